@@ -1,0 +1,185 @@
+//! The configuration: text in, checked [`Config`] out, all faults at once.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole, checked configuration. Paths are absolute or relative to the current directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The name in the greeting.
+    pub hostname: String,
+    /// Whom to become after binding, when started as root.
+    pub run_as: Option<RunAs>,
+    /// The sockets; at least one.
+    pub listen: Vec<Listen>,
+    /// Certificates; present when a listener uses TLS.
+    pub tls: Option<Tls>,
+    /// Where the mail is.
+    pub maildir: Maildir,
+    /// How passwords are taken.
+    pub auth: Auth,
+    /// Credential stores in the order in which they are asked; at least one.
+    pub credentials: Vec<Credentials>,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `run-as = "user:group"`; without a group, the user's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunAs {
+    /// Name of the user.
+    pub user: String,
+    /// Name of the group.
+    pub group: Option<String>,
+}
+
+/// `[[listen]]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// How TLS comes about on this socket.
+    pub tls: TlsMode,
+}
+
+/// How TLS comes about on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// At once, as on port 995.
+    Implicit,
+    /// On the client's STLS, as on port 110.
+    Starttls,
+    /// Never.
+    Off,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// For clients that name no host, or one that is not listed.
+    pub default: KeyPair,
+    /// `[[tls.host]]`: certificates by the name that the client asks for.
+    pub hosts: Vec<TlsHost>,
+}
+
+/// A certificate chain and its private key, both PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub private_key: PathBuf,
+}
+
+/// `[[tls.host]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsHost {
+    /// Host names in lower case; `*.example.org` stands for one label.
+    pub names: Vec<String>,
+    /// What to present for them.
+    pub pair: KeyPair,
+}
+
+/// `[maildir]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maildir {
+    /// The template; its placeholders have been checked.
+    pub path: PathBuf,
+    /// How long a second session waits for the first one to end.
+    pub lock_wait: Duration,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// Passwords are taken without TLS.
+    pub allow_cleartext: bool,
+    /// How long the reply to a failed log-in is held back.
+    pub failure_delay: Duration,
+    /// Passwords verified at the same time; default: the number of processors.
+    pub hashes_at_once: NonZeroU32,
+    /// How long a log-in waits for its turn before it is told to come back later.
+    pub hash_wait: Duration,
+}
+
+/// `[[credentials]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// `kind = "file"`
+    File {
+        /// The credential file.
+        path: PathBuf,
+    },
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: NonZeroU32,
+    /// Connections from one IPv4 address, or one IPv6 /64.
+    pub connections_per_address: NonZeroU32,
+    /// Sessions of one user, those included that wait for the lock.
+    pub sessions_per_user: NonZeroU32,
+    /// Bad commands in a row before the connection is closed.
+    pub bad_commands: NonZeroU32,
+    /// Failed log-ins before the connection is closed.
+    pub failed_logins: NonZeroU32,
+}
+
+/// `[timeouts]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Without a command, after login (RFC 1939 §3: at least 10 minutes).
+    pub idle: Duration,
+    /// From the connection to the login, the TLS handshake included.
+    pub login: Duration,
+    /// Without the client taking a single octet.
+    pub write: Duration,
+    /// From SIGTERM to the end of the last session.
+    pub shutdown_grace: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least important level that is logged.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `journald` when started by the service manager, else `text`.
+    Auto,
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+    /// Text with the priority prefix that journald understands.
+    Journald,
+}
+
+/// The importance of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something failed that should not.
+    Error,
+    /// Something that needs a look.
+    Warn,
+    /// Sessions, start and stop.
+    Info,
+    /// Faults of clients as well.
+    Debug,
+}

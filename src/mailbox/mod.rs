@@ -1,0 +1,149 @@
+//! Where mail is: the traits that a store implements, whatever it keeps its messages in.
+//!
+//! Nothing here is about files; [`maildir`] is one implementation. [`Mailbox::open`] takes the
+//! lock and yields a [`Maildrop`]: one immutable listing that holds for the whole session.
+
+use std::error::Error;
+use std::future::Future;
+use std::time::SystemTime;
+use std::{fmt, io};
+
+use crate::auth::Identity;
+use crate::protocol::UniqueId;
+
+pub mod maildir;
+pub mod memory;
+
+/// A store of maildrops, one a user.
+pub trait Mailbox: Send + Sync + 'static {
+    /// What [`open`](Self::open) yields.
+    type Maildrop: Maildrop;
+
+    /// Locks the maildrop of `identity` and takes its listing (RFC 1939 §4).
+    ///
+    /// Waits briefly for another session to end. The lock is released when the maildrop is
+    /// dropped, on whichever way.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it is locked or cannot be read whole. Never a partial listing.
+    fn open(
+        &self,
+        identity: &Identity,
+    ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send;
+}
+
+/// A locked maildrop: an immutable listing of messages, and the way to their bytes.
+pub trait Maildrop: Send + Sync + Sized + 'static {
+    /// What [`message`](Self::message) yields.
+    type Message: Message;
+
+    /// How many messages the listing has; their positions are `0..count`.
+    fn count(&self) -> u32;
+
+    /// The unique-id of a message: the same in every session, and unique in this listing.
+    ///
+    /// # Panics
+    /// When `at` is not a position of this listing, as for the other methods.
+    fn unique_id(&self, at: Position) -> UniqueId<'_>;
+
+    /// The octets of a message as RETR sends it, before dot-stuffing (RFC 1939 §11).
+    fn octets(&self, at: Position) -> u64;
+
+    /// Opens a message for reading, wherever the store keeps it by now.
+    ///
+    /// # Errors
+    /// [`MessageError`] when it is gone or cannot be read.
+    fn message(
+        &self,
+        at: Position,
+    ) -> impl Future<Output = Result<Self::Message, MessageError>> + Send;
+
+    /// Removes messages for good, makes that durable, and releases the lock.
+    ///
+    /// A message that is already gone counts as removed. When some cannot be removed the others
+    /// are removed all the same.
+    ///
+    /// # Errors
+    /// [`RemovalError`] with the number of those that remain.
+    fn remove(
+        self,
+        marked: Vec<Position>,
+    ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static;
+}
+
+/// The place of a message in the listing of its maildrop, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u32);
+
+/// The stored bytes of one message, read as a stream.
+pub trait Message: Send {
+    /// The octets as RETR sends them, counted anew when the listing's figure has gone stale.
+    fn octets(&self) -> u64;
+
+    /// The next bytes as they are stored, with whatever line ends; empty at the end.
+    ///
+    /// # Errors
+    /// When the message cannot be read to the end that it had when it was opened.
+    fn chunk(&mut self) -> impl Future<Output = io::Result<&[u8]>> + Send;
+}
+
+/// Why a maildrop was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another session has it.
+    InUse {
+        /// Since when, if that is known.
+        since: Option<SystemTime>,
+    },
+    /// It cannot be read whole at the moment, or it is not there.
+    Unavailable(Failure),
+}
+
+/// Why a message was not opened.
+#[derive(Debug)]
+pub enum MessageError {
+    /// It has been removed since the listing was taken.
+    Gone,
+    /// It is there, but cannot be read.
+    Unreadable(Failure),
+}
+
+/// Not all messages could be removed.
+#[derive(Debug)]
+pub struct RemovalError {
+    /// How many remain.
+    pub remaining: u32,
+    /// What went wrong first.
+    pub cause: Failure,
+}
+
+/// What went wrong, for the log: what was done to what, and the error of the system.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    source: io::Error,
+}
+
+impl Failure {
+    /// Names what was attempted, say `read /var/vmail/mrose/Maildir/cur`.
+    pub fn new(what: impl Into<String>, source: io::Error) -> Self {
+        Self { what: what.into(), source }
+    }
+
+    /// The error of the system.
+    pub fn source(&self) -> &io::Error {
+        &self.source
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.source)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,67 @@
+//! Unique-ids: what UIDL shows, and what a client remembers a message by.
+
+use std::fmt;
+
+/// A unique-id: 1 to 70 characters in the range 0x21 to 0x7E (RFC 1939 §7 UIDL).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UniqueId<'a>(&'a str);
+
+impl<'a> UniqueId<'a> {
+    const MAX_CHARACTERS: usize = 70;
+
+    /// The characters.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+/// Some bytes are not a unique-id: none, more than 70, or one outside 0x21 to 0x7E.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotUniqueId;
+
+impl fmt::Display for NotUniqueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not 1 to 70 characters in the range 0x21 to 0x7E")
+    }
+}
+
+impl std::error::Error for NotUniqueId {}
+
+impl<'a> TryFrom<&'a [u8]> for UniqueId<'a> {
+    type Error = NotUniqueId;
+
+    fn try_from(bytes: &'a [u8]) -> Result<Self, NotUniqueId> {
+        let right_length = (1..=Self::MAX_CHARACTERS).contains(&bytes.len());
+        if !right_length || !bytes.iter().all(u8::is_ascii_graphic) {
+            return Err(NotUniqueId);
+        }
+        std::str::from_utf8(bytes).map(Self).map_err(|_| NotUniqueId)
+    }
+}
+
+impl fmt::Display for UniqueId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for UniqueId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UniqueId({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_to_seventy_visible_characters() {
+        for good in [&b"!"[..], b"~", b"whqtswO00WBw418f9t5JxYwZ", &[b'x'; 70]] {
+            assert_eq!(UniqueId::try_from(good).unwrap().as_str().as_bytes(), good);
+        }
+        for bad in [&b""[..], b"a b", b"a\x7f", b"\xc3\xa9", b"a\r\n", &[b'x'; 71]] {
+            assert_eq!(UniqueId::try_from(bad), Err(NotUniqueId), "{}", bad.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! User names: what a client claims, and the canonical form that everything else works with.
+
+use std::fmt;
+
+/// A user name as a client sent it: any bytes, not yet judged.
+///
+/// `Display` escapes everything that is not printable ASCII, so it is safe in a log line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClaimedName(Box<[u8]>);
+
+impl ClaimedName {
+    /// Takes the bytes as they came.
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes as they came.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClaimedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..Username::MAX_OCTETS).unwrap_or(&self.0);
+        write!(f, "{}", shown.escape_ascii())
+    }
+}
+
+impl fmt::Debug for ClaimedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClaimedName({self})")
+    }
+}
+
+/// The canonical name of a user: the key of look-ups, locks, caches and paths.
+///
+/// - ASCII letters are lower case: `Mrose` and `mrose` are one user.
+/// - 1 to 255 octets of UTF-8 without control or invisible formatting characters and without `/`.
+/// - Neither the part before the last `@` nor the part after it is empty or begins with `.`,
+///   so that each of them is an ordinary file name.
+/// - It does not begin with `~`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Username(Box<str>);
+
+impl Username {
+    const MAX_OCTETS: usize = 255;
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the last `@`, or the whole name.
+    pub fn local(&self) -> &str {
+        self.0.rsplit_once('@').map_or(&*self.0, |(local, _)| local)
+    }
+
+    /// The part after the last `@`.
+    pub fn domain(&self) -> Option<&str> {
+        self.0.rsplit_once('@').map(|(_, domain)| domain)
+    }
+}
+
+/// Why some bytes are not a user name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault {
+    /// Nothing at all, or nothing on one side of the `@`.
+    Empty,
+    /// More than 255 octets.
+    TooLong,
+    /// Not UTF-8.
+    NotUtf8,
+    /// A control character, an invisible formatting character or a slash.
+    Character,
+    /// A part that begins with `.`, or a name that begins with `~`.
+    Start,
+}
+
+impl fmt::Display for NameFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "is empty, or has an empty part beside its @",
+            Self::TooLong => "is longer than 255 octets",
+            Self::NotUtf8 => "is not UTF-8",
+            Self::Character => "has a slash, a control character or an invisible character",
+            Self::Start => "begins with a dot or ~, or has a dot after its @",
+        })
+    }
+}
+
+impl std::error::Error for NameFault {}
+
+impl TryFrom<&str> for Username {
+    type Error = NameFault;
+
+    fn try_from(name: &str) -> Result<Self, NameFault> {
+        if name.len() > Self::MAX_OCTETS {
+            return Err(NameFault::TooLong);
+        }
+        if name.chars().any(|c| c == '/' || c.is_control() || is_invisible(c)) {
+            return Err(NameFault::Character);
+        }
+        let (local, domain) = name.rsplit_once('@').map_or((name, None), |(l, d)| (l, Some(d)));
+        for part in [Some(local), domain].into_iter().flatten() {
+            if part.is_empty() {
+                return Err(NameFault::Empty);
+            }
+            if part.starts_with('.') {
+                return Err(NameFault::Start);
+            }
+        }
+        if name.starts_with('~') {
+            return Err(NameFault::Start);
+        }
+        Ok(Self(name.to_ascii_lowercase().into()))
+    }
+}
+
+impl TryFrom<&ClaimedName> for Username {
+    type Error = NameFault;
+
+    fn try_from(claim: &ClaimedName) -> Result<Self, NameFault> {
+        std::str::from_utf8(claim.as_bytes()).map_err(|_| NameFault::NotUtf8)?.try_into()
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Characters that change how a line is shown without being seen: zero-width and bidirectional
+/// controls, line and paragraph separators, the byte order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_names() {
+        for (given, whole, local, domain) in [
+            ("mrose", "mrose", "mrose", None),
+            ("MRose@Example.ORG", "mrose@example.org", "mrose", Some("example.org")),
+            ("a@b@c", "a@b@c", "a@b", Some("c")),
+            ("jörg", "jörg", "jörg", None),
+            ("first.last", "first.last", "first.last", None),
+        ] {
+            let name = Username::try_from(given).unwrap();
+            assert_eq!((name.as_str(), name.local(), name.domain()), (whole, local, domain));
+        }
+    }
+
+    #[test]
+    fn names_that_could_leave_the_mail_root_are_refused() {
+        let long = "x".repeat(256);
+        for (given, fault) in [
+            ("", NameFault::Empty),
+            ("@example.org", NameFault::Empty),
+            ("mrose@", NameFault::Empty),
+            (long.as_str(), NameFault::TooLong),
+            ("../root", NameFault::Character),
+            ("a/b", NameFault::Character),
+            ("a\0b", NameFault::Character),
+            ("a\nb", NameFault::Character),
+            ("a\u{1b}[2J", NameFault::Character),
+            ("a\u{202e}b", NameFault::Character),
+            ("..", NameFault::Start),
+            (".hidden", NameFault::Start),
+            ("mrose@..", NameFault::Start),
+            ("~root", NameFault::Start),
+        ] {
+            assert_eq!(Username::try_from(given), Err(fault), "{given:?}");
+        }
+        let claim = ClaimedName::new(*b"\xff\xfe");
+        assert_eq!(Username::try_from(&claim), Err(NameFault::NotUtf8));
+    }
+
+    #[test]
+    fn a_claimed_name_is_shown_escaped() {
+        assert_eq!(ClaimedName::new(*b"a\x1b[2J\xff\r\n").to_string(), r"a\x1b[2J\xff\r\n");
+    }
+}
