@@ -1,11 +1,28 @@
-//! POP3 as values: lines, commands, replies, message bodies (RFC 1939, 2449, 5034).
+//! POP3 as values: lines, commands, replies, message bodies (RFC 1939, 2449, 2595, 3206, 5034).
 //!
 //! Pure: no I/O, no clock, no randomness, no logging.
 
+mod body;
+mod capability;
+mod command;
+mod line;
+mod number;
+mod octets;
+mod reply;
+pub mod sasl;
 mod secret;
+mod stranger;
 mod unique_id;
 mod username;
 
+pub use body::{Appetite, Encoder, Extent};
+pub use capability::Capability;
+pub use command::{Command, CommandFault, InitialResponse};
+pub use line::{LineDecoder, LineFault, LineLimit, Room};
+pub use number::{BodyLines, MessageNumber, NumberFault};
+pub use octets::OctetCounter;
+pub use reply::{Reply, ReplyText, ResponseCode};
 pub use secret::Secret;
+pub use stranger::Stranger;
 pub use unique_id::{NotUniqueId, UniqueId};
 pub use username::{ClaimedName, NameFault, Username};

@@ -1,0 +1,304 @@
+//! Commands: one line in, one [`Command`] or [`CommandFault`] out (RFC 1939 §3, §5, §6, §7;
+//! RFC 2449 §5; RFC 2595 §4; RFC 5034 §4).
+
+use super::sasl::Mechanism;
+use super::{BodyLines, ClaimedName, MessageNumber, NumberFault, Secret};
+
+/// A command that is well formed, whatever the state makes of it.
+///
+/// ```abnf
+/// command = keyword *( SP argument ) CRLF   ; 255 octets at most (RFC 2449 §4)
+/// ```
+///
+/// - Keywords are not case-sensitive (RFC 1939 §3); blanks around arguments are ignored.
+/// - The argument of PASS is all that follows one blank, blanks included.
+#[derive(Debug)]
+pub enum Command {
+    /// USER name (RFC 1939 §7 USER).
+    User(ClaimedName),
+    /// PASS string (RFC 1939 §7 PASS).
+    Pass(Secret<Vec<u8>>),
+    /// AUTH without argument: which mechanisms are there?
+    AuthMechanisms,
+    /// AUTH mechanism \[initial-response\] (RFC 5034 §4).
+    Auth(Mechanism, InitialResponse),
+    /// STLS (RFC 2595 §4).
+    Stls,
+    /// CAPA (RFC 2449 §5).
+    Capa,
+    /// QUIT (RFC 1939 §5 QUIT, §6 QUIT).
+    Quit,
+    /// STAT (RFC 1939 §5 STAT).
+    Stat,
+    /// LIST \[msg\] (RFC 1939 §5 LIST).
+    List(Option<MessageNumber>),
+    /// UIDL \[msg\] (RFC 1939 §7 UIDL).
+    Uidl(Option<MessageNumber>),
+    /// RETR msg (RFC 1939 §5 RETR).
+    Retr(MessageNumber),
+    /// TOP msg n (RFC 1939 §7 TOP).
+    Top(MessageNumber, BodyLines),
+    /// DELE msg (RFC 1939 §5 DELE).
+    Dele(MessageNumber),
+    /// NOOP (RFC 1939 §5 NOOP).
+    Noop,
+    /// RSET (RFC 1939 §5 RSET).
+    Rset,
+}
+
+/// The second argument of AUTH, still in base64 (RFC 5034 §4).
+#[derive(Debug)]
+pub enum InitialResponse {
+    /// None: the server sends an empty challenge first.
+    Absent,
+    /// `=` for an empty one, else base64.
+    Present(Secret<Vec<u8>>),
+}
+
+/// Why a line is not a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandFault {
+    /// No such keyword.
+    Unknown,
+    /// The arguments are wrong; the text says what is wanted.
+    Arguments(&'static str),
+    /// A message-number beyond any maildrop.
+    NoSuchMessage,
+    /// A mechanism that is not known.
+    UnknownMechanism,
+}
+
+impl Command {
+    /// Reads one line, given without its end.
+    ///
+    /// # Errors
+    /// [`CommandFault`] when the line is no command. Faults never carry the client's words.
+    pub fn parse(line: &[u8]) -> Result<Self, CommandFault> {
+        let (keyword, rest) = match memchr::memchr(b' ', line) {
+            Some(blank) => line.split_at_checked(blank).unwrap_or((line, b"")),
+            None => (line, &b""[..]),
+        };
+        let mut upper = [0; 4];
+        let keyword = match upper.get_mut(..keyword.len()) {
+            Some(short) => {
+                short.copy_from_slice(keyword);
+                short.make_ascii_uppercase();
+                &*short
+            }
+            None => return Err(CommandFault::Unknown),
+        };
+        let arguments = Arguments(rest.trim_ascii());
+        match keyword {
+            b"USER" => arguments
+                .one("USER takes a name without blanks")
+                .map(|name| Self::User(ClaimedName::new(name))),
+            b"PASS" => rest
+                .strip_prefix(b" ")
+                .map(|password| Self::Pass(Secret::new(password.to_vec())))
+                .ok_or(CommandFault::Arguments("PASS takes a password")),
+            b"AUTH" => arguments.auth(),
+            b"STLS" => arguments.none(Self::Stls, "STLS takes no argument"),
+            b"CAPA" => arguments.none(Self::Capa, "CAPA takes no argument"),
+            b"QUIT" => arguments.none(Self::Quit, "QUIT takes no argument"),
+            b"STAT" => arguments.none(Self::Stat, "STAT takes no argument"),
+            b"NOOP" => arguments.none(Self::Noop, "NOOP takes no argument"),
+            b"RSET" => arguments.none(Self::Rset, "RSET takes no argument"),
+            b"LIST" => {
+                arguments.optional_number("LIST takes a message-number or nothing").map(Self::List)
+            }
+            b"UIDL" => {
+                arguments.optional_number("UIDL takes a message-number or nothing").map(Self::Uidl)
+            }
+            b"RETR" => arguments.number("RETR takes a message-number").map(Self::Retr),
+            b"DELE" => arguments.number("DELE takes a message-number").map(Self::Dele),
+            b"TOP" => arguments.top(),
+            _ => Err(CommandFault::Unknown),
+        }
+    }
+}
+
+/// What follows the keyword, without blanks at either end.
+#[derive(Clone, Copy)]
+struct Arguments<'a>(&'a [u8]);
+
+impl<'a> Arguments<'a> {
+    fn none(self, command: Command, usage: &'static str) -> Result<Command, CommandFault> {
+        if self.0.is_empty() { Ok(command) } else { Err(CommandFault::Arguments(usage)) }
+    }
+
+    fn one(self, usage: &'static str) -> Result<&'a [u8], CommandFault> {
+        if self.0.is_empty() || self.0.contains(&b' ') {
+            return Err(CommandFault::Arguments(usage));
+        }
+        Ok(self.0)
+    }
+
+    fn number(self, usage: &'static str) -> Result<MessageNumber, CommandFault> {
+        MessageNumber::try_from(self.0).map_err(|fault| match fault {
+            NumberFault::NotANumber => CommandFault::Arguments(usage),
+            NumberFault::TooLarge => CommandFault::NoSuchMessage,
+        })
+    }
+
+    fn optional_number(self, usage: &'static str) -> Result<Option<MessageNumber>, CommandFault> {
+        if self.0.is_empty() { Ok(None) } else { self.number(usage).map(Some) }
+    }
+
+    fn top(self) -> Result<Command, CommandFault> {
+        const USAGE: &str = "TOP takes a message-number and a number of lines";
+        let (number, lines) = self.split().ok_or(CommandFault::Arguments(USAGE))?;
+        let lines = BodyLines::parse(lines.0).ok_or(CommandFault::Arguments(USAGE))?;
+        Ok(Command::Top(number.number(USAGE)?, lines))
+    }
+
+    fn auth(self) -> Result<Command, CommandFault> {
+        const USAGE: &str = "AUTH takes a mechanism and at most one initial response";
+        if self.0.is_empty() {
+            return Ok(Command::AuthMechanisms);
+        }
+        let (mechanism, response) = match self.split() {
+            Some((mechanism, response)) => {
+                let response = response.one(USAGE)?;
+                (mechanism, InitialResponse::Present(Secret::new(response.to_vec())))
+            }
+            None => (self, InitialResponse::Absent),
+        };
+        let mechanism = Mechanism::parse(mechanism.0).ok_or(CommandFault::UnknownMechanism)?;
+        Ok(Command::Auth(mechanism, response))
+    }
+
+    /// The first argument and the rest, when there are two or more.
+    fn split(self) -> Option<(Self, Self)> {
+        let (first, rest) = self.0.split_at_checked(memchr::memchr(b' ', self.0)?)?;
+        Some((Self(first), Self(rest.trim_ascii_start())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &str) -> String {
+        match Command::parse(line.as_bytes()) {
+            Ok(Command::Pass(password)) => {
+                format!("Pass({})", String::from_utf8_lossy(password.expose()))
+            }
+            Ok(Command::Auth(mechanism, InitialResponse::Present(response))) => {
+                format!("Auth({mechanism:?}, {})", String::from_utf8_lossy(response.expose()))
+            }
+            Ok(command) => format!("{command:?}"),
+            Err(fault) => format!("{fault:?}"),
+        }
+    }
+
+    #[test]
+    fn well_formed_commands() {
+        for (line, command) in [
+            ("USER mrose", "User(ClaimedName(mrose))"),
+            ("user  mrose ", "User(ClaimedName(mrose))"),
+            ("PASS tanstaaf", "Pass(tanstaaf)"),
+            ("PASS secret with blanks ", "Pass(secret with blanks )"),
+            ("PASS  two", "Pass( two)"),
+            ("PASS ", "Pass()"),
+            ("QUIT", "Quit"),
+            ("quit  ", "Quit"),
+            ("STAT", "Stat"),
+            ("LIST", "List(None)"),
+            ("LIST ", "List(None)"),
+            ("LIST 2", "List(Some(MessageNumber(2)))"),
+            ("UIDL", "Uidl(None)"),
+            ("UIDL 2", "Uidl(Some(MessageNumber(2)))"),
+            ("RETR 1", "Retr(MessageNumber(1))"),
+            ("DELE 1", "Dele(MessageNumber(1))"),
+            ("TOP 1 10", "Top(MessageNumber(1), BodyLines(10))"),
+            ("TOP  1  0 ", "Top(MessageNumber(1), BodyLines(0))"),
+            (
+                "Top 1 99999999999999999999999",
+                "Top(MessageNumber(1), BodyLines(18446744073709551615))",
+            ),
+            ("NOOP", "Noop"),
+            ("RSET", "Rset"),
+            ("CAPA", "Capa"),
+            ("stls  ", "Stls"),
+            ("AUTH", "AuthMechanisms"),
+            ("AUTH ", "AuthMechanisms"),
+            ("AUTH PLAIN", "Auth(Plain, Absent)"),
+            ("auth plain =", "Auth(Plain, =)"),
+            ("AUTH LOGIN bXJvc2U=", "Auth(Login, bXJvc2U=)"),
+        ] {
+            assert_eq!(shown(line), command, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn faults() {
+        use CommandFault::*;
+        let arguments = |line: &str| {
+            assert!(
+                matches!(Command::parse(line.as_bytes()), Err(Arguments(usage))
+                    if line.starts_with(usage.split(' ').next().unwrap())),
+                "{line:?}"
+            );
+        };
+        for line in [
+            "USER",
+            "USER ",
+            "USER a PASS b",
+            "PASS",
+            "QUIT now",
+            "STAT 1",
+            "NOOP 1",
+            "RSET 1",
+            "CAPA x",
+            "STLS x",
+            "RETR",
+            "RETR 0",
+            "RETR -1",
+            "RETR +1",
+            "RETR 01",
+            "RETR 1x",
+            "RETR 1 2",
+            "LIST 0",
+            "LIST 1 2",
+            "UIDL 0",
+            "UIDL x",
+            "DELE",
+            "DELE 1,2",
+            "TOP",
+            "TOP 1",
+            "TOP 1 -1",
+            "TOP 1 x",
+            "TOP 0 1",
+            "TOP 1 1 1",
+            "AUTH PLAIN a b",
+        ] {
+            arguments(line);
+        }
+        for (line, fault) in [
+            ("", Unknown),
+            (" ", Unknown),
+            (" NOOP", Unknown),
+            ("NOOPE", Unknown),
+            ("NO", Unknown),
+            ("APOP mrose c4c9334bac560ecc979e58001b3e22fb", Unknown),
+            ("LAST", Unknown),
+            ("UTF8", Unknown),
+            ("RETR\t1", Unknown),
+            ("GET / HTTP/1.1", Unknown),
+            ("RETR 4294967297", NoSuchMessage),
+            ("LIST 18446744073709551617", NoSuchMessage),
+            ("AUTH CRAM-MD5", UnknownMechanism),
+            ("AUTH PLAINX", UnknownMechanism),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()).unwrap_err(), fault, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_never_shows_its_secret() {
+        for line in ["PASS tanstaaf", "AUTH PLAIN AG1yb3NlAHRhbnN0YWFm"] {
+            let shown = format!("{:?}", Command::parse(line.as_bytes()));
+            assert!(!shown.contains("tanstaaf") && !shown.contains("AG1y"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Input cut into lines, with a bound on how long one may be (RFC 2449 §4, RFC 5034 §4).
+//!
+//! Lines carry passwords, so the buffer is overwritten before it is given up or used again.
+
+use std::fmt;
+
+use memchr::memchr;
+use zeroize::{Zeroize, Zeroizing};
+
+/// How long a line may be, its line end included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineLimit {
+    /// A command: 255 octets (RFC 2449 §4).
+    Command,
+    /// A response in a SASL exchange: 16 KiB (RFC 5034 §4 sets no bound).
+    Response,
+}
+
+impl LineLimit {
+    fn octets(self) -> usize {
+        match self {
+            Self::Command => 255,
+            Self::Response => 16 * 1024,
+        }
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFault {
+    /// Longer than the limit. Reported once; the rest of the line is skipped.
+    TooLong,
+    /// It has a NUL, or a CR that is not part of its end.
+    ForbiddenOctet,
+}
+
+/// Collects octets from the peer and hands out whole lines.
+///
+/// - A line ends at LF; a CR before it belongs to the end.
+/// - Memory is bounded by the limit and one read.
+#[derive(Default)]
+pub struct LineDecoder {
+    buffer: Zeroizing<Vec<u8>>,
+    start: usize,
+    skipping: bool,
+}
+
+impl LineDecoder {
+    /// Room for the next octets from the peer; [`filled`](Self::filled) says how many came.
+    pub fn room(&mut self) -> Room<'_> {
+        self.reclaim();
+        let used = self.buffer.len();
+        if self.buffer.capacity() < used + Self::READ {
+            // A Vec that grows leaves a copy behind; this way the old one is overwritten.
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * used + Self::READ));
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
+        }
+        self.buffer.resize(used + Self::READ, 0);
+        Room { decoder: self, used }
+    }
+
+    /// The next line without its end, or `None` when it has not come whole.
+    ///
+    /// # Errors
+    /// [`LineFault`], once for a faulty line; the line after it is read as usual.
+    pub fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineFault> {
+        loop {
+            let unread = self.buffer.get(self.start..).unwrap_or_default();
+            let Some(end) = memchr(b'\n', unread) else {
+                if self.skipping {
+                    self.start = self.buffer.len();
+                } else if unread.len() >= limit.octets() {
+                    self.skipping = true;
+                    self.start = self.buffer.len();
+                    return Err(LineFault::TooLong);
+                }
+                return Ok(None);
+            };
+            let from = self.start;
+            self.start += end + 1;
+            if std::mem::take(&mut self.skipping) {
+                continue;
+            }
+            if end + 1 > limit.octets() {
+                return Err(LineFault::TooLong);
+            }
+            let line = self.buffer.get(from..from + end).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.iter().any(|octet| matches!(octet, 0 | b'\r')) {
+                return Err(LineFault::ForbiddenOctet);
+            }
+            return Ok(Some(line));
+        }
+    }
+
+    /// Whether a whole line is waiting: then replies may wait for company (RFC 2449 §6.6).
+    pub fn has_line(&self) -> bool {
+        memchr(b'\n', self.unread()).is_some()
+    }
+
+    /// The octets that have come and have not been handed out.
+    pub fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Overwrites what has been handed out and moves the rest to the front.
+    fn reclaim(&mut self) {
+        if self.start == 0 {
+            return;
+        }
+        self.buffer.copy_within(self.start.., 0);
+        let kept = self.buffer.len() - self.start;
+        if let Some(stale) = self.buffer.get_mut(kept..) {
+            stale.zeroize();
+        }
+        self.buffer.truncate(kept);
+        self.start = 0;
+    }
+
+    const READ: usize = 1024;
+}
+
+impl fmt::Debug for LineDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LineDecoder({} octets unread)", self.unread().len())
+    }
+}
+
+/// Room at the end of a [`LineDecoder`]; what is not filled is given back on drop.
+pub struct Room<'a> {
+    decoder: &'a mut LineDecoder,
+    used: usize,
+}
+
+impl Room<'_> {
+    /// Where to put the octets.
+    pub fn octets(&mut self) -> &mut [u8] {
+        self.decoder.buffer.get_mut(self.used..).unwrap_or_default()
+    }
+
+    /// Keeps the first `count` octets of the room.
+    pub fn filled(mut self, count: usize) {
+        self.used += count;
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.decoder.buffer.truncate(self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn push(decoder: &mut LineDecoder, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let mut room = decoder.room();
+            let count = octets.len().min(room.octets().len());
+            room.octets()[..count].copy_from_slice(&octets[..count]);
+            room.filled(count);
+            octets = &octets[count..];
+        }
+    }
+
+    type Lines = Vec<Result<Vec<u8>, LineFault>>;
+
+    fn drain(decoder: &mut LineDecoder, limit: LineLimit, lines: &mut Lines) {
+        loop {
+            match decoder.next_line(limit) {
+                Ok(Some(line)) => lines.push(Ok(line.to_vec())),
+                Ok(None) => return,
+                Err(fault) => lines.push(Err(fault)),
+            }
+        }
+    }
+
+    fn lines_of(pieces: &[&[u8]], limit: LineLimit) -> Lines {
+        let mut decoder = LineDecoder::default();
+        let mut lines = Vec::new();
+        for piece in pieces {
+            push(&mut decoder, piece);
+            drain(&mut decoder, limit, &mut lines);
+        }
+        lines
+    }
+
+    #[test]
+    fn a_line_ends_at_lf_wherever_the_input_is_split() {
+        let input = b"STAT\r\nNOOP\n\r\nPASS a b \r\n";
+        let wanted: Lines =
+            [&b"STAT"[..], b"NOOP", b"", b"PASS a b "].iter().map(|l| Ok(l.to_vec())).collect();
+        for at in 0..=input.len() {
+            let (head, tail) = input.split_at(at);
+            assert_eq!(lines_of(&[head, tail], LineLimit::Command), wanted, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn nul_and_bare_cr_are_faults_of_one_line() {
+        let lines = lines_of(&[b"NO\0OP\r\nNO\rOP\r\nNOOP\r\r\nNOOP\r\n"], LineLimit::Command);
+        let fault = || Err(LineFault::ForbiddenOctet);
+        assert_eq!(lines, [fault(), fault(), fault(), Ok(b"NOOP".to_vec())]);
+    }
+
+    #[test]
+    fn the_longest_command_has_255_octets() {
+        for (length, fits) in [(253, true), (254, false), (255, false)] {
+            let mut line = vec![b'x'; length];
+            line.extend_from_slice(b"\r\n");
+            let lines = lines_of(&[&line], LineLimit::Command);
+            assert_eq!(lines.first().unwrap().is_ok(), fits, "{length} octets and CRLF");
+            assert_eq!(lines.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_one_fault_and_takes_no_memory() {
+        let mut decoder = LineDecoder::default();
+        let mut lines = Vec::new();
+        for _ in 0..1024 {
+            push(&mut decoder, &[b'A'; 1024]);
+            drain(&mut decoder, LineLimit::Command, &mut lines);
+            assert!(decoder.buffer.capacity() <= 8 * 1024);
+        }
+        push(&mut decoder, b"DELE 1\r\nSTAT\r\n");
+        drain(&mut decoder, LineLimit::Command, &mut lines);
+        assert_eq!(lines, [Err(LineFault::TooLong), Ok(b"STAT".to_vec())]);
+    }
+
+    #[test]
+    fn a_response_may_have_16_kib() {
+        let mut line = vec![b'x'; 16 * 1024 - 2];
+        line.extend_from_slice(b"\r\n");
+        assert!(lines_of(&[&line], LineLimit::Response)[0].is_ok());
+        line.insert(0, b'x');
+        assert_eq!(lines_of(&[&line], LineLimit::Response), [Err(LineFault::TooLong)]);
+    }
+
+    #[test]
+    fn what_was_handed_out_is_overwritten() {
+        let mut decoder = LineDecoder::default();
+        push(&mut decoder, b"PASS tanstaaf\r\n");
+        assert!(decoder.next_line(LineLimit::Command).unwrap().is_some());
+        drop(decoder.room());
+        let capacity = decoder.buffer.capacity();
+        decoder.buffer.resize(capacity, 0);
+        assert!(!decoder.buffer.windows(4).any(|w| w == b"tans"));
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_the_input_changes_nothing(
+            input in prop::collection::vec(prop::sample::select(&b"AB \r\n\0"[..]), 0..600),
+            cuts in prop::collection::vec(0usize..600, 0..8),
+        ) {
+            let whole = lines_of(&[&input], LineLimit::Command);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(input.len())).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &input[w[0]..w[1]]).collect();
+            prop_assert_eq!(lines_of(&pieces, LineLimit::Command), whole);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Replies: the one line that answers a command (RFC 1939 §3, RFC 2449 §3 and §8, RFC 3206).
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+/// The text of a reply: printable ASCII, never taken for a response code, short enough.
+///
+/// Anything else that finds its way in is replaced or cut, so that encoding cannot fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyText(Cow<'static, str>);
+
+impl ReplyText {
+    /// Makes a text fit for a reply.
+    ///
+    /// - Characters outside 0x20 to 0x7E become `?`, as does a `[` at the start (RFC 2449 §3).
+    /// - With status, response code and line end the line has at most 512 octets.
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        let fits = text.len() <= Self::MAX_OCTETS
+            && !text.starts_with('[')
+            && text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+        if fits {
+            return Self(text);
+        }
+        let printable = |(at, c): (usize, char)| match c {
+            '[' if at == 0 => '?',
+            ' '..='~' => c,
+            _ => '?',
+        };
+        Self(text.char_indices().take(Self::MAX_OCTETS).map(printable).collect::<String>().into())
+    }
+
+    /// The longest response code, status and line end take less than the 52 octets left.
+    const MAX_OCTETS: usize = 460;
+}
+
+impl fmt::Display for ReplyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an `-ERR` says to software (RFC 2449 §8, RFC 3206).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseCode {
+    /// The credentials are at fault: ask the user (RFC 3206 §5).
+    Auth,
+    /// Another session has the maildrop: try later (RFC 2449 §8.1.2).
+    InUse,
+    /// The server is at fault for a while: try later, ask nobody (RFC 3206 §4).
+    SysTemp,
+    /// The server is at fault until a person mends it (RFC 3206 §4).
+    SysPerm,
+}
+
+impl fmt::Display for ResponseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auth => "[AUTH]",
+            Self::InUse => "[IN-USE]",
+            Self::SysTemp => "[SYS/TEMP]",
+            Self::SysPerm => "[SYS/PERM]",
+        })
+    }
+}
+
+/// A status line: the whole reply, or the first line of a multi-line one.
+///
+/// ```abnf
+/// single-line = status [SP text] CRLF       ; 512 octets maximum
+/// status      = "+OK" / "-ERR"
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK`
+    Ok(ReplyText),
+    /// `-ERR`
+    Err(Option<ResponseCode>, ReplyText),
+}
+
+impl Reply {
+    /// Appends the line with its CRLF.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut line = String::with_capacity(64);
+        // Writing to a String does not fail.
+        let _infallible = match self {
+            Self::Ok(text) => write!(line, "+OK {text}"),
+            Self::Err(None, text) => write!(line, "-ERR {text}"),
+            Self::Err(Some(code), text) => write!(line, "-ERR {code} {text}"),
+        };
+        out.extend_from_slice(line.trim_end().as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(reply: &Reply) -> String {
+        let mut out = Vec::new();
+        reply.encode(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn status_lines() {
+        for (reply, line) in [
+            (Reply::Ok(ReplyText::new("2 320")), "+OK 2 320\r\n"),
+            (Reply::Ok(ReplyText::new("")), "+OK\r\n"),
+            (Reply::Err(None, ReplyText::new("no such message")), "-ERR no such message\r\n"),
+            (
+                Reply::Err(Some(ResponseCode::SysTemp), ReplyText::new("try again")),
+                "-ERR [SYS/TEMP] try again\r\n",
+            ),
+        ] {
+            assert_eq!(encoded(&reply), line);
+        }
+    }
+
+    #[test]
+    fn no_text_breaks_a_line_or_forges_a_response_code() {
+        for (text, shown) in
+            [("a\r\n+OK b", "a??+OK b"), ("[AUTH] no", "?AUTH] no"), ("caf\u{e9}\u{1b}", "caf??")]
+        {
+            assert_eq!(ReplyText::new(text).to_string(), shown);
+        }
+        let longest = Reply::Err(Some(ResponseCode::SysTemp), ReplyText::new("x".repeat(2000)));
+        assert!(encoded(&longest).len() <= 512);
+    }
+}
