@@ -3,10 +3,26 @@
 //! A [`CredentialStore`] says what it knows of a user; the [`Authenticator`] asks it, verifies the
 //! password in a bounded pool and, alone in the program, makes an [`Identity`]. Nothing here knows
 //! of sessions, mailboxes or replies.
+//!
+//! - `scheme`, `phc`: what a password is checked against, and how much work that may be.
+//! - `table`, `parse`: the users of a credential file; `file` keeps them up to date.
+//! - `store`: several stores in a row.
+//! - `edit`: changes to a credential file, for `restante user`.
 
 use std::future::Future;
 
 use crate::protocol::Username;
+
+mod authenticator;
+mod phc;
+mod scheme;
+
+pub use authenticator::{Authenticator, Refusal};
+pub use phc::{Unhashed, hash};
+pub use scheme::{Cost, Verifier};
+
+/// The longest password that is taken, in octets; nobody types a longer one.
+pub const MAX_PASSWORD_OCTETS: usize = 4096;
 
 /// A user whose password has been verified.
 ///
@@ -29,10 +45,12 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// What this store knows of `name`.
     fn look_up(&self, name: &Username) -> impl Future<Output = Lookup> + Send;
 
-    /// A verifier of some user, chosen by `name` alone, to spend on a name that nobody has.
+    /// A verifier to spend on a name that nobody has.
     ///
-    /// Verified in place of the missing one it makes an unknown user cost what a known one costs.
-    /// `None` when the store is empty.
+    /// - Verified in place of the missing one it makes an unknown user cost what a known one
+    ///   costs, so the verifiers of expensive and cheap users come up as often as those users do.
+    /// - The same `name` gets the same verifier each time: repeated tries cost the same.
+    /// - `None` when the store has no user who can log in.
     fn decoy(&self, name: &Username) -> Option<Verifier>;
 }
 
@@ -45,14 +63,4 @@ pub enum Lookup {
     Unknown,
     /// The store cannot answer now. Never shown to a client as a wrong password.
     Unavailable(String),
-}
-
-/// What a password is checked against.
-#[derive(Clone, Debug)]
-pub enum Verifier {}
-
-/// Verifies passwords against what a store knows.
-#[derive(Debug)]
-pub struct Authenticator<C> {
-    store: C,
 }

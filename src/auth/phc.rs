@@ -1,0 +1,141 @@
+//! Argon2 hashes in the PHC string form, `$argon2id$v=19$m=19456,t=2,p=1$salt$digest` (RFC 9106).
+//!
+//! What the string asks for is capped before anything is allocated: a hash that was damaged, or
+//! put there by somebody else, cannot make the server use gigabytes or minutes.
+
+use std::fmt;
+
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Params, Version};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::protocol::Secret;
+
+/// An argon2 hash whose parameters are within bounds.
+///
+/// - At most 256 MiB (`m=262144`), 20 passes (`t=20`), 16 lanes (`p=16`).
+/// - Salt of 8 to 48 octets, digest of 10 to 64.
+#[derive(Debug)]
+pub struct Argon2Hash {
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    salt: Box<[u8]>,
+    digest: Secret<Box<[u8]>>,
+}
+
+/// Why a password was not hashed.
+#[derive(Debug)]
+pub struct Unhashed(String);
+
+/// The PHC string of a password that is new: argon2id with today's recommended parameters
+/// (19 MiB, 2 passes, 1 lane) and a salt from the operating system.
+///
+/// # Errors
+/// [`Unhashed`] when there is no randomness or no memory to be had.
+pub fn hash(password: &Secret<Vec<u8>>) -> Result<Secret<String>, Unhashed> {
+    let salt = Salt::new(
+        &argon2::password_hash::try_generate_salt()
+            .map_err(|error| Unhashed(format!("no randomness for a salt: {error}")))?,
+    )
+    .map_err(|error| Unhashed(error.to_string()))?;
+    recommended()
+        .and_then(|argon2| {
+            argon2
+                .hash_password_with_salt(password.expose(), &salt)
+                .map_err(|error| error.to_string())
+        })
+        .map(|hash| Secret::new(hash.to_string()))
+        .map_err(Unhashed)
+}
+
+impl Argon2Hash {
+    const MAX_MEMORY_KIB: u32 = 256 * 1024;
+    const MAX_PASSES: u32 = 20;
+    const MAX_LANES: u32 = 16;
+
+    /// Reads a PHC string that begins with `$argon2`. The reason for refusing one is for people
+    /// and shows nothing of the salt or the digest.
+    pub(super) fn parse(phc: &str) -> Result<Self, String> {
+        let hash = PasswordHash::new(phc)
+            .map_err(|error| format!("its argon2 hash is damaged ({error}); set a new password"))?;
+        let algorithm = Algorithm::new(hash.algorithm)
+            .map_err(|_| "its hash is of no known kind of argon2; set a new password".to_owned())?;
+        let version = match hash.version {
+            // The strings of the first version of argon2 did not yet carry the field.
+            None => Version::V0x10,
+            Some(version) => Version::try_from(version).map_err(|_| {
+                format!("its hash is of an unknown argon2 version, v={version}; set a new password")
+            })?,
+        };
+        let cost = |name: &str| hash.params.get_decimal(name);
+        let (Some(memory), Some(passes), Some(lanes), 3) =
+            (cost("m"), cost("t"), cost("p"), hash.params.iter().count())
+        else {
+            return Err("its argon2 hash has other parameters than m, t and p; \
+                        set a new password"
+                .into());
+        };
+        for (name, value, most) in [
+            ("m", memory, Self::MAX_MEMORY_KIB),
+            ("t", passes, Self::MAX_PASSES),
+            ("p", lanes, Self::MAX_LANES),
+        ] {
+            if value > most {
+                return Err(format!(
+                    "its argon2 hash asks for {name}={value}, more than {name}={most}; \
+                     set a new password"
+                ));
+            }
+        }
+        let (Some(salt), Some(digest)) = (hash.salt, hash.hash) else {
+            return Err("its argon2 hash has no salt or no digest; set a new password".into());
+        };
+        let params = Params::new(memory, passes, lanes, Some(digest.len())).map_err(|error| {
+            format!("its argon2 parameters do not fit together ({error}); set a new password")
+        })?;
+        let digest = Secret::new(digest.as_bytes().into());
+        Ok(Self { algorithm, version, params, salt: (*salt).into(), digest })
+    }
+
+    /// A hash with the parameters of [`hash`], to spend time on when there is no other.
+    pub(super) fn costly() -> Self {
+        Self {
+            algorithm: Algorithm::Argon2id,
+            version: Version::V0x13,
+            params: Params::DEFAULT,
+            salt: [0; Salt::RECOMMENDED_LENGTH].into(),
+            digest: Secret::new([0; Params::DEFAULT_OUTPUT_LEN].into()),
+        }
+    }
+
+    /// Whether this is the hash of `password`; compares in constant time.
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+        let mut digest = Zeroizing::new(vec![0; self.digest.expose().len()]);
+        Argon2::new(self.algorithm, self.version, self.params.clone())
+            .hash_password_into(password, &self.salt, &mut digest)
+            .map_err(|error| format!("argon2: {error}"))?;
+        Ok(digest.ct_eq(self.digest.expose()).into())
+    }
+
+    /// Memory in KiB, passes and lanes.
+    pub(super) fn parameters(&self) -> (u32, u32, u32) {
+        (self.params.m_cost(), self.params.t_cost(), self.params.p_cost())
+    }
+}
+
+impl fmt::Display for Unhashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the password cannot be hashed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unhashed {}
+
+/// OWASP's first choice among the equivalent ones (Password Storage Cheat Sheet, 2023 on).
+fn recommended() -> Result<Argon2<'static>, String> {
+    let params = Params::new(19 * 1024, 2, 1, None).map_err(|error| error.to_string())?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
