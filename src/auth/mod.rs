@@ -14,12 +14,20 @@ use std::future::Future;
 use crate::protocol::Username;
 
 mod authenticator;
+mod file;
+mod parse;
 mod phc;
 mod scheme;
+mod source;
+mod store;
+mod table;
 
 pub use authenticator::{Authenticator, Refusal};
+pub use file::{BadFile, FileStore, inspect};
 pub use phc::{Unhashed, hash};
 pub use scheme::{Cost, Verifier};
+pub use store::{Store, Stores};
+pub use table::{Faults, Finding, Report, Table};
 
 /// The longest password that is taken, in octets; nobody types a longer one.
 pub const MAX_PASSWORD_OCTETS: usize = 4096;

@@ -1,0 +1,235 @@
+//! The credential file as a store: a table in memory that follows the file.
+
+use std::fmt;
+use std::hash::RandomState;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::source::{Source, Stamp};
+use super::table::{Faults, Finding, Report, Table};
+use super::{CredentialStore, Lookup, Verifier};
+use crate::protocol::Username;
+
+/// The users of a credential file, which may be edited or replaced at any time.
+///
+/// - Each look-up asks the file system whether the file has changed, and waits for the new table
+///   if so; look-ups that come meanwhile wait for the same one.
+/// - The whole new file counts or nothing of it. When it is missing, unreadable, faulty or not yet
+///   written to its end, the old table stays in force.
+#[derive(Debug)]
+pub struct FileStore {
+    shared: Arc<Shared>,
+}
+
+/// A credential file that cannot be used.
+#[derive(Debug)]
+pub struct BadFile {
+    path: PathBuf,
+    faults: Faults,
+}
+
+/// What is to be said about a credential file, for `restante check`. Shows nothing secret.
+pub fn inspect(path: &Path) -> Report {
+    match Source::read(path) {
+        Ok(source) => examine(&source, &RandomState::new()).1,
+        Err(what) => Report { errors: vec![Finding::whole_file(what)], ..Report::default() },
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// What decoys are chosen by.
+    key: RandomState,
+    now: RwLock<Snapshot>,
+    /// Held while the file is read again.
+    reading: Arc<Mutex<()>>,
+}
+
+/// The table in force, and the state of the file when it was last looked into.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    table: Arc<Table>,
+    /// The file that the table is from.
+    loaded: Stamp,
+    /// The last state of the file, whether a table came of it or not.
+    seen: Result<Stamp, io::ErrorKind>,
+    /// When that state was first met.
+    since: Instant,
+    /// When it was last read.
+    read: Instant,
+    /// Whether any further change is sure to give another stamp.
+    settled: bool,
+    /// Why no table came of it, as it was logged.
+    complaint: Option<String>,
+}
+
+impl FileStore {
+    /// Loads a credential file, and logs what is to be said about it.
+    ///
+    /// Blocks: for the start of the program.
+    ///
+    /// # Errors
+    /// [`BadFile`] with all its faults.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, BadFile> {
+        let path = path.into();
+        let bad = |faults| BadFile { path: path.clone(), faults };
+        let key = RandomState::new();
+        let read = Instant::now();
+        let source =
+            Source::read(&path).map_err(|what| bad(Faults(vec![Finding::whole_file(what)])))?;
+        let (table, report) = examine(&source, &key);
+        let table = table.ok_or_else(|| bad(Faults(report.errors.clone())))?;
+        tell(&path, &report);
+        let now = Snapshot {
+            table: Arc::new(table),
+            loaded: source.stamp,
+            seen: Ok(source.stamp),
+            since: read,
+            read,
+            settled: source.stamp.settled(read.elapsed()),
+            complaint: None,
+        };
+        let now = RwLock::new(now);
+        Ok(Self { shared: Arc::new(Shared { path, key, now, reading: Arc::default() }) })
+    }
+
+    /// The table that holds at this moment.
+    async fn table(&self) -> Arc<Table> {
+        let asked = Instant::now();
+        if let Some(table) = self.shared.clone().fresh(asked).await {
+            return table;
+        }
+        let turn = Arc::clone(&self.shared.reading).lock_owned().await;
+        // Another look-up may have read the file while this one waited.
+        if let Some(table) = self.shared.clone().fresh(asked).await {
+            return table;
+        }
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || {
+            // Held to the end of the reading, even if nobody waits for it any more.
+            let _turn = turn;
+            shared.reload();
+        });
+        if let Err(stopped) = read.await {
+            error!(file = %self.shared.path.display(), %stopped, "the credential file was not read");
+        }
+        self.shared.snapshot().table
+    }
+}
+
+impl CredentialStore for FileStore {
+    async fn look_up(&self, name: &Username) -> Lookup {
+        self.table().await.find(name).cloned().map_or(Lookup::Unknown, Lookup::Found)
+    }
+
+    fn decoy(&self, name: &Username) -> Option<Verifier> {
+        self.shared.snapshot().table.decoy(name)
+    }
+}
+
+impl Shared {
+    /// The table, if it is that of the file as it is now, or was read after `asked`.
+    async fn fresh(self: Arc<Self>, asked: Instant) -> Option<Arc<Table>> {
+        tokio::task::spawn_blocking(move || {
+            let seen = Stamp::at(&self.path);
+            let now = self.snapshot();
+            (now.read > asked || (now.settled && now.seen == seen)).then_some(now.table)
+        })
+        .await
+        .ok()
+        .flatten()
+    }
+
+    /// Reads the file again and puts the new table in force, if it is to be trusted.
+    fn reload(&self) {
+        let old = self.snapshot();
+        let read = Instant::now();
+        let seen = Stamp::at(&self.path);
+        let changed = seen != old.seen;
+        let since = if changed { read } else { old.since };
+        let outcome = Source::read(&self.path).and_then(|source| {
+            let (table, report) = examine(&source, &self.key);
+            let table = table.ok_or_else(|| Faults(report.errors.clone()).to_string())?;
+            Ok((source, table, report))
+        });
+        let settled = match seen {
+            Ok(stamp) => stamp.settled(read.duration_since(since)),
+            Err(_) => true,
+        };
+        let mut new = Snapshot { seen, since, read, settled, ..old.clone() };
+        match outcome {
+            Ok((source, table, report)) => {
+                // It changed between the look at its stamp and the reading: look again next time.
+                new.settled = settled && seen == Ok(source.stamp);
+                new.complaint = None;
+                if new.settled || !unfinished(&source, &table, &old) {
+                    if source.stamp != old.loaded {
+                        info!(
+                            file = %self.path.display(),
+                            users = table.len(),
+                            "the credential file has changed and was read again"
+                        );
+                        tell(&self.path, &report);
+                    }
+                    new.loaded = source.stamp;
+                    new.table = Arc::new(table);
+                }
+            }
+            Err(why) => {
+                if changed || old.complaint.as_ref() != Some(&why) {
+                    error!(
+                        file = %self.path.display(),
+                        why,
+                        "the credential file is not usable; the users stay as they were"
+                    );
+                }
+                new.complaint = Some(why);
+            }
+        }
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whether a file that has only just changed may be one that is still being written: a user who
+/// is missing for a moment would be told that the password is wrong.
+fn unfinished(source: &Source, table: &Table, old: &Snapshot) -> bool {
+    let in_place = source.stamp.same_file(old.loaded);
+    source.looks_unfinished() || (in_place && table.len() < old.table.len())
+}
+
+fn examine(source: &Source, key: &RandomState) -> (Option<Table>, Report) {
+    let (table, mut report) = Table::read(&source.text, key);
+    if source.exposed {
+        let what = "can be read by everybody; take that away with chmod o-r";
+        report.warnings.push(Finding::whole_file(what));
+    }
+    if report.errors.is_empty() && report.users == 0 {
+        let what = "has no users; add one with restante user add";
+        report.warnings.push(Finding::whole_file(what));
+    }
+    (table, report)
+}
+
+fn tell(path: &Path, report: &Report) {
+    for warning in &report.warnings {
+        warn!(file = %path.display(), "credential file: {warning}");
+    }
+}
+
+impl fmt::Display for BadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.faults)
+    }
+}
+
+impl std::error::Error for BadFile {}
