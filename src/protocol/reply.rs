@@ -1,7 +1,8 @@
 //! Replies: the one line that answers a command (RFC 1939 §3, RFC 2449 §3 and §8, RFC 3206).
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::io::Write as _;
 
 /// The text of a reply: printable ASCII, never taken for a response code, short enough.
 ///
@@ -32,6 +33,18 @@ impl ReplyText {
 
     /// The longest response code, status and line end take less than the 52 octets left.
     const MAX_OCTETS: usize = 460;
+}
+
+impl From<&'static str> for ReplyText {
+    fn from(text: &'static str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for ReplyText {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
 }
 
 impl fmt::Display for ReplyText {
@@ -81,15 +94,22 @@ pub enum Reply {
 impl Reply {
     /// Appends the line with its CRLF.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut line = String::with_capacity(64);
-        // Writing to a String does not fail.
-        let _infallible = match self {
-            Self::Ok(text) => write!(line, "+OK {text}"),
-            Self::Err(None, text) => write!(line, "-ERR {text}"),
-            Self::Err(Some(code), text) => write!(line, "-ERR {code} {text}"),
+        // Writing to a Vec does not fail.
+        let _infallible = write!(out, "{self}\r\n");
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (status, code, text) = match self {
+            Self::Ok(text) => ("+OK", None, text),
+            Self::Err(code, text) => ("-ERR", *code, text),
         };
-        out.extend_from_slice(line.trim_end().as_bytes());
-        out.extend_from_slice(b"\r\n");
+        f.write_str(status)?;
+        if let Some(code) = code {
+            write!(f, " {code}")?;
+        }
+        if text.0.is_empty() { Ok(()) } else { write!(f, " {text}") }
     }
 }
 

@@ -3,7 +3,6 @@
 //! The session sees a stream of bytes and the traits of [`mailbox`](crate::mailbox) and
 //! [`auth`](crate::auth); it knows neither sockets nor TLS nor files.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +11,29 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::authorization::{Authorization, Exchange};
+use self::dialogue::{Answer, Dialogue, Replied};
+use self::fault::Fault;
+use self::transaction::Transaction;
+use self::wire::Patience;
 use crate::auth::{Authenticator, CredentialStore};
-use crate::mailbox::Mailbox;
-use crate::protocol::Username;
+use crate::mailbox::{Mailbox, Maildrop};
+use crate::protocol::sasl::Mechanism;
+use crate::protocol::{
+    Capability, Command, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger, Username,
+};
 
+mod authorization;
+mod dialogue;
+mod end;
+mod fault;
+mod listing;
 mod slots;
+mod transaction;
+mod update;
+mod wire;
 
+pub use end::{End, Ended, Summary};
 pub use slots::{Slot, Slots};
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
@@ -49,6 +65,8 @@ pub struct Policy {
     pub bad_commands: u32,
     /// Failed log-ins before the connection is closed.
     pub failed_logins: u32,
+    /// Sessions of one user, those included that wait for the lock.
+    pub sessions_per_user: u32,
     /// Without a command, after login.
     pub idle: Duration,
     /// Without the client taking a single octet.
@@ -78,50 +96,206 @@ pub enum Security {
     UpgradedTls,
 }
 
-/// A session that is over.
-#[derive(Debug)]
-pub struct Ended {
-    /// Why.
-    pub why: End,
-    /// What it did, for the log.
-    pub summary: Summary,
+impl Security {
+    fn is_tls(self) -> bool {
+        match self {
+            Self::Cleartext { .. } => false,
+            Self::ImplicitTls | Self::UpgradedTls => true,
+        }
+    }
 }
 
-/// Why a session ended.
-#[derive(Debug)]
-pub enum End {
-    /// The client said QUIT.
-    Quit,
-    /// The client said STLS and nothing after it: shake hands and run a new session.
-    StartTls,
-    /// The client closed the connection.
-    PeerClosed,
-    /// Something else. TODO
-    Failed(io::Error),
-}
-
-/// What a session did, for the line in the log that ends it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Who was logged in.
-    pub user: Option<Username>,
-    /// Messages sent whole.
-    pub retrieved: u64,
-    /// Messages removed.
-    pub removed: u64,
-    /// Messages left.
-    pub left: u64,
-    /// Octets of messages sent.
-    pub octets: u64,
-}
-
-/// Runs one session to its end. `stream` is flushed but not shut down.
+/// Runs one session to its end: greets, reads commands, replies to each in its turn.
+///
+/// All replies have been sent when it returns, unless the client is gone or does not read.
+/// `stream` is left open: what follows is for the server to do (see [`End::StartTls`]).
 pub async fn run<S, M, C>(stream: &mut S, env: &Env<M, C>, link: Link) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: Mailbox,
     C: CredentialStore,
 {
-    let _ = (stream, env, link);
-    Ended { why: End::PeerClosed, summary: Summary::default() }
+    let mut dialogue = Dialogue::new(stream, &env.policy);
+    let why = match converse(&mut dialogue, Context { env, link }).await {
+        Ok(farewell) => dialogue.wire.flush().await.err().unwrap_or(farewell),
+        Err(end) => {
+            // What was promised before the end is still due; the end itself stays the reason.
+            if !end.is_deaf() {
+                let _gone_as_well = dialogue.wire.flush().await;
+            }
+            end
+        }
+    };
+    Ended { why, summary: dialogue.summary }
+}
+
+/// The loop: a line, a state that takes it, a reply, the next state.
+async fn converse<M: Mailbox, C: CredentialStore>(
+    dialogue: &mut Dialogue<'_>,
+    context: Context<'_, M, C>,
+) -> Result<End, End> {
+    if context.link.security != Security::UpgradedTls {
+        let greeting = format!("{} POP3 server ready", context.env.policy.hostname);
+        dialogue.wire.reply(&Reply::Ok(ReplyText::new(greeting)));
+        greet(dialogue, context).await?;
+    }
+    let mut state = State::<M::Maildrop>::Authorization(Authorization::default());
+    loop {
+        let line = read(dialogue, &state, context).await?;
+        let (Replied { .. }, next) = state.handle(line, dialogue.answer(), context).await?;
+        if let Some(end) = dialogue.verdict() {
+            return Ok(end);
+        }
+        state = match next {
+            Next::Continue(state) => state,
+            Next::StartTls => return Ok(End::StartTls),
+            Next::Close => return Ok(End::Quit),
+        };
+        dialogue.wire.relieve().await?;
+    }
+}
+
+/// Sends the greeting and looks at the first octets that come back: not everybody who connects
+/// speaks POP3.
+async fn greet<M: Mailbox, C: CredentialStore>(
+    dialogue: &mut Dialogue<'_>,
+    context: Context<'_, M, C>,
+) -> Result<(), End> {
+    let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
+    dialogue.wire.fill(patience, &context.env.drain).await?;
+    match Stranger::recognise(dialogue.wire.unread()) {
+        Some(stranger) => Err(End::Stranger(stranger)),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a whole line.
+async fn read<M: Mailbox, C: CredentialStore>(
+    dialogue: &mut Dialogue<'_>,
+    state: &State<M::Maildrop>,
+    context: Context<'_, M, C>,
+) -> Result<Line, End> {
+    let limit = match state {
+        State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
+        State::Exchange(_) => LineLimit::Response,
+    };
+    // The idle time is counted from the end of the last reply to a whole command: octets that
+    // drip in do not prolong it (RFC 1939 §3).
+    let idle = Instant::now() + context.env.policy.idle;
+    loop {
+        match dialogue.wire.next_line(limit) {
+            Ok(Some(line)) => return Ok(Ok(Secret::new(line.to_vec()))),
+            Ok(None) => {}
+            Err(fault) => return Ok(Err(fault)),
+        }
+        let patience = match state {
+            State::Authorization(_) | State::Exchange(_) => {
+                Patience { until: context.link.login_deadline, or: End::LoginTimeout }
+            }
+            State::Transaction(_) => Patience { until: idle, or: End::IdleTimeout },
+        };
+        dialogue.wire.fill(patience, &context.env.drain).await?;
+    }
+}
+
+/// A line without its end, which may carry a password, or what is wrong with it.
+type Line = Result<Secret<Vec<u8>>, LineFault>;
+
+/// Where a session stands; each state owns what is valid in it and nothing else.
+enum State<D> {
+    Authorization(Authorization),
+    Exchange(Exchange),
+    Transaction(Transaction<D>),
+}
+
+/// The outcome of a turn: the command has been answered, and this comes next. An error is the
+/// end of the session, of which the client is told nothing.
+type Turn<D> = Result<(Replied, Next<D>), End>;
+
+enum Next<D> {
+    Continue(State<D>),
+    StartTls,
+    Close,
+}
+
+impl<D: Maildrop> State<D> {
+    async fn handle<M, C>(
+        self,
+        line: Line,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> Turn<D>
+    where
+        M: Mailbox<Maildrop = D>,
+        C: CredentialStore,
+    {
+        match self {
+            Self::Authorization(state) => match command(line) {
+                Ok(command) => state.handle(command, answer, context).await,
+                Err(fault) => Ok((answer.fault(&fault), state.stay())),
+            },
+            Self::Exchange(state) => match line {
+                Ok(line) => state.handle(line, answer, context).await,
+                Err(fault) => Ok(state.fail(&fault.into(), answer)),
+            },
+            Self::Transaction(state) => match command(line) {
+                Ok(command) => state.handle(command, answer, context).await,
+                Err(fault) => Ok((answer.fault(&fault), state.stay())),
+            },
+        }
+    }
+}
+
+fn command(line: Line) -> Result<Command, Fault> {
+    Ok(Command::parse(line?.expose())?)
+}
+
+/// What a handler may know of the world.
+struct Context<'a, M, C> {
+    env: &'a Env<M, C>,
+    link: Link,
+}
+
+impl<M, C> Clone for Context<'_, M, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M, C> Copy for Context<'_, M, C> {}
+
+impl<M, C> Context<'_, M, C> {
+    /// Whether a password may be sent now (RFC 8314 §3).
+    fn takes_passwords(&self) -> bool {
+        self.link.security.is_tls() || self.env.policy.allow_cleartext
+    }
+
+    fn offers_stls(&self) -> bool {
+        self.link.security == Security::Cleartext { stls: true }
+    }
+
+    /// Makes a client that guesses passwords wait, but not a server that wants to stop.
+    async fn hold_back(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.env.policy.failure_delay) => {}
+            () = self.env.drain.cancelled() => {}
+        }
+    }
+}
+
+/// The capabilities of both states. What can be used before login is listed after it as well
+/// (RFC 2449 §5, RFC 5034 §3).
+fn capabilities<M, C>(context: Context<'_, M, C>) -> Vec<Capability> {
+    let mut capabilities = vec![Capability::Top, Capability::Uidl];
+    if context.takes_passwords() {
+        capabilities.extend([Capability::User, Capability::Sasl(&Mechanism::ALL)]);
+    }
+    capabilities.extend([
+        Capability::RespCodes,
+        Capability::AuthRespCode,
+        Capability::Pipelining,
+        Capability::ExpireNever,
+        Capability::Implementation,
+    ]);
+    capabilities
 }

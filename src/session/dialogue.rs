@@ -1,0 +1,148 @@
+//! Replies to commands: exactly one each, and a count of what the client gets wrong.
+
+use std::fmt;
+
+use super::fault::{Fault, Strike};
+use super::wire::{Stream, Wire};
+use super::{End, Policy, Summary};
+use crate::mailbox::Message;
+use crate::protocol::sasl;
+use crate::protocol::{Extent, Reply, ReplyText};
+
+/// The server's side of a conversation.
+pub(super) struct Dialogue<'s> {
+    pub(super) wire: Wire<'s>,
+    pub(super) summary: Summary,
+    conduct: Conduct,
+}
+
+/// How the client has behaved so far.
+#[derive(Clone, Copy)]
+struct Conduct {
+    bad_in_a_row: u32,
+    failed_logins: u32,
+    most_bad_in_a_row: u32,
+    most_failed_logins: u32,
+}
+
+impl<'s> Dialogue<'s> {
+    pub(super) fn new(stream: &'s mut dyn Stream, policy: &Policy) -> Self {
+        Self {
+            wire: Wire::new(stream, policy.write),
+            summary: Summary::default(),
+            conduct: Conduct {
+                bad_in_a_row: 0,
+                failed_logins: 0,
+                most_bad_in_a_row: policy.bad_commands,
+                most_failed_logins: policy.failed_logins,
+            },
+        }
+    }
+
+    /// Opens the reply to the command that has just been read.
+    pub(super) fn answer(&mut self) -> Answer<'_, 's> {
+        Answer { dialogue: self }
+    }
+
+    /// Why the client has to go now, if it has misbehaved enough.
+    pub(super) fn verdict(&self) -> Option<End> {
+        let conduct = self.conduct;
+        if conduct.failed_logins >= conduct.most_failed_logins {
+            Some(End::TooManyFailedLogins)
+        } else if conduct.bad_in_a_row >= conduct.most_bad_in_a_row {
+            Some(End::TooManyFaults)
+        } else {
+            None
+        }
+    }
+}
+
+/// The right and the duty to answer one command.
+///
+/// Each method gives the one reply and takes the `Answer` with it; a handler has to show the
+/// [`Replied`] it got. So no command goes without a reply, and none gets two.
+#[must_use]
+pub(super) struct Answer<'d, 's> {
+    dialogue: &'d mut Dialogue<'s>,
+}
+
+/// Proof that a command has been answered.
+#[must_use]
+pub(super) struct Replied(());
+
+impl Answer<'_, '_> {
+    /// `+OK` and a text.
+    pub(super) fn ok(self, text: impl Into<ReplyText>) -> Replied {
+        self.dialogue.conduct.bad_in_a_row = 0;
+        self.dialogue.wire.reply(&Reply::Ok(text.into()));
+        Replied(())
+    }
+
+    /// `-ERR`; the operator is told more than the client.
+    pub(super) fn fault(self, fault: &Fault) -> Replied {
+        fault.log();
+        let conduct = &mut self.dialogue.conduct;
+        match fault.strike() {
+            Strike::None => conduct.bad_in_a_row = 0,
+            Strike::BadCommand => conduct.bad_in_a_row += 1,
+            Strike::FailedLogin => conduct.failed_logins += 1,
+        }
+        let reply = match self.dialogue.verdict() {
+            Some(End::TooManyFaults) => Reply::Err(None, ReplyText::from("too many bad commands")),
+            _ => fault.reply(),
+        };
+        self.dialogue.wire.reply(&reply);
+        Replied(())
+    }
+
+    /// A challenge of a SASL exchange (RFC 5034 §4).
+    pub(super) fn challenge(self, challenge: &[u8]) -> Replied {
+        self.dialogue.wire.line(sasl::challenge_line(challenge));
+        Replied(())
+    }
+
+    /// `+OK`, lines, a dot. The lines are made as the client takes them.
+    pub(super) async fn lines(
+        self,
+        text: impl Into<ReplyText>,
+        lines: impl Iterator<Item = impl fmt::Display>,
+    ) -> Result<Replied, End> {
+        self.dialogue.conduct.bad_in_a_row = 0;
+        let wire = &mut self.dialogue.wire;
+        wire.reply(&Reply::Ok(text.into()));
+        for line in lines {
+            wire.line(line);
+            wire.relieve().await?;
+        }
+        wire.line('.');
+        Ok(Replied(()))
+    }
+
+    /// `+OK`, a message or its top, a dot.
+    pub(super) async fn message(
+        self,
+        text: impl Into<ReplyText>,
+        message: &mut impl Message,
+        extent: Extent,
+    ) -> Result<Replied, End> {
+        self.dialogue.conduct.bad_in_a_row = 0;
+        let wire = &mut self.dialogue.wire;
+        wire.reply(&Reply::Ok(text.into()));
+        wire.body(message, extent).await?;
+        if extent == Extent::Whole {
+            self.dialogue.summary.retrieved += 1;
+            self.dialogue.summary.octets += message.octets();
+        }
+        Ok(Replied(()))
+    }
+
+    /// What has come from the client behind the command.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.dialogue.wire.unread()
+    }
+
+    /// The figures of this session, for those who know them.
+    pub(super) fn summary(&mut self) -> &mut Summary {
+        &mut self.dialogue.summary
+    }
+}

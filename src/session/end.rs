@@ -1,0 +1,102 @@
+//! How a session ends, and what is told about it.
+
+use std::{fmt, io};
+
+use crate::protocol::{Stranger, Username};
+
+/// A session that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why.
+    pub why: End,
+    /// What it did.
+    pub summary: Summary,
+}
+
+/// Why a session ended. `Display` is the word for the log.
+#[derive(Debug)]
+pub enum End {
+    /// The client said QUIT.
+    Quit,
+    /// The client said STLS and nothing after it: shake hands and run a new session.
+    StartTls,
+    /// The client closed the connection, or is gone.
+    PeerClosed,
+    /// No command for too long after login.
+    IdleTimeout,
+    /// No login for too long.
+    LoginTimeout,
+    /// The client took nothing of what it was sent for too long.
+    WriteTimeout,
+    /// Too many bad commands in a row.
+    TooManyFaults,
+    /// Too many failed log-ins.
+    TooManyFailedLogins,
+    /// A message could not be read to its end.
+    BodyFailed(io::Error),
+    /// Something came in the clear behind STLS.
+    PlaintextAfterStls,
+    /// The peer speaks another protocol.
+    Stranger(Stranger),
+    /// The server stops.
+    Shutdown,
+    /// The stream failed in an unusual way.
+    Broken(io::Error),
+}
+
+impl End {
+    /// Whether there is nobody who could still be sent anything.
+    pub(super) fn is_deaf(&self) -> bool {
+        match self {
+            Self::PeerClosed
+            | Self::WriteTimeout
+            | Self::PlaintextAfterStls
+            | Self::Stranger(_)
+            | Self::Broken(_) => true,
+            Self::Quit
+            | Self::StartTls
+            | Self::IdleTimeout
+            | Self::LoginTimeout
+            | Self::TooManyFaults
+            | Self::TooManyFailedLogins
+            | Self::BodyFailed(_)
+            | Self::Shutdown => false,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quit => "quit",
+            Self::StartTls => "starttls",
+            Self::PeerClosed => "peer-closed",
+            Self::IdleTimeout => "idle-timeout",
+            Self::LoginTimeout => "login-timeout",
+            Self::WriteTimeout => "write-timeout",
+            Self::TooManyFaults => "too-many-faults",
+            Self::TooManyFailedLogins => "too-many-failed-logins",
+            Self::BodyFailed(_) => "body-failed",
+            Self::PlaintextAfterStls => "plaintext-after-stls",
+            Self::Stranger(Stranger::Tls) => "tls-on-plain-port",
+            Self::Stranger(_) => "wrong-protocol",
+            Self::Shutdown => "shutdown",
+            Self::Broken(_) => "broken",
+        })
+    }
+}
+
+/// What a session did, for the line in the log that ends it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Who was logged in.
+    pub user: Option<Username>,
+    /// Messages sent whole.
+    pub retrieved: u64,
+    /// Messages removed.
+    pub removed: u64,
+    /// Messages left.
+    pub left: u64,
+    /// Octets of messages sent.
+    pub octets: u64,
+}

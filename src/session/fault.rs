@@ -1,0 +1,297 @@
+//! Everything that a client is told with `-ERR`, in one place.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use crate::auth::Refusal;
+use crate::mailbox::{Failure, MessageError, OpenError, RemovalError};
+use crate::protocol::{CommandFault, LineFault, MessageNumber, Reply, ReplyText, ResponseCode};
+
+/// Why a command was not carried out. The session goes on, unless the client has had enough.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// No such command.
+    UnknownCommand,
+    /// The arguments are wrong; the text says what is wanted.
+    Arguments(&'static str),
+    /// A line beyond its limit.
+    LineTooLong,
+    /// A NUL or a bare CR in a line.
+    ForbiddenOctet,
+    /// A command of the TRANSACTION state, before login.
+    LogInFirst,
+    /// A command of the AUTHORIZATION state, after login.
+    AlreadyLoggedIn,
+    /// PASS without USER.
+    UserFirst,
+    /// STLS inside TLS.
+    TlsActive,
+    /// STLS where there is no certificate.
+    NoTls,
+    /// A password was about to be sent in the clear.
+    CleartextRefused,
+    /// AUTH with a mechanism that is not known.
+    UnknownMechanism,
+    /// The client gave the exchange up.
+    Cancelled,
+    /// A response that is not base64.
+    NotBase64,
+    /// A response that does not follow its mechanism.
+    MalformedResponse,
+    /// Unknown user or wrong password: nobody is told which.
+    BadCredentials,
+    /// Too many passwords wait to be verified.
+    Overloaded,
+    /// A credential store cannot answer.
+    CredentialsUnavailable(String),
+    /// The user has too many sessions.
+    TooManySessions(u32),
+    /// Another session has the maildrop.
+    InUse(Option<SystemTime>),
+    /// The maildrop cannot be read whole.
+    MaildropUnavailable(Failure),
+    /// A number without a message.
+    NoSuchMessage,
+    /// A message that is marked as deleted.
+    Deleted,
+    /// A message that somebody else has removed.
+    Gone(MessageNumber),
+    /// A message that cannot be opened.
+    Unreadable(MessageNumber, Failure),
+    /// Some messages are still there after QUIT.
+    NotRemoved {
+        /// How many of them.
+        remaining: u32,
+        /// How many were marked.
+        marked: u32,
+        /// What went wrong first, if it is known.
+        cause: Option<Failure>,
+    },
+}
+
+/// What a fault says about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strike {
+    /// Nothing.
+    None,
+    /// It does not speak POP3 well.
+    BadCommand,
+    /// It does not know the password.
+    FailedLogin,
+}
+
+impl Fault {
+    /// The one reply that the client gets.
+    pub(super) fn reply(&self) -> Reply {
+        let (code, text) = self.words();
+        Reply::Err(code, ReplyText::new(text))
+    }
+
+    /// Whether the client is to be counted a strike.
+    pub(super) fn strike(&self) -> Strike {
+        match self {
+            Self::UnknownCommand
+            | Self::Arguments(_)
+            | Self::LineTooLong
+            | Self::ForbiddenOctet
+            | Self::LogInFirst
+            | Self::AlreadyLoggedIn
+            | Self::UserFirst
+            | Self::TlsActive
+            | Self::NoTls
+            | Self::CleartextRefused
+            | Self::UnknownMechanism
+            | Self::Cancelled
+            | Self::NotBase64
+            | Self::MalformedResponse => Strike::BadCommand,
+            Self::BadCredentials => Strike::FailedLogin,
+            Self::Overloaded
+            | Self::CredentialsUnavailable(_)
+            | Self::TooManySessions(_)
+            | Self::InUse(_)
+            | Self::MaildropUnavailable(_)
+            | Self::NoSuchMessage
+            | Self::Deleted
+            | Self::Gone(_)
+            | Self::Unreadable(..)
+            | Self::NotRemoved { .. } => Strike::None,
+        }
+    }
+
+    /// Tells the operator what the client is not told.
+    pub(super) fn log(&self) {
+        match self {
+            Self::CredentialsUnavailable(why) => {
+                tracing::error!(%why, "a credential store cannot answer");
+            }
+            Self::MaildropUnavailable(failure) => {
+                tracing::error!(%failure, "the maildrop cannot be opened");
+            }
+            Self::Unreadable(number, failure) => {
+                tracing::error!(%number, %failure, "a message cannot be read");
+            }
+            Self::NotRemoved { remaining, marked, cause } => {
+                let cause = cause
+                    .as_ref()
+                    .map_or_else(|| "the removal was cut short".to_owned(), ToString::to_string);
+                tracing::error!(remaining, marked, %cause, "messages were not removed");
+            }
+            Self::Overloaded => tracing::warn!("too many passwords wait to be verified"),
+            Self::TooManySessions(limit) => tracing::info!(limit, "too many sessions of this user"),
+            Self::InUse(_) => tracing::info!("the maildrop is in use"),
+            Self::CleartextRefused => tracing::info!("a log-in without TLS was refused"),
+            Self::Gone(number) => tracing::info!(%number, "a message is gone"),
+            Self::BadCredentials
+            | Self::UnknownCommand
+            | Self::Arguments(_)
+            | Self::LineTooLong
+            | Self::ForbiddenOctet
+            | Self::LogInFirst
+            | Self::AlreadyLoggedIn
+            | Self::UserFirst
+            | Self::TlsActive
+            | Self::NoTls
+            | Self::UnknownMechanism
+            | Self::Cancelled
+            | Self::NotBase64
+            | Self::MalformedResponse
+            | Self::NoSuchMessage
+            | Self::Deleted => tracing::debug!(fault = ?self, "a command was refused"),
+        }
+    }
+
+    fn words(&self) -> (Option<ResponseCode>, Cow<'static, str>) {
+        use ResponseCode::{Auth, InUse, SysTemp};
+        match self {
+            Self::UnknownCommand => (None, "unknown command".into()),
+            Self::Arguments(usage) => (None, (*usage).into()),
+            Self::LineTooLong => (None, "line too long".into()),
+            Self::ForbiddenOctet => (None, "a NUL or a bare CR is not allowed".into()),
+            Self::LogInFirst => (None, "log in first".into()),
+            Self::AlreadyLoggedIn => (None, "already logged in".into()),
+            Self::UserFirst => (None, "send USER first".into()),
+            Self::TlsActive => (None, "TLS is already active".into()),
+            Self::NoTls => (None, "TLS is not available on this port".into()),
+            // RFC 3206 §5 [AUTH]: the user has to change something, namely the settings.
+            Self::CleartextRefused => {
+                (Some(Auth), "no password is taken without TLS: use port 995, or STLS".into())
+            }
+            Self::UnknownMechanism => (None, "this mechanism is not offered".into()),
+            Self::Cancelled => (None, "authentication cancelled".into()),
+            Self::NotBase64 => (None, "the response is not base64".into()),
+            Self::MalformedResponse => (None, "the response does not fit the mechanism".into()),
+            Self::BadCredentials => (Some(Auth), "wrong user name or password".into()),
+            Self::Overloaded => (Some(SysTemp), "too many log-ins at once; try again later".into()),
+            Self::CredentialsUnavailable(_) => {
+                (Some(SysTemp), "passwords cannot be checked now; try again later".into())
+            }
+            Self::TooManySessions(limit) => (
+                Some(InUse),
+                format!("this user has {limit} sessions, and may have no more; try again later")
+                    .into(),
+            ),
+            Self::InUse(since) => {
+                let since = since.map_or_else(String::new, time_of_day);
+                let text =
+                    format!("this maildrop is open in another session{since}; try again later");
+                (Some(InUse), text.into())
+            }
+            Self::MaildropUnavailable(_) => {
+                (Some(SysTemp), "the maildrop cannot be read now; try again later".into())
+            }
+            Self::NoSuchMessage => (None, "no such message".into()),
+            Self::Deleted => (None, "message is already deleted".into()),
+            Self::Gone(number) => (Some(SysTemp), format!("message {number} is gone").into()),
+            Self::Unreadable(number, _) => {
+                (Some(SysTemp), format!("message {number} cannot be read now").into())
+            }
+            Self::NotRemoved { remaining, marked, .. } => {
+                (Some(SysTemp), format!("{remaining} of {marked} messages not removed").into())
+            }
+        }
+    }
+}
+
+/// ` since 12:03:07 UTC`, or nothing useful when the clock has been turned.
+fn time_of_day(since: SystemTime) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let Ok(age) = since.elapsed() else { return String::new() };
+    if age.as_secs() >= DAY {
+        return format!(" for {} hours", age.as_secs() / 3600);
+    }
+    let Ok(epoch) = since.duration_since(SystemTime::UNIX_EPOCH) else { return String::new() };
+    let second = epoch.as_secs() % DAY;
+    format!(" since {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+}
+
+impl From<CommandFault> for Fault {
+    fn from(fault: CommandFault) -> Self {
+        match fault {
+            CommandFault::Unknown => Self::UnknownCommand,
+            CommandFault::Arguments(usage) => Self::Arguments(usage),
+            CommandFault::NoSuchMessage => Self::NoSuchMessage,
+            CommandFault::UnknownMechanism => Self::UnknownMechanism,
+        }
+    }
+}
+
+impl From<LineFault> for Fault {
+    fn from(fault: LineFault) -> Self {
+        match fault {
+            LineFault::TooLong => Self::LineTooLong,
+            LineFault::ForbiddenOctet => Self::ForbiddenOctet,
+        }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::BadCredentials => Self::BadCredentials,
+            Refusal::Overloaded => Self::Overloaded,
+            Refusal::Unavailable(why) => Self::CredentialsUnavailable(why),
+        }
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::InUse { since } => Self::InUse(since),
+            OpenError::Unavailable(failure) => Self::MaildropUnavailable(failure),
+        }
+    }
+}
+
+impl Fault {
+    /// A message that was not opened.
+    pub(super) fn message(number: MessageNumber, error: MessageError) -> Self {
+        match error {
+            MessageError::Gone => Self::Gone(number),
+            MessageError::Unreadable(failure) => Self::Unreadable(number, failure),
+        }
+    }
+
+    /// A removal that was not complete.
+    pub(super) fn removal(marked: u32, error: RemovalError) -> Self {
+        Self::NotRemoved { remaining: error.remaining, marked, cause: Some(error.cause) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn since_is_said_in_words_for_a_person() {
+        let now = SystemTime::now();
+        let noon = |age| time_of_day(now - Duration::from_secs(age));
+        assert!(noon(0).starts_with(" since ") && noon(0).ends_with(" UTC"));
+        assert_eq!(noon(48 * 3600), " for 48 hours");
+        assert_eq!(time_of_day(now + Duration::from_secs(3600)), "");
+        let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(43_387);
+        assert!(time_of_day(epoch).starts_with(" for "));
+    }
+}

@@ -1,0 +1,139 @@
+//! TRANSACTION: the client reads and marks messages (RFC 1939 §5).
+
+use super::dialogue::Answer;
+use super::fault::Fault;
+use super::listing::{Listing, Totals};
+use super::{Context, Next, Slot, State, Summary, Turn};
+use crate::auth::{CredentialStore, Identity};
+use crate::mailbox::{Mailbox, Maildrop};
+use crate::protocol::{ClaimedName, Command, Extent, MessageNumber, Secret, Username};
+
+/// A user who is logged in, with the maildrop locked.
+///
+/// Dropping it releases the lock and removes nothing; only [`update`](Self::update) removes.
+pub(super) struct Transaction<D> {
+    pub(super) listing: Listing<D>,
+    identity: Identity,
+    _session: Slot<Username>,
+}
+
+impl<D: Maildrop> Transaction<D> {
+    /// Verifies a password and locks the maildrop (RFC 1939 §4).
+    pub(super) async fn open<M, C>(
+        name: &ClaimedName,
+        password: Secret<Vec<u8>>,
+        context: Context<'_, M, C>,
+    ) -> Result<Self, Fault>
+    where
+        M: Mailbox<Maildrop = D>,
+        C: CredentialStore,
+    {
+        let env = context.env;
+        let identity = env.authenticator.authenticate(name, password).await?;
+        // What follows is told only to those who know the password (RFC 2449 §8.1).
+        let limit = env.policy.sessions_per_user;
+        let session = env
+            .sessions
+            .take(identity.username().clone(), limit)
+            .ok_or(Fault::TooManySessions(limit))?;
+        let listing = Listing::new(env.mailbox.open(&identity).await?);
+        Ok(Self { listing, identity, _session: session })
+    }
+
+    pub(super) async fn handle<M, C>(
+        mut self,
+        command: Command,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> Turn<D>
+    where
+        M: Mailbox<Maildrop = D>,
+        C: CredentialStore,
+    {
+        let replied = match command {
+            Command::Stat => {
+                let Totals { messages, octets } = self.listing.totals();
+                answer.ok(format!("{messages} {octets}"))
+            }
+            Command::List(None) => {
+                let lines = self.listing.live_octets();
+                let lines = lines.map(|(number, octets)| format!("{number} {octets}"));
+                answer.lines(self.totals_in_words(), lines).await?
+            }
+            Command::List(Some(number)) => match self.listing.live(number) {
+                Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().octets(at))),
+                Err(fault) => answer.fault(&fault),
+            },
+            Command::Uidl(None) => {
+                let lines = self.listing.live_unique_ids();
+                let lines = lines.map(|(number, unique_id)| format!("{number} {unique_id}"));
+                answer.lines("unique-ids follow", lines).await?
+            }
+            Command::Uidl(Some(number)) => match self.listing.live(number) {
+                Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().unique_id(at))),
+                Err(fault) => answer.fault(&fault),
+            },
+            Command::Retr(number) => match self.message(number).await {
+                Ok(mut message) => {
+                    let text = format!("{} octets", crate::mailbox::Message::octets(&message));
+                    answer.message(text, &mut message, Extent::Whole).await?
+                }
+                Err(fault) => answer.fault(&fault),
+            },
+            Command::Top(number, lines) => match self.message(number).await {
+                Ok(mut message) => {
+                    let extent = Extent::Top(lines);
+                    answer.message("top of message follows", &mut message, extent).await?
+                }
+                Err(fault) => answer.fault(&fault),
+            },
+            Command::Dele(number) => match self.listing.mark(number) {
+                Ok(()) => answer.ok(format!("message {number} deleted")),
+                Err(fault) => answer.fault(&fault),
+            },
+            Command::Rset => {
+                self.listing = self.listing.reset();
+                answer.ok(self.totals_in_words())
+            }
+            Command::Noop => answer.ok(""),
+            Command::Capa => {
+                let capabilities = super::capabilities(context);
+                answer.lines("capabilities follow", capabilities.iter()).await?
+            }
+            Command::Quit => return Ok((self.update(answer, context).await, Next::Close)),
+            Command::User(_)
+            | Command::Pass(_)
+            | Command::AuthMechanisms
+            | Command::Auth(..)
+            | Command::Stls => answer.fault(&Fault::AlreadyLoggedIn),
+        };
+        Ok((replied, self.stay()))
+    }
+
+    pub(super) fn stay(self) -> Next<D> {
+        Next::Continue(State::Transaction(self))
+    }
+
+    /// `2 messages (320 octets)`
+    pub(super) fn totals_in_words(&self) -> String {
+        let Totals { messages, octets } = self.listing.totals();
+        format!("{} ({octets} octets)", in_words(messages))
+    }
+
+    /// Enters the user and the listing into the figures of the session.
+    pub(super) fn introduce(&self, summary: &mut Summary) {
+        summary.user = Some(self.identity.username().clone());
+        summary.left = u64::from(self.listing.totals().messages);
+    }
+
+    async fn message(&self, number: MessageNumber) -> Result<D::Message, Fault> {
+        let at = self.listing.live(number)?;
+        let message = self.listing.maildrop().message(at).await;
+        message.map_err(|error| Fault::message(number, error))
+    }
+}
+
+/// `1 message`, `2 messages`
+pub(super) fn in_words(messages: u32) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
+}

@@ -1,0 +1,50 @@
+//! UPDATE: what was marked is removed (RFC 1939 §6). The only place that removes mail.
+
+use super::Context;
+use super::dialogue::{Answer, Replied};
+use super::fault::Fault;
+use super::transaction::{Transaction, in_words};
+use crate::auth::CredentialStore;
+use crate::mailbox::{Mailbox, Maildrop};
+
+impl<D: Maildrop> Transaction<D> {
+    /// Removes the marked messages, releases the lock, and only then replies.
+    ///
+    /// - It takes the state with it: it cannot run twice.
+    /// - The removal is a task of its own. Whatever becomes of the session, it is finished, and
+    ///   the server does not end before it.
+    pub(super) async fn update<M, C>(
+        self,
+        mut answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> Replied
+    where
+        M: Mailbox<Maildrop = D>,
+        C: CredentialStore,
+    {
+        let left = self.listing.totals().messages;
+        let (maildrop, positions) = self.listing.into_marked();
+        let marked = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+        if marked == 0 {
+            drop(maildrop);
+            return answer.ok(format!("goodbye, {} left", in_words(left)));
+        }
+        let removal = context.env.removals.spawn(maildrop.remove(positions)).await;
+        let outcome = match removal {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Fault::removal(marked, error)),
+            Err(_panicked) => Err(Fault::NotRemoved { remaining: marked, marked, cause: None }),
+        };
+        let remaining = match &outcome {
+            Err(Fault::NotRemoved { remaining, .. }) => *remaining,
+            Ok(()) | Err(_) => 0,
+        };
+        let summary = answer.summary();
+        summary.removed = u64::from(marked - remaining);
+        summary.left = u64::from(left) + u64::from(remaining);
+        match outcome {
+            Ok(()) => answer.ok(format!("{} removed, {left} left", in_words(marked))),
+            Err(fault) => answer.fault(&fault),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The only place that reads from or writes to the stream of a session.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write as _};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::End;
+use crate::mailbox::Message;
+use crate::protocol::{Appetite, Encoder, Extent, LineDecoder, LineFault, LineLimit, Reply};
+
+/// What a session runs on: a socket, TLS over one, or a pipe in memory.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A stream with a bounded buffer on each side.
+///
+/// Output is held back until the client has to be waited for or the buffer is full, so that the
+/// replies to pipelined commands share a write (RFC 2449 §6.6).
+pub(super) struct Wire<'s> {
+    stream: &'s mut dyn Stream,
+    input: LineDecoder,
+    output: Vec<u8>,
+    write_timeout: Duration,
+}
+
+/// When to stop waiting for the client, and what that means.
+pub(super) struct Patience {
+    pub(super) until: Instant,
+    pub(super) or: End,
+}
+
+impl<'s> Wire<'s> {
+    pub(super) fn new(stream: &'s mut dyn Stream, write_timeout: Duration) -> Self {
+        Self { stream, input: LineDecoder::default(), output: Vec::new(), write_timeout }
+    }
+
+    /// The next line that has come whole, if there is one.
+    pub(super) fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineFault> {
+        self.input.next_line(limit)
+    }
+
+    /// What has come and has not been read as a line.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.input.unread()
+    }
+
+    /// Sends what is held back, then waits for more from the client.
+    pub(super) async fn fill(
+        &mut self,
+        patience: Patience,
+        drain: &CancellationToken,
+    ) -> Result<(), End> {
+        self.flush().await?;
+        self.output = Vec::new();
+        let mut room = self.input.room();
+        let read = timeout_at(patience.until, self.stream.read(room.octets()));
+        let count = tokio::select! {
+            biased;
+            read = read => match read {
+                Err(_elapsed) => return Err(patience.or),
+                Ok(read) => read.map_err(lost)?,
+            },
+            () = drain.cancelled() => return Err(End::Shutdown),
+        };
+        if count == 0 {
+            return Err(End::PeerClosed);
+        }
+        room.filled(count);
+        Ok(())
+    }
+
+    /// Puts a status line into the buffer.
+    pub(super) fn reply(&mut self, reply: &Reply) {
+        reply.encode(&mut self.output);
+    }
+
+    /// Puts a line into the buffer: one that cannot begin with a dot and needs no stuffing.
+    pub(super) fn line(&mut self, line: impl fmt::Display) {
+        // Writing to a Vec does not fail.
+        let _infallible = write!(self.output, "{line}\r\n");
+    }
+
+    /// Sends the buffer when there is enough to be worth it.
+    pub(super) async fn relieve(&mut self) -> Result<(), End> {
+        if self.output.len() >= Self::ENOUGH { self.flush().await } else { Ok(()) }
+    }
+
+    /// Puts out a message as the body of a multi-line reply, final dot included.
+    ///
+    /// When the message cannot be read to its end, the dot is not sent and the session is over:
+    /// the client must not take a part for the whole.
+    pub(super) async fn body(
+        &mut self,
+        message: &mut impl Message,
+        extent: Extent,
+    ) -> Result<(), End> {
+        let mut encoder = Encoder::new(extent);
+        'message: loop {
+            let chunk = message.chunk().await.map_err(End::BodyFailed)?;
+            if chunk.is_empty() {
+                break;
+            }
+            for piece in chunk.chunks(Self::ENOUGH) {
+                if encoder.encode(piece, &mut self.output) == Appetite::Sated {
+                    break 'message;
+                }
+                self.relieve().await?;
+            }
+        }
+        encoder.finish(&mut self.output);
+        self.relieve().await
+    }
+
+    /// Sends all that is in the buffer. The time-out starts anew with each octet that is taken:
+    /// a slow reader is not a dead one.
+    pub(super) async fn flush(&mut self) -> Result<(), End> {
+        let mut rest = self.output.as_slice();
+        while !rest.is_empty() {
+            let taken = timeout(self.write_timeout, self.stream.write(rest))
+                .await
+                .map_err(|_elapsed| End::WriteTimeout)?
+                .map_err(lost)?;
+            if taken == 0 {
+                return Err(End::PeerClosed);
+            }
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        self.output.clear();
+        timeout(self.write_timeout, self.stream.flush())
+            .await
+            .map_err(|_elapsed| End::WriteTimeout)?
+            .map_err(lost)
+    }
+
+    /// The size of a write, and the bound on what is held back.
+    const ENOUGH: usize = 32 * 1024;
+}
+
+/// A stream that failed: mostly the client is simply gone.
+fn lost(error: io::Error) -> End {
+    if matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::TimedOut
+    ) {
+        End::PeerClosed
+    } else {
+        End::Broken(error)
+    }
+}
