@@ -1,0 +1,365 @@
+//! The stage of a transcript: a session on a pipe, a temporary Maildir, a client that follows the
+//! script.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use restante::auth::{Authenticator, FileStore};
+use restante::mailbox::maildir::{MaildirStore, PathTemplate};
+use restante::session::{self, End, Env, Link, Policy, Security, Slots};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::log::Log;
+use super::script::{Script, Step, duration};
+
+/// Plays a transcript; gives its text back, with the server's lines as they were said if `bless`.
+///
+/// The error begins with the number of the line that turned out to be untrue.
+pub fn perform(script: &Script, log: &Log, bless: bool) -> Result<String, String> {
+    log.clear();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut stage = Stage::build(script, log.clone());
+        let mut text = String::new();
+        for (at, (line, step)) in script.lines.iter().enumerate() {
+            let said = stage.play(step, bless, &mut text).await;
+            let said = said.map_err(|why| format!("{}: {line}\n    {why}", at + 1))?;
+            text.push_str(&said.unwrap_or_else(|| line.clone()));
+            text.push('\n');
+        }
+        stage.close().await.map_err(|why| format!("{}: {why}", script.lines.len()))?;
+        Ok(text)
+    })
+}
+
+struct Stage {
+    files: TempDir,
+    log: Log,
+    client: Option<DuplexStream>,
+    received: Vec<u8>,
+    ends: mpsc::UnboundedReceiver<String>,
+    handshakes: mpsc::UnboundedSender<()>,
+}
+
+impl Stage {
+    fn build(script: &Script, log: Log) -> Self {
+        let files = tempfile::tempdir().expect("a temporary directory");
+        let mut users = String::new();
+        let mut fixture = "two-messages";
+        let mut security = Security::Cleartext { stls: false };
+        let mut policy = Policy {
+            hostname: "pop.example.org".to_owned(),
+            allow_cleartext: true,
+            failure_delay: Duration::from_secs(2),
+            bad_commands: 20,
+            failed_logins: 5,
+            sessions_per_user: 4,
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(300),
+        };
+        let mut login = Duration::from_secs(120);
+        for (line, step) in &script.lines {
+            match step {
+                Step::Maildir(name) => fixture = name,
+                Step::User { name, password } => {
+                    users.push_str(&format!("{name}:{{PLAIN}}{password}\n"));
+                }
+                Step::Listener(kind) => match kind.as_str() {
+                    "plain-cleartext" => {}
+                    "starttls" => {
+                        security = Security::Cleartext { stls: true };
+                        policy.allow_cleartext = false;
+                    }
+                    "tls" => {
+                        security = Security::ImplicitTls;
+                        policy.allow_cleartext = false;
+                    }
+                    _ => panic!("{line}"),
+                },
+                Step::Policy { key, value } => {
+                    let time = || duration(value).expect(line);
+                    match key.as_str() {
+                        "bad-commands" => policy.bad_commands = value.parse().expect(line),
+                        "failed-logins" => policy.failed_logins = value.parse().expect(line),
+                        "failure-delay" => policy.failure_delay = time(),
+                        "idle" => policy.idle = time(),
+                        "login" => login = time(),
+                        _ => panic!("{line}"),
+                    }
+                }
+                _ => {}
+            }
+        }
+        let password_file = files.path().join("users");
+        fs::write(&password_file, users).expect("write the credential file");
+        copy(&fixture_path(fixture), &files.path().join("Maildir"));
+
+        let store = FileStore::open(&password_file).expect("a good credential file");
+        let template = PathTemplate::new(files.path().join("Maildir"));
+        let env = Env {
+            mailbox: MaildirStore::new(template, Duration::from_secs(1)),
+            authenticator: Authenticator::new(store, NonZeroU32::MIN, Duration::from_secs(10)),
+            policy,
+            sessions: Slots::new(),
+            removals: TaskTracker::new(),
+            drain: CancellationToken::new(),
+        };
+        let (client, mut server) = tokio::io::duplex(64 * 1024);
+        let (ended, ends) = mpsc::unbounded_channel();
+        let (handshakes, mut shaken) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut link = Link { security, login_deadline: Instant::now() + login };
+            loop {
+                let end = session::run(&mut server, &env, link).await;
+                ended.send(end.why.to_string()).expect("the stage is there");
+                if !matches!(end.why, End::StartTls) || shaken.recv().await.is_none() {
+                    return;
+                }
+                link.security = Security::UpgradedTls;
+            }
+        });
+        Self { files, log, client: Some(client), received: Vec::new(), ends, handshakes }
+    }
+
+    /// Plays one step. With `bless`, lines of the server that the script lacks go into `before`,
+    /// and a line that differs is given back as it was said.
+    async fn play(
+        &mut self,
+        step: &Step,
+        bless: bool,
+        before: &mut String,
+    ) -> Result<Option<String>, String> {
+        let maildir = self.files.path().join("Maildir");
+        match step {
+            Step::Nothing
+            | Step::Maildir(_)
+            | Step::User { .. }
+            | Step::Listener(_)
+            | Step::Policy { .. } => {}
+            Step::Send(bytes) => {
+                if bless {
+                    while let Some(line) = self.line(Duration::from_millis(1)).await {
+                        before.push_str(&format!("S: {line}\n"));
+                    }
+                }
+                let client = self.client.as_mut().ok_or("the client is gone")?;
+                // A server that has closed does not stop the script; `closed` is for that.
+                let _ = timeout(Duration::from_secs(1), client.write_all(bytes)).await;
+            }
+            Step::Expect(pattern) => {
+                let line = self.line(Duration::from_secs(30)).await;
+                let said = line.ok_or("the server said nothing")?;
+                if !matches(pattern, &said) {
+                    if bless {
+                        return Ok(Some(format!("S: {said}")));
+                    }
+                    return Err(format!("the server said {said:?}"));
+                }
+            }
+            Step::ExpectBytes(bytes) => {
+                while self.received.len() < bytes.len() {
+                    if !self.receive(Duration::from_secs(30)).await {
+                        break;
+                    }
+                }
+                let said: Vec<u8> = self.received.drain(..bytes.len().min(self.received.len())).collect();
+                if said != *bytes {
+                    return Err(format!("the server said \"{}\"", said.escape_ascii()));
+                }
+            }
+            Step::Starttls => {
+                self.expect_end("starttls").await?;
+                self.handshakes.send(()).map_err(|_gone| "the session is over")?;
+            }
+            Step::Wait(time) => tokio::time::sleep(*time).await,
+            Step::Eof => {
+                let client = self.client.as_mut().ok_or("the client is gone")?;
+                client.shutdown().await.map_err(|error| error.to_string())?;
+            }
+            Step::Disconnect => self.client = None,
+            Step::Closed => {
+                self.receive(Duration::from_millis(1)).await;
+                if !self.received.is_empty() {
+                    return Err(format!("the server said \"{}\"", self.received.escape_ascii()));
+                }
+                let client = self.client.as_mut().ok_or("the client is gone")?;
+                match timeout(Duration::from_millis(1), client.read(&mut [0; 1])).await {
+                    Ok(Ok(0)) => {}
+                    _ => return Err("the server did not close".to_owned()),
+                }
+            }
+            Step::Quiet => {
+                self.receive(Duration::from_millis(1)).await;
+                if !self.received.is_empty() {
+                    return Err(format!("the server said \"{}\"", self.received.escape_ascii()));
+                }
+                if self.ends.try_recv().is_ok() {
+                    return Err("the session is over".to_owned());
+                }
+            }
+            Step::ExpectMaildir(name) => {
+                let (is, wanted) = (contents(&maildir), contents(&fixture_path(name)));
+                if is != wanted {
+                    let names = |tree: &BTreeMap<PathBuf, Vec<u8>>| format!("{:?}", tree.keys());
+                    return Err(format!("is {}, not {}", names(&is), names(&wanted)));
+                }
+            }
+            Step::ExpectMessages(names) => {
+                let mut is: Vec<String> = contents(&maildir)
+                    .into_keys()
+                    .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+                    .filter(|name| !name.starts_with('.'))
+                    .collect();
+                is.sort();
+                let mut wanted = names.clone();
+                wanted.sort();
+                if is != wanted {
+                    return Err(format!("the messages are {is:?}"));
+                }
+            }
+            Step::ExpectLog(text) => {
+                if !self.log.text().contains(text) {
+                    return Err(format!("the log is:\n{}", self.log.text()));
+                }
+            }
+            Step::ExpectNoLog(text) => {
+                if self.log.text().contains(text) {
+                    return Err(format!("the log is:\n{}", self.log.text()));
+                }
+            }
+            Step::ExpectEnd(why) => self.expect_end(why).await?,
+            Step::RemoveFile(name) => fs::remove_file(maildir.join(name)).map_err(said)?,
+            Step::RemoveDirectory(name) => fs::remove_dir_all(maildir.join(name)).map_err(said)?,
+            Step::RenameFile { from, to } => {
+                fs::rename(maildir.join(from), maildir.join(to)).map_err(said)?;
+            }
+            Step::TruncateFile { name, octets } => {
+                let file = fs::OpenOptions::new().write(true).open(maildir.join(name));
+                file.and_then(|file| file.set_len(*octets)).map_err(said)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the session, and makes sure that nothing was said which the script does not have.
+    async fn close(mut self) -> Result<(), String> {
+        if self.client.is_some() {
+            self.receive(Duration::from_millis(1)).await;
+        }
+        if !self.received.is_empty() {
+            return Err(format!("unexpected: \"{}\"", self.received.escape_ascii()));
+        }
+        self.client = None;
+        drop(self.handshakes);
+        // The task ends, or it panicked: either way the channel is closed.
+        let mut last = None;
+        while let Some(end) = self.ends.recv().await {
+            last = Some(end);
+        }
+        drop(last);
+        Ok(())
+    }
+
+    async fn expect_end(&mut self, why: &str) -> Result<(), String> {
+        match timeout(Duration::from_millis(1), self.ends.recv()).await {
+            Ok(Some(end)) if end == why => Ok(()),
+            Ok(Some(end)) => Err(format!("the session ended with {end}")),
+            Ok(None) => Err("the session had ended before, or it panicked".to_owned()),
+            Err(_) => Err("the session goes on".to_owned()),
+        }
+    }
+
+    /// The next line of the server without its CRLF, with bytes beyond ASCII escaped.
+    async fn line(&mut self, patience: Duration) -> Option<String> {
+        loop {
+            if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<u8> = self.received.drain(..end + 2).collect();
+                let line = &line[..end];
+                return Some(match std::str::from_utf8(line) {
+                    Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+                    _ => line.escape_ascii().to_string(),
+                });
+            }
+            if !self.receive(patience).await {
+                return None;
+            }
+        }
+    }
+
+    /// Takes what the server says within a time of the paused clock.
+    async fn receive(&mut self, patience: Duration) -> bool {
+        let Some(client) = self.client.as_mut() else { return false };
+        let before = self.received.len();
+        let read = timeout(patience, client.read_buf(&mut self.received)).await;
+        matches!(read, Ok(Ok(_))) && self.received.len() > before
+    }
+}
+
+/// Whether a line is as the pattern says; each `…` stands for any text.
+fn matches(pattern: &str, line: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let Some(mut rest) = parts.next().and_then(|start| line.strip_prefix(start)) else {
+        return false;
+    };
+    let mut open = false;
+    for part in parts {
+        open = part.is_empty();
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    open || rest.is_empty()
+}
+
+fn fixture_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/maildirs").join(name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("create a directory");
+    for entry in fs::read_dir(from).expect("a fixture") {
+        let entry = entry.expect("a fixture");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copy a fixture");
+        }
+    }
+}
+
+/// Every file below a Maildir with its bytes, but for those that the server keeps for itself.
+fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut tree = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).expect("a Maildir") {
+            let path = entry.expect("a Maildir").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("below the root").to_owned();
+                if !name.to_string_lossy().starts_with("restante.") {
+                    tree.insert(name, fs::read(&path).expect("a message"));
+                }
+            }
+        }
+    }
+    tree
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
+fn said(error: std::io::Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,47 @@
+//! Runs every dialogue in `tests/transcripts/` against a session in memory: the real states, the
+//! real Maildir and the real credential file, with time that stands still unless it is told to go.
+//!
+//! `BLESS=1 cargo test --test transcripts` rewrites the `S:` lines to what the server says;
+//! review the difference. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
+
+mod transcript;
+
+use std::path::{Path, PathBuf};
+
+use transcript::{log, script, stage};
+
+#[test]
+fn every_transcript_is_true() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut files = Vec::new();
+    collect(&directory, &mut files);
+    files.sort();
+    let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
+    files.retain(|file| file.to_string_lossy().contains(&wanted));
+    assert!(!files.is_empty(), "no transcript has {wanted:?} in its path");
+
+    let bless = std::env::var_os("BLESS").is_some();
+    let log = log::capture();
+    let mut untrue = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        let name = file.strip_prefix(&directory).unwrap().display().to_string();
+        match script::parse(&text).and_then(|script| stage::perform(&script, &log, bless)) {
+            Ok(blessed) if bless && blessed != text => std::fs::write(file, blessed).unwrap(),
+            Ok(_) => {}
+            Err(fault) => untrue.push(format!("tests/transcripts/{name}:{fault}")),
+        }
+    }
+    assert!(untrue.is_empty(), "{} of {}:\n{}", untrue.len(), files.len(), untrue.join("\n"));
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "txt") {
+            files.push(path);
+        }
+    }
+}
