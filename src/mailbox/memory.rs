@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use std::{future, io};
 
-use super::{
-    Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position, RemovalError,
-};
+use super::{Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position, RemovalError};
 use crate::auth::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
 

@@ -13,11 +13,17 @@ pub enum Step {
     /// `maildir two-messages`
     Maildir(String),
     /// `user mrose tanstaaf`
-    User { name: String, password: String },
+    User {
+        name: String,
+        password: String,
+    },
     /// `listener starttls`
     Listener(String),
     /// `policy idle 10m`
-    Policy { key: String, value: String },
+    Policy {
+        key: String,
+        value: String,
+    },
     /// `C: STAT`, `C> "raw"`, `C* 3 "raw"`
     Send(Vec<u8>),
     /// `S: +OK …`
@@ -41,8 +47,14 @@ pub enum Step {
     ExpectEnd(String),
     RemoveFile(String),
     RemoveDirectory(String),
-    RenameFile { from: String, to: String },
-    TruncateFile { name: String, octets: u64 },
+    RenameFile {
+        from: String,
+        to: String,
+    },
+    TruncateFile {
+        name: String,
+        octets: u64,
+    },
 }
 
 /// Reads a transcript, or says in which line it is wrong.
@@ -60,7 +72,8 @@ fn step(line: &str) -> Option<Step> {
         return Some(Step::Nothing);
     }
     if line == "C:" || line == "S:" {
-        let empty = if line == "C:" { Step::Send(b"\r\n".to_vec()) } else { Step::Expect(String::new()) };
+        let empty =
+            if line == "C:" { Step::Send(b"\r\n".to_vec()) } else { Step::Expect(String::new()) };
         return Some(empty);
     }
     if let Some(text) = line.strip_prefix("C: ") {

@@ -174,7 +174,8 @@ impl Stage {
                         break;
                     }
                 }
-                let said: Vec<u8> = self.received.drain(..bytes.len().min(self.received.len())).collect();
+                let said: Vec<u8> =
+                    self.received.drain(..bytes.len().min(self.received.len())).collect();
                 if said != *bytes {
                     return Err(format!("the server said \"{}\"", said.escape_ascii()));
                 }

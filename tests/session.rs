@@ -1,0 +1,237 @@
+//! Whatever is sent to a session, each line gets exactly one reply, and nothing is removed that a
+//! QUIT did not remove.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use restante::auth::{Authenticator, FileStore};
+use restante::mailbox::memory::MemoryStore;
+use restante::protocol::Username;
+use restante::session::{self, End, Ended, Env, Link, Policy, Security, Slots};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const MESSAGES: [&str; 3] = [
+    "Subject: one\n\n.dots\n..\n.\n",
+    "Subject: only a header, without an end",
+    "Subject: three\r\n\r\nline\r\nline\r\n+OK not a reply\r\n-ERR nor this",
+];
+
+/// Runs a session on what a client sends before it closes its side.
+fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
+    let files = tempfile::tempdir().unwrap();
+    let users = files.path().join("users");
+    std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
+    let store = MemoryStore::default();
+    for (at, message) in MESSAGES.iter().enumerate() {
+        store.deliver(&mrose(), &format!("id-{at}"), message.as_bytes());
+    }
+    let env = Env {
+        mailbox: store.clone(),
+        authenticator: Authenticator::new(
+            FileStore::open(users).unwrap(),
+            NonZeroU32::MIN,
+            Duration::from_secs(10),
+        ),
+        policy: Policy {
+            hostname: "pop.example.org".to_owned(),
+            allow_cleartext: false,
+            failure_delay: Duration::from_secs(2),
+            bad_commands: 20,
+            failed_logins: 5,
+            sessions_per_user: 4,
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(300),
+        },
+        sessions: Slots::new(),
+        removals: TaskTracker::new(),
+        drain: CancellationToken::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (client, mut server) = tokio::io::duplex(1024);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let session = async {
+            let deadline = Instant::now() + Duration::from_secs(120);
+            let ended =
+                session::run(&mut server, &env, Link { security, login_deadline: deadline });
+            let ended = ended.await;
+            drop(server);
+            ended
+        };
+        let send = async {
+            // The session may end before it has read everything.
+            let _ = writer.write_all(input).await;
+            let _ = writer.shutdown().await;
+        };
+        let mut output = Vec::new();
+        let (ended, (), read) = tokio::join!(session, send, reader.read_to_end(&mut output));
+        read.unwrap();
+        (output, ended, store)
+    })
+}
+
+fn mrose() -> Username {
+    Username::try_from("mrose").unwrap()
+}
+
+/// Reads the server's side as a client does that knows what it has sent; gives the number of
+/// lines that were answered.
+///
+/// Panics at an octet that is not part of the one reply to a line.
+fn count_replies(input: &[u8], output: &[u8]) -> usize {
+    let mut replies = std::str::from_utf8(output).unwrap().split_inclusive("\r\n");
+    let mut next = || {
+        let line = replies.next()?;
+        Some(line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no CRLF after {line:?}")))
+    };
+    assert!(next().unwrap().starts_with("+OK"), "the greeting");
+    let mut in_exchange = false;
+    let mut answered = 0;
+    for line in input.split_inclusive(|octet| *octet == b'\n') {
+        let Some(reply) = next() else { break };
+        answered += 1;
+        let was_in_exchange = std::mem::replace(&mut in_exchange, reply.starts_with("+ "));
+        if in_exchange {
+            continue;
+        }
+        assert!(reply.starts_with("+OK") || reply.starts_with("-ERR"), "{reply:?}");
+        assert!(reply.len() <= 510, "{reply:?}");
+        if reply.starts_with("+OK") && !was_in_exchange && has_many_lines(line) {
+            while next().expect("a final dot") != "." {}
+        }
+    }
+    assert_eq!(next(), None, "something that nobody asked for");
+    answered
+}
+
+/// Whether a command has a reply of many lines when it succeeds.
+fn has_many_lines(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line).trim().to_ascii_uppercase();
+    let mut words = line.split(' ').filter(|word| !word.is_empty());
+    match (words.next().unwrap_or_default(), words.next()) {
+        ("RETR" | "TOP" | "CAPA", _) | ("LIST" | "UIDL" | "AUTH", None) => true,
+        _ => false,
+    }
+}
+
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let known = prop::sample::select(vec![
+        "USER mrose",
+        "PASS tanstaaf",
+        "PASS wrong",
+        "AUTH",
+        "AUTH PLAIN",
+        "AUTH LOGIN bXJvc2U=",
+        "AUTH PLAIN AG1yb3NlAHRhbnN0YWFm",
+        "AUTH PLAIN =",
+        "AG1yb3NlAHRhbnN0YWFm",
+        "*",
+        "bXJvc2U=",
+        "dGFuc3RhYWY=",
+        "CAPA",
+        "STLS",
+        "STAT",
+        "LIST",
+        "LIST 1",
+        "LIST 2",
+        "UIDL",
+        "UIDL 3",
+        "RETR 1",
+        "RETR 2",
+        "RETR 3",
+        "RETR 4",
+        "TOP 1 0",
+        "TOP 1 1",
+        "TOP 3 99999999",
+        "DELE 1",
+        "DELE 2",
+        "DELE 0",
+        "NOOP",
+        "RSET",
+        "QUIT",
+        "LAST",
+        "retr 1",
+        "",
+    ]);
+    let end = prop::sample::select(vec!["\r\n", "\n"]);
+    prop_oneof![
+        12 => (known, end).prop_map(|(line, end)| format!("{line}{end}").into_bytes()),
+        1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(|mut bytes| {
+            bytes.push(b'\n');
+            bytes
+        }),
+        1 => (200usize..600).prop_map(|length| [vec![b'A'; length], b"\r\n".to_vec()].concat()),
+    ]
+}
+
+fn logged_in() -> &'static [u8] {
+    b"USER mrose\r\nPASS tanstaaf\r\n"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_line_gets_one_reply(lines in prop::collection::vec(line(), 0..60), login in any::<bool>()) {
+        let mut input = if login { logged_in().to_vec() } else { Vec::new() };
+        input.extend(lines.concat());
+        let sent = input.iter().filter(|octet| **octet == b'\n').count();
+        let (output, ended, _) = converse(&input, Security::ImplicitTls);
+        match ended.why {
+            End::Stranger(_) => {}
+            End::PeerClosed => prop_assert_eq!(count_replies(&input, &output), sent),
+            End::Quit | End::TooManyFaults | End::TooManyFailedLogins => {
+                prop_assert!(count_replies(&input, &output) <= sent);
+            }
+            end => prop_assert!(false, "{}", end),
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..2000), login in any::<bool>()) {
+        let mut input = if login { logged_in().to_vec() } else { Vec::new() };
+        input.extend(bytes);
+        for security in [Security::ImplicitTls, Security::Cleartext { stls: true }] {
+            let (_, _, store) = converse(&input, security);
+            prop_assert_eq!(store.unique_ids(&mrose()).len(), MESSAGES.len());
+        }
+    }
+
+    #[test]
+    fn only_quit_removes(lines in prop::collection::vec(line(), 0..40)) {
+        let mut input = logged_in().to_vec();
+        input.extend(lines.concat());
+        let (_, ended, store) = converse(&input, Security::ImplicitTls);
+        let left = store.unique_ids(&mrose()).len();
+        prop_assert_eq!(ended.summary.removed as usize, MESSAGES.len() - left);
+        if !matches!(ended.why, End::Quit) {
+            prop_assert_eq!(left, MESSAGES.len());
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_of_ten_thousand_commands_is_answered_in_order() {
+    let mut input = logged_in().to_vec();
+    for _ in 0..10_000 {
+        input.extend_from_slice(b"LIST 2\r\nNOOP\r\n");
+    }
+    input.extend_from_slice(b"QUIT\r\n");
+    let (output, ended, _) = converse(&input, Security::ImplicitTls);
+    assert!(matches!(ended.why, End::Quit));
+    let octets = MESSAGES[1].len() + 2;
+    let output = String::from_utf8(output).unwrap();
+    let replies: Vec<&str> = output.split_terminator("\r\n").skip(3).collect();
+    assert_eq!(replies.len(), 20_001);
+    for pair in replies[..20_000].chunks(2) {
+        assert_eq!(pair, [format!("+OK 2 {octets}").as_str(), "+OK"]);
+    }
+}
