@@ -14,8 +14,10 @@ use std::future::Future;
 use crate::protocol::Username;
 
 mod authenticator;
+pub mod edit;
 mod file;
 mod parse;
+mod password;
 mod phc;
 mod scheme;
 mod source;
@@ -24,6 +26,7 @@ mod table;
 
 pub use authenticator::{Authenticator, Refusal};
 pub use file::{BadFile, FileStore, inspect};
+pub use password::{NewPassword, PasswordFault};
 pub use phc::{Unhashed, hash};
 pub use scheme::{Cost, Verifier};
 pub use store::{Store, Stores};

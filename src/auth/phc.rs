@@ -11,6 +11,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::NewPassword;
 use crate::protocol::Secret;
 
 /// An argon2 hash whose parameters are within bounds.
@@ -35,7 +36,7 @@ pub struct Unhashed(String);
 ///
 /// # Errors
 /// [`Unhashed`] when there is no randomness or no memory to be had.
-pub fn hash(password: &Secret<Vec<u8>>) -> Result<Secret<String>, Unhashed> {
+pub fn hash(password: &NewPassword) -> Result<Secret<String>, Unhashed> {
     let salt = Salt::new(
         &argon2::password_hash::try_generate_salt()
             .map_err(|error| Unhashed(format!("no randomness for a salt: {error}")))?,

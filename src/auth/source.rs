@@ -20,6 +20,12 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
+/// Opens a file for reading; a FIFO in its place does not hold up the server.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
 /// A credential file that has been read.
 pub(super) struct Source {
     /// Everything in it.
@@ -36,12 +42,8 @@ impl Source {
 
     /// Reads a file whole. The reason for not doing so says what to do, without the path.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let cannot = |error: io::Error| format!("cannot be read: {error}");
-        // Not blocking: a FIFO in the place of the file must not hold up the server.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file =
-            rustix::fs::open(path, flags, Mode::empty()).map_err(|error| cannot(error.into()))?;
-        Self::read_open(&File::from(file))
+        let file = open(path).map_err(|error| format!("cannot be read: {error}"))?;
+        Self::read_open(&file)
     }
 
     /// Reads an open file from where it stands.
