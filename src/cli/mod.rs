@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+pub mod hash;
+mod password;
+pub mod user;
+
 /// Why a command did not do what it was asked: one line that names the thing and the way out.
 #[derive(Debug)]
 pub struct Failure(String);

@@ -1,0 +1,93 @@
+//! Where a command gets a new password from: a prompt without echo, or standard input.
+
+use std::io::{self, Read};
+
+use crate::auth::{MAX_PASSWORD_OCTETS, NewPassword};
+use crate::cli::Failure;
+use crate::protocol::Secret;
+
+/// The option that says where the password comes from.
+#[derive(Debug, clap::Args)]
+pub(super) struct PasswordArgs {
+    /// Read the password from standard input, a single line, instead of asking for it.
+    #[arg(long)]
+    stdin: bool,
+}
+
+impl PasswordArgs {
+    /// Asks for the password of `whom`, twice, or reads it.
+    pub(super) fn read(&self, whom: &str) -> Result<NewPassword, Failure> {
+        let password = if self.stdin { from(io::stdin().lock())? } else { ask(whom)? };
+        NewPassword::try_from(password).map_err(|fault| Failure::new(fault.to_string()))
+    }
+}
+
+fn ask(whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    let prompt = |words: String| {
+        rpassword::prompt_password(words)
+            .map(|password| Secret::new(password.into_bytes()))
+            .map_err(|error| {
+                Failure::new(format!("no password could be asked for ({error}); use --stdin"))
+            })
+    };
+    let first = prompt(format!("New password{whom}: "))?;
+    let second = prompt("The same again: ".to_owned())?;
+    if first.expose() != second.expose() {
+        return Err(Failure::new("the two passwords differ; nothing has been changed"));
+    }
+    Ok(first)
+}
+
+/// One line, the end of which does not belong to the password.
+fn from(input: impl Read) -> Result<Secret<Vec<u8>>, Failure> {
+    // One octet more than any password and its line end, to notice one that is too long. The
+    // buffer does not grow: that would leave a part of the password in the memory it left.
+    let most = MAX_PASSWORD_OCTETS + 3;
+    let mut line = Vec::with_capacity(most + 1);
+    let read = input.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut line);
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    let line = Secret::new(line);
+    read.map_err(|error| Failure::new(format!("standard input cannot be read: {error}")))?;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_stripped_and_no_more() {
+        for (input, password) in [
+            (&b"tanstaaf\n"[..], &b"tanstaaf"[..]),
+            (b"tanstaaf\r\n", b"tanstaaf"),
+            (b"tanstaaf", b"tanstaaf"),
+            (b" tan staaf \n", b" tan staaf "),
+            (b"\n", b""),
+            (b"", b""),
+            // What is left of these is refused as a password.
+            (b"tanstaaf\n\n", b"tanstaaf\n"),
+            (b"tanstaaf\r", b"tanstaaf\r"),
+            (b"one\ntwo\n", b"one\ntwo"),
+        ] {
+            assert_eq!(from(input).unwrap().expose(), password, "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_too_long_is_not_cut_to_size() {
+        for (octets, taken) in [(MAX_PASSWORD_OCTETS, true), (MAX_PASSWORD_OCTETS + 1, false)] {
+            for end in ["", "\n", "\r\n"] {
+                let input = "x".repeat(octets) + end;
+                let password = NewPassword::try_from(from(input.as_bytes()).unwrap());
+                assert_eq!(password.is_ok(), taken, "{octets} and {end:?}");
+            }
+        }
+        let endless = from(io::repeat(b'x')).unwrap();
+        assert!(NewPassword::try_from(endless).is_err());
+    }
+}
