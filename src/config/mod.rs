@@ -1,9 +1,23 @@
 //! The configuration: text in, checked [`Config`] out, all faults at once.
+//!
+//! The types are here; `build` knows what each key means, `read` how to take it from TOML and go
+//! on after a fault. What is outside of the file (certificates, users, directories) is not looked
+//! at: that is for the rooms that use it, and for `restante check`.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+mod build;
+mod duration;
+mod fault;
+mod hint;
+mod read;
+mod value;
+
+pub use fault::{Fault, Faults, Place};
 
 /// A whole, checked configuration. Paths are absolute or relative to the current directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +43,74 @@ pub struct Config {
     /// What is logged, and how.
     pub log: Log,
 }
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Faults`], all of them, when the file cannot be read or is not a configuration.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let unreadable =
+            |place, what| Faults::new(path, vec![Fault { place, key: String::new(), what }]);
+        let bytes = fs::read(path).map_err(|error| {
+            unreadable(None, format!("cannot be read ({error}), name the file with --config"))
+        })?;
+        let text = str::from_utf8(&bytes).map_err(|error| {
+            let readable = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let place = Place::of(&String::from_utf8_lossy(readable), readable.len());
+            unreadable(Some(place), "is not UTF-8 from here on, save the file as UTF-8".to_owned())
+        })?;
+        Self::parse(text, path)
+    }
+
+    /// Checks a text as if it had been read from the file `path`.
+    ///
+    /// - Relative paths in it are relative to that file.
+    ///
+    /// # Errors
+    /// [`Faults`], all of them, when the text is not a configuration.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
+        let base = path.parent().unwrap_or(Path::new(""));
+        build::build(text, base).map_err(|list| Faults::new(path, list))
+    }
+}
+
+/// The sections and their keys; `""` is the top of the file.
+pub const KEYS: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "hostname",
+            "run-as",
+            "listen",
+            "tls",
+            "maildir",
+            "auth",
+            "credentials",
+            "limits",
+            "timeouts",
+            "log",
+        ],
+    ),
+    ("listen", &["address", "tls"]),
+    ("tls", &["certificate", "private-key", "host"]),
+    ("tls.host", &["names", "certificate", "private-key"]),
+    ("maildir", &["path", "lock-wait"]),
+    ("auth", &["allow-cleartext", "failure-delay", "hashes-at-once", "hash-wait"]),
+    ("credentials", &["kind", "path"]),
+    (
+        "limits",
+        &[
+            "connections",
+            "connections-per-address",
+            "sessions-per-user",
+            "bad-commands",
+            "failed-logins",
+        ],
+    ),
+    ("timeouts", &["idle", "login", "write", "shutdown-grace"]),
+    ("log", &["format", "level"]),
+];
 
 /// `run-as = "user:group"`; without a group, the user's own.
 #[derive(Clone, Debug, PartialEq, Eq)]

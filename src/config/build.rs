@@ -1,0 +1,296 @@
+//! What each key means: its type, default and bounds, and what has to fit together.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::read::{Book, Number, Section, Span};
+use super::{
+    Auth, Config, Credentials, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
+    Timeouts, Tls, TlsHost, TlsMode, value,
+};
+
+const CONNECTIONS: Number = number("connections", 10_000, 1_000_000);
+const CONNECTIONS_PER_ADDRESS: Number = number("connections-per-address", 50, 1_000_000);
+const SESSIONS_PER_USER: Number = number("sessions-per-user", 4, 1_000);
+const BAD_COMMANDS: Number = number("bad-commands", 20, 1_000);
+const FAILED_LOGINS: Number = number("failed-logins", 5, 100);
+const MOST_HASHES_AT_ONCE: u32 = 1_024;
+
+const LOCK_WAIT: Span = span("lock-wait", 5, 0, MINUTE);
+const FAILURE_DELAY: Span = span("failure-delay", 2, 0, 10);
+const HASH_WAIT: Span = span("hash-wait", 10, 1, MINUTE);
+const IDLE: Span = Span {
+    why_least: Some("RFC 1939 §3 gives a client at least 10 minutes"),
+    ..span("idle", 10 * MINUTE, 10 * MINUTE, 24 * HOUR)
+};
+const LOGIN: Span = span("login", 2 * MINUTE, 10, 10 * MINUTE);
+const WRITE: Span = span("write", 5 * MINUTE, 10, HOUR);
+const SHUTDOWN_GRACE: Span = span("shutdown-grace", 30, 0, 10 * MINUTE);
+
+// Values that are always right, for the messages.
+const HOST_NAME: &str = "\"pop.example.org\"";
+const RUN_AS: &str = "\"vmail:vmail\"";
+const ADDRESS: &str = "\"[::]:995\"";
+const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+/// Reads a configuration; `base` is where relative paths start.
+pub(super) fn build(text: &str, base: &Path) -> Result<Config, Vec<Fault>> {
+    let (book, table) = Book::open(text);
+    let config = config(&book.root(&table), base);
+    let faults = book.close();
+    debug_assert!(config.is_some() || !faults.is_empty(), "nothing is refused without a word");
+    config.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
+/// Reads every section, whatever is wrong with those before it.
+fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
+    let hostname = hostname(root);
+    let run_as =
+        root.entry("run-as").and_then(|entry| entry.checked(value::run_as(entry.text(RUN_AS)?)));
+    let auth = auth(&root.section("auth"));
+    let listen = listen(root, auth.allow_cleartext);
+    let uses_tls = listen.iter().any(|listen| listen.tls != TlsMode::Off);
+    let tls = tls(root, base, uses_tls);
+    let maildir = maildir(&root.section("maildir"), base);
+    let credentials = credentials(root, base);
+    let limits = limits(&root.section("limits"));
+    let timeouts = timeouts(&root.section("timeouts"));
+    let log = log(&root.section("log"));
+    let (hostname, maildir) = (hostname?, maildir?);
+    Some(Config {
+        hostname,
+        run_as,
+        listen,
+        tls,
+        maildir,
+        auth,
+        credentials,
+        limits,
+        timeouts,
+        log,
+    })
+}
+
+/// The name in the greeting; the system's own when none is written.
+fn hostname(root: &Section<'_>) -> Option<String> {
+    if let Some(entry) = root.entry("hostname") {
+        return entry.checked(value::host_name(entry.text(HOST_NAME)?));
+    }
+    let system = hostname::get().unwrap_or_default();
+    let name = value::host_name(&system.to_string_lossy());
+    if name.is_err() {
+        root.lacks(
+            "hostname",
+            format!(
+                "is missing, and the name of this system, {system:?}, is not a host name: write \
+                 hostname = \"pop.example.org\""
+            ),
+        );
+    }
+    name.ok()
+}
+
+fn auth(section: &Section<'_>) -> Auth {
+    let hashes_at_once =
+        Number { key: "hashes-at-once", default: processors(), most: MOST_HASHES_AT_ONCE };
+    // A value that is not a flag is a fault of its own, and is not held against the listeners.
+    let allow_cleartext =
+        section.entry("allow-cleartext").is_some_and(|entry| entry.flag().unwrap_or(true));
+    Auth {
+        allow_cleartext,
+        failure_delay: section.duration(&FAILURE_DELAY),
+        hashes_at_once: section.number(&hashes_at_once),
+        hash_wait: section.duration(&HASH_WAIT),
+    }
+}
+
+fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<Listen> {
+    let sections = root.sections("listen");
+    if root.entry("listen").is_none() {
+        root.lacks(
+            "listen",
+            "is missing, write a section [[listen]] with address = \"[::]:995\" and \
+             tls = \"implicit\"",
+        );
+    }
+    let mut seen = HashMap::new();
+    let mut listen = Vec::new();
+    for (nth, section) in sections.iter().enumerate() {
+        let address = section.required("address", ADDRESS).and_then(|entry| {
+            let address = entry.checked(value::socket_address(entry.text(ADDRESS)?))?;
+            // Port 0 is a different port each time.
+            match seen.insert(address, nth).filter(|_| address.port() != 0) {
+                Some(first) => entry.refuse(format!(
+                    "{address} is the address of listen[{first}] too, remove one of them"
+                )),
+                None => return Some(address),
+            }
+            None
+        });
+        let tls = section
+            .required("tls", "\"implicit\" (as on port 995), \"starttls\" (port 110) or \"off\"")
+            .and_then(|entry| {
+                let tls = entry.choice("\"implicit\"")?;
+                if tls == TlsMode::Off && !allow_cleartext {
+                    entry.refuse(
+                        "\"off\" lets nobody log in, as no password is taken without TLS: write \
+                         \"starttls\", or allow-cleartext = true in [auth]",
+                    );
+                }
+                Some(tls)
+            });
+        if let (Some(address), Some(tls)) = (address, tls) {
+            listen.push(Listen { address, tls });
+        }
+    }
+    listen
+}
+
+fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<Tls> {
+    let section = root.section("tls");
+    if !section.is_present() {
+        if needed && root.entry("tls").is_none() {
+            root.lacks(
+                "tls",
+                "is missing, write a section [tls] with certificate and private-key, or \
+                 tls = \"off\" for every listener",
+            );
+        }
+        return None;
+    }
+    let default = key_pair(&section, base);
+    let mut seen = HashMap::new();
+    let mut hosts = Vec::new();
+    for (nth, host) in section.sections("host").iter().enumerate() {
+        let names = host_names(host, nth, &mut seen);
+        let pair = key_pair(host, base);
+        if let (Some(names), Some(pair)) = (names, pair) {
+            hosts.push(TlsHost { names, pair });
+        }
+    }
+    Some(Tls { default: default?, hosts })
+}
+
+/// The names of `tls.host[nth]`; `seen` has those of the ones before it.
+fn host_names(
+    section: &Section<'_>,
+    nth: usize,
+    seen: &mut HashMap<String, usize>,
+) -> Option<Vec<String>> {
+    let entry = section.required("names", &format!("[{HOST_NAME}]"))?;
+    let texts = entry.texts(HOST_NAME)?;
+    if texts.is_empty() {
+        entry.refuse(format!("is empty, write at least one name: [{HOST_NAME}]"));
+    }
+    let mut names = Vec::new();
+    for (entry, text) in texts {
+        let Some(name) = entry.checked(value::certificate_name(text)) else { continue };
+        match seen.insert(name.clone(), nth) {
+            Some(first) => entry.refuse(format!(
+                "{name:?} is a name of tls.host[{first}] already, remove one of them"
+            )),
+            None => names.push(name),
+        }
+    }
+    Some(names)
+}
+
+fn key_pair(section: &Section<'_>, base: &Path) -> Option<KeyPair> {
+    let certificate = file(section, "certificate", "\"tls/fullchain.pem\"", base);
+    let private_key = file(section, "private-key", "\"tls/privkey.pem\"", base);
+    Some(KeyPair { certificate: certificate?, private_key: private_key? })
+}
+
+fn file(section: &Section<'_>, key: &'static str, example: &str, base: &Path) -> Option<PathBuf> {
+    Some(base.join(section.required(key, example)?.path(example)?))
+}
+
+fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
+    let lock_wait = section.duration(&LOCK_WAIT);
+    let entry = section.required("path", TEMPLATE)?;
+    let template = entry.text(TEMPLATE)?;
+    entry.checked(value::maildir_template(template))?;
+    Some(Maildir { path: base.join(template), lock_wait })
+}
+
+fn credentials(root: &Section<'_>, base: &Path) -> Vec<Credentials> {
+    let sections = root.sections("credentials");
+    if root.entry("credentials").is_none() {
+        root.lacks(
+            "credentials",
+            "is missing, write a section [[credentials]] with kind = \"file\" and path = \"users\"",
+        );
+    }
+    let store = |section: &Section<'_>| {
+        let kind = section.required("kind", "\"file\"").and_then(|entry| entry.choice("\"file\""));
+        let path = file(section, "path", "\"users\"", base);
+        match kind? {
+            Kind::File => Some(Credentials::File { path: path? }),
+        }
+    };
+    sections.iter().filter_map(store).collect()
+}
+
+/// The kinds of credential stores.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    File,
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    Limits {
+        connections: section.number(&CONNECTIONS),
+        connections_per_address: section.number(&CONNECTIONS_PER_ADDRESS),
+        sessions_per_user: section.number(&SESSIONS_PER_USER),
+        bad_commands: section.number(&BAD_COMMANDS),
+        failed_logins: section.number(&FAILED_LOGINS),
+    }
+}
+
+fn timeouts(section: &Section<'_>) -> Timeouts {
+    Timeouts {
+        idle: section.duration(&IDLE),
+        login: section.duration(&LOGIN),
+        write: section.duration(&WRITE),
+        shutdown_grace: section.duration(&SHUTDOWN_GRACE),
+    }
+}
+
+fn log(section: &Section<'_>) -> Log {
+    let format = section.entry("format").and_then(|entry| entry.choice("\"auto\""));
+    let level = section.entry("level").and_then(|entry| entry.choice("\"info\""));
+    Log { format: format.unwrap_or(LogFormat::Auto), level: level.unwrap_or(LogLevel::Info) }
+}
+
+fn processors() -> NonZeroU32 {
+    let count = thread::available_parallelism().map_or(1, |count| count.get());
+    let count = u32::try_from(count).map_or(MOST_HASHES_AT_ONCE, |n| n.min(MOST_HASHES_AT_ONCE));
+    NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
+}
+
+const fn number(key: &'static str, default: u32, most: u32) -> Number {
+    let default = match NonZeroU32::new(default) {
+        Some(default) => default,
+        None => NonZeroU32::MIN,
+    };
+    Number { key, default, most }
+}
+
+/// A length of time; all in seconds.
+const fn span(key: &'static str, default: u64, least: u64, most: u64) -> Span {
+    Span {
+        key,
+        default: Duration::from_secs(default),
+        least: Duration::from_secs(least),
+        most: Duration::from_secs(most),
+        why_least: None,
+    }
+}

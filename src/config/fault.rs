@@ -1,0 +1,97 @@
+//! What is wrong with a configuration, for the person who wrote it.
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Everything that is wrong with one configuration file.
+///
+/// - Displayed as a line a fault, `file:line:column: key: what is wrong, what to write`.
+/// - In the order of the file; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    file: PathBuf,
+    list: Vec<Fault>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where; `None` when the file could not be read at all.
+    pub place: Option<Place>,
+    /// The key with its section, say `listen[1].tls`; empty when it is the form of the file.
+    pub key: String,
+    /// What is wrong, and what to write.
+    pub what: String,
+}
+
+/// A character of a file; both numbers count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The character within the line.
+    pub column: usize,
+}
+
+impl Faults {
+    pub(super) fn new(file: &Path, list: Vec<Fault>) -> Self {
+        Self { file: file.to_owned(), list }
+    }
+
+    /// The faults in the order of the file.
+    pub fn list(&self) -> &[Fault] {
+        &self.list
+    }
+}
+
+impl Place {
+    /// The place of a byte of `text`.
+    pub(super) fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        Self { line, column }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, fault) in self.list.iter().enumerate() {
+            if nth > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}:", self.file.display())?;
+            if let Some(Place { line, column }) = fault.place {
+                write!(f, "{line}:{column}:")?;
+            }
+            if !fault.key.is_empty() {
+                write!(f, " {}:", fault.key)?;
+            }
+            write!(f, " {}", fault.what)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_characters_from_one() {
+        for (text, offset, line, column) in [
+            ("", 0, 1, 1),
+            ("abc", 2, 1, 3),
+            ("abc", 3, 1, 4),
+            ("a\nbc", 2, 2, 1),
+            ("a\r\nbc", 4, 2, 2),
+            ("é = 1", 3, 1, 3),
+            ("a\n\n", 3, 3, 1),
+        ] {
+            assert_eq!(Place::of(text, offset), Place { line, column }, "{text:?} at {offset}");
+        }
+    }
+}

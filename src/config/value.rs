@@ -1,0 +1,225 @@
+//! Single values: host names, socket addresses, users, path templates.
+//!
+//! Each function takes the text of a value and gives what it stands for, or says what is wrong
+//! with it and what to write.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::RunAs;
+
+/// The placeholders of a Maildir path.
+const PLACEHOLDERS: [&str; 3] = ["user", "local", "domain"];
+
+/// A host name that can stand in the greeting (RFC 1939 §4 has no room for `<` and `>` there, which
+/// would announce APOP).
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    if is_host_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not a host name, write one such as \"pop.example.org\""))
+    }
+}
+
+/// A name of a certificate: a host name, or `*.` and one. Given back in lower case.
+pub(super) fn certificate_name(text: &str) -> Result<String, String> {
+    if is_host_name(text.strip_prefix("*.").unwrap_or(text)) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "{text:?} is not a host name, write one such as \"pop.example.org\" or \
+             \"*.example.org\""
+        ))
+    }
+}
+
+/// Labels of letters, digits, `-` and `_`, up to 63 octets each and 253 in all.
+fn is_host_name(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+/// An IP address and a port.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        let example = SocketAddr::new(address, 995);
+        return Err(format!("{text:?} has no port, write one such as \"{example}\""));
+    }
+    let port_of = |text: &str| text.parse::<u16>().ok();
+    if let Some(port) = port_of(text.strip_prefix(':').unwrap_or(text)) {
+        let example = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        return Err(format!("{text:?} has no address, write \"{example}\" for every address"));
+    }
+    if let Some((host, port)) = text.rsplit_once(':') {
+        if let (Ok(address), Some(port)) = (host.parse::<Ipv6Addr>(), port_of(port)) {
+            let example = SocketAddr::new(address.into(), port);
+            return Err(format!("{text:?} lacks the brackets, write \"{example}\""));
+        }
+        if let ("*", Some(port)) = (host, port_of(port)) {
+            let example = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+            return Err(format!("\"*\" is not an address, write \"{example}\" for every address"));
+        }
+        if is_host_name(host) && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return Err(format!(
+                "{text:?} names a host, and names are not looked up: write its IP address, such \
+                 as \"192.0.2.1:995\", or \"[::]:995\" for every address"
+            ));
+        }
+    }
+    Err(format!(
+        "{text:?} is not an IP address and a port up to 65535, write one such as \"[::]:995\" or \
+         \"192.0.2.1:995\""
+    ))
+}
+
+/// `user:group` or `user`.
+pub(super) fn run_as(text: &str) -> Result<RunAs, String> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let plausible =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    if plausible(user) && group.is_none_or(plausible) {
+        Ok(RunAs { user: user.to_owned(), group: group.map(str::to_owned) })
+    } else {
+        Err(format!("{text:?} is not a user and a group, write \"vmail:vmail\" or \"vmail\""))
+    }
+}
+
+/// Checks the template of a Maildir path.
+///
+/// - Its placeholders are `{user}`, `{local}` and `{domain}`; no other brace stands in it.
+/// - It has `{user}` or `{local}`, or all users would share one Maildir.
+pub(super) fn maildir_template(text: &str) -> Result<(), String> {
+    const EXAMPLE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
+    if text.is_empty() {
+        return Err(format!("is empty, write a path such as {EXAMPLE}"));
+    }
+    if text.contains('\0') {
+        return Err(format!("has a NUL character, write a path such as {EXAMPLE}"));
+    }
+    if text.starts_with('~') {
+        return Err(format!(
+            "\"~\" does not stand for anything here, write the whole path: {EXAMPLE}"
+        ));
+    }
+    for (foreign, ours) in [("%u", "{user}"), ("%n", "{local}"), ("%d", "{domain}")] {
+        if text.contains(foreign) {
+            return Err(format!("{foreign:?} does not stand for anything here, write {ours:?}"));
+        }
+    }
+    let mut rest = text;
+    let mut names_user = false;
+    while let Some((before, after)) = rest.split_once(['{', '}']) {
+        let opens = rest.as_bytes().get(before.len()) == Some(&b'{');
+        let Some((name, after)) = after.split_once('}').filter(|_| opens) else {
+            return Err("has a brace without its partner, write {user}, {local} or {domain}".into());
+        };
+        if !PLACEHOLDERS.contains(&name) {
+            return Err(format!(
+                "\"{{{name}}}\" does not stand for anything here, write {{user}}, {{local}} or \
+                 {{domain}}"
+            ));
+        }
+        names_user |= name != "domain";
+        rest = after;
+    }
+    if names_user {
+        Ok(())
+    } else {
+        Err(format!(
+            "is the same for all users, write {{user}} or {{local}} in it, as in {EXAMPLE}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names() {
+        for good in ["pop.example.org", "mail", "a-b.c_d", "192.0.2.1", "xn--bcher-kva.example"] {
+            assert_eq!(host_name(good), Ok(good.to_owned()));
+        }
+        let long = "a.".repeat(130);
+        for bad in
+            ["", ".", "a..b", "a.", "-a", "a-", "a b", "<a>", "a@b", "bücher", "a\r\nb", &long]
+        {
+            assert!(host_name(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(certificate_name("*.Example.ORG"), Ok("*.example.org".to_owned()));
+        for bad in ["*", "*.", "a.*", "*.*.a", "**.a"] {
+            assert!(certificate_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn socket_addresses() {
+        for good in ["[::]:995", "0.0.0.0:110", "127.0.0.1:0", "[fe80::1%2]:995"] {
+            assert!(socket_address(good).is_ok(), "{good}");
+        }
+        for (bad, hint) in [
+            ("995", "write \"[::]:995\""),
+            (":995", "write \"[::]:995\""),
+            ("*:110", "write \"[::]:110\""),
+            ("[::1]", "such as \"[::1]:995\""),
+            ("192.0.2.1", "such as \"192.0.2.1:995\""),
+            ("localhost:995", "names are not looked up"),
+            ("fe80:0:0:0:0:0:0:1:995", "write \"[fe80::1]:995\""),
+            ("192.0.2.256:995", "not an IP address"),
+            ("192.0.2.1:99999", "not an IP address"),
+            ("", "not an IP address"),
+        ] {
+            let error = socket_address(bad).unwrap_err();
+            assert!(error.contains(hint), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn users() {
+        let vmail = |group: Option<&str>| RunAs {
+            user: "vmail".to_owned(),
+            group: group.map(str::to_owned),
+        };
+        assert_eq!(run_as("vmail"), Ok(vmail(None)));
+        assert_eq!(run_as("vmail:mail"), Ok(vmail(Some("mail"))));
+        for bad in ["", ":", "vmail:", ":mail", "a:b:c", "a b", "a\n"] {
+            assert!(run_as(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn maildir_templates() {
+        for good in
+            ["/m/{user}", "m/{domain}/{local}/Maildir", "/m/x-{local}@{domain}.d", "../{user}"]
+        {
+            assert_eq!(maildir_template(good), Ok(()), "{good}");
+        }
+        for (bad, hint) in [
+            ("", "is empty"),
+            ("/m", "same for all users"),
+            ("/m/{domain}", "same for all users"),
+            ("/m/{home}", "\"{home}\" does not stand"),
+            ("/m/{User}", "\"{User}\" does not stand"),
+            ("/m/{user", "without its partner"),
+            ("/m/user}", "without its partner"),
+            ("/m/{}", "\"{}\" does not stand"),
+            ("~/{user}", "\"~\""),
+            ("/m/%d/%n", "write \"{local}\""),
+            ("/m/{user}\0", "NUL"),
+        ] {
+            let error = maildir_template(bad).unwrap_err();
+            assert!(error.contains(hint), "{bad}: {error}");
+        }
+    }
+}

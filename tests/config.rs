@@ -1,0 +1,232 @@
+//! Whole configuration files: those that must be refused, with the words that say why, and those
+//! that must load; and that the example and the reference know every key.
+//!
+//! `BLESS=1 cargo test --test config` rewrites the expected errors; review the difference.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use restante::config::{
+    Auth, Config, Credentials, KEYS, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
+    RunAs, Timeouts, Tls, TlsHost, TlsMode,
+};
+
+#[test]
+fn bad_files_are_refused_for_the_expected_reason() {
+    let bless = env::var_os("BLESS").is_some();
+    let cases = directories("tests/configs/bad");
+    assert!(cases.len() >= 25, "{} cases", cases.len());
+    let mut different = Vec::new();
+    for case in cases {
+        let Err(faults) = Config::load(&case.join("restante.toml")) else {
+            panic!("{} loads", case.display());
+        };
+        let found = format!("{faults}\n").replace(&format!("{}/", case.display()), "");
+        let expected = case.join("expected-error");
+        if bless {
+            fs::write(&expected, &found).unwrap();
+        } else if fs::read_to_string(&expected).unwrap() != found {
+            different.push(format!("{}:\n{found}", case.display()));
+        }
+    }
+    assert!(different.is_empty(), "other errors than expected:\n{}", different.join("\n"));
+}
+
+#[test]
+fn good_files_load() {
+    let cases = directories("tests/configs/good");
+    assert!(!cases.is_empty());
+    for case in cases {
+        let config = Config::load(&case.join("restante.toml"));
+        assert!(config.is_ok(), "{}:\n{}", case.display(), config.unwrap_err());
+    }
+}
+
+#[test]
+fn every_value_arrives_in_its_place() {
+    let base = Path::new("tests/configs/good/everything");
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let listen = |address: &str, tls| Listen { address: address.parse().unwrap(), tls };
+    let expected = Config {
+        hostname: "POP.example.org".to_owned(),
+        run_as: Some(RunAs { user: "vmail".to_owned(), group: Some("mail".to_owned()) }),
+        listen: vec![
+            listen("[::]:995", TlsMode::Implicit),
+            listen("0.0.0.0:110", TlsMode::Starttls),
+            listen("127.0.0.1:0", TlsMode::Off),
+            listen("127.0.0.1:0", TlsMode::Off),
+        ],
+        tls: Some(Tls {
+            default: KeyPair {
+                certificate: base.join("tls/fullchain.pem"),
+                private_key: PathBuf::from("/etc/ssl/private/pop.pem"),
+            },
+            hosts: vec![TlsHost {
+                names: vec!["pop.example.net".to_owned(), "*.example.net".to_owned()],
+                pair: KeyPair {
+                    certificate: base.join("tls/net.pem"),
+                    private_key: base.join("tls/net.key"),
+                },
+            }],
+        }),
+        maildir: Maildir { path: base.join("mail/{user}"), lock_wait: Duration::ZERO },
+        auth: Auth {
+            allow_cleartext: true,
+            failure_delay: Duration::from_millis(500),
+            hashes_at_once: number(3),
+            hash_wait: Duration::from_secs(60),
+        },
+        credentials: vec![
+            Credentials::File { path: base.join("users") },
+            Credentials::File { path: PathBuf::from("/etc/restante/more-users") },
+        ],
+        limits: Limits {
+            connections: number(1_000_000),
+            connections_per_address: number(1),
+            sessions_per_user: number(1_000),
+            bad_commands: number(1_000),
+            failed_logins: number(100),
+        },
+        timeouts: Timeouts {
+            idle: Duration::from_secs(86_400),
+            login: Duration::from_secs(600),
+            write: Duration::from_secs(3_600),
+            shutdown_grace: Duration::ZERO,
+        },
+        log: Log { format: LogFormat::Json, level: LogLevel::Debug },
+    };
+    assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
+}
+
+#[test]
+fn a_missing_file_is_one_line() {
+    let faults = Config::load(Path::new("tests/configs/absent.toml")).unwrap_err();
+    assert_eq!(
+        faults.to_string(),
+        "tests/configs/absent.toml: cannot be read (No such file or directory (os error 2)), name \
+         the file with --config"
+    );
+}
+
+/// A key that the reader knows by name but never takes would be accepted and ignored.
+#[test]
+fn every_key_is_read() {
+    let everything = fs::read_to_string("tests/configs/good/everything/restante.toml").unwrap();
+    for (section, keys) in KEYS {
+        for key in *keys {
+            // A time of day is the right type for no key.
+            let text = with_value(&everything, section, key, "12:00:00");
+            let faults = Config::parse(&text, Path::new("restante.toml")).unwrap_err();
+            let ends = |path: &str| path == *key || path.ends_with(&format!(".{key}"));
+            assert!(
+                faults.list().iter().any(|fault| ends(&fault.key) && fault.what.contains("a date")),
+                "[{section}] {key} is not read:\n{faults}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_example_loads_and_shows_every_default() {
+    let path = Path::new("config/restante.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let example = Config::load(path).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(documented_keys(&text), all_keys(), "keys of KEYS and keys of the example");
+
+    // `#key = value` is a default, `# text` a remark: with every default written out, nothing
+    // changes but what depends on the machine.
+    let written_out: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => key,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut config = Config::parse(&written_out, path).unwrap_or_else(|faults| panic!("{faults}"));
+    config.auth.hashes_at_once = example.auth.hashes_at_once;
+    assert_eq!(config, example);
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_key() {
+    let text = fs::read_to_string("docs/CONFIGURATION.md").unwrap();
+    let mut found = BTreeSet::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            let name = heading.split('`').nth(1).unwrap_or_default();
+            section = name.trim_matches(['[', ']']).to_owned();
+        } else if let Some(key) = line.strip_prefix("| `").and_then(|row| row.split('`').next()) {
+            found.insert((section.clone(), key.to_owned()));
+        }
+    }
+    for (section, key) in all_keys() {
+        let is_section = KEYS.iter().any(|(name, _)| *name == path_of(&section, &key));
+        assert!(
+            is_section || found.contains(&(section.clone(), key.clone())),
+            "[{section}] {key} has no row in docs/CONFIGURATION.md"
+        );
+    }
+    for (section, key) in found {
+        let known = all_keys().contains(&(section.clone(), key.clone()));
+        assert!(known, "docs/CONFIGURATION.md has a row for [{section}] {key}, which is no key");
+    }
+}
+
+/// The text with the first value of a key, or the whole section of that name, replaced.
+fn with_value(text: &str, section: &str, key: &str, value: &str) -> String {
+    let mut table: toml::Table = text.parse().unwrap();
+    let value: toml::Value = format!("x = {value}").parse::<toml::Table>().unwrap()["x"].clone();
+    let mut at = &mut table;
+    for step in section.split('.').filter(|step| !step.is_empty()) {
+        at = match &mut at[step] {
+            toml::Value::Array(list) => list[0].as_table_mut().unwrap(),
+            other => other.as_table_mut().unwrap(),
+        };
+    }
+    assert!(at.insert(key.to_owned(), value).is_some(), "[{section}] {key} is in everything");
+    table.to_string()
+}
+
+/// Every key that stands in an example, commented out or not.
+fn documented_keys(text: &str) -> BTreeSet<(String, String)> {
+    let mut keys = BTreeSet::new();
+    let mut section = String::new();
+    for line in text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)) {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+            let (parent, name) = section.rsplit_once('.').unwrap_or(("", &section));
+            keys.insert((parent.to_owned(), name.to_owned()));
+        } else if line.starts_with(|c: char| c.is_ascii_lowercase())
+            && let Some((key, _)) = line.split_once(" = ")
+        {
+            keys.insert((section.clone(), key.to_owned()));
+        }
+    }
+    keys
+}
+
+fn all_keys() -> BTreeSet<(String, String)> {
+    KEYS.iter()
+        .flat_map(|(section, keys)| {
+            keys.iter().map(|key| ((*section).to_owned(), (*key).to_owned()))
+        })
+        .collect()
+}
+
+fn path_of(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+}
+
+fn directories(path: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.is_dir());
+    found.sort();
+    found
+}
