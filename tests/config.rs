@@ -3,7 +3,13 @@
 //!
 //! `BLESS=1 cargo test --test config` rewrites the expected errors; review the difference.
 
-use std::collections::BTreeSet;
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails, its helpers too"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::num::NonZeroU32;
@@ -119,7 +125,8 @@ fn every_key_is_read() {
     for (section, keys) in KEYS {
         for key in *keys {
             // A time of day is the right type for no key.
-            let text = with_value(&everything, section, key, "12:00:00");
+            let noon = toml::Value::Datetime("12:00:00".parse().unwrap());
+            let text = with_value(&everything, section, key, noon);
             let faults = Config::parse(&text, Path::new("restante.toml")).unwrap_err();
             let ends = |path: &str| path == *key || path.ends_with(&format!(".{key}"));
             assert!(
@@ -154,61 +161,74 @@ fn the_example_loads_and_shows_every_default() {
 
 #[test]
 fn the_reference_has_a_row_for_every_key() {
-    let text = fs::read_to_string("docs/CONFIGURATION.md").unwrap();
-    let mut found = BTreeSet::new();
-    let mut section = String::new();
-    for line in text.lines() {
-        if let Some(heading) = line.strip_prefix("## ") {
-            let name = heading.split('`').nth(1).unwrap_or_default();
-            section = name.trim_matches(['[', ']']).to_owned();
-        } else if let Some(key) = line.strip_prefix("| `").and_then(|row| row.split('`').next()) {
-            found.insert((section.clone(), key.to_owned()));
+    let mut rows = reference();
+    let example = fs::read_to_string("config/restante.toml").unwrap();
+    for (section, keys) in KEYS {
+        for key in *keys {
+            if KEYS.iter().any(|(name, _)| *name == path_of(section, key)) {
+                continue; // a section, and its keys have rows
+            }
+            let Some(default) = rows.remove(&path_of(section, key)) else {
+                panic!("{} has no row in docs/CONFIGURATION.md", path_of(section, key));
+            };
+            // A default that the example shows is the default that the reference names.
+            let shown = example.lines().find_map(|line| line.strip_prefix(&format!("#{key} = ")));
+            if *key != "hashes-at-once" && default != "required" {
+                assert_eq!(shown.unwrap_or(&default), default, "{}", path_of(section, key));
+            }
         }
     }
-    for (section, key) in all_keys() {
-        let is_section = KEYS.iter().any(|(name, _)| *name == path_of(&section, &key));
-        assert!(
-            is_section || found.contains(&(section.clone(), key.clone())),
-            "[{section}] {key} has no row in docs/CONFIGURATION.md"
-        );
-    }
-    for (section, key) in found {
-        let known = all_keys().contains(&(section.clone(), key.clone()));
-        assert!(known, "docs/CONFIGURATION.md has a row for [{section}] {key}, which is no key");
-    }
+    assert!(rows.is_empty(), "docs/CONFIGURATION.md has rows for no key: {rows:?}");
 }
 
 /// The text with the first value of a key, or the whole section of that name, replaced.
-fn with_value(text: &str, section: &str, key: &str, value: &str) -> String {
-    let mut table: toml::Table = text.parse().unwrap();
-    let value: toml::Value = format!("x = {value}").parse::<toml::Table>().unwrap()["x"].clone();
-    let mut at = &mut table;
+fn with_value(text: &str, section: &str, key: &str, value: toml::Value) -> String {
+    let mut root: toml::Table = text.parse().unwrap();
+    let mut table = &mut root;
     for step in section.split('.').filter(|step| !step.is_empty()) {
-        at = match &mut at[step] {
-            toml::Value::Array(list) => list[0].as_table_mut().unwrap(),
-            other => other.as_table_mut().unwrap(),
-        };
+        let inner = &mut table[step];
+        let inner = if inner.is_array() { &mut inner[0] } else { inner };
+        table = inner.as_table_mut().unwrap();
     }
-    assert!(at.insert(key.to_owned(), value).is_some(), "[{section}] {key} is in everything");
-    table.to_string()
+    assert!(table.insert(key.to_owned(), value).is_some(), "[{section}] {key} is in everything");
+    root.to_string()
 }
 
-/// Every key that stands in an example, commented out or not.
+/// Every section and key that stands in an example, commented out or not.
 fn documented_keys(text: &str) -> BTreeSet<(String, String)> {
     let mut keys = BTreeSet::new();
     let mut section = String::new();
-    for line in text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)) {
-        if line.starts_with('[') {
+    for line in text.lines().map(|line| line.trim_start_matches('#').trim_start()) {
+        if line.starts_with('[') && line.ends_with(']') {
             section = line.trim_matches(['[', ']']).to_owned();
             let (parent, name) = section.rsplit_once('.').unwrap_or(("", &section));
             keys.insert((parent.to_owned(), name.to_owned()));
-        } else if line.starts_with(|c: char| c.is_ascii_lowercase())
-            && let Some((key, _)) = line.split_once(" = ")
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
         {
             keys.insert((section.clone(), key.to_owned()));
         }
     }
     keys
+}
+
+/// The default of each key that has a row in the reference.
+fn reference() -> BTreeMap<String, String> {
+    let mut rows = BTreeMap::new();
+    let mut section = None;
+    for line in fs::read_to_string("docs/CONFIGURATION.md").unwrap().lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = match heading.split('`').nth(1) {
+                Some(name) => Some(name.trim_matches(['[', ']']).to_owned()),
+                None => (heading == "Top of the file").then(String::new),
+            };
+        } else if let (Some(section), Some(row)) = (&section, line.strip_prefix("| `")) {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            let key = cells[0].trim_end_matches('`');
+            rows.insert(path_of(section, key), cells[2].trim_matches('`').to_owned());
+        }
+    }
+    rows
 }
 
 fn all_keys() -> BTreeSet<(String, String)> {
