@@ -1,1 +1,135 @@
-//! telemetry
+//! Logs: where lines go, in which form, from which level on.
+//!
+//! - Lines go to standard error through a bounded queue and a thread of their own: a sink that
+//!   takes no more never stops the service. What does not fit is dropped and counted (`sink`).
+//! - The form is text for people, JSON, or text with the priority that journald reads (`line`).
+//!   Whatever comes from a peer is escaped in all of them (`escape`).
+//! - The level is the configuration's and changes with it; `RUST_LOG` is not looked at, so that
+//!   there is one place to find out why something is or is not logged.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::fmt::{self, format::JsonFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+use crate::config::{Log, LogFormat, LogLevel};
+
+mod escape;
+mod line;
+mod sink;
+
+use line::{JsonLine, TextFields, TextLine};
+
+/// Starts logging, for the whole program and until the [`Guard`] is dropped.
+///
+/// Called once; what is logged before is lost.
+pub fn start(log: &Log) -> Guard {
+    let form = Form::choose(log.format);
+    let bare = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = io::stderr().is_terminal() && !bare;
+    let (dispatch, guard) = prepare(form, log.level, colour, QUEUED_LINES, io::stderr());
+    // Fails only when logging has been started before, and then that one stays.
+    drop(tracing::dispatcher::set_global_default(dispatch));
+    guard
+}
+
+/// Keeps logging going; what is still queued is written when it is dropped.
+#[must_use = "what is queued is written when the guard is dropped"]
+#[derive(Debug)]
+pub struct Guard {
+    level: LevelHandle,
+    _writer: WorkerGuard,
+}
+
+impl Guard {
+    /// A handle that changes the level while the service runs.
+    pub fn level(&self) -> LevelHandle {
+        self.level.clone()
+    }
+}
+
+/// Changes the level of what is logged, for a reload of the configuration.
+#[derive(Clone, Debug)]
+pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
+
+impl LevelHandle {
+    /// Logs from `level` on.
+    pub fn set(&self, level: LogLevel) {
+        // Fails only when the subscriber is gone, and then nothing is logged anyway.
+        drop(self.0.reload(filter(level)));
+    }
+}
+
+/// The form of a line, once `auto` has been decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+    Journald,
+}
+
+impl Form {
+    fn choose(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Auto if is_journal(env::var("JOURNAL_STREAM").ok().as_deref()) => {
+                Self::Journald
+            }
+            LogFormat::Auto | LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+            LogFormat::Journald => Self::Journald,
+        }
+    }
+}
+
+/// Whether standard error is the stream that `JOURNAL_STREAM` names as `device:inode`.
+///
+/// The variable alone does not tell: it is inherited by programs whose output goes elsewhere
+/// (systemd.exec(5)).
+fn is_journal(stream: Option<&str>) -> bool {
+    let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };
+    stream.is_some_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// A subscriber that writes to `out`, and the guard of its thread.
+fn prepare(
+    form: Form,
+    level: LogLevel,
+    colour: bool,
+    queued_lines: usize,
+    out: impl Write + Send + 'static,
+) -> (Dispatch, Guard) {
+    let (queue, writer) = sink::start(form, queued_lines, out);
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let layer = fmt::layer().with_writer(queue).log_internal_errors(false);
+    let layer = match form {
+        Form::Json => layer.fmt_fields(JsonFields::new()).event_format(JsonLine::new()).boxed(),
+        Form::Text => {
+            layer.with_ansi(colour).fmt_fields(TextFields).event_format(TextLine::Clock).boxed()
+        }
+        Form::Journald => {
+            layer.with_ansi(false).fmt_fields(TextFields).event_format(TextLine::Priority).boxed()
+        }
+    };
+    let dispatch = Dispatch::new(Registry::default().with(filter).with(layer));
+    (dispatch, Guard { level: LevelHandle(handle), _writer: writer })
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// Lines that wait for the sink before further ones are dropped; 2 MiB of them, or so.
+const QUEUED_LINES: usize = 8_192;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Logging from the event to the bytes that reach the sink.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::{debug, error, info, info_span, warn};
+
+use super::*;
+
+const FORMS: [Form; 3] = [Form::Text, Form::Json, Form::Journald];
+
+/// Everything that must not reach a sink as it is.
+const HOSTILE: &str = "a\r\n<3>b\x1b[31m\x07\x08\x7f\u{9b}31m\u{202e}\u{2028}\u{200b}\u{e0041}\0\t";
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What reaches the sink when `events` are logged.
+fn logged(form: Form, level: LogLevel, events: impl FnOnce(&Guard)) -> String {
+    let memory = Memory::default();
+    let (dispatch, guard) = prepare(form, level, false, 1_000, memory.clone());
+    tracing::dispatcher::with_default(&dispatch, || events(&guard));
+    drop(guard);
+    let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    String::from_utf8(bytes).expect("logs are UTF-8")
+}
+
+#[test]
+fn nothing_hostile_reaches_the_sink_raw() {
+    for form in FORMS {
+        let log = logged(form, LogLevel::Info, |_| {
+            let _span = info_span!("session", peer = %HOSTILE, user = HOSTILE).entered();
+            info!("message {HOSTILE}");
+            info!(display = %HOSTILE, debug = ?HOSTILE, text = HOSTILE, "fields");
+            let error = io::Error::other(HOSTILE);
+            error!(error = &error as &dyn std::error::Error, "failed");
+        });
+        assert_eq!(log.lines().count(), 3, "{form:?}: {log}");
+        assert!(log.ends_with('\n'));
+        let raw: Vec<char> = log.chars().filter(|&c| c != '\n' && escape::hidden(c)).collect();
+        assert_eq!(raw, [], "{form:?}: {log}");
+    }
+}
+
+#[test]
+fn json_says_what_was_logged() {
+    let log = logged(Form::Json, LogLevel::Info, |_| {
+        let _span = info_span!("session", peer = %HOSTILE).entered();
+        info!(user = HOSTILE, octets = 320_u64, "ended {HOSTILE}");
+    });
+    let object: serde_json::Value = serde_json::from_str(&log).expect("a line is an object");
+    assert_eq!(object["message"], format!("ended {HOSTILE}"));
+    assert_eq!(object["user"], HOSTILE);
+    assert_eq!(object["octets"], 320);
+    assert_eq!(object["level"], "INFO");
+    assert_eq!(object["spans"][0]["peer"], HOSTILE);
+    assert!(object["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{log}");
+}
+
+#[test]
+fn a_value_cannot_pose_as_fields() {
+    let log = logged(Form::Journald, LogLevel::Info, |_| {
+        let _span = info_span!("session", peer = "192.0.2.1:995").entered();
+        info!(user = %"mrose why=quit", other = %r#""a" why="b""#, quoted = ?"a b", "ended");
+    });
+    assert_eq!(
+        log,
+        "<6>session{peer=192.0.2.1:995}: ended user=\"mrose why=quit\" \
+         other=\"\\\"a\\\" why=\\\"b\\\"\" quoted=\"a b\"\n"
+    );
+}
+
+#[test]
+fn text_has_time_and_level_and_journald_the_priority() {
+    let log = |form| {
+        logged(form, LogLevel::Debug, |_| {
+            error!("one");
+            warn!("two");
+            info!(octets = 320, "three");
+            debug!("four");
+        })
+    };
+    assert_eq!(log(Form::Journald), "<3>one\n<4>two\n<6>three octets=320\n<7>four\n");
+    let text = log(Form::Text);
+    for (line, rest) in text.lines().zip(["ERROR one", " WARN two", " INFO three octets=320"]) {
+        let (time, shown) = line.split_at(27);
+        assert!(time.ends_with('Z') && time.contains('T'), "{line}");
+        assert_eq!(shown, format!(" {rest}"));
+    }
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let memory = Memory::default();
+    let (dispatch, guard) = prepare(Form::Text, LogLevel::Info, true, 10, memory.clone());
+    tracing::dispatcher::with_default(&dispatch, || info!("\x1b[31mred"));
+    drop(guard);
+    let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let log = String::from_utf8(bytes).expect("logs are UTF-8");
+    assert!(log.ends_with(" \x1b[32m INFO\x1b[0m \\u{1b}[31mred\n"), "{log:?}");
+    assert!(!logged(Form::Text, LogLevel::Info, |_| info!("plain")).contains('\x1b'));
+}
+
+#[test]
+fn the_level_changes_while_running() {
+    let log = logged(Form::Journald, LogLevel::Info, |guard| {
+        debug!("hidden");
+        info!("shown");
+        guard.level().set(LogLevel::Debug);
+        debug!("shown too");
+        guard.level().set(LogLevel::Error);
+        warn!("hidden again");
+        error!("shown at last");
+    });
+    assert_eq!(log, "<6>shown\n<7>shown too\n<3>shown at last\n");
+}
+
+/// Takes a line when it is allowed to, and says that it waits.
+struct Gate {
+    waiting: Sender<()>,
+    open: Receiver<()>,
+    memory: Memory,
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Both fail once the test has let go of its ends: the gate is open for good.
+        self.waiting.send(()).ok();
+        self.open.recv().ok();
+        self.memory.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_blocked_sink_stops_nobody_and_the_lost_lines_are_counted() {
+    for form in FORMS {
+        let memory = Memory::default();
+        let (waiting, waits) = mpsc::channel();
+        let (opener, open) = mpsc::channel();
+        let gate = Gate { waiting, open, memory: memory.clone() };
+        let (dispatch, guard) = prepare(form, LogLevel::Info, false, 4, gate);
+        tracing::dispatcher::with_default(&dispatch, || {
+            info!("first");
+            waits.recv().expect("the sink has the first line and blocks on it");
+            for _ in 0..10 {
+                info!("more");
+            }
+        });
+        drop(opener);
+        // The report and the queued lines.
+        for _ in 0..5 {
+            waits.recv().expect("the sink goes on");
+        }
+        drop(guard);
+        let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let log = String::from_utf8(bytes).expect("logs are UTF-8");
+        let lines: Vec<&str> = log.lines().collect();
+        // The one in the sink, the four in the queue; six were lost, and that is said at once.
+        assert_eq!(lines.len(), 6, "{form:?}: {log}");
+        assert!(lines[1].contains("lines are missing here"), "{form:?}: {log}");
+        assert!(lines[1].contains("lost=6") || lines[1].contains("\"lost\":6"), "{log}");
+    }
+}
+
+/// Takes `room` bytes in all, then nothing until it has refused `refusals` times.
+struct Full {
+    room: usize,
+    refusals: usize,
+    memory: Memory,
+}
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 && self.refusals > 0 {
+            self.refusals -= 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let taken = if self.refusals > 0 { bytes.len().min(self.room) } else { bytes.len() };
+        self.room = self.room.saturating_sub(taken);
+        self.memory.write(&bytes[..taken])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_loses_lines_and_glues_none_together() {
+    let memory = Memory::default();
+    let full = Full { room: 12, refusals: 2, memory: memory.clone() };
+    let (dispatch, guard) = prepare(Form::Journald, LogLevel::Info, false, 100, full);
+    tracing::dispatcher::with_default(&dispatch, || {
+        for line in ["first", "second", "third", "fourth"] {
+            info!("{line}");
+        }
+    });
+    drop(guard);
+    let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        "<6>first\n<6>\n<6>fourth\n<4>lines are missing here, the log took no more lost=2\n"
+    );
+}
+
+#[test]
+fn the_journal_is_recognised_by_its_stream() {
+    let stat = rustix::fs::fstat(io::stderr().as_fd()).expect("standard error is open");
+    let ours = format!("{}:{}", stat.st_dev, stat.st_ino);
+    assert!(is_journal(Some(&ours)));
+    for other in [None, Some(""), Some(":"), Some("1:1"), Some("garbage")] {
+        assert!(!is_journal(other), "{other:?}");
+    }
+}
