@@ -121,9 +121,6 @@ impl Fault {
     /// Tells the operator what the client is not told.
     pub(super) fn log(&self) {
         match self {
-            Self::CredentialsUnavailable(why) => {
-                tracing::error!(%why, "a credential store cannot answer");
-            }
             Self::MaildropUnavailable(failure) => {
                 tracing::error!(%failure, "the maildrop cannot be opened");
             }
@@ -136,7 +133,8 @@ impl Fault {
                     .map_or_else(|| "the removal was cut short".to_owned(), ToString::to_string);
                 tracing::error!(remaining, marked, %cause, "messages were not removed");
             }
-            Self::Overloaded => tracing::warn!("too many passwords wait to be verified"),
+            // The authenticator has logged what it knows of these.
+            Self::CredentialsUnavailable(_) | Self::Overloaded => {}
             Self::TooManySessions(limit) => tracing::info!(limit, "too many sessions of this user"),
             Self::InUse(_) => tracing::info!("the maildrop is in use"),
             Self::CleartextRefused => tracing::info!("a log-in without TLS was refused"),
