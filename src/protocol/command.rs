@@ -26,7 +26,7 @@ pub enum Command {
     Stls,
     /// CAPA (RFC 2449 §5).
     Capa,
-    /// QUIT (RFC 1939 §5 QUIT, §6 QUIT).
+    /// QUIT (RFC 1939 §4 QUIT, §6 QUIT).
     Quit,
     /// STAT (RFC 1939 §5 STAT).
     Stat,

@@ -1,0 +1,208 @@
+//! Rules about the repository itself, which no compiler checks.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below `directory` that ends in `extension`, relative to the root, with its text.
+fn files(directory: &str, extension: &str) -> Vec<(String, String)> {
+    let mut open = vec![root().join(directory)];
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|own| own == extension) {
+            let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            found.push((name, fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file without its tests.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+/// The room that a source file belongs to: `src/auth/file.rs` and `src/telemetry.rs` alike.
+fn room(file: &str) -> &str {
+    let below = file.strip_prefix("src/").unwrap();
+    below.split(['/', '.']).next().unwrap()
+}
+
+#[test]
+fn rooms_use_only_the_rooms_that_they_may() {
+    let may_use = |room: &str| -> &[&str] {
+        match room {
+            "protocol" | "config" => &[],
+            "auth" => &["protocol"],
+            "mailbox" => &["protocol", "auth"],
+            "session" => &["protocol", "auth", "mailbox"],
+            "telemetry" => &["config"],
+            "server" => &["protocol", "auth", "mailbox", "session", "config"],
+            "cli" => &["protocol", "auth", "mailbox", "session", "config", "telemetry", "server"],
+            "lib" | "main" => &[],
+            room => panic!("{room} is a new room: say here what it may use"),
+        }
+    };
+    let mut wrong = Vec::new();
+    for (file, text) in files("src", "rs") {
+        let own = room(&file);
+        for (at, line) in code(&text).lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            for used in code.split("crate::").skip(1) {
+                let used =
+                    used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
+                if used != own && !used.is_empty() && !may_use(own).contains(&used) {
+                    wrong.push(format!("{file}:{}: {own} uses {used}", at + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_use_only_the_crates_that_they_may() {
+    let banned: [(&str, &[&str]); 5] = [
+        (
+            "src/protocol",
+            &["tokio", "tracing", "std::fs", "std::net", "std::io::Read", "std::time"],
+        ),
+        ("src/session", &["tokio::net", "rustls", "std::fs", "maildir", "rustix"]),
+        ("src/mailbox", &["tokio::net", "rustls"]),
+        ("src/auth", &["tokio::net", "rustls"]),
+        ("src/config", &["tokio", "tracing", "rustls"]),
+    ];
+    let mut wrong = Vec::new();
+    for (directory, words) in banned {
+        for (file, text) in files(directory, "rs") {
+            for line in code(&text).lines().filter(|line| line.trim_start().starts_with("use ")) {
+                for word in words.iter().filter(|word| line.contains(**word)) {
+                    wrong.push(format!("{file}: {word} in {line:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_source_file_says_what_lives_in_it() {
+    for (file, text) in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+        assert!(text.starts_with("//! "), "{file} begins without //!");
+    }
+}
+
+/// The cells of the table rows of docs/RFC.md that name a section of an RFC.
+fn rows() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("docs/RFC.md")).unwrap();
+    text.lines()
+        .filter(|line| line.starts_with("| RFC ") || line.starts_with("| draft-"))
+        .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_row_of_the_rfc_table_names_files_and_tests_that_exist() {
+    let sources: String =
+        files("src", "rs").into_iter().chain(files("tests", "rs")).map(|(_, text)| text).collect();
+    let exists = |name: &str| {
+        if name.contains('/') {
+            root().join(name).exists()
+        } else {
+            sources.contains(&format!("fn {name}("))
+        }
+    };
+    let mut wrong = Vec::new();
+    for row in rows() {
+        let [section, requirement, place, test] = row.as_slice() else {
+            panic!("a row has four cells: {row:?}");
+        };
+        let is_rule = place.contains("src/");
+        for name in quoted(test).chain(quoted(place).filter(|name| name.contains('/'))) {
+            if !exists(name) {
+                wrong.push(format!("{section}, {requirement}: there is no {name}"));
+            }
+        }
+        if is_rule && quoted(test).next().is_none() {
+            wrong.push(format!("{section}, {requirement}: no test"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_citation_in_the_code_has_a_row() {
+    let sections: BTreeSet<String> = rows().into_iter().map(|row| row[0].clone()).collect();
+    let mut missing = BTreeSet::new();
+    for (file, text) in files("src", "rs") {
+        for citation in citations(code(&text)) {
+            let listed = sections.iter().any(|section| {
+                *section == citation || section.starts_with(&format!("{citation} "))
+            });
+            if !listed {
+                missing.insert(format!("{file}: {citation}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// `RFC 1939 §5 RETR`, `RFC 2595 §4`: the RFC, the section, and for commands their name.
+fn citations(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for rest in text.split("RFC ").skip(1) {
+        let mut words = rest.split_whitespace();
+        let (Some(number), Some(section)) = (words.next(), words.next()) else { continue };
+        let Some(section) = section.strip_prefix('§') else { continue };
+        let number: String = number.chars().take_while(char::is_ascii_digit).collect();
+        let end = section.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(section.len());
+        let ends_here = end < section.len();
+        let section = section[..end].trim_end_matches('.');
+        let mut citation = format!("RFC {number} §{section}");
+        if let (false, Some(word)) = (ends_here, words.next()) {
+            let word: String = word.chars().take_while(char::is_ascii_uppercase).collect();
+            if number == "1939" && (3..=4).contains(&word.len()) {
+                citation = format!("{citation} {word}");
+            }
+        }
+        found.push(citation);
+    }
+    found
+}
+
+#[test]
+fn every_transcript_says_what_it_shows() {
+    for (file, text) in files("tests/transcripts", "txt") {
+        assert!(text.starts_with("# "), "{file} begins without a comment");
+    }
+}
+
+#[test]
+fn documents_point_to_what_exists() {
+    let mut wrong = Vec::new();
+    let mut documents = files("docs", "md");
+    documents.push(("README.md".to_owned(), fs::read_to_string(root().join("README.md")).unwrap()));
+    for (file, text) in documents {
+        let directory = root().join(&file).parent().unwrap().to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap();
+            let elsewhere = target.contains("://") || target.starts_with("mailto:");
+            if !elsewhere && !path.is_empty() && !PathBuf::from(&directory).join(path).exists() {
+                wrong.push(format!("{file}: {target}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
