@@ -75,9 +75,11 @@ impl Argon2Hash {
         let (Some(memory), Some(passes), Some(lanes), 3) =
             (cost("m"), cost("t"), cost("p"), hash.params.iter().count())
         else {
-            return Err("its argon2 hash has other parameters than m, t and p; \
+            return Err(
+                "the parameters of its argon2 hash are not m, t and p with a number each; \
                         set a new password"
-                .into());
+                    .into(),
+            );
         };
         for (name, value, most) in [
             ("m", memory, Self::MAX_MEMORY_KIB),

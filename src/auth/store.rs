@@ -59,3 +59,90 @@ impl CredentialStore for Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that a network or a database is in front of.
+    enum Remote {
+        Up(Table),
+        Down,
+    }
+
+    impl CredentialStore for Remote {
+        async fn look_up(&self, name: &Username) -> Lookup {
+            match self {
+                Self::Up(table) => table.look_up(name).await,
+                Self::Down => Lookup::Unavailable("no connection".into()),
+            }
+        }
+
+        fn decoy(&self, name: &Username) -> Option<Verifier> {
+            match self {
+                Self::Up(table) => CredentialStore::decoy(table, name),
+                Self::Down => None,
+            }
+        }
+    }
+
+    fn up(text: &str) -> Remote {
+        Remote::Up(Table::try_from(text.as_bytes()).unwrap())
+    }
+
+    async fn answer(stores: &Stores<Remote>, name: &str) -> String {
+        match stores.look_up(&Username::try_from(name).unwrap()).await {
+            Lookup::Found(Verifier::Plain(password)) => {
+                String::from_utf8(password.expose().to_vec()).unwrap()
+            }
+            Lookup::Found(verifier) => format!("{verifier:?}"),
+            Lookup::Unknown => "unknown".into(),
+            Lookup::Unavailable(why) => why,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_that_knows_the_user_decides() {
+        let stores = Stores::new(vec![
+            up("mrose:{PLAIN}first\nlocked:!\n"),
+            up("mrose:{PLAIN}second\nbob:{PLAIN}second\nlocked:{PLAIN}second\n"),
+        ]);
+        assert_eq!(answer(&stores, "mrose").await, "first");
+        assert_eq!(answer(&stores, "bob").await, "second");
+        assert_eq!(answer(&stores, "carol").await, "unknown");
+        // Known, though without a password that can be used: the second is not asked.
+        assert!(answer(&stores, "locked").await.contains("Unusable"));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_down_ends_the_search() {
+        let stores = Stores::new(vec![
+            up("mrose:{PLAIN}first\n"),
+            Remote::Down,
+            up("mrose:{PLAIN}third\nbob:{PLAIN}third\n"),
+        ]);
+        assert_eq!(answer(&stores, "mrose").await, "first");
+        assert_eq!(answer(&stores, "bob").await, "no connection");
+        assert_eq!(answer(&stores, "carol").await, "no connection");
+    }
+
+    #[tokio::test]
+    async fn without_stores_nobody_is_known() {
+        let stores = Stores::<Remote>::new(Vec::new());
+        assert_eq!(answer(&stores, "mrose").await, "unknown");
+        assert!(stores.decoy(&Username::try_from("mrose").unwrap()).is_none());
+    }
+
+    #[test]
+    fn decoys_come_from_the_first_store_that_has_one() {
+        let name = Username::try_from("nobody").unwrap();
+        let argon2 = "bob:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsjcHKMv";
+        let decoy = |stores| Stores::new(stores).decoy(&name);
+        for stores in
+            [vec![up(argon2), up("a:{PLAIN}x")], vec![Remote::Down, up("a:!"), up(argon2)]]
+        {
+            assert!(matches!(decoy(stores), Some(Verifier::Argon2(_))));
+        }
+        assert!(decoy(vec![Remote::Down, up("")]).is_none());
+    }
+}

@@ -227,3 +227,170 @@ impl Findings {
         self.kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    fn read(text: &str) -> (Option<Table>, Report) {
+        Table::read(text.as_bytes(), &RandomState::new())
+    }
+
+    fn shown(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    fn name(name: &str) -> Username {
+        Username::try_from(name).unwrap()
+    }
+
+    #[test]
+    fn a_file_taken_over_from_dovecot() {
+        let (table, report) = read(
+            "# users\r\n\r\n\
+             mrose:{PLAIN}tanstaaf:5000:5000::/var/vmail/mrose::\r\n\
+             Alice@Example.org:{SHA512-CRYPT}$6$s$h:5000:5000::/var/vmail/alice::\r\n\
+             bob:{PLAIN}x:5000:5000:Bob, Esq.:/home/bob:/bin/sh:userdb_mail=mbox:~/mail nologin\r\n\
+             carol:{PLAIN}x::::::userdb_mail=maildir:~/Maildir",
+        );
+        let table = table.unwrap();
+        assert_eq!(report.users, 4);
+        assert!(report.errors.is_empty());
+        let warnings = shown(&report.warnings);
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        for (warning, (line, user, what)) in warnings.iter().zip([
+            (4, "alice@example.org", "SHA512-CRYPT"),
+            (5, "bob", "nologin"),
+            (6, "carol", "userdb_mail is not obeyed"),
+        ]) {
+            assert!(warning.starts_with(&format!("line {line}: {user}")), "{warning}");
+            assert!(warning.contains(what), "{warning}");
+        }
+        assert!(matches!(table.find(&name("mrose")), Some(Verifier::Plain(_))));
+        assert!(matches!(table.find(&name("alice@example.org")), Some(Verifier::Unusable(_))));
+        assert!(matches!(table.find(&name("carol")), Some(Verifier::Plain(_))));
+        assert!(table.find(&name("alice")).is_none());
+    }
+
+    #[test]
+    fn the_example_works_as_it_says() {
+        let (table, report) = read(include_str!("../../config/users.example"));
+        assert_eq!(report, Report { users: 2, ..Report::default() });
+        let table = table.unwrap();
+        for (user, password) in [("mrose", "tanstaaf"), ("mrose@example.org", "secret")] {
+            let verifier = table.find(&name(user)).unwrap();
+            assert_eq!(verifier.verify(password.as_bytes()), Ok(true), "{user}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_found_at_once() {
+        let (table, report) = read(
+            "mrose:{PLAIN}a\nnonsense\n# fine\nMROSE:{PLAIN}b\n../x:{PLAIN}c\nmrose:{PLAIN}d\nbob:\n",
+        );
+        assert!(table.is_none());
+        let errors = shown(&report.errors);
+        assert_eq!(errors.len(), 5, "{errors:?}");
+        for (error, start) in errors.iter().zip([
+            "line 2: has no colon",
+            "line 4: mrose is in line 1 already",
+            "line 5: the user name has a slash",
+            "line 6: mrose is in line 1 already",
+            "line 7: bob has no password",
+        ]) {
+            assert!(error.starts_with(start), "{error}");
+        }
+        let all = Faults(report.errors).to_string();
+        assert!(all.lines().count() == 1 && all.contains("; line 7: "), "{all}");
+    }
+
+    #[test]
+    fn a_million_faults_are_not_a_million_messages() {
+        let (table, report) = read(&"nonsense\n".repeat(1000));
+        assert!(table.is_none());
+        assert_eq!(report.errors.len(), Findings::KEPT + 1);
+        assert_eq!(report.errors.last().unwrap().to_string(), "and 950 more like these");
+    }
+
+    #[test]
+    fn many_users() {
+        let mut text = String::new();
+        for n in 0..50_000 {
+            writeln!(
+                text,
+                "user{n}@example.org:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ\
+                 $Waw5CMYpE0kO719XekarvkwAxsjcHKMv:5000:5000::::"
+            )
+            .unwrap();
+        }
+        let (table, report) = read(&text);
+        assert_eq!(report, Report { users: 50_000, ..Report::default() });
+        let table = table.unwrap();
+        assert!(table.find(&name("user49999@example.org")).is_some());
+        assert_eq!(table.decoys.kinds.len(), 1);
+    }
+
+    /// Known users cost four different things, in known proportions; unknown ones must too.
+    #[test]
+    fn decoys_cost_what_users_cost_in_the_same_proportions() {
+        let mut text = String::from("locked:!\nbcrypt:{BLF-CRYPT}$2y$x\n");
+        let shares = [("m=64,t=1,p=1", 10), ("m=128,t=1,p=1", 25), ("m=64,t=3,p=1", 50)];
+        for (parameters, users) in shares {
+            for n in 0..users {
+                writeln!(
+                    text,
+                    "{parameters}{n}:$argon2id$v=19${parameters}$c29tZXNhbHQ\
+                     $Waw5CMYpE0kO719XekarvkwAxsjcHKMv"
+                )
+                .unwrap();
+            }
+        }
+        for n in 0..15 {
+            writeln!(text, "plain{n}:{{PLAIN}}x").unwrap();
+        }
+        let (table, _) = read(&text);
+        let table = table.unwrap();
+        let tries = 20_000;
+        let mut costs: HashMap<Cost, u32> = HashMap::new();
+        for n in 0..tries {
+            let unknown = name(&format!("guess{n}@example.org"));
+            let decoy = table.decoy(&unknown).unwrap();
+            *costs.entry(decoy.cost().unwrap()).or_default() += 1;
+        }
+        let argon2 = |memory, passes| Cost::Argon2 { memory, passes, lanes: 1 };
+        for (cost, percent) in
+            [(argon2(64, 1), 10), (argon2(128, 1), 25), (argon2(64, 3), 50), (Cost::Trifling, 15)]
+        {
+            let got = costs.remove(&cost).unwrap_or_default();
+            let wanted = tries * percent / 100;
+            // Six standard deviations of the largest share are 424.
+            assert!(got.abs_diff(wanted) < 430, "{cost:?}: {got} instead of {wanted}");
+        }
+        assert!(costs.is_empty(), "{costs:?}");
+    }
+
+    #[test]
+    fn a_name_keeps_its_decoy_when_the_file_is_read_again() {
+        let text = "a:{PLAIN}x\n\
+            b:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
+            c:$argon2id$v=19$m=128,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
+        let key = RandomState::new();
+        let table = || Table::read(text.as_bytes(), &key).0.unwrap();
+        let (first, second) = (table(), table());
+        for n in 0..200 {
+            let unknown = name(&format!("guess{n}"));
+            let cost = |table: &Table| table.decoy(&unknown).unwrap().cost();
+            assert_eq!(cost(&first), cost(&first));
+            assert_eq!(cost(&first), cost(&second));
+        }
+    }
+
+    #[test]
+    fn without_a_user_who_can_log_in_there_is_no_decoy() {
+        for text in ["", "# nobody\n", "mrose:!\n"] {
+            assert!(read(text).0.unwrap().decoy(&name("mrose")).is_none(), "{text:?}");
+        }
+    }
+}
