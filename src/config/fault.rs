@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::read;
+
 /// Everything that is wrong with one configuration file.
 ///
 /// - Displayed as a line a fault, `file:line:column: key: what is wrong, what to write`.
@@ -14,7 +16,7 @@ pub struct Faults {
     list: Vec<Fault>,
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong, or that needs a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Where; `None` when the file could not be read at all.
@@ -45,7 +47,22 @@ impl Faults {
     }
 }
 
+impl Fault {
+    /// The line that says it, of a file.
+    pub fn line(&self, file: &Path) -> String {
+        let place = self.place.map(|Place { line, column }| format!("{line}:{column}:"));
+        let key = if self.key.is_empty() { String::new() } else { format!(" {}:", self.key) };
+        format!("{}:{}{key} {}", file.display(), place.unwrap_or_default(), self.what)
+    }
+}
+
 impl Place {
+    /// The place of a key of a configuration, say `tls.host[0].certificate`, for what is found out
+    /// when the value is used; the place of what surrounds it when the key itself is not there.
+    pub fn of_key(text: &str, key: &str) -> Self {
+        Self::of(text, read::offset_of(text, key))
+    }
+
     /// The place of a byte of `text`.
     pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
@@ -61,14 +78,7 @@ impl fmt::Display for Faults {
             if nth > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}:", self.file.display())?;
-            if let Some(Place { line, column }) = fault.place {
-                write!(f, "{line}:{column}:")?;
-            }
-            if !fault.key.is_empty() {
-                write!(f, " {}:", fault.key)?;
-            }
-            write!(f, " {}", fault.what)?;
+            f.write_str(&fault.line(&self.file))?;
         }
         Ok(())
     }
@@ -79,6 +89,24 @@ impl Error for Faults {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_found_again() {
+        let text =
+            "hostname = 'a'\n[tls]\ncertificate = 'b'\n[[tls.host]]\n[[tls.host]]\n  names = []\n";
+        for (key, line, column) in [
+            ("hostname", 1, 12),
+            ("tls", 2, 1),
+            ("tls.certificate", 3, 15),
+            ("tls.private-key", 2, 1),
+            ("tls.host[1]", 5, 1),
+            ("tls.host[1].names", 6, 11),
+            ("tls.host[2].names", 4, 1),
+            ("run-as", 1, 1),
+        ] {
+            assert_eq!(Place::of_key(text, key), Place { line, column }, "{key}");
+        }
+    }
 
     #[test]
     fn a_place_counts_characters_from_one() {

@@ -379,6 +379,29 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The byte at which the value of a key stands, or what surrounds it as far as that is there.
+pub(super) fn offset_of(text: &str, key: &str) -> usize {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let mut found = 0;
+    let mut table = Some(root.get_ref());
+    for step in key.split('.') {
+        let (name, nth) = step
+            .strip_suffix(']')
+            .and_then(|step| step.split_once('['))
+            .map_or((step, None), |(name, nth)| (name, nth.parse::<usize>().ok()));
+        let Some(mut value) = table.and_then(|table| table.get(name)) else { break };
+        found = value.span().start;
+        if let Some(nth) = nth {
+            let item = value.get_ref().as_array().and_then(|list| list.get(nth));
+            let Some(item) = item else { break };
+            value = item;
+            found = value.span().start;
+        }
+        table = value.get_ref().as_table();
+    }
+    found
+}
+
 /// The TOML parser's message without what says nothing to a person.
 fn plain(message: &str) -> String {
     let end = message.find(", expected nothing").or(message.find(", expected literal string"));
