@@ -188,6 +188,7 @@ impl Exchange {
         match exchange.step(response) {
             Step::Challenge(exchange) => Ok(Self { exchange, before }.challenge(answer)),
             Step::Verify(name, password) => before.log_in(name, password, answer, context).await,
+            Step::ForAnother => Ok((answer.fault(&Fault::ForAnother), before.stay())),
             Step::Malformed => Ok((answer.fault(&Fault::MalformedResponse), before.stay())),
         }
     }

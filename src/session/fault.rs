@@ -38,6 +38,8 @@ pub(super) enum Fault {
     NotBase64,
     /// A response that does not follow its mechanism.
     MalformedResponse,
+    /// The client wants to act for another user.
+    ForAnother,
     /// Unknown user or wrong password: nobody is told which.
     BadCredentials,
     /// Too many passwords wait to be verified.
@@ -104,7 +106,7 @@ impl Fault {
             | Self::Cancelled
             | Self::NotBase64
             | Self::MalformedResponse => Strike::BadCommand,
-            Self::BadCredentials => Strike::FailedLogin,
+            Self::ForAnother | Self::BadCredentials => Strike::FailedLogin,
             Self::Overloaded
             | Self::CredentialsUnavailable(_)
             | Self::TooManySessions(_)
@@ -139,7 +141,8 @@ impl Fault {
             Self::InUse(_) => tracing::info!("the maildrop is in use"),
             Self::CleartextRefused => tracing::info!("a log-in without TLS was refused"),
             Self::Gone(number) => tracing::info!(%number, "a message is gone"),
-            Self::BadCredentials
+            Self::ForAnother
+            | Self::BadCredentials
             | Self::UnknownCommand
             | Self::Arguments(_)
             | Self::LineTooLong
@@ -178,6 +181,7 @@ impl Fault {
             Self::Cancelled => (None, "authentication cancelled".into()),
             Self::NotBase64 => (None, "the response is not base64".into()),
             Self::MalformedResponse => (None, "the response does not fit the mechanism".into()),
+            Self::ForAnother => (Some(Auth), "nobody may act for another user".into()),
             Self::BadCredentials => (Some(Auth), "wrong user name or password".into()),
             Self::Overloaded => (Some(SysTemp), "too many log-ins at once; try again later".into()),
             Self::CredentialsUnavailable(_) => {

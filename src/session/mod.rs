@@ -265,7 +265,7 @@ impl<M, C> Clone for Context<'_, M, C> {
 impl<M, C> Copy for Context<'_, M, C> {}
 
 impl<M, C> Context<'_, M, C> {
-    /// Whether a password may be sent now (RFC 8314 §3).
+    /// Whether a password may be sent now (RFC 8314 §4.1).
     fn takes_passwords(&self) -> bool {
         self.link.security.is_tls() || self.env.policy.allow_cleartext
     }

@@ -71,6 +71,8 @@ pub enum Step {
     Challenge(Exchange),
     /// The client has said who it is and with which password; verify it.
     Verify(ClaimedName, Secret<Vec<u8>>),
+    /// The client wants to act for another user, which nobody may (RFC 4616 §2).
+    ForAnother,
     /// The response does not follow the mechanism.
     Malformed,
 }
@@ -89,8 +91,7 @@ impl Exchange {
     /// Takes the next response, decoded.
     pub fn step(self, response: Secret<Vec<u8>>) -> Step {
         match self.0 {
-            State::Plain => plain::read(response.expose())
-                .map_or(Step::Malformed, |(name, password)| Step::Verify(name, password)),
+            State::Plain => plain::read(response.expose()),
             State::LoginName => {
                 let name = ClaimedName::new(response.expose().as_slice());
                 Step::Challenge(Self(State::LoginPassword(name)))
