@@ -7,10 +7,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// The log lines since the last [`clear`](Self::clear).
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 /// Collects everything down to debug, for the whole process.
-pub fn capture() -> Log {
+pub(crate) fn capture() -> Log {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
@@ -22,11 +22,11 @@ pub fn capture() -> Log {
 }
 
 impl Log {
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().unwrap().clear();
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }

@@ -1,5 +1,5 @@
 //! The parts of the transcript runner: the grammar, the stage, the log.
 
-pub mod log;
-pub mod script;
-pub mod stage;
+pub(crate) mod log;
+pub(crate) mod script;
+pub(crate) mod stage;

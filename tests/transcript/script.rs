@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// A whole transcript: its text, and a step for each line that has one.
-pub struct Script {
-    pub lines: Vec<(String, Step)>,
+pub(crate) struct Script {
+    pub(crate) lines: Vec<(String, Step)>,
 }
 
-pub enum Step {
+pub(crate) enum Step {
     /// A comment or a blank line.
     Nothing,
     /// `maildir two-messages`
@@ -58,7 +58,7 @@ pub enum Step {
 }
 
 /// Reads a transcript, or says in which line it is wrong.
-pub fn parse(text: &str) -> Result<Script, String> {
+pub(crate) fn parse(text: &str) -> Result<Script, String> {
     let mut lines = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let step = step(line).ok_or_else(|| format!("{}: cannot read {line:?}", at + 1))?;
@@ -129,7 +129,7 @@ fn step(line: &str) -> Option<Step> {
 }
 
 /// `10m`, `2s`, `500ms`
-pub fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().ok()?;
     Some(match text.strip_prefix(digits)? {

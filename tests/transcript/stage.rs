@@ -23,7 +23,7 @@ use super::script::{Script, Step, duration};
 /// Plays a transcript; gives its text back, with the server's lines as they were said if `bless`.
 ///
 /// The error begins with the number of the line that turned out to be untrue.
-pub fn perform(script: &Script, log: &Log, bless: bool) -> Result<String, String> {
+pub(crate) fn perform(script: &Script, log: &Log, bless: bool) -> Result<String, String> {
     log.clear();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -189,7 +189,11 @@ impl Stage {
                 let client = self.client.as_mut().ok_or("the client is gone")?;
                 client.shutdown().await.map_err(|error| error.to_string())?;
             }
-            Step::Disconnect => self.client = None,
+            Step::Disconnect => {
+                // What had been said before is of no use to a client that is gone.
+                self.client = None;
+                self.received.clear();
+            }
             Step::Closed => {
                 self.receive(Duration::from_millis(1)).await;
                 if !self.received.is_empty() {
