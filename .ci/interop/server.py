@@ -120,13 +120,18 @@ class World:
         return account
 
     def add_user(self, account: Account) -> None:
-        """Enters the user in the credential file with the program's own command."""
+        """Enters the user in the credential file with the program's own command.
+
+        The first user makes the file, which then gets its owner; it keeps it from then on.
+        """
+        new = not self.users.exists()
         run(
             [self.program, "user", "add", "--file", self.users, "--stdin", account.user],
             stdin=account.password + "\n",
             who=None,
         )
-        self.own(self.users, SERVER_USER)
+        if new:
+            self.own(self.users, SERVER_USER)
 
     def deliver(
         self, account: Account, message: Message, number: int, seen: bool = False
@@ -176,7 +181,7 @@ class Server:
     def start(self) -> None:
         """Starts the server and returns when it says that it is ready."""
         config = self.world.root / f"{self.name}.toml"
-        config.write_text(self._config())
+        config.write_text(self.configuration())
         notify = self.world.root / f"{self.name}.notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -221,7 +226,17 @@ class Server:
         """The end of the log."""
         return self.log.read_text(errors="replace")[-2000:]
 
-    def _config(self) -> str:
+    def addresses(self) -> list[str]:
+        """Loopback, in IPv6 too where the machine has it: "localhost" may mean either."""
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+        except OSError:
+            return ["127.0.0.1"]
+        return ["127.0.0.1", "[::1]"]
+
+    def configuration(self) -> str:
+        """The configuration file."""
         listeners = [
             (CLEARTEXT, "off"),
             (STLS, "starttls"),
@@ -234,7 +249,7 @@ class Server:
             # No listener without TLS where no password would be taken on it.
             if transport == CLEARTEXT and not self.allow_cleartext:
                 continue
-            for address in addresses():
+            for address in self.addresses():
                 lines += [
                     "[[listen]]",
                     f'address = "{address}:{self.ports[transport]}"',
@@ -303,13 +318,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def addresses() -> list[str]:
-    """Loopback, in IPv6 too where the machine has it: "localhost" may mean either."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return ["127.0.0.1"]
-    return ["127.0.0.1", "[::1]"]
