@@ -16,6 +16,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use restante::config::{
     Auth, Config, Credentials, KEYS, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
     RunAs, Timeouts, Tls, TlsHost, TlsMode,
@@ -133,6 +135,33 @@ fn every_key_is_read() {
                 faults.list().iter().any(|fault| ends(&fault.key) && fault.what.contains("a date")),
                 "[{section}] {key} is not read:\n{faults}"
             );
+        }
+    }
+}
+
+proptest! {
+    /// Whatever becomes of a file, it is read, or refused with a word and a place within it.
+    #[test]
+    fn a_damaged_file_is_read_or_refused(
+        damage in vec((0..2_000_usize, 0..4_usize, "[\\PC\n\r\t]{0,4}"), 1..4),
+    ) {
+        let path = Path::new("tests/configs/good/everything/restante.toml");
+        let mut text: Vec<char> = fs::read_to_string(path).unwrap().chars().collect();
+        for (at, removed, put_in) in damage {
+            let at = at.min(text.len());
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, put_in.chars());
+        }
+        let text = String::from_iter(text);
+        if let Err(faults) = Config::parse(&text, path) {
+            prop_assert!(!faults.list().is_empty());
+            for fault in faults.list() {
+                let place = fault.place.unwrap();
+                let lines = text.split('\n').count();
+                prop_assert!(place.line <= lines, "{fault:?}");
+                let line = fault.line(path);
+                prop_assert!(!line.contains(char::is_control), "{line:?}");
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Book<'a> {
             let span = error.span().unwrap_or_default();
             let (kind, key, what) = match error.message() {
                 "duplicate key" => {
-                    let key = text.get(span.clone()).unwrap_or_default().to_owned();
+                    let key = shown(text.get(span.clone()).unwrap_or_default());
                     (Kind::Wrong, key, "is there twice, keep one".to_owned())
                 }
                 message => (Kind::Syntax, "not TOML".to_owned(), plain(message)),
@@ -132,7 +132,12 @@ impl<'a> Book<'a> {
     }
 
     fn note(&self, at: usize, kind: Kind, key: &str, what: impl Into<String>) {
-        let (key, what) = (key.to_owned(), what.into());
+        // What is not TOML may have any character in it, and a fault is one line.
+        let escaped = |c: char| match c.is_control() {
+            true => c.escape_default().to_string(),
+            false => c.to_string(),
+        };
+        let (key, what) = (key.to_owned(), what.into().chars().map(escaped).collect());
         self.notes.borrow_mut().push(Note { at, kind, key, what });
     }
 }
@@ -150,7 +155,7 @@ impl<'a> Section<'a> {
         for key in table.into_iter().flat_map(DeTable::keys) {
             let word = key.get_ref().as_ref();
             if !section.known().contains(&word) {
-                let path = section.path_of(word);
+                let path = section.path_of(&shown(word));
                 book.note(key.span().start, Kind::Wrong, &path, advice(word, name));
             }
         }
@@ -400,6 +405,12 @@ pub(super) fn offset_of(text: &str, key: &str) -> usize {
         table = value.get_ref().as_table();
     }
     found
+}
+
+/// A key that the file has: as it is when it needs no quotes, else escaped.
+fn shown(key: &str) -> String {
+    let bare = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if bare && !key.is_empty() { key.to_owned() } else { format!("{key:?}") }
 }
 
 /// The TOML parser's message without what says nothing to a person.

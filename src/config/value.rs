@@ -125,9 +125,9 @@ pub(super) fn maildir_template(text: &str) -> Result<(), String> {
             return Err("has a brace without its partner, write {user}, {local} or {domain}".into());
         };
         if !PLACEHOLDERS.contains(&name) {
+            let found = format!("{{{name}}}");
             return Err(format!(
-                "\"{{{name}}}\" does not stand for anything here, write {{user}}, {{local}} or \
-                 {{domain}}"
+                "{found:?} does not stand for anything here, write {{user}}, {{local}} or {{domain}}"
             ));
         }
         names_user |= name != "domain";
