@@ -49,6 +49,12 @@ impl Identity {
     pub fn username(&self) -> &Username {
         &self.name
     }
+
+    /// An identity without a password, for the tests of other rooms.
+    #[cfg(test)]
+    pub(crate) fn for_test(name: &str) -> Self {
+        Self { name: Username::try_from(name).unwrap() }
+    }
 }
 
 /// A place where users and the verifiers of their passwords are kept: a file, later a database.
