@@ -1,1 +1,103 @@
-//! x
+//! The Maildir store: a directory a user, a file a message.
+//!
+//! Message files are read and removed, never written, renamed or flagged. The only files of our
+//! own are `restante.lock` and `restante.index` in the Maildir; the second is a cache. Other
+//! programs may deliver, rename and remove at any time; nothing here takes their absence for
+//! granted.
+//!
+//! - [`path`]: whose Maildir is where. `lock`: one session at a time.
+//! - `folder`: the directories and what is done in them; `chase`: files that have been renamed.
+//! - `seen`, `scan`, `sizes`: from names to messages to a `listing`; `index`: what the next login
+//!   need not count again; `name`: what a file name says.
+//! - `maildrop`, `message`, `removal`: what a session does with it all.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{self, Instant};
+
+use super::{Failure, Mailbox, OpenError};
+use crate::auth::Identity;
+
+mod chase;
+mod folder;
+mod index;
+mod listing;
+mod lock;
+mod maildrop;
+mod message;
+mod name;
+mod path;
+mod removal;
+mod scan;
+mod seen;
+mod sizes;
+#[cfg(test)]
+mod tests;
+
+pub use maildrop::LockedMaildir;
+pub use message::StoredMessage;
+pub use path::PathTemplate;
+
+/// Maildirs, found by the names of their users.
+#[derive(Clone, Debug)]
+pub struct MaildirStore {
+    template: PathTemplate,
+    lock_wait: Duration,
+}
+
+impl MaildirStore {
+    /// Maildirs where `template` says; a session waits `lock_wait` for another one to end.
+    pub fn new(template: PathTemplate, lock_wait: Duration) -> Self {
+        Self { template, lock_wait }
+    }
+}
+
+impl Mailbox for MaildirStore {
+    type Maildrop = LockedMaildir;
+
+    async fn open(&self, identity: &Identity) -> Result<LockedMaildir, OpenError> {
+        let path = self.template.path(identity.username())?;
+        let deadline = Instant::now() + self.lock_wait;
+        loop {
+            match attempt(path.clone()).await {
+                Err(OpenError::InUse { .. }) if Instant::now() < deadline => {
+                    time::sleep_until(deadline.min(Instant::now() + LOCK_POLL)).await;
+                }
+                result => return result.map(LockedMaildir::new),
+            }
+        }
+    }
+}
+
+async fn attempt(path: PathBuf) -> Result<Arc<maildrop::Opened>, OpenError> {
+    let what = format!("open {}", path.display());
+    let (done, opened) = oneshot::channel();
+    start(move || {
+        maildrop::Opened::open(&path, |result| {
+            // If nobody waits for it any more, it is dropped, and with it the lock.
+            drop(done.send(result));
+        });
+    });
+    opened.await.unwrap_or_else(|_| {
+        Err(OpenError::Unavailable(Failure::new(what, io::Error::other("ended half-way"))))
+    })
+}
+
+/// Starts work that blocks; it is finished whether or not anybody waits for it.
+fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
+}
+
+/// Starts work that blocks and waits for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    Ok(start(work).await?)
+}
+
+/// How often a session that waits for the lock tries again.
+const LOCK_POLL: Duration = Duration::from_millis(50);

@@ -1,0 +1,353 @@
+//! The directories `new` and `cur` of a Maildir, and what is done to files in them: reading the
+//! names, opening, removing.
+//!
+//! - Files are reached from directories that stay open, never by a path from the root, and no
+//!   symbolic link is followed on the way.
+//! - Only regular files are messages; opening anything else neither waits nor succeeds.
+//! - Nothing here writes to a message.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::super::Failure;
+use super::lock::Root;
+
+/// One of the two directories in which messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub(super) enum Folder {
+    /// Messages that a mail program has seen; their names carry flags.
+    Cur,
+    /// Messages as they were delivered.
+    New,
+}
+
+impl Folder {
+    /// Both, in the order in which they are read: messages move from `new` to `cur`, so this way
+    /// one that moves meanwhile is seen twice, not never.
+    pub(super) const READING_ORDER: [Self; 2] = [Self::New, Self::Cur];
+
+    /// The name of the directory.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Cur => "cur",
+            Self::New => "new",
+        }
+    }
+}
+
+/// Where a file is: its folder and its name there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) folder: Folder,
+    pub(super) name: Box<[u8]>,
+}
+
+impl Place {
+    /// A place.
+    pub(super) fn new(folder: Folder, name: &[u8]) -> Self {
+        Self { folder, name: name.into() }
+    }
+}
+
+/// What tells two files of the same name apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+
+    /// Whether a directory entry with this inode number may be this file.
+    pub(super) fn has_inode(self, inode: u64) -> bool {
+        self.inode == inode
+    }
+}
+
+/// A message file that has been opened.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    pub(super) id: FileId,
+    pub(super) size: u64,
+}
+
+/// The open directories of a Maildir that is locked.
+#[derive(Debug)]
+pub(super) struct Folders {
+    new: OwnedFd,
+    cur: OwnedFd,
+    // Last, so that the lock is what is given back last.
+    root: Root,
+}
+
+impl Folders {
+    /// Opens both directories.
+    ///
+    /// # Errors
+    /// When one of them or `tmp` is missing: then this is no Maildir, or not the one that was
+    /// meant, say an empty mount point.
+    pub(super) fn open(root: Root) -> Result<Self, Failure> {
+        let directory = |name| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(root.directory(), name, flags, Mode::empty()).map_err(|error| {
+                Failure::new(format!("open {}", root.path().join(name).display()), error.into())
+            })
+        };
+        let new = directory(Folder::New.name())?;
+        let cur = directory(Folder::Cur.name())?;
+        directory("tmp")?;
+        Ok(Self { new, cur, root })
+    }
+
+    /// The locked Maildir.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Reads the names in a folder that may be messages, with their inode numbers.
+    ///
+    /// # Errors
+    /// When it cannot be read to its end: a partial listing is none.
+    pub(super) fn read(
+        &self,
+        folder: Folder,
+        mut each: impl FnMut(&[u8], u64),
+    ) -> Result<Ignored, Failure> {
+        let failed = |error: Errno| {
+            let path = self.root.path().join(folder.name());
+            Failure::new(format!("read {}", path.display()), error.into())
+        };
+        // A descriptor of its own, because reading moves the offset of what it reads from.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(self.fd(folder), ".", flags, Mode::empty()).map_err(failed)?;
+        let size = usize::try_from(fstat(&directory).map_err(failed)?.st_size).unwrap_or(0);
+        // Local file systems do not let names change during one call; so the fewer, the better.
+        let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        let mut ignored = Ignored::default();
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(b".") {
+                continue;
+            }
+            let regular = match entry.file_type() {
+                FileType::RegularFile => true,
+                FileType::Unknown => match self.stat(folder, name) {
+                    Ok(stat) => stat.is_some(),
+                    // Renamed a moment ago; whoever looks for the file will find out.
+                    Err(Errno::NOENT) => true,
+                    Err(error) => return Err(failed(error)),
+                },
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::Directory
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => false,
+            };
+            if regular && !name.contains(&b'\n') {
+                each(name, entry.ino());
+            } else {
+                ignored.add(|| self.describe(folder, name));
+            }
+        }
+        Ok(ignored)
+    }
+
+    /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
+    /// was there has been missed.
+    ///
+    /// # Errors
+    /// Those of `read`; and when a folder has been removed meanwhile.
+    pub(super) fn undisturbed<T>(
+        &self,
+        read: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(T, bool), Failure> {
+        let before = self.stamps()?;
+        let settled = before.settled(SystemTime::now());
+        let result = read()?;
+        // Always asked, because a removed directory reads as an empty one.
+        let after = self.stamps()?;
+        Ok((result, settled && before == after))
+    }
+
+    /// Opens a message file.
+    pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(self.fd(folder), name, flags | OFlags::NOCTTY, Mode::empty())?;
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(OpenFile { file: file.into(), id: FileId::of(&stat), size })
+    }
+
+    /// The identity of a regular file; nothing when something else has that name.
+    pub(super) fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<FileId>, Errno> {
+        let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(regular.then(|| FileId::of(&stat)))
+    }
+
+    /// Removes a message file.
+    pub(super) fn unlink(&self, folder: Folder, name: &[u8]) -> Result<(), Errno> {
+        unlinkat(self.fd(folder), name, AtFlags::empty())
+    }
+
+    /// Makes the removals in a folder durable.
+    pub(super) fn sync(&self, folder: Folder) -> Result<(), Failure> {
+        match rustix::fs::fsync(self.fd(folder)) {
+            // Some file systems cannot sync a directory, and say so in these ways.
+            Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
+            Err(error) => {
+                let path = self.root.path().join(folder.name());
+                Err(Failure::new(format!("sync {}", path.display()), error.into()))
+            }
+        }
+    }
+
+    /// The path of a file, fit for a log line.
+    pub(super) fn describe(&self, folder: Folder, name: &[u8]) -> String {
+        let path = self.root.path().display();
+        format!("{path}/{}/{}", folder.name(), name.escape_ascii())
+    }
+
+    fn stamps(&self) -> Result<Stamps, Failure> {
+        let stamp = |folder: Folder| {
+            let failed = |error: Errno| {
+                let path = self.root.path().join(folder.name());
+                Failure::new(format!("read {}", path.display()), error.into())
+            };
+            let stat = fstat(self.fd(folder)).map_err(failed)?;
+            if stat.st_nlink == 0 {
+                return Err(failed(Errno::NOENT));
+            }
+            Ok(Stamp::of(&stat))
+        };
+        Ok(Stamps { new: stamp(Folder::New)?, cur: stamp(Folder::Cur)? })
+    }
+
+    fn fd(&self, folder: Folder) -> impl AsFd {
+        match folder {
+            Folder::Cur => self.cur.as_fd(),
+            Folder::New => self.new.as_fd(),
+        }
+    }
+}
+
+/// What was found in a folder and is not a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Ignored {
+    /// How many.
+    pub(super) count: u32,
+    /// The first of them, fit for a log line.
+    pub(super) first: Option<String>,
+}
+
+impl Ignored {
+    /// Takes one more into account.
+    pub(super) fn add(&mut self, describe: impl FnOnce() -> String) {
+        self.count = self.count.saturating_add(1);
+        self.first.get_or_insert_with(describe);
+    }
+
+    /// Takes all of another account.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.first = self.first.take().or(other.first);
+    }
+}
+
+/// When both folders were changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamps {
+    new: Stamp,
+    cur: Stamp,
+}
+
+impl Stamps {
+    /// Whether any change after `now` will show, because the clock of the file system has gone
+    /// on since the last one.
+    fn settled(&self, now: SystemTime) -> bool {
+        self.new.settled(now) && self.cur.settled(now)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: (i64, u32),
+    changed: (i64, u32),
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        let nanoseconds = |value| u32::try_from(value).unwrap_or(0);
+        Self {
+            modified: (stat.st_mtime, nanoseconds(stat.st_mtime_nsec)),
+            changed: (stat.st_ctime, nanoseconds(stat.st_ctime_nsec)),
+        }
+    }
+
+    fn settled(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let since_epoch = Duration::new(seconds.unsigned_abs(), nanoseconds);
+        let changed = if seconds < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(since_epoch)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+        };
+        let Some(changed) = changed else { return true };
+        // A stamp without a fraction comes from a file system that keeps none.
+        let grain = if nanoseconds == 0 { COARSE_GRAIN } else { GRAIN };
+        // A stamp in the future is told from a new one as well as a stamp in the past is.
+        let distance = now.duration_since(changed).unwrap_or_else(|error| error.duration());
+        distance > grain
+    }
+}
+
+/// The kernel stamps with the time of its last tick, at most 10 ms ago.
+const GRAIN: Duration = Duration::from_millis(20);
+
+const COARSE_GRAIN: Duration = Duration::from_secs(2);
+
+/// Bounds of the buffer for directory entries. Tests read in small pieces, so that names do
+/// change between them.
+const SMALL: usize = if cfg!(test) { 4 << 10 } else { 32 << 10 };
+const LARGE: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_settles_when_the_clock_has_gone_on() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (seconds, nanoseconds, settled) in [
+            (999_999, 999_000_000, false),
+            (999_999, 900_000_000, true),
+            (999_999, 0, false),
+            (999_997, 0, true),
+            (1_000_000, 1, false),
+            (1_000_000, 100_000_000, true),
+            (2_000_000, 0, true),
+            (-5, 7, true),
+            (i64::MAX, 0, true),
+            (i64::MIN, 0, true),
+        ] {
+            let stamp = Stamp { modified: (0, 0), changed: (seconds, nanoseconds) };
+            assert_eq!(stamp.settled(now), settled, "{seconds}.{nanoseconds}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `restante.index`: the sizes of the messages, so that a second login opens none of them.
+//!
+//! A cache and no more. It is read whole or not at all: a file that is not exactly as it was
+//! written counts as absent, and then sizes are counted anew. Integers are little-endian.
+//!
+//! ```abnf
+//! file    = magic count *message checksum
+//! magic   = "restante index 1"
+//! count   = 8OCTET                        ; how many messages follow
+//! message = physical octets length key
+//! physical = 8OCTET                       ; bytes of the file
+//! octets  = 8OCTET                        ; as RETR sends them
+//! length  = 2OCTET                        ; of the key
+//! key     = *OCTET                        ; unique name, or path if that is not unique
+//! checksum = 4OCTET                       ; CRC-32 of everything before
+//! ```
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::iter::Peekable;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::listing::{Key, Listing, Sizes};
+use super::lock::Root;
+use super::seen::Seen;
+
+/// The sizes that an earlier session left, in the order of its listing.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    messages: Vec<u8>,
+}
+
+impl Index {
+    /// Reads the index of a Maildir that has about `expected` messages; without a sound one, or
+    /// with one that is far too big, it is empty.
+    pub(super) fn read(root: &Root, expected: usize) -> Self {
+        let path = root.path().display();
+        match read(root, expected) {
+            Ok(Some(bytes)) => Self::parse(bytes).unwrap_or_else(|| {
+                tracing::warn!(%path, "the index is damaged and not used");
+                Self::default()
+            }),
+            Ok(None) => Self::default(),
+            Err(error) => {
+                tracing::warn!(%path, %error, "the index cannot be read");
+                Self::default()
+            }
+        }
+    }
+
+    /// Starts to look sizes up, in the order of the listing.
+    pub(super) fn cursor(&self) -> Cursor<'_> {
+        Cursor { messages: self.messages().peekable(), passed_over: false }
+    }
+
+    /// Whether it knows a message that was not seen.
+    pub(super) fn knows_more_than(&self, seen: &Seen) -> bool {
+        let mut keys = seen.keys().peekable();
+        self.messages().any(|(known, _)| {
+            while keys.next_if(|seen| seen.unique() < known.unique()).is_some() {}
+            keys.peek().is_none_or(|seen| seen.unique() != known.unique())
+        })
+    }
+
+    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
+        let (content, checksum) = bytes.split_last_chunk::<4>()?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+            return None;
+        }
+        let (count, messages) = content.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
+        let mut rest = messages;
+        let mut found = 0_u64;
+        while !rest.is_empty() {
+            (_, rest) = split(rest)?;
+            found += 1;
+        }
+        if found != u64::from_le_bytes(*count) {
+            return None;
+        }
+        bytes.truncate(bytes.len() - 4);
+        bytes.drain(..MAGIC.len() + 8);
+        Some(Self { messages: bytes })
+    }
+
+    fn messages(&self) -> Messages<'_> {
+        Messages { rest: &self.messages }
+    }
+}
+
+/// Looks sizes up in the order of the listing.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    messages: Peekable<Messages<'a>>,
+    passed_over: bool,
+}
+
+impl Cursor<'_> {
+    /// The sizes of a message; keys must come in their order.
+    pub(super) fn find(&mut self, key: &Key<'_>) -> Option<Sizes> {
+        while self.messages.next_if(|(known, _)| known < key).is_some() {
+            self.passed_over = true;
+        }
+        self.messages.next_if(|(known, _)| known == key).map(|(_, sizes)| sizes)
+    }
+
+    /// Whether the index had messages that nobody asked for.
+    pub(super) fn has_more(mut self) -> bool {
+        self.passed_over || self.messages.next().is_some()
+    }
+}
+
+/// Writes the index of a Maildir anew, with those messages of the listing that `keep` says.
+///
+/// Readers see the old one or the new one. Nothing is synced: what a crash leaves of it fails the
+/// checksum.
+pub(super) fn write(root: &Root, listing: &Listing, keep: impl Fn(u32) -> bool) -> io::Result<()> {
+    // The lock is ours, so nobody else uses this name; a crash leaves at most one such file.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
+    let written = write_to(File::from(file), listing, keep)
+        .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
+    if written.is_err() {
+        // A full disk is not to keep half a cache; if even this fails, nothing is lost.
+        unlinkat(root.directory(), NEW_FILE, AtFlags::empty()).ok();
+    }
+    written
+}
+
+fn write_to(file: File, listing: &Listing, keep: impl Fn(u32) -> bool) -> io::Result<()> {
+    let mut output = BufWriter::with_capacity(64 << 10, Checksummed::new(file));
+    let kept = || (0..listing.count()).filter(|at| keep(*at));
+    output.write_all(MAGIC)?;
+    output.write_all(&(kept().count() as u64).to_le_bytes())?;
+    for at in kept() {
+        let Sizes { physical, octets } = listing.sizes(at);
+        let key = listing.key(at).to_bytes();
+        let length = u16::try_from(key.len()).map_err(io::Error::other)?;
+        output.write_all(&physical.to_le_bytes())?;
+        output.write_all(&octets.to_le_bytes())?;
+        output.write_all(&length.to_le_bytes())?;
+        output.write_all(&key)?;
+    }
+    let Checksummed { mut file, checksum } =
+        output.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.write_all(&checksum.finalize().to_le_bytes())
+}
+
+fn read(root: &Root, expected: usize) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(root.directory(), INDEX_FILE, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    if size > most_bytes(expected) {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "far too big for its messages"));
+    }
+    let mut bytes = Vec::with_capacity(size);
+    File::from(file).take(size as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// More than an index of so many messages has, even after a great part of them was removed.
+fn most_bytes(expected: usize) -> usize {
+    expected.saturating_mul(2).saturating_add(10_000).saturating_mul(MOST_BYTES_A_MESSAGE)
+}
+
+/// The messages of an index, as long as they are sound.
+#[derive(Clone, Debug)]
+struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = (Key<'a>, Sizes);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (message, rest) = split(self.rest)?;
+        self.rest = rest;
+        Some(message)
+    }
+}
+
+/// Takes the first message off, if it is sound.
+fn split(bytes: &[u8]) -> Option<((Key<'_>, Sizes), &[u8])> {
+    let (physical, rest) = bytes.split_first_chunk::<8>()?;
+    let (octets, rest) = rest.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    let physical = u64::from_le_bytes(*physical);
+    let octets = u64::from_le_bytes(*octets);
+    // At most every byte is a line feed, or the last line end is missing.
+    let possible = physical..=physical.saturating_mul(2).saturating_add(1);
+    possible.contains(&octets).then(|| ((Key::from_bytes(key), Sizes { physical, octets }), rest))
+}
+
+/// A file that what is written to it is checksummed on the way.
+#[derive(Debug)]
+struct Checksummed {
+    file: File,
+    checksum: crc32fast::Hasher,
+}
+
+impl Checksummed {
+    fn new(file: File) -> Self {
+        Self { file, checksum: crc32fast::Hasher::new() }
+    }
+}
+
+impl Write for Checksummed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.checksum.update(bytes.get(..written).unwrap_or(bytes));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+const INDEX_FILE: &str = "restante.index";
+const NEW_FILE: &str = "restante.index.new";
+const MAGIC: &[u8; 16] = b"restante index 1";
+
+/// Sizes, length, and the path of the longest file name that Linux allows.
+const MOST_BYTES_A_MESSAGE: usize = 18 + 4 + 255;

@@ -1,0 +1,187 @@
+//! A maildrop that is open and locked: what a session holds between login and QUIT.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError};
+use super::folder::{Folders, Place};
+use super::index;
+use super::listing::Listing;
+use super::lock::{Attempt, Root};
+use super::message::StoredMessage;
+use super::removal;
+use super::sizes::{Report, take_listing};
+use super::{blocking, start};
+use crate::protocol::UniqueId;
+
+/// A locked Maildir and its listing.
+///
+/// The lock is given back when this is dropped and nothing that it started is still at work.
+#[derive(Debug)]
+pub struct LockedMaildir(Arc<Opened>);
+
+impl LockedMaildir {
+    /// The maildrop that was opened.
+    pub(super) fn new(opened: Arc<Opened>) -> Self {
+        Self(opened)
+    }
+
+    /// How the listing came about.
+    #[cfg(test)]
+    pub(super) fn report(&self) -> Report {
+        self.0.report
+    }
+}
+
+impl Maildrop for LockedMaildir {
+    type Message = StoredMessage;
+
+    fn count(&self) -> u32 {
+        self.0.listing.count()
+    }
+
+    fn unique_id(&self, at: Position) -> UniqueId<'_> {
+        self.0.listing.unique_id(at.0)
+    }
+
+    fn octets(&self, at: Position) -> u64 {
+        self.0.listing.sizes(at.0).octets
+    }
+
+    async fn message(&self, at: Position) -> Result<StoredMessage, MessageError> {
+        let opened = Arc::clone(&self.0);
+        blocking(move || StoredMessage::open(&opened, at.0)).await.unwrap_or_else(|error| {
+            Err(MessageError::Unreadable(Failure::new("read a message", error)))
+        })
+    }
+
+    fn remove(
+        self,
+        marked: Vec<Position>,
+    ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static {
+        let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+        let opened = Arc::clone(&self.0);
+        // Started here and not when it is awaited: what was asked for once is finished, even if
+        // nobody waits for it.
+        let removal = start(move || removal::remove(&opened, &marked));
+        async move {
+            removal.await.unwrap_or_else(|error| {
+                let cause = Failure::new("remove messages", error.into());
+                Err(RemovalError { remaining, cause })
+            })
+        }
+    }
+}
+
+impl Drop for LockedMaildir {
+    fn drop(&mut self) {
+        if lock(&self.0.distrusted).is_empty() {
+            return;
+        }
+        // Without a runtime there is nobody to write, and the next session finds out for itself.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let opened = Arc::clone(&self.0);
+            runtime.spawn_blocking(move || opened.forget(&BTreeSet::new()));
+        }
+    }
+}
+
+/// What is behind a [`LockedMaildir`], shared with the work that it starts.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The messages as they were at login.
+    pub(super) listing: Listing,
+    report: Report,
+    /// Where messages are that have been renamed since.
+    moved: Mutex<HashMap<u32, Place>>,
+    /// Messages that the index is to forget, because it was wrong about them.
+    distrusted: Mutex<BTreeSet<u32>>,
+    /// Held while the index is written.
+    index: Mutex<()>,
+    /// The directories; last, so that the lock is what is given back last.
+    pub(super) folders: Folders,
+}
+
+impl Opened {
+    /// Opens the Maildir at `path` if nobody has it, and hands it to `done` as soon as the listing
+    /// is there; then writes the index.
+    ///
+    /// If nobody waits any more, all that has been counted is kept in the index all the same: the
+    /// first login to a very big maildrop may take longer than its client waits, but only once.
+    pub(super) fn open(path: &Path, done: impl FnOnce(Result<Arc<Self>, OpenError>)) {
+        let opened = match Self::try_open(path) {
+            Ok(opened) => Arc::new(opened),
+            Err(error) => return done(Err(error)),
+        };
+        let Report { passes, opened: files, left_out, index_is_stale } = opened.report;
+        tracing::debug!(passes, opened = files, left_out, "the listing is taken");
+        // Taken before anybody else can: a removal has to write after this, not before.
+        let writing = lock(&opened.index);
+        done(Ok(Arc::clone(&opened)));
+        if index_is_stale {
+            opened.write_index(&writing, |_| true);
+        }
+    }
+
+    fn try_open(path: &Path) -> Result<Self, OpenError> {
+        let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
+            Attempt::Locked(root) => root,
+            Attempt::InUse(since) => return Err(in_use(since)),
+        };
+        let folders = Folders::open(root).map_err(OpenError::Unavailable)?;
+        let (listing, report) = take_listing(&folders).map_err(OpenError::Unavailable)?;
+        Ok(Self {
+            listing,
+            report,
+            moved: Mutex::default(),
+            distrusted: Mutex::default(),
+            index: Mutex::default(),
+            folders,
+        })
+    }
+
+    /// Where the file of a message was seen last.
+    pub(super) fn place(&self, at: u32) -> Place {
+        let moved = lock(&self.moved).get(&at).cloned();
+        moved.unwrap_or_else(|| {
+            let (folder, name) = self.listing.place(at);
+            Place::new(folder, name)
+        })
+    }
+
+    /// Remembers that the file of a message was found at another place.
+    pub(super) fn moved_to(&self, at: u32, place: &Place) {
+        lock(&self.moved).insert(at, place.clone());
+    }
+
+    /// Sees to it that the index forgets a message, at the end of the session.
+    pub(super) fn distrust(&self, at: u32) {
+        lock(&self.distrusted).insert(at);
+    }
+
+    /// Writes the index without these messages and without those that it was wrong about.
+    pub(super) fn forget(&self, removed: &BTreeSet<u32>) {
+        let writing = lock(&self.index);
+        let distrusted = std::mem::take(&mut *lock(&self.distrusted));
+        self.write_index(&writing, |at| !removed.contains(&at) && !distrusted.contains(&at));
+    }
+
+    fn write_index(&self, _writing: &MutexGuard<'_, ()>, keep: impl Fn(u32) -> bool) {
+        let root = self.folders.root();
+        if let Err(error) = index::write(root, &self.listing, keep) {
+            let path = root.path().display();
+            tracing::warn!(%path, %error, "the index cannot be written; logins will take longer");
+        }
+    }
+}
+
+fn in_use(since: Option<SystemTime>) -> OpenError {
+    OpenError::InUse { since }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,143 @@
+//! Reading one message, in chunks and off the worker threads.
+//!
+//! The file is read, never mapped: one that shrinks while it is mapped ends the process.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::super::{Failure, Message, MessageError};
+use super::blocking;
+use super::chase::{NotFound, Visit, Wanted, chase};
+use super::folder::{FileId, Folder, OpenFile, Place};
+use super::maildrop::Opened;
+use super::{name, sizes};
+
+/// A message file, open for reading from its start to the end that it had when it was opened.
+#[derive(Debug)]
+pub struct StoredMessage {
+    octets: u64,
+    /// Nothing when an earlier read failed or was abandoned half-way.
+    reader: Option<Reader>,
+    /// The chunk that was read when the message was opened has not been handed out yet.
+    primed: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    file: File,
+    size: u64,
+    offset: u64,
+    buffer: Vec<u8>,
+}
+
+impl StoredMessage {
+    /// Opens a message of a listing, wherever its file is by now, and reads the first chunk.
+    pub(super) fn open(maildrop: &Opened, at: u32) -> Result<Self, MessageError> {
+        let unreadable = |error: io::Error| {
+            if matches!(error.kind(), io::ErrorKind::PermissionDenied) {
+                maildrop.distrust(at);
+            }
+            let place = maildrop.place(at);
+            let path = maildrop.folders.describe(place.folder, &place.name);
+            MessageError::Unreadable(Failure::new(format!("read {path}"), error))
+        };
+        let file = open(maildrop, at)?.ok_or(MessageError::Gone)?.map_err(unreadable)?;
+        let octets = current_octets(maildrop, at, &file).map_err(unreadable)?;
+        let mut reader = Reader { file: file.file, size: file.size, offset: 0, buffer: Vec::new() };
+        reader.read().map_err(unreadable)?;
+        Ok(Self { octets, reader: Some(reader), primed: true })
+    }
+}
+
+impl Message for StoredMessage {
+    fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    async fn chunk(&mut self) -> io::Result<&[u8]> {
+        if !std::mem::take(&mut self.primed) {
+            let ended = || io::Error::other("an earlier read of this message failed");
+            let mut reader = self.reader.take().ok_or_else(ended)?;
+            if reader.offset < reader.size {
+                reader = blocking(move || reader.read().map(|()| reader)).await??;
+            } else {
+                reader.buffer.clear();
+            }
+            self.reader = Some(reader);
+        }
+        Ok(self.reader.as_ref().map_or(&[], |reader| &reader.buffer))
+    }
+}
+
+impl Reader {
+    /// Reads the next chunk into the buffer.
+    fn read(&mut self) -> io::Result<()> {
+        let left = self.size.saturating_sub(self.offset);
+        self.buffer.resize(usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK)), 0);
+        // What has been appended since is not read; what has been cut off is an error.
+        self.file.read_exact_at(&mut self.buffer, self.offset)?;
+        self.offset += self.buffer.len() as u64;
+        Ok(())
+    }
+}
+
+/// Opens the file of a message; nothing when it is gone.
+fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, MessageError> {
+    let id = maildrop.listing.id(at);
+    let place = maildrop.place(at);
+    if let Some(file) = try_open(maildrop, id, place.folder, &place.name) {
+        return Ok(Some(file));
+    }
+    let (_, file_name) = maildrop.listing.place(at);
+    let wanted = Wanted { unique: name::unique(file_name), id, token: () };
+    let mut opened = None;
+    let NotFound { elusive, .. } = chase(&maildrop.folders, vec![wanted], |(), places| {
+        opened = places.iter().find_map(|place| {
+            let file = try_open(maildrop, id, place.folder, &place.name)?;
+            maildrop.moved_to(at, place);
+            Some(file)
+        });
+        if opened.is_some() { Visit::Done } else { Visit::Missed }
+    })
+    .map_err(MessageError::Unreadable)?;
+    if !elusive.is_empty() {
+        opened = Some(Err(io::Error::other("it is renamed all the time")));
+    }
+    Ok(opened)
+}
+
+/// Opens a file; nothing when the message is not there.
+fn try_open(
+    maildrop: &Opened,
+    id: Option<FileId>,
+    folder: Folder,
+    name: &[u8],
+) -> Option<io::Result<OpenFile>> {
+    match maildrop.folders.open_file(folder, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(file) if id.is_some_and(|id| id != file.id) => None,
+        result => Some(result),
+    }
+}
+
+/// The octets of a message: those of the listing, unless the file has another size by now.
+fn current_octets(maildrop: &Opened, at: u32, file: &OpenFile) -> io::Result<u64> {
+    let listed = maildrop.listing.sizes(at);
+    if file.size == listed.physical {
+        return Ok(listed.octets);
+    }
+    maildrop.distrust(at);
+    let octets = sizes::count(&file.file, file.size, &mut Vec::new())?;
+    let Place { folder, name } = maildrop.place(at);
+    let path = maildrop.folders.describe(folder, &name);
+    tracing::warn!(
+        path,
+        listed = listed.octets,
+        octets,
+        "a message has changed since it was listed"
+    );
+    Ok(octets)
+}
+
+const CHUNK: usize = 64 << 10;

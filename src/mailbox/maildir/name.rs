@@ -1,0 +1,117 @@
+//! What the name of a file in a Maildir says: the unique name, its place in the order, its
+//! unique-id. Names are bytes.
+//!
+//! Nothing is believed that a name says of the contents: `,S=` and `,W=` are cut off, not read.
+
+use memchr::{memchr, memmem};
+use sha2::{Digest, Sha256};
+
+use crate::protocol::UniqueId;
+
+/// The part of a file name that stays when flags or sizes in it are rewritten.
+///
+/// It ends before the first `:`, and before the first `,S=` or `,W=`, which other servers add.
+pub(super) fn unique(file_name: &[u8]) -> &[u8] {
+    let end = memchr(b':', file_name).unwrap_or(file_name.len());
+    let base = file_name.get(..end).unwrap_or(file_name);
+    let sizes = [&b",S="[..], b",W="].into_iter().filter_map(|field| memmem::find(base, field));
+    sizes.min().and_then(|at| base.get(..at)).unwrap_or(base)
+}
+
+/// Where a unique name belongs in the order: its leading decimal number, the time of delivery.
+///
+/// Names without a number come after all others; those with one number too many for 64 bits
+/// come right before them.
+pub(super) fn number(unique: &[u8]) -> u64 {
+    if !unique.first().is_some_and(u8::is_ascii_digit) {
+        return u64::MAX;
+    }
+    let digits = unique.iter().take_while(|byte| byte.is_ascii_digit());
+    let value = |number: u64, digit: &u8| {
+        number.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0')))
+    };
+    digits.fold(0, value).min(u64::MAX - 1)
+}
+
+/// Whether a unique name is its own unique-id (RFC 1939 §7 UIDL).
+///
+/// A name that looks like one of our hashes is hashed itself: so no name and no hash can be the
+/// same, whatever names there are.
+pub(super) fn is_unique_id(unique: &[u8]) -> bool {
+    UniqueId::try_from(unique).is_ok() && !looks_hashed(unique)
+}
+
+/// The unique-id of something whose name cannot be one: SHA-256 in hexadecimal.
+pub(super) fn hash(name: &[u8]) -> [u8; HASH_LENGTH] {
+    let mut text = [0; HASH_LENGTH];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(Sha256::digest(name)) {
+        for (place, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
+            *place = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        }
+    }
+    text
+}
+
+/// The characters of a [`hash`].
+pub(super) const HASH_LENGTH: usize = 64;
+
+fn looks_hashed(name: &[u8]) -> bool {
+    name.len() == HASH_LENGTH && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unique_name_outlives_flags_and_sizes() {
+        for (file_name, expected) in [
+            ("1276528487.M364837P9451.kurkku,S=1355,W=1394:2,RS", "1276528487.M364837P9451.kurkku"),
+            ("1276528487.M364837P9451.kurkku,W=1394,S=1355", "1276528487.M364837P9451.kurkku"),
+            ("1276528487.M364837P9451.kurkku:2,", "1276528487.M364837P9451.kurkku"),
+            ("1276528487.M364837P9451.kurkku", "1276528487.M364837P9451.kurkku"),
+            ("1276528487.R1.kurkku,X=1,S=2", "1276528487.R1.kurkku,X=1"),
+            ("1.x:1,S=4", "1.x"),
+            ("1.x,s=4", "1.x,s=4"),
+            (":2,S", ""),
+            (",S=1", ""),
+        ] {
+            assert_eq!(
+                unique(file_name.as_bytes()).escape_ascii().to_string(),
+                expected,
+                "{file_name}"
+            );
+        }
+    }
+
+    #[test]
+    fn order_is_by_the_leading_number() {
+        for (name, expected) in [
+            ("1276528487.M1", 1_276_528_487),
+            ("007", 7),
+            ("0", 0),
+            ("18446744073709551615.x", u64::MAX - 1),
+            ("99999999999999999999999.x", u64::MAX - 1),
+            ("msg.abcd", u64::MAX),
+            ("", u64::MAX),
+            ("-1", u64::MAX),
+        ] {
+            assert_eq!(number(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn unique_ids() {
+        assert!(is_unique_id(b"1276528487.M364837P9451.kurkku"));
+        assert!(is_unique_id(&[b'x'; 70]));
+        for bad in [&b""[..], &[b'x'; 71], b"a b", b"a\xff", &hash(b"x"), &[b'0'; 64]] {
+            assert!(!is_unique_id(bad), "{}", bad.escape_ascii());
+        }
+        assert!(is_unique_id(&[b'A'; 64]));
+        assert_eq!(
+            hash(b"abc").escape_ascii().to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert!(UniqueId::try_from(&hash(b"")[..]).is_ok());
+    }
+}

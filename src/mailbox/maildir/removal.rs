@@ -1,0 +1,135 @@
+//! Removing messages for good: the UPDATE state's work on files (RFC 1939 §6).
+//!
+//! - Found by unique name, wherever another server has renamed them to; where several files share
+//!   the name, by identity: one DELE never removes two messages.
+//! - One that cannot be removed does not keep the others.
+//! - Removed means that the directories are synced too. No crash brings a message back after the
+//!   client has been told that it is removed.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use rustix::io::Errno;
+
+use super::super::{Failure, Position, RemovalError};
+use super::chase::{Visit, Wanted, chase};
+use super::folder::{FileId, Folder, Place};
+use super::maildrop::Opened;
+use super::name;
+
+/// Removes messages and makes that durable; blocks until it is done.
+pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Result<(), RemovalError> {
+    let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
+    if marked.is_empty() {
+        return Ok(());
+    }
+    let mut removal =
+        Removal { maildrop, touched: BTreeSet::new(), remaining: BTreeSet::new(), cause: None };
+    let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Missed);
+    let missing = missing.collect::<Vec<_>>();
+    removal.wherever_they_are(&missing);
+    let unsynced = removal.touched.iter().filter_map(|f| maildrop.folders.sync(*f).err()).next();
+    let Removal { remaining, cause, .. } = removal;
+    let removed = marked.difference(&remaining).copied().collect();
+    maildrop.forget(&removed);
+    let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    match (unsynced, cause) {
+        // Nobody can say which of the removals a crash would undo.
+        (Some(cause), _) => Err(RemovalError { remaining: count(&marked), cause }),
+        (None, Some(cause)) => Err(RemovalError { remaining: count(&remaining), cause }),
+        (None, None) => Ok(()),
+    }
+}
+
+struct Removal<'a> {
+    maildrop: &'a Opened,
+    touched: BTreeSet<Folder>,
+    remaining: BTreeSet<u32>,
+    cause: Option<Failure>,
+}
+
+impl Removal<'_> {
+    /// Removes a message where it was seen last.
+    fn at_last_place(&mut self, at: u32) -> Visit {
+        let place = self.maildrop.place(at);
+        self.touched.insert(place.folder);
+        if self.maildrop.listing.id(at).is_some() {
+            // Its name is not its own, or not its only one.
+            return Visit::Missed;
+        }
+        self.unlink(at, &place)
+    }
+
+    /// Looks for messages that are not where they were seen last.
+    fn wherever_they_are(&mut self, missing: &[u32]) {
+        let listing = &self.maildrop.listing;
+        let wanted = missing.iter().map(|&at| {
+            let (_, file_name) = listing.place(at);
+            Wanted { unique: name::unique(file_name), id: listing.id(at), token: at }
+        });
+        let chased = chase(&self.maildrop.folders, wanted.collect(), |&at, places| {
+            self.at_places(at, places)
+        });
+        match chased {
+            // One that somebody else has removed is removed.
+            Ok(not_found) => {
+                for at in not_found.elusive {
+                    let place = self.maildrop.place(at);
+                    self.keep(at, &place, io::Error::other("it is renamed all the time"));
+                }
+            }
+            Err(failure) => {
+                self.remaining.extend(missing);
+                self.cause.get_or_insert(failure);
+            }
+        }
+    }
+
+    fn at_places(&mut self, at: u32, places: &[Place]) -> Visit {
+        let known = self.maildrop.listing.id(at);
+        if known.is_none() && self.are_different_files(places) {
+            if let Some(place) = places.first() {
+                let error = io::Error::other("another file has got the same unique name");
+                self.keep(at, place, error);
+            }
+            return Visit::Done;
+        }
+        let visits = places.iter().map(|place| {
+            self.touched.insert(place.folder);
+            // Between the look and now it may have become another file.
+            if known.is_some() && self.id(place) != known {
+                return Visit::Missed;
+            }
+            self.unlink(at, place)
+        });
+        let visits = visits.collect::<Vec<_>>();
+        if visits.contains(&Visit::Done) { Visit::Done } else { Visit::Missed }
+    }
+
+    fn unlink(&mut self, at: u32, place: &Place) -> Visit {
+        match self.maildrop.folders.unlink(place.folder, &place.name) {
+            Ok(()) => Visit::Done,
+            Err(Errno::NOENT) => Visit::Missed,
+            Err(error) => {
+                self.keep(at, place, error.into());
+                Visit::Done
+            }
+        }
+    }
+
+    fn keep(&mut self, at: u32, place: &Place, error: io::Error) {
+        let path = self.maildrop.folders.describe(place.folder, &place.name);
+        tracing::warn!(path, %error, "a message cannot be removed");
+        self.remaining.insert(at);
+        self.cause.get_or_insert_with(|| Failure::new(format!("remove {path}"), error));
+    }
+
+    fn are_different_files(&self, places: &[Place]) -> bool {
+        let mut ids = places.iter().filter_map(|place| self.id(place));
+        ids.next().is_some_and(|first| ids.any(|id| id != first))
+    }
+
+    fn id(&self, place: &Place) -> Option<FileId> {
+        self.maildrop.folders.stat(place.folder, &place.name).ok().flatten()
+    }
+}

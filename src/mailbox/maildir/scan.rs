@@ -1,0 +1,234 @@
+//! Which messages a Maildir has, while others deliver to it, remove from it and rename in it.
+//!
+//! While a file is renamed, reading its directory may show it twice or not at all. Therefore:
+//! - A pass over both folders counts as whole when neither changed meanwhile, and when any change
+//!   would have shown in their time stamps. One such pass is enough, and the usual case.
+//! - Otherwise passes are repeated until several in a row agree, a bounded number of times, and
+//!   their union is taken.
+//! - What one pass saw and the last one did not is dropped only when it is not at its last known
+//!   place either, and a further look misses it too.
+//! - A message that the index knows and that was not seen is worth a few passes more.
+
+use rustix::io::Errno;
+
+use super::super::Failure;
+use super::chase::{Visit, Wanted, chase};
+use super::folder::{FileId, Folders};
+use super::index::Index;
+use super::seen::{Seen, Sighting};
+
+/// The files that are messages, in the order of the listing.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// What was seen; it has the names of the files.
+    pub(super) seen: Seen,
+    /// The messages.
+    pub(super) files: Vec<FoundFile>,
+    /// What the last session knew.
+    pub(super) index: Index,
+    /// How often both folders were read.
+    pub(super) passes: u32,
+}
+
+/// A file that is a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundFile {
+    /// Where it was seen last.
+    pub(super) sighting: Sighting,
+    /// What the unique name alone does not tell.
+    pub(super) namesake: Namesake,
+}
+
+/// Whether a file shares its unique name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Namesake {
+    /// It does not.
+    None,
+    /// It has several names itself, all of the same unique name.
+    Itself(FileId),
+    /// Other files have the same unique name; this is the first of them.
+    First(FileId),
+    /// Other files have the same unique name; this is not the first.
+    Later(FileId),
+}
+
+impl Namesake {
+    /// The identity of the file, kept only where the name does not tell.
+    pub(super) fn id(self) -> Option<FileId> {
+        match self {
+            Self::None => None,
+            Self::Itself(id) | Self::First(id) | Self::Later(id) => Some(id),
+        }
+    }
+}
+
+/// Takes the listing of a Maildir.
+///
+/// # Errors
+/// When a folder cannot be read whole.
+pub(super) fn scan(folders: &Folders) -> Result<Scan, Failure> {
+    let mut index = None;
+    let mut seen = Seen::default();
+    let mut passes = 0;
+    let mut calm = 0;
+    let whole = loop {
+        passes += 1;
+        let (mut pass, whole) = folders.undisturbed(|| Seen::read(folders, passes))?;
+        let grown = pass.absorb(&seen);
+        seen = pass;
+        if whole || passes == MOST_PASSES {
+            break whole;
+        }
+        let index = index.get_or_insert_with(|| Index::read(folders.root(), seen.count()));
+        let doubtful = passes < PASSES_IN_DOUBT && index.knows_more_than(&seen);
+        // What a pass misses of what others saw says how much all of them may have missed.
+        calm = if grown || doubtful || missed(&seen, passes) { 0 } else { calm + 1 };
+        if calm == CALM_PASSES {
+            break false;
+        }
+    };
+    if let Some(first) = &seen.ignored().first {
+        tracing::warn!(count = seen.ignored().count, first, "not messages, ignored");
+    }
+    let index = index.unwrap_or_else(|| Index::read(folders.root(), seen.count()));
+    let files = Resolution { folders, last: passes, whole }.files(&mut seen)?;
+    Ok(Scan { seen, files, index, passes })
+}
+
+/// Whether the last pass missed a message that an earlier one saw.
+fn missed(seen: &Seen, last: u32) -> bool {
+    seen.groups().any(|group| group.iter().all(|sighting| sighting.pass < last))
+}
+
+/// Makes files of sightings.
+struct Resolution<'a> {
+    folders: &'a Folders,
+    last: u32,
+    whole: bool,
+}
+
+/// What is left of the sightings of one unique name.
+struct Doubt {
+    /// The files that are where they were seen.
+    present: Vec<Candidate>,
+    /// The unique name, when one more has left its place.
+    lost: Option<Vec<u8>>,
+}
+
+/// A sighting that has been checked.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    sighting: Sighting,
+    /// Nothing, when the file was seen, but had been renamed before it could be looked at.
+    id: Option<FileId>,
+}
+
+impl Resolution<'_> {
+    fn files(&self, seen: &mut Seen) -> Result<Vec<FoundFile>, Failure> {
+        let mut files = Vec::new();
+        let mut doubts = Vec::new();
+        for sightings in seen.groups() {
+            match sightings {
+                // Nearly all are like this.
+                [only] if only.pass == self.last => {
+                    files.push(FoundFile { sighting: *only, namesake: Namesake::None });
+                }
+                _ => doubts.push(self.doubt(seen, sightings)?),
+            }
+        }
+        if doubts.is_empty() {
+            return Ok(files);
+        }
+        self.find(seen, &mut doubts)?;
+        for doubt in doubts {
+            files.extend(named_apart(seen, doubt.present));
+        }
+        files.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
+        Ok(files)
+    }
+
+    fn doubt(&self, seen: &Seen, sightings: &[Sighting]) -> Result<Doubt, Failure> {
+        let mut present = Vec::new();
+        for &sighting in sightings {
+            let name = seen.name(&sighting);
+            match self.folders.stat(sighting.folder, name) {
+                Ok(Some(id)) => present.push(Candidate { sighting, id: Some(id) }),
+                Ok(None) | Err(Errno::NOENT) => {}
+                Err(error) => {
+                    let what = format!("look at {}", self.folders.describe(sighting.folder, name));
+                    return Err(Failure::new(what, error.into()));
+                }
+            }
+        }
+        let lost = sightings.iter().find(|sighting| {
+            // What a whole pass did not see, and what is not at its place, is gone.
+            let may_live = !self.whole || sighting.pass == self.last;
+            may_live && !present.iter().any(|candidate| candidate.may_be(sighting))
+        });
+        let lost = lost.map(|sighting| seen.unique(sighting).to_vec());
+        Ok(Doubt { present, lost })
+    }
+
+    /// Looks for the files that have left their places.
+    fn find(&self, seen: &mut Seen, doubts: &mut [Doubt]) -> Result<(), Failure> {
+        let mut found = Vec::new();
+        let lost = doubts.iter().enumerate().filter_map(|(token, doubt)| {
+            Some(Wanted { unique: doubt.lost.as_deref()?, id: None, token })
+        });
+        chase(self.folders, lost.collect(), |&at, places| {
+            for place in places {
+                let id = self.folders.stat(place.folder, &place.name).unwrap_or(None);
+                found.push((at, place.clone(), id));
+            }
+            Visit::Done
+        })?;
+        for (at, place, id) in found {
+            let Some(doubt) = doubts.get_mut(at) else { continue };
+            // A file that cannot be looked at now is one that is known already, if there is any.
+            let known = doubt.present.iter().any(|known| id.is_none() || known.id == id);
+            if !known && let Some(sighting) = seen.add(&place, 0, self.last) {
+                doubt.present.retain(|known| known.id.is_some());
+                doubt.present.push(Candidate { sighting, id });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Candidate {
+    fn may_be(&self, sighting: &Sighting) -> bool {
+        self.sighting.inode == sighting.inode
+            || self.id.is_some_and(|id| id.has_inode(sighting.inode))
+    }
+}
+
+/// The messages among the files of one unique name: a file is one message, by however many names.
+fn named_apart(seen: &Seen, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
+    candidates.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
+    let names = candidates.len();
+    let mut files = Vec::<Candidate>::new();
+    for candidate in candidates {
+        if files.iter().all(|file| file.id != candidate.id) {
+            files.push(candidate);
+        }
+    }
+    let several = files.len() > 1;
+    let namesake = |at, id| match id {
+        Some(id) if several && at == 0 => Namesake::First(id),
+        Some(id) if several => Namesake::Later(id),
+        Some(id) if names > 1 => Namesake::Itself(id),
+        _ => Namesake::None,
+    };
+    let found = |(at, file): (usize, &Candidate)| FoundFile {
+        sighting: file.sighting,
+        namesake: namesake(at, file.id),
+    };
+    files.iter().enumerate().map(found).collect()
+}
+
+/// Folders that do not come to rest are read until so many passes in a row agree.
+const CALM_PASSES: u32 = 4;
+/// A message of the last login that has not been seen is worth at least so many.
+const PASSES_IN_DOUBT: u32 = 8;
+/// More are not taken, whatever happens meanwhile.
+const MOST_PASSES: u32 = 12;

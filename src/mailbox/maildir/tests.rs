@@ -1,0 +1,7 @@
+//! The Maildir store as a whole, on real directories; the parts have their tests beside them.
+
+mod faults;
+mod listings;
+mod messages;
+mod removals;
+mod support;

@@ -1,0 +1,185 @@
+//! Maildirs that are not there or not whole, and locks.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, Mode};
+use tokio::time::Instant;
+
+use super::super::{MaildirStore, PathTemplate};
+use super::support::{Maildir, read, unique_ids};
+use crate::auth::Identity;
+use crate::mailbox::{Mailbox, Maildrop, OpenError, Position};
+
+/// Faults 1, 2 and 4: what cannot be read whole is not shown, and nothing is made in its place.
+#[tokio::test]
+async fn a_maildir_that_is_not_whole_is_unavailable() {
+    for missing in ["new", "cur", "tmp", ""] {
+        type Obstacle = fn(&std::path::Path);
+        let obstacles: [Obstacle; 4] = [
+            |_| {},
+            |path| fs::write(path, b"a file").unwrap(),
+            |path| symlink("/nowhere", path).unwrap(),
+            |path| rustix::fs::mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).unwrap(),
+        ];
+        for obstacle in obstacles {
+            let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("cur/2.b:2,S", b"b\n")]);
+            let path = if missing.is_empty() {
+                maildir.path("new").parent().unwrap().to_owned()
+            } else {
+                maildir.path(missing)
+            };
+            fs::remove_dir_all(&path).unwrap();
+            obstacle(&path);
+            let kind = path.symlink_metadata().map(|metadata| metadata.file_type()).ok();
+            let failure = maildir.failure().await;
+            assert!(failure.to_string().contains(&path.display().to_string()), "{failure}");
+            let after = path.symlink_metadata().map(|metadata| metadata.file_type()).ok();
+            assert_eq!(after, kind, "something was made at {}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_link_is_not_followed() {
+    let maildir = Maildir::new();
+    let other = Maildir::with(&[("cur/1.secret:2,", b"of another user\n")]);
+    fs::remove_dir(maildir.path("cur")).unwrap();
+    symlink(other.path("cur"), maildir.path("cur")).unwrap();
+    maildir.failure().await;
+}
+
+#[tokio::test]
+async fn a_maildir_that_is_a_link_is_followed() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    let links = tempfile::tempdir().unwrap();
+    symlink(maildir.path(""), links.path().join("mrose")).unwrap();
+    let template = PathTemplate::new(links.path().join("{user}"));
+    let store = MaildirStore::new(template, Duration::ZERO);
+    let maildrop = store.open(&Identity::for_test("mrose")).await.unwrap();
+    assert_eq!(unique_ids(&maildrop), ["1.a"]);
+}
+
+/// Fault 4: the Maildir is removed while the session lasts.
+#[tokio::test]
+async fn a_maildir_that_vanishes_leaves_errors_behind() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    drop(maildir.open().await);
+    let maildrop = maildir.open().await;
+    fs::remove_dir_all(maildir.path("")).unwrap();
+    assert!(read(&maildrop, 0).await.is_err());
+    drop(maildrop);
+    maildir.failure().await;
+    assert!(!maildir.path("").exists());
+}
+
+#[tokio::test]
+async fn a_user_without_a_domain_is_told_from_a_missing_maildir() {
+    let store = MaildirStore::new(PathTemplate::new("/m/{domain}/{local}"), Duration::ZERO);
+    match store.open(&Identity::for_test("mrose")).await {
+        Err(OpenError::Unavailable(failure)) => assert!(failure.to_string().contains("{domain}")),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Fault 47: one session at a time.
+#[tokio::test]
+async fn a_second_session_is_told_since_when() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    let first = maildir.open().await;
+    let store = maildir.store(Duration::from_millis(120));
+    let start = Instant::now();
+    let Err(OpenError::InUse { since: Some(since) }) =
+        store.open(&Identity::for_test("mrose")).await
+    else {
+        panic!("two sessions at once");
+    };
+    assert!(start.elapsed() >= Duration::from_millis(120), "it did not wait");
+    assert!(since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() > 1_700_000_000);
+    assert_eq!(read(&first, 0).await.unwrap(), b"a\n");
+    drop(first);
+    drop(maildir.open().await);
+}
+
+#[tokio::test]
+async fn a_second_session_waits_for_the_first_to_end() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    let first = maildir.open().await;
+    let ending = async {
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        drop(first);
+    };
+    let (second, ()) = tokio::join!(maildir.try_open(), ending);
+    assert_eq!(unique_ids(&second.unwrap()), ["1.a"]);
+}
+
+#[tokio::test]
+async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
+    let maildir = Maildir::new();
+    for message in 0..300 {
+        maildir.put(format!("new/{message}.m"), b"x\n");
+    }
+    let store = maildir.store(Duration::ZERO);
+    let identity = Identity::for_test("mrose");
+    let mut login = Box::pin(store.open(&identity));
+    // Polled once, so that it has started, and then given up.
+    std::future::poll_fn(|context| {
+        assert!(login.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    drop(login);
+    while !maildir.exists("restante.index") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let maildrop = maildir.open().await;
+    assert_eq!((maildrop.count(), maildrop.report().opened), (300, 0));
+}
+
+#[tokio::test]
+async fn the_lock_lasts_as_long_as_the_removal() {
+    let maildir = Maildir::new();
+    for message in 0..300 {
+        maildir.put(format!("new/{message}.m"), b"x\n");
+    }
+    let maildrop = maildir.open().await;
+    let removal = maildrop.remove((0..300).map(Position).collect());
+    // Whatever the second session sees, it is the whole of what the first has left.
+    assert_eq!(maildir.open().await.count(), 0);
+    removal.await.unwrap();
+}
+
+/// Fault 19: no room for the lock file and the index.
+#[tokio::test]
+async fn without_room_for_files_of_our_own_a_session_works() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
+    for name in ["restante.lock", "restante.index.new"] {
+        fs::create_dir(maildir.path(name)).unwrap();
+    }
+    let maildrop = maildir.open().await;
+    let second = maildir.store(Duration::ZERO).open(&Identity::for_test("mrose")).await;
+    assert!(matches!(second, Err(OpenError::InUse { since: None })), "{second:?}");
+    assert_eq!(read(&maildrop, 1).await.unwrap(), b"b\n");
+    maildrop.remove(vec![Position(0)]).await.unwrap();
+    assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
+}
+
+/// Fault 5: a message that cannot be opened is left out, the others are not.
+#[tokio::test]
+async fn a_message_that_cannot_be_opened_is_left_out() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
+    let file = File::open(maildir.path("new/1.a")).unwrap();
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    // The superuser may read it all the same; then there is nothing to leave out.
+    let readable = File::open(maildir.path("new/1.a")).is_ok();
+    for _ in 0..2 {
+        let maildrop = maildir.open().await;
+        if readable {
+            assert_eq!(unique_ids(&maildrop), ["1.a", "2.b"]);
+        } else {
+            assert_eq!(unique_ids(&maildrop), ["2.b"]);
+            assert_eq!(maildrop.report().left_out, 1);
+        }
+    }
+}

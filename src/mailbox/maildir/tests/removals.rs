@@ -1,0 +1,141 @@
+//! Removing messages: all of what was marked, and nothing else.
+
+use std::fs;
+
+use super::support::{Maildir, read, unique_ids};
+use crate::mailbox::{Maildrop, Position};
+
+#[tokio::test]
+async fn marked_messages_are_removed_and_no_others() {
+    let maildir = Maildir::with(&[
+        ("new/1.a", b"a\n"),
+        ("cur/2.b:2,S", b"b\n"),
+        ("new/3.c", b"c\n"),
+        ("tmp/4.d", b"d\n"),
+    ]);
+    let maildrop = maildir.open().await;
+    maildrop.remove(vec![Position(1), Position(0), Position(1)]).await.unwrap();
+    let maildrop = maildir.open().await;
+    assert_eq!(unique_ids(&maildrop), ["3.c"]);
+    assert!(!maildrop.report().index_is_stale, "the index has forgotten what was removed");
+    assert!(maildir.exists("tmp/4.d"));
+}
+
+#[tokio::test]
+async fn without_a_mark_nothing_is_removed() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    maildir.open().await.remove(Vec::new()).await.unwrap();
+    drop(maildir.open().await);
+    assert!(maildir.exists("new/1.a"));
+}
+
+/// Faults 7 and 12: renamed and removed by others between login and QUIT.
+#[tokio::test]
+async fn messages_are_removed_wherever_they_are_by_now() {
+    let maildir =
+        Maildir::with(&[("new/1.a", b"a\n"), ("cur/2.b:2,", b"b\n"), ("new/3.c", b"c\n")]);
+    let maildrop = maildir.open().await;
+    maildir.rename("new/1.a", "cur/1.a:2,S");
+    maildir.rename("cur/2.b:2,", "cur/2.b,S=2,W=3:2,RS");
+    maildir.remove("new/3.c");
+    maildrop.remove((0..3).map(Position).collect()).await.unwrap();
+    assert_eq!(maildir.tree(), ["/restante.index", "/restante.lock"]);
+}
+
+/// Fault 11: one that cannot be removed does not keep the others.
+#[tokio::test]
+async fn what_cannot_be_removed_is_counted_and_the_others_go() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
+    let maildrop = maildir.open().await;
+    // A directory is what even the superuser cannot unlink.
+    maildir.remove("new/2.b");
+    fs::create_dir(maildir.path("new/2.b")).unwrap();
+    let error = maildrop.remove((0..3).map(Position).collect()).await.unwrap_err();
+    assert_eq!(error.remaining, 1);
+    assert!(error.cause.to_string().contains("new/2.b"), "{}", error.cause);
+    assert_eq!(maildir.tree(), ["/restante.index", "/restante.lock", "new/2.b"]);
+}
+
+/// Fault 14: the removal goes on when nobody waits for it.
+#[tokio::test]
+async fn a_removal_is_finished_even_if_nobody_waits() {
+    let maildir = Maildir::new();
+    for message in 0..200 {
+        maildir.put(format!("new/{message}.m"), b"x\n");
+    }
+    let maildrop = maildir.open().await;
+    drop(maildrop.remove((0..200).map(Position).collect()));
+    // The lock is given back only when the removal is done.
+    assert_eq!(maildir.open().await.count(), 0);
+}
+
+/// Fault 43: one DELE never removes two messages.
+#[tokio::test]
+async fn of_two_files_of_one_unique_name_only_the_marked_one_is_removed() {
+    for (marked, left, contents) in
+        [(0, "new/1.a", &b"in new\n"[..]), (1, "cur/1.a:2,S", b"in cur\n")]
+    {
+        let maildir = Maildir::with(&[("new/1.a", b"in new\n"), ("cur/1.a:2,S", b"in cur\n")]);
+        let maildrop = maildir.open().await;
+        assert_eq!(maildrop.count(), 2);
+        maildrop.remove(vec![Position(marked)]).await.unwrap();
+        assert_eq!(fs::read(maildir.path(left)).unwrap(), contents);
+        assert_eq!(unique_ids(&maildir.open().await), ["1.a"]);
+    }
+}
+
+#[tokio::test]
+async fn of_two_renamed_namesakes_only_the_marked_one_is_removed() {
+    let maildir = Maildir::with(&[("cur/1.a:2,", b"first\n"), ("cur/1.a:2,S", b"second\n")]);
+    let maildrop = maildir.open().await;
+    // Each takes the other's name.
+    maildir.rename("cur/1.a:2,", "cur/1.a:2,F");
+    maildir.rename("cur/1.a:2,S", "cur/1.a:2,");
+    maildir.rename("cur/1.a:2,F", "cur/1.a:2,S");
+    maildrop.remove(vec![Position(0)]).await.unwrap();
+    assert!(!maildir.exists("cur/1.a:2,S"));
+    assert_eq!(fs::read(maildir.path("cur/1.a:2,")).unwrap(), b"second\n");
+}
+
+#[tokio::test]
+async fn both_names_of_one_message_are_removed() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
+    fs::hard_link(maildir.path("new/1.a"), maildir.path("cur/1.a:2,S")).unwrap();
+    let maildrop = maildir.open().await;
+    maildrop.remove(vec![Position(0)]).await.unwrap();
+    assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
+}
+
+#[tokio::test]
+async fn a_copy_under_another_unique_name_stays() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    fs::hard_link(maildir.path("new/1.a"), maildir.path("new/2.b")).unwrap();
+    maildir.open().await.remove(vec![Position(0)]).await.unwrap();
+    let maildrop = maildir.open().await;
+    assert_eq!(unique_ids(&maildrop), ["2.b"]);
+    assert_eq!(read(&maildrop, 0).await.unwrap(), b"a\n");
+}
+
+#[tokio::test]
+async fn when_a_second_file_has_got_the_name_meanwhile_neither_is_removed() {
+    let maildir = Maildir::with(&[("new/1.a", b"listed\n")]);
+    let maildrop = maildir.open().await;
+    maildir.rename("new/1.a", "cur/1.a:2,S");
+    maildir.put("cur/1.a:2,", b"not listed\n");
+    let error = maildrop.remove(vec![Position(0)]).await.unwrap_err();
+    assert_eq!(error.remaining, 1);
+    assert!(maildir.exists("cur/1.a:2,S") && maildir.exists("cur/1.a:2,"));
+}
+
+/// Fault 48: mail that comes after the listing is never taken for one of its messages.
+#[tokio::test]
+async fn new_mail_survives_an_old_session() {
+    let maildir = Maildir::with(&[("cur/2.old:2,S", b"old\n")]);
+    let maildrop = maildir.open().await;
+    maildir.remove("cur/2.old:2,S");
+    maildir.deliver("1.earlier", b"new\n");
+    maildir.deliver("2.olde", b"new\n");
+    maildir.deliver("3.later", b"new\n");
+    maildrop.remove(vec![Position(0)]).await.unwrap();
+    assert_eq!(unique_ids(&maildir.open().await), ["1.earlier", "2.olde", "3.later"]);
+}

@@ -1,0 +1,140 @@
+//! A Maildir in a temporary directory, and a session with it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::super::{LockedMaildir, MaildirStore, PathTemplate};
+use crate::auth::Identity;
+use crate::mailbox::{Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position};
+
+pub(super) struct Maildir {
+    parent: tempfile::TempDir,
+}
+
+impl Maildir {
+    /// An empty Maildir.
+    pub(super) fn new() -> Self {
+        let maildir = Self { parent: tempfile::tempdir().unwrap() };
+        for folder in ["", "new", "cur", "tmp"] {
+            fs::create_dir(maildir.path(folder)).unwrap();
+        }
+        maildir
+    }
+
+    /// A Maildir with these files.
+    pub(super) fn with(files: &[(&str, &[u8])]) -> Self {
+        let maildir = Self::new();
+        for (name, contents) in files {
+            maildir.put(name, contents);
+        }
+        maildir
+    }
+
+    /// The path of something in it.
+    pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.parent.path().join("Maildir").join(name)
+    }
+
+    pub(super) fn put(&self, name: impl AsRef<Path>, contents: &[u8]) {
+        fs::write(self.path(name), contents).unwrap();
+    }
+
+    /// Delivers as an MDA does: by way of `tmp`.
+    pub(super) fn deliver(&self, name: &str, contents: &[u8]) {
+        let tmp = self.path("tmp").join(name);
+        File::create_new(&tmp).unwrap().write_all(contents).unwrap();
+        fs::rename(tmp, self.path("new").join(name)).unwrap();
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    pub(super) fn exists(&self, name: &str) -> bool {
+        self.path(name).symlink_metadata().is_ok()
+    }
+
+    /// The names in it that are not directories of every Maildir, sorted.
+    pub(super) fn tree(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for folder in ["", "new", "cur", "tmp"] {
+            for entry in fs::read_dir(self.path(folder)).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if !["new", "cur", "tmp"].contains(&name.as_str()) {
+                    names.push(format!("{folder}/{name}"));
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    pub(super) fn store(&self, lock_wait: Duration) -> MaildirStore {
+        let template = PathTemplate::new(self.parent.path().join("Maildir"));
+        MaildirStore::new(template, lock_wait)
+    }
+
+    pub(super) async fn try_open(&self) -> Result<LockedMaildir, OpenError> {
+        // Long enough for an earlier session's index to be written.
+        self.store(Duration::from_secs(30)).open(&Identity::for_test("mrose")).await
+    }
+
+    pub(super) async fn open(&self) -> LockedMaildir {
+        self.try_open().await.unwrap()
+    }
+
+    /// Why it cannot be opened.
+    pub(super) async fn failure(&self) -> Failure {
+        match self.try_open().await {
+            Err(OpenError::Unavailable(failure)) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A runtime for tests that have threads of their own.
+pub(super) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+/// Unique-ids and octets of a listing.
+pub(super) fn listing(maildrop: &LockedMaildir) -> Vec<(String, u64)> {
+    positions(maildrop)
+        .map(|at| (maildrop.unique_id(at).as_str().to_owned(), maildrop.octets(at)))
+        .collect()
+}
+
+/// The unique-ids of a listing.
+pub(super) fn unique_ids(maildrop: &LockedMaildir) -> Vec<String> {
+    listing(maildrop).into_iter().map(|(unique_id, _)| unique_id).collect()
+}
+
+pub(super) fn positions(maildrop: &LockedMaildir) -> impl Iterator<Item = Position> + use<> {
+    (0..maildrop.count()).map(Position)
+}
+
+/// Reads a message to its end.
+pub(super) async fn read(maildrop: &LockedMaildir, at: u32) -> Result<Vec<u8>, MessageError> {
+    let mut message = maildrop.message(Position(at)).await?;
+    Ok(rest(&mut message).await.unwrap())
+}
+
+/// Reads what is left of a message.
+pub(super) async fn rest(message: &mut impl Message) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = message.chunk().await?;
+        if chunk.is_empty() {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(chunk);
+    }
+}
