@@ -1,7 +1,7 @@
 //! The users of a credential file, read whole: a table in memory, and what is to be said about the
 //! file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
@@ -62,8 +62,10 @@ impl Table {
     ///
     /// `key` is what decoys are chosen by: with the same one they are the same after a reload.
     pub(super) fn read(text: &[u8], key: &RandomState) -> (Option<Self>, Report) {
+        // A line with a hash is a little longer: a million users take no growing.
+        let expected = text.len() / 128;
         let mut reading = Reading {
-            users: HashMap::with_hasher(key.clone()),
+            users: HashMap::with_capacity_and_hasher(expected, key.clone()),
             errors: Findings::default(),
             warnings: Findings::default(),
         };
@@ -142,16 +144,14 @@ impl std::error::Error for Faults {}
 
 impl Decoys {
     fn of<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Self {
-        let mut by_cost: HashMap<Cost, (Verifier, u64)> = HashMap::new();
+        // In the order of the costs, so that a name keeps its decoy when the file is read again.
+        let mut by_cost: BTreeMap<Cost, (Verifier, u64)> = BTreeMap::new();
         for verifier in verifiers {
             if let Some(cost) = verifier.cost() {
                 by_cost.entry(cost).or_insert_with(|| (verifier.clone(), 0)).1 += 1;
             }
         }
-        let mut kinds: Vec<_> = by_cost.into_iter().collect();
-        // In an order of their own, so that a name keeps its decoy when the file is read again.
-        kinds.sort_unstable_by_key(|(cost, _)| *cost);
-        let kinds: Vec<_> = kinds.into_iter().map(|(_, kind)| kind).collect();
+        let kinds: Vec<_> = by_cost.into_values().collect();
         let users = kinds.iter().map(|(_, users)| users).sum();
         Self { kinds, users }
     }
