@@ -21,6 +21,8 @@ use crate::protocol::Username;
 ///   if so; look-ups that come meanwhile wait for the same one.
 /// - The whole new file counts or nothing of it. When it is missing, unreadable, faulty or not yet
 ///   written to its end, the old table stays in force.
+/// - A file whose last line has no line end, or that has fewer users after an edit in place, may
+///   be half-written: it counts when it has not changed for a few seconds.
 #[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,

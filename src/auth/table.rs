@@ -232,6 +232,10 @@ impl Findings {
 mod tests {
     use std::fmt::Write as _;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn read(text: &str) -> (Option<Table>, Report) {
@@ -391,6 +395,29 @@ mod tests {
     fn without_a_user_who_can_log_in_there_is_no_decoy() {
         for text in ["", "# nobody\n", "mrose:!\n"] {
             assert!(read(text).0.unwrap().decoy(&name("mrose")).is_none(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the file holds, it is either taken whole or faulty, and what is said of it is
+        /// said in lines without control characters.
+        #[test]
+        fn no_text_upsets_the_reader(
+            text in vec(
+                prop_oneof![
+                    select(vec!["mrose", ":", "\n", "\r\n", "#", " ", "{PLAIN}", "{", "}", "$argon2id",
+                        "$v=19", "$m=64,t=1,p=1", "$c29tZXNhbHQ", "nologin", "@", "\u{1b}", "\0", "é"])
+                        .prop_map(|piece| piece.as_bytes().to_vec()),
+                    vec(any::<u8>(), 0..4),
+                ],
+                0..40,
+            )
+        ) {
+            let (table, report) = Table::read(&text.concat(), &RandomState::new());
+            prop_assert_eq!(table.is_some(), report.errors.is_empty());
+            for finding in report.errors.iter().chain(&report.warnings) {
+                prop_assert!(!finding.to_string().contains(char::is_control), "{}", finding);
+            }
         }
     }
 }

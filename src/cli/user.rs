@@ -115,3 +115,74 @@ fn name(argument: &str) -> Result<Username, String> {
 fn say(mut to: impl Write, words: fmt::Arguments<'_>) -> Result<(), Failure> {
     writeln!(to, "{words}").map_err(|error| Failure::new(format!("cannot write: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(words: &str) -> Result<Args, clap::Error> {
+        let words = std::iter::once("user").chain(words.split_ascii_whitespace());
+        Ok(CommandLine::try_parse_from(words)?.args)
+    }
+
+    #[test]
+    fn the_command_line_is_as_documented() {
+        for right in [
+            "add --file users mrose",
+            "add --file users --stdin mrose@example.org",
+            "add mrose --stdin --file users",
+            "set-password --file users --stdin mrose",
+            "remove --file users mrose",
+            "list --file users",
+        ] {
+            assert!(parse(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "add mrose",
+            "add --file users",
+            "add --file users ../mrose",
+            "add --file users mrose tanstaaf",
+            "remove --file users --stdin mrose",
+            "list --file users mrose",
+            "list",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_one_line_that_names_the_file_and_the_way_out() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("users");
+        let run = |words: &str| {
+            run(parse(&words.replace("FILE", &path.to_string_lossy())).unwrap())
+                .map_err(|failure| failure.to_string())
+        };
+        let missing = run("remove --file FILE mrose").unwrap_err();
+        assert!(missing.contains("restante user add"), "{missing}");
+        fs::write(&path, "mrose:{PLAIN}tanstaaf\n").unwrap();
+        // Known before anybody is asked for a password.
+        let present = run("add --file FILE MRose --stdin").unwrap_err();
+        assert!(present.contains("restante user set-password"), "{present}");
+        let absent = run("set-password --file FILE bob --stdin").unwrap_err();
+        assert!(absent.contains("restante user list"), "{absent}");
+        for failure in [missing, present, absent] {
+            assert!(failure.contains(&*path.to_string_lossy()), "{failure}");
+            assert_eq!(failure.lines().count(), 1, "{failure}");
+        }
+        assert_eq!(run("remove --file FILE MROSE"), Ok(()));
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+}
