@@ -283,7 +283,8 @@ mod tests {
         let (table, report) = read(include_str!("../../config/users.example"));
         assert_eq!(report, Report { users: 2, ..Report::default() });
         let table = table.unwrap();
-        for (user, password) in [("mrose", "tanstaaf"), ("mrose@example.org", "secret")] {
+        for (user, password) in [("mrose@example.org", "tanstaaf"), ("fred@example.org", "secret")]
+        {
             let verifier = table.find(&name(user)).unwrap();
             assert_eq!(verifier.verify(password.as_bytes()), Ok(true), "{user}");
         }
