@@ -324,8 +324,8 @@ const COARSE_GRAIN: Duration = Duration::from_secs(2);
 
 /// Bounds of the buffer for directory entries. Tests read in small pieces, so that names do
 /// change between them.
-const SMALL: usize = if cfg!(test) { 4 << 10 } else { 32 << 10 };
-const LARGE: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
+const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
+const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
 #[cfg(test)]
 mod tests {

@@ -233,3 +233,130 @@ const MAGIC: &[u8; 16] = b"restante index 1";
 
 /// Sizes, length, and the path of the longest file name that Linux allows.
 const MOST_BYTES_A_MESSAGE: usize = 18 + 4 + 255;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::super::folder::Folder;
+    use super::super::listing::Builder;
+    use super::super::lock::Attempt;
+    use super::super::scan::Namesake;
+    use super::*;
+
+    fn root(path: &Path) -> Root {
+        match Root::try_lock(path).unwrap() {
+            Attempt::Locked(root) => root,
+            Attempt::InUse(_) => panic!("in use"),
+        }
+    }
+
+    fn listing(messages: &[(&str, u64)]) -> Listing {
+        let mut builder = Builder::default();
+        for &(name, physical) in messages {
+            let sizes = Sizes { physical, octets: physical + 1 };
+            builder.push((Folder::New, name.as_bytes()), Namesake::None, sizes).unwrap();
+        }
+        builder.finish()
+    }
+
+    /// The bytes of an index.
+    fn written(messages: &[(&str, u64)]) -> Vec<u8> {
+        let maildir = tempfile::tempdir().unwrap();
+        write(&root(maildir.path()), &listing(messages), |_| true).unwrap();
+        fs::read(maildir.path().join(INDEX_FILE)).unwrap()
+    }
+
+    fn key(name: &str) -> Key<'_> {
+        Key::new(Folder::Cur, name.as_bytes(), Namesake::None)
+    }
+
+    #[test]
+    fn what_was_written_is_found_in_order() {
+        let maildir = tempfile::tempdir().unwrap();
+        let root = root(maildir.path());
+        let listing = listing(&[("1.a", 10), ("2.b", 20), ("3.c", 1 << 40), ("odd", 0)]);
+        write(&root, &listing, |at| at != 1).unwrap();
+        let index = Index::read(&root, 4);
+        let mut cursor = index.cursor();
+        let mut find = |name| cursor.find(&key(name)).map(|sizes| sizes.physical);
+        assert_eq!(find("0.before"), None);
+        assert_eq!(find("1.a:2,S"), Some(10));
+        assert_eq!(find("1.a"), None, "found only once");
+        assert_eq!(find("2.b"), None);
+        assert_eq!(find("3.c,S=5"), Some(1 << 40));
+        assert_eq!(find("odd"), Some(0));
+        assert!(!cursor.has_more());
+        let mut cursor = index.cursor();
+        assert_eq!(cursor.find(&key("3.c")).map(|sizes| sizes.octets), Some((1 << 40) + 1));
+        assert!(cursor.has_more(), "1.a was passed over");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_make_an_index_unsound() {
+        let maildir = tempfile::tempdir().unwrap();
+        let root = root(maildir.path());
+        for (octets, sound) in [(9, false), (10, true), (21, true), (22, false)] {
+            let mut builder = Builder::default();
+            let sizes = Sizes { physical: 10, octets };
+            builder.push((Folder::New, b"1.a"), Namesake::None, sizes).unwrap();
+            write(&root, &builder.finish(), |_| true).unwrap();
+            let index = Index::read(&root, 1);
+            assert_eq!(index.cursor().find(&key("1.a")).is_some(), sound, "{octets}");
+        }
+    }
+
+    /// Every error of one byte is noticed, wherever it is.
+    #[test]
+    fn one_wrong_byte_makes_an_index_unsound() {
+        let bytes = written(&[("1.a", 10), ("2.b", 20)]);
+        assert!(Index::parse(bytes.clone()).is_some());
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(Index::parse(damaged).is_none(), "bit {bit} of byte {at}");
+            }
+            assert!(Index::parse(bytes[..at].to_vec()).is_none(), "cut after {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Index::parse(bytes).is_none());
+        }
+
+        /// Even with the right checksum: whatever it says, reading it ends and finds no nonsense.
+        #[test]
+        fn any_content_can_be_read(
+            content in proptest::collection::vec(any::<u8>(), 0..300),
+            splices in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6),
+            valid in any::<bool>(),
+        ) {
+            let mut bytes = if valid {
+                let mut bytes = written(&[("1.a", 10), ("2.b", 20), ("3.c", 30)]);
+                bytes.truncate(bytes.len() - 4);
+                bytes
+            } else {
+                [&MAGIC[..], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
+            };
+            for (at, byte) in splices {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            let checksum = crc32fast::hash(&bytes).to_le_bytes();
+            bytes.extend_from_slice(&checksum);
+            let index = Index::parse(bytes).unwrap_or_default();
+            let mut cursor = index.cursor();
+            for name in ["1.a", "2.b", "3.c", "4.d"] {
+                if let Some(sizes) = cursor.find(&key(name)) {
+                    prop_assert!(sizes.octets >= sizes.physical);
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! programs may deliver, rename and remove at any time; nothing here takes their absence for
 //! granted.
 //!
-//! - [`path`]: whose Maildir is where. `lock`: one session at a time.
+//! - `path`: whose Maildir is where. `lock`: one session at a time.
 //! - `folder`: the directories and what is done in them; `chase`: files that have been renamed.
 //! - `seen`, `scan`, `sizes`: from names to messages to a `listing`; `index`: what the next login
 //!   need not count again; `name`: what a file name says.
@@ -63,10 +63,12 @@ impl Mailbox for MaildirStore {
     async fn open(&self, identity: &Identity) -> Result<LockedMaildir, OpenError> {
         let path = self.template.path(identity.username())?;
         let deadline = Instant::now() + self.lock_wait;
+        let mut pause = FIRST_PAUSE;
         loop {
             match attempt(path.clone()).await {
                 Err(OpenError::InUse { .. }) if Instant::now() < deadline => {
-                    time::sleep_until(deadline.min(Instant::now() + LOCK_POLL)).await;
+                    time::sleep_until(deadline.min(Instant::now() + pause)).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
                 }
                 result => return result.map(LockedMaildir::new),
             }
@@ -99,5 +101,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     Ok(start(work).await?)
 }
 
-/// How often a session that waits for the lock tries again.
-const LOCK_POLL: Duration = Duration::from_millis(50);
+/// How long a session that waits for the lock pauses between attempts: short at first, for a
+/// client that comes back at once, while its last session still writes the index.
+const FIRST_PAUSE: Duration = Duration::from_millis(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
