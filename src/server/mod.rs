@@ -1,1 +1,192 @@
-//! server
+//! The server: sockets, TLS, limits and signals around the sessions.
+//!
+//! Only this room sees sockets and TLS, and only here are the rooms put together: which mailbox,
+//! which credential stores. The order of a start is [`bind`], [`assume`], [`run`]: as long as the
+//! process may be root it does nothing but bind, and everything that it will have to read again
+//! later is read as the user that it will then be.
+//!
+//! - `listen`, `privileges`: before the runtime starts.
+//! - `supervise`: signals, reload, stop. `accept`: a loop a socket. `connection`: one client.
+//! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Authenticator, FileStore, Store, Stores};
+use crate::config::{self, Config, Limits, Timeouts};
+use crate::mailbox::maildir::{MaildirStore, PathTemplate};
+use crate::protocol::Username;
+use crate::session::{Env, Policy, Slots};
+use crate::telemetry::LevelHandle;
+
+mod accept;
+mod connection;
+mod descriptors;
+#[cfg(test)]
+mod fixture;
+mod limits;
+mod listen;
+mod privileges;
+mod reload;
+mod supervise;
+pub mod tls;
+
+pub use listen::{BindError, Socket, bind};
+pub use privileges::{PrivilegeError, assume};
+
+/// Where the configuration is read again on SIGHUP.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Sets the level of what is logged, which may change with it.
+        level: LevelHandle,
+    },
+    /// Nowhere: it was made by the program itself.
+    Fixed,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// [`Error`] when it cannot start, or when a listening socket breaks.
+pub fn run(config: Config, sockets: Vec<Socket>, source: Source) -> Result<(), Error> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let outcome = runtime.block_on(supervise::supervise(config, sockets, source));
+    // All removals have been waited for. What may still hang is a read from a file system that
+    // does not answer.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Why the server does not serve.
+#[derive(Debug)]
+pub enum Error {
+    /// The runtime, or a signal handler, could not be set up.
+    Runtime(io::Error),
+    /// Certificates.
+    Tls(tls::FrontError),
+    /// A credential store cannot be read.
+    Credentials(String),
+    /// A listening socket no longer works.
+    Listener(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runtime(error) => write!(f, "the runtime cannot be started: {error}"),
+            Self::Tls(error) => error.fmt(f),
+            Self::Credentials(error) => f.write_str(error),
+            Self::Listener(error) => write!(f, "a listening socket is broken: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What all connections of a server share, for as long as it runs.
+struct House<M, C> {
+    generation: RwLock<Arc<Generation<M, C>>>,
+    tls: Option<Arc<tls::Front>>,
+    gate: limits::Gate,
+    refusals: limits::Hush,
+    sessions: Arc<Slots<Username>>,
+    removals: TaskTracker,
+    /// No more connections; sessions end after the running command.
+    drain: CancellationToken,
+    /// The grace time is over; what still runs is cut off, removals apart.
+    cut: CancellationToken,
+}
+
+/// What a reload makes anew. A connection keeps the one that it began with.
+struct Generation<M, C> {
+    env: Env<M, C>,
+    limits: Limits,
+    timeouts: Timeouts,
+}
+
+impl<M, C> House<M, C> {
+    fn current(&self) -> Arc<Generation<M, C>> {
+        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl House<MaildirStore, Stores> {
+    fn new(config: &Config) -> Result<Self, Error> {
+        let tls = config.tls.clone().map(tls::Front::new).transpose().map_err(Error::Tls)?;
+        let sessions = Slots::new();
+        let removals = TaskTracker::new();
+        let drain = CancellationToken::new();
+        let generation = Generation::new(config, &sessions, &removals, &drain)?;
+        Ok(Self {
+            generation: RwLock::new(Arc::new(generation)),
+            tls: tls.map(Arc::new),
+            gate: limits::Gate::new(),
+            refusals: limits::Hush::default(),
+            sessions,
+            removals,
+            drain,
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// Takes another configuration over for new connections, or, when a part of it is broken,
+    /// nothing of it.
+    fn renew(&self, config: &Config) -> Result<(), Error> {
+        let generation = Generation::new(config, &self.sessions, &self.removals, &self.drain)?;
+        if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
+            front.reload(section.clone()).map_err(|error| Error::Tls(error.into()))?;
+        }
+        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
+        Ok(())
+    }
+}
+
+impl Generation<MaildirStore, Stores> {
+    fn new(
+        config: &Config,
+        sessions: &Arc<Slots<Username>>,
+        removals: &TaskTracker,
+        drain: &CancellationToken,
+    ) -> Result<Self, Error> {
+        let Config { maildir, auth, limits, timeouts, .. } = config;
+        let stores = config
+            .credentials
+            .iter()
+            .map(|config::Credentials::File { path }| FileStore::open(path).map(Store::File))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::Credentials(error.to_string()))?;
+        let env = Env {
+            mailbox: MaildirStore::new(PathTemplate::new(maildir.path.clone()), maildir.lock_wait),
+            authenticator: Authenticator::new(
+                Stores::new(stores),
+                auth.hashes_at_once,
+                auth.hash_wait,
+            ),
+            policy: Policy {
+                hostname: config.hostname.clone(),
+                sessions_per_user: limits.sessions_per_user.get(),
+                allow_cleartext: auth.allow_cleartext,
+                failure_delay: auth.failure_delay,
+                bad_commands: limits.bad_commands.get(),
+                failed_logins: limits.failed_logins.get(),
+                idle: timeouts.idle,
+                write: timeouts.write,
+            },
+            sessions: Arc::clone(sessions),
+            removals: removals.clone(),
+            drain: drain.clone(),
+        };
+        Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
+    }
+}

@@ -1,0 +1,328 @@
+//! One connection, from its first octet to its line in the log.
+//!
+//! The session knows neither sockets nor TLS: it is given a stream here, and after STLS
+//! (RFC 2595 §4) a new session is given a new stream, so that nothing from before the handshake
+//! lives on after it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::rustls::{self, ProtocolVersion};
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, info};
+
+use super::tls::Front;
+use crate::auth::CredentialStore;
+use crate::config::{Timeouts, TlsMode};
+use crate::mailbox::Mailbox;
+use crate::protocol::Username;
+use crate::session::{self, End, Env, Link, Security, Summary};
+
+/// What a connection is served with.
+pub(super) struct Host<'a, M, C> {
+    pub(super) env: &'a Env<M, C>,
+    pub(super) timeouts: &'a Timeouts,
+    /// Absent when no listener uses TLS.
+    pub(super) front: Option<&'a Front>,
+}
+
+impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
+    /// Serves a connection to its end, which is logged on whichever way it comes.
+    ///
+    /// The address of the client is in the span that this runs in.
+    pub(super) async fn serve(&self, stream: TcpStream, mode: TlsMode) {
+        let report = Report::new();
+        if let Err(error) = set_options(&stream, self.timeouts) {
+            // The client has gone already; the session will find that out.
+            debug!("socket options were not set: {error}");
+        }
+        match mode {
+            TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
+            TlsMode::Starttls => self.serve_plain(stream, true, report).await,
+            TlsMode::Off => self.serve_plain(stream, false, report).await,
+        }
+    }
+
+    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, report: Report) {
+        let stls = stls && self.front.is_some();
+        let link = self.link(Security::Cleartext { stls }, &report);
+        let ended = session::run(&mut stream, self.env, link).await;
+        if let End::StartTls = ended.why {
+            return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
+        }
+        report.log(&ended.summary, &Closing::of(&ended.why));
+        if let End::WriteTimeout = ended.why {
+            return reset(&stream);
+        }
+        close(&mut stream).await;
+        linger(&mut stream).await;
+    }
+
+    async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report) {
+        let link = self.link(security, &report);
+        let stream = match self.shake_hands(stream, link.login_deadline).await {
+            Ok(stream) => stream,
+            Err(closing) => return report.log(&Summary::default(), &closing),
+        };
+        report.protection = Some(Protection::of(&stream));
+        let mut stream = Forgiving(stream);
+        let ended = session::run(&mut stream, self.env, link).await;
+        report.log(&ended.summary, &Closing::of(&ended.why));
+        if let End::WriteTimeout = ended.why {
+            return reset(stream.0.get_ref().0);
+        }
+        // Sends close_notify, so that the client can tell the end from an attack.
+        close(&mut stream).await;
+        linger(stream.0.get_mut().0).await;
+    }
+
+    /// The TLS handshake, which counts as part of the log-in.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        deadline: Instant,
+    ) -> Result<Box<TlsStream<TcpStream>>, Closing> {
+        let Some(front) = self.front else {
+            return Err(Closing::new("no-certificate"));
+        };
+        tokio::select! {
+            biased;
+            outcome = timeout_at(deadline, front.acceptor().accept(stream)) => match outcome {
+                Ok(Ok(stream)) => Ok(Box::new(stream)),
+                Ok(Err(error)) => Err(Closing::of_handshake(&error)),
+                Err(_) => Err(Closing::of(&End::LoginTimeout)),
+            },
+            () = self.env.drain.cancelled() => Err(Closing::of(&End::Shutdown)),
+        }
+    }
+
+    fn link(&self, security: Security, report: &Report) -> Link {
+        Link { security, login_deadline: report.opened + self.timeouts.login }
+    }
+}
+
+/// Latency, and how long a client that has vanished is waited for.
+fn set_options(stream: &TcpStream, timeouts: &Timeouts) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    // Replies are written whole, so there is nothing to gather.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15))
+            .with_retries(4),
+    )?;
+    // Later than the session's own time-out, which knows more: this is for a peer that no longer
+    // acknowledges anything.
+    socket.set_tcp_user_timeout(Some(timeouts.write + Duration::from_secs(10)))?;
+    // With little unsent data in the kernel, each window that a slow reader opens lets the session
+    // write, and it can tell a slow reader from a dead one.
+    socket.set_tcp_notsent_lowat(128 << 10)
+}
+
+/// Ends the sending side in order; a client that takes nothing is not waited for.
+async fn close(stream: &mut (impl AsyncWrite + Unpin)) {
+    if let Ok(Err(error)) = timeout(CLOSE, stream.shutdown()).await {
+        debug!("the connection was not closed in order: {error}");
+    }
+}
+
+/// Gives up on what a client does not take, so that the system does not keep it either.
+fn reset(stream: &TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        debug!("the connection was not reset: {error}");
+    }
+}
+
+/// Reads what the client still sends: closing a socket with unread octets resets the connection,
+/// and the client may lose the last reply.
+async fn linger(stream: &mut TcpStream) {
+    let mut unread = vec![0; 512];
+    let rest = async {
+        for _ in 0..LINGER_READS {
+            match stream.read(&mut unread).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    };
+    // Whether the client has closed by then or not, the connection is over.
+    if timeout(LINGER, rest).await.is_err() {
+        debug!("the client has not closed its side of the connection");
+    }
+}
+
+const CLOSE: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_READS: usize = 256;
+
+/// Why a connection ended, as its line in the log says it.
+struct Closing {
+    why: String,
+    detail: Option<String>,
+}
+
+impl Closing {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), detail: None }
+    }
+
+    fn of(end: &End) -> Self {
+        let detail = match end {
+            End::BodyFailed(error) | End::Broken(error) => Some(error.to_string()),
+            End::Quit
+            | End::StartTls
+            | End::PeerClosed
+            | End::IdleTimeout
+            | End::LoginTimeout
+            | End::WriteTimeout
+            | End::TooManyFaults
+            | End::TooManyFailedLogins
+            | End::PlaintextAfterStls
+            | End::Stranger(_)
+            | End::Shutdown => None,
+        };
+        Self { why: end.to_string(), detail }
+    }
+
+    fn of_handshake(error: &io::Error) -> Self {
+        use rustls::{Error, InvalidMessage};
+
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Self::of(&End::PeerClosed);
+        }
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        let why = match inner {
+            Some(Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            )) => "plaintext-on-tls-port",
+            Some(Error::NoApplicationProtocol) => "wrong-protocol",
+            // Most often a client that does not accept the certificate.
+            Some(Error::AlertReceived(_)) => "tls-refused-by-client",
+            _ => "tls-handshake-failed",
+        };
+        Self { why: why.into(), detail: Some(error.to_string()) }
+    }
+}
+
+/// The line in the log that ends a connection.
+///
+/// Written once: by [`log`](Self::log), or on drop when the connection is cut off or its task
+/// panics.
+struct Report {
+    opened: Instant,
+    protection: Option<Protection>,
+    written: bool,
+}
+
+/// How TLS was agreed.
+struct Protection {
+    version: &'static str,
+    cipher_suite: &'static str,
+}
+
+impl Protection {
+    fn of(stream: &TlsStream<TcpStream>) -> Self {
+        let connection = stream.get_ref().1;
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "unknown",
+        };
+        let suite = connection.negotiated_cipher_suite();
+        let cipher_suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
+        Self { version, cipher_suite }
+    }
+}
+
+impl Report {
+    fn new() -> Self {
+        Self { opened: Instant::now(), protection: None, written: false }
+    }
+
+    fn log(mut self, summary: &Summary, closing: &Closing) {
+        self.write(summary, closing);
+    }
+
+    fn write(&mut self, summary: &Summary, closing: &Closing) {
+        self.written = true;
+        info!(
+            user = summary.user.as_ref().map(Username::as_str),
+            tls = self.protection.as_ref().map(|tls| tls.version),
+            cipher_suite = self.protection.as_ref().map(|tls| tls.cipher_suite),
+            retrieved = summary.retrieved,
+            removed = summary.removed,
+            left = summary.left,
+            octets = summary.octets,
+            seconds = (self.opened.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            why = %closing.why,
+            detail = closing.detail.as_deref(),
+            "session ended"
+        );
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if !self.written {
+            let why = if std::thread::panicking() { "fault-in-server" } else { "cut-off" };
+            self.write(&Summary::default(), &Closing::new(why));
+        }
+    }
+}
+
+/// A TLS stream on which a missing `close_notify` is a plain end: many clients send none, and a
+/// command that is cut short is not obeyed anyway.
+struct Forgiving(Box<TlsStream<TcpStream>>);
+
+impl AsyncRead for Forgiving {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut *self.0).poll_read(cx, buf) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Forgiving {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,135 @@
+//! What the unit tests of this room share.
+
+use std::fs;
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::subscriber::DefaultGuard;
+
+use super::{Generation, House, limits as gates};
+use crate::auth::{Authenticator, CredentialStore, Lookup, Verifier};
+use crate::config::{KeyPair, Limits, Timeouts};
+use crate::mailbox::Mailbox;
+use crate::protocol::Username;
+use crate::session::{Env, Policy, Slots};
+
+/// How many connections a [`house`] serves at once.
+pub(super) const CONNECTIONS: u32 = 4;
+
+/// A server around `mailbox` without TLS, into which everybody gets with the password `tanstaaf`.
+pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
+    let limits = limits(CONNECTIONS, CONNECTIONS);
+    let minute = Duration::from_secs(60);
+    let timeouts = Timeouts { idle: minute, login: minute, write: minute, shutdown_grace: minute };
+    let (sessions, removals, drain) = (Slots::new(), TaskTracker::new(), CancellationToken::new());
+    let env = Env {
+        mailbox,
+        authenticator: Authenticator::new(Everybody, NonZeroU32::MIN, minute),
+        policy: Policy {
+            hostname: "pop.example.org".into(),
+            allow_cleartext: true,
+            failure_delay: Duration::ZERO,
+            bad_commands: 10,
+            failed_logins: 3,
+            sessions_per_user: 10,
+            idle: minute,
+            write: minute,
+        },
+        sessions: Arc::clone(&sessions),
+        removals: removals.clone(),
+        drain: drain.clone(),
+    };
+    House {
+        generation: RwLock::new(Arc::new(Generation { env, limits, timeouts })),
+        tls: None,
+        gate: gates::Gate::new(),
+        refusals: gates::Hush::default(),
+        sessions,
+        removals,
+        drain,
+        cut: CancellationToken::new(),
+    }
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Takes all lines until the guard is dropped.
+    pub(super) fn follow(&self) -> DefaultGuard {
+        let log = self.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());
+        tracing::subscriber::set_default(lines.finish())
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Knows every user.
+pub(super) struct Everybody;
+
+impl CredentialStore for Everybody {
+    async fn look_up(&self, _name: &Username) -> Lookup {
+        Lookup::Found(Verifier::plain("tanstaaf"))
+    }
+
+    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+        None
+    }
+}
+
+/// Limits with the given bounds on connections.
+pub(super) fn limits(connections: u32, per_address: u32) -> Limits {
+    let bound = |value| NonZeroU32::new(value).unwrap();
+    Limits {
+        connections: bound(connections),
+        connections_per_address: bound(per_address),
+        sessions_per_user: bound(10),
+        bad_commands: bound(10),
+        failed_logins: bound(3),
+    }
+}
+
+/// A new self-signed pair in `dir`, in files that begin with `stem`.
+pub(super) fn key_pair(dir: &Path, stem: &str, names: &[&str]) -> KeyPair {
+    let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2120, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    let pair = KeyPair {
+        certificate: dir.join(format!("{stem}.crt")),
+        private_key: dir.join(format!("{stem}.key")),
+    };
+    fs::write(&pair.certificate, certificate.pem()).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&pair.private_key)
+        .unwrap();
+    file.write_all(key.serialize_pem().as_bytes()).unwrap();
+    pair
+}

@@ -1,0 +1,170 @@
+//! How many connections are served at once: in all, and from one place.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Limits;
+use crate::session::{Slot, Slots};
+
+/// Counts the connections that are open.
+#[derive(Debug)]
+pub(super) struct Gate {
+    all: Arc<Slots<()>>,
+    by_network: Arc<Slots<Network>>,
+}
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        Self { all: Slots::new(), by_network: Slots::new() }
+    }
+
+    /// Lets a connection in, unless there are too many.
+    pub(super) fn admit(&self, peer: IpAddr, limits: &Limits) -> Result<Admission, Refusal> {
+        let all = self.all.take((), limits.connections.get()).ok_or(Refusal::All)?;
+        let network = self
+            .by_network
+            .take(Network::from(peer), limits.connections_per_address.get())
+            .ok_or(Refusal::Address)?;
+        Ok(Admission { _all: all, _network: network })
+    }
+}
+
+/// The right to be served; dropping it makes room for another connection.
+#[derive(Debug)]
+pub(super) struct Admission {
+    _all: Slot<()>,
+    _network: Slot<Network>,
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// That on connections in all.
+    All,
+    /// That on connections from one place.
+    Address,
+}
+
+impl Refusal {
+    /// The greeting of a plain port. RFC 3206 §4: the fault is ours and temporary, so that no
+    /// client takes it for a wrong password.
+    pub(super) fn greeting(self) -> &'static [u8] {
+        match self {
+            Self::All => b"-ERR [SYS/TEMP] too many connections; try again later\r\n",
+            Self::Address => {
+                b"-ERR [SYS/TEMP] too many connections from your address; try again later\r\n"
+            }
+        }
+    }
+
+    /// The key of the configuration that holds the limit.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::All => "limits.connections",
+            Self::Address => "limits.connections-per-address",
+        }
+    }
+}
+
+/// A place that connections come from: an IPv4 address, or the /64 that an IPv6 customer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4(Ipv4Addr),
+    V6(u64),
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+            }
+        }
+    }
+}
+
+/// Keeps a flood of refusals from becoming a flood of log lines.
+///
+/// The first is logged at once, the next not before a pause, then with the number of those that
+/// were not.
+#[derive(Debug, Default)]
+pub(super) struct Hush {
+    state: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Hush {
+    /// `Some(n)` when a line is due: `n` events were passed over since the last one.
+    pub(super) fn due(&self) -> Option<u64> {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *state {
+            Some((last, passed_over)) if now.duration_since(*last) < Self::PAUSE => {
+                *passed_over += 1;
+                None
+            }
+            quiet => {
+                let passed_over = quiet.map_or(0, |(_, passed_over)| passed_over);
+                *quiet = Some((now, 0));
+                Some(passed_over)
+            }
+        }
+    }
+
+    const PAUSE: Duration = Duration::from_secs(10);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        address.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn ipv6_counts_by_64_and_mapped_ipv4_as_ipv4() {
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7"));
+        assert_ne!(network("::ffff:192.0.2.7"), network("::ffff:192.0.2.8"));
+    }
+
+    #[test]
+    fn admissions_are_bounded_and_given_back() {
+        let limits = crate::server::fixture::limits(3, 2);
+        let gate = Gate::new();
+        let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let first = gate.admit(here, &limits).unwrap();
+        let _second = gate.admit(here, &limits).unwrap();
+        assert_eq!(gate.admit(here, &limits).unwrap_err(), Refusal::Address);
+        let _third = gate.admit(there, &limits).unwrap();
+        assert_eq!(gate.admit(there, &limits).unwrap_err(), Refusal::All);
+        drop(first);
+        gate.admit(here, &limits).unwrap();
+    }
+
+    #[test]
+    fn the_greeting_is_one_line() {
+        for refusal in [Refusal::All, Refusal::Address] {
+            let greeting = refusal.greeting();
+            assert!(greeting.starts_with(b"-ERR [SYS/TEMP] "));
+            assert_eq!(greeting.iter().position(|&octet| octet == b'\r'), Some(greeting.len() - 2));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_logged_once_a_pause() {
+        let hush = Hush::default();
+        assert_eq!(hush.due(), Some(0));
+        assert_eq!(hush.due(), None);
+        assert_eq!(hush.due(), None);
+        tokio::time::advance(Hush::PAUSE).await;
+        assert_eq!(hush.due(), Some(2));
+        assert_eq!(hush.due(), None);
+    }
+}

@@ -1,0 +1,270 @@
+//! Listening sockets: bound here, or inherited from the service manager.
+//!
+//! All of this happens before privileges are given up and before any thread runs.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use crate::config::{Listen, TlsMode};
+
+/// A bound socket, and how TLS comes about on it.
+#[derive(Debug)]
+pub struct Socket {
+    pub(super) listener: TcpListener,
+    pub(super) tls: TlsMode,
+    address: SocketAddr,
+}
+
+impl Socket {
+    /// The address with its real port, also when port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Makes a socket for each `[[listen]]`, in that order.
+///
+/// - A socket inherited through `LISTEN_FDS` stands for the entry with the same address, else for
+///   the only one with the same port.
+/// - The other entries are bound here.
+///
+/// # Errors
+/// [`BindError`], also for an inherited socket that no entry asks for: it would be served by
+/// nobody, or without the TLS that the operator expects.
+pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
+    let mut inherited = inherit(ListenFd::from_env(), listen)?;
+    listen
+        .iter()
+        .map(|entry| {
+            let passed = inherited.iter().position(|(for_entry, _)| for_entry == entry);
+            let listener = match passed {
+                Some(at) => inherited.swap_remove(at).1,
+                None => bind_one(entry.address, has_ipv4_twin(entry.address, listen))
+                    .map_err(|error| BindError::System { address: entry.address, error })?,
+            };
+            let address = listener
+                .local_addr()
+                .map_err(|error| BindError::System { address: entry.address, error })?;
+            Ok(Socket { listener, tls: entry.tls, address })
+        })
+        .collect()
+}
+
+/// Why there is no socket for an entry, or no entry for a socket.
+#[derive(Debug)]
+pub enum BindError {
+    /// The system refused.
+    System {
+        /// What was asked for.
+        address: SocketAddr,
+        /// Its answer.
+        error: io::Error,
+    },
+    /// A socket that was passed in belongs to no entry.
+    Unmatched {
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// What was passed in is not a listening TCP socket.
+    NotListening {
+        /// Its number among those passed in, from 0.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl BindError {
+    /// The address whose port another program has.
+    pub fn in_use(&self) -> Option<SocketAddr> {
+        match self {
+            Self::System { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                Some(*address)
+            }
+            Self::System { .. } | Self::Unmatched { .. } | Self::NotListening { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System { address, error } => {
+                write!(f, "cannot listen on {address}: {}", reason(*address, error))
+            }
+            Self::Unmatched { address } => write!(
+                f,
+                "the service manager passed a socket on {address} that no [[listen]] names; \
+                 add one with this address, or remove it from the socket unit"
+            ),
+            Self::NotListening { number, reason } => write!(
+                f,
+                "socket {number} passed by the service manager cannot be used: {reason}; \
+                 the socket unit needs ListenStream= with a port, and Accept=no"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+fn reason(address: SocketAddr, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "another program has this port".into()
+    } else if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+        "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or root with run-as".into()
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        format!("this machine does not have the address {}", address.ip())
+    } else if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) && address.is_ipv6() {
+        format!("IPv6 is switched off on this machine; write \"0.0.0.0:{}\"", address.port())
+    } else {
+        error.to_string()
+    }
+}
+
+/// Takes the sockets that were passed in, each with the entry that it stands for.
+fn inherit(
+    mut passed: ListenFd,
+    listen: &[Listen],
+) -> Result<Vec<(Listen, TcpListener)>, BindError> {
+    let mut taken: Vec<(Listen, TcpListener)> = Vec::new();
+    for number in 0..passed.len() {
+        let unusable = |reason: String| BindError::NotListening { number, reason };
+        let listener = passed
+            .take_tcp_listener(number)
+            .map_err(|error| unusable(error.to_string()))?
+            .ok_or_else(|| unusable("it is already in use".into()))?;
+        if !SockRef::from(&listener).is_listener().unwrap_or(false) {
+            return Err(unusable("it does not listen".into()));
+        }
+        let address = listener.local_addr().map_err(|error| unusable(error.to_string()))?;
+        listener.set_nonblocking(true).map_err(|error| unusable(error.to_string()))?;
+        let free = listen.iter().filter(|entry| taken.iter().all(|(other, _)| other != *entry));
+        let entry = entry_for(address, free).ok_or(BindError::Unmatched { address })?;
+        taken.push((entry, listener));
+    }
+    Ok(taken)
+}
+
+/// The entry with the same address, else the only one with the same port.
+fn entry_for<'a>(
+    address: SocketAddr,
+    entries: impl Iterator<Item = &'a Listen> + Clone,
+) -> Option<Listen> {
+    if let Some(same) = entries.clone().find(|entry| entry.address == address) {
+        return Some(*same);
+    }
+    let mut same_port = entries.filter(|entry| entry.address.port() == address.port());
+    match (same_port.next(), same_port.next()) {
+        (Some(only), None) => Some(*only),
+        _ => None,
+    }
+}
+
+/// Whether an IPv6 socket has to leave IPv4 on its port to another entry.
+fn has_ipv4_twin(address: SocketAddr, listen: &[Listen]) -> bool {
+    address.is_ipv6()
+        && address.port() != 0
+        && listen
+            .iter()
+            .any(|other| other.address.is_ipv4() && other.address.port() == address.port())
+}
+
+fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Connections that the kernel holds until they are accepted; it caps this by `somaxconn`.
+const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(address: &str) -> Listen {
+        Listen { address: address.parse().unwrap(), tls: TlsMode::Off }
+    }
+
+    #[test]
+    fn port_0_yields_a_real_port() {
+        let sockets = bind(&[entry("127.0.0.1:0"), entry("127.0.0.1:0")]).unwrap();
+        let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
+        assert!(!ports.contains(&0), "{ports:?}");
+        assert_ne!(ports[0], ports[1]);
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let first = bind(&[entry("127.0.0.1:0")]).unwrap();
+        let address = first[0].address();
+        let error = bind(&[Listen { address, tls: TlsMode::Off }]).unwrap_err();
+        assert_eq!(error.in_use(), Some(address));
+        assert_eq!(
+            error.to_string(),
+            format!("cannot listen on {address}: another program has this port")
+        );
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let error = bind(&[entry("192.0.2.1:0")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on 192.0.2.1:0: this machine does not have the address 192.0.2.1"
+        );
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_explained() {
+        let errno = |errno: nix::errno::Errno| io::Error::from(errno);
+        for (address, error, expected) in [
+            (
+                "0.0.0.0:995",
+                errno(nix::errno::Errno::EACCES),
+                "cannot listen on 0.0.0.0:995: ports below 1024 need the capability \
+                 CAP_NET_BIND_SERVICE, or root with run-as",
+            ),
+            (
+                "[::]:995",
+                errno(nix::errno::Errno::EAFNOSUPPORT),
+                "cannot listen on [::]:995: IPv6 is switched off on this machine; \
+                 write \"0.0.0.0:995\"",
+            ),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(BindError::System { address, error }.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn ipv6_leaves_ipv4_alone_only_when_another_entry_has_the_port() {
+        let listen = [entry("[::]:995"), entry("0.0.0.0:995"), entry("[::]:110")];
+        assert!(has_ipv4_twin(listen[0].address, &listen));
+        assert!(!has_ipv4_twin(listen[1].address, &listen));
+        assert!(!has_ipv4_twin(listen[2].address, &listen));
+    }
+
+    #[test]
+    fn an_inherited_socket_is_matched_by_address_then_by_port() {
+        let listen = [entry("127.0.0.1:110"), entry("[::1]:110"), entry("0.0.0.0:995")];
+        let find = |address: &str| entry_for(address.parse().unwrap(), listen.iter());
+        assert_eq!(find("[::1]:110"), Some(listen[1]));
+        assert_eq!(find("[::]:995"), Some(listen[2]));
+        assert_eq!(find("0.0.0.0:110"), None, "two entries have the port");
+        assert_eq!(find("0.0.0.0:1110"), None);
+    }
+}

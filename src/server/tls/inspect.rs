@@ -1,0 +1,159 @@
+//! What there is to say about a certificate before anyone connects: names, dates, warnings.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use x509_cert::Certificate;
+use x509_cert::der::{DateTime, Decode};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use super::pair::{self, PairError};
+use crate::config::KeyPair;
+
+/// A pair that can be served, as `restante check` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The names that the certificate is for.
+    pub names: Vec<String>,
+    /// When its time begins.
+    pub not_before: SystemTime,
+    /// When its time ends.
+    pub not_after: SystemTime,
+    /// What needs a look, in words for the operator.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a pair as the server would, and looks at it as of `now`.
+///
+/// # Errors
+/// [`PairError`] when the server could not use it.
+pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, PairError> {
+    pair::load(pair)?;
+    let chain = pair::certificates(pair)?;
+    let not_x509 = |error| PairError::not_x509(&pair.certificate, error);
+    let certificate = match chain.first() {
+        Some(der) => Certificate::from_der(der).map_err(not_x509)?,
+        None => return Err(not_x509(x509_cert::der::ErrorKind::Failed.into())),
+    };
+    let validity = certificate.tbs_certificate().validity();
+    let (not_before, not_after) =
+        (validity.not_before.to_system_time(), validity.not_after.to_system_time());
+    let mut warnings = Vec::new();
+    warnings.extend(expiry(pair, not_before, not_after, now));
+    warnings.extend(exposure(pair));
+    Ok(Inspection { names: names(&certificate), not_before, not_after, warnings })
+}
+
+fn expiry(
+    pair: &KeyPair,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    now: SystemTime,
+) -> Option<String> {
+    let path = pair.certificate.display();
+    if now < not_before {
+        return Some(format!(
+            "{path}: the certificate is not valid before {}; clients will refuse it",
+            date(not_before)
+        ));
+    }
+    match not_after.duration_since(now) {
+        Err(_) => Some(format!(
+            "{path}: the certificate expired on {}; clients will refuse it",
+            date(not_after)
+        )),
+        Ok(left) if left < SOON => Some(format!(
+            "{path}: the certificate expires in {} days, on {}; renew it",
+            left.as_secs() / 86_400,
+            date(not_after)
+        )),
+        Ok(_) => None,
+    }
+}
+
+fn exposure(pair: &KeyPair) -> Option<String> {
+    let mode = fs::metadata(&pair.private_key).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| {
+        let path = pair.private_key.display();
+        format!("{path}: every user of this machine can read the private key; chmod o= it")
+    })
+}
+
+fn names(certificate: &Certificate) -> Vec<String> {
+    let alternative = certificate.tbs_certificate().get_extension::<SubjectAltName>();
+    let Ok(Some((_, SubjectAltName(names)))) = alternative else {
+        return Vec::new();
+    };
+    names.iter().filter_map(readable).collect()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds name no host")]
+fn readable(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
+        GeneralName::IpAddress(octets) => {
+            let octets = octets.as_bytes();
+            let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(octets).map(IpAddr::from);
+            v4.or(v6).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    }
+}
+
+fn date(time: SystemTime) -> String {
+    DateTime::from_system_time(time).map_or_else(
+        |_| "an unknown date".into(),
+        |date| format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()),
+    )
+}
+
+/// Renewal by ACME happens 30 days ahead, so this is when it has been failing for a while.
+const SOON: Duration = Duration::from_secs(21 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::fixture;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn names_and_dates_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = fixture::key_pair(dir.path(), "host", &["pop.example.org", "127.0.0.1", "::1"]);
+        let seen = inspect(&pair, SystemTime::now()).unwrap();
+        assert_eq!(seen.names, ["pop.example.org", "127.0.0.1", "::1"]);
+        assert_eq!(seen.warnings, [""; 0]);
+        assert!(seen.not_before < SystemTime::now() && SystemTime::now() < seen.not_after);
+    }
+
+    #[test]
+    fn dates_that_need_a_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = fixture::key_pair(dir.path(), "host", &["localhost"]);
+        let seen = inspect(&pair, SystemTime::now()).unwrap();
+        for (now, expected) in [
+            (seen.not_before - DAY, "is not valid before"),
+            (seen.not_after + DAY, "expired on"),
+            (seen.not_after - 20 * DAY, "expires in 20 days"),
+        ] {
+            let warnings = inspect(&pair, now).unwrap().warnings;
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+        assert_eq!(inspect(&pair, seen.not_after - 22 * DAY).unwrap().warnings.len(), 0);
+    }
+
+    #[test]
+    fn a_key_that_all_can_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = fixture::key_pair(dir.path(), "host", &["localhost"]);
+        fs::set_permissions(&pair.private_key, fs::Permissions::from_mode(0o644)).unwrap();
+        let warnings = inspect(&pair, SystemTime::now()).unwrap().warnings;
+        assert!(warnings[0].contains("can read the private key"), "{warnings:?}");
+    }
+}
