@@ -1,12 +1,73 @@
 //! The command line: a file per command.
+//!
+//! Exit codes: 0 fine, 1 it failed, 2 wrong usage. A failure is one line on standard error that
+//! names the thing and the way out.
 
+use std::error::Error;
 use std::fmt;
 
+use clap::{Parser, Subcommand};
+
+pub mod demo;
 pub mod hash;
 mod password;
+pub mod serve;
 pub mod user;
 
-/// Why a command did not do what it was asked: one line that names the thing and the way out.
+/// `restante`
+#[derive(Debug, Parser)]
+#[command(
+    name = "restante",
+    version,
+    about = "A POP3 server for Maildirs",
+    long_about = "A POP3 server for Maildirs.\n\n\
+        Point it at the Maildirs that Postfix, Exim or OpenSMTPD fill, and mail clients at it.",
+    after_help = "Try it at once, without any configuration:  restante demo",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] when that failed; the exit code is then 1.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Demo(args) => demo::run(args),
+            Command::Serve(args) => serve::run(args),
+            Command::User(args) => user::run(args),
+            Command::Hash(args) => hash::run(args),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve sample mail on this machine, to try a mail client with.
+    ///
+    /// Makes a temporary directory with a self-signed certificate, a user and sample mail, serves
+    /// it, and prints what to type into a mail client. Ctrl-C ends it and removes the directory.
+    Demo(demo::Args),
+    /// Serve mail, in the foreground.
+    ///
+    /// Started as root it binds its ports and then becomes the user of run-as. It is ready when it
+    /// has logged a line for each listening socket, and tells a service manager so.
+    ///
+    /// SIGHUP reads the configuration again; SIGTERM lets running commands finish, and ends.
+    /// Certificates and credential files that change are read again without being asked to.
+    Serve(serve::Args),
+    /// Add, change, remove or list the users of a credential file.
+    User(user::Args),
+    /// Print the hash of a password.
+    Hash(hash::Args),
+}
+
+/// Why a command failed, in words for the person who gave it.
 #[derive(Debug)]
 pub struct Failure(String);
 
@@ -15,7 +76,14 @@ impl Failure {
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
+
+    /// An error that says all that there is to say.
+    fn of(error: impl Error) -> Self {
+        Self(error.to_string())
+    }
 }
+
+impl Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,4 +91,21 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+}

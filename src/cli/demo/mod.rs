@@ -1,0 +1,260 @@
+//! `restante demo`: the whole thing in one command, for a mail client to be tried with.
+//!
+//! A temporary directory with a certificate, a user and sample mail, and the same server that
+//! `restante serve` runs. Nothing outlives it.
+
+use std::error::Error;
+use std::fmt::{self, Display};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::Failure;
+use crate::auth::{self, NewPassword};
+use crate::config::Config;
+use crate::protocol::Secret;
+use crate::server::{self, Socket, Source};
+use crate::telemetry;
+
+mod sample;
+
+/// `restante demo`
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+        restante demo\n  \
+        restante demo --messages 5000\n  \
+        restante demo --pop3 0.0.0.0:1110 --pop3s 0.0.0.0:1995     # for other machines, too")]
+pub struct Args {
+    /// Where to serve POP3 that is upgraded by STLS.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110")]
+    pop3: SocketAddr,
+    /// Where to serve POP3 over TLS.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995")]
+    pop3s: SocketAddr,
+    /// How many messages; never fewer than the samples, one of each kind.
+    #[arg(long, value_name = "N", default_value_t = sample::KINDS)]
+    messages: u32,
+}
+
+/// Serves sample mail until Ctrl-C.
+///
+/// # Errors
+/// [`Failure`] when it cannot start.
+#[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
+pub fn run(args: Args) -> Result<(), Failure> {
+    let directory = tempfile::Builder::new()
+        .prefix("restante-demo-")
+        .tempdir()
+        .map_err(|error| Failure::new(format!("no temporary directory: {error}; set TMPDIR")))?;
+    let file = directory.path().join("restante.toml");
+    let text = configuration(&args);
+    let config = Config::parse(&text, &file).map_err(Failure::of)?;
+    let sockets = server::bind(&config.listen).map_err(|error| {
+        let option = if error.in_use() == Some(args.pop3s) { "--pop3s" } else { "--pop3" };
+        match error.in_use() {
+            Some(_) => {
+                Failure::new(format!("{error}; choose another with {option} 127.0.0.1:PORT"))
+            }
+            None => Failure::of(error),
+        }
+    })?;
+    let messages = furnish(directory.path(), &args).map_err(|error| {
+        Failure::new(format!("{} cannot be filled: {error}", directory.path().display()))
+    })?;
+    let settings = Settings::of(directory.path(), &sockets, messages)?;
+    io::stdout()
+        .write_all(settings.to_string().as_bytes())
+        .map_err(|error| Failure::new(format!("standard output: {error}")))?;
+    let _log = telemetry::start(&config.log);
+    let outcome = server::run(config, sockets, Source::Fixed).map_err(Failure::of);
+    let removed = directory.close();
+    outcome?;
+    removed.map_err(|error| Failure::new(format!("the mail of the demo is left: {error}")))
+}
+
+/// Fills the directory of the demo; yields the number of messages.
+fn furnish(directory: &Path, args: &Args) -> Result<u32, Box<dyn Error>> {
+    fs::write(directory.join("restante.toml"), configuration(args))?;
+    write_certificate(directory, &[args.pop3.ip(), args.pop3s.ip()])?;
+    let password = NewPassword::try_from(Secret::new(PASSWORD.into()))?;
+    let user = format!("{USER}:{}\n", auth::hash(&password)?.expose());
+    write_private(&directory.join("users"), &user)?;
+    Ok(sample::fill(&directory.join(USER).join("Maildir"), args.messages)?)
+}
+
+/// What a user would write, with all else at its default.
+fn configuration(Args { pop3, pop3s, .. }: &Args) -> String {
+    format!(
+        r#"hostname = "localhost"
+
+[[listen]]
+address = "{pop3}"
+tls = "starttls"
+
+[[listen]]
+address = "{pop3s}"
+tls = "implicit"
+
+[tls]
+certificate = "certificate.pem"
+private-key = "private-key.pem"
+
+[maildir]
+path = "{{user}}/Maildir"
+
+[[credentials]]
+kind = "file"
+path = "users"
+
+[limits]
+connections = 100
+
+[log]
+format = "text"
+"#
+    )
+}
+
+fn write_certificate(directory: &Path, addresses: &[IpAddr]) -> Result<(), Box<dyn Error>> {
+    let mut names = vec!["localhost".to_owned()];
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    for address in loopback.iter().chain(addresses).map(IpAddr::to_string) {
+        if !names.contains(&address) {
+            names.push(address);
+        }
+    }
+    let key = rcgen::KeyPair::generate()?;
+    let mut params = rcgen::CertificateParams::new(names)?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Restante demo");
+    let certificate = params.self_signed(&key)?;
+    fs::write(directory.join("certificate.pem"), certificate.pem())?;
+    write_private(&directory.join("private-key.pem"), &key.serialize_pem())?;
+    Ok(())
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// What to type where; `Display` is the page that the command prints.
+struct Settings {
+    certificate: String,
+    starttls: SocketAddr,
+    implicit: SocketAddr,
+    messages: u32,
+}
+
+impl Settings {
+    fn of(directory: &Path, sockets: &[Socket], messages: u32) -> Result<Self, Failure> {
+        let [starttls, implicit] = sockets else {
+            return Err(Failure::new("the demo needs two sockets"));
+        };
+        Ok(Self {
+            certificate: directory.join("certificate.pem").display().to_string(),
+            starttls: reachable(starttls.address()),
+            implicit: reachable(implicit.address()),
+            messages,
+        })
+    }
+}
+
+/// The address to type in: a socket on all addresses is reached on this machine by loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+impl Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { certificate, starttls, implicit, messages } = self;
+        let curl = format!("curl --cacert '{certificate}' --user {USER}:{PASSWORD}");
+        write!(
+            f,
+            "\
+Restante serves {messages} sample messages on this machine until you press Ctrl-C.
+
+In a mail client, add a POP3 account (not IMAP):
+
+    Server       {server}
+    Port         {port}    (security: SSL/TLS)
+    or port      {stls_port}    (security: STARTTLS)
+    User name    {USER}
+    Password     {PASSWORD}    (authentication: normal password)
+
+The certificate was made for this demo, so the client warns about it: accept it once.
+There is no server for outgoing mail; where the client wants one, give it any name.
+
+Or paste these lines into another terminal:
+
+    # list the messages, over TLS
+    {curl} pop3s://{implicit}/
+    # read the first one
+    {curl} pop3s://{implicit}/1
+    # read it again, over STLS
+    {curl} --ssl-reqd pop3://{starttls}/1
+    # delete it
+    {curl} --list-only --request DELE pop3s://{implicit}/1
+
+",
+            server = implicit.ip(),
+            port = implicit.port(),
+            stls_port = starttls.port(),
+        )
+    }
+}
+
+const USER: &str = "demo";
+const PASSWORD: &str = "restante";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> Args {
+        Args {
+            pop3: "127.0.0.1:0".parse().unwrap(),
+            pop3s: "[::1]:0".parse().unwrap(),
+            messages: 0,
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_one_that_check_would_accept() {
+        let file = Path::new("/tmp/demo/restante.toml");
+        let config = Config::parse(&configuration(&args()), file).unwrap();
+        assert_eq!(config.maildir.path, Path::new("/tmp/demo/{user}/Maildir"));
+        assert_eq!(config.listen.len(), 2);
+        assert!(!config.auth.allow_cleartext);
+    }
+
+    #[test]
+    fn the_settings_name_an_address_that_can_be_typed() {
+        for (bound, shown) in [
+            ("0.0.0.0:1110", "127.0.0.1:1110"),
+            ("[::]:1110", "[::1]:1110"),
+            ("127.0.0.2:1110", "127.0.0.2:1110"),
+        ] {
+            assert_eq!(reachable(bound.parse().unwrap()), shown.parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_certificate_can_be_served() {
+        let directory = tempfile::tempdir().unwrap();
+        write_certificate(directory.path(), &["127.0.0.2".parse().unwrap()]).unwrap();
+        let pair = crate::config::KeyPair {
+            certificate: directory.path().join("certificate.pem"),
+            private_key: directory.path().join("private-key.pem"),
+        };
+        let seen = server::tls::inspect(&pair, std::time::SystemTime::now()).unwrap();
+        assert_eq!(seen.names, ["localhost", "127.0.0.1", "::1", "127.0.0.2"]);
+        assert_eq!(seen.warnings, [""; 0]);
+    }
+}

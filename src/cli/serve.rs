@@ -1,0 +1,42 @@
+//! `restante serve`: the daemon.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use tracing::warn;
+
+use super::Failure;
+use crate::config::Config;
+use crate::server::{self, Source};
+use crate::telemetry;
+
+/// `restante serve`
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+        restante check --config restante.toml && restante serve --config restante.toml\n  \
+        systemctl reload restante          # takes a changed configuration over")]
+pub struct Args {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
+    config: PathBuf,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// [`Failure`] when it cannot start, or when a listening socket breaks.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::of)?;
+    let sockets = server::bind(&config.listen).map_err(|error| match error.in_use() {
+        Some(_) => Failure::new(format!("{error}; stop that one, or change [[listen]]")),
+        None => Failure::of(error),
+    })?;
+    server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    let log = telemetry::start(&config.log);
+    if let Err(error) = File::open(&args.config) {
+        let file = args.config.display();
+        warn!("{file} cannot be read again as the user of run-as, SIGHUP will fail: {error}");
+    }
+    let source = Source::File { path: args.config, level: log.level() };
+    server::run(config, sockets, source).map_err(Failure::of)
+}
