@@ -1,0 +1,499 @@
+//! `restante serve` as a process: start, sessions, signals, limits, stop. TLS is in `tls.rs`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use support::client::{Client, Tls};
+use support::{PATIENCE, PROGRAM, Place, Server, default_user};
+
+mod support;
+
+const OFF: (&str, &str) = ("127.0.0.1:0", "off");
+const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
+const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
+const CLEARTEXT: &str = "allow-cleartext = true\n";
+
+const GREETING: &str = "+OK pop.example.org POP3 server ready";
+
+/// A place whose server takes passwords in the clear, on one plain socket.
+fn plain_place(rest: &str) -> Place {
+    let place = Place::new();
+    place.configure(&[OFF], &format!("{CLEARTEXT}{rest}"));
+    place
+}
+
+/// A client that has read the greeting.
+fn greeted(server: &Server) -> Client {
+    let mut client = Client::plain(server.address(0));
+    assert_eq!(client.line(), GREETING);
+    client
+}
+
+fn logged_in(server: &Server) -> Client {
+    let mut client = greeted(server);
+    let reply = client.log_in();
+    assert!(reply.starts_with("+OK "), "{reply}");
+    client
+}
+
+/// A message of about this many octets, in lines.
+fn large_message(octets: usize) -> Vec<u8> {
+    let line = [b"x".repeat(98), b"\r\n".to_vec()].concat();
+    [b"Subject: large\r\n\r\n".to_vec(), line.repeat(octets / 100)].concat()
+}
+
+#[test]
+fn a_session_over_each_kind_of_socket() {
+    let place = Place::new();
+    place.deliver(1, b"Subject: one\n\n.dots\n");
+    place.configure(&[OFF, STARTTLS, IMPLICIT], CLEARTEXT);
+    let server = place.serve();
+    for (number, kind) in ["none", "starttls", "implicit"].into_iter().enumerate() {
+        let mut client = Client::plain(server.address(number));
+        if kind == "implicit" {
+            client = client.handshake(&Tls::new()).unwrap();
+        }
+        assert_eq!(client.line(), GREETING);
+        if kind == "starttls" {
+            client = client.upgrade(&Tls::new());
+        }
+        assert_eq!(client.log_in(), "+OK 1 message (23 octets)");
+        assert_eq!(client.ask("RETR 1"), "+OK 23 octets");
+        assert_eq!(client.body(), b"Subject: one\r\n\r\n.dots\r\n");
+        assert_eq!(client.ask("QUIT"), "+OK goodbye, 1 message left");
+        assert!(client.is_closed_in_order());
+    }
+    let plain = server.logged(&["session ended user=mrose", "retrieved=1", "why=quit"]);
+    assert!(plain.contains("left=1 octets=23 seconds="), "{plain}");
+    assert!(plain.contains("peer=127.0.0.1:"), "{plain}");
+    assert!(!plain.contains("tls="), "{plain}");
+    server.logged(&["session ended user=mrose", "tls=1.3", "cipher_suite=TLS13_", "why=quit"]);
+}
+
+#[test]
+fn each_removal_is_counted_in_the_log() {
+    let place = plain_place("");
+    place.deliver(1, b"Subject: one\n\n");
+    place.deliver(2, b"Subject: two\n\n");
+    let server = place.serve();
+    let mut client = logged_in(&server);
+    client.ask("DELE 1");
+    assert_eq!(client.ask("QUIT"), "+OK 1 message removed, 1 left");
+    assert_eq!(place.messages(), 1);
+    server.logged(&["session ended", "retrieved=0 removed=1 left=1"]);
+}
+
+#[test]
+fn root_serves_nobody_as_root() {
+    let place = Place::new();
+    place.configure_as(None, &[OFF], CLEARTEXT);
+    if !geteuid().is_root() {
+        place.configure_as(Some("root"), &[OFF], CLEARTEXT);
+        assert!(place.refuse().contains("run-as must not be root"));
+        place.configure_as(Some("nobody"), &[OFF], CLEARTEXT);
+        assert!(place.refuse().contains("start it as \"nobody\" or as root"));
+        return;
+    }
+    let said = place.refuse();
+    assert!(said.starts_with("restante: mail is not served as root; write run-as = "), "{said}");
+    place.configure(&[OFF], CLEARTEXT);
+    let server = place.serve();
+    server.address(0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    for kind in ["Uid:", "Gid:"] {
+        let ids = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
+        assert!(ids.split_whitespace().all(|id| id != "0"), "{kind} {ids}");
+    }
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    assert!(groups.split_whitespace().all(|id| id != "0"), "{groups}");
+}
+
+#[test]
+fn what_the_new_user_cannot_read_is_noticed_at_start() {
+    if !geteuid().is_root() {
+        return; // There is no other user to become.
+    }
+    let place = plain_place("");
+    std::os::unix::fs::chown(place.path("users"), Some(0), Some(0)).unwrap();
+    let said = place.refuse();
+    assert!(said.contains("users"), "{said}");
+    let place = Place::new();
+    place.configure(&[IMPLICIT], "");
+    std::os::unix::fs::chown(place.path("default.key"), Some(0), Some(0)).unwrap();
+    let said = place.refuse();
+    assert!(said.contains("default.key: cannot be read by the user that"), "{said}");
+}
+
+#[test]
+fn a_port_in_use_and_a_broken_file_are_named() {
+    let place = Place::new();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    place.configure(&[(&address, "off")], CLEARTEXT);
+    assert_eq!(
+        place.refuse(),
+        format!(
+            "restante: cannot listen on {address}: another program has this port; stop that one, \
+             or change [[listen]]\n"
+        )
+    );
+    place.configure(&[OFF], "surprise = 1\n");
+    let said = place.refuse();
+    assert!(said.contains("restante.toml:") && said.contains("surprise"), "{said}");
+}
+
+#[test]
+fn sighup_takes_over_what_it_can_and_names_the_rest() {
+    let place = plain_place("");
+    let server = place.serve();
+    let mut before = greeted(&server);
+    place.configure(&[OFF, OFF], "allow-cleartext = true\n[log]\nformat = \"text\"\n");
+    let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+    place.write("restante.toml", text.replace("pop.example.org", "pop.example.net"));
+    server.signal(Signal::SIGHUP);
+    server.logged(&["key=listen", "at the next start only"]);
+    server.logged(&["key=log.format", "at the next start only"]);
+    server.logged(&["the configuration is in use for new connections"]);
+    let mut after = Client::plain(server.address(0));
+    assert_eq!(after.line(), "+OK pop.example.net POP3 server ready");
+    assert_eq!(before.ask("QUIT"), "+OK goodbye");
+
+    place.write("restante.toml", "hostname = 3\nlisten = 4\n");
+    server.signal(Signal::SIGHUP);
+    server.logged(&["restante.toml:1:", "hostname"]);
+    server.logged(&["restante.toml:2:", "listen"]);
+    server.logged(&["the configuration has faults, the old one stays in use"]);
+    let mut after = Client::plain(server.address(0));
+    assert_eq!(after.line(), "+OK pop.example.net POP3 server ready");
+}
+
+#[test]
+fn a_reload_with_a_broken_part_takes_over_nothing() {
+    let place = plain_place("");
+    let server = place.serve();
+    greeted(&server);
+    let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+    let text =
+        text.replace("pop.example.org", "pop.example.net").replace("default.crt", "gone.crt");
+    place.write("restante.toml", text);
+    server.signal(Signal::SIGHUP);
+    server.logged(&["ERROR", "the old configuration stays in use", "gone.crt"]);
+    greeted(&server);
+}
+
+#[test]
+fn connections_are_limited_by_address() {
+    let place = Place::new();
+    let limits = format!("{CLEARTEXT}[limits]\nconnections-per-address = 2\n");
+    place.configure(&[OFF, IMPLICIT], &limits);
+    let server = place.serve();
+    let (first, _second) = (greeted(&server), greeted(&server));
+    let mut third = Client::plain(server.address(0));
+    assert_eq!(
+        String::from_utf8(third.rest()).unwrap(),
+        "-ERR [SYS/TEMP] too many connections from your address; try again later\r\n"
+    );
+    assert!(Client::plain(server.address(1)).handshake(&Tls::new()).is_err());
+    server.logged(&["WARN", "too many connections", "limit=limits.connections-per-address"]);
+    drop(first);
+    server.logged(&["session ended", "why=peer-closed"]);
+    // The log line comes a moment before the place is free.
+    let served = (0..1000).any(|_| {
+        let mut client = Client::plain(server.address(0));
+        client.line() == GREETING
+    });
+    assert!(served);
+}
+
+#[test]
+fn connections_are_limited_in_all() {
+    let place = plain_place("[limits]\nconnections = 1\n");
+    let server = place.serve();
+    let _first = greeted(&server);
+    let mut second = Client::plain(server.address(0));
+    assert_eq!(second.line(), "-ERR [SYS/TEMP] too many connections; try again later");
+    server.logged(&["WARN", "too many connections", "limit=limits.connections "]);
+}
+
+#[test]
+fn a_lack_of_descriptors_is_waited_out() {
+    let place = plain_place("");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" serve --config \"$1\"", PROGRAM]);
+    command.arg(place.path("restante.toml"));
+    let server = Server::start(command);
+    let mut existing = logged_in(&server);
+    let crowd: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(server.address(0)).unwrap()).collect();
+    server.logged(&["WARN", "no connection can be accepted for now"]);
+    assert_eq!(existing.ask("NOOP"), "+OK");
+    drop(crowd);
+    while server.count("connections are accepted again") == 0 {
+        assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
+    }
+    assert_eq!(existing.ask("NOOP"), "+OK");
+    assert_eq!(server.count("no connection can be accepted"), 1, "once an episode");
+}
+
+#[test]
+fn an_ipv4_client_of_an_ipv6_socket_is_shown_as_what_it_is() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // IPv6 is switched off here.
+    }
+    let place = Place::new();
+    place.configure(&[("[::]:0", "off")], CLEARTEXT);
+    let server = place.serve();
+    let port = server.address(0).port();
+    for (address, shown) in [
+        (SocketAddr::from(([127, 0, 0, 1], port)), "session{peer=127.0.0.1:"),
+        (format!("[::1]:{port}").parse().unwrap(), "session{peer=[::1]:"),
+    ] {
+        let mut client = Client::plain(address);
+        assert_eq!(client.line(), GREETING);
+        client.ask("QUIT");
+        server.logged(&[shown, "session ended", "why=quit"]);
+    }
+}
+
+#[test]
+fn a_slow_reader_is_served_and_a_dead_one_is_not() {
+    let place = plain_place("[timeouts]\nwrite = \"10s\"\n");
+    let message = large_message(12 << 20);
+    place.deliver(1, &message);
+    place.user("dead");
+    place.deliver_to("dead", 1, &message);
+    let server = place.serve();
+    let mut dead = greeted(&server);
+    dead.ask("USER dead");
+    dead.ask("PASS tanstaaf");
+    dead.ask("RETR 1");
+    let mut slow = logged_in(&server);
+    slow.ask("RETR 1");
+    // Much longer than the time-out, and a little now and then.
+    for _ in 0..13 {
+        slow.read_some(32 << 10);
+        support::pause(Duration::from_secs(1));
+    }
+    server.logged(&["session ended user=dead", "retrieved=0", "why=write-timeout"]);
+    assert!(!dead.rest().ends_with(b"\r\n.\r\n"));
+    assert_eq!(slow.body().len(), message.len());
+    assert_eq!(slow.ask("QUIT"), "+OK goodbye, 1 message left");
+}
+
+#[test]
+fn signals_that_mean_nothing_here_do_not_kill() {
+    let place = plain_place("");
+    let server = place.serve();
+    greeted(&server);
+    server.signal(Signal::SIGXFSZ);
+    server.signal(Signal::SIGPIPE);
+    assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
+}
+
+#[test]
+fn sigterm_closes_what_waits_and_ends() {
+    let place = plain_place("");
+    let mut server = place.serve();
+    let mut idle = logged_in(&server);
+    let address = server.address(0);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(idle.rest(), b"", "closed without a word");
+    assert_eq!(server.exit(), Some(0));
+    server.logged(&["session ended user=mrose", "why=shutdown"]);
+    server.logged(&["stopped"]);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn sigterm_lets_a_running_retr_finish() {
+    let place = plain_place("");
+    let message = large_message(12 << 20);
+    place.deliver(1, &message);
+    let mut server = place.serve();
+    let mut client = logged_in(&server);
+    assert_eq!(client.ask("RETR 1"), format!("+OK {} octets", message.len()));
+    server.signal(Signal::SIGTERM);
+    server.logged(&["no more connections"]);
+    assert_eq!(client.body().len(), message.len());
+    assert_eq!(client.rest(), b"");
+    assert_eq!(server.exit(), Some(0));
+    server.logged(&["session ended", "retrieved=1", "why=shutdown"]);
+}
+
+#[test]
+fn the_grace_time_and_a_second_signal_cut_off_who_does_not_read() {
+    for (grace, signals, expected) in
+        [("200ms", 1, "the grace time is over"), ("10m", 2, "SIGTERM again")]
+    {
+        let place = plain_place(&format!("[timeouts]\nshutdown-grace = \"{grace}\"\n"));
+        place.deliver(1, &large_message(12 << 20));
+        let mut server = place.serve();
+        let mut client = logged_in(&server);
+        client.ask("RETR 1");
+        server.signal(Signal::SIGTERM);
+        server.logged(&["no more connections"]);
+        if signals == 2 {
+            server.signal(Signal::SIGTERM);
+        }
+        server.logged(&["WARN", expected, "cut off"]);
+        assert_eq!(server.exit(), Some(0));
+        server.logged(&["session ended", "why=cut-off"]);
+        assert_eq!(place.messages(), 1);
+        assert!(!client.rest().ends_with(b"\r\n.\r\n"), "a message that is cut off has no end");
+    }
+}
+
+#[test]
+fn a_removal_is_finished_whatever_signals_come() {
+    let place = plain_place("[timeouts]\nshutdown-grace = \"0s\"\n");
+    for number in 1..=3000 {
+        place.deliver(number, b"Subject: short\n\n");
+    }
+    let mut server = place.serve();
+    let mut client = logged_in(&server);
+    let marks: String = (1..=3000).map(|number| format!("DELE {number}\r\n")).collect();
+    client.send(marks);
+    for _ in 1..=3000 {
+        assert!(client.line().starts_with("+OK "));
+    }
+    client.send("QUIT\r\n");
+    while place.messages() == 3000 {
+        std::thread::yield_now();
+    }
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.exit(), Some(0));
+    assert_eq!(place.messages(), 0);
+}
+
+#[test]
+fn a_socket_can_be_inherited() {
+    let place = Place::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    place.configure(&[(&address.to_string(), "off")], CLEARTEXT);
+    let server = Server::start(inheriting(&place, socket));
+    assert_eq!(server.address(0), address);
+    assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
+}
+
+#[test]
+fn an_inherited_socket_that_nobody_asked_for_is_an_error() {
+    let place = plain_place("");
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = socket.local_addr().unwrap();
+    let output = inheriting(&place, socket).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("a socket on {address} that no [[listen]] names")), "{said}");
+}
+
+/// Starts a server as a service manager does: the socket is descriptor 3.
+fn inheriting(place: &Place, socket: TcpListener) -> Command {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve --config \"$1\"",
+        PROGRAM,
+    ]);
+    command.arg(place.path("restante.toml")).stdin(Stdio::from(OwnedFd::from(socket)));
+    command
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let place = plain_place("");
+    let path = place.path("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    if let Some(name) = default_user() {
+        let user = nix::unistd::User::from_name(name).unwrap().unwrap();
+        std::os::unix::fs::chown(&path, Some(user.uid.as_raw()), None).unwrap();
+    }
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 1024];
+        let octets = socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..octets].to_vec()).unwrap()
+    };
+    let mut command = place.command();
+    command.env("NOTIFY_SOCKET", &path);
+    let mut server = Server::start(command);
+    assert!(told().starts_with("READY=1\n"));
+    server.signal(Signal::SIGHUP);
+    let reloading = told();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(told().starts_with("READY=1\n"));
+    server.signal(Signal::SIGTERM);
+    assert!(told().starts_with("STOPPING=1\n"));
+    assert_eq!(server.exit(), Some(0));
+}
+
+#[test]
+fn the_demo_serves_its_samples_and_leaves_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["demo", "--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--messages", "9"])
+        .env("TMPDIR", temporary.path());
+    let mut server = Server::start(command);
+    let mut client = Client::plain(server.address(0));
+    assert_eq!(client.line(), "+OK localhost POP3 server ready");
+    let mut client = client.upgrade(&Tls::new());
+    client.ask("USER demo");
+    assert!(client.ask("PASS restante").starts_with("+OK 9 messages"));
+    assert_eq!(client.ask("TOP 5 3").split(' ').next(), Some("+OK"));
+    assert!(client.body().ends_with(b":\r\n.\r\n"));
+    assert_eq!(client.ask("QUIT"), "+OK goodbye, 9 messages left");
+    let mut client = Client::tls(server.address(1), &Tls::new());
+    assert_eq!(client.line(), "+OK localhost POP3 server ready");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1);
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.exit(), Some(0));
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_demo_names_the_option_for_a_port_in_use() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    for (taken, free) in [("--pop3", "--pop3s"), ("--pop3s", "--pop3")] {
+        let output = Command::new(PROGRAM)
+            .args(["demo", taken, &address, free, "127.0.0.1:0"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            said,
+            format!(
+                "restante: cannot listen on {address}: another program has this port; choose \
+                 another with {taken} 127.0.0.1:PORT\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for arguments in [&["serve", "--nonsense"][..], &["nonsense"], &[]] {
+        let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    let mut version = String::new();
+    let output = Command::new(PROGRAM).arg("--version").output().unwrap();
+    output.stdout.as_slice().read_to_string(&mut version).unwrap();
+    assert_eq!(version, format!("restante {}\n", env!("CARGO_PKG_VERSION")));
+}

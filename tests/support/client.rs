@@ -1,0 +1,263 @@
+//! A client that says what it is told to and nothing else.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, ProtocolVersion,
+    SignatureScheme, StreamOwned, SupportedProtocolVersion, version,
+};
+
+use super::PATIENCE;
+
+/// A connection to a server.
+pub(crate) struct Client {
+    stream: Stream,
+    unread: Vec<u8>,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Client {
+    /// Connects without TLS and reads nothing yet.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: Stream::Plain(stream), unread: Vec::new() }
+    }
+
+    /// Connects with TLS from the first octet.
+    pub(crate) fn tls(address: SocketAddr, tls: &Tls) -> Self {
+        Self::plain(address).handshake(tls).unwrap()
+    }
+
+    /// Says STLS and shakes hands; the greeting must have been read.
+    pub(crate) fn upgrade(mut self, tls: &Tls) -> Self {
+        assert_eq!(self.ask("STLS"), "+OK begin TLS now");
+        self.handshake(tls).unwrap()
+    }
+
+    /// Begins TLS on a connection that has none.
+    pub(crate) fn handshake(self, tls: &Tls) -> io::Result<Self> {
+        let Stream::Plain(stream) = self.stream else { panic!("it has TLS already") };
+        let name = ServerName::try_from(tls.name.clone()).unwrap();
+        let connection = ClientConnection::new(Arc::clone(&tls.config), name).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self { stream: Stream::Tls(Box::new(stream)), unread: Vec::new() })
+    }
+
+    /// Sends octets.
+    pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.try_send(octets).unwrap();
+    }
+
+    /// Sends octets to a server that may be gone.
+    pub(crate) fn try_send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(octets.as_ref()),
+            Stream::Tls(stream) => {
+                stream.write_all(octets.as_ref())?;
+                stream.flush()
+            }
+        }
+    }
+
+    /// Sends a command; yields the first line of the reply.
+    pub(crate) fn ask(&mut self, command: &str) -> String {
+        self.send(format!("{command}\r\n"));
+        self.line()
+    }
+
+    /// Logs in as the user of a `Place`.
+    pub(crate) fn log_in(&mut self) -> String {
+        assert_eq!(self.ask("USER mrose"), "+OK send PASS");
+        self.ask("PASS tanstaaf")
+    }
+
+    /// The next line, without its CRLF.
+    pub(crate) fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                let rest = self.unread.split_off(end + 2);
+                let mut line = std::mem::replace(&mut self.unread, rest);
+                line.truncate(end);
+                return String::from_utf8(line).unwrap();
+            }
+            assert!(self.fill().unwrap() > 0, "the end comes in {:?}", self.unread.escape_ascii());
+        }
+    }
+
+    /// A multi-line body up to its dot, dot-stuffing undone.
+    pub(crate) fn body(&mut self) -> Vec<u8> {
+        let mut end = None;
+        let mut searched = 0;
+        while end.is_none() {
+            if self.unread.starts_with(b".\r\n") {
+                end = Some(0);
+            } else if let Some(at) =
+                self.unread[searched..].windows(5).position(|five| five == b"\r\n.\r\n")
+            {
+                end = Some(searched + at + 2);
+            } else {
+                searched = self.unread.len().saturating_sub(4);
+                assert!(self.fill().unwrap() > 0, "the end comes within a body");
+            }
+        }
+        let rest = self.unread.split_off(end.unwrap() + 3);
+        let mut body = std::mem::replace(&mut self.unread, rest);
+        body.truncate(end.unwrap());
+        let mut at_start = true;
+        let mut plain = Vec::with_capacity(body.len());
+        for octet in body {
+            if !(at_start && octet == b'.') {
+                plain.push(octet);
+            }
+            at_start = octet == b'\n';
+        }
+        plain
+    }
+
+    /// All that still comes before the server closes the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.fill().is_ok_and(|octets| octets > 0) {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Whether the server ends TLS in order before it closes the connection.
+    pub(crate) fn is_closed_in_order(&mut self) -> bool {
+        loop {
+            match self.fill() {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Reads at most so many octets, to be looked at later.
+    pub(crate) fn read_some(&mut self, octets: usize) {
+        let enough = self.unread.len() + octets;
+        while self.unread.len() < enough {
+            assert!(self.fill().unwrap() > 0, "the end comes too early");
+        }
+    }
+
+    /// What TLS came to; panics without TLS.
+    pub(crate) fn agreed(&self) -> Agreed {
+        let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
+        let connection = &stream.conn;
+        Agreed {
+            version: connection.protocol_version().unwrap(),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            kind: connection.handshake_kind().unwrap(),
+            certificate: connection.peer_certificates().unwrap()[0].to_vec(),
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 16 << 10];
+        let octets = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(&mut chunk)?,
+            Stream::Tls(stream) => stream.read(&mut chunk)?,
+        };
+        self.unread.extend_from_slice(&chunk[..octets]);
+        Ok(octets)
+    }
+}
+
+/// What client and server agreed on.
+pub(crate) struct Agreed {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) alpn: Option<Vec<u8>>,
+    pub(crate) kind: HandshakeKind,
+    pub(crate) certificate: Vec<u8>,
+}
+
+/// How a client does TLS. It takes any certificate: tests compare the one that they got.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    config: Arc<ClientConfig>,
+    name: String,
+}
+
+impl Tls {
+    /// TLS 1.3 or 1.2, no ALPN, for the host `localhost`.
+    pub(crate) fn new() -> Self {
+        Self::with_versions(&[&version::TLS13, &version::TLS12])
+    }
+
+    /// Only these versions.
+    pub(crate) fn with_versions(versions: &[&'static SupportedProtocolVersion]) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+            .with_no_client_auth();
+        Self { config: Arc::new(config), name: "localhost".into() }
+    }
+
+    /// Asks for another host.
+    pub(crate) fn name(&self, name: &str) -> Self {
+        Self { config: Arc::clone(&self.config), name: name.into() }
+    }
+
+    /// Offers a protocol.
+    pub(crate) fn alpn(&self, protocol: &str) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.into()];
+        Self { config: Arc::new(config), name: self.name.clone() }
+    }
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

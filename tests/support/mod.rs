@@ -1,0 +1,295 @@
+//! A real `restante serve` in a temporary directory, and a small client for it.
+//!
+//! Works for an ordinary user and for root, who hands the directory to "nobody" first. Every wait
+//! is bounded: what does not happen in time fails the test, with the log of the server.
+
+#![allow(dead_code, reason = "each test program uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::{Pid, User, geteuid};
+use tempfile::TempDir;
+
+pub(crate) mod client;
+
+/// How long anything may take that takes no time of itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A temporary directory with all that a server needs.
+///
+/// The user is `mrose` with the password `tanstaaf`; `pair` makes certificates.
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    /// A certificate for `localhost`, the user, an empty Maildir, and no configuration yet.
+    pub(crate) fn new() -> Self {
+        let place = Self { directory: tempfile::tempdir().unwrap() };
+        place.hand_over(place.directory.path());
+        place.pair("default", &["localhost"]);
+        place.write("users", "");
+        place.user("mrose");
+        place
+    }
+
+    /// A user with the password `tanstaaf` and an empty Maildir.
+    pub(crate) fn user(&self, name: &str) {
+        let users = fs::read_to_string(self.path("users")).unwrap();
+        self.write("users", format!("{users}{name}:{{PLAIN}}tanstaaf\n"));
+        for folder in ["", "/Maildir", "/Maildir/cur", "/Maildir/new", "/Maildir/tmp"] {
+            self.folder(&format!("{name}{folder}"));
+        }
+    }
+
+    /// A file or folder of this place.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Replaces a file at once, as a renewal does.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        fs::write(&new, content).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        self.hand_over(&new);
+        fs::rename(new, path).unwrap();
+    }
+
+    /// Delivers a message; its file name begins with `number`, which is its place in the listing.
+    pub(crate) fn deliver(&self, number: u32, message: &[u8]) {
+        self.deliver_to("mrose", number, message);
+    }
+
+    /// The same for another user.
+    pub(crate) fn deliver_to(&self, user: &str, number: u32, message: &[u8]) {
+        self.write(&format!("{user}/Maildir/new/{number}.M1P1.localhost"), message);
+    }
+
+    /// How many messages are in the Maildir.
+    pub(crate) fn messages(&self) -> usize {
+        ["cur", "new"]
+            .iter()
+            .map(|folder| fs::read_dir(self.path(&format!("mrose/Maildir/{folder}"))).unwrap())
+            .map(Iterator::count)
+            .sum()
+    }
+
+    /// Makes `<stem>.crt` and `<stem>.key`; yields the certificate.
+    pub(crate) fn pair(&self, stem: &str, names: &[&str]) -> Vec<u8> {
+        let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        self.write(&format!("{stem}.key"), made.signing_key.serialize_pem());
+        self.write(&format!("{stem}.crt"), made.cert.pem());
+        made.cert.der().to_vec()
+    }
+
+    /// Writes a configuration with these sockets (address and kind of TLS) and what else is given,
+    /// which may begin with further keys of `[auth]`.
+    pub(crate) fn configure(&self, listen: &[(&str, &str)], rest: &str) {
+        self.configure_as(default_user(), listen, rest);
+    }
+
+    /// The same with another `run-as`, or none.
+    pub(crate) fn configure_as(&self, run_as: Option<&str>, listen: &[(&str, &str)], rest: &str) {
+        let run_as = run_as.map_or_else(String::new, |user| format!("run-as = \"{user}\"\n"));
+        let listen: String = listen
+            .iter()
+            .map(|(address, tls)| format!("[[listen]]\naddress = \"{address}\"\ntls = \"{tls}\"\n"))
+            .collect();
+        let text = format!(
+            "hostname = \"pop.example.org\"\n{run_as}{listen}\
+             [tls]\ncertificate = \"default.crt\"\nprivate-key = \"default.key\"\n\
+             [maildir]\npath = \"{{user}}/Maildir\"\n\
+             [[credentials]]\nkind = \"file\"\npath = \"users\"\n\
+             [auth]\nfailure-delay = \"0s\"\n{rest}"
+        );
+        self.write("restante.toml", text);
+    }
+
+    /// Starts a server that must come up.
+    pub(crate) fn serve(&self) -> Server {
+        Server::start(self.command())
+    }
+
+    /// Runs a server that must refuse to come up; yields what it says on standard error.
+    pub(crate) fn refuse(&self) -> String {
+        let output = self.command().output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        said
+    }
+
+    /// The command that starts a server here.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg("--config").arg(self.path("restante.toml"));
+        command
+    }
+
+    fn folder(&self, name: &str) {
+        fs::create_dir(self.path(name)).unwrap();
+        self.hand_over(&self.path(name));
+    }
+
+    fn hand_over(&self, path: &Path) {
+        if let Some(name) = default_user() {
+            let user = User::from_name(name).unwrap().expect("every system has this user");
+            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        }
+    }
+}
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_restante");
+
+/// Root serves as somebody else; others as who they are.
+pub(crate) fn default_user() -> Option<&'static str> {
+    geteuid().is_root().then_some("nobody")
+}
+
+/// For clients that are slow on purpose; nothing that a test waits for is waited for like this.
+pub(crate) fn pause(time: Duration) {
+    mpsc::channel::<()>().1.recv_timeout(time).unwrap_err();
+}
+
+/// A running server; it is killed when this is dropped.
+pub(crate) struct Server {
+    pid: Pid,
+    exit: Receiver<ExitStatus>,
+    exited: bool,
+    log: Log,
+}
+
+impl Server {
+    /// Starts a command that becomes a server, and waits until it is ready.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Log::follow(&mut child);
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        let (tell, exit) = mpsc::channel();
+        thread::spawn(move || tell.send(child.wait().unwrap()));
+        Self { pid, exit, exited: false, log }
+    }
+
+    /// The real address of the socket with this number, in the order of the configuration.
+    pub(crate) fn address(&self, number: usize) -> std::net::SocketAddr {
+        let line = self.log.wait(|lines| {
+            lines.iter().filter(|line| line.contains("listening address=")).nth(number).cloned()
+        });
+        let (_, rest) = line.split_once("address=").unwrap();
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Waits for a line of the log that has all of `words` in it; yields it.
+    pub(crate) fn logged(&self, words: &[&str]) -> String {
+        self.log.wait(|lines| {
+            lines.iter().find(|line| words.iter().all(|word| line.contains(word))).cloned()
+        })
+    }
+
+    /// Waits until `word` has been logged so many times.
+    pub(crate) fn logged_times(&self, word: &str, times: usize) {
+        self.log.wait(|lines| {
+            (lines.iter().filter(|line| line.contains(word)).count() >= times).then_some(())
+        });
+    }
+
+    /// How many lines of the log have `word` in them so far.
+    pub(crate) fn count(&self, word: &str) -> usize {
+        self.log.lines().iter().filter(|line| line.contains(word)).count()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        signal::kill(self.pid, signal).unwrap();
+    }
+
+    /// Waits for the end of the server; yields its exit code.
+    pub(crate) fn exit(&mut self) -> Option<i32> {
+        let status = self.exit.recv_timeout(PATIENCE);
+        let status = status.unwrap_or_else(|_| panic!("it does not end; {}", self.log.show()));
+        self.exited = true;
+        status.code()
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.exited && self.exit.try_recv().is_err() {
+            signal::kill(self.pid, Signal::SIGKILL).ok();
+            self.exit.recv_timeout(PATIENCE).ok();
+        }
+        if thread::panicking() {
+            eprintln!("{}", self.log.show());
+        }
+    }
+}
+
+/// The lines that a server has written to standard error so far.
+#[derive(Clone, Default)]
+struct Log(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    closed: bool,
+}
+
+impl Log {
+    fn follow(child: &mut Child) -> Self {
+        let log = Self::default();
+        let written = log.clone();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            let (lines, changed) = &*written.0;
+            for line in stderr.lines() {
+                lines.lock().unwrap().lines.push(line.unwrap());
+                changed.notify_all();
+            }
+            lines.lock().unwrap().closed = true;
+            changed.notify_all();
+        });
+        log
+    }
+
+    fn wait<T>(&self, find: impl Fn(&[String]) -> Option<T>) -> T {
+        let (lines, changed) = &*self.0;
+        let state = lines.lock().unwrap();
+        let waiting = |state: &mut Lines| !state.closed && find(&state.lines).is_none();
+        let (state, _) = changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();
+        let found = find(&state.lines);
+        drop(state);
+        found.unwrap_or_else(|| panic!("the line is not there; {}", self.show()))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().lines.clone()
+    }
+
+    fn show(&self) -> String {
+        format!("the log of the server:\n{}", self.lines().join("\n"))
+    }
+}

@@ -1,0 +1,210 @@
+//! TLS of `restante serve`: versions, certificates, and those who get it wrong.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use nix::sys::signal::Signal;
+use support::client::{Agreed, Client, Tls};
+use support::{PATIENCE, Place, Server};
+use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, version};
+
+mod support;
+
+const LISTEN: [(&str, &str); 2] = [("127.0.0.1:0", "starttls"), ("127.0.0.1:0", "implicit")];
+
+fn place() -> Place {
+    let place = Place::new();
+    place.configure(&LISTEN, "");
+    place
+}
+
+/// Shakes hands on the TLS port, and takes the session as far as its end.
+fn agreed(server: &Server, tls: &Tls) -> Agreed {
+    let mut client = Client::tls(server.address(1), tls);
+    assert_eq!(client.line(), "+OK pop.example.org POP3 server ready");
+    assert_eq!(client.ask("QUIT"), "+OK goodbye");
+    let agreed = client.agreed();
+    assert!(client.is_closed_in_order());
+    agreed
+}
+
+#[test]
+fn both_versions_are_served_and_sessions_are_resumed() {
+    let place = place();
+    let server = place.serve();
+    for (only, protocol, word) in [
+        (&version::TLS12, ProtocolVersion::TLSv1_2, "tls=1.2"),
+        (&version::TLS13, ProtocolVersion::TLSv1_3, "tls=1.3"),
+    ] {
+        let tls = Tls::with_versions(&[only]);
+        let first = agreed(&server, &tls);
+        assert_eq!((first.version, first.kind), (protocol, HandshakeKind::Full));
+        assert_eq!(agreed(&server, &tls).kind, HandshakeKind::Resumed);
+        server.logged(&["session ended", word, "why=quit"]);
+    }
+}
+
+#[test]
+fn alpn_pop3_or_none_is_served_and_others_are_refused() {
+    let place = place();
+    let server = place.serve();
+    assert_eq!(agreed(&server, &Tls::new()).alpn, None);
+    assert_eq!(agreed(&server, &Tls::new().alpn("pop3")).alpn, Some(b"pop3".to_vec()));
+    let other = Tls::new().alpn("http/1.1");
+    let refused = Client::plain(server.address(1)).handshake(&other).err().unwrap();
+    assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+    server.logged(&["session ended", "why=wrong-protocol"]);
+
+    let mut client = Client::plain(server.address(0));
+    client.line();
+    let mut client = client.upgrade(&Tls::new().alpn("pop3"));
+    assert_eq!(client.agreed().alpn, Some(b"pop3".to_vec()));
+    assert_eq!(client.ask("STLS").split(' ').next(), Some("-ERR"));
+    let mut client = Client::plain(server.address(0));
+    client.line();
+    assert_eq!(client.ask("STLS"), "+OK begin TLS now");
+    assert!(client.handshake(&other).is_err());
+}
+
+#[test]
+fn the_certificate_is_chosen_by_name() {
+    let place = Place::new();
+    let default = place.pair("default", &["localhost"]);
+    let exact = place.pair("exact", &["pop.example.org"]);
+    let wild = place.pair("wild", &["*.example.net"]);
+    let hosts = "[[tls.host]]\nnames = [\"pop.example.org\"]\n\
+                 certificate = \"exact.crt\"\nprivate-key = \"exact.key\"\n\
+                 [[tls.host]]\nnames = [\"*.example.net\"]\n\
+                 certificate = \"wild.crt\"\nprivate-key = \"wild.key\"\n";
+    place.configure(&LISTEN, hosts);
+    let server = place.serve();
+    for (name, expected) in [
+        ("localhost", &default),
+        ("pop.example.org", &exact),
+        ("POP.Example.Org", &exact),
+        ("mail.example.net", &wild),
+        ("a.b.example.net", &default),
+        ("127.0.0.1", &default),
+    ] {
+        let served = agreed(&server, &Tls::new().name(name)).certificate;
+        assert!(served == *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_renewed_certificate_is_served_without_being_asked_to() {
+    let place = Place::new();
+    let first = place.pair("default", &["localhost"]);
+    place.configure(&LISTEN, "");
+    let server = place.serve();
+    let mut across = Client::tls(server.address(1), &Tls::new());
+    across.line();
+    assert!(agreed(&server, &Tls::new()).certificate == first);
+
+    place.write("default.crt", "garbage");
+    server.logged(&["ERROR", "the old ones stay in use", "default.crt"]);
+    assert!(agreed(&server, &Tls::new()).certificate == first);
+
+    let second = place.pair("default", &["localhost"]);
+    server.logged(&["INFO", "certificates have changed and are in use"]);
+    assert!(agreed(&server, &Tls::new()).certificate == second);
+    assert_eq!(server.count("the old ones stay in use"), 1, "once a change");
+    assert_eq!(across.ask("QUIT"), "+OK goodbye", "sessions go on");
+}
+
+#[test]
+fn sighup_reads_certificates_at_once_and_tickets_live_on() {
+    let place = place();
+    let server = place.serve();
+    let tls = Tls::new();
+    agreed(&server, &tls);
+    let second = place.pair("default", &["localhost"]);
+    server.signal(Signal::SIGHUP);
+    server.logged(&["the configuration is in use"]);
+    assert!(agreed(&server, &Tls::new()).certificate == second);
+    assert_eq!(agreed(&server, &tls).kind, HandshakeKind::Resumed);
+}
+
+#[test]
+fn a_wrong_key_is_refused_at_start() {
+    let place = place();
+    place.pair("other", &["localhost"]);
+    let other = std::fs::read(place.path("other.key")).unwrap();
+    place.write("default.key", other);
+    let said = place.refuse();
+    assert!(said.contains("default.key: is not the key of the certificate in"), "{said}");
+}
+
+#[test]
+fn tls_on_the_plain_port_is_called_by_its_name() {
+    let place = place();
+    let server = place.serve();
+    let client = Client::plain(server.address(0));
+    assert!(client.handshake(&Tls::new()).is_err());
+    server.logged(&["session ended", "why=tls-on-plain-port"]);
+}
+
+#[test]
+fn plain_text_on_the_tls_port_is_called_by_its_name() {
+    let place = place();
+    let server = place.serve();
+    for text in ["CAPA\r\n", "GET / HTTP/1.1\r\n\r\n", "SSH-2.0-client\r\n", "EHLO example.org\r\n"]
+    {
+        let before = server.count("why=plaintext-on-tls-port");
+        let mut client = Client::plain(server.address(1));
+        client.send(text);
+        let said = client.rest();
+        assert!(!said.starts_with(b"+OK") && !said.starts_with(b"-ERR"), "{said:?}");
+        server.logged_times("why=plaintext-on-tls-port", before + 1);
+    }
+}
+
+#[test]
+fn a_client_that_falls_silent_is_closed_at_the_login_deadline() {
+    let place = Place::new();
+    place.configure(&LISTEN, "[timeouts]\nlogin = \"10s\"\n");
+    let server = place.serve();
+    let mut silent: Vec<TcpStream> = [0, 1, 1]
+        .into_iter()
+        .map(|number| {
+            let stream = TcpStream::connect(server.address(number)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream
+        })
+        .collect();
+    // The beginning of a ClientHello, and no more of it.
+    silent[2].write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).unwrap();
+    for stream in &mut silent {
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+    }
+    server.logged_times("why=login-timeout", 3);
+}
+
+#[test]
+fn a_client_that_vanishes_leaves_nothing_behind() {
+    let place = place();
+    let server = place.serve();
+    agreed(&server, &Tls::new());
+    let descriptors =
+        || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count);
+    let before = descriptors();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(server.address(1)).unwrap();
+        stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).unwrap();
+    }
+    server.logged_times("why=peer-closed", 50);
+    let settled = (0..1_000_000).any(|_| {
+        std::thread::yield_now();
+        descriptors() <= before
+    });
+    assert!(settled, "{} descriptors, {before} before", descriptors());
+}
