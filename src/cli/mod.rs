@@ -8,6 +8,7 @@ use std::fmt;
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
 pub mod demo;
 pub mod hash;
 mod password;
@@ -40,6 +41,7 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::run(args),
             Command::Serve(args) => serve::run(args),
+            Command::Check(args) => check::run(args),
             Command::User(args) => user::run(args),
             Command::Hash(args) => hash::run(args),
         }
@@ -61,6 +63,12 @@ enum Command {
     /// SIGHUP reads the configuration again; SIGTERM lets running commands finish, and ends.
     /// Certificates and credential files that change are read again without being asked to.
     Serve(serve::Args),
+    /// Check the configuration and all that it names.
+    ///
+    /// Reads it with the certificates and credential files that it names, and reports all errors
+    /// at once: file, line, column and key, what is wrong, and what to write. Warnings are about
+    /// what the server works in spite of. The exit code is 0 without errors and 1 with them.
+    Check(check::Args),
     /// Add, change, remove or list the users of a credential file.
     User(user::Args),
     /// Print the hash of a password.

@@ -1,0 +1,323 @@
+//! `restante check`: reads a configuration with everything that it names, as `serve` would.
+//!
+//! An error is what keeps the server from serving; a warning is what it serves in spite of. All of
+//! them are reported at once, each with its place; without errors, a summary says what the server
+//! would do.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::iter;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::Failure;
+use crate::auth::{self, edit};
+use crate::config::{Config, Credentials, Fault, KeyPair, Place, Tls, TlsMode};
+use crate::mailbox::maildir::PathTemplate;
+use crate::protocol::Username;
+use crate::server::tls;
+
+mod access;
+
+use access::Account;
+
+/// What `restante check` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
+    config: PathBuf,
+}
+
+/// Prints what there is to say about a configuration.
+///
+/// # Errors
+/// [`Failure`] when the server could not serve with it.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let Args { config: file } = args;
+    let report = Report::of(&file, SystemTime::now());
+    let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let errors = report.errors.iter().map(|error| format!("{error}\n"));
+    say(io::stderr(), &warnings.chain(errors).collect::<String>())?;
+    let file = file.display();
+    if !report.errors.is_empty() {
+        let errors = counted(report.errors.len(), "error");
+        return Err(Failure::new(format!("{file} has {errors}; the server would not start")));
+    }
+    let verdict = match report.warnings.len() {
+        0 => "is fine".to_owned(),
+        count => format!("can be used, with {}", counted(count, "warning")),
+    };
+    say(io::stdout(), &format!("{file} {verdict}\n{}\n", report.summary()))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn say(mut to: impl Write, text: &str) -> Result<(), Failure> {
+    let said = to.write_all(text.as_bytes());
+    said.map_err(|error| Failure::new(format!("the report cannot be written: {error}")))
+}
+
+/// What there is to say about a configuration, a line each.
+#[derive(Debug, Default)]
+struct Report {
+    errors: Vec<String>,
+    warnings: Vec<String>,
+    /// What the server would do: what about, and what.
+    does: Vec<(&'static str, String)>,
+}
+
+impl Report {
+    /// Looks at a configuration as of `now`.
+    fn of(file: &Path, now: SystemTime) -> Self {
+        let mut report = Self::default();
+        let config = match Config::load(file) {
+            Ok(config) => config,
+            Err(faults) => {
+                report.errors = faults.to_string().lines().map(str::to_owned).collect();
+                return report;
+            }
+        };
+        // It has been read a moment ago; should it be gone now, the places are wrong, no more.
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let mut examination = Examination { file, text: &text, report: &mut report };
+        examination.listeners(&config);
+        if let Some(tls) = &config.tls {
+            examination.certificates(tls, &config.hostname, now);
+        }
+        let users = examination.users(&config.credentials);
+        examination.mail(&config, &users);
+        examination.account(&config);
+        report
+    }
+
+    fn summary(&self) -> String {
+        let line = |(about, what): &(&str, String)| format!("  {about:<12} {what}");
+        self.does.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A configuration that is being looked at.
+struct Examination<'a> {
+    file: &'a Path,
+    text: &'a str,
+    report: &'a mut Report,
+}
+
+impl Examination<'_> {
+    fn line(&self, key: &str, what: impl Into<String>) -> String {
+        let place = Some(Place::of_key(self.text, key));
+        Fault { place, key: key.to_owned(), what: what.into() }.line(self.file)
+    }
+
+    fn error(&mut self, key: &str, what: impl Into<String>) {
+        let line = self.line(key, what);
+        self.report.errors.push(line);
+    }
+
+    fn warn(&mut self, key: &str, what: impl Into<String>) {
+        let line = self.line(key, what);
+        self.report.warnings.push(line);
+    }
+
+    fn does(&mut self, about: &'static str, what: impl Into<String>) {
+        self.report.does.push((about, what.into()));
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        self.does("greets as", &config.hostname);
+        for listen in &config.listen {
+            let how = match (listen.tls, config.auth.allow_cleartext) {
+                (TlsMode::Implicit, _) => "implicit TLS",
+                (TlsMode::Starttls, false) => "STLS, no password without it",
+                (TlsMode::Starttls, true) => "STLS, passwords without it too",
+                (TlsMode::Off, _) => "no TLS, passwords in the clear",
+            };
+            self.does("listens on", format!("{}  {how}", listen.address));
+        }
+    }
+
+    fn certificates(&mut self, tls: &Tls, hostname: &str, now: SystemTime) {
+        // A client that is given the name of the greeting asks for it, if it asks at all.
+        let has_its_own =
+            tls.hosts.iter().flat_map(|host| &host.names).any(|name| covers(name, hostname));
+        let own = if has_its_own { Vec::new() } else { vec![hostname.to_owned()] };
+        let wanted = iter::once(&own).chain(tls.hosts.iter().map(|host| &host.names));
+        for ((section, pair), names) in pairs(tls).zip(wanted) {
+            self.certificate(&section, pair, names, now);
+        }
+    }
+
+    /// Looks at one pair, which is presented to clients that want one of `names`.
+    fn certificate(&mut self, section: &str, pair: &KeyPair, names: &[String], now: SystemTime) {
+        let key = format!("{section}.certificate");
+        let seen = match tls::inspect(pair, now) {
+            Ok(seen) => seen,
+            Err(error) => return self.error(&key, error.to_string()),
+        };
+        for warning in &seen.warnings {
+            self.warn(&key, warning);
+        }
+        let has = if seen.names.is_empty() { "no host".to_owned() } else { seen.names.join(", ") };
+        for name in names.iter().filter(|name| !seen.names.iter().any(|has| covers(has, name))) {
+            self.warn(
+                &key,
+                format!(
+                    "the certificate is for {has}, not for {name}: clients that connect to that \
+                     name will refuse it"
+                ),
+            );
+        }
+        let days = seen.not_after.duration_since(now).map_or(0, |left| left.as_secs() / 86_400);
+        self.does("certificate", format!("{has}  {days} days left"));
+    }
+
+    /// Looks at the credential stores; all their users.
+    fn users(&mut self, stores: &[Credentials]) -> Vec<Username> {
+        let mut users = Vec::new();
+        for (nth, Credentials::File { path }) in stores.iter().enumerate() {
+            let key = format!("credentials[{nth}].path");
+            let found = auth::inspect(path);
+            for finding in &found.errors {
+                let line = self.finding(&key, path, finding);
+                self.report.errors.push(line);
+            }
+            for finding in &found.warnings {
+                let line = self.finding(&key, path, finding);
+                self.report.warnings.push(line);
+            }
+            if found.errors.is_empty() && found.users == 0 {
+                self.warn(
+                    &key,
+                    format!(
+                        "{} has no users, add one with restante user add --file {0}",
+                        path.display()
+                    ),
+                );
+            }
+            self.does("users", format!("{} in {}", found.users, path.display()));
+            users.extend(edit::list(path).into_iter().flatten().map(|user| user.name));
+        }
+        users
+    }
+
+    /// What is said of a line stands at that line, what is said of the file where it is named.
+    fn finding(&self, key: &str, path: &Path, finding: &auth::Finding) -> String {
+        match finding.line.and_then(|line| usize::try_from(line).ok()) {
+            Some(line) => {
+                let place = Some(Place { line, column: 1 });
+                Fault { place, key: String::new(), what: finding.what.clone() }.line(path)
+            }
+            None => self.line(key, format!("{} {}", path.display(), finding.what)),
+        }
+    }
+
+    fn mail(&mut self, config: &Config, users: &[Username]) {
+        const KEY: &str = "maildir.path";
+        let template = PathTemplate::new(&config.maildir.path);
+        let mut homeless = Vec::new();
+        let mut owners: HashMap<PathBuf, &Username> = HashMap::new();
+        for user in users {
+            let Ok(path) = template.path(user) else {
+                homeless.push(user);
+                continue;
+            };
+            // The same user may be in two stores.
+            if let Some(other) = owners.insert(path, user).filter(|other| *other != user) {
+                self.warn(
+                    KEY,
+                    format!(
+                        "leads {other} and {user} to the same Maildir, write {{user}}, or \
+                         {{domain}} as well"
+                    ),
+                );
+            }
+        }
+        if let Some(first) = homeless.first() {
+            let count = counted(homeless.len(), "user");
+            self.warn(
+                KEY,
+                format!(
+                    "{{domain}} cannot be filled in for {count} (say {first}), who cannot read \
+                     mail: write {{user}}, or give every name a domain"
+                ),
+            );
+        }
+        let example = users.iter().find_map(|user| Some((user, template.path(user).ok()?)));
+        match example {
+            Some((user, path)) => self.does("mail", format!("{}  for {user}", path.display())),
+            None => self.does("mail", config.maildir.path.display().to_string()),
+        }
+        let root = root_of(&config.maildir.path);
+        // What cannot be seen by the present user may be there all the same.
+        let missing = match fs::metadata(root) {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
+        };
+        if missing {
+            let root = root.display();
+            self.warn(KEY, format!("{root} is not a directory, create it or correct the path"));
+        }
+    }
+
+    /// Looks at whom the server becomes, and whether that user gets at what it needs.
+    fn account(&mut self, config: &Config) {
+        const KEY: &str = "run-as";
+        let Some(run_as) = &config.run_as else {
+            self.does("runs as", "whoever starts it, root excepted");
+            return;
+        };
+        let account = match Account::look_up(run_as) {
+            Ok(account) => account,
+            Err(what) => return self.error(KEY, what),
+        };
+        let group = run_as.group.iter().map(|group| format!(":{group}"));
+        self.does("runs as", run_as.user.clone() + &group.collect::<String>());
+        let mut needed = Vec::new();
+        for (section, pair) in config.tls.iter().flat_map(pairs) {
+            needed.push((format!("{section}.certificate"), pair.certificate.as_path()));
+            needed.push((format!("{section}.private-key"), pair.private_key.as_path()));
+        }
+        for (nth, Credentials::File { path }) in config.credentials.iter().enumerate() {
+            needed.push((format!("credentials[{nth}].path"), path));
+        }
+        needed.push(("maildir.path".to_owned(), root_of(&config.maildir.path)));
+        for (key, path) in needed {
+            if let Some(obstacle) = account.obstacle(path) {
+                self.warn(&key, obstacle);
+            }
+        }
+    }
+}
+
+/// All certificates, by the section that names them; the default one first.
+fn pairs(tls: &Tls) -> impl Iterator<Item = (String, &KeyPair)> {
+    let hosts = tls.hosts.iter().enumerate();
+    iter::once(("tls".to_owned(), &tls.default))
+        .chain(hosts.map(|(nth, host)| (format!("tls.host[{nth}]"), &host.pair)))
+}
+
+/// The directory above the first placeholder: the same for all users.
+fn root_of(template: &Path) -> &Path {
+    let placeholder = |path: &Path| path.to_string_lossy().contains('{');
+    match template.ancestors().find(|path| !placeholder(path)) {
+        Some(root) if !root.as_os_str().is_empty() => root,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// Whether a name stands for a host name. Of a wildcard that is asked about, only the same
+/// wildcard is sure to.
+fn covers(has: &str, name: &str) -> bool {
+    has.eq_ignore_ascii_case(name)
+        || has.strip_prefix("*.").is_some_and(|domain| {
+            name.split_once('.')
+                .is_some_and(|(label, rest)| label != "*" && rest.eq_ignore_ascii_case(domain))
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Reports on configurations in a directory of their own.
+
+use std::time::Duration;
+
+use super::*;
+
+/// A directory with a configuration and what it names.
+struct House(tempfile::TempDir);
+
+impl House {
+    fn new() -> Self {
+        let house = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(house.path("mail")).unwrap();
+        house.certificate("tls", &["pop.example.org"]);
+        house.write("users", "mrose@example.org:{PLAIN}tanstaaf\n");
+        house.write("restante.toml", GOOD);
+        house
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes `name.crt` and `name.key`.
+    fn certificate(&self, name: &str, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        self.write(&format!("{name}.crt"), &made.cert.pem());
+        self.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+    }
+
+    /// The report, with the directory taken out of its lines.
+    fn report(&self, now: SystemTime) -> Report {
+        let mut report = Report::of(&self.path("restante.toml"), now);
+        let prefix = format!("{}/", self.0.path().display());
+        for line in report.errors.iter_mut().chain(&mut report.warnings) {
+            *line = line.replace(&prefix, "");
+        }
+        for (_, what) in &mut report.does {
+            *what = what.replace(&prefix, "");
+        }
+        report
+    }
+}
+
+const GOOD: &str = r#"hostname = "pop.example.org"
+
+[[listen]]
+address = "[::]:995"
+tls = "implicit"
+
+[[listen]]
+address = "[::]:110"
+tls = "starttls"
+
+[tls]
+certificate = "tls.crt"
+private-key = "tls.key"
+
+[maildir]
+path = "mail/{domain}/{local}"
+
+[[credentials]]
+kind = "file"
+path = "users"
+"#;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn a_good_house_is_summed_up() {
+    let house = House::new();
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors, [""; 0]);
+    let summary = report.summary();
+    for line in [
+        "  greets as    pop.example.org",
+        "  listens on   [::]:995  implicit TLS",
+        "  listens on   [::]:110  STLS, no password without it",
+        "  users        1 in users",
+        "  mail         mail/example.org/mrose  for mrose@example.org",
+        "  runs as      whoever starts it, root excepted",
+    ] {
+        assert!(summary.lines().any(|found| found == line), "{line:?} is not in\n{summary}");
+    }
+    assert!(summary.contains("  certificate  pop.example.org  "), "{summary}");
+}
+
+#[test]
+fn errors_of_all_kinds_come_at_once_with_their_places() {
+    let house = House::new();
+    house.write("tls.key", "not a key");
+    house.write("users", "mrose@example.org:{PLAIN}tanstaaf\nno colon here\n");
+    house.write("restante.toml", &format!("run-as = \"no-such-user-here\"\n{GOOD}"));
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors.len(), 3, "{report:?}");
+    assert!(report.errors[0].starts_with("restante.toml:13:15: tls.certificate: "), "{report:?}");
+    assert!(report.errors[1].starts_with("users:2:1: "), "{report:?}");
+    assert!(report.errors[2].starts_with("restante.toml:1:10: run-as: there is no user"));
+}
+
+#[test]
+fn faults_of_the_file_itself_are_reported_alone() {
+    let house = House::new();
+    house.write("restante.toml", &GOOD.replace("implicit", "ssl").replace("[::]:110", "110"));
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors.len(), 2, "{report:?}");
+    assert!(report.errors[0].starts_with("restante.toml:5:7: listen[0].tls: "), "{report:?}");
+    assert!(report.does.is_empty(), "{report:?}");
+}
+
+#[test]
+fn warnings_name_what_needs_a_look() {
+    let house = House::new();
+    house.certificate("tls", &["mail.example.org"]);
+    house.write("users", "mrose:{PLAIN}x\nfred@example.org:{DES-CRYPT}x\n");
+    fs::remove_dir(house.path("mail")).unwrap();
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors, [""; 0]);
+    for (start, words) in [
+        ("restante.toml:12:15: tls.certificate: ", "for mail.example.org, not for pop.example.org"),
+        ("users:2:1: ", "fred@example.org"),
+        ("restante.toml:16:8: maildir.path: ", "filled in for 1 user (say mrose)"),
+        ("restante.toml:16:8: maildir.path: ", "mail is not a directory"),
+    ] {
+        assert!(
+            report.warnings.iter().any(|line| line.starts_with(start) && line.contains(words)),
+            "{start}…{words} is not in {:#?}",
+            report.warnings
+        );
+    }
+}
+
+#[test]
+fn dates_of_certificates_are_looked_at() {
+    let house = House::new();
+    let report = house.report(SystemTime::UNIX_EPOCH + DAY);
+    let warned = report.warnings.iter().any(|line| line.contains("tls.certificate: "));
+    assert!(warned, "{report:?}");
+}
+
+#[test]
+fn two_users_in_one_maildir_are_named() {
+    let house = House::new();
+    house.write("users", "mrose@example.org:{PLAIN}x\nmrose@example.net:{PLAIN}x\n");
+    house.write("restante.toml", &GOOD.replace("{domain}/{local}", "{local}"));
+    let report = house.report(SystemTime::now());
+    let shared = "leads mrose@example.org and mrose@example.net to the same Maildir";
+    assert!(report.warnings.iter().any(|line| line.contains(shared)), "{report:?}");
+}
+
+#[test]
+fn a_name_that_has_its_own_certificate_is_not_asked_of_the_default_one() {
+    let house = House::new();
+    house.certificate("tls", &["other.example.org"]);
+    house.certificate("own", &["*.example.org"]);
+    let host = "[[tls.host]]\nnames = [\"pop.example.org\"]\ncertificate = \"own.crt\"\nprivate-key = \"own.key\"\n";
+    house.write("restante.toml", &format!("{GOOD}\n{host}"));
+    let report = house.report(SystemTime::now());
+    assert!(!report.warnings.iter().any(|line| line.contains("not for")), "{report:?}");
+}
+
+#[test]
+fn a_store_that_is_not_there_is_an_error_where_it_is_named() {
+    let house = House::new();
+    fs::remove_file(house.path("users")).unwrap();
+    let report = house.report(SystemTime::now());
+    let start = "restante.toml:20:8: credentials[0].path: users cannot be read";
+    assert!(report.errors.iter().any(|line| line.starts_with(start)), "{report:?}");
+}
+
+#[test]
+fn an_empty_store_gets_a_hint() {
+    let house = House::new();
+    house.write("users", "# nobody yet\n");
+    let report = house.report(SystemTime::now());
+    assert!(
+        report.warnings.iter().any(|line| line.contains("has no users, add one")),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn names_in_certificates() {
+    for (has, name, covered) in [
+        ("pop.example.org", "POP.example.org", true),
+        ("*.example.org", "pop.example.org", true),
+        ("*.example.org", "example.org", false),
+        ("*.example.org", "a.pop.example.org", false),
+        ("*.example.org", "*.example.org", true),
+        ("pop.example.org", "*.example.org", false),
+        ("*.org", "*.example.org", false),
+        ("*.example.org", "*.a.example.org", false),
+    ] {
+        assert_eq!(covers(has, name), covered, "{has} {name}");
+    }
+}
+
+#[test]
+fn the_root_of_a_template() {
+    for (template, root) in [
+        ("/var/vmail/{domain}/{local}/Maildir", "/var/vmail"),
+        ("/var/vmail/x-{user}", "/var/vmail"),
+        ("/{user}", "/"),
+        ("mail/{user}", "mail"),
+        ("{user}", "."),
+    ] {
+        assert_eq!(root_of(Path::new(template)), Path::new(root), "{template}");
+    }
+}
