@@ -116,9 +116,13 @@ impl Cursor<'_> {
 /// Readers see the old one or the new one. Nothing is synced: what a crash leaves of it fails the
 /// checksum.
 pub(super) fn write(root: &Root, listing: &Listing, keep: impl Fn(u32) -> bool) -> io::Result<()> {
-    // The lock is ours, so nobody else uses this name; a crash leaves at most one such file.
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
-    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // The lock is ours, so nobody else uses this name; a crash leaves at most one such file. It is
+    // made anew, because a file that is there may have another name elsewhere.
+    match unlinkat(root.directory(), NEW_FILE, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
     let written = write_to(File::from(file), listing, keep)
         .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));

@@ -150,6 +150,11 @@ impl Builder {
         Ok(())
     }
 
+    /// Whether no message has been added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The listing.
     pub(super) fn finish(self) -> Listing {
         Listing {

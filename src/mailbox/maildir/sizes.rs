@@ -55,6 +55,12 @@ pub(super) fn take_listing(folders: &Folders) -> Result<(Listing, Report), Failu
     }
     let left_out = counting.left_out.count;
     if let Some(first) = counting.left_out.first {
+        if builder.is_empty() {
+            // One message that cannot be opened is its own trouble; all of them are the Maildir's.
+            let error = io::Error::other(format!("no message can be opened, the first is {first}"));
+            let what = format!("read {}", folders.root().path().display());
+            return Err(Failure::new(what, error));
+        }
         tracing::warn!(count = left_out, first, "messages that cannot be opened are left out");
     }
     let report = Report {
@@ -215,20 +221,10 @@ fn key<'a>(seen: &'a Seen, file: &FoundFile) -> Key<'a> {
 }
 
 /// Whether an error says something of the file that was to be read. Any other, say too many open
-/// files, would leave out messages that are in order.
+/// files or a disk that gives errors, would leave out messages that are in order.
 fn is_about_this_file_alone(error: &io::Error) -> bool {
     match Errno::from_io_error(error) {
-        Some(errno) => matches!(
-            errno,
-            Errno::ACCESS
-                | Errno::PERM
-                | Errno::LOOP
-                | Errno::NXIO
-                | Errno::IO
-                | Errno::NODATA
-                | Errno::BADMSG
-                | Errno::UCLEAN
-        ),
+        Some(errno) => matches!(errno, Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NXIO),
         // Not a regular file, or cut short while it was read.
         None => matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof),
     }

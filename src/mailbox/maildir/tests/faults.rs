@@ -165,6 +165,19 @@ async fn without_room_for_files_of_our_own_a_session_works() {
     assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
 }
 
+/// A file that is in the way of the index may be a message under another name.
+#[tokio::test]
+async fn writing_the_index_empties_no_other_file() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    fs::hard_link(maildir.path("new/1.a"), maildir.path("restante.index.new")).unwrap();
+    let maildrop = maildir.open().await;
+    assert_eq!(read(&maildrop, 0).await.unwrap(), b"a\n");
+    drop(maildrop);
+    let maildrop = maildir.open().await;
+    assert_eq!((maildrop.report().opened, maildrop.octets(Position(0))), (0, 3));
+    assert_eq!(fs::read(maildir.path("new/1.a")).unwrap(), b"a\n");
+}
+
 /// Fault 5: a message that cannot be opened is left out, the others are not.
 #[tokio::test]
 async fn a_message_that_cannot_be_opened_is_left_out() {
