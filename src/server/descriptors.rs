@@ -18,8 +18,8 @@ pub(super) fn needed(connections: u32) -> u64 {
     u64::from(connections) * PER_SESSION + BASE
 }
 
-/// The socket, the lock of the maildrop, and a message.
-const PER_SESSION: u64 = 3;
+/// The socket; the Maildir, its lock file, `new` and `cur`; a message.
+const PER_SESSION: u64 = 6;
 
 /// Listening sockets, the runtime, the log, files that are being read again.
 const BASE: u64 = 64;

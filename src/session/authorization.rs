@@ -1,5 +1,7 @@
 //! AUTHORIZATION: the client says who it is (RFC 1939 §4, RFC 2595 §4, RFC 5034 §4).
 
+use tokio::time::timeout_at;
+
 use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
 use super::transaction::Transaction;
@@ -135,17 +137,17 @@ impl Authorization {
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        match Transaction::open(&name, password, context).await {
+        let opening = Transaction::open(&name, password, context);
+        let opened = timeout_at(context.link.login_deadline, opening).await;
+        match opened.unwrap_or(Err(Fault::TooSlow)) {
             Ok(transaction) => {
-                transaction.introduce(answer.summary());
+                answer.logged_in(transaction.user(), transaction.listing.totals().messages);
                 let replied = answer.ok(transaction.totals_in_words());
-                Ok((replied, Next::Continue(State::Transaction(transaction))))
+                Ok((replied, transaction.stay()))
             }
             Err(fault) => {
-                tracing::info!(user = %name, why = %fault.reply(), "log-in failed");
-                if matches!(fault, Fault::BadCredentials) {
-                    context.hold_back().await;
-                }
+                tracing::info!(user = %name, reply = %fault.reply(), "log-in failed");
+                context.hold_back().await;
                 Ok((answer.fault(&fault), self.stay()))
             }
         }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::fault::{Fault, Strike};
 use super::wire::{Stream, Wire};
-use super::{End, Policy, Summary};
+use super::{End, Link, Policy, Summary};
 use crate::mailbox::Message;
 use crate::protocol::sasl;
-use crate::protocol::{Extent, Reply, ReplyText};
+use crate::protocol::{Extent, Reply, ReplyText, Username};
 
 /// The server's side of a conversation.
 pub(super) struct Dialogue<'s> {
@@ -26,9 +26,9 @@ struct Conduct {
 }
 
 impl<'s> Dialogue<'s> {
-    pub(super) fn new(stream: &'s mut dyn Stream, policy: &Policy) -> Self {
+    pub(super) fn new(stream: &'s mut dyn Stream, policy: &Policy, link: Link) -> Self {
         Self {
-            wire: Wire::new(stream, policy.write),
+            wire: Wire::new(stream, policy.write, link.login_deadline),
             summary: Summary::default(),
             conduct: Conduct {
                 bad_in_a_row: 0,
@@ -139,6 +139,14 @@ impl Answer<'_, '_> {
     /// What has come from the client behind the command.
     pub(super) fn unread(&self) -> &[u8] {
         self.dialogue.wire.unread()
+    }
+
+    /// The client has logged in: the deadline for that is off, the figures begin.
+    pub(super) fn logged_in(&mut self, user: &Username, messages: u32) {
+        self.dialogue.wire.lift_deadline();
+        let summary = &mut self.dialogue.summary;
+        summary.user = Some(user.clone());
+        summary.left = u64::from(messages);
     }
 
     /// The figures of this session, for those who know them.

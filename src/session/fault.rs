@@ -44,6 +44,8 @@ pub(super) enum Fault {
     BadCredentials,
     /// Too many passwords wait to be verified.
     Overloaded,
+    /// The log-in was not done by its deadline: a store or a file system does not answer.
+    TooSlow,
     /// A credential store cannot answer.
     CredentialsUnavailable(String),
     /// The user has too many sessions.
@@ -78,7 +80,7 @@ pub(super) enum Strike {
     None,
     /// It does not speak POP3 well.
     BadCommand,
-    /// It does not know the password.
+    /// It did not get in, for whatever reason.
     FailedLogin,
 }
 
@@ -106,13 +108,15 @@ impl Fault {
             | Self::Cancelled
             | Self::NotBase64
             | Self::MalformedResponse => Strike::BadCommand,
-            Self::ForAnother | Self::BadCredentials => Strike::FailedLogin,
-            Self::Overloaded
+            Self::ForAnother
+            | Self::BadCredentials
+            | Self::Overloaded
+            | Self::TooSlow
             | Self::CredentialsUnavailable(_)
             | Self::TooManySessions(_)
             | Self::InUse(_)
-            | Self::MaildropUnavailable(_)
-            | Self::NoSuchMessage
+            | Self::MaildropUnavailable(_) => Strike::FailedLogin,
+            Self::NoSuchMessage
             | Self::Deleted
             | Self::Gone(_)
             | Self::Unreadable(..)
@@ -135,8 +139,9 @@ impl Fault {
                     .map_or_else(|| "the removal was cut short".to_owned(), ToString::to_string);
                 tracing::error!(remaining, marked, %cause, "messages were not removed");
             }
-            // The authenticator has logged what it knows of these.
-            Self::CredentialsUnavailable(_) | Self::Overloaded => {}
+            Self::CredentialsUnavailable(why) => tracing::error!(why, "a password was not checked"),
+            Self::Overloaded => tracing::warn!("too many passwords wait to be verified"),
+            Self::TooSlow => tracing::error!("a log-in was not done before its deadline"),
             Self::TooManySessions(limit) => tracing::info!(limit, "too many sessions of this user"),
             Self::InUse(_) => tracing::info!("the maildrop is in use"),
             Self::CleartextRefused => tracing::info!("a log-in without TLS was refused"),
@@ -184,6 +189,7 @@ impl Fault {
             Self::ForAnother => (Some(Auth), "nobody may act for another user".into()),
             Self::BadCredentials => (Some(Auth), "wrong user name or password".into()),
             Self::Overloaded => (Some(SysTemp), "too many log-ins at once; try again later".into()),
+            Self::TooSlow => (Some(SysTemp), "the log-in took too long; try again later".into()),
             Self::CredentialsUnavailable(_) => {
                 (Some(SysTemp), "passwords cannot be checked now; try again later".into())
             }

@@ -115,7 +115,7 @@ where
     M: Mailbox,
     C: CredentialStore,
 {
-    let mut dialogue = Dialogue::new(stream, &env.policy);
+    let mut dialogue = Dialogue::new(stream, &env.policy, link);
     let why = match converse(&mut dialogue, Context { env, link }).await {
         Ok(farewell) => dialogue.wire.flush().await.err().unwrap_or(farewell),
         Err(end) => {
@@ -274,7 +274,7 @@ impl<M, C> Context<'_, M, C> {
         self.link.security == Security::Cleartext { stls: true }
     }
 
-    /// Makes a client that guesses passwords wait, but not a server that wants to stop.
+    /// Makes a client that cannot log in wait, but not a server that wants to stop.
     async fn hold_back(&self) {
         tokio::select! {
             () = tokio::time::sleep(self.env.policy.failure_delay) => {}

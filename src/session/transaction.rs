@@ -3,7 +3,7 @@
 use super::dialogue::Answer;
 use super::fault::Fault;
 use super::listing::{Listing, Totals};
-use super::{Context, Next, Slot, State, Summary, Turn};
+use super::{Context, Next, Slot, State, Turn};
 use crate::auth::{CredentialStore, Identity};
 use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::{ClaimedName, Command, Extent, MessageNumber, Secret, Username};
@@ -120,10 +120,9 @@ impl<D: Maildrop> Transaction<D> {
         format!("{} ({octets} octets)", in_words(messages))
     }
 
-    /// Enters the user and the listing into the figures of the session.
-    pub(super) fn introduce(&self, summary: &mut Summary) {
-        summary.user = Some(self.identity.username().clone());
-        summary.left = u64::from(self.listing.totals().messages);
+    /// Who has logged in.
+    pub(super) fn user(&self) -> &Username {
+        self.identity.username()
     }
 
     async fn message(&self, number: MessageNumber) -> Result<D::Message, Fault> {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::End;
@@ -26,6 +26,7 @@ pub(super) struct Wire<'s> {
     input: LineDecoder,
     output: Vec<u8>,
     write_timeout: Duration,
+    login_deadline: Option<Instant>,
 }
 
 /// When to stop waiting for the client, and what that means.
@@ -35,8 +36,19 @@ pub(super) struct Patience {
 }
 
 impl<'s> Wire<'s> {
-    pub(super) fn new(stream: &'s mut dyn Stream, write_timeout: Duration) -> Self {
-        Self { stream, input: LineDecoder::default(), output: Vec::new(), write_timeout }
+    pub(super) fn new(
+        stream: &'s mut dyn Stream,
+        write_timeout: Duration,
+        login_deadline: Instant,
+    ) -> Self {
+        let login_deadline = Some(login_deadline);
+        let (input, output) = (LineDecoder::default(), Vec::new());
+        Self { stream, input, output, write_timeout, login_deadline }
+    }
+
+    /// The client has logged in: from now on it may take its time, as long as it takes something.
+    pub(super) fn lift_deadline(&mut self) {
+        self.login_deadline = None;
     }
 
     /// The next line that has come whole, if there is one.
@@ -121,9 +133,10 @@ impl<'s> Wire<'s> {
     pub(super) async fn flush(&mut self) -> Result<(), End> {
         let mut rest = self.output.as_slice();
         while !rest.is_empty() {
-            let taken = timeout(self.write_timeout, self.stream.write(rest))
+            let patience = patience(self.write_timeout, self.login_deadline);
+            let taken = timeout_at(patience.until, self.stream.write(rest))
                 .await
-                .map_err(|_elapsed| End::WriteTimeout)?
+                .map_err(|_elapsed| patience.or)?
                 .map_err(lost)?;
             if taken == 0 {
                 return Err(End::PeerClosed);
@@ -131,14 +144,24 @@ impl<'s> Wire<'s> {
             rest = rest.get(taken..).unwrap_or_default();
         }
         self.output.clear();
-        timeout(self.write_timeout, self.stream.flush())
+        let patience = patience(self.write_timeout, self.login_deadline);
+        timeout_at(patience.until, self.stream.flush())
             .await
-            .map_err(|_elapsed| End::WriteTimeout)?
+            .map_err(|_elapsed| patience.or)?
             .map_err(lost)
     }
 
     /// The size of a write, and the bound on what is held back.
     const ENOUGH: usize = 32 * 1024;
+}
+
+/// How long a client may take nothing; before login, no longer than it has for that.
+fn patience(write_timeout: Duration, login_deadline: Option<Instant>) -> Patience {
+    let until = Instant::now() + write_timeout;
+    match login_deadline {
+        Some(deadline) if deadline < until => Patience { until: deadline, or: End::LoginTimeout },
+        Some(_) | None => Patience { until, or: End::WriteTimeout },
+    }
 }
 
 /// A stream that failed: mostly the client is simply gone.
