@@ -21,9 +21,9 @@ use crate::protocol::OctetCounter;
 pub(super) struct Report {
     /// How often both folders were read.
     pub(super) passes: u32,
-    /// How many message files were opened.
+    /// How many message files were opened and counted.
     pub(super) opened: u32,
-    /// How many could not be.
+    /// How many could not be opened.
     pub(super) left_out: u32,
     /// Whether the index is not what it should be.
     pub(super) index_is_stale: bool,
@@ -67,7 +67,7 @@ pub(super) fn take_listing(folders: &Folders) -> Result<(Listing, Report), Failu
         passes,
         opened: counting.opened,
         left_out,
-        index_is_stale: index_has_more || counting.opened > left_out,
+        index_is_stale: index_has_more || counting.opened > 0,
     };
     Ok((builder.finish(), report))
 }

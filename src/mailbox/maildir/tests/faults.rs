@@ -1,7 +1,7 @@
 //! Maildirs that are not there or not whole, and locks.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, Mode};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::super::{MaildirStore, PathTemplate};
 use super::support::{Maildir, read, unique_ids};
 use crate::auth::Identity;
-use crate::mailbox::{Mailbox, Maildrop, OpenError, Position};
+use crate::mailbox::{Mailbox, Maildrop, MessageError, OpenError, Position};
 
 /// Faults 1, 2 and 4: what cannot be read whole is not shown, and nothing is made in its place.
 #[tokio::test]
@@ -182,17 +182,64 @@ async fn writing_the_index_empties_no_other_file() {
 #[tokio::test]
 async fn a_message_that_cannot_be_opened_is_left_out() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
-    let file = File::open(maildir.path("new/1.a")).unwrap();
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
-    // The superuser may read it all the same; then there is nothing to leave out.
-    let readable = File::open(maildir.path("new/1.a")).is_ok();
-    for _ in 0..2 {
+    let superuser = !forbid(&maildir, "new/1.a");
+    for login in 0..2 {
         let maildrop = maildir.open().await;
-        if readable {
+        if superuser {
             assert_eq!(unique_ids(&maildrop), ["1.a", "2.b"]);
         } else {
             assert_eq!(unique_ids(&maildrop), ["2.b"]);
-            assert_eq!(maildrop.report().left_out, 1);
+            let report = maildrop.report();
+            assert_eq!((report.left_out, report.opened), (1, 1 - login));
         }
+    }
+}
+
+/// Fault 5, where the index knows the message: the next login leaves it out.
+#[tokio::test]
+async fn a_message_that_becomes_unreadable_is_left_out_next_time() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
+    let maildrop = maildir.open().await;
+    let superuser = !forbid(&maildir, "new/1.a");
+    let result = read(&maildrop, 0).await;
+    assert_eq!(unique_ids(&maildrop), ["1.a", "2.b"]);
+    drop(maildrop);
+    if superuser {
+        assert_eq!(result.unwrap(), b"a\n");
+    } else {
+        assert!(matches!(result, Err(MessageError::Unreadable(_))), "{result:?}");
+        assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
+    }
+}
+
+/// Takes away all permissions; says whether that keeps this process from reading, which it does
+/// unless it is the superuser's.
+fn forbid(maildir: &Maildir, name: &str) -> bool {
+    let path = maildir.path(name);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
+    File::open(&path).is_err()
+}
+
+/// Faults 2 and 11, for a server that is not the superuser's.
+#[tokio::test]
+async fn folders_without_permission_are_never_taken_for_empty_ones() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("cur/2.b:2,", b"b\n")]);
+    let folder = maildir.path("new");
+    let mode = |mode| fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o000);
+    let superuser = fs::read_dir(&folder).is_ok();
+    if !superuser {
+        let failure = maildir.failure().await;
+        assert!(failure.to_string().contains(&folder.display().to_string()), "{failure}");
+    }
+    mode(0o500);
+    let result = maildir.open().await.remove(vec![Position(0), Position(1)]).await;
+    mode(0o700);
+    assert!(!maildir.exists("cur/2.b:2,"));
+    if superuser {
+        result.unwrap();
+    } else {
+        assert_eq!(result.unwrap_err().remaining, 1);
+        assert_eq!(unique_ids(&maildir.open().await), ["1.a"]);
     }
 }
