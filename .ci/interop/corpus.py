@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 # Marks: properties of a message that some client changes or refuses by itself.
+EMPTY = "empty"
 HEADERLESS = "headerless"  # no header that a mail parser would accept
 NO_BLANK_LINE = "no-blank-line"  # nothing separates header and body
 NUL = "nul"
@@ -87,7 +88,7 @@ def awkward() -> list[Message]:
             frozenset([NO_BLANK_LINE, UNFINISHED]),
         ),
         Message("no header at all", b"Just a line.\nAnd one more.\n", frozenset([HEADERLESS])),
-        Message("empty file", b"", frozenset([HEADERLESS])),
+        Message("empty file", b"", frozenset([EMPTY, HEADERLESS])),
         Message("one newline", b"\n", frozenset([HEADERLESS, BLANK_END])),
         Message("one dot", b".", frozenset([HEADERLESS, DOTS, UNFINISHED])),
         Message("dot first", b".\n.\nSubject: no\n\n.\n", frozenset([HEADERLESS, DOTS])),

@@ -85,6 +85,8 @@ class World:
             (self.root / directory).mkdir()
         self._make_certificate()
         self.own(self.root / "mail", SERVER_USER)
+        # A server starts with a credential file or not at all; later users are noticed.
+        self.account("first")
 
     def close(self) -> None:
         """Removes everything."""
@@ -187,19 +189,22 @@ class Server:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(notify))
             notify.chmod(0o666)
-            ready.settimeout(20)
+            ready.settimeout(0.2)
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [self.world.program, "serve", "--config", config],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify)},
                 )
-            try:
-                while b"READY=1" not in ready.recv(4096):
-                    pass
-            except TimeoutError:
-                self.kill()
-                raise Failed(f"the server is not ready after 20 s: {self.last_words()}") from None
+            for _ in range(100):
+                try:
+                    if b"READY=1" in ready.recv(4096):
+                        return
+                except TimeoutError:
+                    if self.process.poll() is not None:
+                        break
+        self.kill()
+        raise Failed(f"the server did not become ready: {self.last_words()}")
 
     def stop(self) -> None:
         """Ends the server as a service manager does, and wants a clean exit."""

@@ -100,7 +100,7 @@ def injection(world: World, server: Server) -> str:
     text = run(
         [program, "--pop3", "--pop3-port", server.endpoint(STLS).port, "--nocolor",
          "--timeout", 1, "--logdir", home, "localhost"],
-        home=home,
+        who=None,
     ).stdout
     # It always ends with 0; its words decide.
     require("Sanity test done" in text, text)
