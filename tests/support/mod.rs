@@ -131,10 +131,7 @@ impl Place {
 
     /// Runs a server that must refuse to come up; yields what it says on standard error.
     pub(crate) fn refuse(&self) -> String {
-        let output = self.command().output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        said
+        refusal(self.command())
     }
 
     /// The command that starts a server here.
@@ -159,6 +156,13 @@ impl Place {
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_restante");
+
+/// What a command says on standard error when it fails, as it must.
+pub(crate) fn refusal(command: Command) -> String {
+    let mut server = Server::start(command);
+    assert_eq!(server.exit(), Some(1), "{}", server.log.show());
+    server.log.whole()
+}
 
 /// Root serves as somebody else; others as who they are.
 pub(crate) fn default_user() -> Option<&'static str> {
@@ -283,6 +287,15 @@ impl Log {
         let found = find(&state.lines);
         drop(state);
         found.unwrap_or_else(|| panic!("the line is not there; {}", self.show()))
+    }
+
+    /// All lines of a process that has ended.
+    fn whole(&self) -> String {
+        let (lines, changed) = &*self.0;
+        let state = lines.lock().unwrap();
+        let waiting = |state: &mut Lines| !state.closed;
+        let (state, _) = changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();
+        state.lines.join("\n")
     }
 
     fn lines(&self) -> Vec<String> {
