@@ -1,9 +1,11 @@
 //! A client that says what it is told to and nothing else.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -102,6 +104,19 @@ impl Client {
 
     /// A multi-line body up to its dot, dot-stuffing undone.
     pub(crate) fn body(&mut self) -> Vec<u8> {
+        let mut at_start = true;
+        let mut plain = self.stuffed_body();
+        plain.truncate(plain.len() - 3);
+        plain.retain(|&octet| {
+            let stuffing = at_start && octet == b'.';
+            at_start = octet == b'\n';
+            !stuffing
+        });
+        plain
+    }
+
+    /// A multi-line body as it was sent, its final dot included.
+    pub(crate) fn stuffed_body(&mut self) -> Vec<u8> {
         let mut end = None;
         let mut searched = 0;
         while end.is_none() {
@@ -117,17 +132,7 @@ impl Client {
             }
         }
         let rest = self.unread.split_off(end.unwrap() + 3);
-        let mut body = std::mem::replace(&mut self.unread, rest);
-        body.truncate(end.unwrap());
-        let mut at_start = true;
-        let mut plain = Vec::with_capacity(body.len());
-        for octet in body {
-            if !(at_start && octet == b'.') {
-                plain.push(octet);
-            }
-            at_start = octet == b'\n';
-        }
-        plain
+        std::mem::replace(&mut self.unread, rest)
     }
 
     /// All that still comes before the server closes the connection.
@@ -155,6 +160,16 @@ impl Client {
         }
     }
 
+    /// Says that nothing more will be sent; what comes can still be read.
+    pub(crate) fn half_close(&mut self) {
+        self.socket().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Vanishes without an end in order: the server's side is reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(self.socket()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// What TLS came to; panics without TLS.
     pub(crate) fn agreed(&self) -> Agreed {
         let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
@@ -164,6 +179,13 @@ impl Client {
             alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
             kind: connection.handshake_kind().unwrap(),
             certificate: connection.peer_certificates().unwrap()[0].to_vec(),
+        }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
         }
     }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, User, geteuid};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 pub(crate) mod client;
 
@@ -146,7 +147,8 @@ impl Place {
         self.hand_over(&self.path(name));
     }
 
-    fn hand_over(&self, path: &Path) {
+    /// Gives a file to whom the server serves as.
+    pub(crate) fn hand_over(&self, path: &Path) {
         if let Some(name) = default_user() {
             let user = User::from_name(name).unwrap().expect("every system has this user");
             chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
@@ -172,6 +174,15 @@ pub(crate) fn default_user() -> Option<&'static str> {
 /// For clients that are slow on purpose; nothing that a test waits for is waited for like this.
 pub(crate) fn pause(time: Duration) {
     mpsc::channel::<()>().1.recv_timeout(time).unwrap_err();
+}
+
+/// Waits for something that nobody announces.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        pause(Duration::from_millis(2));
+    }
 }
 
 /// A running server; it is killed when this is dropped.
@@ -232,6 +243,38 @@ impl Server {
         let status = status.unwrap_or_else(|_| panic!("it does not end; {}", self.log.show()));
         self.exited = true;
         status.code()
+    }
+
+    /// All lines of the log so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    /// Ends it as a loss of power does, and waits until it has ended.
+    pub(crate) fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        assert_eq!(self.exit(), None);
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+    }
+
+    /// The most memory that it has had, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.figure("status", "VmHWM:")
+    }
+
+    /// How many bytes it has read, from files and sockets alike.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.figure("io", "rchar:")
+    }
+
+    fn figure(&self, file: &str, name: &str) -> u64 {
+        let figures = fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap();
+        let figure = figures.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        figure.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// The process.
