@@ -46,7 +46,7 @@ pub struct LineDecoder {
 }
 
 impl LineDecoder {
-    /// Room for the next octets from the peer; [`filled`](Self::filled) says how many came.
+    /// Room for the next octets from the peer; [`Room::filled`] says how many came.
     pub fn room(&mut self) -> Room<'_> {
         self.reclaim();
         let used = self.buffer.len();
