@@ -158,7 +158,7 @@ impl Decoys {
 
     fn choose(&self, hash: u64) -> Option<Verifier> {
         // Scaled, not taken modulo: one user more or less moves few names to another decoy.
-        let mut nth = u64::try_from(u128::from(hash) * u128::from(self.users) >> 64).ok()?;
+        let mut nth = u64::try_from((u128::from(hash) * u128::from(self.users)) >> 64).ok()?;
         for (verifier, users) in &self.kinds {
             match nth.checked_sub(*users) {
                 None => return Some(verifier.clone()),

@@ -162,6 +162,7 @@ async fn greet<M: Mailbox, C: CredentialStore>(
     context: Context<'_, M, C>,
 ) -> Result<(), End> {
     let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
+    dialogue.wire.flush().await?;
     dialogue.wire.fill(patience, &context.env.drain).await?;
     match Stranger::recognise(dialogue.wire.unread()) {
         Some(stranger) => Err(End::Stranger(stranger)),
@@ -179,20 +180,24 @@ async fn read<M: Mailbox, C: CredentialStore>(
         State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
         State::Exchange(_) => LineLimit::Response,
     };
-    // The idle time is counted from the end of the last reply to a whole command: octets that
-    // drip in do not prolong it (RFC 1939 §3).
-    let idle = Instant::now() + context.env.policy.idle;
+    let mut idle = None;
     loop {
         match dialogue.wire.next_line(limit) {
             Ok(Some(line)) => return Ok(Ok(Secret::new(line.to_vec()))),
             Ok(None) => {}
             Err(fault) => return Ok(Err(fault)),
         }
+        dialogue.wire.flush().await?;
         let patience = match state {
             State::Authorization(_) | State::Exchange(_) => {
                 Patience { until: context.link.login_deadline, or: End::LoginTimeout }
             }
-            State::Transaction(_) => Patience { until: idle, or: End::IdleTimeout },
+            State::Transaction(_) => {
+                // Counted from when the client has had the last reply: octets that drip in do not
+                // prolong it, only a whole command does (RFC 1939 §3).
+                let until = *idle.get_or_insert_with(|| Instant::now() + context.env.policy.idle);
+                Patience { until, or: End::IdleTimeout }
+            }
         };
         dialogue.wire.fill(patience, &context.env.drain).await?;
     }

@@ -61,13 +61,13 @@ impl<'s> Wire<'s> {
         self.input.unread()
     }
 
-    /// Sends what is held back, then waits for more from the client.
+    /// Waits for more from the client, who has been sent everything by now.
     pub(super) async fn fill(
         &mut self,
         patience: Patience,
         drain: &CancellationToken,
     ) -> Result<(), End> {
-        self.flush().await?;
+        // A session that waits holds no buffer for output.
         self.output = Vec::new();
         let mut room = self.input.room();
         let read = timeout_at(patience.until, self.stream.read(room.octets()));
