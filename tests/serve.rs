@@ -355,7 +355,7 @@ fn the_grace_time_and_a_second_signal_cut_off_who_does_not_read() {
         }
         server.logged(&["WARN", expected, "cut off"]);
         assert_eq!(server.exit(), Some(0));
-        server.logged(&["session ended", "why=cut-off"]);
+        server.logged(&["session ended", "user=mrose", "why=cut-off"]);
         assert_eq!(place.messages(), 1);
         assert!(!client.rest().ends_with(b"\r\n.\r\n"), "a message that is cut off has no end");
     }

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use restante::auth::{Authenticator, FileStore};
 use restante::mailbox::memory::MemoryStore;
 use restante::protocol::Username;
-use restante::session::{self, End, Ended, Env, Link, Policy, Security, Slots};
+use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,12 @@ const MESSAGES: [&str; 3] = [
     "Subject: only a header, without an end",
     "Subject: three\r\n\r\nline\r\nline\r\n+OK not a reply\r\n-ERR nor this",
 ];
+
+/// A session that is over.
+struct Ended {
+    why: End,
+    summary: Summary,
+}
 
 /// Runs a session on what a client sends before it closes its side.
 fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
@@ -71,11 +77,11 @@ fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
         let (mut reader, mut writer) = tokio::io::split(client);
         let session = async {
             let deadline = Instant::now() + Duration::from_secs(120);
-            let ended =
-                session::run(&mut server, &env, Link { security, login_deadline: deadline });
-            let ended = ended.await;
+            let link = Link { security, login_deadline: deadline };
+            let mut summary = Summary::default();
+            let why = session::run(&mut server, &env, link, &mut summary).await;
             drop(server);
-            ended
+            Ended { why, summary }
         };
         let send = async {
             // The session may end before it has read everything.

@@ -49,15 +49,15 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         }
     }
 
-    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, report: Report) {
+    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: Report) {
         let stls = stls && self.front.is_some();
         let link = self.link(Security::Cleartext { stls }, &report);
-        let ended = session::run(&mut stream, self.env, link).await;
-        if let End::StartTls = ended.why {
+        let end = session::run(&mut stream, self.env, link, &mut report.summary).await;
+        if let End::StartTls = end {
             return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
         }
-        report.log(&ended.summary, &Closing::of(&ended.why));
-        if let End::WriteTimeout = ended.why {
+        report.log(&Closing::of(&end));
+        if let End::WriteTimeout = end {
             return reset(&stream);
         }
         close(&mut stream).await;
@@ -68,13 +68,13 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         let link = self.link(security, &report);
         let stream = match self.shake_hands(stream, link.login_deadline).await {
             Ok(stream) => stream,
-            Err(closing) => return report.log(&Summary::default(), &closing),
+            Err(closing) => return report.log(&closing),
         };
         report.protection = Some(Protection::of(&stream));
         let mut stream = Forgiving(stream);
-        let ended = session::run(&mut stream, self.env, link).await;
-        report.log(&ended.summary, &Closing::of(&ended.why));
-        if let End::WriteTimeout = ended.why {
+        let end = session::run(&mut stream, self.env, link, &mut report.summary).await;
+        report.log(&Closing::of(&end));
+        if let End::WriteTimeout = end {
             return reset(stream.0.get_ref().0);
         }
         // Sends close_notify, so that the client can tell the end from an attack.
@@ -218,6 +218,7 @@ impl Closing {
 struct Report {
     opened: Instant,
     protection: Option<Protection>,
+    summary: Summary,
     written: bool,
 }
 
@@ -243,15 +244,21 @@ impl Protection {
 
 impl Report {
     fn new() -> Self {
-        Self { opened: Instant::now(), protection: None, written: false }
+        Self {
+            opened: Instant::now(),
+            protection: None,
+            summary: Summary::default(),
+            written: false,
+        }
     }
 
-    fn log(mut self, summary: &Summary, closing: &Closing) {
-        self.write(summary, closing);
+    fn log(mut self, closing: &Closing) {
+        self.write(closing);
     }
 
-    fn write(&mut self, summary: &Summary, closing: &Closing) {
+    fn write(&mut self, closing: &Closing) {
         self.written = true;
+        let summary = &self.summary;
         info!(
             user = summary.user.as_ref().map(Username::as_str),
             tls = self.protection.as_ref().map(|tls| tls.version),
@@ -272,7 +279,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if !self.written {
             let why = if std::thread::panicking() { "fault-in-server" } else { "cut-off" };
-            self.write(&Summary::default(), &Closing::new(why));
+            self.write(&Closing::new(why));
         }
     }
 }

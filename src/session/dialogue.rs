@@ -12,7 +12,7 @@ use crate::protocol::{Extent, Reply, ReplyText, Username};
 /// The server's side of a conversation.
 pub(super) struct Dialogue<'s> {
     pub(super) wire: Wire<'s>,
-    pub(super) summary: Summary,
+    summary: &'s mut Summary,
     conduct: Conduct,
 }
 
@@ -26,10 +26,15 @@ struct Conduct {
 }
 
 impl<'s> Dialogue<'s> {
-    pub(super) fn new(stream: &'s mut dyn Stream, policy: &Policy, link: Link) -> Self {
+    pub(super) fn new(
+        stream: &'s mut dyn Stream,
+        policy: &Policy,
+        link: Link,
+        summary: &'s mut Summary,
+    ) -> Self {
         Self {
             wire: Wire::new(stream, policy.write, link.login_deadline),
-            summary: Summary::default(),
+            summary,
             conduct: Conduct {
                 bad_in_a_row: 0,
                 failed_logins: 0,
@@ -144,13 +149,13 @@ impl Answer<'_, '_> {
     /// The client has logged in: the deadline for that is off, the figures begin.
     pub(super) fn logged_in(&mut self, user: &Username, messages: u32) {
         self.dialogue.wire.lift_deadline();
-        let summary = &mut self.dialogue.summary;
+        let summary = &mut *self.dialogue.summary;
         summary.user = Some(user.clone());
         summary.left = u64::from(messages);
     }
 
     /// The figures of this session, for those who know them.
     pub(super) fn summary(&mut self) -> &mut Summary {
-        &mut self.dialogue.summary
+        self.dialogue.summary
     }
 }

@@ -4,15 +4,6 @@ use std::{fmt, io};
 
 use crate::protocol::{Stranger, Username};
 
-/// A session that is over.
-#[derive(Debug)]
-pub struct Ended {
-    /// Why.
-    pub why: End,
-    /// What it did.
-    pub summary: Summary,
-}
-
 /// Why a session ended. `Display` is the word for the log.
 #[derive(Debug)]
 pub enum End {

@@ -33,7 +33,7 @@ mod transaction;
 mod update;
 mod wire;
 
-pub use end::{End, Ended, Summary};
+pub use end::{End, Summary};
 pub use slots::{Slot, Slots};
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
@@ -107,16 +107,17 @@ impl Security {
 
 /// Runs one session to its end: greets, reads commands, replies to each in its turn.
 ///
-/// All replies have been sent when it returns, unless the client is gone or does not read.
-/// `stream` is left open: what follows is for the server to do (see [`End::StartTls`]).
-pub async fn run<S, M, C>(stream: &mut S, env: &Env<M, C>, link: Link) -> Ended
+/// - All replies have been sent when it returns, unless the client is gone or does not read.
+/// - `stream` is left open: what follows is for the server to do (see [`End::StartTls`]).
+/// - `summary` is kept up to date, for the case that the session is cut off.
+pub async fn run<S, M, C>(stream: &mut S, env: &Env<M, C>, link: Link, summary: &mut Summary) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: Mailbox,
     C: CredentialStore,
 {
-    let mut dialogue = Dialogue::new(stream, &env.policy, link);
-    let why = match converse(&mut dialogue, Context { env, link }).await {
+    let mut dialogue = Dialogue::new(stream, &env.policy, link, summary);
+    match converse(&mut dialogue, Context { env, link }).await {
         Ok(farewell) => dialogue.wire.flush().await.err().unwrap_or(farewell),
         Err(end) => {
             // What was promised before the end is still due; the end itself stays the reason.
@@ -125,8 +126,7 @@ where
             }
             end
         }
-    };
-    Ended { why, summary: dialogue.summary }
+    }
 }
 
 /// The loop: a line, a state that takes it, a reply, the next state.

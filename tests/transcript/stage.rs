@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use restante::auth::{Authenticator, FileStore};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
-use restante::session::{self, End, Env, Link, Policy, Security, Slots};
+use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
@@ -122,9 +122,9 @@ impl Stage {
         tokio::spawn(async move {
             let mut link = Link { security, login_deadline: Instant::now() + login };
             loop {
-                let end = session::run(&mut server, &env, link).await;
-                ended.send(end.why.to_string()).expect("the stage is there");
-                if !matches!(end.why, End::StartTls) || shaken.recv().await.is_none() {
+                let end = session::run(&mut server, &env, link, &mut Summary::default()).await;
+                ended.send(end.to_string()).expect("the stage is there");
+                if !matches!(end, End::StartTls) || shaken.recv().await.is_none() {
                     return;
                 }
                 link.security = Security::UpgradedTls;
