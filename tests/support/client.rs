@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
 use socket2::SockRef;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -92,7 +93,7 @@ impl Client {
     /// The next line, without its CRLF.
     pub(crate) fn line(&mut self) -> String {
         loop {
-            if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
+            if let Some(end) = memmem::find(&self.unread, b"\r\n") {
                 let rest = self.unread.split_off(end + 2);
                 let mut line = std::mem::replace(&mut self.unread, rest);
                 line.truncate(end);
@@ -122,9 +123,7 @@ impl Client {
         while end.is_none() {
             if self.unread.starts_with(b".\r\n") {
                 end = Some(0);
-            } else if let Some(at) =
-                self.unread[searched..].windows(5).position(|five| five == b"\r\n.\r\n")
-            {
+            } else if let Some(at) = memmem::find(&self.unread[searched..], b"\r\n.\r\n") {
                 end = Some(searched + at + 2);
             } else {
                 searched = self.unread.len().saturating_sub(4);
