@@ -206,11 +206,14 @@ impl Server {
 
     /// The real address of the socket with this number, in the order of the configuration.
     pub(crate) fn address(&self, number: usize) -> std::net::SocketAddr {
-        let line = self.log.wait(|lines| {
-            lines.iter().filter(|line| line.contains("listening address=")).nth(number).cloned()
-        });
-        let (_, rest) = line.split_once("address=").unwrap();
-        rest.split_whitespace().next().unwrap().parse().unwrap()
+        // As text or as JSON.
+        let says = |line: &str| {
+            let (_, rest) = line.split_once("listening")?.1.split_once("address")?;
+            let rest = rest.trim_start_matches(['"', ':', '=']);
+            Some(rest.split(['"', ' ']).next()?.to_owned())
+        };
+        let address = self.log.wait(|lines| lines.iter().filter_map(|line| says(line)).nth(number));
+        address.parse().unwrap()
     }
 
     /// Waits for a line of the log that has all of `words` in it; yields it.
