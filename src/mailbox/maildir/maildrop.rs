@@ -78,7 +78,7 @@ impl Maildrop for LockedMaildir {
 
 impl Drop for LockedMaildir {
     fn drop(&mut self) {
-        if lock(&self.0.distrusted).is_empty() {
+        if lock(&self.0.forgotten).is_empty() {
             return;
         }
         // Without a runtime there is nobody to write, and the next session finds out for itself.
@@ -97,8 +97,8 @@ pub(super) struct Opened {
     report: Report,
     /// Where messages are that have been renamed since.
     moved: Mutex<HashMap<u32, Place>>,
-    /// Messages that the index is to forget, because it was wrong about them.
-    distrusted: Mutex<BTreeSet<u32>>,
+    /// Messages that the index is to forget: it was wrong about them, or they are removed.
+    forgotten: Mutex<BTreeSet<u32>>,
     /// Held while the index is written.
     index: Mutex<()>,
     /// The directories; last, so that the lock is what is given back last.
@@ -137,7 +137,7 @@ impl Opened {
             listing,
             report,
             moved: Mutex::default(),
-            distrusted: Mutex::default(),
+            forgotten: Mutex::default(),
             index: Mutex::default(),
             folders,
         })
@@ -159,14 +159,18 @@ impl Opened {
 
     /// Sees to it that the index forgets a message, at the end of the session.
     pub(super) fn distrust(&self, at: u32) {
-        lock(&self.distrusted).insert(at);
+        lock(&self.forgotten).insert(at);
     }
 
     /// Writes the index without these messages and without those that it was wrong about.
+    ///
+    /// Whoever writes last knows all that is to be forgotten: a removal and the end of the session
+    /// may both write.
     pub(super) fn forget(&self, removed: &BTreeSet<u32>) {
         let writing = lock(&self.index);
-        let distrusted = std::mem::take(&mut *lock(&self.distrusted));
-        self.write_index(&writing, |at| !removed.contains(&at) && !distrusted.contains(&at));
+        lock(&self.forgotten).extend(removed);
+        let forgotten = lock(&self.forgotten).clone();
+        self.write_index(&writing, |at| !forgotten.contains(&at));
     }
 
     fn write_index(&self, _writing: &MutexGuard<'_, ()>, keep: impl Fn(u32) -> bool) {

@@ -192,3 +192,17 @@ async fn a_namesake_is_never_read_in_place_of_another() {
     assert!(matches!(read(&maildrop, 0).await, Err(MessageError::Gone)));
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"second\n");
 }
+
+/// What a session learns of one message must outlast the removal of another.
+#[tokio::test]
+async fn a_size_found_wrong_is_corrected_though_another_message_is_removed() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
+    drop(maildir.open().await);
+    let maildrop = maildir.open().await;
+    maildir.put("new/1.a", b"longer\n");
+    let message = maildrop.message(Position(0)).await.unwrap();
+    assert_eq!((maildrop.octets(Position(0)), message.octets()), (3, 8));
+    maildrop.remove(vec![Position(1)]).await.unwrap();
+    let maildrop = maildir.open().await;
+    assert_eq!(listing(&maildrop), [("1.a".to_owned(), 8)]);
+}
