@@ -43,7 +43,17 @@ pub(crate) struct Place {
 impl Place {
     /// A certificate for `localhost`, the user, an empty Maildir, and no configuration yet.
     pub(crate) fn new() -> Self {
-        let place = Self { directory: tempfile::tempdir().unwrap() };
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same in a file system in memory, if there is one: there it costs next to nothing to
+    /// read a file that is one large hole.
+    pub(crate) fn in_memory() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn within(directory: TempDir) -> Self {
+        let place = Self { directory };
         place.hand_over(place.directory.path());
         place.pair("default", &["localhost"]);
         place.write("users", "");
