@@ -187,7 +187,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
             Ok(None) => {}
             Err(fault) => return Ok(Err(fault)),
         }
-        dialogue.wire.flush().await?;
+        dialogue.wire.settle().await?;
         let patience = match state {
             State::Authorization(_) | State::Exchange(_) => {
                 Patience { until: context.link.login_deadline, or: End::LoginTimeout }

@@ -25,6 +25,8 @@ pub(super) struct Wire<'s> {
     stream: &'s mut dyn Stream,
     input: LineDecoder,
     output: Vec<u8>,
+    /// Whether a message, or a part of one, is in `output`.
+    carries_mail: bool,
     write_timeout: Duration,
     login_deadline: Option<Instant>,
 }
@@ -43,7 +45,7 @@ impl<'s> Wire<'s> {
     ) -> Self {
         let login_deadline = Some(login_deadline);
         let (input, output) = (LineDecoder::default(), Vec::new());
-        Self { stream, input, output, write_timeout, login_deadline }
+        Self { stream, input, output, carries_mail: false, write_timeout, login_deadline }
     }
 
     /// The client has logged in: from now on it may take its time, as long as it takes something.
@@ -59,6 +61,17 @@ impl<'s> Wire<'s> {
     /// What has come and has not been read as a line.
     pub(super) fn unread(&self) -> &[u8] {
         self.input.unread()
+    }
+
+    /// Sends what is held back, because the client is to be waited for.
+    ///
+    /// One that does not read replies may be gone already and yet have sent QUIT, which is obeyed
+    /// (RFC 1939 §6 QUIT). It is not when mail is lost on the way: then the session ends here.
+    pub(super) async fn settle(&mut self) -> Result<(), End> {
+        match self.flush().await {
+            Err(End::PeerClosed) if !self.carries_mail => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Waits for more from the client, who has been sent everything by now.
@@ -112,6 +125,7 @@ impl<'s> Wire<'s> {
         extent: Extent,
     ) -> Result<(), End> {
         let mut encoder = Encoder::new(extent);
+        self.carries_mail = true;
         'message: loop {
             let chunk = message.chunk().await.map_err(End::BodyFailed)?;
             if chunk.is_empty() {
@@ -144,6 +158,7 @@ impl<'s> Wire<'s> {
             rest = rest.get(taken..).unwrap_or_default();
         }
         self.output.clear();
+        self.carries_mail = false;
         let patience = patience(self.write_timeout, self.login_deadline);
         timeout_at(patience.until, self.stream.flush())
             .await
