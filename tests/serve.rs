@@ -444,6 +444,26 @@ fn the_service_manager_is_told() {
     assert_eq!(server.exit(), Some(0));
 }
 
+/// Faults 8 and 9: what is not the whole message must not look like it.
+#[test]
+fn a_message_that_cannot_be_read_to_its_end_gets_no_final_dot() {
+    let place = plain_place("");
+    place.deliver(1, &large_message(24 << 20));
+    place.deliver(2, b"Subject: two\n\n");
+    let server = place.serve();
+    let mut client = logged_in(&server);
+    assert_eq!(client.ask("DELE 2"), "+OK message 2 deleted");
+    assert!(client.ask("RETR 1").starts_with("+OK "));
+    let path = place.path("mrose/Maildir/new/1.M1P1.localhost");
+    std::fs::File::options().write(true).open(path).unwrap().set_len(20 << 20).unwrap();
+    client.send("NOOP\r\nQUIT\r\n");
+    let sent = client.rest();
+    assert!(sent.len() < 24 << 20 && sent.ends_with(b"x"), "{} octets", sent.len());
+    server.logged(&["session ended user=mrose", "removed=0 left=2", "why=body-failed"]);
+    server.logged(&["ERROR", "not sent to its end", "mrose/Maildir/new/1.M1P1.localhost"]);
+    assert_eq!(place.messages(), 2);
+}
+
 #[test]
 fn the_demo_serves_its_samples_and_leaves_nothing() {
     let temporary = tempfile::tempdir().unwrap();

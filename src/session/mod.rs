@@ -120,6 +120,9 @@ where
     match converse(&mut dialogue, Context { env, link }).await {
         Ok(farewell) => dialogue.wire.flush().await.err().unwrap_or(farewell),
         Err(end) => {
+            if let End::BodyFailed(error) = &end {
+                tracing::error!(%error, "a message was not sent to its end");
+            }
             // What was promised before the end is still due; the end itself stays the reason.
             if !end.is_deaf() {
                 let _gone_as_well = dialogue.wire.flush().await;

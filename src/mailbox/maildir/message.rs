@@ -26,6 +26,8 @@ pub struct StoredMessage {
 #[derive(Debug)]
 struct Reader {
     file: File,
+    /// For the log.
+    path: String,
     size: u64,
     offset: u64,
     buffer: Vec<u8>,
@@ -38,14 +40,14 @@ impl StoredMessage {
             if matches!(error.kind(), io::ErrorKind::PermissionDenied) {
                 maildrop.distrust(at);
             }
-            let place = maildrop.place(at);
-            let path = maildrop.folders.describe(place.folder, &place.name);
-            MessageError::Unreadable(Failure::new(format!("read {path}"), error))
+            MessageError::Unreadable(not_read(&path(maildrop, at), error))
         };
         let file = open(maildrop, at)?.ok_or(MessageError::Gone)?.map_err(unreadable)?;
         let octets = current_octets(maildrop, at, &file).map_err(unreadable)?;
-        let mut reader = Reader { file: file.file, size: file.size, offset: 0, buffer: Vec::new() };
-        reader.read().map_err(unreadable)?;
+        let OpenFile { file, size, .. } = file;
+        let path = path(maildrop, at);
+        let mut reader = Reader { file, path, size, offset: 0, buffer: Vec::new() };
+        reader.read().map_err(MessageError::Unreadable)?;
         Ok(Self { octets, reader: Some(reader), primed: true })
     }
 }
@@ -60,7 +62,9 @@ impl Message for StoredMessage {
             let ended = || io::Error::other("an earlier read of this message failed");
             let mut reader = self.reader.take().ok_or_else(ended)?;
             if reader.offset < reader.size {
-                reader = blocking(move || reader.read().map(|()| reader)).await??;
+                let read = blocking(move || reader.read().map(|()| reader)).await?;
+                reader =
+                    read.map_err(|failure| io::Error::new(failure.source().kind(), failure))?;
             } else {
                 reader.buffer.clear();
             }
@@ -72,11 +76,13 @@ impl Message for StoredMessage {
 
 impl Reader {
     /// Reads the next chunk into the buffer.
-    fn read(&mut self) -> io::Result<()> {
+    fn read(&mut self) -> Result<(), Failure> {
         let left = self.size.saturating_sub(self.offset);
         self.buffer.resize(usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK)), 0);
         // What has been appended since is not read; what has been cut off is an error.
-        self.file.read_exact_at(&mut self.buffer, self.offset)?;
+        self.file
+            .read_exact_at(&mut self.buffer, self.offset)
+            .map_err(|error| not_read(&self.path, error))?;
         self.offset += self.buffer.len() as u64;
         Ok(())
     }
@@ -129,15 +135,23 @@ fn current_octets(maildrop: &Opened, at: u32, file: &OpenFile) -> io::Result<u64
     }
     maildrop.distrust(at);
     let octets = sizes::count(&file.file, file.size, &mut Vec::new())?;
-    let Place { folder, name } = maildrop.place(at);
-    let path = maildrop.folders.describe(folder, &name);
     tracing::warn!(
-        path,
+        path = path(maildrop, at),
         listed = listed.octets,
         octets,
         "a message has changed since it was listed"
     );
     Ok(octets)
+}
+
+/// The path of a message, fit for a log line.
+fn path(maildrop: &Opened, at: u32) -> String {
+    let Place { folder, name } = maildrop.place(at);
+    maildrop.folders.describe(folder, &name)
+}
+
+fn not_read(path: &str, error: io::Error) -> Failure {
+    Failure::new(format!("read {path}"), error)
 }
 
 const CHUNK: usize = 64 << 10;

@@ -128,6 +128,7 @@ async fn a_message_that_is_cut_while_it_is_read_is_an_error() {
     File::options().write(true).open(maildir.path("new/1.a")).unwrap().set_len(100_000).unwrap();
     let error = rest(&mut message).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    assert!(error.to_string().contains("new/1.a"), "{error}");
     assert!(message.chunk().await.is_err(), "an error is not an end");
 }
 
