@@ -94,11 +94,6 @@ impl LineDecoder {
         }
     }
 
-    /// Whether a whole line is waiting: then replies may wait for company (RFC 2449 §6.6).
-    pub fn has_line(&self) -> bool {
-        memchr(b'\n', self.unread()).is_some()
-    }
-
     /// The octets that have come and have not been handed out.
     pub fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
