@@ -21,6 +21,7 @@ use restante::mailbox::memory::MemoryStore;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,40 +40,12 @@ struct Ended {
 
 /// Runs a session on what a client sends before it closes its side.
 fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
-    let files = tempfile::tempdir().unwrap();
-    let users = files.path().join("users");
-    std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
     let store = MemoryStore::default();
     for (at, message) in MESSAGES.iter().enumerate() {
         store.deliver(&mrose(), &format!("id-{at}"), message.as_bytes());
     }
-    let env = Env {
-        mailbox: store.clone(),
-        authenticator: Authenticator::new(
-            FileStore::open(users).unwrap(),
-            NonZeroU32::MIN,
-            Duration::from_secs(10),
-        ),
-        policy: Policy {
-            hostname: "pop.example.org".to_owned(),
-            allow_cleartext: false,
-            failure_delay: Duration::from_secs(2),
-            bad_commands: 20,
-            failed_logins: 5,
-            sessions_per_user: 4,
-            idle: Duration::from_secs(600),
-            write: Duration::from_secs(300),
-        },
-        sessions: Slots::new(),
-        removals: TaskTracker::new(),
-        drain: CancellationToken::new(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    let env = env(store.clone());
+    runtime().block_on(async {
         let (client, mut server) = tokio::io::duplex(1024);
         let (mut reader, mut writer) = tokio::io::split(client);
         let session = async {
@@ -93,6 +66,38 @@ fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
         read.unwrap();
         (output, ended, store)
     })
+}
+
+/// What a session needs, with the user mrose.
+fn env(mailbox: MemoryStore) -> Env<MemoryStore, FileStore> {
+    let files = tempfile::tempdir().unwrap();
+    let users = files.path().join("users");
+    std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
+    Env {
+        mailbox,
+        authenticator: Authenticator::new(
+            FileStore::open(users).unwrap(),
+            NonZeroU32::MIN,
+            Duration::from_secs(10),
+        ),
+        policy: Policy {
+            hostname: "pop.example.org".to_owned(),
+            allow_cleartext: false,
+            failure_delay: Duration::from_secs(2),
+            bad_commands: 20,
+            failed_logins: 5,
+            sessions_per_user: 4,
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(300),
+        },
+        sessions: Slots::new(),
+        removals: TaskTracker::new(),
+        drain: CancellationToken::new(),
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 fn mrose() -> Username {
@@ -251,4 +256,41 @@ fn a_pipeline_of_ten_thousand_commands_is_answered_in_order() {
     for pair in replies[..20_000].chunks(2) {
         assert_eq!(pair, [format!("+OK 2 {octets}").as_str(), "+OK"]);
     }
+}
+
+/// Fault 65: the idle time begins when the client has taken the last reply, not before.
+#[test]
+fn a_slow_reader_is_not_idle() {
+    let store = MemoryStore::default();
+    store.deliver(&mrose(), "id-0", "x\n".repeat(10_000).into_bytes());
+    let env = env(store);
+    runtime().block_on(async {
+        let (client, mut server) = tokio::io::duplex(256);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let link = Link {
+            security: Security::ImplicitTls,
+            login_deadline: Instant::now() + Duration::from_secs(120),
+        };
+        let session = async {
+            let why = session::run(&mut server, &env, link, &mut Summary::default()).await;
+            drop(server);
+            why
+        };
+        let client = async {
+            writer.write_all(b"USER mrose\r\nPASS tanstaaf\r\nRETR 1\r\n").await.unwrap();
+            let mut output = Vec::new();
+            let retrieving = Instant::now();
+            while !output.ends_with(b"x\r\n.\r\n") {
+                assert!(reader.read_buf(&mut output).await.unwrap() > 0, "closed half-way");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            assert!(retrieving.elapsed() > env.policy.idle);
+            output.clear();
+            writer.write_all(b"QUIT\r\n").await.unwrap();
+            reader.read_buf(&mut output).await.unwrap();
+            assert_eq!(output, b"+OK goodbye, 1 message left\r\n");
+        };
+        let (why, ()) = tokio::join!(session, client);
+        assert!(matches!(why, End::Quit), "{why}");
+    });
 }
