@@ -56,7 +56,7 @@ impl Place {
 }
 
 /// What tells two files of the same name apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,
@@ -65,6 +65,11 @@ pub(super) struct FileId {
 impl FileId {
     fn of(stat: &Stat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+
+    /// The inode number in bytes: no rename changes it.
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        self.inode.to_be_bytes()
     }
 
     /// Whether a directory entry with this inode number may be this file.

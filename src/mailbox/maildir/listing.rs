@@ -130,8 +130,10 @@ impl Builder {
         self.names.extend_from_slice(file_name);
         let unique = name::unique(file_name);
         let unique_id = match namesake {
-            Namesake::Later(_) => {
-                self.names.extend_from_slice(&name::hash(&path(folder, file_name)));
+            Namesake::Later(id) => {
+                // No unique name has a slash, so it is not the hash of one.
+                let told_apart = [unique, b"/", &id.to_bytes()].concat();
+                self.names.extend_from_slice(&name::hash(&told_apart));
                 0
             }
             Namesake::None | Namesake::Itself(_) | Namesake::First(_) => {

@@ -46,9 +46,9 @@ pub(super) enum Namesake {
     None,
     /// It has several names itself, all of the same unique name.
     Itself(FileId),
-    /// Other files have the same unique name; this is the first of them.
+    /// Other files have the same unique name; this is the one with the lowest inode number.
     First(FileId),
-    /// Other files have the same unique name; this is not the first.
+    /// Other files have the same unique name; this is one of the others.
     Later(FileId),
 }
 
@@ -213,17 +213,17 @@ fn named_apart(seen: &Seen, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
         }
     }
     let several = files.len() > 1;
-    let namesake = |at, id| match id {
-        Some(id) if several && at == 0 => Namesake::First(id),
+    // Not the first in the listing: a flag would change which one that is.
+    let first = files.iter().filter_map(|file| file.id).min();
+    let namesake = |id| match id {
+        Some(id) if several && first == Some(id) => Namesake::First(id),
         Some(id) if several => Namesake::Later(id),
         Some(id) if names > 1 => Namesake::Itself(id),
         _ => Namesake::None,
     };
-    let found = |(at, file): (usize, &Candidate)| FoundFile {
-        sighting: file.sighting,
-        namesake: namesake(at, file.id),
-    };
-    files.iter().enumerate().map(found).collect()
+    let found =
+        |file: &Candidate| FoundFile { sighting: file.sighting, namesake: namesake(file.id) };
+    files.iter().map(found).collect()
 }
 
 /// Folders that do not come to rest are read until so many passes in a row agree.
