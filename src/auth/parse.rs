@@ -58,7 +58,8 @@ impl<'a> Line<'a> {
             .map_or((fields, None), |(password, rest)| (password, Some(rest)));
         if password.is_empty() {
             return Err(format!(
-                "{name} has no password; set one with restante user set-password, or remove the line"
+                "{name} has no password; write a hash from restante hash behind the colon, or \
+                 remove the line"
             ));
         }
         Ok(Some(Entry { name, password, others }))
