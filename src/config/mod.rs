@@ -5,6 +5,7 @@
 //! at: that is for the rooms that use it, and for `restante check`.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,12 @@ impl Config {
         let unreadable =
             |place, what| Faults::new(path, vec![Fault { place, key: String::new(), what }]);
         let bytes = fs::read(path).map_err(|error| {
-            unreadable(None, format!("cannot be read ({error}), name the file with --config"))
+            let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
+                "let the user that the server runs as read it"
+            } else {
+                "name the file with --config"
+            };
+            unreadable(None, format!("cannot be read ({error}), {remedy}"))
         })?;
         let text = str::from_utf8(&bytes).map_err(|error| {
             let readable = bytes.get(..error.valid_up_to()).unwrap_or_default();

@@ -63,7 +63,7 @@ impl Reload {
         }
         level.set(config.log.level);
         for key in fixed_keys(&self.started_with, config) {
-            warn!(key, "has changed, which takes effect at the next start only");
+            warn!("{key} has changed, which takes effect at the next start only");
         }
         info!("SIGHUP: the configuration is in use for new connections");
     }
