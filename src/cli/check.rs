@@ -156,7 +156,16 @@ impl Examination<'_> {
         let key = format!("{section}.certificate");
         let seen = match tls::inspect(pair, now) {
             Ok(seen) => seen,
-            Err(error) => return self.error(&key, error.to_string()),
+            Err(faults) => {
+                for fault in faults {
+                    if fault.path() == pair.private_key {
+                        self.error(&format!("{section}.private-key"), fault.to_string());
+                    } else {
+                        self.error(&key, fault.to_string());
+                    }
+                }
+                return;
+            }
         };
         for warning in &seen.warnings {
             self.warn(&key, warning);
@@ -218,13 +227,19 @@ impl Examination<'_> {
     fn mail(&mut self, config: &Config, users: &[Username]) {
         const KEY: &str = "maildir.path";
         let template = PathTemplate::new(&config.maildir.path);
+        let root = root_of(&config.maildir.path);
+        let root_is_missing = is_missing(root);
         let mut homeless = Vec::new();
+        let mut without = Vec::new();
         let mut owners: HashMap<PathBuf, &Username> = HashMap::new();
         for user in users {
             let Ok(path) = template.path(user) else {
                 homeless.push(user);
                 continue;
             };
+            if !root_is_missing && is_missing(&path) {
+                without.push((user, path.clone()));
+            }
             // The same user may be in two stores.
             if let Some(other) = owners.insert(path, user).filter(|other| *other != user) {
                 self.warn(
@@ -251,13 +266,18 @@ impl Examination<'_> {
             Some((user, path)) => self.does("mail", format!("{}  for {user}", path.display())),
             None => self.does("mail", config.maildir.path.display().to_string()),
         }
-        let root = root_of(&config.maildir.path);
-        // What cannot be seen by the present user may be there all the same.
-        let missing = match fs::metadata(root) {
-            Ok(metadata) => !metadata.is_dir(),
-            Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
-        };
-        if missing {
+        if let Some((user, path)) = without.first() {
+            let count = counted(without.len(), "user");
+            self.warn(
+                KEY,
+                format!(
+                    "there is no Maildir yet for {count} (say {} for {user}), who cannot log in \
+                     until it is made",
+                    path.display()
+                ),
+            );
+        }
+        if root_is_missing {
             let root = root.display();
             self.warn(KEY, format!("{root} is not a directory, create it or correct the path"));
         }
@@ -284,11 +304,16 @@ impl Examination<'_> {
         for (nth, Credentials::File { path }) in config.credentials.iter().enumerate() {
             needed.push((format!("credentials[{nth}].path"), path));
         }
-        needed.push(("maildir.path".to_owned(), root_of(&config.maildir.path)));
         for (key, path) in needed {
             if let Some(obstacle) = account.obstacle(path) {
-                self.warn(&key, obstacle);
+                self.error(&key, obstacle);
             }
+        }
+        if let Some(obstacle) = account.obstacle(root_of(&config.maildir.path)) {
+            self.warn("maildir.path", obstacle);
+        }
+        if let Some(obstacle) = account.obstacle(self.file) {
+            self.warn(KEY, format!("{obstacle}, or a reload will fail"));
         }
     }
 }
@@ -306,6 +331,14 @@ fn root_of(template: &Path) -> &Path {
     match template.ancestors().find(|path| !placeholder(path)) {
         Some(root) if !root.as_os_str().is_empty() => root,
         Some(_) | None => Path::new("."),
+    }
+}
+
+/// Whether there is no directory; what the present user cannot see may be there all the same.
+fn is_missing(directory: &Path) -> bool {
+    match fs::metadata(directory) {
+        Ok(metadata) => !metadata.is_dir(),
+        Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
     }
 }
 

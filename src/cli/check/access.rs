@@ -1,6 +1,6 @@
 //! Whether another user gets at a file, going by owners and permission bits.
 //!
-//! Access control lists are not looked at, so this is for warnings.
+//! Access control lists are not read: nothing is said of a file or directory that has one.
 
 use std::ffi::CString;
 use std::fs::{self, Metadata};
@@ -48,10 +48,10 @@ impl Account {
         let metadata = fs::metadata(path).ok()?;
         let target = fs::canonicalize(path).ok()?;
         // A symbolic link may lead through other directories than its own path.
-        let closed =
-            path.ancestors().chain(target.ancestors()).skip(1).find(|above| {
-                fs::metadata(above).is_ok_and(|m| m.is_dir() && !self.may(&m, ENTER))
-            });
+        let closed = path.ancestors().chain(target.ancestors()).skip(1).find(|above| {
+            fs::metadata(above).is_ok_and(|m| m.is_dir() && !self.may(&m, ENTER))
+                && !has_access_list(above)
+        });
         if let Some(closed) = closed {
             return Some(format!(
                 "{} cannot enter {}, which is on the way to {}: chmod or chgrp it",
@@ -61,7 +61,7 @@ impl Account {
             ));
         }
         let (want, word) = if metadata.is_dir() { (ENTER, "enter") } else { (READ, "read") };
-        let may = self.may(&metadata, want);
+        let may = self.may(&metadata, want) || has_access_list(path);
         (!may).then(|| format!("{} cannot {word} {}: chmod or chgrp it", self.name, path.display()))
     }
 
@@ -76,6 +76,13 @@ impl Account {
         };
         self.user == 0 || metadata.mode() >> shift & bit != 0
     }
+}
+
+/// Whether more than the permission bits decides about a file.
+fn has_access_list(path: &Path) -> bool {
+    let list = rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 1024]);
+    // A list that does not fit is one all the same.
+    list.map_or_else(|error| error == rustix::io::Errno::RANGE, |octets| octets > 0)
 }
 
 const READ: u32 = 4;

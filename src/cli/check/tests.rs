@@ -1,5 +1,6 @@
 //! Reports on configurations in a directory of their own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::*;
@@ -98,9 +99,47 @@ fn errors_of_all_kinds_come_at_once_with_their_places() {
     house.write("restante.toml", &format!("run-as = \"no-such-user-here\"\n{GOOD}"));
     let report = house.report(SystemTime::now());
     assert_eq!(report.errors.len(), 3, "{report:?}");
-    assert!(report.errors[0].starts_with("restante.toml:13:15: tls.certificate: "), "{report:?}");
+    assert!(report.errors[0].starts_with("restante.toml:14:15: tls.private-key: "), "{report:?}");
     assert!(report.errors[1].starts_with("users:2:1: "), "{report:?}");
     assert!(report.errors[2].starts_with("restante.toml:1:10: run-as: there is no user"));
+}
+
+#[test]
+fn certificate_and_key_are_both_named_when_both_are_missing() {
+    let house = House::new();
+    fs::remove_file(house.path("tls.crt")).unwrap();
+    fs::remove_file(house.path("tls.key")).unwrap();
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors.len(), 2, "{report:?}");
+    assert!(report.errors[0].starts_with("restante.toml:12:15: tls.certificate: tls.crt: "));
+    assert!(report.errors[1].starts_with("restante.toml:13:15: tls.private-key: tls.key: "));
+}
+
+#[test]
+fn a_key_that_the_user_of_run_as_cannot_read_is_an_error() {
+    let house = House::new();
+    house.write("restante.toml", &format!("run-as = \"daemon\"\n{GOOD}"));
+    for name in ["tls.key", "restante.toml"] {
+        fs::set_permissions(house.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let report = house.report(SystemTime::now());
+    let named = |lines: &[String], start: &str| lines.iter().any(|line| line.starts_with(start));
+    assert!(named(&report.errors, "restante.toml:14:15: tls.private-key: daemon cannot "));
+    assert!(named(&report.warnings, "restante.toml:1:10: run-as: daemon cannot "), "{report:?}");
+}
+
+#[test]
+fn users_without_a_maildir_are_counted() {
+    let house = House::new();
+    house.write("users", "fred@example.org:{PLAIN}x\nmrose@example.org:{PLAIN}x\n");
+    let absent = "restante.toml:16:8: maildir.path: there is no Maildir yet for ";
+    let found = |report: &Report| report.warnings.iter().find(|w| w.starts_with(absent)).cloned();
+    let both = found(&house.report(SystemTime::now())).unwrap();
+    assert!(both.contains("2 users (say mail/example.org/fred for fred@example.org)"), "{both}");
+    fs::create_dir_all(house.path("mail/example.org/fred")).unwrap();
+    fs::create_dir_all(house.path("mail/example.org/mrose")).unwrap();
+    assert_eq!(found(&house.report(SystemTime::now())), None);
 }
 
 #[test]

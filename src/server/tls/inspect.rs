@@ -29,9 +29,17 @@ pub struct Inspection {
 /// Reads a pair as the server would, and looks at it as of `now`.
 ///
 /// # Errors
-/// [`PairError`] when the server could not use it.
-pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, PairError> {
-    pair::load(pair)?;
+/// [`PairError`], one for each file that is at fault, when the server could not use it.
+pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PairError>> {
+    let faults = pair::faults(pair);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    look_at(pair, now).map_err(|fault| vec![fault])
+}
+
+/// Looks at a pair that can be loaded.
+pub(super) fn look_at(pair: &KeyPair, now: SystemTime) -> Result<Inspection, PairError> {
     let chain = pair::certificates(pair)?;
     let not_x509 = |error| PairError::not_x509(&pair.certificate, error);
     let certificate = match chain.first() {

@@ -190,7 +190,7 @@ fn pairs(section: &config::Tls) -> impl Iterator<Item = &KeyPair> {
 
 fn load_with_warnings(pair: &KeyPair) -> Result<Arc<CertifiedKey>, PairError> {
     let certified = pair::load(pair)?;
-    for warning in inspect(pair, SystemTime::now())?.warnings {
+    for warning in inspect::look_at(pair, SystemTime::now())?.warnings {
         warn!("{warning}");
     }
     Ok(certified)

@@ -36,6 +36,13 @@ pub(super) fn load(pair: &KeyPair) -> Result<Arc<CertifiedKey>, PairError> {
     }
 }
 
+/// All that keeps a pair from being used; nothing when [`load`] takes it.
+pub(super) fn faults(pair: &KeyPair) -> Vec<PairError> {
+    let alone = [certificates(pair).err(), private_key(pair).err()];
+    let alone: Vec<PairError> = alone.into_iter().flatten().collect();
+    if alone.is_empty() { load(pair).err().into_iter().collect() } else { alone }
+}
+
 /// The chain, the server's own certificate first.
 pub(super) fn certificates(pair: &KeyPair) -> Result<Vec<CertificateDer<'static>>, PairError> {
     let mut chain = Vec::new();
