@@ -13,15 +13,18 @@
 )]
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use restante::auth::{Authenticator, FileStore};
-use restante::mailbox::memory::MemoryStore;
+use restante::auth::{Authenticator, FileStore, Identity};
+use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
+use restante::mailbox::{Mailbox, OpenError};
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,12 +72,12 @@ fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
 }
 
 /// What a session needs, with the user mrose.
-fn env(mailbox: MemoryStore) -> Env<MemoryStore, FileStore> {
+fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     let files = tempfile::tempdir().unwrap();
     let users = files.path().join("users");
     std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
     Env {
-        mailbox,
+        mailbox: Arc::new(mailbox),
         authenticator: Authenticator::new(
             FileStore::open(users).unwrap(),
             NonZeroU32::MIN,
@@ -292,5 +295,48 @@ fn a_slow_reader_is_not_idle() {
         };
         let (why, ()) = tokio::join!(session, client);
         assert!(matches!(why, End::Quit), "{why}");
+    });
+}
+
+/// A store on a file system that does not answer until it is told to.
+struct Hung {
+    store: MemoryStore,
+    answers: Arc<Notify>,
+}
+
+impl Mailbox for Hung {
+    type Maildrop = MemoryMaildrop;
+
+    async fn open(&self, identity: &Identity) -> Result<MemoryMaildrop, OpenError> {
+        self.answers.notified().await;
+        self.store.open(identity).await
+    }
+}
+
+#[test]
+fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
+    let store = MemoryStore::default();
+    store.deliver(&mrose(), "id", &b"x\n"[..]);
+    let answers = Arc::new(Notify::new());
+    let env = env(Hung { store: store.clone(), answers: Arc::clone(&answers) });
+    runtime().block_on(async {
+        let (mut client, mut server) = tokio::io::duplex(1024);
+        client.write_all(logged_in()).await.unwrap();
+        let login_deadline = Instant::now() + Duration::from_secs(120);
+        let link = Link { security: Security::ImplicitTls, login_deadline };
+        let mut summary = Summary::default();
+        let end = session::run(&mut server, &env, link, &mut summary).await;
+        assert!(matches!(end, End::LoginTimeout), "{end}");
+        drop(server);
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert!(said.ends_with("-ERR [SYS/TEMP] the log-in took too long; try again later\r\n"));
+        assert!(env.sessions.take(mrose(), 1).is_none());
+
+        answers.notify_one();
+        // The task that was left behind opens the maildrop, and gives everything back.
+        while env.sessions.take(mrose(), 1).is_none() {
+            tokio::task::yield_now().await;
+        }
     });
 }

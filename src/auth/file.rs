@@ -347,7 +347,7 @@ mod tests {
         let fixture = Fixture::new("mrose:{PLAIN}one\n");
         let store = fixture.open();
         let long = format!("mrose:{{PLAIN}}two\n{}:{{PLAIN}}x\n", "x".repeat(256));
-        for faulty in ["mrose:{PLAIN}two\nnonsense\n", "mrose:\n", long.as_str(), "a:b\nA:b\n"] {
+        for faulty in ["mrose:{PLAIN}two\nnonsense\n", ":{PLAIN}x\n", long.as_str(), "a:b\nA:b\n"] {
             fixture.replace(faulty);
             assert_eq!(password(&store, "mrose").await.as_deref(), Some("one"), "{faulty:?}");
         }

@@ -56,12 +56,6 @@ impl<'a> Line<'a> {
         let (password, others) = fields
             .split_once(':')
             .map_or((fields, None), |(password, rest)| (password, Some(rest)));
-        if password.is_empty() {
-            return Err(format!(
-                "{name} has no password; write a hash from restante hash behind the colon, or \
-                 remove the line"
-            ));
-        }
         Ok(Some(Entry { name, password, others }))
     }
 
@@ -171,8 +165,6 @@ mod tests {
             assert!(said.contains(fault), "{line:?}: {said}");
             assert!(!said.contains("tanstaaf"), "{said}");
         }
-        assert!(entry("mrose:\n").unwrap_err().contains("mrose has no password"));
-        assert!(entry("mrose::5000:5000::::\n").unwrap_err().contains("mrose has no password"));
         let bytes = Line { number: 1, raw: b"mrose:\xff\xfe\n" };
         assert!(bytes.entry().err().unwrap().contains("UTF-8"));
     }

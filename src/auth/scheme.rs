@@ -45,6 +45,7 @@ impl Verifier {
         let (scheme, text) = match stored.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
             Some((scheme, text)) => (scheme.to_ascii_uppercase(), text),
             None if stored.starts_with("$argon2") => ("ARGON2ID".to_owned(), stored),
+            None if stored.is_empty() => return Self::unusable("it has no password; set one"),
             None => return Self::unusable(no_scheme(stored)),
         };
         match scheme.as_str() {
@@ -234,6 +235,7 @@ mod tests {
     #[test]
     fn an_empty_password_lets_nobody_in() {
         assert!(reason("{PLAIN}").contains("empty"));
+        assert!(reason("").contains("no password"));
         assert_eq!(Verifier::plain("").verify(b""), Ok(false));
         // The hash of nothing.
         let params = argon2::Params::new(64, 1, 1, None).unwrap();

@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn all_faults_are_found_at_once() {
         let (table, report) = read(
-            "mrose:{PLAIN}a\nnonsense\n# fine\nMROSE:{PLAIN}b\n../x:{PLAIN}c\nmrose:{PLAIN}d\nbob:\n",
+            "mrose:{PLAIN}a\nnonsense\n# fine\nMROSE:{PLAIN}b\n../x:{PLAIN}c\nmrose:{PLAIN}d\nbob\n",
         );
         assert!(table.is_none());
         let errors = shown(&report.errors);
@@ -304,7 +304,7 @@ mod tests {
             "line 4: mrose is in line 1 already",
             "line 5: the user name has a slash",
             "line 6: mrose is in line 1 already",
-            "line 7: bob has no password",
+            "line 7: has no colon",
         ]) {
             assert!(error.starts_with(start), "{error}");
         }

@@ -30,7 +30,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
     let timeouts = Timeouts { idle: minute, login: minute, write: minute, shutdown_grace: minute };
     let (sessions, removals, drain) = (Slots::new(), TaskTracker::new(), CancellationToken::new());
     let env = Env {
-        mailbox,
+        mailbox: Arc::new(mailbox),
         authenticator: Authenticator::new(Everybody, NonZeroU32::MIN, minute),
         policy: Policy {
             hostname: "pop.example.org".into(),

@@ -167,7 +167,10 @@ impl Generation<MaildirStore, Stores> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Error::Credentials(error.to_string()))?;
         let env = Env {
-            mailbox: MaildirStore::new(PathTemplate::new(maildir.path.clone()), maildir.lock_wait),
+            mailbox: Arc::new(MaildirStore::new(
+                PathTemplate::new(maildir.path.clone()),
+                maildir.lock_wait,
+            )),
             authenticator: Authenticator::new(
                 Stores::new(stores),
                 auth.hashes_at_once,

@@ -38,8 +38,8 @@ pub use slots::{Slot, Slots};
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
 pub struct Env<M, C> {
-    /// Where mail is.
-    pub mailbox: M,
+    /// Where mail is. Shared, because a maildrop may take longer to open than anybody waits.
+    pub mailbox: Arc<M>,
     /// Who may log in.
     pub authenticator: Authenticator<C>,
     /// The operator's choices.

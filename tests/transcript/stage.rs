@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use restante::auth::{Authenticator, FileStore};
@@ -109,7 +110,7 @@ impl Stage {
         let store = FileStore::open(&password_file).expect("a good credential file");
         let template = PathTemplate::new(files.path().join("Maildir"));
         let env = Env {
-            mailbox: MaildirStore::new(template, Duration::from_secs(1)),
+            mailbox: Arc::new(MaildirStore::new(template, Duration::from_secs(1))),
             authenticator: Authenticator::new(store, NonZeroU32::MIN, Duration::from_secs(10)),
             policy,
             sessions: Slots::new(),
