@@ -21,7 +21,7 @@ class Client:
     """What all clients have in common; `home` keeps their memory of what they have seen."""
 
     name = ""
-    transports = (CLEARTEXT, STLS, TLS)
+    transports: tuple[str, ...] = (CLEARTEXT, STLS, TLS)
     bears_not: frozenset[str] = frozenset()
 
     def __init__(self, world: World) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Any, Iterable, Optional
 
 from corpus import Message
 from report import Failed, require
@@ -296,17 +296,16 @@ def run(
 ) -> "Finished":
     """Runs a program to its end, as a plain user; any exit code but those of `codes` fails."""
     words = [str(word) for word in command]
-    options: dict[str, object] = {}
+    identity: dict[str, Any] = {}
     if who is not None and os.geteuid() == 0:
         entry = pwd.getpwnam(who)
-        options = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     if home is not None:
         environment["HOME"] = str(home)
-        options["cwd"] = home
     result = subprocess.run(
-        words, input=stdin.encode(), capture_output=True,
-        timeout=timeout, env=environment, check=False, **options,
+        words, input=stdin.encode(), capture_output=True, cwd=home,
+        timeout=timeout, env=environment, check=False, **identity,
     )
     # Decoded here, since text mode would turn CRLF into LF.
     finished = Finished(
@@ -322,4 +321,4 @@ def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import shutil
 import socket
 import ssl
 import time
-from pathlib import Path
 
 from clients import Curl, Mpop, Poplib
 from corpus import corpus, ordinary
@@ -34,7 +33,8 @@ def checks(report: Report, world: World, server: Server) -> None:
     for version in ("tls1_2", "tls1_3"):
         for transport in (STLS, TLS):
             report.check(
-                f"openssl ALPN {version} {transport}", lambda: alpn(world, server, version, transport)
+                f"openssl ALPN {version} {transport}",
+                lambda: alpn(world, server, version, transport),
             )
         report.check(f"openssl resumption {version}", lambda: resumption(world, server, version))
     report.check("close_notify after QUIT", lambda: close_notify(world, server))
