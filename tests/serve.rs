@@ -169,8 +169,8 @@ fn sighup_takes_over_what_it_can_and_names_the_rest() {
     let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
     place.write("restante.toml", text.replace("pop.example.org", "pop.example.net"));
     server.signal(Signal::SIGHUP);
-    server.logged(&["key=listen", "at the next start only"]);
-    server.logged(&["key=log.format", "at the next start only"]);
+    server.logged(&["listen has changed", "at the next start only"]);
+    server.logged(&["log.format has changed", "at the next start only"]);
     server.logged(&["the configuration is in use for new connections"]);
     let mut after = Client::plain(server.address(0));
     assert_eq!(after.line(), "+OK pop.example.net POP3 server ready");
