@@ -83,8 +83,9 @@ fn hostname(root: &Section<'_>) -> Option<String> {
     if let Some(entry) = root.entry("hostname") {
         return entry.checked(value::host_name(entry.text(HOST_NAME)?));
     }
-    let system = hostname::get().unwrap_or_default();
-    let name = value::host_name(&system.to_string_lossy());
+    let uname = rustix::system::uname();
+    let system = uname.nodename().to_string_lossy();
+    let name = value::host_name(&system);
     if name.is_err() {
         root.lacks(
             "hostname",
