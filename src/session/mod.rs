@@ -140,8 +140,8 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     if context.link.security != Security::UpgradedTls {
         let greeting = format!("{} POP3 server ready", context.env.policy.hostname);
         dialogue.wire.reply(&Reply::Ok(ReplyText::new(greeting)));
-        greet(dialogue, context).await?;
     }
+    meet(dialogue, context).await?;
     let mut state = State::<M::Maildrop>::Authorization(Authorization::default());
     loop {
         let line = read(dialogue, &state, context).await?;
@@ -158,9 +158,8 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     }
 }
 
-/// Sends the greeting and looks at the first octets that come back: not everybody who connects
-/// speaks POP3.
-async fn greet<M: Mailbox, C: CredentialStore>(
+/// Looks at the first octets that the client sends: not everybody who connects speaks POP3.
+async fn meet<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
     context: Context<'_, M, C>,
 ) -> Result<(), End> {
