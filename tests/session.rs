@@ -340,3 +340,28 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         }
     });
 }
+
+#[test]
+fn mail_that_was_lost_on_the_way_is_not_removed() {
+    let store = MemoryStore::default();
+    let line = [vec![b'x'; 998], b"\r\n".to_vec()].concat();
+    store.deliver(&mrose(), "id", line.repeat(40));
+    let env = env(store.clone());
+    runtime().block_on(async {
+        // Holds the first write of the message, and not the rest.
+        let (mut client, mut server) = tokio::io::duplex(36 * 1024);
+        client.write_all(&[logged_in(), b"RETR 1\r\n"].concat()).await.unwrap();
+        let login_deadline = Instant::now() + Duration::from_secs(120);
+        let link = Link { security: Security::ImplicitTls, login_deadline };
+        let mut summary = Summary::default();
+        let session = session::run(&mut server, &env, link, &mut summary);
+        let vanishing = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.write_all(b"DELE 1\r\nQUIT\r\n").await.unwrap();
+            drop(client);
+        };
+        let (end, ()) = tokio::join!(session, vanishing);
+        assert!(matches!(end, End::PeerClosed), "{end}");
+        assert_eq!(store.unique_ids(&mrose()), ["id"]);
+    });
+}

@@ -125,13 +125,13 @@ impl<'s> Wire<'s> {
         extent: Extent,
     ) -> Result<(), End> {
         let mut encoder = Encoder::new(extent);
-        self.carries_mail = true;
         'message: loop {
             let chunk = message.chunk().await.map_err(End::BodyFailed)?;
             if chunk.is_empty() {
                 break;
             }
             for piece in chunk.chunks(Self::ENOUGH) {
+                self.carries_mail = true;
                 if encoder.encode(piece, &mut self.output) == Appetite::Sated {
                     break 'message;
                 }
@@ -139,6 +139,7 @@ impl<'s> Wire<'s> {
             }
         }
         encoder.finish(&mut self.output);
+        self.carries_mail = true;
         self.relieve().await
     }
 
