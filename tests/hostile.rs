@@ -16,7 +16,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use support::client::{Client, Tls};
+use support::client::{Client, Tls, expect_in_sync, greeted, logged_in};
 use support::{PATIENCE, Place, Server, eventually, pause};
 
 mod support;
@@ -54,25 +54,6 @@ fn lenient_place() -> Place {
     let place = Place::new();
     place.configure(&[OFF], LENIENT);
     place
-}
-
-fn greeted(server: &Server) -> Client {
-    let mut client = Client::plain(server.address(0));
-    assert_eq!(client.line(), "+OK pop.example.org POP3 server ready");
-    client
-}
-
-fn logged_in(server: &Server) -> Client {
-    let mut client = greeted(server);
-    let reply = client.log_in();
-    assert!(reply.starts_with("+OK "), "{reply}");
-    client
-}
-
-/// Asserts that the reply before this was the only one.
-fn expect_in_sync(client: &mut Client) {
-    assert_eq!(client.ask("CAPA"), "+OK capabilities follow");
-    client.body();
 }
 
 /// Memory that is used by the way: pages of the program, pools of the allocator.

@@ -12,13 +12,12 @@
 )]
 
 use std::fs;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use support::client::{Client, Tls};
+use support::client::{Client, Tls, expect_in_sync, greeted, greeted_at};
 use support::{Place, Server, eventually};
 
 mod support;
@@ -38,22 +37,6 @@ fn lenient_place() -> Place {
     let place = Place::new();
     place.configure(&[OFF], LENIENT);
     place
-}
-
-fn greeted(server: &Server) -> Client {
-    greeted_at(server.address(0))
-}
-
-fn greeted_at(address: SocketAddr) -> Client {
-    let mut client = Client::plain(address);
-    assert_eq!(client.line(), "+OK pop.example.org POP3 server ready");
-    client
-}
-
-/// Asserts that the reply before this was the only one.
-fn expect_in_sync(client: &mut Client) {
-    assert_eq!(client.ask("CAPA"), "+OK capabilities follow");
-    client.body();
 }
 
 /// One client's garbage that ends the log-ins of others (Dovecot CVE-2025-59028).

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::client::{Client, Tls};
+use support::client::{Client, Tls, greeted, logged_in};
 use support::{Place, Server, eventually, pause};
 
 mod support;
@@ -40,19 +40,6 @@ fn impatient_place() -> Place {
     let text = fs::read_to_string(place.path("restante.toml")).unwrap();
     place.write("restante.toml", text.replace("[maildir]\n", "[maildir]\nlock-wait = \"0s\"\n"));
     place
-}
-
-fn greeted(server: &Server) -> Client {
-    let mut client = Client::plain(server.address(0));
-    assert_eq!(client.line(), "+OK pop.example.org POP3 server ready");
-    client
-}
-
-fn logged_in(server: &Server) -> Client {
-    let mut client = greeted(server);
-    let reply = client.log_in();
-    assert!(reply.starts_with("+OK "), "{reply}");
-    client
 }
 
 /// A message that no other is like.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
-use support::client::{Client, Tls};
+use support::client::{Client, GREETING, Tls, greeted, logged_in};
 use support::{PATIENCE, PROGRAM, Place, Server, default_user};
 
 mod support;
@@ -26,8 +26,6 @@ const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
 const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
 const CLEARTEXT: &str = "allow-cleartext = true\n";
 
-const GREETING: &str = "+OK pop.example.org POP3 server ready";
-
 /// A place whose server takes passwords in the clear, on one plain socket.
 fn plain_place(rest: &str) -> Place {
     let place = Place::new();
@@ -36,19 +34,6 @@ fn plain_place(rest: &str) -> Place {
 }
 
 /// A client that has read the greeting.
-fn greeted(server: &Server) -> Client {
-    let mut client = Client::plain(server.address(0));
-    assert_eq!(client.line(), GREETING);
-    client
-}
-
-fn logged_in(server: &Server) -> Client {
-    let mut client = greeted(server);
-    let reply = client.log_in();
-    assert!(reply.starts_with("+OK "), "{reply}");
-    client
-}
-
 /// A message of about this many octets, in lines.
 fn large_message(octets: usize) -> Vec<u8> {
     let line = [b"x".repeat(98), b"\r\n".to_vec()].concat();

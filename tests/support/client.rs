@@ -17,7 +17,36 @@ use tokio_rustls::rustls::{
     SignatureScheme, StreamOwned, SupportedProtocolVersion, version,
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, Server};
+
+/// What every server of a `Place` says first.
+pub(crate) const GREETING: &str = "+OK pop.example.org POP3 server ready";
+
+/// A client of the first socket of a server, in the clear, that has been greeted.
+pub(crate) fn greeted(server: &Server) -> Client {
+    greeted_at(server.address(0))
+}
+
+/// The same at an address.
+pub(crate) fn greeted_at(address: SocketAddr) -> Client {
+    let mut client = Client::plain(address);
+    assert_eq!(client.line(), GREETING);
+    client
+}
+
+/// A client that has been greeted and has logged in.
+pub(crate) fn logged_in(server: &Server) -> Client {
+    let mut client = greeted(server);
+    let reply = client.log_in();
+    assert!(reply.starts_with("+OK "), "{reply}");
+    client
+}
+
+/// Asserts that the reply before this was the only one.
+pub(crate) fn expect_in_sync(client: &mut Client) {
+    assert_eq!(client.ask("CAPA"), "+OK capabilities follow");
+    client.body();
+}
 
 /// A connection to a server.
 pub(crate) struct Client {
