@@ -324,7 +324,12 @@ fn unique_ids_and_sizes_outlive_the_server_its_index_and_flags() {
     // It is written when the session is over.
     eventually("the index is there", || index.exists());
     let sound = fs::read(&index).unwrap();
-    let is_sound = || fs::read(&index).is_ok_and(|now| now == sound);
+    // The magic is always the same; the time stamps behind it, and the checksum, need not be.
+    let constant = |index: &[u8]| {
+        let end = index.len().checked_sub(4)?;
+        Some([index.get(..16)?, index.get(72..end)?].concat())
+    };
+    let is_sound = || fs::read(&index).is_ok_and(|now| constant(&now) == constant(&sound));
     assert_eq!(look(&server), first, "with the index");
     server.kill();
 

@@ -56,14 +56,14 @@ pub(super) fn chase<'a, T>(
         if sought.is_empty() {
             break;
         }
-        let (places, whole) = folders
+        let (places, basis) = folders
             .undisturbed(|| look(folders, sought.iter().map(|(wanted, _)| wanted.unique)))?;
         let mut still = Vec::new();
         for (wanted, misses) in sought {
             let candidates = candidates(folders, &wanted, &places);
             if candidates.is_empty() {
                 let misses = misses + 1;
-                if misses >= if whole { LOOKS } else { LOOKS_AT_UNREST } {
+                if misses >= if basis.is_some() { LOOKS } else { LOOKS_AT_UNREST } {
                     gone.push(wanted.token);
                 } else {
                     still.push((wanted, misses));

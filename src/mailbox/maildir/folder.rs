@@ -9,13 +9,15 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::lock::Root;
+use super::stamp::{Basis, Stamp, Stamps};
 
 /// One of the two directories in which messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,8 +65,19 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    fn of(stat: &Stat) -> Self {
+    /// The identity of what was looked at.
+    pub(super) fn of(stat: &Stat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+
+    /// The identity in two words, as the index keeps it.
+    pub(super) fn to_words(self) -> [u64; 2] {
+        [self.device, self.inode]
+    }
+
+    /// Reads what [`to_words`](Self::to_words) gave.
+    pub(super) fn from_words([device, inode]: [u64; 2]) -> Self {
+        Self { device, inode }
     }
 
     /// The inode number in bytes: no rename changes it.
@@ -171,20 +184,40 @@ impl Folders {
     }
 
     /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
-    /// was there has been missed.
+    /// was there has been missed, and the basis is what that rests on.
     ///
     /// # Errors
     /// Those of `read`; and when a folder has been removed meanwhile.
     pub(super) fn undisturbed<T>(
         &self,
         read: impl FnOnce() -> Result<T, Failure>,
-    ) -> Result<(T, bool), Failure> {
+    ) -> Result<(T, Option<Basis>), Failure> {
+        let clock = self.root.clock();
         let before = self.stamps()?;
-        let settled = before.settled(SystemTime::now());
         let result = read()?;
         // Always asked, because a removed directory reads as an empty one.
         let after = self.stamps()?;
-        Ok((result, settled && before == after))
+        let basis = clock.and_then(|clock| Basis::new(before, clock));
+        Ok((result, basis.filter(|_| before == after)))
+    }
+
+    /// Whether reading the folders now would yield what it did when `basis` was taken.
+    ///
+    /// # Errors
+    /// When a folder has been removed.
+    pub(super) fn are_still(&self, basis: &Basis) -> Result<bool, Failure> {
+        let stamps = self.stamps()?;
+        Ok(self.root.locked_at().is_some_and(|clock| basis.holds(stamps, clock)))
+    }
+
+    /// Whether the file system is one of those that stamp a directory at every change in it.
+    ///
+    /// On a network, or in a program of somebody's own, a stamp may be late or never come: that is
+    /// noticed within one reading, but not from one session to the next.
+    pub(super) fn are_stamped_faithfully(&self) -> bool {
+        let kind = |folder| u32::try_from(fstatfs(self.fd(folder)).ok()?.f_type).ok();
+        let faithful = |folder| kind(folder).is_some_and(|kind| FAITHFUL.contains(&kind));
+        Folder::READING_ORDER.into_iter().all(faithful)
     }
 
     /// Opens a message file.
@@ -275,84 +308,19 @@ impl Ignored {
     }
 }
 
-/// When both folders were changed last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamps {
-    new: Stamp,
-    cur: Stamp,
-}
-
-impl Stamps {
-    /// Whether any change after `now` will show, because the clock of the file system has gone
-    /// on since the last one.
-    fn settled(&self, now: SystemTime) -> bool {
-        self.new.settled(now) && self.cur.settled(now)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: (i64, u32),
-    changed: (i64, u32),
-}
-
-impl Stamp {
-    fn of(stat: &Stat) -> Self {
-        let nanoseconds = |value| u32::try_from(value).unwrap_or(0);
-        Self {
-            modified: (stat.st_mtime, nanoseconds(stat.st_mtime_nsec)),
-            changed: (stat.st_ctime, nanoseconds(stat.st_ctime_nsec)),
-        }
-    }
-
-    fn settled(&self, now: SystemTime) -> bool {
-        let (seconds, nanoseconds) = self.changed;
-        let since_epoch = Duration::new(seconds.unsigned_abs(), nanoseconds);
-        let changed = if seconds < 0 {
-            SystemTime::UNIX_EPOCH.checked_sub(since_epoch)
-        } else {
-            SystemTime::UNIX_EPOCH.checked_add(since_epoch)
-        };
-        let Some(changed) = changed else { return true };
-        // A stamp without a fraction comes from a file system that keeps none.
-        let grain = if nanoseconds == 0 { COARSE_GRAIN } else { GRAIN };
-        // A stamp in the future is told from a new one as well as a stamp in the past is.
-        let distance = now.duration_since(changed).unwrap_or_else(|error| error.duration());
-        distance > grain
-    }
-}
-
-/// The kernel stamps with the time of its last tick, at most 10 ms ago.
-const GRAIN: Duration = Duration::from_millis(20);
-
-const COARSE_GRAIN: Duration = Duration::from_secs(2);
-
 /// Bounds of the buffer for directory entries. Tests read in small pieces, so that names do
 /// change between them.
 const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
 const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_settles_when_the_clock_has_gone_on() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        for (seconds, nanoseconds, settled) in [
-            (999_999, 999_000_000, false),
-            (999_999, 900_000_000, true),
-            (999_999, 0, false),
-            (999_997, 0, true),
-            (1_000_000, 1, false),
-            (1_000_000, 100_000_000, true),
-            (2_000_000, 0, true),
-            (-5, 7, true),
-            (i64::MAX, 0, true),
-            (i64::MIN, 0, true),
-        ] {
-            let stamp = Stamp { modified: (0, 0), changed: (seconds, nanoseconds) };
-            assert_eq!(stamp.settled(now), settled, "{seconds}.{nanoseconds}");
-        }
-    }
-}
+/// The file systems by their magic numbers (`linux/magic.h`, and those of ZFS and bcachefs).
+const FAITHFUL: [u32; 8] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683E, // Btrfs
+    0x2FC1_2FC1, // ZFS
+    0xF2F5_2010, // F2FS
+    0xCA45_1A4E, // bcachefs
+    0x0102_1994, // tmpfs
+    0x794C_7630, // overlayfs
+];

@@ -1,43 +1,42 @@
-//! `restante.index`: the sizes of the messages, so that a second login opens none of them.
+//! `restante.index`: the last listing, so that a login opens no message that it knows, and reads
+//! no directory that has not changed.
 //!
 //! A cache and no more. It is read whole or not at all: a file that is not exactly as it was
-//! written counts as absent, and then sizes are counted anew. Integers are little-endian.
+//! written counts as absent, and then everything is found out anew. Integers are little-endian.
 //!
 //! ```abnf
-//! file    = magic count *message checksum
-//! magic   = "restante index 1"
-//! count   = 8OCTET                        ; how many messages follow
-//! message = physical octets length key
-//! physical = 8OCTET                       ; bytes of the file
-//! octets  = 8OCTET                        ; as RETR sends them
-//! length  = 2OCTET                        ; of the key
-//! key     = *OCTET                        ; unique name, or path if that is not unique
-//! checksum = 4OCTET                       ; CRC-32 of everything before
+//! file     = magic basis count *entry checksum
+//! magic    = "restante index 2"
+//! basis    = 56OCTET               ; what the folders were like; zeros when they did not rest
+//! count    = 8OCTET                ; how many entries follow; see `listing`
+//! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::iter::Peekable;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::listing::{Key, Listing, Sizes};
+use super::listing::{Entry, Key, Listing, Sizes};
 use super::lock::Root;
 use super::seen::Seen;
+use super::stamp::Basis;
 
-/// The sizes that an earlier session left, in the order of its listing.
+/// What an earlier session left.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    messages: Vec<u8>,
+    /// The messages that it had.
+    pub(super) listing: Listing,
+    /// What that rested on, if the folders were at rest.
+    pub(super) basis: Option<Basis>,
 }
 
 impl Index {
-    /// Reads the index of a Maildir that has about `expected` messages; without a sound one, or
-    /// with one that is far too big, it is empty.
-    pub(super) fn read(root: &Root, expected: usize) -> Self {
+    /// Reads the index of a Maildir; without a sound one it is empty.
+    pub(super) fn read(root: &Root) -> Self {
         let path = root.path().display();
-        match read(root, expected) {
+        match read(root) {
             Ok(Some(bytes)) => Self::parse(bytes).unwrap_or_else(|| {
                 tracing::warn!(%path, "the index is damaged and not used");
                 Self::default()
@@ -52,70 +51,76 @@ impl Index {
 
     /// Starts to look sizes up, in the order of the listing.
     pub(super) fn cursor(&self) -> Cursor<'_> {
-        Cursor { messages: self.messages().peekable(), passed_over: false }
+        Cursor { listing: &self.listing, at: 0, passed_over: false }
     }
 
     /// Whether it knows a message that was not seen.
     pub(super) fn knows_more_than(&self, seen: &Seen) -> bool {
         let mut keys = seen.keys().peekable();
-        self.messages().any(|(known, _)| {
-            while keys.next_if(|seen| seen.unique() < known.unique()).is_some() {}
-            keys.peek().is_none_or(|seen| seen.unique() != known.unique())
+        self.listing.entries().any(|entry| {
+            let known = entry.key().unique();
+            while keys.next_if(|seen| seen.unique() < known).is_some() {}
+            keys.peek().is_none_or(|seen| seen.unique() != known)
         })
     }
 
-    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
+    fn parse(bytes: Vec<u8>) -> Option<Self> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return None;
         }
-        let (count, messages) = content.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
-        let mut rest = messages;
-        let mut found = 0_u64;
-        while !rest.is_empty() {
-            (_, rest) = split(rest)?;
-            found += 1;
-        }
-        if found != u64::from_le_bytes(*count) {
-            return None;
-        }
-        bytes.truncate(bytes.len() - 4);
-        bytes.drain(..MAGIC.len() + 8);
-        Some(Self { messages: bytes })
-    }
-
-    fn messages(&self) -> Messages<'_> {
-        Messages { rest: &self.messages }
+        let (words, _) = content.strip_prefix(MAGIC)?.split_first_chunk::<{ 8 * WORDS }>()?;
+        let mut words = words.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
+        let mut word = || words.next()?.ok();
+        let basis = [word()?, word()?, word()?, word()?, word()?, word()?, word()?];
+        let count = word()?;
+        let end = content.len();
+        let listing = Listing::parse(bytes, MAGIC.len() + 8 * WORDS, end)?;
+        let complete = u64::from(listing.count()) == count;
+        complete.then(|| Self { listing, basis: Basis::from_words(basis) })
     }
 }
 
 /// Looks sizes up in the order of the listing.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
-    messages: Peekable<Messages<'a>>,
+    listing: &'a Listing,
+    at: u32,
     passed_over: bool,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     /// The sizes of a message; keys must come in their order.
     pub(super) fn find(&mut self, key: &Key<'_>) -> Option<Sizes> {
-        while self.messages.next_if(|(known, _)| known < key).is_some() {
+        while let Some(entry) = self.peek() {
+            let known = entry.key();
+            if known > *key {
+                break;
+            }
+            self.at += 1;
+            if known == *key {
+                return Some(entry.sizes);
+            }
             self.passed_over = true;
         }
-        self.messages.next_if(|(known, _)| known == key).map(|(_, sizes)| sizes)
+        None
     }
 
     /// Whether the index had messages that nobody asked for.
-    pub(super) fn has_more(mut self) -> bool {
-        self.passed_over || self.messages.next().is_some()
+    pub(super) fn has_more(&self) -> bool {
+        self.passed_over || self.peek().is_some()
+    }
+
+    fn peek(&self) -> Option<Entry<'a>> {
+        (self.at < self.listing.count()).then(|| self.listing.entry(self.at))
     }
 }
 
-/// Writes the index of a Maildir anew, with those messages of the listing that `keep` says.
+/// Writes the index of a Maildir anew.
 ///
 /// Readers see the old one or the new one. Nothing is synced: what a crash leaves of it fails the
 /// checksum.
-pub(super) fn write(root: &Root, listing: &Listing, keep: impl Fn(u32) -> bool) -> io::Result<()> {
+pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
     // The lock is ours, so nobody else uses this name; a crash leaves at most one such file. It is
     // made anew, because a file that is there may have another name elsewhere.
     match unlinkat(root.directory(), NEW_FILE, AtFlags::empty()) {
@@ -124,7 +129,7 @@ pub(super) fn write(root: &Root, listing: &Listing, keep: impl Fn(u32) -> bool) 
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
-    let written = write_to(File::from(file), listing, keep)
+    let written = write_to(File::from(file), listing, basis)
         .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
     if written.is_err() {
         // A full disk is not to keep half a cache; if even this fails, nothing is lost.
@@ -133,26 +138,24 @@ pub(super) fn write(root: &Root, listing: &Listing, keep: impl Fn(u32) -> bool) 
     written
 }
 
-fn write_to(file: File, listing: &Listing, keep: impl Fn(u32) -> bool) -> io::Result<()> {
-    let mut output = BufWriter::with_capacity(64 << 10, Checksummed::new(file));
-    let kept = || (0..listing.count()).filter(|at| keep(*at));
-    output.write_all(MAGIC)?;
-    output.write_all(&(kept().count() as u64).to_le_bytes())?;
-    for at in kept() {
-        let Sizes { physical, octets } = listing.sizes(at);
-        let key = listing.key(at).to_bytes();
-        let length = u16::try_from(key.len()).map_err(io::Error::other)?;
-        output.write_all(&physical.to_le_bytes())?;
-        output.write_all(&octets.to_le_bytes())?;
-        output.write_all(&length.to_le_bytes())?;
-        output.write_all(&key)?;
+fn write_to(file: File, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
+    let mut output = BufWriter::new(file);
+    let mut checksum = crc32fast::Hasher::new();
+    let mut write = |bytes: &[u8]| {
+        checksum.update(bytes);
+        output.write_all(bytes)
+    };
+    write(MAGIC)?;
+    for word in basis.map_or([0; 7], |basis| basis.to_words()) {
+        write(&word.to_le_bytes())?;
     }
-    let Checksummed { mut file, checksum } =
-        output.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.write_all(&checksum.finalize().to_le_bytes())
+    write(&u64::from(listing.count()).to_le_bytes())?;
+    write(listing.as_bytes())?;
+    output.write_all(&checksum.finalize().to_le_bytes())?;
+    output.flush()
 }
 
-fn read(root: &Root, expected: usize) -> io::Result<Option<Vec<u8>>> {
+fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(root.directory(), INDEX_FILE, flags, Mode::empty()) {
         Ok(file) => file,
@@ -164,82 +167,27 @@ fn read(root: &Root, expected: usize) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    if size > most_bytes(expected) {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "far too big for its messages"));
+    if size > MOST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "far too big for an index"));
     }
     let mut bytes = Vec::with_capacity(size);
     File::from(file).take(size as u64).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 
-/// More than an index of so many messages has, even after a great part of them was removed.
-fn most_bytes(expected: usize) -> usize {
-    expected.saturating_mul(2).saturating_add(10_000).saturating_mul(MOST_BYTES_A_MESSAGE)
-}
-
-/// The messages of an index, as long as they are sound.
-#[derive(Clone, Debug)]
-struct Messages<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = (Key<'a>, Sizes);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (message, rest) = split(self.rest)?;
-        self.rest = rest;
-        Some(message)
-    }
-}
-
-/// Takes the first message off, if it is sound.
-fn split(bytes: &[u8]) -> Option<((Key<'_>, Sizes), &[u8])> {
-    let (physical, rest) = bytes.split_first_chunk::<8>()?;
-    let (octets, rest) = rest.split_first_chunk::<8>()?;
-    let (length, rest) = rest.split_first_chunk::<2>()?;
-    let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    let physical = u64::from_le_bytes(*physical);
-    let octets = u64::from_le_bytes(*octets);
-    // At most every byte is a line feed, or the last line end is missing.
-    let possible = physical..=physical.saturating_mul(2).saturating_add(1);
-    possible.contains(&octets).then(|| ((Key::from_bytes(key), Sizes { physical, octets }), rest))
-}
-
-/// A file that what is written to it is checksummed on the way.
-#[derive(Debug)]
-struct Checksummed {
-    file: File,
-    checksum: crc32fast::Hasher,
-}
-
-impl Checksummed {
-    fn new(file: File) -> Self {
-        Self { file, checksum: crc32fast::Hasher::new() }
-    }
-}
-
-impl Write for Checksummed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.checksum.update(bytes.get(..written).unwrap_or(bytes));
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 const INDEX_FILE: &str = "restante.index";
 const NEW_FILE: &str = "restante.index.new";
-const MAGIC: &[u8; 16] = b"restante index 1";
+const MAGIC: &[u8; 16] = b"restante index 2";
 
-/// Sizes, length, and the path of the longest file name that Linux allows.
-const MOST_BYTES_A_MESSAGE: usize = 18 + 4 + 255;
+/// Seven of the basis, and the count.
+const WORDS: usize = 8;
+
+/// The index of some twenty million messages; a bigger one is somebody's joke.
+const MOST_BYTES: usize = 1 << 30;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
@@ -248,6 +196,7 @@ mod tests {
     use super::super::folder::Folder;
     use super::super::listing::Builder;
     use super::super::lock::Attempt;
+    use super::super::name;
     use super::super::scan::Namesake;
     use super::*;
 
@@ -270,12 +219,13 @@ mod tests {
     /// The bytes of an index.
     fn written(messages: &[(&str, u64)]) -> Vec<u8> {
         let maildir = tempfile::tempdir().unwrap();
-        write(&root(maildir.path()), &listing(messages), |_| true).unwrap();
+        write(&root(maildir.path()), &listing(messages), None).unwrap();
         fs::read(maildir.path().join(INDEX_FILE)).unwrap()
     }
 
     fn key(name: &str) -> Key<'_> {
-        Key::new(Folder::Cur, name.as_bytes(), Namesake::None)
+        let name = name.as_bytes();
+        Key::new(Folder::Cur, name, name::unique(name), Namesake::None)
     }
 
     #[test]
@@ -283,8 +233,8 @@ mod tests {
         let maildir = tempfile::tempdir().unwrap();
         let root = root(maildir.path());
         let listing = listing(&[("1.a", 10), ("2.b", 20), ("3.c", 1 << 40), ("odd", 0)]);
-        write(&root, &listing, |at| at != 1).unwrap();
-        let index = Index::read(&root, 4);
+        write(&root, &listing.without(&BTreeSet::from([1])), None).unwrap();
+        let index = Index::read(&root);
         let mut cursor = index.cursor();
         let mut find = |name| cursor.find(&key(name)).map(|sizes| sizes.physical);
         assert_eq!(find("0.before"), None);
@@ -303,12 +253,12 @@ mod tests {
     fn sizes_that_cannot_be_make_an_index_unsound() {
         let maildir = tempfile::tempdir().unwrap();
         let root = root(maildir.path());
-        for (octets, sound) in [(9, false), (10, true), (21, true), (22, false)] {
+        for (octets, sound) in [(10, true), (21, true), (22, false)] {
             let mut builder = Builder::default();
             let sizes = Sizes { physical: 10, octets };
             builder.push((Folder::New, b"1.a"), Namesake::None, sizes).unwrap();
-            write(&root, &builder.finish(), |_| true).unwrap();
-            let index = Index::read(&root, 1);
+            write(&root, &builder.finish(), None).unwrap();
+            let index = Index::read(&root);
             assert_eq!(index.cursor().find(&key("1.a")).is_some(), sound, "{octets}");
         }
     }
@@ -346,7 +296,7 @@ mod tests {
                 bytes.truncate(bytes.len() - 4);
                 bytes
             } else {
-                [&MAGIC[..], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
+                [&MAGIC[..], &[0; 56], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
             };
             for (at, byte) in splices {
                 let length = bytes.len();
@@ -360,6 +310,10 @@ mod tests {
                 if let Some(sizes) = cursor.find(&key(name)) {
                     prop_assert!(sizes.octets >= sizes.physical);
                 }
+            }
+            for entry in index.listing.entries() {
+                prop_assert!(!entry.name.contains(&b'/'));
+                prop_assert!(!entry.unique_id().as_str().is_empty());
             }
         }
     }

@@ -1,7 +1,24 @@
-//! The listing of a maildrop, as compactly as it can be kept for a whole session.
+//! The listing of a maildrop: as compact as it has to be for a whole session, and byte for byte
+//! what the index keeps of it.
+//!
+//! ```abnf
+//! entry    = flags unique physical added [device inode] [hash] length name
+//! flags    = OCTET                 ; bit 0: in new; bits 1-2: namesake; bit 3: hash
+//! unique   = number                ; how much of the name is the unique-id; not used with a hash
+//! physical = number                ; bytes of the file
+//! added    = number                ; octets that RETR adds to that
+//! device   = 8OCTET                ; with a namesake: which file it is
+//! inode    = 8OCTET
+//! hash     = 64OCTET               ; the unique-id, where no part of the name can be one
+//! length   = number                ; of the name
+//! name     = 1*OCTET               ; of the file
+//! number   = *%x80-FF %x00-7F      ; seven bits an octet, the lowest first (LEB128)
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
+
+use memchr::memchr3;
 
 use super::super::Failure;
 use super::folder::{FileId, Folder};
@@ -9,22 +26,15 @@ use super::name::{self, HASH_LENGTH};
 use super::scan::Namesake;
 use crate::protocol::UniqueId;
 
-/// Messages in their order, with unique-ids and octets; names are in one piece of memory.
+/// Messages in their order.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    rows: Box<[Row]>,
-    /// For each row: a byte for the folder, the file name, and the hash if that is the unique-id.
-    names: Box<[u8]>,
-    namesakes: BTreeMap<u32, Namesake>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    sizes: Sizes,
-    at: u32,
-    name: u16,
-    /// How much of the name is the unique-id; 0 when a hash is.
-    unique_id: u16,
+    /// The entries, one after the other, and whatever is around them in an index.
+    bytes: Vec<u8>,
+    /// Where each entry begins.
+    starts: Vec<u32>,
+    /// Where the last one ends.
+    end: usize,
 }
 
 /// How big a message is.
@@ -37,75 +47,221 @@ pub(super) struct Sizes {
 }
 
 impl Listing {
+    /// Takes the entries between two places of some bytes; nothing when one is not sound.
+    pub(super) fn parse(bytes: Vec<u8>, start: usize, end: usize) -> Option<Self> {
+        let mut rest = bytes.get(start..end)?;
+        let mut starts = Vec::with_capacity(rest.len() / LIKELY_BYTES);
+        while !rest.is_empty() {
+            starts.push(u32::try_from(end - rest.len()).ok()?);
+            let (entry, after) = Entry::split(rest)?;
+            if !entry.is_sound() {
+                return None;
+            }
+            rest = after;
+        }
+        starts.shrink_to_fit();
+        Some(Self { bytes, starts, end })
+    }
+
+    /// All entries, in bytes.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        let start = self.starts.first().map_or(self.end, |start| *start as usize);
+        self.bytes.get(start..self.end).unwrap_or_default()
+    }
+
+    /// The same without some messages.
+    pub(super) fn without(&self, left_out: &BTreeSet<u32>) -> Self {
+        let mut rest = Builder::default();
+        for at in (0..self.count()).filter(|at| !left_out.contains(at)) {
+            // It was not too big before, so it is not now.
+            rest.append(&self.entry(at)).ok();
+        }
+        rest.finish()
+    }
+
     /// How many messages there are.
     pub(super) fn count(&self) -> u32 {
-        // The builder takes no more than that.
-        u32::try_from(self.rows.len()).unwrap_or(u32::MAX)
+        // Each begins at another place, and that is a `u32`.
+        u32::try_from(self.starts.len()).unwrap_or(u32::MAX)
     }
 
-    /// The unique-id of a message.
-    #[expect(clippy::expect_used, reason = "the builder puts nothing else there")]
-    pub(super) fn unique_id(&self, at: u32) -> UniqueId<'_> {
-        let row = self.row(at);
-        let (start, length) = match row.unique_id {
-            0 => (usize::from(row.name), HASH_LENGTH),
-            length => (0, usize::from(length)),
-        };
-        let text = self.stored(row).get(start..start + length).unwrap_or_default();
-        UniqueId::try_from(text).expect("a checked name or a hash")
+    /// All messages, in their order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.count()).map(|at| self.entry(at))
     }
 
-    /// How big a message is.
-    pub(super) fn sizes(&self, at: u32) -> Sizes {
-        self.row(at).sizes
-    }
-
-    /// The folder and the name that the file of a message had.
-    pub(super) fn place(&self, at: u32) -> (Folder, &[u8]) {
-        let row = self.row(at);
-        let name = self.stored(row).get(..usize::from(row.name)).unwrap_or_default();
-        (self.folder(row), name)
-    }
-
-    /// The identity of the file, where its unique name alone does not tell.
-    pub(super) fn id(&self, at: u32) -> Option<FileId> {
-        self.namesakes.get(&at).and_then(|namesake| namesake.id())
-    }
-
-    /// What the index keeps the sizes of a message by.
-    pub(super) fn key(&self, at: u32) -> Key<'_> {
-        let (folder, name) = self.place(at);
-        Key::new(folder, name, self.namesakes.get(&at).copied().unwrap_or(Namesake::None))
+    /// A message.
+    #[expect(clippy::expect_used, reason = "only what can be split was taken in")]
+    #[expect(clippy::indexing_slicing, reason = "callers promise a position of this listing")]
+    pub(super) fn entry(&self, at: u32) -> Entry<'_> {
+        let bytes = self.bytes.get(self.starts[at as usize] as usize..self.end);
+        bytes.and_then(Entry::split).expect("an entry").0
     }
 
     /// The bytes of memory that this takes.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.rows) + self.names.len() + self.namesakes.len() * 64
+        self.bytes.capacity() + self.starts.capacity() * size_of::<u32>()
+    }
+}
+
+/// A message of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    /// The folder that its file was in.
+    pub(super) folder: Folder,
+    /// The name that its file had.
+    pub(super) name: &'a [u8],
+    /// What the unique name alone does not tell.
+    pub(super) namesake: Namesake,
+    /// How big it is.
+    pub(super) sizes: Sizes,
+    id: IdText<'a>,
+}
+
+/// Where the characters of a unique-id are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IdText<'a> {
+    /// They are the first of the name.
+    Name(usize),
+    Hash(&'a [u8; HASH_LENGTH]),
+}
+
+impl<'a> Entry<'a> {
+    /// The unique-id.
+    #[expect(clippy::expect_used, reason = "an entry that is not sound is not taken in")]
+    pub(super) fn unique_id(&self) -> UniqueId<'a> {
+        self.id_text().and_then(|text| UniqueId::try_from(text).ok()).expect("a sound entry")
     }
 
-    #[expect(clippy::indexing_slicing, reason = "callers promise a position of this listing")]
-    fn row(&self, at: u32) -> &Row {
-        &self.rows[at as usize]
+    /// The unique name of the file.
+    pub(super) fn unique_name(&self) -> &'a [u8] {
+        match self.id {
+            IdText::Name(length) => self.name.get(..length).unwrap_or_default(),
+            IdText::Hash(_) => name::unique(self.name),
+        }
     }
 
-    fn folder(&self, row: &Row) -> Folder {
-        let cur = self.names.get(row.at as usize) == Some(&(Folder::Cur as u8));
-        if cur { Folder::Cur } else { Folder::New }
+    /// The identity of the file, where its unique name alone does not tell.
+    pub(super) fn file_id(&self) -> Option<FileId> {
+        self.namesake.id()
     }
 
-    /// The name of a row, and what follows it.
-    fn stored(&self, row: &Row) -> &[u8] {
-        self.names.get(row.at as usize + 1..).unwrap_or_default()
+    /// What tells it from all others.
+    pub(super) fn key(&self) -> Key<'a> {
+        Key::new(self.folder, self.name, self.unique_name(), self.namesake)
     }
+
+    fn id_text(&self) -> Option<&'a [u8]> {
+        match self.id {
+            IdText::Name(length) => self.name.get(..length),
+            IdText::Hash(hash) => Some(hash),
+        }
+    }
+
+    /// Whether it can be what the name and the size of a file were made into. The name is going
+    /// to be opened and removed, so it must be one in its folder.
+    fn is_sound(&self) -> bool {
+        let Sizes { physical, octets } = self.sizes;
+        // At most every byte is a line feed, or the last line end is missing.
+        let possible = physical..=physical.saturating_mul(2).saturating_add(1);
+        possible.contains(&octets)
+            && self.name.first().is_some_and(|first| *first != b'.')
+            && memchr3(b'/', b'\0', b'\n', self.name).is_none()
+            && self.id_text().is_some_and(|text| UniqueId::try_from(text).is_ok())
+    }
+
+    /// Takes the first entry off.
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&flags, rest) = bytes.split_first()?;
+        let (unique, rest) = split_number(rest)?;
+        let (physical, rest) = split_number(rest)?;
+        let (added, mut rest) = split_number(rest)?;
+        let mut word = || {
+            let (word, after) = rest.split_first_chunk::<8>()?;
+            rest = after;
+            Some(u64::from_le_bytes(*word))
+        };
+        let kind = flags >> 1 & 0b11;
+        let namesake = if kind == 0 {
+            Namesake::None
+        } else {
+            let id = FileId::from_words([word()?, word()?]);
+            match kind {
+                1 => Namesake::Itself(id),
+                2 => Namesake::First(id),
+                _ => Namesake::Later(id),
+            }
+        };
+        let id = if flags & HASHED == 0 {
+            IdText::Name(usize::try_from(unique).ok()?)
+        } else {
+            let (hash, after) = rest.split_first_chunk()?;
+            rest = after;
+            IdText::Hash(hash)
+        };
+        let (length, rest) = split_number(rest)?;
+        let (name, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let folder = if flags & IN_NEW == 0 { Folder::Cur } else { Folder::New };
+        let sizes = Sizes { physical, octets: physical.checked_add(added)? };
+        Some((Self { folder, name, namesake, sizes, id }, rest))
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        let folder = match self.folder {
+            Folder::Cur => 0,
+            Folder::New => IN_NEW,
+        };
+        let kind = match self.namesake {
+            Namesake::None => 0,
+            Namesake::Itself(_) => 1,
+            Namesake::First(_) => 2,
+            Namesake::Later(_) => 3,
+        };
+        let (hashed, unique) = match self.id {
+            IdText::Name(length) => (0, length),
+            IdText::Hash(_) => (HASHED, 0),
+        };
+        let Sizes { physical, octets } = self.sizes;
+        bytes.push(folder | kind << 1 | hashed);
+        append_number(bytes, unique as u64);
+        append_number(bytes, physical);
+        append_number(bytes, octets.saturating_sub(physical));
+        for word in self.namesake.id().map(FileId::to_words).into_iter().flatten() {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        if let IdText::Hash(hash) = self.id {
+            bytes.extend_from_slice(hash);
+        }
+        append_number(bytes, self.name.len() as u64);
+        bytes.extend_from_slice(self.name);
+    }
+}
+
+fn append_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        bytes.push(0x80 | number.to_le_bytes()[0]);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0;
+    for (at, byte) in (0_u32..9).zip(bytes) {
+        number |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((number, bytes.get(at as usize + 1..)?));
+        }
+    }
+    None
 }
 
 /// Builds a [`Listing`] from its messages in their order.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    rows: Vec<Row>,
-    names: Vec<u8>,
-    namesakes: BTreeMap<u32, Namesake>,
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
 }
 
 impl Builder {
@@ -119,51 +275,45 @@ impl Builder {
         namesake: Namesake,
         sizes: Sizes,
     ) -> Result<(), Failure> {
-        let too_many = || {
-            let error = io::Error::other("more messages than a listing can hold");
-            Failure::new("list the messages", error)
-        };
-        let position = u32::try_from(self.rows.len()).map_err(|_| too_many())?;
-        let at = u32::try_from(self.names.len()).map_err(|_| too_many())?;
-        let name = u16::try_from(file_name.len()).map_err(|_| too_many())?;
-        self.names.push(folder as u8);
-        self.names.extend_from_slice(file_name);
         let unique = name::unique(file_name);
-        let unique_id = match namesake {
+        let hash;
+        let id = match namesake {
             Namesake::Later(id) => {
                 // No unique name has a slash, so it is not the hash of one.
-                let told_apart = [unique, b"/", &id.to_bytes()].concat();
-                self.names.extend_from_slice(&name::hash(&told_apart));
-                0
+                hash = name::hash(&[unique, b"/", &id.to_bytes()].concat());
+                IdText::Hash(&hash)
             }
+            _ if name::is_unique_id(unique) => IdText::Name(unique.len()),
             Namesake::None | Namesake::Itself(_) | Namesake::First(_) => {
-                if name::is_unique_id(unique) {
-                    u16::try_from(unique.len()).map_err(|_| too_many())?
-                } else {
-                    self.names.extend_from_slice(&name::hash(unique));
-                    0
-                }
+                hash = name::hash(unique);
+                IdText::Hash(&hash)
             }
         };
-        if namesake.id().is_some() {
-            self.namesakes.insert(position, namesake);
-        }
-        self.rows.push(Row { sizes, at, name, unique_id });
-        Ok(())
+        self.append(&Entry { folder, name: file_name, namesake, sizes, id })
     }
 
     /// Whether no message has been added.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.starts.is_empty()
     }
 
     /// The listing.
     pub(super) fn finish(self) -> Listing {
-        Listing {
-            rows: self.rows.into_boxed_slice(),
-            names: self.names.into_boxed_slice(),
-            namesakes: self.namesakes,
-        }
+        let Self { mut bytes, mut starts } = self;
+        bytes.shrink_to_fit();
+        starts.shrink_to_fit();
+        let end = bytes.len();
+        Listing { bytes, starts, end }
+    }
+
+    fn append(&mut self, entry: &Entry<'_>) -> Result<(), Failure> {
+        let start = u32::try_from(self.bytes.len()).map_err(|_| {
+            let error = io::Error::other("more messages than a listing can hold");
+            Failure::new("list the messages", error)
+        })?;
+        self.starts.push(start);
+        entry.append_to(&mut self.bytes);
+        Ok(())
     }
 }
 
@@ -180,34 +330,17 @@ pub(super) struct Key<'a> {
 
 impl<'a> Key<'a> {
     /// The key of a file.
-    pub(super) fn new(folder: Folder, file_name: &'a [u8], namesake: Namesake) -> Self {
-        let unique = name::unique(file_name);
+    pub(super) fn new(
+        folder: Folder,
+        file_name: &'a [u8],
+        unique: &'a [u8],
+        namesake: Namesake,
+    ) -> Self {
         let place = match namesake {
             Namesake::None | Namesake::Itself(_) => None,
             Namesake::First(_) | Namesake::Later(_) => Some((folder, file_name)),
         };
         Self { number: name::number(unique), unique, place }
-    }
-
-    /// Reads a key that was written by [`to_bytes`](Self::to_bytes).
-    pub(super) fn from_bytes(bytes: &'a [u8]) -> Self {
-        for folder in Folder::READING_ORDER {
-            let rest = bytes.strip_prefix(folder.name().as_bytes());
-            if let Some(file_name) = rest.and_then(|rest| rest.strip_prefix(b"/")) {
-                let unique = name::unique(file_name);
-                let place = Some((folder, file_name));
-                return Self { number: name::number(unique), unique, place };
-            }
-        }
-        Self { number: name::number(bytes), unique: bytes, place: None }
-    }
-
-    /// The unique name, or the path from the Maildir; no unique name has a slash.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        match self.place {
-            Some((folder, file_name)) => path(folder, file_name),
-            None => self.unique.to_vec(),
-        }
     }
 
     /// The unique name with its place in the order.
@@ -216,9 +349,11 @@ impl<'a> Key<'a> {
     }
 }
 
-fn path(folder: Folder, file_name: &[u8]) -> Vec<u8> {
-    [folder.name().as_bytes(), b"/", file_name].concat()
-}
+const IN_NEW: u8 = 1;
+const HASHED: u8 = 1 << 3;
+
+/// What an entry takes at least, in all likelihood: room for as many is made at once.
+const LIKELY_BYTES: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -227,6 +362,13 @@ mod tests {
     use super::*;
 
     const SIZES: Sizes = Sizes { physical: 100, octets: 104 };
+
+    /// The same listing from its bytes, with something before and after them.
+    fn parsed(listing: &Listing) -> Option<Listing> {
+        let bytes = [b"before", listing.as_bytes(), b"after"].concat();
+        let end = bytes.len() - 5;
+        Listing::parse(bytes, 6, end)
+    }
 
     #[test]
     fn a_message_takes_at_most_64_bytes() {
@@ -237,6 +379,8 @@ mod tests {
         }
         let listing = builder.finish();
         assert!(listing.memory() <= 64 * 10_000, "{}", listing.memory());
+        let memory = parsed(&listing).unwrap().memory();
+        assert!(memory <= 64 * 10_000, "{memory}");
     }
 
     #[test]
@@ -256,11 +400,12 @@ mod tests {
         let listing = builder.finish();
         assert_eq!(listing.count(), 5);
         for (at, place) in (0..).zip(names) {
-            assert_eq!(listing.place(at), place);
-            assert_eq!(listing.sizes(at), SIZES);
-            assert_eq!(listing.id(at), None);
+            let entry = listing.entry(at);
+            assert_eq!((entry.folder, entry.name), place);
+            assert_eq!(entry.sizes, SIZES);
+            assert_eq!(entry.file_id(), None);
         }
-        let ids = (0..5).map(|at| listing.unique_id(at).as_str()).collect::<Vec<_>>();
+        let ids = (0..5).map(|at| listing.entry(at).unique_id().as_str()).collect::<Vec<_>>();
         assert_eq!(ids[0], "1.a");
         assert_eq!(ids[1], "2.b");
         assert_eq!(ids[3].as_bytes(), name::hash(&long.as_bytes()[..82]));
@@ -276,25 +421,53 @@ mod tests {
             builder.push((Folder::New, name), Namesake::None, SIZES).unwrap();
         }
         let listing = builder.finish();
-        assert_eq!(listing.unique_id(0).as_str().as_bytes(), hash);
-        assert_eq!(listing.unique_id(1).as_str().as_bytes(), name::hash(&hash));
+        assert_eq!(listing.entry(0).unique_id().as_str().as_bytes(), hash);
+        assert_eq!(listing.entry(1).unique_id().as_str().as_bytes(), name::hash(&hash));
     }
 
     #[test]
-    fn keys_survive_being_written() {
-        for (name, namesake) in [
-            (&b"17.x:2,S"[..], false),
-            (b"17.x:2,S", true),
-            (b"cur", false),
-            (b"new", true),
-            (b"", false),
-            (b":2,", true),
+    fn bytes_give_the_listing_back() {
+        let id = |inode| FileId::from_words([u64::MAX - 7, inode]);
+        let long = [b'x'; 255];
+        let mut builder = Builder::default();
+        for (physical, added, name, namesake) in [
+            (0, 0, &b"1.a"[..], Namesake::None),
+            (127, 1, b"2.b:2,S", Namesake::Itself(id(1))),
+            (128, 128, b"2.b c:2,", Namesake::First(id(2))),
+            (1 << 62, 1 << 61, b"2.b c", Namesake::Later(id(u64::MAX))),
+            (16_383, 16_384, &long, Namesake::None),
         ] {
-            let mut key = Key::new(Folder::Cur, name, Namesake::None);
-            if namesake {
-                key.place = Some((Folder::Cur, name));
-            }
-            assert_eq!(Key::from_bytes(&key.to_bytes()), key, "{}", name.escape_ascii());
+            let sizes = Sizes { physical, octets: physical + added };
+            builder.push((Folder::New, name), namesake, sizes).unwrap();
+        }
+        let listing = builder.finish();
+        let parsed = parsed(&listing).unwrap();
+        assert!(parsed.entries().eq(listing.entries()));
+        assert_eq!(parsed.as_bytes(), listing.as_bytes());
+        let rest = parsed.without(&BTreeSet::from([0, 3]));
+        let kept = [1, 2, 4].map(|at| listing.entry(at));
+        assert!(rest.entries().eq(kept));
+        assert_eq!(Builder::default().finish().as_bytes(), b"");
+    }
+
+    /// Names in an index are opened and removed, and somebody else may have written it.
+    #[test]
+    fn a_name_that_leads_elsewhere_is_not_taken_in() {
+        for (name, sound) in [
+            ("1.a", true),
+            ("..", false),
+            (".hidden", false),
+            ("../../other/cur/1.a", false),
+            ("a/b", false),
+            ("/etc/passwd", false),
+            ("a\0b", false),
+            ("a\nb", false),
+            ("", false),
+        ] {
+            let mut builder = Builder::default();
+            let place = (Folder::Cur, name.as_bytes());
+            builder.push(place, Namesake::None, SIZES).unwrap();
+            assert_eq!(parsed(&builder.finish()).is_some(), sound, "{name:?}");
         }
     }
 }

@@ -13,17 +13,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, futimens,
+    openat,
+};
 use rustix::io::Errno;
 
 use super::super::Failure;
+use super::stamp::Moment;
 
 /// A Maildir that nobody else has, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Root {
     path: PathBuf,
     directory: File,
-    _lock_file: Option<File>,
+    lock_file: Option<File>,
+    locked_at: Option<Moment>,
 }
 
 /// What came of an attempt to lock a Maildir.
@@ -54,12 +59,19 @@ impl Root {
             Err(_) if lock_file.is_some() => {}
             Err(error) => return Err(failed(error)),
         }
-        if let Some(file) = &lock_file
-            && let Err(error) = file.set_modified(SystemTime::now())
-        {
-            tracing::debug!(path = %path.display(), %error, "the time of the lock is not kept");
-        }
-        Ok(Attempt::Locked(Self { path: path.to_owned(), directory, _lock_file: lock_file }))
+        let locked_at = lock_file.as_ref().and_then(|file| touch(file, UTIME_NOW).ok());
+        Ok(Attempt::Locked(Self { path: path.to_owned(), directory, lock_file, locked_at }))
+    }
+
+    /// When it was locked, by the clock of its file system; unknown without a lock file.
+    pub(super) fn locked_at(&self) -> Option<Moment> {
+        self.locked_at
+    }
+
+    /// The time by the clock of its file system; unknown without a lock file.
+    pub(super) fn clock(&self) -> Option<Moment> {
+        // The modification time goes on saying since when it is locked.
+        touch(self.lock_file.as_ref()?, UTIME_OMIT).ok()
     }
 
     /// The Maildir.
@@ -94,6 +106,14 @@ fn open_lock_file(directory: &File) -> io::Result<Option<File>> {
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(error.into()),
         Err(_) => Ok(None),
     }
+}
+
+/// Touches a file and says when its file system believes that to have been.
+fn touch(file: &File, modification: rustix::fs::Nsecs) -> io::Result<Moment> {
+    let now = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: now(UTIME_NOW), last_modification: now(modification) };
+    futimens(file, &times)?;
+    Ok(Moment::of_change(&fstat(file)?))
 }
 
 fn try_lock(file: &File) -> io::Result<bool> {

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use tokio::sync::oneshot;
 
 use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError};
 use super::folder::{Folders, Place};
@@ -13,7 +16,8 @@ use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::StoredMessage;
 use super::removal;
-use super::sizes::{Report, take_listing};
+use super::sizes::{Report, Taken, take_listing};
+use super::stamp::Basis;
 use super::{blocking, start};
 use crate::protocol::UniqueId;
 
@@ -44,11 +48,11 @@ impl Maildrop for LockedMaildir {
     }
 
     fn unique_id(&self, at: Position) -> UniqueId<'_> {
-        self.0.listing.unique_id(at.0)
+        self.0.listing.entry(at.0).unique_id()
     }
 
     fn octets(&self, at: Position) -> u64 {
-        self.0.listing.sizes(at.0).octets
+        self.0.listing.entry(at.0).sizes.octets
     }
 
     async fn message(&self, at: Position) -> Result<StoredMessage, MessageError> {
@@ -64,12 +68,13 @@ impl Maildrop for LockedMaildir {
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static {
         let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
         let opened = Arc::clone(&self.0);
+        let (done, removal) = oneshot::channel();
         // Started here and not when it is awaited: what was asked for once is finished, even if
         // nobody waits for it.
-        let removal = start(move || removal::remove(&opened, &marked));
+        start(move || opened.remove(&marked, |result| drop(done.send(result))));
         async move {
-            removal.await.unwrap_or_else(|error| {
-                let cause = Failure::new("remove messages", error.into());
+            removal.await.unwrap_or_else(|_| {
+                let cause = Failure::new("remove messages", io::Error::other("ended half-way"));
                 Err(RemovalError { remaining, cause })
             })
         }
@@ -84,7 +89,7 @@ impl Drop for LockedMaildir {
         // Without a runtime there is nobody to write, and the next session finds out for itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let opened = Arc::clone(&self.0);
-            runtime.spawn_blocking(move || opened.forget(&BTreeSet::new()));
+            runtime.spawn_blocking(move || opened.forget(&lock(&opened.index), BTreeSet::new()));
         }
     }
 }
@@ -94,6 +99,7 @@ impl Drop for LockedMaildir {
 pub(super) struct Opened {
     /// The messages as they were at login.
     pub(super) listing: Listing,
+    basis: Option<Basis>,
     report: Report,
     /// Where messages are that have been renamed since.
     moved: Mutex<HashMap<u32, Place>>,
@@ -121,8 +127,20 @@ impl Opened {
         // Taken before anybody else can: a removal has to write after this, not before.
         let writing = lock(&opened.index);
         done(Ok(Arc::clone(&opened)));
-        if index_is_stale {
-            opened.write_index(&writing, |_| true);
+        let basis_is_new = passes > 0 && opened.basis.is_some();
+        if index_is_stale || basis_is_new {
+            opened.write_index(&writing, &opened.listing, opened.basis.as_ref());
+        }
+    }
+
+    /// Removes messages and says so to `done`, then has the index forget them.
+    fn remove(&self, marked: &[Position], done: impl FnOnce(Result<(), RemovalError>)) {
+        let (removed, result) = removal::remove(self, marked);
+        // Taken before the lock can be given back: nobody else is to write before this.
+        let writing = lock(&self.index);
+        done(result);
+        if !removed.is_empty() {
+            self.forget(&writing, removed);
         }
     }
 
@@ -132,9 +150,11 @@ impl Opened {
             Attempt::InUse(since) => return Err(in_use(since)),
         };
         let folders = Folders::open(root).map_err(OpenError::Unavailable)?;
-        let (listing, report) = take_listing(&folders).map_err(OpenError::Unavailable)?;
+        let taken = take_listing(&folders).map_err(OpenError::Unavailable)?;
+        let Taken { listing, basis, report } = taken;
         Ok(Self {
             listing,
+            basis,
             report,
             moved: Mutex::default(),
             forgotten: Mutex::default(),
@@ -147,8 +167,8 @@ impl Opened {
     pub(super) fn place(&self, at: u32) -> Place {
         let moved = lock(&self.moved).get(&at).cloned();
         moved.unwrap_or_else(|| {
-            let (folder, name) = self.listing.place(at);
-            Place::new(folder, name)
+            let entry = self.listing.entry(at);
+            Place::new(entry.folder, entry.name)
         })
     }
 
@@ -165,17 +185,17 @@ impl Opened {
     /// Writes the index without these messages and without those that it was wrong about.
     ///
     /// Whoever writes last knows all that is to be forgotten: a removal and the end of the session
-    /// may both write.
-    pub(super) fn forget(&self, removed: &BTreeSet<u32>) {
-        let writing = lock(&self.index);
+    /// may both write. What is left has no basis any more: the folders have changed, or a message
+    /// has without them.
+    fn forget(&self, writing: &MutexGuard<'_, ()>, removed: BTreeSet<u32>) {
         lock(&self.forgotten).extend(removed);
         let forgotten = lock(&self.forgotten).clone();
-        self.write_index(&writing, |at| !forgotten.contains(&at));
+        self.write_index(writing, &self.listing.without(&forgotten), None);
     }
 
-    fn write_index(&self, _writing: &MutexGuard<'_, ()>, keep: impl Fn(u32) -> bool) {
+    fn write_index(&self, _writing: &MutexGuard<'_, ()>, listing: &Listing, basis: Option<&Basis>) {
         let root = self.folders.root();
-        if let Err(error) = index::write(root, &self.listing, keep) {
+        if let Err(error) = index::write(root, listing, basis) {
             let path = root.path().display();
             tracing::warn!(%path, %error, "the index cannot be written; logins will take longer");
         }

@@ -9,9 +9,9 @@ use std::os::unix::fs::FileExt;
 use super::super::{Failure, Message, MessageError};
 use super::blocking;
 use super::chase::{NotFound, Visit, Wanted, chase};
+use super::count;
 use super::folder::{FileId, Folder, OpenFile, Place};
 use super::maildrop::Opened;
-use super::{name, sizes};
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
 #[derive(Debug)]
@@ -90,13 +90,13 @@ impl Reader {
 
 /// Opens the file of a message; nothing when it is gone.
 fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, MessageError> {
-    let id = maildrop.listing.id(at);
+    let id = maildrop.listing.entry(at).file_id();
     let place = maildrop.place(at);
     if let Some(file) = try_open(maildrop, id, place.folder, &place.name) {
         return Ok(Some(file));
     }
-    let (_, file_name) = maildrop.listing.place(at);
-    let wanted = Wanted { unique: name::unique(file_name), id, token: () };
+    let unique = maildrop.listing.entry(at).unique_name();
+    let wanted = Wanted { unique, id, token: () };
     let mut opened = None;
     let NotFound { elusive, .. } = chase(&maildrop.folders, vec![wanted], |(), places| {
         opened = places.iter().find_map(|place| {
@@ -129,12 +129,12 @@ fn try_open(
 
 /// The octets of a message: those of the listing, unless the file has another size by now.
 fn current_octets(maildrop: &Opened, at: u32, file: &OpenFile) -> io::Result<u64> {
-    let listed = maildrop.listing.sizes(at);
+    let listed = maildrop.listing.entry(at).sizes;
     if file.size == listed.physical {
         return Ok(listed.octets);
     }
     maildrop.distrust(at);
-    let octets = sizes::count(&file.file, file.size, &mut Vec::new())?;
+    let octets = count::octets(&file.file, file.size, &mut Vec::new())?;
     tracing::warn!(
         path = path(maildrop, at),
         listed = listed.octets,

@@ -7,8 +7,8 @@
 //!
 //! - `path`: whose Maildir is where. `lock`: one session at a time.
 //! - `folder`: the directories and what is done in them; `chase`: files that have been renamed.
-//! - `seen`, `scan`, `sizes`: from names to messages to a `listing`; `index`: what the next login
-//!   need not count again; `name`: what a file name says.
+//! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
+//!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
 //! - `maildrop`, `message`, `removal`: what a session does with it all.
 
 use std::io;
@@ -24,6 +24,7 @@ use super::{Failure, Mailbox, OpenError};
 use crate::auth::Identity;
 
 mod chase;
+mod count;
 mod folder;
 mod index;
 mod listing;
@@ -36,6 +37,7 @@ mod removal;
 mod scan;
 mod seen;
 mod sizes;
+mod stamp;
 #[cfg(test)]
 mod tests;
 

@@ -15,13 +15,15 @@ use super::super::{Failure, Position, RemovalError};
 use super::chase::{Visit, Wanted, chase};
 use super::folder::{FileId, Folder, Place};
 use super::maildrop::Opened;
-use super::name;
 
-/// Removes messages and makes that durable; blocks until it is done.
-pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Result<(), RemovalError> {
+/// Removes messages and makes that durable; blocks until it is done. Says which are removed.
+pub(super) fn remove(
+    maildrop: &Opened,
+    marked: &[Position],
+) -> (BTreeSet<u32>, Result<(), RemovalError>) {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
     if marked.is_empty() {
-        return Ok(());
+        return (marked, Ok(()));
     }
     let mut removal =
         Removal { maildrop, touched: BTreeSet::new(), remaining: BTreeSet::new(), cause: None };
@@ -30,15 +32,14 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Result<(), Remov
     removal.wherever_they_are(&missing);
     let unsynced = removal.touched.iter().filter_map(|f| maildrop.folders.sync(*f).err()).next();
     let Removal { remaining, cause, .. } = removal;
-    let removed = marked.difference(&remaining).copied().collect();
-    maildrop.forget(&removed);
     let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
-    match (unsynced, cause) {
+    let result = match (unsynced, cause) {
         // Nobody can say which of the removals a crash would undo.
         (Some(cause), _) => Err(RemovalError { remaining: count(&marked), cause }),
         (None, Some(cause)) => Err(RemovalError { remaining: count(&remaining), cause }),
         (None, None) => Ok(()),
-    }
+    };
+    (marked.difference(&remaining).copied().collect(), result)
 }
 
 struct Removal<'a> {
@@ -53,7 +54,7 @@ impl Removal<'_> {
     fn at_last_place(&mut self, at: u32) -> Visit {
         let place = self.maildrop.place(at);
         self.touched.insert(place.folder);
-        if self.maildrop.listing.id(at).is_some() {
+        if self.maildrop.listing.entry(at).file_id().is_some() {
             // Its name is not its own, or not its only one.
             return Visit::Missed;
         }
@@ -64,8 +65,8 @@ impl Removal<'_> {
     fn wherever_they_are(&mut self, missing: &[u32]) {
         let listing = &self.maildrop.listing;
         let wanted = missing.iter().map(|&at| {
-            let (_, file_name) = listing.place(at);
-            Wanted { unique: name::unique(file_name), id: listing.id(at), token: at }
+            let entry = listing.entry(at);
+            Wanted { unique: entry.unique_name(), id: entry.file_id(), token: at }
         });
         let chased = chase(&self.maildrop.folders, wanted.collect(), |&at, places| {
             self.at_places(at, places)
@@ -86,7 +87,7 @@ impl Removal<'_> {
     }
 
     fn at_places(&mut self, at: u32, places: &[Place]) -> Visit {
-        let known = self.maildrop.listing.id(at);
+        let known = self.maildrop.listing.entry(at).file_id();
         if known.is_none() && self.are_different_files(places) {
             if let Some(place) = places.first() {
                 let error = io::Error::other("another file has got the same unique name");

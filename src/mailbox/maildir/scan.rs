@@ -16,6 +16,7 @@ use super::chase::{Visit, Wanted, chase};
 use super::folder::{FileId, Folders};
 use super::index::Index;
 use super::seen::{Seen, Sighting};
+use super::stamp::Basis;
 
 /// The files that are messages, in the order of the listing.
 #[derive(Debug)]
@@ -24,8 +25,8 @@ pub(super) struct Scan {
     pub(super) seen: Seen,
     /// The messages.
     pub(super) files: Vec<FoundFile>,
-    /// What the last session knew.
-    pub(super) index: Index,
+    /// What the messages rest on, if the folders were at rest.
+    pub(super) basis: Option<Basis>,
     /// How often both folders were read.
     pub(super) passes: u32,
 }
@@ -62,37 +63,34 @@ impl Namesake {
     }
 }
 
-/// Takes the listing of a Maildir.
+/// Finds the messages of a Maildir; `index` is what was known of it.
 ///
 /// # Errors
 /// When a folder cannot be read whole.
-pub(super) fn scan(folders: &Folders) -> Result<Scan, Failure> {
-    let mut index = None;
+pub(super) fn scan(folders: &Folders, index: &Index) -> Result<Scan, Failure> {
     let mut seen = Seen::default();
     let mut passes = 0;
     let mut calm = 0;
-    let whole = loop {
+    let basis = loop {
         passes += 1;
-        let (mut pass, whole) = folders.undisturbed(|| Seen::read(folders, passes))?;
+        let (mut pass, basis) = folders.undisturbed(|| Seen::read(folders, passes))?;
         let grown = pass.absorb(&seen);
         seen = pass;
-        if whole || passes == MOST_PASSES {
-            break whole;
+        if basis.is_some() || passes == MOST_PASSES {
+            break basis;
         }
-        let index = index.get_or_insert_with(|| Index::read(folders.root(), seen.count()));
         let doubtful = passes < PASSES_IN_DOUBT && index.knows_more_than(&seen);
         // What a pass misses of what others saw says how much all of them may have missed.
         calm = if grown || doubtful || missed(&seen, passes) { 0 } else { calm + 1 };
         if calm == CALM_PASSES {
-            break false;
+            break None;
         }
     };
     if let Some(first) = &seen.ignored().first {
         tracing::warn!(count = seen.ignored().count, first, "not messages, ignored");
     }
-    let index = index.unwrap_or_else(|| Index::read(folders.root(), seen.count()));
-    let files = Resolution { folders, last: passes, whole }.files(&mut seen)?;
-    Ok(Scan { seen, files, index, passes })
+    let files = Resolution { folders, last: passes, whole: basis.is_some() }.files(&mut seen)?;
+    Ok(Scan { seen, files, basis, passes })
 }
 
 /// Whether the last pass missed a message that an earlier one saw.

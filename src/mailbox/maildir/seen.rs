@@ -82,16 +82,15 @@ impl Seen {
         self.name(sighting).get(..usize::from(sighting.unique)).unwrap_or_default()
     }
 
-    /// The unique names, as the index keeps them.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Key<'_>> {
-        let key =
-            |sighting: &Sighting| Key::new(sighting.folder, self.name(sighting), Namesake::None);
-        self.groups().filter_map(move |group| group.first().map(key))
+    /// What tells a message from all others.
+    pub(super) fn key(&self, sighting: &Sighting, namesake: Namesake) -> Key<'_> {
+        Key::new(sighting.folder, self.name(sighting), self.unique(sighting), namesake)
     }
 
-    /// How many names there are.
-    pub(super) fn count(&self) -> usize {
-        self.sightings.len()
+    /// The unique names, as the index keeps them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        let key = |sighting| self.key(sighting, Namesake::None);
+        self.groups().filter_map(move |group| group.first().map(key))
     }
 
     /// Takes in a name that was found by other means than a pass.

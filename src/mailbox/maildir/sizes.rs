@@ -2,48 +2,62 @@
 //!
 //! Counting reads the message; it happens once in the life of a message.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::chase::{Visit, Wanted, chase};
+use super::count::{self, Counted, Counter, Uncounted};
 use super::folder::{Folders, Ignored};
-use super::listing::{Builder, Key, Listing, Sizes};
+use super::index::Index;
+use super::listing::{Builder, Listing, Sizes};
 use super::scan::{FoundFile, Scan, scan};
 use super::seen::Seen;
-use crate::protocol::OctetCounter;
+use super::stamp::Basis;
 
 /// How a listing came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
-    /// How often both folders were read.
+    /// How often both folders were read; not at all when the index holds.
     pub(super) passes: u32,
     /// How many message files were opened and counted.
     pub(super) opened: u32,
     /// How many could not be opened.
     pub(super) left_out: u32,
-    /// Whether the index is not what it should be.
+    /// Whether the index has other messages.
     pub(super) index_is_stale: bool,
+}
+
+/// A listing, and what it rests on.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) listing: Listing,
+    /// Nothing when the folders did not rest, or do not show it: then nobody else is to rely on it.
+    pub(super) basis: Option<Basis>,
+    pub(super) report: Report,
 }
 
 /// Takes the listing of a Maildir.
 ///
 /// # Errors
 /// When it cannot be taken whole. A message that cannot be opened itself is left out.
-pub(super) fn take_listing(folders: &Folders) -> Result<(Listing, Report), Failure> {
-    let Scan { mut seen, mut files, index, passes } = scan(folders)?;
+pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
+    let index = Index::read(folders.root());
+    match index.basis {
+        Some(basis) if folders.are_still(&basis)? => {
+            let report = Report::default();
+            return Ok(Taken { listing: index.listing, basis: Some(basis), report });
+        }
+        _ => {}
+    }
+    let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
     let mut cursor = index.cursor();
-    let find = |file: &FoundFile| cursor.find(&key(&seen, file));
+    let find = |file: &FoundFile| cursor.find(&seen.key(&file.sighting, file.namesake));
     let mut sizes = files.iter().map(find).map(Known::from).collect::<Vec<_>>();
     let index_has_more = cursor.has_more();
-
-    let mut counting =
-        Counting { folders, buffer: Vec::new(), opened: 0, left_out: Ignored::default() };
-    let index_has_less = sizes.contains(&Known::Not);
-    if index_has_less {
+    let mut counting = Counting { folders, opened: 0, left_out: Ignored::default() };
+    if sizes.contains(&Known::Not) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
     let mut builder = Builder::default();
@@ -63,31 +77,15 @@ pub(super) fn take_listing(folders: &Folders) -> Result<(Listing, Report), Failu
         }
         tracing::warn!(count = left_out, first, "messages that cannot be opened are left out");
     }
+    // What is left out now may be let in by a change that leaves no stamp on its folder.
+    let basis = basis.filter(|_| left_out == 0 && folders.are_stamped_faithfully());
     let report = Report {
         passes,
         opened: counting.opened,
         left_out,
         index_is_stale: index_has_more || counting.opened > 0,
     };
-    Ok((builder.finish(), report))
-}
-
-/// Counts the octets of the first `size` bytes of a file, as RETR sends them (RFC 1939 §11).
-///
-/// # Errors
-/// `UnexpectedEof` when the file is shorter.
-pub(super) fn count(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
-    buffer.resize(BUFFER, 0);
-    let mut counter = OctetCounter::new();
-    let mut offset = 0;
-    while offset < size {
-        let most = usize::try_from(size - offset).map_or(BUFFER, |left| left.min(BUFFER));
-        let part = buffer.get_mut(..most).unwrap_or_default();
-        file.read_exact_at(part, offset)?;
-        counter.update(part);
-        offset += part.len() as u64;
-    }
-    Ok(counter.finish())
+    Ok(Taken { listing: builder.finish(), basis, report })
 }
 
 /// What is known of the sizes of a file.
@@ -107,7 +105,6 @@ impl From<Option<Sizes>> for Known {
 
 struct Counting<'a> {
     folders: &'a Folders,
-    buffer: Vec<u8>,
     opened: u32,
     left_out: Ignored,
 }
@@ -120,19 +117,18 @@ impl Counting<'_> {
         files: &mut [FoundFile],
         sizes: &mut [Known],
     ) -> Result<(), Failure> {
-        let mut unknown = files
-            .iter()
-            .zip(&mut *sizes)
-            .enumerate()
-            .filter(|(_, (_, known))| **known == Known::Not)
-            .collect::<Vec<_>>();
+        let unknown = files.iter().zip(&*sizes).enumerate();
+        let unknown = unknown.filter(|(_, (_, known))| **known == Known::Not);
+        let mut unknown = unknown.map(|(at, (file, _))| (at, *file)).collect::<Vec<_>>();
         // Inodes that are close to each other are close to each other on a disk.
-        unknown.sort_unstable_by_key(|(_, (file, _))| file.sighting.inode);
+        unknown.sort_unstable_by_key(|(_, file)| file.sighting.inode);
+        let uncounted = unknown.iter().map(|(_, file)| uncounted(seen, file)).collect::<Vec<_>>();
+        let counted = count::all(self.folders, &uncounted);
         let mut renamed = Vec::new();
-        for (at, (file, known)) in unknown {
-            match self.one(file, seen.name(&file.sighting))? {
-                Some(counted) => *known = counted,
-                None => renamed.push((at, seen.unique(&file.sighting).to_vec())),
+        for (((at, file), uncounted), counted) in unknown.iter().zip(&uncounted).zip(counted) {
+            match (self.settle(uncounted, counted)?, sizes.get_mut(*at)) {
+                (Some(counted), Some(known)) => *known = counted,
+                _ => renamed.push((*at, seen.unique(&file.sighting).to_vec())),
             }
         }
         self.again(seen, files, sizes, &renamed)
@@ -149,13 +145,15 @@ impl Counting<'_> {
         let wanted = renamed.iter().filter_map(|(at, unique)| {
             Some(Wanted { unique, id: files.get(*at)?.namesake.id(), token: *at })
         });
+        let mut counter = Counter::new(self.folders);
         let mut failure = None;
         let mut found = Vec::new();
         let not_found = chase(self.folders, wanted.collect(), |&at, places| {
-            let Some(mut file) = files.get(at).copied() else { return Visit::Done };
+            let Some(file) = files.get(at) else { return Visit::Done };
             for place in places {
-                file.sighting.folder = place.folder;
-                match self.one(&file, &place.name) {
+                let id = file.namesake.id();
+                let uncounted = Uncounted { folder: place.folder, name: &place.name, id };
+                match self.settle(&uncounted, counter.count(&uncounted)) {
                     Ok(Some(known)) => {
                         found.push((at, place.clone(), known));
                         return Visit::Done;
@@ -188,16 +186,8 @@ impl Counting<'_> {
         Ok(())
     }
 
-    /// Counts one; nothing when it is not there.
-    fn one(&mut self, file: &FoundFile, name: &[u8]) -> Result<Option<Known>, Failure> {
-        let folder = file.sighting.folder;
-        let counted = self.folders.open_file(folder, name).and_then(|open| {
-            if file.namesake.id().is_some_and(|id| id != open.id) {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            let octets = count(&open.file, open.size, &mut self.buffer)?;
-            Ok(Sizes { physical: open.size, octets })
-        });
+    /// Decides what is known after a count; nothing when the file was not there.
+    fn settle(&mut self, file: &Uncounted<'_>, counted: Counted) -> Result<Option<Known>, Failure> {
         match counted {
             Ok(sizes) => {
                 self.opened += 1;
@@ -205,7 +195,7 @@ impl Counting<'_> {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
-                let path = self.folders.describe(folder, name);
+                let path = self.folders.describe(file.folder, file.name);
                 if !is_about_this_file_alone(&error) {
                     return Err(Failure::new(format!("read {path}"), error));
                 }
@@ -216,8 +206,9 @@ impl Counting<'_> {
     }
 }
 
-fn key<'a>(seen: &'a Seen, file: &FoundFile) -> Key<'a> {
-    Key::new(file.sighting.folder, seen.name(&file.sighting), file.namesake)
+fn uncounted<'a>(seen: &'a Seen, file: &FoundFile) -> Uncounted<'a> {
+    let sighting = &file.sighting;
+    Uncounted { folder: sighting.folder, name: seen.name(sighting), id: file.namesake.id() }
 }
 
 /// Whether an error says something of the file that was to be read. Any other, say too many open
@@ -229,5 +220,3 @@ fn is_about_this_file_alone(error: &io::Error) -> bool {
         None => matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof),
     }
 }
-
-const BUFFER: usize = 64 << 10;

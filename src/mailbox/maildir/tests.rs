@@ -5,3 +5,4 @@ mod listings;
 mod messages;
 mod removals;
 mod support;
+mod unchanged;

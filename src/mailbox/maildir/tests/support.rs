@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::super::lock::{Attempt, Root};
 use super::super::{LockedMaildir, MaildirStore, PathTemplate};
 use crate::auth::Identity;
 use crate::mailbox::{Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position};
@@ -60,6 +62,13 @@ impl Maildir {
 
     pub(super) fn exists(&self, name: &str) -> bool {
         self.path(name).symlink_metadata().is_ok()
+    }
+
+    /// Waits until no session has it, and the index of the last one is written.
+    pub(super) fn come_to_rest(&self) {
+        while !matches!(Root::try_lock(&self.path("")), Ok(Attempt::Locked(_))) {
+            thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     /// The names in it that are not directories of every Maildir, sorted.

@@ -1,0 +1,121 @@
+//! Counting the octets of messages that no index knows: the one thing that reads every message,
+//! once in its life.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::folder::{FileId, Folder, Folders};
+use super::listing::Sizes;
+use crate::protocol::OctetCounter;
+
+/// A file whose octets are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uncounted<'a> {
+    pub(super) folder: Folder,
+    pub(super) name: &'a [u8],
+    /// Which file it has to be, when others share its unique name.
+    pub(super) id: Option<FileId>,
+}
+
+/// What came of counting a file; `NotFound` when it is not there any more.
+pub(super) type Counted = io::Result<Sizes>;
+
+/// Counts files, in the order in which they are given; with the help of other threads when they
+/// are many, as long as there are any to spare.
+pub(super) fn all(folders: &Folders, files: &[Uncounted<'_>]) -> Vec<Counted> {
+    let mut counted = Vec::new();
+    counted.resize_with(files.len(), || Err(io::ErrorKind::NotFound.into()));
+    let hands = Hands::borrow(files.len().div_ceil(BATCH).saturating_sub(1));
+    let batches = Mutex::new(files.chunks(BATCH).zip(counted.chunks_mut(BATCH)));
+    let count = || {
+        let mut counter = Counter::new(folders);
+        loop {
+            let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((files, counted)) = batch else { break };
+            for (file, counted) in files.iter().zip(counted) {
+                *counted = counter.count(file);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..hands.0 {
+            scope.spawn(count);
+        }
+        count();
+    });
+    counted
+}
+
+/// Counts the octets of the first `size` bytes of a file, as RETR sends them (RFC 1939 §11).
+///
+/// # Errors
+/// `UnexpectedEof` when the file is shorter.
+pub(super) fn octets(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    buffer.resize(BUFFER, 0);
+    let mut counter = OctetCounter::new();
+    let mut offset = 0;
+    while offset < size {
+        let most = usize::try_from(size - offset).map_or(BUFFER, |left| left.min(BUFFER));
+        let part = buffer.get_mut(..most).unwrap_or_default();
+        file.read_exact_at(part, offset)?;
+        counter.update(part);
+        offset += part.len() as u64;
+    }
+    Ok(counter.finish())
+}
+
+/// Counts one file after the other.
+pub(super) struct Counter<'a> {
+    folders: &'a Folders,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Counter<'a> {
+    pub(super) fn new(folders: &'a Folders) -> Self {
+        Self { folders, buffer: Vec::new() }
+    }
+
+    pub(super) fn count(&mut self, file: &Uncounted<'_>) -> Counted {
+        let open = self.folders.open_file(file.folder, file.name)?;
+        if file.id.is_some_and(|id| id != open.id) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let octets = octets(&open.file, open.size, &mut self.buffer)?;
+        Ok(Sizes { physical: open.size, octets })
+    }
+}
+
+/// Threads that help to count. However many logins count at once, they get no more than this
+/// between them: the other sessions need the processors too.
+struct Hands(usize);
+
+impl Hands {
+    fn borrow(wanted: usize) -> Self {
+        let most = thread::available_parallelism().map_or(1, usize::from);
+        let mut lent = 0;
+        let lend = |already: usize| {
+            lent = wanted.min(most.saturating_sub(already));
+            Some(already + lent)
+        };
+        LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lend).ok();
+        Self(lent)
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        LENT.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+static LENT: AtomicUsize = AtomicUsize::new(0);
+
+/// Files that a thread takes at a time: few enough that all end together, enough that a small
+/// Maildir needs no help.
+const BATCH: usize = 256;
+
+const BUFFER: usize = 64 << 10;
