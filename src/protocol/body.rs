@@ -56,6 +56,8 @@ impl Encoder {
 
     /// Appends the encoded form of the next bytes of the message.
     pub fn encode(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Appetite {
+        // Enough for usual mail; more is made when it is needed.
+        out.reserve(chunk.len() + chunk.len() / 32);
         while self.part != Part::Done && !chunk.is_empty() {
             if self.line == 0 && chunk.first() == Some(&b'.') {
                 out.push(b'.');

@@ -11,11 +11,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, openat, openat2, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
 use super::super::Failure;
+use super::file_system::FileSystem;
 use super::lock::Root;
 use super::stamp::{Basis, Stamp, Stamps};
 
@@ -99,11 +101,26 @@ pub(super) struct OpenFile {
     pub(super) size: u64,
 }
 
+impl OpenFile {
+    fn of(file: OwnedFd) -> io::Result<Self> {
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(Self { file: file.into(), id: FileId::of(&stat), size })
+    }
+}
+
 /// The open directories of a Maildir that is locked.
 #[derive(Debug)]
 pub(super) struct Folders {
     new: OwnedFd,
     cur: OwnedFd,
+    /// What is in memory can be opened and read without waiting for anything.
+    prompt: bool,
+    /// Every change in them leaves a stamp on them.
+    faithful: bool,
     // Last, so that the lock is what is given back last.
     root: Root,
 }
@@ -124,7 +141,10 @@ impl Folders {
         let new = directory(Folder::New.name())?;
         let cur = directory(Folder::Cur.name())?;
         directory("tmp")?;
-        Ok(Self { new, cur, root })
+        let file_systems = [FileSystem::of(&new), FileSystem::of(&cur)];
+        let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
+        let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
+        Ok(Self { new, cur, prompt, faithful, root })
     }
 
     /// The locked Maildir.
@@ -210,26 +230,27 @@ impl Folders {
         Ok(self.root.locked_at().is_some_and(|clock| basis.holds(stamps, clock)))
     }
 
-    /// Whether the file system is one of those that stamp a directory at every change in it.
-    ///
-    /// On a network, or in a program of somebody's own, a stamp may be late or never come: that is
-    /// noticed within one reading, but not from one session to the next.
+    /// Whether every change in them leaves a stamp on them, from one session to the next.
     pub(super) fn are_stamped_faithfully(&self) -> bool {
-        let kind = |folder| u32::try_from(fstatfs(self.fd(folder)).ok()?.f_type).ok();
-        let faithful = |folder| kind(folder).is_some_and(|kind| FAITHFUL.contains(&kind));
-        Folder::READING_ORDER.into_iter().all(faithful)
+        self.faithful
     }
 
     /// Opens a message file.
     pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(self.fd(folder), name, flags | OFlags::NOCTTY, Mode::empty())?;
-        let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        OpenFile::of(openat(self.fd(folder), name, TO_READ, Mode::empty())?)
+    }
+
+    /// Opens a message file whose name and inode are in memory; nothing is waited for.
+    ///
+    /// # Errors
+    /// When it cannot be opened in this way, whatever the reason: [`open_file`](Self::open_file)
+    /// knows more.
+    pub(super) fn open_cached(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
+        if !self.prompt {
+            return Err(Errno::AGAIN.into());
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(OpenFile { file: file.into(), id: FileId::of(&stat), size })
+        let fd = self.fd(folder);
+        OpenFile::of(openat2(fd, name, TO_READ, Mode::empty(), ResolveFlags::CACHED)?)
     }
 
     /// The identity of a regular file; nothing when something else has that name.
@@ -308,19 +329,14 @@ impl Ignored {
     }
 }
 
+/// No symbolic link, and no waiting for the other end of what is no file.
+const TO_READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
 /// Bounds of the buffer for directory entries. Tests read in small pieces, so that names do
 /// change between them.
 const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
 const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
-
-/// The file systems by their magic numbers (`linux/magic.h`, and those of ZFS and bcachefs).
-const FAITHFUL: [u32; 8] = [
-    0xEF53,      // ext2, ext3, ext4
-    0x5846_5342, // XFS
-    0x9123_683E, // Btrfs
-    0x2FC1_2FC1, // ZFS
-    0xF2F5_2010, // F2FS
-    0xCA45_1A4E, // bcachefs
-    0x0102_1994, // tmpfs
-    0x794C_7630, // overlayfs
-];

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::oneshot;
+use tokio::task::coop::consume_budget;
 
 use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError};
 use super::folder::{Folders, Place};
@@ -56,6 +57,12 @@ impl Maildrop for LockedMaildir {
     }
 
     async fn message(&self, at: Position) -> Result<StoredMessage, MessageError> {
+        // What is done on this thread counts: however fast the client is, other sessions have
+        // their turn.
+        consume_budget().await;
+        if let Some(message) = StoredMessage::open_cached(&self.0, at.0) {
+            return Ok(message);
+        }
         let opened = Arc::clone(&self.0);
         blocking(move || StoredMessage::open(&opened, at.0)).await.unwrap_or_else(|error| {
             Err(MessageError::Unreadable(Failure::new("read a message", error)))

@@ -1,10 +1,14 @@
-//! Reading one message, in chunks and off the worker threads.
+//! Reading one message, in chunks: on the worker thread what the system has in memory, off it what
+//! has to be waited for.
 //!
 //! The file is read, never mapped: one that shrinks while it is mapped ends the process.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
+
+use rustix::io::{ReadWriteFlags, preadv2};
+use tokio::task::coop::consume_budget;
 
 use super::super::{Failure, Message, MessageError};
 use super::blocking;
@@ -25,15 +29,52 @@ pub struct StoredMessage {
 
 #[derive(Debug)]
 struct Reader {
+    /// Nothing when it has been read to its end.
+    rest: Option<Rest>,
+    /// Never made smaller, so that it is filled with zeros once and not for each chunk.
+    buffer: Vec<u8>,
+    /// How much of the buffer is the chunk that was read last.
+    length: usize,
+}
+
+/// What is to be read yet.
+#[derive(Debug)]
+struct Rest {
     file: File,
     /// For the log.
     path: String,
-    size: u64,
     offset: u64,
-    buffer: Vec<u8>,
+    size: u64,
 }
 
 impl StoredMessage {
+    /// Opens a message of a listing, if it is where it was seen last and as big as it is listed,
+    /// and reads the first chunk: all without waiting, or not at all.
+    pub(super) fn open_cached(maildrop: &Opened, at: u32) -> Option<Self> {
+        let Place { folder, name } = maildrop.place(at);
+        let OpenFile { file, id, size } = maildrop.folders.open_cached(folder, &name).ok()?;
+        let entry = maildrop.listing.entry(at);
+        let sizes = entry.sizes;
+        let other = entry.file_id().is_some_and(|listed| listed != id);
+        if other || size != sizes.physical {
+            return None;
+        }
+        let mut buffer = vec![0; chunk_size(size, FIRST_CHUNK)];
+        let length = read_cached(&file, &mut buffer, 0);
+        if length < buffer.len() {
+            return None;
+        }
+        let rest = (length as u64) < size;
+        let rest = rest.then(|| Rest {
+            file,
+            path: maildrop.folders.describe(folder, &name),
+            offset: length as u64,
+            size,
+        });
+        let reader = Reader { rest, buffer, length };
+        Some(Self { octets: sizes.octets, reader: Some(reader), primed: true })
+    }
+
     /// Opens a message of a listing, wherever its file is by now, and reads the first chunk.
     pub(super) fn open(maildrop: &Opened, at: u32) -> Result<Self, MessageError> {
         let unreadable = |error: io::Error| {
@@ -45,8 +86,8 @@ impl StoredMessage {
         let file = open(maildrop, at)?.ok_or(MessageError::Gone)?.map_err(unreadable)?;
         let octets = current_octets(maildrop, at, &file).map_err(unreadable)?;
         let OpenFile { file, size, .. } = file;
-        let path = path(maildrop, at);
-        let mut reader = Reader { file, path, size, offset: 0, buffer: Vec::new() };
+        let rest = Rest { file, path: path(maildrop, at), offset: 0, size };
+        let mut reader = Reader { rest: Some(rest), buffer: Vec::new(), length: 0 };
         reader.read().map_err(MessageError::Unreadable)?;
         Ok(Self { octets, reader: Some(reader), primed: true })
     }
@@ -59,33 +100,77 @@ impl Message for StoredMessage {
 
     async fn chunk(&mut self) -> io::Result<&[u8]> {
         if !std::mem::take(&mut self.primed) {
+            consume_budget().await;
             let ended = || io::Error::other("an earlier read of this message failed");
             let mut reader = self.reader.take().ok_or_else(ended)?;
-            if reader.offset < reader.size {
+            if !reader.read_cached() {
                 let read = blocking(move || reader.read().map(|()| reader)).await?;
                 reader =
                     read.map_err(|failure| io::Error::new(failure.source().kind(), failure))?;
-            } else {
-                reader.buffer.clear();
             }
             self.reader = Some(reader);
         }
-        Ok(self.reader.as_ref().map_or(&[], |reader| &reader.buffer))
+        Ok(self.reader.as_ref().map_or(&[], Reader::chunk))
     }
 }
 
 impl Reader {
-    /// Reads the next chunk into the buffer.
+    /// Reads the next chunk, or as much of it as can be read without waiting. Says whether that is
+    /// anything, or there is nothing left.
+    fn read_cached(&mut self) -> bool {
+        self.length = 0;
+        let Some(rest) = &self.rest else { return true };
+        let room = room(&mut self.buffer, rest);
+        let length = read_cached(&rest.file, room, rest.offset);
+        self.take(length);
+        length > 0
+    }
+
+    /// Reads the next chunk.
     fn read(&mut self) -> Result<(), Failure> {
-        let left = self.size.saturating_sub(self.offset);
-        self.buffer.resize(usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK)), 0);
+        self.length = 0;
+        let Some(rest) = &self.rest else { return Ok(()) };
+        let room = room(&mut self.buffer, rest);
         // What has been appended since is not read; what has been cut off is an error.
-        self.file
-            .read_exact_at(&mut self.buffer, self.offset)
-            .map_err(|error| not_read(&self.path, error))?;
-        self.offset += self.buffer.len() as u64;
+        rest.file.read_exact_at(room, rest.offset).map_err(|error| not_read(&rest.path, error))?;
+        let length = room.len();
+        self.take(length);
         Ok(())
     }
+
+    /// Makes what has been read the chunk; closes the file at its end.
+    fn take(&mut self, length: usize) {
+        self.length = length;
+        self.rest = self.rest.take().and_then(|mut rest| {
+            rest.offset += length as u64;
+            (rest.offset < rest.size).then_some(rest)
+        });
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Room for the next chunk.
+fn room<'b>(buffer: &'b mut Vec<u8>, rest: &Rest) -> &'b mut [u8] {
+    let size = chunk_size(rest.size.saturating_sub(rest.offset), CHUNK);
+    if buffer.len() < size {
+        buffer.resize(size, 0);
+    }
+    buffer.get_mut(..size).unwrap_or_default()
+}
+
+/// The size of the next chunk of at most `most`, when so many bytes are left.
+fn chunk_size(left: u64, most: usize) -> usize {
+    usize::try_from(left).map_or(most, |left| left.min(most))
+}
+
+/// Reads what the system has in memory, and says how much that is: nothing at the end of the file,
+/// when it has to be waited for, and where the file system cannot say whether it has.
+fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
+    let buffers = &mut [IoSliceMut::new(buffer)];
+    preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
 }
 
 /// Opens the file of a message; nothing when it is gone.
@@ -154,4 +239,79 @@ fn not_read(path: &str, error: io::Error) -> Failure {
     Failure::new(format!("read {path}"), error)
 }
 
+/// Most messages are no bigger, and TOP seldom needs more.
+const FIRST_CHUNK: usize = 16 << 10;
 const CHUNK: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use rustix::fs::{Advice, fadvise};
+
+    use super::*;
+
+    fn reader(file: File, size: u64) -> Reader {
+        let rest = Rest { file, path: "new/1.a".to_owned(), offset: 0, size };
+        Reader { rest: Some(rest), buffer: Vec::new(), length: 0 }
+    }
+
+    /// The bytes, and how many chunks had to be waited for.
+    fn read(mut reader: Reader) -> (Vec<u8>, usize) {
+        let (mut bytes, mut waits) = (Vec::new(), 0);
+        loop {
+            if !reader.read_cached() {
+                waits += 1;
+                reader.read().unwrap();
+            }
+            if reader.chunk().is_empty() {
+                return (bytes, waits);
+            }
+            bytes.extend_from_slice(reader.chunk());
+        }
+    }
+
+    fn forget(file: &File, offset: u64) {
+        file.sync_all().unwrap();
+        fadvise(file, offset, None, Advice::DontNeed).unwrap();
+    }
+
+    #[test]
+    fn the_same_bytes_come_from_memory_and_from_the_disk() {
+        let contents = (0..400_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&contents).unwrap();
+        for forgotten_from in [None, Some(1 << 20), Some(100_000), Some(0)] {
+            if let Some(offset) = forgotten_from {
+                forget(&file, offset);
+            }
+            let (bytes, _waits) = read(reader(file.try_clone().unwrap(), contents.len() as u64));
+            assert!(bytes == contents, "forgotten from {forgotten_from:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_system_cannot_read_without_waiting_is_waited_for() {
+        let contents = fs::read("/proc/version").unwrap();
+        let file = File::open("/proc/version").unwrap();
+        assert_eq!(read(reader(file, contents.len() as u64)), (contents, 1));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_is_never_at_its_end() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[b'x'; 100_000]).unwrap();
+        let mut reader = reader(file.try_clone().unwrap(), 100_000);
+        reader.read().unwrap();
+        assert_eq!(reader.chunk().len(), CHUNK);
+        file.set_len(80_000).unwrap();
+        if reader.read_cached() {
+            assert_eq!(reader.chunk().len(), 80_000 - CHUNK);
+        }
+        assert!(!reader.read_cached());
+        let failure = reader.read().unwrap_err();
+        assert_eq!(failure.source().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(failure.to_string().contains("new/1.a"), "{failure}");
+    }
+}

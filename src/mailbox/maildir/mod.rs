@@ -6,7 +6,8 @@
 //! granted.
 //!
 //! - `path`: whose Maildir is where. `lock`: one session at a time.
-//! - `folder`: the directories and what is done in them; `chase`: files that have been renamed.
+//! - `folder`: the directories and what is done in them; `chase`: files that have been renamed;
+//!   `file_system`: what can be relied on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
 //! - `maildrop`, `message`, `removal`: what a session does with it all.
@@ -25,6 +26,7 @@ use crate::auth::Identity;
 
 mod chase;
 mod count;
+mod file_system;
 mod folder;
 mod index;
 mod listing;
