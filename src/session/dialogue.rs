@@ -1,13 +1,11 @@
 //! Replies to commands: exactly one each, and a count of what the client gets wrong.
 
-use std::fmt;
-
 use super::fault::{Fault, Strike};
 use super::wire::{Stream, Wire};
 use super::{End, Link, Policy, Summary};
 use crate::mailbox::Message;
 use crate::protocol::sasl;
-use crate::protocol::{Extent, Reply, ReplyText, Username};
+use crate::protocol::{Extent, Line, Reply, ReplyText, Username};
 
 /// The server's side of a conversation.
 pub(super) struct Dialogue<'s> {
@@ -102,7 +100,7 @@ impl Answer<'_, '_> {
 
     /// A challenge of a SASL exchange (RFC 5034 §4).
     pub(super) fn challenge(self, challenge: &[u8]) -> Replied {
-        self.dialogue.wire.line(sasl::challenge_line(challenge));
+        self.dialogue.wire.line(&sasl::challenge_line(challenge));
         Replied(())
     }
 
@@ -110,16 +108,16 @@ impl Answer<'_, '_> {
     pub(super) async fn lines(
         self,
         text: impl Into<ReplyText>,
-        lines: impl Iterator<Item = impl fmt::Display>,
+        lines: impl Iterator<Item = impl Line>,
     ) -> Result<Replied, End> {
         self.dialogue.conduct.bad_in_a_row = 0;
         let wire = &mut self.dialogue.wire;
         wire.reply(&Reply::Ok(text.into()));
         for line in lines {
-            wire.line(line);
+            wire.line(&line);
             wire.relieve().await?;
         }
-        wire.line('.');
+        wire.line(&'.');
         Ok(Replied(()))
     }
 

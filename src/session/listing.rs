@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use crate::mailbox::{Maildrop, Position};
-use crate::protocol::{MessageNumber, UniqueId};
+use crate::protocol::{MessageNumber, ScanListing, UniqueIdListing};
 
 /// A maildrop as the client sees it.
 ///
@@ -65,13 +65,19 @@ impl<D: Maildrop> Listing<D> {
     }
 
     /// The messages that are not marked; the numbers of the others are not given to them.
-    pub(super) fn live_octets(&self) -> impl Iterator<Item = (MessageNumber, u64)> {
-        self.unmarked().map(|at| (MessageNumber::from_position(at.0), self.maildrop.octets(at)))
+    pub(super) fn live_octets(&self) -> impl Iterator<Item = ScanListing> {
+        self.unmarked().map(|at| ScanListing {
+            number: MessageNumber::from_position(at.0),
+            octets: self.maildrop.octets(at),
+        })
     }
 
     /// The unique-ids of the messages that are not marked.
-    pub(super) fn live_unique_ids(&self) -> impl Iterator<Item = (MessageNumber, UniqueId<'_>)> {
-        self.unmarked().map(|at| (MessageNumber::from_position(at.0), self.maildrop.unique_id(at)))
+    pub(super) fn live_unique_ids(&self) -> impl Iterator<Item = UniqueIdListing<'_>> {
+        self.unmarked().map(|at| UniqueIdListing {
+            number: MessageNumber::from_position(at.0),
+            unique_id: self.maildrop.unique_id(at),
+        })
     }
 
     /// The maildrop, and what is to be removed from it.

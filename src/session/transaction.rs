@@ -76,18 +76,14 @@ impl<D: Maildrop> Transaction<D> {
                 answer.ok(format!("{messages} {octets}"))
             }
             Command::List(None) => {
-                let lines = self.listing.live_octets();
-                let lines = lines.map(|(number, octets)| format!("{number} {octets}"));
-                answer.lines(self.totals_in_words(), lines).await?
+                answer.lines(self.totals_in_words(), self.listing.live_octets()).await?
             }
             Command::List(Some(number)) => match self.listing.live(number) {
                 Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().octets(at))),
                 Err(fault) => answer.fault(&fault),
             },
             Command::Uidl(None) => {
-                let lines = self.listing.live_unique_ids();
-                let lines = lines.map(|(number, unique_id)| format!("{number} {unique_id}"));
-                answer.lines("unique-ids follow", lines).await?
+                answer.lines("unique-ids follow", self.listing.live_unique_ids()).await?
             }
             Command::Uidl(Some(number)) => match self.listing.live(number) {
                 Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().unique_id(at))),

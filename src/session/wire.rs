@@ -1,7 +1,6 @@
 //! The only place that reads from or writes to the stream of a session.
 
-use std::fmt;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::End;
 use crate::mailbox::Message;
-use crate::protocol::{Appetite, Encoder, Extent, LineDecoder, LineFault, LineLimit, Reply};
+use crate::protocol::{Appetite, Encoder, Extent, Line, LineDecoder, LineFault, LineLimit, Reply};
 
 /// What a session runs on: a socket, TLS over one, or a pipe in memory.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -104,10 +103,10 @@ impl<'s> Wire<'s> {
         reply.encode(&mut self.output);
     }
 
-    /// Puts a line into the buffer: one that cannot begin with a dot and needs no stuffing.
-    pub(super) fn line(&mut self, line: impl fmt::Display) {
-        // Writing to a Vec does not fail.
-        let _infallible = write!(self.output, "{line}\r\n");
+    /// Puts a line into the buffer.
+    pub(super) fn line(&mut self, line: &impl Line) {
+        line.encode(&mut self.output);
+        self.output.extend_from_slice(b"\r\n");
     }
 
     /// Sends the buffer when there is enough to be worth it.
