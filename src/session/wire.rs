@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,8 @@ pub(super) struct Wire<'s> {
     output: Vec<u8>,
     /// Whether a message, or a part of one, is in `output`.
     carries_mail: bool,
+    /// Octets sent since other sessions last had their turn.
+    sent: usize,
     write_timeout: Duration,
     login_deadline: Option<Instant>,
 }
@@ -44,7 +47,7 @@ impl<'s> Wire<'s> {
     ) -> Self {
         let login_deadline = Some(login_deadline);
         let (input, output) = (LineDecoder::default(), Vec::new());
-        Self { stream, input, output, carries_mail: false, write_timeout, login_deadline }
+        Self { stream, input, output, carries_mail: false, sent: 0, write_timeout, login_deadline }
     }
 
     /// The client has logged in: from now on it may take its time, as long as it takes something.
@@ -156,6 +159,7 @@ impl<'s> Wire<'s> {
                 return Err(End::PeerClosed);
             }
             rest = rest.get(taken..).unwrap_or_default();
+            self.sent += taken;
         }
         self.output.clear();
         self.carries_mail = false;
@@ -163,11 +167,20 @@ impl<'s> Wire<'s> {
         timeout_at(patience.until, self.stream.flush())
             .await
             .map_err(|_elapsed| patience.or)?
-            .map_err(lost)
+            .map_err(lost)?;
+        // A client that is as fast as the server would keep this thread to itself.
+        if self.sent >= Self::TURN {
+            self.sent = 0;
+            yield_now().await;
+        }
+        Ok(())
     }
 
     /// The size of a write, and the bound on what is held back.
     const ENOUGH: usize = 32 * 1024;
+
+    /// So much is sent before other sessions have their turn: a fraction of a millisecond.
+    const TURN: usize = 256 * 1024;
 }
 
 /// How long a client may take nothing; before login, no longer than it has for that.
@@ -193,5 +206,40 @@ fn lost(error: io::Error) -> End {
         End::PeerClosed
     } else {
         End::Broken(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::io::{empty, join, sink};
+
+    use super::*;
+    use crate::auth::Identity;
+    use crate::mailbox::memory::MemoryStore;
+    use crate::mailbox::{Mailbox as _, Maildrop as _, Position};
+
+    #[tokio::test]
+    async fn other_sessions_have_their_turn_while_a_message_is_sent() {
+        let identity = Identity::for_test("mrose");
+        let store = MemoryStore::default();
+        store.deliver(identity.username(), "1", vec![b'x'; 100 * Wire::TURN]);
+        let maildrop = store.open(&identity).await.unwrap();
+        let mut message = maildrop.message(Position(0)).await.unwrap();
+        let turns = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&turns);
+        tokio::spawn(async move {
+            loop {
+                counter.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        let mut stream = join(empty(), sink());
+        let hour = Duration::from_secs(3600);
+        let mut wire = Wire::new(&mut stream, hour, Instant::now() + hour);
+        assert!(wire.body(&mut message, Extent::Whole).await.is_ok());
+        assert!(turns.load(Ordering::Relaxed) >= 90);
     }
 }

@@ -8,7 +8,6 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 
 use rustix::io::{ReadWriteFlags, preadv2};
-use tokio::task::coop::consume_budget;
 
 use super::super::{Failure, Message, MessageError};
 use super::blocking;
@@ -100,7 +99,6 @@ impl Message for StoredMessage {
 
     async fn chunk(&mut self) -> io::Result<&[u8]> {
         if !std::mem::take(&mut self.primed) {
-            consume_budget().await;
             let ended = || io::Error::other("an earlier read of this message failed");
             let mut reader = self.reader.take().ok_or_else(ended)?;
             if !reader.read_cached() {

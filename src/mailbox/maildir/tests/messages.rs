@@ -82,11 +82,10 @@ async fn a_message_comes_whole_whether_or_not_it_is_in_memory() {
     }
 }
 
-/// However fast a client takes what is in memory: its session does not keep the thread.
+/// However fast a client asks for what is in memory: its session does not keep the thread.
 #[tokio::test]
-async fn other_tasks_have_their_turn_while_messages_are_read() {
-    let long = vec![b'x'; 40 << 20];
-    let maildir = Maildir::with(&[("new/1.a", &long), ("new/2.b", b"x\n")]);
+async fn other_tasks_have_their_turn_while_messages_are_opened() {
+    let maildir = Maildir::with(&[("new/1.a", b"x\n")]);
     let maildrop = maildir.open().await;
     let turns = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&turns);
@@ -96,11 +95,8 @@ async fn other_tasks_have_their_turn_while_messages_are_read() {
             tokio::task::yield_now().await;
         }
     });
-    let mut message = maildrop.message(Position(0)).await.unwrap();
-    while !message.chunk().await.unwrap().is_empty() {}
-    assert!(turns.swap(0, Ordering::Relaxed) >= 4);
     for _ in 0..1000 {
-        drop(maildrop.message(Position(1)).await.unwrap());
+        drop(maildrop.message(Position(0)).await.unwrap());
     }
     assert!(turns.load(Ordering::Relaxed) >= 7);
 }
