@@ -1,0 +1,375 @@
+//! A POP3 client that costs little and checks what it gets: a wrong answer ends the run.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use memchr::memmem;
+use socket2::{Domain, Socket, Type};
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
+    StreamOwned, version,
+};
+
+use crate::maildirs::PASSWORD;
+use crate::server::Endpoint;
+
+/// How long a server may say nothing.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// As much as is read at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Connections from one source address before the next one is taken, since ports run short.
+const PORTS: u32 = 1000;
+
+/// How a client connects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    /// TLS 1.3 from the first octet, with a full handshake.
+    Tls,
+}
+
+/// A connection that has been greeted.
+pub(crate) struct Client {
+    stream: Stream,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Client {
+    /// Connects and reads the greeting.
+    pub(crate) fn connect(server: &Endpoint, transport: Transport) -> io::Result<Self> {
+        let stream = match transport {
+            Transport::Plain => Stream::Plain(socket(server.plain)?),
+            Transport::Tls => Stream::Tls(Box::new(handshake(socket(server.tls)?, server)?)),
+        };
+        let mut client = Self { stream, buffer: Vec::new(), start: 0, end: 0 };
+        client.ok()?;
+        Ok(client)
+    }
+
+    /// The same, logged in.
+    pub(crate) fn logged_in(
+        server: &Endpoint,
+        transport: Transport,
+        user: &str,
+    ) -> io::Result<Self> {
+        let mut client = Self::connect(server, transport)?;
+        client.log_in(user)?;
+        Ok(client)
+    }
+
+    /// USER and PASS, one after the other.
+    pub(crate) fn log_in(&mut self, user: &str) -> io::Result<()> {
+        self.ask(&format!("USER {user}"))?;
+        self.ask(&format!("PASS {PASSWORD}"))?;
+        Ok(())
+    }
+
+    /// STAT; fails when it does not tell this number of messages.
+    pub(crate) fn stat(&mut self, messages: u32) -> io::Result<()> {
+        let reply = self.ask("STAT")?;
+        if number(&reply, 1) == Some(messages.into()) {
+            return Ok(());
+        }
+        Err(wrong(format!("{messages} messages expected, STAT says {reply:?}")))
+    }
+
+    /// A command with a multi-line reply, each line a message; fails when they are not so many.
+    pub(crate) fn listing(&mut self, command: &str, messages: u32) -> io::Result<()> {
+        self.ask(command)?;
+        let lines = self.lines()?;
+        if lines == u64::from(messages) {
+            return Ok(());
+        }
+        Err(wrong(format!("{messages} messages expected, {command} has {lines} lines")))
+    }
+
+    /// CAPA with its lines.
+    pub(crate) fn capa(&mut self) -> io::Result<()> {
+        self.ask("CAPA")?;
+        self.lines()?;
+        Ok(())
+    }
+
+    /// The reply to RETR and the message; yields its octets, which must be those of the reply.
+    ///
+    /// Dovecot tells as few octets as LIST does, which are those without dot-stuffing, as it should.
+    pub(crate) fn message(&mut self) -> io::Result<u64> {
+        let reply = self.ok()?;
+        let said = number(&reply, 1);
+        let octets = self.body()?;
+        if said == Some(octets) {
+            return Ok(octets);
+        }
+        Err(wrong(format!("{reply:?}, then {octets} octets")))
+    }
+
+    /// The reply to TOP and what follows; yields its octets.
+    pub(crate) fn top(&mut self) -> io::Result<u64> {
+        self.ok()?;
+        self.body()
+    }
+
+    /// QUIT, and the end of the connection.
+    pub(crate) fn quit(mut self) -> io::Result<()> {
+        self.ask("QUIT")?;
+        self.closed()
+    }
+
+    /// Waits until the server has closed the connection.
+    pub(crate) fn closed(&mut self) -> io::Result<()> {
+        if self.start < self.end {
+            return Err(wrong("octets after the reply to QUIT".to_owned()));
+        }
+        match self.fill() {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(wrong("octets after the reply to QUIT".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a command; yields the line of the reply, which must be `+OK`.
+    pub(crate) fn ask(&mut self, command: &str) -> io::Result<String> {
+        self.send(format!("{command}\r\n").as_bytes())?;
+        self.ok().map_err(|error| wrong(format!("{command}: {error}")))
+    }
+
+    /// Sends octets.
+    pub(crate) fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(octets),
+            Stream::Tls(stream) => stream.write_all(octets).and_then(|()| stream.flush()),
+        }
+    }
+
+    /// A line that says `+OK`.
+    pub(crate) fn ok(&mut self) -> io::Result<String> {
+        let line = self.line()?;
+        if line.starts_with("+OK") { Ok(line) } else { Err(wrong(format!("it says {line:?}"))) }
+    }
+
+    /// Gives the memory of the buffer back; for connections that idle.
+    pub(crate) fn rest(mut self) -> Self {
+        self.buffer = Vec::new();
+        (self.start, self.end) = (0, 0);
+        self
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(at) = memmem::find(self.unread(), b"\r\n") {
+                let line = self.unread().get(..at).unwrap_or_default();
+                let line = String::from_utf8_lossy(line).into_owned();
+                self.start += at + 2;
+                return Ok(line);
+            }
+            self.more()?;
+        }
+    }
+
+    /// Counts the lines up to the one with the dot.
+    fn lines(&mut self) -> io::Result<u64> {
+        let mut lines = 0;
+        loop {
+            while let Some(at) = memchr::memchr(b'\n', self.unread()) {
+                let is_end = self.unread().starts_with(b".\r\n");
+                self.start += at + 1;
+                if is_end {
+                    return Ok(lines);
+                }
+                lines += 1;
+            }
+            self.more()?;
+        }
+    }
+
+    /// Reads a message up to its dot; yields its octets without dot-stuffing.
+    fn body(&mut self) -> io::Result<u64> {
+        while self.end - self.start < 3 {
+            self.more()?;
+        }
+        if self.unread().starts_with(b".\r\n") {
+            self.start += 3;
+            return Ok(0);
+        }
+        let mut octets = 0;
+        if self.unread().starts_with(b".") {
+            self.start += 1;
+        }
+        loop {
+            match memmem::find(self.unread(), b"\n.") {
+                Some(at) if self.unread().len() < at + 4 => self.more()?,
+                Some(at) => {
+                    let is_end = self.unread().get(at + 2..at + 4) == Some(b"\r\n");
+                    // Up to the line end; the dot does not count, whichever it is.
+                    octets += at as u64 + 1;
+                    self.start += at + if is_end { 4 } else { 2 };
+                    if is_end {
+                        return Ok(octets);
+                    }
+                }
+                None => {
+                    // The last octet may be the line end that a dot follows.
+                    let seen = (self.end - self.start).saturating_sub(1);
+                    octets += seen as u64;
+                    self.start += seen;
+                    self.more()?;
+                }
+            }
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn more(&mut self) -> io::Result<()> {
+        match self.fill()? {
+            0 => Err(wrong("the server has closed the connection".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER];
+        }
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        if room.is_empty() {
+            return Err(wrong("a line is longer than the buffer".to_owned()));
+        }
+        let octets = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(room)?,
+            Stream::Tls(stream) => stream.read(room)?,
+        };
+        self.end += octets;
+        Ok(octets)
+    }
+}
+
+/// The number at this word of a reply, the status being word 0.
+fn number(reply: &str, word: usize) -> Option<u64> {
+    reply.split(' ').nth(word)?.parse().ok()
+}
+
+/// What is said about a server that does not do what it has to.
+fn wrong(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn socket(to: SocketAddr) -> io::Result<TcpStream> {
+    static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+    let host = CONNECTIONS.fetch_add(1, Ordering::Relaxed) / PORTS % 250 + 2;
+    let from = Ipv4Addr::from(Ipv4Addr::LOCALHOST.to_bits() + host - 1);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
+    socket.connect(&to.into())?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket.into())
+}
+
+fn handshake(
+    socket: TcpStream,
+    server: &Endpoint,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let connection =
+        ClientConnection::new(Arc::clone(&server.trust), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    if stream.conn.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(wrong("TLS 1.3 was not agreed on".to_owned()));
+    }
+    Ok(stream)
+}
+
+/// TLS 1.3 without resumption, trusting one certificate.
+pub(crate) fn trust(certificate: CertificateDer<'static>) -> io::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let only = Only { certificate, provider: Arc::clone(&provider) };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(only))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Takes one certificate and no other: it is its own authority.
+#[derive(Debug)]
+struct Only {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *end_entity == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::General("another certificate than the one made for it".to_owned()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

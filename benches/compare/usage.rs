@@ -1,0 +1,142 @@
+//! What a server costs: processor time and memory of all its processes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fs, io};
+
+/// Ticks a second in `/proc/PID/stat`; the same on every Linux that there is.
+const TICKS: f64 = 100.0;
+
+/// Counts for one server.
+pub(crate) enum Usage {
+    /// A control group of its own: exact to the microsecond, with all processes that ended.
+    Group(PathBuf),
+    /// The process tree in `/proc`: ticks of 10 ms, with the children that were waited for.
+    Tree,
+}
+
+impl Usage {
+    /// A control group where that is possible.
+    pub(crate) fn new(name: &str) -> Self {
+        match group(name) {
+            Some(path) => Self::Group(path),
+            None => Self::Tree,
+        }
+    }
+
+    /// What a process writes its number to in order to be counted.
+    pub(crate) fn entrance(&self) -> PathBuf {
+        match self {
+            Self::Group(path) => path.join("cgroup.procs"),
+            Self::Tree => PathBuf::from("/dev/null"),
+        }
+    }
+
+    /// How processor time is counted, for the report.
+    pub(crate) fn method(&self) -> &'static str {
+        match self {
+            Self::Group(_) => "cpu.stat of a control group for each server",
+            Self::Tree => "utime + stime + cutime + cstime of all processes, from /proc",
+        }
+    }
+
+    /// Seconds of processor time, user and system, since the server was started.
+    pub(crate) fn processor(&self, root: u32) -> io::Result<f64> {
+        match self {
+            Self::Group(path) => {
+                let stat = fs::read_to_string(path.join("cpu.stat"))?;
+                let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
+                let usage = usage.and_then(|usage| usage.parse::<f64>().ok());
+                Ok(usage.ok_or_else(|| io::Error::other("cpu.stat without usage_usec"))? / 1e6)
+            }
+            Self::Tree => Ok(tree(root)?.iter().map(|process| process.seconds).sum()),
+        }
+    }
+
+    /// Bytes of memory: the proportional share (Pss) of all processes.
+    pub(crate) fn memory(root: u32) -> io::Result<f64> {
+        let mut bytes = 0.0;
+        for process in tree(root)? {
+            let Ok(rollup) = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id))
+            else {
+                continue; // It has just ended.
+            };
+            let share = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+            let share = share.and_then(|share| share.trim().strip_suffix(" kB"));
+            let share = share.and_then(|share| share.trim().parse::<f64>().ok());
+            bytes += share.unwrap_or(0.0) * 1024.0;
+        }
+        Ok(bytes)
+    }
+
+    /// How many processes a server has.
+    pub(crate) fn processes(root: u32) -> io::Result<usize> {
+        Ok(tree(root)?.len())
+    }
+}
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        if let Self::Group(path) = self {
+            fs::remove_dir(path).ok();
+        }
+    }
+}
+
+/// Makes a control group below our own, if we may.
+fn group(name: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let path = Path::new(mount).join(own).join(format!("{name}-{}", std::process::id()));
+    fs::create_dir(&path).ok()?;
+    let enters = Command::new("sh")
+        .args(["-c", "echo $$ > \"$0\""])
+        .arg(path.join("cgroup.procs"))
+        .stderr(Stdio::null())
+        .status();
+    if enters.is_ok_and(|status| status.success()) && path.join("cpu.stat").exists() {
+        return Some(path);
+    }
+    fs::remove_dir(&path).ok();
+    None
+}
+
+struct Process {
+    id: u32,
+    seconds: f64,
+}
+
+/// A process with all its descendants.
+fn tree(root: u32) -> io::Result<Vec<Process>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut seconds = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
+        let Some((parent, ticks)) = parse(&stat) else { continue };
+        children.entry(parent).or_default().push(id);
+        seconds.insert(id, ticks / TICKS);
+    }
+    let mut found = Vec::new();
+    let mut open = vec![root];
+    while let Some(id) = open.pop() {
+        if let Some(&seconds) = seconds.get(&id) {
+            found.push(Process { id, seconds });
+        }
+        open.extend(children.get(&id).into_iter().flatten());
+    }
+    Ok(found)
+}
+
+/// The parent, and the ticks of a process and of its children that it has waited for.
+fn parse(stat: &str) -> Option<(u32, f64)> {
+    // The name of the program stands in parentheses and may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<f64>().unwrap_or(0.0)).sum();
+    Some((fields.get(1)?.parse().ok()?, ticks))
+}
