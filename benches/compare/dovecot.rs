@@ -9,8 +9,8 @@ use nix::unistd::geteuid;
 use crate::maildirs::RUN_AS;
 use crate::server::{Place, Product, Server, text};
 
-/// Starts it with everything below `root`.
-pub(crate) fn start(root: PathBuf) -> io::Result<Server> {
+/// Starts it with everything below `root`, and with further lines of configuration.
+pub(crate) fn start(root: PathBuf, settings: &[String]) -> io::Result<Server> {
     let version = Command::new("dovecot").arg("--version").stderr(Stdio::null()).output();
     let version = version.map_err(|_| {
         io::Error::other(
@@ -25,7 +25,8 @@ pub(crate) fn start(root: PathBuf) -> io::Result<Server> {
         return Err(io::Error::other("only root can run Dovecot; or measure with --only restante"));
     }
     let place = Place::new(root)?;
-    let configuration = place.write("dovecot.conf", &configuration(&place)?)?;
+    let configuration = [configuration(&place)?, settings.join("\n")].concat() + "\n";
+    let configuration = place.write("dovecot.conf", &configuration)?;
     let command = ["dovecot", "-F", "-c", text(&configuration)?];
     let command = command.map(str::to_owned).to_vec();
     place.start(Product::Dovecot, command)

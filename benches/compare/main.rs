@@ -44,7 +44,7 @@ const LONG_ENOUGH: f64 = 0.5;
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Options {
-    /// Only rows with one of these in their names, separated by commas.
+    /// Only these rows, separated by commas; `retr*` stands for all that begin with `retr`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// How often each row is measured.
@@ -59,6 +59,9 @@ struct Options {
     /// Another program than the one built with this.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_restante"))]
     restante: PathBuf,
+    /// A further line for Dovecot's configuration, which wins over ours: to see whether it pays.
+    #[arg(long, value_name = "KEY = VALUE")]
+    dovecot_setting: Vec<String>,
     /// Where the mail is put, in a temporary directory. Default: that of the system.
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -107,7 +110,7 @@ fn run(options: &Options) -> io::Result<()> {
         if options.only.is_none_or(|only| only == product) {
             let root = directory.path().join(product.name().to_lowercase());
             servers.push(match product {
-                Product::Dovecot => dovecot::start(root)?,
+                Product::Dovecot => dovecot::start(root, &options.dovecot_setting)?,
                 Product::Restante => restante::start(&options.restante, root)?,
             });
         }
@@ -134,7 +137,10 @@ fn run(options: &Options) -> io::Result<()> {
 fn is_wanted(row: &Row, options: &Options) -> bool {
     match options.rows.as_slice() {
         [] => !row.rare,
-        patterns => patterns.iter().any(|pattern| row.name.contains(pattern.as_str())),
+        patterns => patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => row.name.starts_with(beginning),
+            None => row.name == pattern,
+        }),
     }
 }
 

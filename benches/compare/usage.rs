@@ -19,7 +19,7 @@ pub(crate) enum Usage {
 impl Usage {
     /// A control group where that is possible.
     pub(crate) fn new(name: &str) -> Self {
-        match group(name) {
+        match group(name).filter(|_| std::env::var("NOGROUP").is_err()) {
             Some(path) => Self::Group(path),
             None => Self::Tree,
         }
