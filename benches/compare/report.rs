@@ -32,6 +32,7 @@ struct Result<'a> {
     dovecot: Option<f64>,
     restante: Option<f64>,
     reference: Option<f64>,
+    beside: u32,
 }
 
 impl<'a> Result<'a> {
@@ -48,6 +49,14 @@ impl<'a> Result<'a> {
             dovecot: median(&measured.dovecot),
             restante: median(&measured.restante),
             reference: median(&measured.reference),
+            beside: measured.restante.first().map_or(0, |sample| sample.beside),
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.beside {
+            0 => self.line.title.to_owned(),
+            sessions => format!("{} ({sessions} of them)", self.line.title),
         }
     }
 
@@ -92,7 +101,7 @@ pub(crate) fn table(rows: &[(Row, Measured)]) -> String {
         };
         lines.push([
             result.row.name.to_owned(),
-            result.line.title.to_owned(),
+            result.title(),
             result.line.unit.name.to_owned(),
             figure(result.dovecot),
             figure(result.restante),
@@ -148,7 +157,7 @@ pub(crate) fn json(rows: &[(Row, Measured)], facts: &Value) -> Value {
             let result = Result::new(row, line, measured);
             json!({
                 "row": row.name,
-                "work": line.title,
+                "work": result.title(),
                 "unit": line.unit.name,
                 "dovecot": result.dovecot,
                 "restante": result.restante,

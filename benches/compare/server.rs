@@ -138,6 +138,11 @@ impl Server {
         Usage::memory(self.keeper_id()?)
     }
 
+    /// How many descriptors all its processes have open.
+    pub(crate) fn descriptors(&self) -> io::Result<usize> {
+        Usage::descriptors(self.keeper_id()?)
+    }
+
     /// How processor time is counted.
     pub(crate) fn method(&self) -> &'static str {
         self.usage.method()

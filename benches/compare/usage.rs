@@ -19,7 +19,7 @@ pub(crate) enum Usage {
 impl Usage {
     /// A control group where that is possible.
     pub(crate) fn new(name: &str) -> Self {
-        match group(name).filter(|_| std::env::var("NOGROUP").is_err()) {
+        match group(name) {
             Some(path) => Self::Group(path),
             None => Self::Tree,
         }
@@ -68,6 +68,15 @@ impl Usage {
             bytes += share.unwrap_or(0.0) * 1024.0;
         }
         Ok(bytes)
+    }
+
+    /// How many descriptors all processes have open.
+    pub(crate) fn descriptors(root: u32) -> io::Result<usize> {
+        let mut descriptors = 0;
+        for process in tree(root)? {
+            descriptors += fs::read_dir(format!("/proc/{}/fd", process.id))?.count();
+        }
+        Ok(descriptors)
     }
 
     /// How many processes a server has.

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::client::{Client, Transport};
 use crate::maildirs::Content;
 use crate::rows::Sample;
@@ -32,6 +34,12 @@ const PIPELINED: u32 = 16;
 
 /// Idle sessions beside the one that fetches.
 const CROWD: u32 = 10_000;
+
+/// Sessions that show how many descriptors each needs.
+const FIRST_OF_CROWD: u32 = 10;
+
+/// Descriptors that a server may need for something else.
+const DESCRIPTORS_ASIDE: u64 = 200;
 
 /// How long a server may still be busy with what has ended.
 const AFTERMATH: Duration = Duration::from_millis(50);
@@ -328,14 +336,27 @@ fn session(server: &Server, content: Content) -> io::Result<Client> {
     Ok(client)
 }
 
-/// RETR beside many sessions that idle.
+/// RETR beside many sessions that idle: 10 000, or as many as descriptors allow.
 pub(crate) fn retr_in_a_crowd(server: &mut Server, amount: u32) -> io::Result<Sample> {
-    let crowd = (0..CROWD)
-        .map(|number| session(server, ONE_OF_MANY.copy(number)).map(Client::rest))
-        .collect::<io::Result<Vec<_>>>()?;
-    let sample = retr(server, amount);
-    drop(crowd);
-    sample
+    let crowd = crowd(server, CROWD)?;
+    let sample = retr(server, amount)?;
+    let beside = u32::try_from(crowd.len()).unwrap_or(u32::MAX);
+    Ok(Sample { beside, ..sample })
+}
+
+/// So many idle sessions of different users, or as many as descriptors allow.
+pub(crate) fn crowd(server: &Server, wanted: u32) -> io::Result<Vec<Client>> {
+    let join = |number| session(server, ONE_OF_MANY.copy(number)).map(Client::rest);
+    let before = server.descriptors()?;
+    let mut crowd = (0..wanted.min(FIRST_OF_CROWD)).map(join).collect::<io::Result<Vec<_>>>()?;
+    let each = server.descriptors()?.saturating_sub(before).div_ceil(crowd.len().max(1));
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let room = limit.saturating_sub(before as u64 + DESCRIPTORS_ASIDE) / each.max(1) as u64;
+    let wanted = wanted.min(room.try_into().unwrap_or(u32::MAX));
+    for number in FIRST_OF_CROWD..wanted {
+        crowd.push(join(number)?);
+    }
+    Ok(crowd)
 }
 
 /// The first poll of a million messages.
@@ -399,7 +420,7 @@ fn measure(server: &Server, work: impl FnOnce() -> io::Result<f64>) -> io::Resul
     let wall = start.elapsed().as_secs_f64();
     thread::sleep(AFTERMATH);
     let processor = server.processor()? - before;
-    Ok(Sample { units, processor: processor / units, wall: wall / units, memory: 0.0 })
+    Ok(Sample { units, processor: processor / units, wall: wall / units, ..Sample::default() })
 }
 
 fn expect(is_so: bool, else_say: &str) -> io::Result<()> {
