@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench compare -- --help` tells the options. It starts both servers in a
 //! temporary directory, runs every row of `rows` alternating between them, and prints the medians.
+//! With `growth` it measures how cost grows instead, for plots.
 //! It fails when a server fails or answers wrongly, never because of a figure.
 
 #![allow(
@@ -12,13 +13,16 @@
     reason = "a program for the terminal, which measures real time and waits in it"
 )]
 
+use std::fs::Permissions;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
+use tempfile::TempDir;
 
 use report::Measured;
 use rows::{Amount, Figure, Row, Sample};
@@ -26,6 +30,7 @@ use server::{Product, Server};
 
 mod client;
 mod dovecot;
+mod growth;
 mod maildirs;
 mod report;
 mod restante;
@@ -48,22 +53,22 @@ struct Options {
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// How often each row is measured.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, global = true)]
     repeat: u32,
     /// Little work, once: to see that everything runs, not how fast.
     #[arg(long)]
     quick: bool,
     /// Only one of the servers.
-    #[arg(long)]
+    #[arg(long, global = true)]
     only: Option<Product>,
     /// Another program than the one built with this.
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_restante"))]
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_restante"), global = true)]
     restante: PathBuf,
     /// A further line for Dovecot's configuration, which wins over ours: to see whether it pays.
-    #[arg(long, value_name = "KEY = VALUE")]
+    #[arg(long, value_name = "KEY = VALUE", global = true)]
     dovecot_setting: Vec<String>,
     /// Where the mail is put, in a temporary directory. Default: that of the system.
-    #[arg(long)]
+    #[arg(long, global = true)]
     directory: Option<PathBuf>,
     /// Writes the medians and all samples there.
     #[arg(long)]
@@ -72,8 +77,16 @@ struct Options {
     #[arg(long)]
     list: bool,
     /// Given by `cargo bench`; means nothing here.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(clap::Subcommand)]
+enum Task {
+    /// In place of the table: how cost grows, as CSV files.
+    Growth(growth::Extent),
 }
 
 fn main() -> ExitCode {
@@ -95,30 +108,48 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let rows: Vec<Row> = rows::all().into_iter().filter(|row| is_wanted(row, options)).collect();
-    if rows.is_empty() {
-        return Err(io::Error::other("no such row; --list shows them"));
-    }
     raise_descriptors()?;
+    let directory = directory(options)?;
+    let mut servers = start(options, directory.path())?;
+    match &options.task {
+        None => compare(options, &mut servers),
+        Some(Task::Growth(extent)) => growth::run(&mut servers, extent, options.repeat),
+    }
+}
+
+/// Where everything is; it is removed at the end, after the servers have stopped.
+fn directory(options: &Options) -> io::Result<TempDir> {
     let parent = options.directory.clone().unwrap_or_else(std::env::temp_dir);
-    let directory = tempfile::Builder::new()
+    tempfile::Builder::new()
         .prefix("restante-compare-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir_in(parent)?;
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(parent)
+}
+
+fn start(options: &Options, directory: &Path) -> io::Result<Vec<Server>> {
     let mut servers = Vec::new();
     for product in [Product::Dovecot, Product::Restante] {
         if options.only.is_none_or(|only| only == product) {
-            let root = directory.path().join(product.name().to_lowercase());
+            let root = directory.join(product.name().to_lowercase());
             servers.push(match product {
                 Product::Dovecot => dovecot::start(root, &options.dovecot_setting)?,
                 Product::Restante => restante::start(&options.restante, root)?,
             });
         }
     }
+    Ok(servers)
+}
+
+/// Prints the table.
+fn compare(options: &Options, servers: &mut [Server]) -> io::Result<()> {
+    let rows: Vec<Row> = rows::all().into_iter().filter(|row| is_wanted(row, options)).collect();
+    if rows.is_empty() {
+        return Err(io::Error::other("no such row; --list shows them"));
+    }
     let method = servers.first().map_or("", Server::method);
     let mut measured = Vec::new();
     for row in rows {
-        let samples = repeat(&row, &mut servers, options)?;
+        let samples = repeat(&row, servers, options)?;
         measured.push((row, samples));
     }
     println!("{}", report::table(&measured));

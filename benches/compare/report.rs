@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::rows::{Goal, Line, Row, Sample};
+use crate::rows::{Figure, Goal, Line, Row, Sample};
 use crate::server::Product;
 
 /// What was measured for a row, every run.
@@ -37,12 +37,7 @@ struct Result<'a> {
 
 impl<'a> Result<'a> {
     fn new(row: &'a Row, line: &'a Line, measured: &Measured) -> Self {
-        let median = |samples: &[Sample]| {
-            let mut figures: Vec<f64> =
-                samples.iter().map(|sample| sample.figure(line.figure) * line.unit.scale).collect();
-            figures.sort_by(f64::total_cmp);
-            figures.get(figures.len() / 2).copied()
-        };
+        let median = |samples| Some(median(samples, line.figure)? * line.unit.scale);
         Self {
             row,
             line,
@@ -87,6 +82,13 @@ impl<'a> Result<'a> {
             Goal::Open => None,
         }
     }
+}
+
+/// The figure in the middle.
+pub(crate) fn median(samples: &[Sample], figure: Figure) -> Option<f64> {
+    let mut figures: Vec<f64> = samples.iter().map(|sample| sample.figure(figure)).collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
 }
 
 /// The table in Markdown.

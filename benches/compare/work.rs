@@ -104,7 +104,8 @@ pub(crate) fn readdir_hundred_thousand(server: &mut Server, amount: u32) -> io::
     readdir(server, amount, HUNDRED_THOUSAND)
 }
 
-fn readdir(server: &Server, amount: u32, content: Content) -> io::Result<Sample> {
+/// The same for any content.
+pub(crate) fn readdir(server: &Server, amount: u32, content: Content) -> io::Result<Sample> {
     let path = server.maildirs.path(&server.maildirs.user(content)?).join("cur");
     let start = Instant::now();
     for _ in 0..amount {
@@ -318,15 +319,19 @@ pub(crate) fn memory(
     }
     server.restart()?;
     warm_up(server)?;
-    thread::sleep(AFTERMATH * 4);
-    let before = server.memory()?;
+    let before = settled_memory(server)?;
     let clients = (0..amount)
         .map(|number| connect(server, number).map(Client::rest))
         .collect::<io::Result<Vec<_>>>()?;
-    thread::sleep(AFTERMATH * 4);
-    let memory = (server.memory()? - before) / f64::from(amount);
+    let memory = (settled_memory(server)? - before) / f64::from(amount);
     drop(clients);
     Ok(Sample { memory, ..Sample::default() })
+}
+
+/// The memory of a server that has nothing left to do.
+pub(crate) fn settled_memory(server: &Server) -> io::Result<f64> {
+    thread::sleep(AFTERMATH * 4);
+    server.memory()
 }
 
 fn session(server: &Server, content: Content) -> io::Result<Client> {
@@ -339,6 +344,7 @@ fn session(server: &Server, content: Content) -> io::Result<Client> {
 /// RETR beside many sessions that idle: 10 000, or as many as descriptors allow.
 pub(crate) fn retr_in_a_crowd(server: &mut Server, amount: u32) -> io::Result<Sample> {
     let crowd = crowd(server, CROWD)?;
+    thread::sleep(AFTERMATH * 4);
     let sample = retr(server, amount)?;
     let beside = u32::try_from(crowd.len()).unwrap_or(u32::MAX);
     Ok(Sample { beside, ..sample })
@@ -347,7 +353,7 @@ pub(crate) fn retr_in_a_crowd(server: &mut Server, amount: u32) -> io::Result<Sa
 /// So many idle sessions of different users, or as many as descriptors allow.
 pub(crate) fn crowd(server: &Server, wanted: u32) -> io::Result<Vec<Client>> {
     let join = |number| session(server, ONE_OF_MANY.copy(number)).map(Client::rest);
-    let before = server.descriptors()?;
+    let before = settled_descriptors(server)?;
     let mut crowd = (0..wanted.min(FIRST_OF_CROWD)).map(join).collect::<io::Result<Vec<_>>>()?;
     let each = server.descriptors()?.saturating_sub(before).div_ceil(crowd.len().max(1));
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -357,6 +363,19 @@ pub(crate) fn crowd(server: &Server, wanted: u32) -> io::Result<Vec<Client>> {
         crowd.push(join(number)?);
     }
     Ok(crowd)
+}
+
+/// The descriptors of a server that has closed what its clients have.
+fn settled_descriptors(server: &Server) -> io::Result<usize> {
+    let mut last = usize::MAX;
+    loop {
+        let now = server.descriptors()?;
+        if now >= last {
+            return Ok(now);
+        }
+        last = now;
+        thread::sleep(AFTERMATH * 4);
+    }
 }
 
 /// The first poll of a million messages.
@@ -376,7 +395,7 @@ pub(crate) fn million_memory(server: &mut Server, _: u32) -> io::Result<Sample> 
 }
 
 /// A session by somebody else, so that a server that was just started is ready for real.
-fn warm_up(server: &Server) -> io::Result<()> {
+pub(crate) fn warm_up(server: &Server) -> io::Result<()> {
     let user = server.maildirs.user(HUNDRED.copy(u32::MAX))?;
     for transport in [Transport::Plain, Transport::Tls] {
         log_in_and_out(&server.endpoint, transport, &user)?;
