@@ -117,7 +117,6 @@ impl OpenFile {
 pub(super) struct Folders {
     new: OwnedFd,
     cur: OwnedFd,
-    /// What is in memory can be opened and read without waiting for anything.
     prompt: bool,
     /// Every change in them leaves a stamp on them.
     faithful: bool,
@@ -150,6 +149,11 @@ impl Folders {
     /// The locked Maildir.
     pub(super) fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// Whether what is in memory can be opened and read without waiting for anything.
+    pub(super) fn is_prompt(&self) -> bool {
+        self.prompt
     }
 
     /// Reads the names in a folder that may be messages, with their inode numbers.

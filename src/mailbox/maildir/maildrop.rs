@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -15,7 +16,7 @@ use super::folder::{Folders, Place};
 use super::index;
 use super::listing::Listing;
 use super::lock::{Attempt, Root};
-use super::message::StoredMessage;
+use super::message::{self, StoredMessage};
 use super::removal;
 use super::sizes::{Report, Taken, take_listing};
 use super::stamp::Basis;
@@ -32,6 +33,18 @@ impl LockedMaildir {
     /// The maildrop that was opened.
     pub(super) fn new(opened: Arc<Opened>) -> Self {
         Self(opened)
+    }
+
+    /// Has the system read the messages from `next` on into memory, while the client takes the one
+    /// before: most clients fetch them in their order. Nobody waits for it.
+    fn read_ahead(&self, next: u32) {
+        let Opened { listing, folders, ahead, .. } = &*self.0;
+        let end = next.saturating_add(READ_AHEAD).min(listing.count());
+        if next < end && next >= ahead.load(Ordering::Relaxed) && folders.is_prompt() {
+            ahead.store(end, Ordering::Relaxed);
+            let opened = Arc::clone(&self.0);
+            drop(start(move || message::read_ahead(&opened, next..end)));
+        }
     }
 
     /// How the listing came about.
@@ -64,7 +77,9 @@ impl Maildrop for LockedMaildir {
             return Ok(message);
         }
         let opened = Arc::clone(&self.0);
-        blocking(move || StoredMessage::open(&opened, at.0)).await.unwrap_or_else(|error| {
+        let message = blocking(move || StoredMessage::open(&opened, at.0)).await;
+        self.read_ahead(at.0.saturating_add(1));
+        message.unwrap_or_else(|error| {
             Err(MessageError::Unreadable(Failure::new("read a message", error)))
         })
     }
@@ -114,6 +129,8 @@ pub(super) struct Opened {
     forgotten: Mutex<BTreeSet<u32>>,
     /// Held while the index is written.
     index: Mutex<()>,
+    /// The end of what has been read ahead.
+    ahead: AtomicU32,
     /// The directories; last, so that the lock is what is given back last.
     pub(super) folders: Folders,
 }
@@ -166,6 +183,7 @@ impl Opened {
             moved: Mutex::default(),
             forgotten: Mutex::default(),
             index: Mutex::default(),
+            ahead: AtomicU32::default(),
             folders,
         })
     }
@@ -216,3 +234,6 @@ fn in_use(since: Option<SystemTime>) -> OpenError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// So many messages are read ahead at once.
+const READ_AHEAD: u32 = 8;

@@ -5,8 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::{Advice, fadvise};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::super::{Failure, Message, MessageError};
@@ -171,6 +174,17 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
 }
 
+/// Has the system read the first chunks of messages into memory, as far as it can; whoever asks for
+/// one of them will be told what is wrong with it.
+pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
+    for at in messages {
+        let Place { folder, name } = maildrop.place(at);
+        if let Ok(OpenFile { file, .. }) = maildrop.folders.open_file(folder, &name) {
+            let _advice = fadvise(file, 0, NonZeroU64::new(FIRST_CHUNK as u64), Advice::WillNeed);
+        }
+    }
+}
+
 /// Opens the file of a message; nothing when it is gone.
 fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, MessageError> {
     let id = maildrop.listing.entry(at).file_id();
@@ -245,8 +259,6 @@ const CHUNK: usize = 64 << 10;
 mod tests {
     use std::fs;
     use std::io::Write;
-
-    use rustix::fs::{Advice, fadvise};
 
     use super::*;
 

@@ -67,19 +67,39 @@ async fn memory_does_not_grow_with_the_message() {
 }
 
 #[tokio::test]
-async fn a_message_comes_whole_whether_or_not_it_is_in_memory() {
-    let long = b"0123456789abcde\n".repeat(50_000);
-    let maildir = Maildir::with(&[("new/1.a", b"x\n"), ("new/2.b", &long)]);
-    let maildrop = maildir.open().await;
-    for _ in 0..2 {
-        assert_eq!(read(&maildrop, 0).await.unwrap(), b"x\n");
-        assert!(read(&maildrop, 1).await.unwrap() == long);
-        for name in ["new/1.a", "new/2.b"] {
-            let file = File::open(maildir.path(name)).unwrap();
+async fn messages_come_whole_in_any_order_whether_or_not_they_are_in_memory() {
+    let contents = |at: u32| format!("message {at}\n").repeat(1 + 500 * at as usize);
+    let maildir = Maildir::new();
+    let name = |at: u32| format!("new/{}.m", 100 + at);
+    for at in 0..40 {
+        maildir.put(name(at), contents(at).as_bytes());
+    }
+    for order in [(0..40).collect::<Vec<_>>(), (0..40).rev().collect(), vec![39, 7, 8, 0, 20]] {
+        for at in 0..40 {
+            let file = File::open(maildir.path(name(at))).unwrap();
             file.sync_all().unwrap();
             fadvise(&file, 0, None, Advice::DontNeed).unwrap();
         }
+        let maildrop = maildir.open().await;
+        for at in order {
+            assert!(read(&maildrop, at).await.unwrap() == contents(at).as_bytes(), "{at}");
+        }
     }
+}
+
+/// What is read ahead may be gone, or no message any more, without anybody being the worse for it.
+#[tokio::test]
+async fn reading_ahead_tells_nobody_what_is_wrong() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
+    let maildrop = maildir.open().await;
+    maildir.remove("new/2.b");
+    maildir.rename("new/3.c", "cur/3.c:2,S");
+    let file = File::open(maildir.path("new/1.a")).unwrap();
+    file.sync_all().unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    assert_eq!(read(&maildrop, 0).await.unwrap(), b"a\n");
+    assert!(matches!(read(&maildrop, 1).await, Err(MessageError::Gone)));
+    assert_eq!(read(&maildrop, 2).await.unwrap(), b"c\n");
 }
 
 /// However fast a client asks for what is in memory: its session does not keep the thread.
