@@ -13,12 +13,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{CredentialStore, Identity, Lookup, MAX_PASSWORD_OCTETS, Verifier};
+use super::{Cost, CredentialStore, Identity, Lookup, MAX_PASSWORD_OCTETS, Verifier};
 use crate::protocol::{ClaimedName, Secret, Username};
 
 /// Verifies passwords against what a store knows.
 ///
-/// - At most `hashes_at_once` passwords are verified at a time; the others wait in line.
+/// - At most `hashes_at_once` passwords are hashed at a time; the others wait in line. Passwords
+///   that are only compared do not.
 /// - Every log-in that the store can answer costs exactly one verification, whether the user is
 ///   known or not, the name usable or not, the password acceptable or not.
 #[derive(Debug)]
@@ -111,6 +112,10 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 
     async fn verify(&self, verifier: Verifier, password: Secret<Vec<u8>>) -> Result<bool, Refusal> {
+        if verifier.cost() == Some(Cost::Trifling) {
+            self.verifications.fetch_add(1, Ordering::Relaxed);
+            return compare(&verifier, &password).map_err(Refusal::Unavailable);
+        }
         let turn = match timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(closed)) => return Err(Refusal::Unavailable(closed.to_string())),
@@ -120,19 +125,23 @@ impl<C: CredentialStore> Authenticator<C> {
         let verified = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             verifications.fetch_add(1, Ordering::Relaxed);
-            let given = password.expose().as_slice();
-            if (1..=MAX_PASSWORD_OCTETS).contains(&given.len()) {
-                verifier.verify(given)
-            } else {
-                // The same work, so that the answer comes no sooner.
-                verifier.verify(b"-").map(|_| false)
-            }
+            compare(&verifier, &password)
         });
         match verified.await {
             Ok(Ok(verified)) => Ok(verified),
             Ok(Err(why)) => Err(Refusal::Unavailable(why)),
             Err(stopped) => Err(Refusal::Unavailable(format!("verification ended: {stopped}"))),
         }
+    }
+}
+
+fn compare(verifier: &Verifier, password: &Secret<Vec<u8>>) -> Result<bool, String> {
+    let given = password.expose().as_slice();
+    if (1..=MAX_PASSWORD_OCTETS).contains(&given.len()) {
+        verifier.verify(given)
+    } else {
+        // The same work, so that the answer comes no sooner.
+        verifier.verify(b"-").map(|_| false)
     }
 }
 
@@ -171,6 +180,10 @@ mod tests {
         crypt:{SHA512-CRYPT}$6$salt$hash\n\
         absurd:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
         barred:{PLAIN}tanstaaf::::::allow_nets=192.0.2.0/24\n";
+
+    /// Passwords that are only compared wait for nobody.
+    const HASHED: &str = "light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
+    const LIGHT: &str = "pässwörd mit Leer ";
 
     fn authenticator(users: &str) -> Authenticator<Table> {
         let table = Table::try_from(users.as_bytes()).unwrap();
@@ -284,20 +297,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn too_many_at_once_are_told_to_come_back() {
-        let table = Table::try_from(USERS.as_bytes()).unwrap();
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
         let wait = Duration::from_secs(5);
         let authenticator = Authenticator::new(table, NonZeroU32::MIN, wait);
         let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
         let asked = tokio::time::Instant::now();
         // Known or not, right or wrong: overload says nothing about the password.
-        for (name, password) in [("mrose", "tanstaaf"), ("mrose", "wrong"), ("nobody", "wrong")] {
+        for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
             let outcome = log_in(&authenticator, name, password).await;
             assert_eq!(outcome, Err(Refusal::Overloaded));
         }
         assert_eq!(asked.elapsed(), 3 * wait);
         assert_eq!(authenticator.verifications(), 0);
         drop(busy);
-        assert_eq!(log_in(&authenticator, "mrose", "tanstaaf").await, Ok("mrose".into()));
+        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
     }
 
     #[test]
@@ -311,15 +324,15 @@ mod tests {
             // The only thread for verifications is busy, so that one that has begun does not end.
             let (release, released) = std::sync::mpsc::channel::<()>();
             let busy = tokio::task::spawn_blocking(move || released.recv().is_ok());
-            let table = Table::try_from(USERS.as_bytes()).unwrap();
+            let table = Table::try_from(HASHED.as_bytes()).unwrap();
             let authenticator = Authenticator::new(table, NonZeroU32::MIN, Duration::from_secs(60));
-            let mut hung_up = Box::pin(log_in(&authenticator, "mrose", "tanstaaf"));
+            let mut hung_up = Box::pin(log_in(&authenticator, "light", LIGHT));
             assert!(tokio::time::timeout(Duration::ZERO, &mut hung_up).await.is_err());
             drop(hung_up);
             assert_eq!(authenticator.turns.available_permits(), 0);
             release.send(()).unwrap();
             assert!(busy.await.unwrap());
-            assert_eq!(log_in(&authenticator, "mrose", "tanstaaf").await, Ok("mrose".into()));
+            assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
             assert_eq!(authenticator.verifications(), 2);
         });
     }

@@ -103,6 +103,9 @@ impl FileStore {
 
     /// The table that holds at this moment.
     async fn table(&self) -> Arc<Table> {
+        if let Some(table) = self.shared.unchanged() {
+            return table;
+        }
         let asked = Instant::now();
         if let Some(table) = self.shared.clone().fresh(asked).await {
             return table;
@@ -136,6 +139,13 @@ impl CredentialStore for FileStore {
 }
 
 impl Shared {
+    /// The table, if it is that of the file as it is now, and that can be told without waiting.
+    fn unchanged(&self) -> Option<Arc<Table>> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        let last = now.seen.ok().filter(|_| now.settled)?;
+        (Stamp::at_once(&self.path, last) == Some(last)).then(|| Arc::clone(&now.table))
+    }
+
     /// The table, if it is that of the file as it is now, or was read after `asked`.
     async fn fresh(self: Arc<Self>, asked: Instant) -> Option<Arc<Table>> {
         tokio::task::spawn_blocking(move || {

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use zeroize::Zeroizing;
 
 /// What tells one state of a file from the next.
@@ -84,6 +84,20 @@ impl Stamp {
     /// The present stamp of a file; why there is none, otherwise.
     pub(super) fn at(path: &Path) -> Result<Self, io::ErrorKind> {
         fs::metadata(path).map(|metadata| Self::of(&metadata)).map_err(|error| error.kind())
+    }
+
+    /// The same, as long as nothing has to be waited for; nothing otherwise.
+    ///
+    /// A file system that is not on a disk of this machine may ask another machine, or another
+    /// program: it is not asked here.
+    pub(super) fn at_once(path: &Path, last: Self) -> Option<Self> {
+        if rustix::fs::major(last.device) == 0 {
+            return None;
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+        let metadata = File::from(file).metadata().ok()?;
+        Some(Self::of(&metadata))
     }
 
     pub(super) fn of(metadata: &Metadata) -> Self {
