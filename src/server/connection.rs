@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -38,9 +38,9 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     /// The address of the client is in the span that this runs in.
     pub(super) async fn serve(&self, stream: TcpStream, mode: TlsMode) {
         let report = Report::new();
-        if let Err(error) = set_options(&stream, self.timeouts) {
+        if let Err(error) = set_user_timeout(&stream, self.timeouts) {
             // The client has gone already; the session will find that out.
-            debug!("socket options were not set: {error}");
+            debug!("a socket option was not set: {error}");
         }
         match mode {
             TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
@@ -107,23 +107,10 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     }
 }
 
-/// Latency, and how long a client that has vanished is waited for.
-fn set_options(stream: &TcpStream, timeouts: &Timeouts) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    // Replies are written whole, so there is nothing to gather.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(Duration::from_secs(60))
-            .with_interval(Duration::from_secs(15))
-            .with_retries(4),
-    )?;
-    // Later than the session's own time-out, which knows more: this is for a peer that no longer
-    // acknowledges anything.
-    socket.set_tcp_user_timeout(Some(timeouts.write + Duration::from_secs(10)))?;
-    // With little unsent data in the kernel, each window that a slow reader opens lets the session
-    // write, and it can tell a slow reader from a dead one.
-    socket.set_tcp_notsent_lowat(128 << 10)
+/// How long a peer is waited for that no longer acknowledges anything. Later than the session's own
+/// time-out, which knows more.
+fn set_user_timeout(stream: &TcpStream, timeouts: &Timeouts) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_user_timeout(Some(timeouts.write + Duration::from_secs(10)))
 }
 
 /// Ends the sending side in order; a client that takes nothing is not waited for.

@@ -5,9 +5,10 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use listenfd::ListenFd;
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::config::{Listen, TlsMode};
 
@@ -46,9 +47,9 @@ pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
                 None => bind_one(entry.address, has_ipv4_twin(entry.address, listen))
                     .map_err(|error| BindError::System { address: entry.address, error })?,
             };
-            let address = listener
-                .local_addr()
-                .map_err(|error| BindError::System { address: entry.address, error })?;
+            let system = |error| BindError::System { address: entry.address, error };
+            set_options(&listener).map_err(system)?;
+            let address = listener.local_addr().map_err(system)?;
             Ok(Socket { listener, tls: entry.tls, address })
         })
         .collect()
@@ -125,6 +126,24 @@ fn reason(address: SocketAddr, error: &io::Error) -> String {
         error.to_string()
     }
 }
+
+/// What all connections inherit from the socket that they come in by (Linux copies it all).
+fn set_options(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // Replies are written whole, so there is nothing to gather.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15))
+            .with_retries(4),
+    )?;
+    // With little unsent data in the kernel, each window that a slow reader opens lets the session
+    // write, and it can tell a slow reader from a dead one.
+    socket.set_tcp_notsent_lowat(NOT_SENT)
+}
+
+const NOT_SENT: u32 = 128 << 10;
 
 /// Takes the sockets that were passed in, each with the entry that it stands for.
 fn inherit(
@@ -205,6 +224,20 @@ mod tests {
         let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
         assert!(!ports.contains(&0), "{ports:?}");
         assert_ne!(ports[0], ports[1]);
+    }
+
+    #[test]
+    fn connections_inherit_the_options() {
+        let sockets = bind(&[entry("127.0.0.1:0")]).unwrap();
+        let client = std::net::TcpStream::connect(sockets[0].address()).unwrap();
+        let (stream, _) = sockets[0].listener.accept().unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOT_SENT);
+        drop(client);
     }
 
     #[test]
