@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
@@ -86,8 +88,12 @@ impl<W: Write> Write for Sink<W> {
         Ok(line.len())
     }
 
+    /// Called when no more lines are waiting: a short rest, so that the next ones are written
+    /// together and do not each wake this thread.
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        let flushed = self.out.flush();
+        thread::park_timeout(REST);
+        flushed
     }
 }
 
@@ -105,5 +111,8 @@ fn lost_line(form: Form, lost: usize) -> String {
         Form::Journald => format!("<4>{LOST} lost={lost}\n"),
     }
 }
+
+/// By how much a line may come later than what it tells of.
+const REST: Duration = Duration::from_millis(10);
 
 const LOST: &str = "lines are missing here, the log took no more";
