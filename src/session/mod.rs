@@ -27,6 +27,7 @@ mod authorization;
 mod dialogue;
 mod end;
 mod fault;
+mod finish;
 mod listing;
 mod slots;
 mod transaction;

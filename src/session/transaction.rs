@@ -1,16 +1,16 @@
 //! TRANSACTION: the client reads and marks messages (RFC 1939 §5).
 
-use std::io;
 use std::sync::Arc;
 
 use tracing::Instrument as _;
 
 use super::dialogue::Answer;
 use super::fault::Fault;
+use super::finish::Finish;
 use super::listing::{Listing, Totals};
 use super::{Context, Next, Slot, State, Turn};
 use crate::auth::{CredentialStore, Identity};
-use crate::mailbox::{Failure, Mailbox, Maildrop};
+use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::{ClaimedName, Command, Extent, MessageNumber, Secret, Username};
 
 /// A user who is logged in, with the maildrop locked.
@@ -41,23 +41,14 @@ impl<D: Maildrop> Transaction<D> {
             .sessions
             .take(identity.username().clone(), limit)
             .ok_or(Fault::TooManySessions(limit))?;
-        // A task of its own: a log-in that has run out of time keeps its place among the sessions
-        // of the user until the store answers, or one user's tries could take all threads.
+        // Finished in any case: a log-in that has run out of time keeps its place among the
+        // sessions of the user until the store answers, or one user's tries could take all threads.
         let mailbox = Arc::clone(&env.mailbox);
         let opening = async move {
             let listing = Listing::new(mailbox.open(&identity).await?);
             Ok(Self { listing, identity, _session: session })
         };
-        match tokio::spawn(opening.in_current_span()).await {
-            Ok(opened) => opened,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(cancelled) => {
-                    let failure = Failure::new("open the maildrop", io::Error::other(cancelled));
-                    Err(Fault::MaildropUnavailable(failure))
-                }
-            },
-        }
+        Finish::new(opening.in_current_span()).await
     }
 
     pub(super) async fn handle<M, C>(
