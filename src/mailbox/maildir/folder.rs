@@ -10,16 +10,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, openat, openat2, statat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::file_system::FileSystem;
 use super::lock::Root;
-use super::stamp::{Basis, Stamp, Stamps};
+use super::stamp::{Basis, Moment, Stamp, Stamps};
+use super::wait::{Wait, open_at};
 
 /// One of the two directories in which messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,10 +128,10 @@ impl Folders {
     /// # Errors
     /// When one of them or `tmp` is missing: then this is no Maildir, or not the one that was
     /// meant, say an empty mount point.
-    pub(super) fn open(root: Root) -> Result<Self, Failure> {
+    pub(super) fn open(root: Root, wait: Wait) -> Result<Self, Failure> {
         let directory = |name| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            openat(root.directory(), name, flags, Mode::empty()).map_err(|error| {
+            open_at(root.directory(), name, flags, wait).map_err(|error| {
                 Failure::new(format!("open {}", root.path().join(name).display()), error.into())
             })
         };
@@ -230,8 +228,8 @@ impl Folders {
     /// # Errors
     /// When a folder has been removed.
     pub(super) fn are_still(&self, basis: &Basis) -> Result<bool, Failure> {
-        let stamps = self.stamps()?;
-        Ok(self.root.locked_at().is_some_and(|clock| basis.holds(stamps, clock)))
+        // A basis comes from a file system of this machine, see `are_stamped_faithfully`.
+        Ok(basis.holds(self.stamps()?, Moment::now()))
     }
 
     /// Whether every change in them leaves a stamp on them, from one session to the next.
@@ -241,7 +239,7 @@ impl Folders {
 
     /// Opens a message file.
     pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
-        OpenFile::of(openat(self.fd(folder), name, TO_READ, Mode::empty())?)
+        OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe)?)
     }
 
     /// Opens a message file whose name and inode are in memory; nothing is waited for.
@@ -253,8 +251,7 @@ impl Folders {
         if !self.prompt {
             return Err(Errno::AGAIN.into());
         }
-        let fd = self.fd(folder);
-        OpenFile::of(openat2(fd, name, TO_READ, Mode::empty(), ResolveFlags::CACHED)?)
+        OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::Never)?)
     }
 
     /// The identity of a regular file; nothing when something else has that name.

@@ -13,15 +13,16 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IoSliceMut, Read, Write};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, renameat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::listing::{Entry, Key, Listing, Sizes};
 use super::lock::Root;
 use super::seen::Seen;
 use super::stamp::Basis;
+use super::wait::{Wait, open_at};
 
 /// What an earlier session left.
 #[derive(Debug, Default)]
@@ -47,6 +48,15 @@ impl Index {
                 Self::default()
             }
         }
+    }
+
+    /// Reads a sound index that is small and in memory; nothing otherwise.
+    pub(super) fn read_at_once(root: &Root) -> Option<Self> {
+        let file = File::from(open_at(root.directory(), INDEX_FILE, FLAGS, Wait::Never).ok()?);
+        let mut bytes = vec![0; size(&file).ok().filter(|size| *size <= SMALL)?];
+        let buffers = &mut [IoSliceMut::new(&mut bytes)];
+        let read = preadv2(&file, buffers, 0, ReadWriteFlags::NOWAIT).ok()?;
+        (read == bytes.len()).then(|| Self::parse(bytes))?
     }
 
     /// Starts to look sizes up, in the order of the listing.
@@ -156,24 +166,28 @@ fn write_to(file: File, listing: &Listing, basis: Option<&Basis>) -> io::Result<
 }
 
 fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(root.directory(), INDEX_FILE, flags, Mode::empty()) {
-        Ok(file) => file,
+    let file = match open_at(root.directory(), INDEX_FILE, FLAGS, Wait::IfNeedBe) {
+        Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let stat = fstat(&file)?;
+    let size = size(&file)?;
+    let mut bytes = Vec::with_capacity(size);
+    file.take(size as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+fn size(file: &File) -> io::Result<usize> {
+    let stat = fstat(file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    if size > MOST_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "far too big for an index"));
-    }
-    let mut bytes = Vec::with_capacity(size);
-    File::from(file).take(size as u64).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES);
+    size.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "far too big for an index"))
 }
+
+const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 const INDEX_FILE: &str = "restante.index";
 const NEW_FILE: &str = "restante.index.new";
@@ -181,6 +195,9 @@ const MAGIC: &[u8; 16] = b"restante index 2";
 
 /// Seven of the basis, and the count.
 const WORDS: usize = 8;
+
+/// The index of about a thousand messages: it is checked before other sessions miss their turn.
+const SMALL: usize = 64 << 10;
 
 /// The index of some twenty million messages; a bigger one is somebody's joke.
 const MOST_BYTES: usize = 1 << 30;

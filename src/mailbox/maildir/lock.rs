@@ -3,32 +3,37 @@
 //!
 //! Two things are locked, both with `flock`, which belongs to the open file and therefore ends
 //! with it, however the process ends:
-//! - `restante.lock` in the Maildir, an empty file. Its modification time says since when. It is
-//!   never removed, because a lock on a file that has lost its name excludes nobody.
+//! - `restante.lock` in the Maildir, an empty file. It is never removed, because a lock on a file
+//!   that has lost its name excludes nobody.
 //! - The Maildir directory itself: the only one of the two on a full or read-only file system,
 //!   and the proof against two sessions of which one could make the file and the other could not.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, futimens,
-    openat,
+    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW, fstat,
+    futimens, openat, statx,
 };
 use rustix::io::Errno;
 
 use super::super::Failure;
+use super::folder::FileId;
 use super::stamp::Moment;
+use super::wait::{Wait, open_at};
 
 /// A Maildir that nobody else has, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Root {
+    // First, so that it is off the list before anybody else can be on it.
+    _entry: Entry,
     path: PathBuf,
-    directory: File,
     lock_file: Option<File>,
-    locked_at: Option<Moment>,
+    directory: File,
 }
 
 /// What came of an attempt to lock a Maildir.
@@ -36,7 +41,7 @@ pub(super) struct Root {
 pub(super) enum Attempt {
     /// It is ours.
     Locked(Root),
-    /// Another session has it, since then.
+    /// Another session has it; since then, if that is one of this process.
     InUse(Option<SystemTime>),
 }
 
@@ -44,34 +49,44 @@ impl Root {
     /// Tries once to lock the Maildir at `path`, which must exist.
     pub(super) fn try_lock(path: &Path) -> Result<Attempt, Failure> {
         let failed = |error: io::Error| Failure::new(format!("lock {}", path.display()), error);
-        let directory = open_directory(path)?;
+        let directory = open_directory(path, Wait::IfNeedBe)
+            .map_err(|error| Failure::new(format!("open {}", path.display()), error.into()))?;
         let lock_file = open_lock_file(&directory).map_err(failed)?;
+        Self::lock(path, directory, lock_file).map_err(failed)
+    }
+
+    /// Locks it if nobody has it and nothing has to be waited for; nothing otherwise.
+    ///
+    /// Only on a disk of this machine: whatever else it is on may ask somebody.
+    pub(super) fn lock_at_once(path: &Path) -> Option<Self> {
+        let directory = open_directory(path, Wait::Never).ok()?;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        if statx(&directory, "", flags, StatxFlags::empty()).ok()?.stx_dev_major == 0 {
+            return None;
+        }
+        let lock_file = open_at(&directory, LOCK_FILE, LOCK_FILE_FLAGS, Wait::Never).ok()?;
+        match Self::lock(path, directory, regular(lock_file.into()).ok()?) {
+            Ok(Attempt::Locked(root)) => Some(root),
+            Ok(Attempt::InUse(_)) | Err(_) => None,
+        }
+    }
+
+    fn lock(path: &Path, directory: File, lock_file: Option<File>) -> io::Result<Attempt> {
+        let id = FileId::of(&fstat(&directory)?);
         if let Some(file) = &lock_file
-            && !try_lock(file).map_err(failed)?
+            && !try_lock(file)?
         {
-            let since = file.metadata().and_then(|metadata| metadata.modified());
-            return Ok(Attempt::InUse(since.ok()));
+            return Ok(Attempt::InUse(Entry::since(id)));
         }
         match try_lock(&directory) {
             Ok(true) => {}
-            Ok(false) => return Ok(Attempt::InUse(None)),
+            Ok(false) => return Ok(Attempt::InUse(Entry::since(id))),
             // NFS locks files, not directories; the file will do.
             Err(_) if lock_file.is_some() => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
-        let locked_at = lock_file.as_ref().and_then(|file| touch(file, UTIME_NOW).ok());
-        Ok(Attempt::Locked(Self { path: path.to_owned(), directory, lock_file, locked_at }))
-    }
-
-    /// When it was locked, by the clock of its file system; unknown without a lock file.
-    pub(super) fn locked_at(&self) -> Option<Moment> {
-        self.locked_at
-    }
-
-    /// The time by the clock of its file system; unknown without a lock file.
-    pub(super) fn clock(&self) -> Option<Moment> {
-        // The modification time goes on saying since when it is locked.
-        touch(self.lock_file.as_ref()?, UTIME_OMIT).ok()
+        let path = path.to_owned();
+        Ok(Attempt::Locked(Self { _entry: Entry::make(id), path, lock_file, directory }))
     }
 
     /// The Maildir.
@@ -83,37 +98,63 @@ impl Root {
     pub(super) fn directory(&self) -> &File {
         &self.directory
     }
+
+    /// The time by the clock of its file system, read off the lock file, which is touched for
+    /// that; unknown without one.
+    pub(super) fn clock(&self) -> Option<Moment> {
+        let file = self.lock_file.as_ref()?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        futimens(file, &Timestamps { last_access: now, last_modification: now }).ok()?;
+        Some(Moment::of_change(&fstat(file).ok()?))
+    }
 }
 
-fn open_directory(path: &Path) -> Result<File, Failure> {
+/// A line of the list of what this process has locked.
+#[derive(Debug)]
+struct Entry(FileId);
+
+impl Entry {
+    fn make(id: FileId) -> Self {
+        Self::list(|list| list.insert(id, SystemTime::now()));
+        Self(id)
+    }
+
+    /// Since when it has been on the list.
+    fn since(id: FileId) -> Option<SystemTime> {
+        Self::list(|list| list.get(&id).copied())
+    }
+
+    fn list<T>(with: impl FnOnce(&mut BTreeMap<FileId, SystemTime>) -> T) -> T {
+        static LIST: Mutex<BTreeMap<FileId, SystemTime>> = Mutex::new(BTreeMap::new());
+        with(&mut LIST.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        Self::list(|list| list.remove(&self.0));
+    }
+}
+
+fn open_directory(path: &Path, wait: Wait) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty())
-        .map(File::from)
-        .map_err(|error| Failure::new(format!("open {}", path.display()), error.into()))
+    open_at(CWD, path, flags, wait).map(File::from)
 }
 
 /// Opens the lock file, or says that there can be none here.
 fn open_lock_file(directory: &File) -> io::Result<Option<File>> {
-    // A symbolic link or a FIFO under this name is not ours: neither followed nor waited for.
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mode = Mode::RUSR | Mode::WUSR;
-    match openat(directory, LOCK_FILE, flags | OFlags::CLOEXEC, mode) {
-        Ok(file) => {
-            let regular = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile;
-            Ok(regular.then(|| file.into()))
-        }
+    match openat(directory, LOCK_FILE, LOCK_FILE_FLAGS | OFlags::CREATE, mode) {
+        Ok(file) => regular(file.into()),
         // These are about the server, not about the Maildir.
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(error.into()),
         Err(_) => Ok(None),
     }
 }
 
-/// Touches a file and says when its file system believes that to have been.
-fn touch(file: &File, modification: rustix::fs::Nsecs) -> io::Result<Moment> {
-    let now = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
-    let times = Timestamps { last_access: now(UTIME_NOW), last_modification: now(modification) };
-    futimens(file, &times)?;
-    Ok(Moment::of_change(&fstat(file)?))
+fn regular(file: File) -> io::Result<Option<File>> {
+    let regular = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile;
+    Ok(regular.then_some(file))
 }
 
 fn try_lock(file: &File) -> io::Result<bool> {
@@ -125,6 +166,10 @@ fn try_lock(file: &File) -> io::Result<bool> {
 }
 
 const LOCK_FILE: &str = "restante.lock";
+
+/// A symbolic link or a FIFO under this name is not ours: neither followed nor waited for.
+const LOCK_FILE_FLAGS: OFlags =
+    OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 #[cfg(test)]
 mod tests {
@@ -150,12 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_keeps_the_time_of_its_own_lock() {
+    fn what_is_in_memory_is_locked_at_once_and_by_one_only() {
         let maildir = tempfile::tempdir().unwrap();
-        let file = File::create(maildir.path().join(LOCK_FILE)).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let Attempt::Locked(_first) = lock(maildir.path()) else { panic!("not locked") };
-        assert!(file.metadata().unwrap().modified().unwrap() > SystemTime::UNIX_EPOCH);
+        assert!(Root::lock_at_once(maildir.path()).is_none(), "there is no lock file yet");
+        let Attempt::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
+        assert!(Root::lock_at_once(maildir.path()).is_none(), "it is in use");
+        drop(first);
+        // Nothing where the file system is not on a disk, say in memory.
+        if let Some(second) = Root::lock_at_once(maildir.path()) {
+            assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
+            drop(second);
+        }
+        assert!(matches!(lock(maildir.path()), Attempt::Locked(_)));
     }
 
     #[test]
@@ -170,7 +221,7 @@ mod tests {
             let maildir = tempfile::tempdir().unwrap();
             obstacle(&maildir.path().join(LOCK_FILE));
             let Attempt::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
-            assert!(matches!(lock(maildir.path()), Attempt::InUse(None)));
+            assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
             drop(first);
             assert!(matches!(lock(maildir.path()), Attempt::Locked(_)));
             assert!(!maildir.path().join("elsewhere").exists());
@@ -184,7 +235,7 @@ mod tests {
         fs::create_dir(&lock_file).unwrap();
         let Attempt::Locked(_first) = lock(maildir.path()) else { panic!("not locked") };
         fs::remove_dir(&lock_file).unwrap();
-        assert!(matches!(lock(maildir.path()), Attempt::InUse(None)));
+        assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
         assert!(lock_file.is_file());
     }
 

@@ -18,8 +18,9 @@ use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::{self, StoredMessage};
 use super::removal;
-use super::sizes::{Report, Taken, take_listing};
+use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::Basis;
+use super::wait::Wait;
 use super::{blocking, start};
 use crate::protocol::UniqueId;
 
@@ -173,10 +174,23 @@ impl Opened {
             Attempt::Locked(root) => root,
             Attempt::InUse(since) => return Err(in_use(since)),
         };
-        let folders = Folders::open(root).map_err(OpenError::Unavailable)?;
+        let folders = Folders::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
         let taken = take_listing(&folders).map_err(OpenError::Unavailable)?;
+        Ok(Self::new(folders, taken))
+    }
+
+    /// Opens it without waiting for anything, if nobody has it, it has not changed since the last
+    /// session, and all of that is in memory: the usual case for a client that polls.
+    pub(super) fn open_at_once(path: &Path) -> Option<Self> {
+        let root = Root::lock_at_once(path)?;
+        let folders = Folders::open(root, Wait::Never).ok()?;
+        let taken = take_listing_at_once(&folders)?;
+        Some(Self::new(folders, taken))
+    }
+
+    fn new(folders: Folders, taken: Taken) -> Self {
         let Taken { listing, basis, report } = taken;
-        Ok(Self {
+        Self {
             listing,
             basis,
             report,
@@ -185,7 +199,7 @@ impl Opened {
             index: Mutex::default(),
             ahead: AtomicU32::default(),
             folders,
-        })
+        }
     }
 
     /// Where the file of a message was seen last.

@@ -5,7 +5,7 @@
 //! programs may deliver, rename and remove at any time; nothing here takes their absence for
 //! granted.
 //!
-//! - `path`: whose Maildir is where. `lock`: one session at a time.
+//! - `path`: whose Maildir is where. `lock`: one session at a time. `wait`: not on a worker thread.
 //! - `folder`: the directories and what is done in them; `chase`: files that have been renamed;
 //!   `file_system`: what can be relied on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
@@ -42,6 +42,7 @@ mod sizes;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use maildrop::LockedMaildir;
 pub use message::StoredMessage;
@@ -66,6 +67,9 @@ impl Mailbox for MaildirStore {
 
     async fn open(&self, identity: &Identity) -> Result<LockedMaildir, OpenError> {
         let path = self.template.path(identity.username())?;
+        if let Some(opened) = maildrop::Opened::open_at_once(&path) {
+            return Ok(LockedMaildir::new(Arc::new(opened)));
+        }
         let deadline = Instant::now() + self.lock_wait;
         let mut pause = FIRST_PAUSE;
         loop {

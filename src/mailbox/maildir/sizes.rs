@@ -2,7 +2,7 @@
 //!
 //! Counting reads the message; it happens once in the life of a message.
 
-use std::io;
+use std::{io, mem};
 
 use rustix::io::Errno;
 
@@ -43,13 +43,9 @@ pub(super) struct Taken {
 /// # Errors
 /// When it cannot be taken whole. A message that cannot be opened itself is left out.
 pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
-    let index = Index::read(folders.root());
-    match index.basis {
-        Some(basis) if folders.are_still(&basis)? => {
-            let report = Report::default();
-            return Ok(Taken { listing: index.listing, basis: Some(basis), report });
-        }
-        _ => {}
+    let mut index = Index::read(folders.root());
+    if let Some(unchanged) = believe(folders, &mut index)? {
+        return Ok(unchanged);
     }
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
     let mut cursor = index.cursor();
@@ -86,6 +82,23 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
         index_is_stale: index_has_more || counting.opened > 0,
     };
     Ok(Taken { listing: builder.finish(), basis, report })
+}
+
+/// Takes the listing from the index, if nothing has to be waited for and nothing has changed.
+pub(super) fn take_listing_at_once(folders: &Folders) -> Option<Taken> {
+    let mut index = Index::read_at_once(folders.root())?;
+    believe(folders, &mut index).ok()?
+}
+
+/// Takes the listing out of the index, if nothing has changed since.
+fn believe(folders: &Folders, index: &mut Index) -> Result<Option<Taken>, Failure> {
+    match index.basis {
+        Some(basis) if folders.are_still(&basis)? => {
+            let listing = mem::take(&mut index.listing);
+            Ok(Some(Taken { listing, basis: Some(basis), report: Report::default() }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// What is known of the sizes of a file.

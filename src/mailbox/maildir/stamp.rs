@@ -6,6 +6,8 @@
 //! a later stamp. That clock is the file system's own, read off a file that has just been touched
 //! there: no grain has to be known, and no other machine's clock trusted.
 
+use std::time::SystemTime;
+
 use rustix::fs::Stat;
 
 use super::folder::FileId;
@@ -17,6 +19,14 @@ use super::folder::FileId;
 pub(super) struct Moment(i64);
 
 impl Moment {
+    /// The time by the clock of the system, which is that of a file system on its own disks.
+    pub(super) fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanoseconds = since_epoch.ok().and_then(|time| i64::try_from(time.as_nanos()).ok());
+        // Before 1970 is before everything that is known.
+        Self(nanoseconds.unwrap_or(i64::MIN))
+    }
+
     /// When the inode was changed last: set by the clock, never by a program.
     pub(super) fn of_change(stat: &Stat) -> Self {
         let nanoseconds = i64::try_from(stat.st_ctime_nsec).ok();
@@ -66,10 +76,10 @@ impl Basis {
         settled.then_some(Self { stamps, clock })
     }
 
-    /// Whether it holds for folders that have these stamps by now, at this time of the clock: one
-    /// that was set back proves nothing.
-    pub(super) fn holds(&self, stamps: Stamps, clock: Moment) -> bool {
-        self.stamps == stamps && self.clock <= clock
+    /// Whether it holds for folders that have these stamps at this time: a clock that was set back
+    /// proves nothing.
+    pub(super) fn holds(&self, stamps: Stamps, now: Moment) -> bool {
+        self.stamps == stamps && self.clock <= now
     }
 
     /// The basis in seven words, as the index keeps it.

@@ -159,7 +159,7 @@ async fn without_room_for_files_of_our_own_a_session_works() {
     }
     let maildrop = maildir.open().await;
     let second = maildir.store(Duration::ZERO).open(&Identity::for_test("mrose")).await;
-    assert!(matches!(second, Err(OpenError::InUse { since: None })), "{second:?}");
+    assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"b\n");
     maildrop.remove(vec![Position(0)]).await.unwrap();
     assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);

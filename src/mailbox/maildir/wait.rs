@@ -1,0 +1,32 @@
+//! What may be waited for: on a worker thread nothing, off it anything.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+/// Whether to wait for a disk, another machine or another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// What cannot be had from memory is not had.
+    Never,
+    IfNeedBe,
+}
+
+/// Opens what exists.
+///
+/// # Errors
+/// Those of open(2). With [`Wait::Never`] also `EAGAIN` when the name is not in memory, and `ENOSYS`
+/// before Linux 5.12: none of them says that it cannot be opened.
+pub(super) fn open_at(
+    directory: impl AsFd,
+    name: impl Arg,
+    flags: OFlags,
+    wait: Wait,
+) -> Result<OwnedFd, Errno> {
+    match wait {
+        Wait::Never => openat2(directory, name, flags, Mode::empty(), ResolveFlags::CACHED),
+        Wait::IfNeedBe => openat(directory, name, flags, Mode::empty()),
+    }
+}
