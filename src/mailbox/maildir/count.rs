@@ -4,10 +4,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
+use super::budget::Budget;
 use super::folder::{FileId, Folder, Folders};
 use super::listing::Sizes;
 use crate::protocol::OctetCounter;
@@ -29,7 +29,7 @@ pub(super) type Counted = io::Result<Sizes>;
 pub(super) fn all(folders: &Folders, files: &[Uncounted<'_>]) -> Vec<Counted> {
     let mut counted = Vec::new();
     counted.resize_with(files.len(), || Err(io::ErrorKind::NotFound.into()));
-    let hands = Hands::borrow(files.len().div_ceil(BATCH).saturating_sub(1));
+    let hands = HANDS.borrow(files.len().div_ceil(BATCH).saturating_sub(1));
     let batches = Mutex::new(files.chunks(BATCH).zip(counted.chunks_mut(BATCH)));
     let count = || {
         let mut counter = Counter::new(folders);
@@ -42,7 +42,7 @@ pub(super) fn all(folders: &Folders, files: &[Uncounted<'_>]) -> Vec<Counted> {
         }
     };
     thread::scope(|scope| {
-        for _ in 0..hands.0 {
+        for _ in 0..hands.count() {
             scope.spawn(count);
         }
         count();
@@ -89,30 +89,10 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// Threads that help to count. However many logins count at once, they get no more than this
-/// between them: the other sessions need the processors too.
-struct Hands(usize);
-
-impl Hands {
-    fn borrow(wanted: usize) -> Self {
-        let most = thread::available_parallelism().map_or(1, usize::from);
-        let mut lent = 0;
-        let lend = |already: usize| {
-            lent = wanted.min(most.saturating_sub(already));
-            Some(already + lent)
-        };
-        LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lend).ok();
-        Self(lent)
-    }
-}
-
-impl Drop for Hands {
-    fn drop(&mut self) {
-        LENT.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
-
-static LENT: AtomicUsize = AtomicUsize::new(0);
+/// Threads that help to count, one for each processor. However many logins count at once, they get
+/// no more than these between them: the other sessions need the processors too.
+static HANDS: LazyLock<Budget> =
+    LazyLock::new(|| Budget::new(thread::available_parallelism().map_or(1, usize::from)));
 
 /// Files that a thread takes at a time: few enough that all end together, enough that a small
 /// Maildir needs no help.

@@ -17,7 +17,7 @@ use super::index;
 use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::{self, StoredMessage};
-use super::removal;
+use super::removal::{self, Remains, Removed};
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::Basis;
 use super::wait::Wait;
@@ -94,7 +94,12 @@ impl Maildrop for LockedMaildir {
         let (done, removal) = oneshot::channel();
         // Started here and not when it is awaited: what was asked for once is finished, even if
         // nobody waits for it.
-        start(move || opened.remove(&marked, |result| drop(done.send(result))));
+        start(move || {
+            let remains = opened.remove(&marked, |result| drop(done.send(result)));
+            // The next session need not wait for the rest.
+            drop(opened);
+            drop(remains);
+        });
         async move {
             removal.await.unwrap_or_else(|_| {
                 let cause = Failure::new("remove messages", io::Error::other("ended half-way"));
@@ -159,14 +164,15 @@ impl Opened {
     }
 
     /// Removes messages and says so to `done`, then has the index forget them.
-    fn remove(&self, marked: &[Position], done: impl FnOnce(Result<(), RemovalError>)) {
-        let (removed, result) = removal::remove(self, marked);
+    fn remove(&self, marked: &[Position], done: impl FnOnce(Result<(), RemovalError>)) -> Remains {
+        let Removed { messages, result, remains } = removal::remove(self, marked);
         // Taken before the lock can be given back: nobody else is to write before this.
         let writing = lock(&self.index);
         done(result);
-        if !removed.is_empty() {
-            self.forget(&writing, removed);
+        if !messages.is_empty() {
+            self.forget(&writing, messages);
         }
+        remains
     }
 
     fn try_open(path: &Path) -> Result<Self, OpenError> {

@@ -10,7 +10,8 @@
 //!   `file_system`: what can be relied on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
-//! - `maildrop`, `message`, `removal`: what a session does with it all.
+//! - `maildrop`, `message`, `removal`: what a session does with it all; `budget`: how much of the
+//!   process it may use for that.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tokio::time::{self, Instant};
 use super::{Failure, Mailbox, OpenError};
 use crate::auth::Identity;
 
+mod budget;
 mod chase;
 mod count;
 mod file_system;

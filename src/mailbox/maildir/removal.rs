@@ -8,30 +8,40 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
 use super::super::{Failure, Position, RemovalError};
+use super::budget::{Budget, Loan};
 use super::chase::{Visit, Wanted, chase};
 use super::folder::{FileId, Folder, Place};
 use super::maildrop::Opened;
 
-/// Removes messages and makes that durable; blocks until it is done. Says which are removed.
-pub(super) fn remove(
-    maildrop: &Opened,
-    marked: &[Position],
-) -> (BTreeSet<u32>, Result<(), RemovalError>) {
+/// What came of a removal.
+#[derive(Debug)]
+pub(super) struct Removed {
+    /// The messages that are gone.
+    pub(super) messages: BTreeSet<u32>,
+    pub(super) result: Result<(), RemovalError>,
+    /// Dropping it takes its time, and nobody needs to wait for that.
+    pub(super) remains: Remains,
+}
+
+/// Removes messages and makes that durable; blocks until it is done.
+pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Removed {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
+    let remains = Remains { loan: HELD.borrow(marked.len()), files: Vec::new() };
     if marked.is_empty() {
-        return (marked, Ok(()));
+        return Removed { messages: marked, result: Ok(()), remains };
     }
-    let mut removal =
-        Removal { maildrop, touched: BTreeSet::new(), remaining: BTreeSet::new(), cause: None };
+    let (touched, remaining) = (BTreeSet::new(), BTreeSet::new());
+    let mut removal = Removal { maildrop, touched, remaining, cause: None, remains };
     let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Missed);
     let missing = missing.collect::<Vec<_>>();
     removal.wherever_they_are(&missing);
     let unsynced = removal.touched.iter().filter_map(|f| maildrop.folders.sync(*f).err()).next();
-    let Removal { remaining, cause, .. } = removal;
+    let Removal { remaining, cause, remains, .. } = removal;
     let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let result = match (unsynced, cause) {
         // Nobody can say which of the removals a crash would undo.
@@ -39,14 +49,26 @@ pub(super) fn remove(
         (None, Some(cause)) => Err(RemovalError { remaining: count(&remaining), cause }),
         (None, None) => Ok(()),
     };
-    (marked.difference(&remaining).copied().collect(), result)
+    Removed { messages: marked.difference(&remaining).copied().collect(), result, remains }
 }
+
+/// Files that have no name any more and are still open. Freeing the blocks of a file is most of
+/// what it costs to remove it, and is done when the last descriptor is closed.
+#[derive(Debug)]
+pub(super) struct Remains {
+    files: Vec<OwnedFd>,
+    loan: Loan,
+}
+
+/// Descriptors for that.
+static HELD: Budget = Budget::new(1024);
 
 struct Removal<'a> {
     maildrop: &'a Opened,
     touched: BTreeSet<Folder>,
     remaining: BTreeSet<u32>,
     cause: Option<Failure>,
+    remains: Remains,
 }
 
 impl Removal<'_> {
@@ -108,7 +130,11 @@ impl Removal<'_> {
     }
 
     fn unlink(&mut self, at: u32, place: &Place) -> Visit {
-        match self.maildrop.folders.unlink(place.folder, &place.name) {
+        let folders = &self.maildrop.folders;
+        if self.remains.files.len() < self.remains.loan.count() {
+            self.remains.files.extend(folders.hold(place.folder, &place.name));
+        }
+        match folders.unlink(place.folder, &place.name) {
             Ok(()) => Visit::Done,
             Err(Errno::NOENT) => Visit::Missed,
             Err(error) => {
