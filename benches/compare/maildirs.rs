@@ -1,13 +1,12 @@
 //! Maildirs that are the same at every run and for both servers, and the users they belong to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use nix::unistd::{User, geteuid};
 
@@ -19,6 +18,9 @@ pub(crate) const USERS: u32 = 20_000;
 
 /// Whom the servers work as when they are started as root.
 pub(crate) const RUN_AS: &str = "nobody";
+
+/// How long a file or directory must not have changed, or a server may look at it twice.
+const REST: Duration = Duration::from_secs(4);
 
 /// What is in a Maildir. All messages are in `cur`, where Dovecot would put them anyway.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +49,7 @@ pub(crate) struct Maildirs {
     root: PathBuf,
     owner: Option<(u32, u32)>,
     users: RefCell<HashMap<Content, String>>,
+    made: Cell<Instant>,
 }
 
 impl Maildirs {
@@ -56,7 +59,8 @@ impl Maildirs {
             true => User::from_name(RUN_AS)?.map(|user| (user.uid.as_raw(), user.gid.as_raw())),
             false => None,
         };
-        let maildirs = Self { root, owner, users: RefCell::default() };
+        let maildirs =
+            Self { root, owner, users: RefCell::default(), made: Cell::new(Instant::now()) };
         maildirs.folder(&maildirs.root)?;
         Ok(maildirs)
     }
@@ -94,6 +98,14 @@ impl Maildirs {
         Ok(user)
     }
 
+    /// Waits until the last Maildir that was made is one that has rested for a while, as most have;
+    /// yields whether there was anything to wait for.
+    pub(crate) fn rest(&self) -> bool {
+        let left = REST.saturating_sub(self.made.get().elapsed());
+        thread::sleep(left);
+        !left.is_zero()
+    }
+
     /// Removes what servers keep in a Maildir beside mail.
     pub(crate) fn forget(&self, user: &str) -> io::Result<()> {
         for entry in fs::read_dir(self.path(user))? {
@@ -119,10 +131,7 @@ impl Maildirs {
             fs::write(&file, &text)?;
             self.hand_over(&file, 0o600)?;
         }
-        // Directories that changed just now are looked at twice; those of most users rest.
-        for part in ["new", "cur"] {
-            age(&path.join(part))?;
-        }
+        self.made.set(Instant::now());
         Ok(())
     }
 
@@ -139,12 +148,6 @@ impl Maildirs {
             None => Ok(()),
         }
     }
-}
-
-/// Makes a file or directory look as if it had not changed for an hour.
-pub(crate) fn age(path: &Path) -> io::Result<()> {
-    let hour = Duration::from_secs(3600);
-    File::open(path)?.set_modified(SystemTime::now() - hour)
 }
 
 /// The credential file, in the form that both servers read.

@@ -210,7 +210,10 @@ fn warm_up(row: &Row, server: &mut Server, quick: bool) -> io::Result<u32> {
     if !row.products.contains(&server.product) {
         return Ok(amount);
     }
-    let sample = named(row, server, |server| (row.work)(server, amount))?;
+    let mut sample = named(row, server, |server| (row.work)(server, amount))?;
+    if matches!(row.amount, Amount::AtLeast(..)) && server.maildirs.rest() {
+        sample = named(row, server, |server| (row.work)(server, amount))?;
+    }
     if !grows {
         return Ok(amount);
     }

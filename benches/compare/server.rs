@@ -15,7 +15,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::client;
-use crate::maildirs::{Maildirs, age, credentials};
+use crate::maildirs::{Maildirs, credentials};
 use crate::usage::Usage;
 
 /// Enters the group `$0`, runs the rest, and waits for its end or for that of our pipe.
@@ -89,7 +89,7 @@ impl Place {
         };
         place.write("certificate.pem", &certificate.pem())?;
         place.write("key.pem", &key.serialize_pem())?;
-        age(&place.write("users", &credentials())?)?;
+        place.write("users", &credentials())?;
         Ok(place)
     }
 
