@@ -24,6 +24,9 @@ const KEEPER: &str = r#"echo $$ > "$0"; "$@" < /dev/null & read -r _; kill -TERM
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the shell may take to start a server.
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// Which server it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Product {
@@ -166,9 +169,10 @@ impl Server {
             .stderr(log)
             .spawn()?;
         self.keeper = Some(keeper);
-        let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = greeting(self.endpoint.plain).and_then(|()| self.has_server()) {
-            if Instant::now() > deadline {
+        let started = Instant::now();
+        while let Err(error) = greeting(self.endpoint.plain) {
+            let ended = started.elapsed() > MOMENT && self.has_ended()?;
+            if ended || started.elapsed() > PATIENCE {
                 let (name, said) = (self.product.name(), self.last_words());
                 return Err(io::Error::other(format!("{name} does not start: {error}; {said}")));
             }
@@ -177,11 +181,9 @@ impl Server {
         Ok(())
     }
 
-    fn has_server(&self) -> io::Result<()> {
-        match Usage::processes(self.keeper_id()?)? {
-            0 | 1 => Err(io::Error::other("the process has ended")),
-            _ => Ok(()),
-        }
+    /// Whether the shell is alone.
+    fn has_ended(&self) -> io::Result<bool> {
+        Ok(Usage::processes(self.keeper_id()?)? <= 1)
     }
 
     fn stop(&mut self) -> io::Result<()> {

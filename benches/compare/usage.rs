@@ -79,9 +79,9 @@ impl Usage {
         Ok(descriptors)
     }
 
-    /// How many processes a server has.
+    /// How many processes a server has that have not ended.
     pub(crate) fn processes(root: u32) -> io::Result<usize> {
-        Ok(tree(root)?.len())
+        Ok(tree(root)?.iter().filter(|process| !process.has_ended).count())
     }
 }
 
@@ -113,39 +113,47 @@ fn group(name: &str) -> Option<PathBuf> {
     None
 }
 
+#[derive(Clone, Copy)]
 struct Process {
     id: u32,
+    parent: u32,
     seconds: f64,
+    /// Nobody has waited for it yet.
+    has_ended: bool,
 }
 
 /// A process with all its descendants.
 fn tree(root: u32) -> io::Result<Vec<Process>> {
+    let mut all = HashMap::new();
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut seconds = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
-        let Some((parent, ticks)) = parse(&stat) else { continue };
-        children.entry(parent).or_default().push(id);
-        seconds.insert(id, ticks / TICKS);
+        let Some(process) = parse(id, &stat) else { continue };
+        children.entry(process.parent).or_default().push(id);
+        all.insert(id, process);
     }
     let mut found = Vec::new();
     let mut open = vec![root];
     while let Some(id) = open.pop() {
-        if let Some(&seconds) = seconds.get(&id) {
-            found.push(Process { id, seconds });
-        }
+        found.extend(all.get(&id));
         open.extend(children.get(&id).into_iter().flatten());
     }
     Ok(found)
 }
 
-/// The parent, and the ticks of a process and of its children that it has waited for.
-fn parse(stat: &str) -> Option<(u32, f64)> {
+/// What `/proc/PID/stat` says; the ticks are its own and those of children that it waited for.
+fn parse(id: u32, stat: &str) -> Option<Process> {
     // The name of the program stands in parentheses and may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-    let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<f64>().unwrap_or(0.0)).sum();
-    Some((fields.get(1)?.parse().ok()?, ticks))
+    let ticks: f64 =
+        fields.get(11..15)?.iter().map(|field| field.parse::<f64>().unwrap_or(0.0)).sum();
+    Some(Process {
+        id,
+        parent: fields.get(1)?.parse().ok()?,
+        seconds: ticks / TICKS,
+        has_ended: matches!(fields.first(), Some(&"Z" | &"X")),
+    })
 }
