@@ -60,7 +60,7 @@ fn by_messages(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Resu
             work::polls(server, 1, content)?;
             let later = median(repeat, Figure::Wall, || work::polls(server, polls, content))?;
             let scan = median(repeat, Figure::Wall, || work::readdir(server, polls, content))?;
-            line(&mut csv, &[&name, &messages, &first, &later, &scan]);
+            line(&mut csv, &[&name, &messages, &figure(first), &figure(later), &figure(scan)]);
         }
     }
     fs::write(extent.out.join("messages.csv"), csv)
@@ -79,7 +79,7 @@ fn by_size(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Result<(
             let samples = (0..repeat).map(|_| fetch(server)).collect::<io::Result<Vec<_>>>()?;
             let processor = middle(&samples, Figure::Processor);
             let wall = middle(&samples, Figure::Wall);
-            line(&mut csv, &[&name, &size, &processor, &wall]);
+            line(&mut csv, &[&name, &size, &figure(processor), &figure(wall)]);
         }
     }
     fs::write(extent.out.join("size.csv"), csv)
@@ -104,7 +104,7 @@ fn by_sessions(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Resu
             let memory = work::settled_memory(server)? - before;
             work::poll(server, 100)?;
             let poll = median(repeat, Figure::Processor, || work::poll(server, 400))?;
-            line(&mut csv, &[&name, &crowd.len(), &memory, &poll]);
+            line(&mut csv, &[&name, &crowd.len(), &figure(memory), &figure(poll)]);
         }
     }
     fs::write(extent.out.join("sessions.csv"), csv)
@@ -130,6 +130,11 @@ fn median(
 
 fn middle(samples: &[Sample], figure: Figure) -> f64 {
     crate::report::median(samples, figure).unwrap_or(f64::NAN)
+}
+
+/// As many digits as mean something.
+fn figure(value: f64) -> String {
+    format!("{value:.3e}")
 }
 
 fn line(csv: &mut String, cells: &[&dyn std::fmt::Display]) {

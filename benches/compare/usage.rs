@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fs, io};
+use std::time::Duration;
+use std::{fs, io, thread};
 
 /// Ticks a second in `/proc/PID/stat`; the same on every Linux that there is.
 const TICKS: f64 = 100.0;
@@ -87,9 +88,15 @@ impl Usage {
 
 impl Drop for Usage {
     fn drop(&mut self) {
-        if let Self::Group(path) = self {
-            fs::remove_dir(path).ok();
+        let Self::Group(path) = self else { return };
+        // The last processes of a server may still be ending.
+        for _ in 0..100 {
+            if fs::remove_dir(&*path).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
         }
+        eprintln!("{} stays behind", path.display());
     }
 }
 
