@@ -54,6 +54,8 @@ fn by_messages(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Resu
         for server in &mut *servers {
             let name = server.product.name();
             eprintln!("growth: {messages} messages: {name}");
+            server.maildirs.user(content)?;
+            server.maildirs.rest();
             let first = median(repeat, Figure::Wall, || work::first(server, content, Cache::Warm))?;
             // Enough polls for the clock, and one that is not counted.
             let polls = (10_000 / messages).max(1);
