@@ -28,6 +28,7 @@ use report::Measured;
 use rows::{Amount, Figure, Row, Sample};
 use server::{Product, Server};
 
+mod bare;
 mod client;
 mod dovecot;
 mod growth;

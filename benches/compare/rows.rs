@@ -143,14 +143,25 @@ pub(crate) fn all() -> Vec<Row> {
         row("first-poll-cold", Always(1, 1), work::first_poll_cold)
             .reference(work::read_all_cold)
             .wall("first poll of 100 000 × 4 kB, cold", MS, Times(1.2)),
-        row("retr", many, work::retr).cpu("RETR 10 kB, one at a time", US, Part(6.0)),
-        row("retr-16", many, work::retr_pipelined).cpu("RETR 10 kB, pipelined 16", US, Part(6.0)),
-        row("top-16", many, work::top_pipelined).cpu("TOP n 0, pipelined 16", US, Part(5.0)),
-        row("large", AtLeast(5, 1), work::large).cpu("RETR 20 MB", S_GB, Part(6.0)).wall(
-            "RETR 20 MB, wall",
-            S_GB,
-            Open,
+        row("retr", many, work::retr).reference(work::bare_retr).cpu(
+            "RETR 10 kB, one at a time",
+            US,
+            Part(6.0),
         ),
+        row("retr-16", many, work::retr_pipelined).reference(work::bare_retr_pipelined).cpu(
+            "RETR 10 kB, pipelined 16",
+            US,
+            Part(6.0),
+        ),
+        row("top-16", many, work::top_pipelined).reference(work::bare_top_pipelined).cpu(
+            "TOP n 0, pipelined 16",
+            US,
+            Part(5.0),
+        ),
+        row("large", AtLeast(5, 1), work::large)
+            .reference(work::bare_large)
+            .cpu("RETR 20 MB", S_GB, Part(6.0))
+            .wall("RETR 20 MB, wall", S_GB, Open),
         row("large-tls", AtLeast(5, 1), work::large_tls)
             .cpu("RETR 20 MB over TLS", S_GB, Part(4.0))
             .wall("RETR 20 MB over TLS, wall", S_GB, Open),

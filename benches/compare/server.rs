@@ -45,6 +45,7 @@ impl Product {
 }
 
 /// Where clients find a server.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     /// Where it takes passwords without TLS.
     pub(crate) plain: SocketAddr,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::bare::Bare;
 use crate::client::{Client, Transport};
 use crate::maildirs::Content;
 use crate::rows::Sample;
@@ -217,26 +218,66 @@ pub(crate) fn top_pipelined(server: &mut Server, amount: u32) -> io::Result<Samp
 fn fetch(server: &Server, amount: u32, at_once: u32, verb: &str) -> io::Result<Sample> {
     let user = server.maildirs.user(MESSAGES)?;
     let mut client = Client::logged_in(&server.endpoint, Transport::Plain, &user)?;
+    let sample = measure(server, || fetch_all(&mut client, amount, at_once, verb))?;
+    client.quit()?;
+    Ok(sample)
+}
+
+/// Yields how many messages that was.
+fn fetch_all(client: &mut Client, amount: u32, at_once: u32, verb: &str) -> io::Result<f64> {
     let rounds = amount.div_ceil(at_once);
     let lines = if verb == "TOP" { " 0" } else { "" };
     let mut next = (1..=MESSAGES.messages).cycle();
-    let sample = measure(server, || {
-        for _ in 0..rounds {
-            let commands: String = next
-                .by_ref()
-                .take(at_once as usize)
-                .map(|number| format!("{verb} {number}{lines}\r\n"))
-                .collect();
-            client.send(commands.as_bytes())?;
-            for _ in 0..at_once {
-                let octets = if lines.is_empty() { client.message() } else { client.top() }?;
-                expect(octets > 100, "a message is too short")?;
-            }
+    for _ in 0..rounds {
+        let commands: String = next
+            .by_ref()
+            .take(at_once as usize)
+            .map(|number| format!("{verb} {number}{lines}\r\n"))
+            .collect();
+        client.send(commands.as_bytes())?;
+        for _ in 0..at_once {
+            let octets = if lines.is_empty() { client.message() } else { client.top() }?;
+            expect(octets > 100, "a message is too short")?;
         }
-        Ok(f64::from(rounds * at_once))
-    })?;
-    client.quit()?;
-    Ok(sample)
+    }
+    Ok(f64::from(rounds * at_once))
+}
+
+/// What [`retr`] costs a server that does nothing else.
+pub(crate) fn bare_retr(server: &mut Server, amount: u32) -> io::Result<Sample> {
+    bare(server, MESSAGES, |client| fetch_all(client, amount, 1, "RETR"))
+}
+
+/// What [`retr_pipelined`] costs a server that does nothing else.
+pub(crate) fn bare_retr_pipelined(server: &mut Server, amount: u32) -> io::Result<Sample> {
+    bare(server, MESSAGES, |client| fetch_all(client, amount, PIPELINED, "RETR"))
+}
+
+/// What [`top_pipelined`] costs a server that does nothing else.
+pub(crate) fn bare_top_pipelined(server: &mut Server, amount: u32) -> io::Result<Sample> {
+    bare(server, MESSAGES, |client| fetch_all(client, amount, PIPELINED, "TOP"))
+}
+
+/// What [`large`] costs a server that does nothing else.
+pub(crate) fn bare_large(server: &mut Server, amount: u32) -> io::Result<Sample> {
+    bare(server, LARGE, |client| download_all(client, amount, LARGE))
+}
+
+fn bare(
+    server: &Server,
+    content: Content,
+    work: impl FnOnce(&mut Client) -> io::Result<f64>,
+) -> io::Result<Sample> {
+    let user = server.maildirs.user(content)?;
+    let bare = Bare::start(&server.maildirs.path(&user))?;
+    let endpoint = Endpoint { plain: bare.address, ..server.endpoint.clone() };
+    let mut client = Client::connect(&endpoint, Transport::Plain)?;
+    let started = Instant::now();
+    let units = work(&mut client)?;
+    let wall = started.elapsed().as_secs_f64();
+    drop(client);
+    let processor = bare.processor()?.as_secs_f64();
+    Ok(Sample { units, processor: processor / units, wall: wall / units, ..Sample::default() })
 }
 
 /// RETR of large messages.
@@ -258,16 +299,18 @@ pub(crate) fn download(
 ) -> io::Result<Sample> {
     let user = server.maildirs.user(content)?;
     let mut client = Client::logged_in(&server.endpoint, transport, &user)?;
-    let sample = measure(server, || {
-        let mut octets = 0;
-        for number in (1..=content.messages).cycle().take(amount as usize) {
-            client.send(format!("RETR {number}\r\n").as_bytes())?;
-            octets += client.message()?;
-        }
-        Ok(octets as f64 / 1e9)
-    })?;
+    let sample = measure(server, || download_all(&mut client, amount, content))?;
     client.quit()?;
     Ok(sample)
+}
+
+fn download_all(client: &mut Client, amount: u32, content: Content) -> io::Result<f64> {
+    let mut octets = 0;
+    for number in (1..=content.messages).cycle().take(amount as usize) {
+        client.send(format!("RETR {number}\r\n").as_bytes())?;
+        octets += client.message()?;
+    }
+    Ok(octets as f64 / 1e9)
 }
 
 /// DELE of all messages of a fresh maildrop, and the QUIT that removes them; one unit.
