@@ -180,7 +180,7 @@ impl<'s> Wire<'s> {
     const ENOUGH: usize = 32 * 1024;
 
     /// So much is sent before other sessions have their turn: a fraction of a millisecond.
-    const TURN: usize = 256 * 1024;
+    const TURN: usize = 1 << 20;
 }
 
 /// How long a client may take nothing; before login, no longer than it has for that.
@@ -225,7 +225,7 @@ mod tests {
     async fn other_sessions_have_their_turn_while_a_message_is_sent() {
         let identity = Identity::for_test("mrose");
         let store = MemoryStore::default();
-        store.deliver(identity.username(), "1", vec![b'x'; 100 * Wire::TURN]);
+        store.deliver(identity.username(), "1", vec![b'x'; 20 * Wire::TURN]);
         let maildrop = store.open(&identity).await.unwrap();
         let mut message = maildrop.message(Position(0)).await.unwrap();
         let turns = Arc::new(AtomicU32::new(0));
@@ -240,6 +240,6 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let mut wire = Wire::new(&mut stream, hour, Instant::now() + hour);
         assert!(wire.body(&mut message, Extent::Whole).await.is_ok());
-        assert!(turns.load(Ordering::Relaxed) >= 90);
+        assert!(turns.load(Ordering::Relaxed) >= 18);
     }
 }
