@@ -112,9 +112,7 @@ fn commands(criterion: &mut Criterion) {
     group.bench_function("pipelined", |bencher| {
         let mut decoder = LineDecoder::default();
         bencher.iter(|| {
-            let mut room = decoder.room();
-            room.octets().get_mut(..input.len()).unwrap().copy_from_slice(&input);
-            room.filled(input.len());
+            decoder.push(&input);
             let mut commands = 0;
             while let Some(line) = decoder.next_line(LineLimit::Command).unwrap() {
                 black_box(Command::parse(line).unwrap());

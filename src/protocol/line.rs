@@ -37,7 +37,7 @@ pub enum LineFault {
 /// Collects octets from the peer and hands out whole lines.
 ///
 /// - A line ends at LF; a CR before it belongs to the end.
-/// - Memory is bounded by the limit and one read.
+/// - Memory is bounded by the limit and one read; without unread octets there is none.
 #[derive(Default)]
 pub struct LineDecoder {
     buffer: Zeroizing<Vec<u8>>,
@@ -46,18 +46,35 @@ pub struct LineDecoder {
 }
 
 impl LineDecoder {
-    /// Room for the next octets from the peer; [`Room::filled`] says how many came.
-    pub fn room(&mut self) -> Room<'_> {
+    /// Takes in octets that have come from the peer.
+    pub fn push(&mut self, octets: &[u8]) {
         self.reclaim();
         let used = self.buffer.len();
-        if self.buffer.capacity() < used + Self::READ {
+        if self.buffer.capacity() < used + octets.len() {
             // A Vec that grows leaves a copy behind; this way the old one is overwritten.
-            let mut larger = Zeroizing::new(Vec::with_capacity(2 * used + Self::READ));
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * used + octets.len()));
             larger.extend_from_slice(&self.buffer);
             self.buffer = larger;
         }
-        self.buffer.resize(used + Self::READ, 0);
-        Room { decoder: self, used }
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// Overwrites what has been handed out; without anything else, gives the memory back.
+    pub fn reclaim(&mut self) {
+        if self.start == self.buffer.len() {
+            self.buffer = Zeroizing::default();
+            self.start = 0;
+        }
+        if self.start == 0 {
+            return;
+        }
+        self.buffer.copy_within(self.start.., 0);
+        let kept = self.buffer.len() - self.start;
+        if let Some(stale) = self.buffer.get_mut(kept..) {
+            stale.zeroize();
+        }
+        self.buffer.truncate(kept);
+        self.start = 0;
     }
 
     /// The next line without its end, or `None` when it has not come whole.
@@ -98,22 +115,6 @@ impl LineDecoder {
     pub fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }
-
-    /// Overwrites what has been handed out and moves the rest to the front.
-    fn reclaim(&mut self) {
-        if self.start == 0 {
-            return;
-        }
-        self.buffer.copy_within(self.start.., 0);
-        let kept = self.buffer.len() - self.start;
-        if let Some(stale) = self.buffer.get_mut(kept..) {
-            stale.zeroize();
-        }
-        self.buffer.truncate(kept);
-        self.start = 0;
-    }
-
-    const READ: usize = 1024;
 }
 
 impl fmt::Debug for LineDecoder {
@@ -122,45 +123,11 @@ impl fmt::Debug for LineDecoder {
     }
 }
 
-/// Room at the end of a [`LineDecoder`]; what is not filled is given back on drop.
-pub struct Room<'a> {
-    decoder: &'a mut LineDecoder,
-    used: usize,
-}
-
-impl Room<'_> {
-    /// Where to put the octets.
-    pub fn octets(&mut self) -> &mut [u8] {
-        self.decoder.buffer.get_mut(self.used..).unwrap_or_default()
-    }
-
-    /// Keeps the first `count` octets of the room.
-    pub fn filled(mut self, count: usize) {
-        self.used += count;
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.decoder.buffer.truncate(self.used);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn push(decoder: &mut LineDecoder, mut octets: &[u8]) {
-        while !octets.is_empty() {
-            let mut room = decoder.room();
-            let count = octets.len().min(room.octets().len());
-            room.octets()[..count].copy_from_slice(&octets[..count]);
-            room.filled(count);
-            octets = &octets[count..];
-        }
-    }
 
     type Lines = Vec<Result<Vec<u8>, LineFault>>;
 
@@ -178,7 +145,7 @@ mod tests {
         let mut decoder = LineDecoder::default();
         let mut lines = Vec::new();
         for piece in pieces {
-            push(&mut decoder, piece);
+            decoder.push(piece);
             drain(&mut decoder, limit, &mut lines);
         }
         lines
@@ -218,11 +185,11 @@ mod tests {
         let mut decoder = LineDecoder::default();
         let mut lines = Vec::new();
         for _ in 0..1024 {
-            push(&mut decoder, &[b'A'; 1024]);
+            decoder.push(&[b'A'; 1024]);
             drain(&mut decoder, LineLimit::Command, &mut lines);
             assert!(decoder.buffer.capacity() <= 8 * 1024);
         }
-        push(&mut decoder, b"DELE 1\r\nSTAT\r\n");
+        decoder.push(b"DELE 1\r\nSTAT\r\n");
         drain(&mut decoder, LineLimit::Command, &mut lines);
         assert_eq!(lines, [Err(LineFault::TooLong), Ok(b"STAT".to_vec())]);
     }
@@ -239,12 +206,22 @@ mod tests {
     #[test]
     fn what_was_handed_out_is_overwritten() {
         let mut decoder = LineDecoder::default();
-        push(&mut decoder, b"PASS tanstaaf\r\n");
+        decoder.push(b"PASS tanstaaf\r\nST");
         assert!(decoder.next_line(LineLimit::Command).unwrap().is_some());
-        drop(decoder.room());
+        decoder.reclaim();
+        assert_eq!(decoder.unread(), b"ST");
         let capacity = decoder.buffer.capacity();
         decoder.buffer.resize(capacity, 0);
         assert!(!decoder.buffer.windows(4).any(|w| w == b"tans"));
+    }
+
+    #[test]
+    fn without_unread_octets_no_memory_is_held() {
+        let mut decoder = LineDecoder::default();
+        decoder.push(b"STAT\r\n");
+        assert!(decoder.next_line(LineLimit::Command).unwrap().is_some());
+        decoder.reclaim();
+        assert_eq!(decoder.buffer.capacity(), 0);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ mod username;
 pub use body::{Appetite, Encoder, Extent};
 pub use capability::Capability;
 pub use command::{Command, CommandFault, InitialResponse};
-pub use line::{LineDecoder, LineFault, LineLimit, Room};
+pub use line::{LineDecoder, LineFault, LineLimit};
 pub use listing::{Line, ScanListing, UniqueIdListing};
 pub use number::{BodyLines, MessageNumber, NumberFault};
 pub use octets::OctetCounter;

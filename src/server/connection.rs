@@ -66,7 +66,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
 
     async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report) {
         let link = self.link(security, &report);
-        let stream = match self.shake_hands(stream, link.login_deadline).await {
+        let stream = match Box::pin(self.shake_hands(stream, link.login_deadline)).await {
             Ok(stream) => stream,
             Err(closing) => return report.log(&closing),
         };

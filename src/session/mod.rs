@@ -146,7 +146,9 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     let mut state = State::<M::Maildrop>::Authorization(Authorization::default());
     loop {
         let line = read(dialogue, &state, context).await?;
-        let (Replied { .. }, next) = state.handle(line, dialogue.answer(), context).await?;
+        // Boxed, so that a session that waits holds no room for the work of a command.
+        let turn = Box::pin(state.handle(line, dialogue.answer(), context));
+        let (Replied { .. }, next) = turn.await?;
         if let Some(end) = dialogue.verdict() {
             return Ok(end);
         }

@@ -1,12 +1,16 @@
 //! The only place that reads from or writes to the stream of a session.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::End;
 use crate::mailbox::Message;
@@ -82,10 +86,10 @@ impl<'s> Wire<'s> {
         patience: Patience,
         drain: &CancellationToken,
     ) -> Result<(), End> {
-        // A session that waits holds no buffer for output.
+        // A session that waits holds no buffers.
         self.output = Vec::new();
-        let mut room = self.input.room();
-        let read = timeout_at(patience.until, self.stream.read(room.octets()));
+        self.input.reclaim();
+        let read = timeout_at(patience.until, receive(self.stream, &mut self.input));
         let count = tokio::select! {
             biased;
             read = read => match read {
@@ -94,11 +98,7 @@ impl<'s> Wire<'s> {
             },
             () = drain.cancelled() => return Err(End::Shutdown),
         };
-        if count == 0 {
-            return Err(End::PeerClosed);
-        }
-        room.filled(count);
-        Ok(())
+        if count == 0 { Err(End::PeerClosed) } else { Ok(()) }
     }
 
     /// Puts a status line into the buffer.
@@ -182,6 +182,21 @@ impl<'s> Wire<'s> {
     /// So much is sent before other sessions have their turn: a fraction of a millisecond.
     const TURN: usize = 1 << 20;
 }
+
+/// Reads what has come, and says how many octets that is. The buffer is on the stack, and only while
+/// there is something to read; it may have held a password.
+async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut octets = Zeroizing::new([0; READ]);
+        let mut read = ReadBuf::new(octets.as_mut_slice());
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        input.push(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
+}
+
+const READ: usize = 1024;
 
 /// How long a client may take nothing; before login, no longer than it has for that.
 fn patience(write_timeout: Duration, login_deadline: Option<Instant>) -> Patience {
