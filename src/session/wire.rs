@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 use super::End;
 use crate::mailbox::Message;
@@ -187,11 +188,13 @@ impl<'s> Wire<'s> {
 /// there is something to read; it may have held a password.
 async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result<usize> {
     poll_fn(|context| {
-        let mut octets = Zeroizing::new([0; READ]);
-        let mut read = ReadBuf::new(octets.as_mut_slice());
+        let mut octets = [MaybeUninit::uninit(); READ];
+        let mut read = ReadBuf::uninit(&mut octets);
         ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
         input.push(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
+        let count = read.filled().len();
+        read.initialized_mut().zeroize();
+        Poll::Ready(Ok(count))
     })
     .await
 }
