@@ -141,9 +141,9 @@ impl CredentialStore for FileStore {
 impl Shared {
     /// The table, if it is that of the file as it is now, and that can be told without waiting.
     fn unchanged(&self) -> Option<Arc<Table>> {
-        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        let last = now.seen.ok().filter(|_| now.settled)?;
-        (Stamp::at_once(&self.path, last) == Some(last)).then(|| Arc::clone(&now.table))
+        let Snapshot { table, seen, settled, .. } = self.snapshot();
+        let last = seen.ok().filter(|_| settled)?;
+        (Stamp::at_once(&self.path, last) == Some(last)).then_some(table)
     }
 
     /// The table, if it is that of the file as it is now, or was read after `asked`.

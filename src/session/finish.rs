@@ -26,10 +26,11 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(work) = &mut self.0 else { return Poll::Pending };
+        // Taken out while it is polled: what has panicked cannot go on.
+        let Some(mut work) = self.0.take() else { return Poll::Pending };
         let outcome = work.as_mut().poll(context);
-        if outcome.is_ready() {
-            self.0 = None;
+        if outcome.is_pending() {
+            self.0 = Some(work);
         }
         outcome
     }
@@ -50,6 +51,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use tokio::sync::Notify;
 
@@ -72,6 +74,20 @@ mod tests {
         drop(work);
         go_on.notify_one();
         done.notified().await;
+    }
+
+    #[tokio::test]
+    async fn what_has_panicked_is_not_taken_up_again() {
+        let polls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&polls);
+        let work = Finish::new(std::future::poll_fn(move |_| -> Poll<()> {
+            counted.fetch_add(1, Ordering::Relaxed);
+            panic!("the fault")
+        }));
+        assert!(tokio::spawn(work).await.unwrap_err().is_panic());
+        // Whatever has been started by now gets its turn before this goes on.
+        tokio::task::yield_now().await;
+        assert_eq!(polls.load(Ordering::Relaxed), 1);
     }
 
     async fn futures_are_pending(work: &mut (impl Future + Unpin)) -> bool {
