@@ -43,7 +43,8 @@ pub(super) fn all(folders: &Folders, files: &[Uncounted<'_>]) -> Vec<Counted> {
     };
     thread::scope(|scope| {
         for _ in 0..hands.count() {
-            scope.spawn(count);
+            // Where the system has no thread to spare, this one does it all.
+            thread::Builder::new().spawn_scoped(scope, count).ok();
         }
         count();
     });
