@@ -12,12 +12,13 @@
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::num::NonZeroU32;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use restante::auth::{Authenticator, CredentialStore, Identity, Lookup, Verifier};
+use restante::auth::{Account, Authenticator, CredentialStore, Identity, Lookup, Rules, Verifier};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::mailbox::{Mailbox, Maildrop};
 use restante::protocol::{
@@ -169,10 +170,12 @@ fn age(path: &Path) {
 
 /// The only way to an identity is a password.
 async fn identity() -> Identity {
-    let once = Authenticator::new(Everybody, NonZeroU32::MIN, Duration::from_secs(5));
+    let once = Authenticator::new(vec![Everybody], Rules::default(), Arc::default()).unwrap();
     let password = Secret::new(PASSWORD.as_bytes().to_vec());
     let name = ClaimedName::new(b"mrose".as_slice());
-    once.authenticate(&name, password).await.unwrap_or_else(|_| panic!("the password is right"))
+    once.authenticate(&name, password, IpAddr::V4(Ipv4Addr::LOCALHOST))
+        .await
+        .unwrap_or_else(|_| panic!("the password is right"))
 }
 
 const PASSWORD: &str = "tanstaaf";
@@ -181,11 +184,19 @@ const PASSWORD: &str = "tanstaaf";
 struct Everybody;
 
 impl CredentialStore for Everybody {
+    fn label(&self) -> String {
+        "everybody".to_owned()
+    }
+
     async fn look_up(&self, _name: &Username) -> Lookup {
-        Lookup::Found(Verifier::plain(PASSWORD))
+        Lookup::Found(Account::new(Verifier::plain(PASSWORD)))
     }
 
     fn decoy(&self, _name: &Username) -> Option<Verifier> {
         None
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        Ok("everybody is here".to_owned())
     }
 }

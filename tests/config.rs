@@ -19,8 +19,10 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Auth, Config, Credentials, KEYS, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
-    RunAs, Timeouts, Tls, TlsHost, TlsMode,
+    Asking, Auth, CheckpasswordSection, Config, Credentials, FileSection, Introspection, KEYS,
+    KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
+    Mechanism, Oauth2Section, PamSection, RunAs, SqlSection, Throttle, Timeouts, Tls, TlsHost,
+    TlsMode,
 };
 
 #[test]
@@ -59,6 +61,7 @@ fn every_value_arrives_in_its_place() {
     let base = Path::new("tests/configs/good/everything");
     let number = |number| NonZeroU32::new(number).unwrap();
     let listen = |address: &str, tls| Listen { address: address.parse().unwrap(), tls };
+    let asking = Asking { deadline: Duration::from_secs(5), at_once: number(10) };
     let expected = Config {
         hostname: "POP.example.org".to_owned(),
         run_as: Some(RunAs { user: "vmail".to_owned(), group: Some("mail".to_owned()) }),
@@ -73,6 +76,7 @@ fn every_value_arrives_in_its_place() {
                 certificate: base.join("tls/fullchain.pem"),
                 private_key: PathBuf::from("/etc/ssl/private/pop.pem"),
             },
+            client_ca: Some(base.join("tls/clients.pem")),
             hosts: vec![TlsHost {
                 names: vec!["pop.example.net".to_owned(), "*.example.net".to_owned()],
                 pair: KeyPair {
@@ -87,10 +91,76 @@ fn every_value_arrives_in_its_place() {
             failure_delay: Duration::from_millis(500),
             hashes_at_once: number(3),
             hash_wait: Duration::from_secs(60),
+            mechanisms: Some(vec![Mechanism::ScramSha256Plus, Mechanism::Xoauth2]),
+            weak_schemes: true,
+            cache: Duration::from_secs(300),
+        },
+        throttle: Throttle {
+            first_delay: Duration::from_millis(500),
+            longest_delay: Duration::from_secs(60),
+            forget_after: Duration::from_secs(86_400),
+            trusted: ["127.0.0.1/32", "2001:db8::/32"].map(|net| net.parse().unwrap()).into(),
         },
         credentials: vec![
-            Credentials::File { path: base.join("users") },
-            Credentials::File { path: PathBuf::from("/etc/restante/more-users") },
+            Credentials::File(FileSection { path: base.join("users"), rehash: true }),
+            Credentials::File(FileSection {
+                path: PathBuf::from("/etc/restante/more-users"),
+                rehash: false,
+            }),
+            Credentials::Sql(SqlSection {
+                url: "postgres://restante@localhost/mail".to_owned(),
+                password_file: Some(base.join("sql-password")),
+                ca: Some(base.join("tls/ca.pem")),
+                query: "SELECT password FROM users WHERE name = {user}".to_owned(),
+                asking: Asking { deadline: Duration::from_secs(1), at_once: number(1_000) },
+            }),
+            Credentials::Ldap(LdapSection {
+                url: "ldap://localhost".to_owned(),
+                starttls: false,
+                ca: Some(PathBuf::from("/etc/ssl/ldap.pem")),
+                way: LdapWay::Search {
+                    bind: Some(LdapBind {
+                        dn: "cn=restante,dc=example,dc=org".to_owned(),
+                        password_file: base.join("ldap-password"),
+                    }),
+                    base: "dc=example,dc=org".to_owned(),
+                    filter: "(mail={user})".to_owned(),
+                },
+                home_attribute: Some("homeDirectory".to_owned()),
+                mail_attribute: Some("mailMessageStore".to_owned()),
+                pop3_attribute: Some("pop3Enabled".to_owned()),
+                sessions_attribute: Some("pop3Sessions".to_owned()),
+                asking,
+            }),
+            Credentials::Ldap(LdapSection {
+                url: "ldaps://localhost".to_owned(),
+                starttls: false,
+                ca: None,
+                way: LdapWay::Direct { dn: "uid={local},dc=example,dc=org".to_owned() },
+                home_attribute: None,
+                mail_attribute: None,
+                pop3_attribute: None,
+                sessions_attribute: None,
+                asking,
+            }),
+            Credentials::Pam(PamSection { service: "pop3".to_owned(), asking }),
+            Credentials::Checkpassword(CheckpasswordSection {
+                command: vec!["/usr/bin/checkpassword".to_owned(), "-v".to_owned()],
+                asking,
+            }),
+            Credentials::Oauth2(Oauth2Section {
+                issuer: "https://login.example.org".to_owned(),
+                audience: "restante".to_owned(),
+                scope: Some("mail".to_owned()),
+                user_claim: "sub".to_owned(),
+                introspection: Some(Introspection {
+                    url: "https://login.example.org/introspect".to_owned(),
+                    client_id: "pop".to_owned(),
+                    client_secret_file: base.join("oauth2-secret"),
+                }),
+                ca: None,
+                asking,
+            }),
         ],
         limits: Limits {
             connections: number(1_000_000),
@@ -216,7 +286,12 @@ fn with_value(text: &str, section: &str, key: &str, value: toml::Value) -> Strin
     let mut table = &mut root;
     for step in section.split('.').filter(|step| !step.is_empty()) {
         let inner = &mut table[step];
-        let inner = if inner.is_array() { &mut inner[0] } else { inner };
+        // Not every kind of store has every key.
+        let inner = if inner.is_array() {
+            inner.as_array_mut().unwrap().iter_mut().find(|it| it.get(key).is_some()).unwrap()
+        } else {
+            inner
+        };
         table = inner.as_table_mut().unwrap();
     }
     assert!(table.insert(key.to_owned(), value).is_some(), "[{section}] {key} is in everything");
@@ -233,7 +308,7 @@ fn documented_keys(text: &str) -> BTreeSet<(String, String)> {
             let (parent, name) = section.rsplit_once('.').unwrap_or(("", &section));
             keys.insert((parent.to_owned(), name.to_owned()));
         } else if let Some((key, _)) = line.split_once(" = ")
-            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+            && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
             keys.insert((section.clone(), key.to_owned()));
         }

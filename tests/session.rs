@@ -12,12 +12,12 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::num::NonZeroU32;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use restante::auth::{Authenticator, FileStore, Identity};
+use restante::auth::{Authenticator, FileOptions, FileStore, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
 use restante::mailbox::{Mailbox, OpenError};
 use restante::protocol::Username;
@@ -28,6 +28,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const MESSAGES: [&str; 3] = [
     "Subject: one\n\n.dots\n..\n.\n",
@@ -53,9 +55,9 @@ fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
         let (mut reader, mut writer) = tokio::io::split(client);
         let session = async {
             let deadline = Instant::now() + Duration::from_secs(120);
-            let link = Link { security, login_deadline: deadline };
+            let link = Link::new(security, PEER, deadline);
             let mut summary = Summary::default();
-            let why = session::run(&mut server, &env, link, &mut summary).await;
+            let why = session::run(&mut server, &env, &link, &mut summary).await;
             drop(server);
             Ended { why, summary }
         };
@@ -79,13 +81,15 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     Env {
         mailbox: Arc::new(mailbox),
         authenticator: Authenticator::new(
-            FileStore::open(users).unwrap(),
-            NonZeroU32::MIN,
-            Duration::from_secs(10),
-        ),
+            vec![FileStore::open(users, FileOptions::default()).unwrap()],
+            Rules::default(),
+            Arc::default(),
+        )
+        .unwrap(),
         policy: Policy {
             hostname: "pop.example.org".to_owned(),
             allow_cleartext: false,
+            mechanisms: None,
             failure_delay: Duration::from_secs(2),
             bad_commands: 20,
             failed_logins: 5,
@@ -270,12 +274,10 @@ fn a_slow_reader_is_not_idle() {
     runtime().block_on(async {
         let (client, mut server) = tokio::io::duplex(256);
         let (mut reader, mut writer) = tokio::io::split(client);
-        let link = Link {
-            security: Security::ImplicitTls,
-            login_deadline: Instant::now() + Duration::from_secs(120),
-        };
+        let login_deadline = Instant::now() + Duration::from_secs(120);
+        let link = Link::new(Security::ImplicitTls, PEER, login_deadline);
         let session = async {
-            let why = session::run(&mut server, &env, link, &mut Summary::default()).await;
+            let why = session::run(&mut server, &env, &link, &mut Summary::default()).await;
             drop(server);
             why
         };
@@ -323,9 +325,9 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         let (mut client, mut server) = tokio::io::duplex(1024);
         client.write_all(logged_in()).await.unwrap();
         let login_deadline = Instant::now() + Duration::from_secs(120);
-        let link = Link { security: Security::ImplicitTls, login_deadline };
+        let link = Link::new(Security::ImplicitTls, PEER, login_deadline);
         let mut summary = Summary::default();
-        let end = session::run(&mut server, &env, link, &mut summary).await;
+        let end = session::run(&mut server, &env, &link, &mut summary).await;
         assert!(matches!(end, End::LoginTimeout), "{end}");
         drop(server);
         let mut said = String::new();
@@ -352,9 +354,9 @@ fn mail_that_was_lost_on_the_way_is_not_removed() {
         let (mut client, mut server) = tokio::io::duplex(36 * 1024);
         client.write_all(&[logged_in(), b"RETR 1\r\n"].concat()).await.unwrap();
         let login_deadline = Instant::now() + Duration::from_secs(120);
-        let link = Link { security: Security::ImplicitTls, login_deadline };
+        let link = Link::new(Security::ImplicitTls, PEER, login_deadline);
         let mut summary = Summary::default();
-        let session = session::run(&mut server, &env, link, &mut summary);
+        let session = session::run(&mut server, &env, &link, &mut summary);
         let vanishing = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             client.write_all(b"DELE 1\r\nQUIT\r\n").await.unwrap();

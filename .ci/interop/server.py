@@ -109,7 +109,13 @@ class World:
         return home
 
     def account(self, user: str, messages: Iterable[Message] = ()) -> Account:
-        """A new user with its mail. The password has a space in it: that is allowed."""
+        """A new user with its mail, entered in the credential file."""
+        account = self.mailbox(user, messages)
+        self.add_user(account)
+        return account
+
+    def mailbox(self, user: str, messages: Iterable[Message] = ()) -> Account:
+        """The same, entered nowhere. The password has a space in it: that is allowed."""
         maildir = self.root / "mail" / user / "Maildir"
         for part in ("new", "cur", "tmp"):
             (maildir / part).mkdir(parents=True)
@@ -118,7 +124,6 @@ class World:
         for number, message in enumerate(messages):
             self.deliver(account, message, number, seen=number % 3 == 1)
         self.own(maildir.parent, SERVER_USER)
-        self.add_user(account)
         return account
 
     def add_user(self, account: Account) -> None:
@@ -268,13 +273,17 @@ class Server:
             f'path = "{self.world.root}/mail/{{user}}/Maildir"',
             "[auth]",
             f"allow-cleartext = {str(self.allow_cleartext).lower()}",
-            "[[credentials]]",
-            'kind = "file"',
-            f'path = "{self.world.users}"',
+            *self.credentials(),
+            "[throttle]",
+            'trusted = ["127.0.0.1", "::1"]',
             "[log]",
             'format = "text"',
         ]
         return "\n".join(lines) + "\n"
+
+    def credentials(self) -> list[str]:
+        """The rest of `[auth]`, and the stores."""
+        return ["[[credentials]]", 'kind = "file"', f'path = "{self.world.users}"']
 
 
 @dataclass(frozen=True)

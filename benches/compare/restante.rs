@@ -42,6 +42,8 @@ private-key = \"key.pem\"
 path = \"mail/{{user}}/Maildir\"
 [auth]
 allow-cleartext = true
+[throttle]
+trusted = [\"127.0.0.1\"]
 [[credentials]]
 kind = \"file\"
 path = \"users\"

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::parse::{Line, lines};
 use super::source::{self, Source, Stamp};
 use super::table::{Faults, Table};
-use super::{NewPassword, Verifier, hash};
-use crate::protocol::Username;
+use super::{NewPassword, NewScheme, Verifier, WeakSchemes};
+use crate::protocol::{Secret, Username};
 
 /// Where a new user went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +44,18 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditError(String);
 
-/// Adds a user with an argon2id hash of `password`; creates the file if there is none.
+/// Adds a user with `password`, kept as `scheme` says; creates the file if there is none.
 ///
 /// # Errors
 /// [`EditError`] when the user is there already, or the file cannot be changed.
-pub fn add(path: &Path, name: &Username, password: &NewPassword) -> Result<Added, EditError> {
+pub fn add(
+    path: &Path,
+    name: &Username,
+    password: &NewPassword,
+    scheme: NewScheme,
+) -> Result<Added, EditError> {
     let mut line = Zeroizing::new(format!("{name}:").into_bytes());
-    line.extend_from_slice(&field(path, password)?);
+    line.extend_from_slice(field(path, password, scheme)?.expose().as_bytes());
     let parsed = Line { number: 1, raw: &line }.entry();
     if !parsed.is_ok_and(|entry| entry.is_some_and(|entry| entry.name == *name)) {
         return Err(EditError(format!(
@@ -90,19 +95,38 @@ pub fn add(path: &Path, name: &Username, password: &NewPassword) -> Result<Added
 ///
 /// # Errors
 /// [`EditError`] when there is no such user, or the file cannot be changed.
-pub fn set_password(path: &Path, name: &Username, password: &NewPassword) -> Result<(), EditError> {
-    let field = field(path, password)?;
-    Held::existing(path)?.rewrite(name, |line, new| {
-        let colon = line.raw.iter().position(|&octet| octet == b':').unwrap_or(line.raw.len());
-        let (name, rest) = line.raw.split_at(colon);
-        let rest = rest.get(1..).unwrap_or_default();
-        // What follows the password, or else the line end.
-        let others = rest.iter().position(|&octet| octet == b':');
-        let others = others.map_or(line.end(), |colon| rest.get(colon..).unwrap_or_default());
-        for part in [name, b":", field.as_slice(), others] {
-            new.extend_from_slice(part);
-        }
-    })
+pub fn set_password(
+    path: &Path,
+    name: &Username,
+    password: &NewPassword,
+    scheme: NewScheme,
+) -> Result<(), EditError> {
+    let field = field(path, password, scheme)?;
+    Held::existing(path)?.set_field(name, &field)
+}
+
+/// Puts an argon2id hash in the place of a weaker one that `password` is right for; whether it did.
+///
+/// - Verified again while nobody else can change the file: a password that has been set meanwhile
+///   stays, and so does a user who has been removed.
+///
+/// # Errors
+/// [`EditError`] when the file cannot be changed.
+pub(super) fn rehash(
+    path: &Path,
+    name: &Username,
+    password: &NewPassword,
+    weak: WeakSchemes,
+) -> Result<bool, EditError> {
+    let held = Held::existing(path)?;
+    let entry = held.find(name).and_then(|line| line.entry().ok().flatten());
+    let outdated = entry.map(|entry| entry.verifier(weak)).is_some_and(|verifier| {
+        verifier.outdated_by(password.expose()) && verifier.verify(password.expose()) == Ok(true)
+    });
+    if outdated {
+        held.set_field(name, &field(path, password, NewScheme::Argon2id)?)?;
+    }
+    Ok(outdated)
 }
 
 /// Whether [`add`] would find the user there already: to know before a password is asked for.
@@ -135,7 +159,7 @@ pub fn remove(path: &Path, name: &Username) -> Result<(), EditError> {
     Held::existing(path)?.rewrite(name, |_, _| {})
 }
 
-/// The users of a file, in its order.
+/// The users of a file, in its order; those with weak schemes as ones who cannot log in.
 ///
 /// # Errors
 /// [`EditError`] when the file cannot be read or is faulty.
@@ -145,9 +169,12 @@ pub fn list(path: &Path) -> Result<Vec<User>, EditError> {
     let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
     Ok(entries
         .map(|entry| {
-            let unusable = match entry.verifier() {
+            let unusable = match entry.verifier(WeakSchemes::Refused) {
                 Verifier::Unusable(why) => Some(why),
-                Verifier::Argon2(_) | Verifier::Plain(_) => None,
+                Verifier::Plain(_)
+                | Verifier::Hash(..)
+                | Verifier::Scram(_)
+                | Verifier::AtStore(_) => None,
             };
             User { name: entry.name, unusable }
         })
@@ -210,6 +237,21 @@ impl Held {
 
     fn find(&self, name: &Username) -> Option<Line<'_>> {
         lines(self.text()).find(|line| is_about(*line, name))
+    }
+
+    /// Writes the file anew, with another password field for `name`.
+    fn set_field(&self, name: &Username, field: &Secret<String>) -> Result<(), EditError> {
+        self.rewrite(name, |line, new| {
+            let colon = line.raw.iter().position(|&octet| octet == b':').unwrap_or(line.raw.len());
+            let (name, rest) = line.raw.split_at(colon);
+            let rest = rest.get(1..).unwrap_or_default();
+            // What follows the password, or else the line end.
+            let others = rest.iter().position(|&octet| octet == b':');
+            let others = others.map_or(line.end(), |colon| rest.get(colon..).unwrap_or_default());
+            for part in [name, b":", field.expose().as_bytes(), others] {
+                new.extend_from_slice(part);
+            }
+        })
     }
 
     /// Writes the file anew, with something else in place of the line of `name`.
@@ -307,18 +349,16 @@ fn is_about(line: Line<'_>, name: &Username) -> bool {
     line.entry().is_ok_and(|entry| entry.is_some_and(|entry| entry.name == *name))
 }
 
-/// The password field for a new password. The scheme is for Dovecot, which would take a PHC string
-/// without it for something else.
-fn field(path: &Path, password: &NewPassword) -> Result<Zeroizing<Vec<u8>>, EditError> {
-    let hash = hash(password).map_err(|why| error(path, why))?;
-    let mut field = Zeroizing::new(Vec::with_capacity(ROOM));
-    field.extend_from_slice(b"{ARGON2ID}");
-    field.extend_from_slice(hash.expose().as_bytes());
-    Ok(field)
+fn field(
+    path: &Path,
+    password: &NewPassword,
+    scheme: NewScheme,
+) -> Result<Secret<String>, EditError> {
+    scheme.field(password).map_err(|why| error(path, why))
 }
 
 fn sound(path: &Path, text: &[u8]) -> Result<(), EditError> {
-    let (table, report) = Table::read(text, &RandomState::new());
+    let (table, report) = Table::read(text, WeakSchemes::Refused, &RandomState::new());
     match table {
         Some(_) => Ok(()),
         None => Err(error(path, format!("is faulty, repair it first: {}", Faults(report.errors)))),
@@ -347,7 +387,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::protocol::Secret;
 
     fn name(name: &str) -> Username {
         Username::try_from(name).unwrap()
@@ -355,6 +394,14 @@ mod tests {
 
     fn password(password: &str) -> NewPassword {
         NewPassword::try_from(Secret::new(password.as_bytes().to_vec())).unwrap()
+    }
+
+    fn add(path: &Path, name: &Username, password: &NewPassword) -> Result<Added, EditError> {
+        super::add(path, name, password, NewScheme::Argon2id)
+    }
+
+    fn set_password(path: &Path, name: &Username, new: &NewPassword) -> Result<(), EditError> {
+        super::set_password(path, name, new, NewScheme::Argon2id)
     }
 
     fn file(text: &str) -> (TempDir, PathBuf) {
@@ -373,7 +420,10 @@ mod tests {
             let end = piece.trim_start_matches(|c| !":\r\n".contains(c));
             let field = piece.strip_suffix(end).unwrap();
             if field.starts_with("{ARGON2ID}") {
-                assert_eq!(Verifier::parse(field).verify(password.as_bytes()), Ok(true));
+                assert_eq!(
+                    Verifier::parse(field, WeakSchemes::Refused).verify(password.as_bytes()),
+                    Ok(true)
+                );
                 shown.push_str("NEW");
             } else {
                 shown.push_str(field);
@@ -514,7 +564,7 @@ mod tests {
         let users = list(&path).unwrap();
         assert_eq!(users[0], User { name: name("mrose"), unusable: None });
         assert_eq!(users[1].name, name("bob"));
-        assert!(users[1].unusable.as_deref().unwrap().contains("SHA is not supported"));
+        assert!(users[1].unusable.as_deref().unwrap().contains("the scheme SHA is weak"));
         assert_eq!(users.len(), 2);
     }
 }

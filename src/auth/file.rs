@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 
 use super::source::{Source, Stamp};
 use super::table::{Faults, Finding, Report, Table};
-use super::{CredentialStore, Lookup, Verifier};
-use crate::protocol::Username;
+use super::{CredentialStore, Lookup, NewPassword, Offers, Verifier, WeakSchemes, edit};
+use crate::protocol::{Secret, Username};
 
 /// The users of a credential file, which may be edited or replaced at any time.
 ///
@@ -26,6 +26,17 @@ use crate::protocol::Username;
 #[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
+    /// Whether hashes are rewritten. Held while one is.
+    rehashing: Arc<Mutex<bool>>,
+}
+
+/// How a credential file is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Whether its weak hashes count.
+    pub weak: WeakSchemes,
+    /// Whether hashes that are weaker than argon2id are rewritten when their users log in.
+    pub rehash: bool,
 }
 
 /// A credential file that cannot be used.
@@ -36,9 +47,9 @@ pub struct BadFile {
 }
 
 /// What is to be said about a credential file, for `restante check`. Shows nothing secret.
-pub fn inspect(path: &Path) -> Report {
+pub fn inspect(path: &Path, weak: WeakSchemes) -> Report {
     match Source::read(path) {
-        Ok(source) => examine(&source, &RandomState::new()).1,
+        Ok(source) => examine(&source, weak, &RandomState::new()).1,
         Err(what) => Report { errors: vec![Finding::whole_file(what)], ..Report::default() },
     }
 }
@@ -46,6 +57,7 @@ pub fn inspect(path: &Path) -> Report {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    weak: WeakSchemes,
     /// What decoys are chosen by.
     key: RandomState,
     now: RwLock<Snapshot>,
@@ -78,14 +90,15 @@ impl FileStore {
     ///
     /// # Errors
     /// [`BadFile`] with all its faults.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, BadFile> {
+    pub fn open(path: impl Into<PathBuf>, options: FileOptions) -> Result<Self, BadFile> {
+        let FileOptions { weak, rehash } = options;
         let path = path.into();
         let bad = |faults| BadFile { path: path.clone(), faults };
         let key = RandomState::new();
         let read = Instant::now();
         let source =
             Source::read(&path).map_err(|what| bad(Faults(vec![Finding::whole_file(what)])))?;
-        let (table, report) = examine(&source, &key);
+        let (table, report) = examine(&source, weak, &key);
         let table = table.ok_or_else(|| bad(Faults(report.errors.clone())))?;
         tell(&path, &report);
         let now = Snapshot {
@@ -98,7 +111,8 @@ impl FileStore {
             complaint: None,
         };
         let now = RwLock::new(now);
-        Ok(Self { shared: Arc::new(Shared { path, key, now, reading: Arc::default() }) })
+        let shared = Shared { path, weak, key, now, reading: Arc::default() };
+        Ok(Self { shared: Arc::new(shared), rehashing: Arc::new(Mutex::new(rehash)) })
     }
 
     /// The table that holds at this moment.
@@ -129,12 +143,56 @@ impl FileStore {
 }
 
 impl CredentialStore for FileStore {
+    fn label(&self) -> String {
+        format!("file {}", self.shared.path.display())
+    }
+
     async fn look_up(&self, name: &Username) -> Lookup {
-        self.table().await.find(name).cloned().map_or(Lookup::Unknown, Lookup::Found)
+        self.table().await.account(name).map_or(Lookup::Unknown, Lookup::Found)
     }
 
     fn decoy(&self, name: &Username) -> Option<Verifier> {
         self.shared.snapshot().table.decoy(name)
+    }
+
+    /// Rewrites the hash as argon2id, if it is weaker and the options say so. What comes of it is
+    /// logged.
+    ///
+    /// - It costs one more verification of the old hash and one of argon2id. One user at a time:
+    ///   one who comes meanwhile has another turn with the next log-in.
+    /// - After a failure none is rewritten any more, until the store is opened again.
+    async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
+        if !verifier.outdated_by(password.expose()) {
+            return;
+        }
+        let Ok(mut rehashing) = Arc::clone(&self.rehashing).try_lock_owned() else { return };
+        let password = NewPassword::try_from(Secret::new(password.expose().clone()));
+        let (true, Ok(password)) = (*rehashing, password) else { return };
+        let (shared, user) = (Arc::clone(&self.shared), name.clone());
+        let rewritten = tokio::task::spawn_blocking(move || {
+            let rewritten = edit::rehash(&shared.path, &user, &password, shared.weak);
+            *rehashing = rewritten.is_ok();
+            rewritten
+        });
+        let file = self.shared.path.display();
+        match rewritten.await {
+            Ok(Ok(true)) => info!(%file, user = %name, "the hash of a password is now argon2id"),
+            // Changed meanwhile.
+            Ok(Ok(false)) => {}
+            Ok(Err(why)) => warn!(
+                user = %name, %why,
+                "a weak hash was not rewritten, and none will be until the next start or reload"
+            ),
+            Err(stopped) => warn!(%file, user = %name, %stopped, "a hash was not rewritten"),
+        }
+    }
+
+    fn offers(&self) -> Offers {
+        CredentialStore::offers(&*self.shared.snapshot().table)
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        Ok(format!("{} users", self.table().await.len()))
     }
 }
 
@@ -166,7 +224,7 @@ impl Shared {
         let changed = seen != old.seen;
         let since = if changed { read } else { old.since };
         let outcome = Source::read(&self.path).and_then(|source| {
-            let (table, report) = examine(&source, &self.key);
+            let (table, report) = examine(&source, self.weak, &self.key);
             let table = table.ok_or_else(|| Faults(report.errors.clone()).to_string())?;
             Ok((source, table, report))
         });
@@ -219,8 +277,8 @@ fn unfinished(source: &Source, table: &Table, old: &Snapshot) -> bool {
     source.looks_unfinished() || (in_place && table.len() < old.table.len())
 }
 
-fn examine(source: &Source, key: &RandomState) -> (Option<Table>, Report) {
-    let (table, mut report) = Table::read(&source.text, key);
+fn examine(source: &Source, weak: WeakSchemes, key: &RandomState) -> (Option<Table>, Report) {
+    let (table, mut report) = Table::read(&source.text, weak, key);
     if source.exposed {
         let what = "can be read by everybody; take that away with chmod o-r";
         report.warnings.push(Finding::whole_file(what));
@@ -260,6 +318,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::auth::Account;
 
     struct Fixture {
         directory: TempDir,
@@ -276,7 +335,7 @@ mod tests {
         }
 
         fn open(&self) -> FileStore {
-            FileStore::open(&self.path).unwrap()
+            FileStore::open(&self.path, FileOptions::default()).unwrap()
         }
 
         /// As `restante user` and careful editors do.
@@ -300,11 +359,13 @@ mod tests {
     /// The plain password that a store has for a user; none for an unknown one.
     async fn password(store: &FileStore, name: &str) -> Option<String> {
         match store.look_up(&Username::try_from(name).unwrap()).await {
-            Lookup::Found(Verifier::Plain(password)) => {
+            Lookup::Found(Account { verifier: Verifier::Plain(password), .. }) => {
                 Some(String::from_utf8(password.expose().to_vec()).unwrap())
             }
             Lookup::Unknown => None,
-            other @ (Lookup::Found(_) | Lookup::Unavailable(_)) => panic!("{other:?}"),
+            other @ (Lookup::Found(_) | Lookup::Perhaps(_) | Lookup::Unavailable(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -424,6 +485,108 @@ mod tests {
         assert_eq!(password(&store, "mrose").await.as_deref(), Some("two"));
     }
 
+    async fn log_in(store: &FileStore, name: &str, password: &str) -> bool {
+        let name = Username::try_from(name).unwrap();
+        let Lookup::Found(account) = store.look_up(&name).await else { return false };
+        let right = account.verifier.verify(password.as_bytes()) == Ok(true);
+        if right {
+            let password = Secret::new(password.as_bytes().to_vec());
+            store.strengthen(&name, &account.verifier, &password).await;
+        }
+        right
+    }
+
+    /// Of each scheme what Dovecot's doveadm pw, mkpasswd or passlib made of tanstaaf.
+    const EVERY_SCHEME: &str = "\
+        argon2i:{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$niBD3UWnoQ09h00ZJ74F5w$+RKuewPwylPJI+7pjg2loLfy+Iyd/nwAgdpwehBAf0w\n\
+        yescrypt:$y$j75$LzQLKIb74mlnbjGNZ.xma/$fksC.o59BfwgtjYeHIW3mD1BBCHvNCzyQArUjbiHCD8\n\
+        scrypt:$scrypt$ln=10,r=8,p=1$MSYEICSkdE5prbV2TgmhdA$LSrabq/H4A6gL0kNv4GQuE4oKyoLiLVzOT4CxIkq8d4\n\
+        bcrypt:{BLF-CRYPT}$2y$05$CsMMocytfCBt1glN0GkuKu3IkMNqU111DTV6ReP6lhKkY67O7wNkS:5000:5000::/home::\n\
+        sha512:{SHA512-CRYPT}$6$4tcSTcfjbQfefVr8$UJWeEia7WLrsjsXO/JtIRjv.Fm39XERr7LmKVbJ5cGuo4ptcus4ABHwQoZeUS.lvtTxyNufUutIXxhWdBx6gF1\n\
+        sha256:{SHA256-CRYPT}$5$dCd9A8nhWSRHFRcg$aDtLHsxe0a7dX1sB2TAuC4KTWGt2TnEz4i3IGx2SR20\n\
+        pbkdf2:{PBKDF2}$1$9Qbatg3Hnno2u2Ln$5000$77906a17fe598003ea8594c10a53f612367f82c4\n\
+        ssha:{SSHA}CyibCMcaOdoIFzGAJQwY+Q3u96o4ISNu\n\
+        ssha256:{SSHA256.HEX}6eb70203eaf2cb71fd697f00546e7faa439c9d342c42713ddb3f4510bc13067f966523a3\n\
+        ssha512:{SSHA512}zn7w/YkbKjImojMyFyEzGuknyI9jKfc2GYZghWPjF7b7IaV2XrK+fy4HkcUhLURq0lOwBivKIXVl8ACoUFp1dUBKZ4M=\n\
+        scram256:{SCRAM-SHA-256}4096,u08vIzdaQl9IwUFwLvyyUQ==,pHJ8/0SQW+3jf2H5lCrx3hLFHcgsSh7969ekGRQEFuc=,mnVhlejBVOpHSIMmTkxfCxcNnpjsQw0QZIhfBxJL408=\n\
+        scram1:{SCRAM-SHA-1}4096,PslSbpDOe4yka5FZiIvwTA==,CPfQzoRq4qsgW0PfjUT9nxJfvVg=,Pmd6bALaWXaiabMZG3n2mTtdZkw=\n\
+        plain:{PLAIN}tanstaaf\n";
+    const EVERY_WEAK_SCHEME: &str = "\
+        md5crypt:{MD5-CRYPT}$1$VuRevUpe$X/P1TdsEEe3UOqi7LuWLK.\n\
+        descrypt:{DES-CRYPT}PGrGfl1sUeZwQ\n\
+        plainmd5:{PLAIN-MD5}b3aa0ba4e1f957e5f3ef356cfc147008\n\
+        ldapmd5:{LDAP-MD5}s6oLpOH5V+Xz7zVs/BRwCA==\n\
+        smd5:{SMD5}PBAYjNtq7arSBs6h2NvoKgY8ffY=\n\
+        sha:{SHA}60cXn4M+9rlkPiIl1CM8mjjFKYE=\n\
+        baresha256:{SHA256}2OZJiX4f3IEocTIetqYiu1a2GovhuIBYRxZR+uXBLKo=\n\
+        baresha512:{SHA512}7k4B2Jp+VfRq9eIRUB9fGp9ZeNyZPWiiDRYSh7oJALW7dmzxjah/z/nf+cj/MOzDknLTjla4zoq4EfWvmjU7oA==\n";
+
+    fn names(text: &str) -> impl Iterator<Item = &str> {
+        text.lines().filter_map(|line| line.split(':').next())
+    }
+
+    #[tokio::test]
+    async fn users_of_every_scheme_log_in_and_the_weaker_hashes_become_argon2id() {
+        let fixture = Fixture::new(&[EVERY_SCHEME, EVERY_WEAK_SCHEME].concat());
+        let options = FileOptions { weak: WeakSchemes::Allowed, rehash: true };
+        let store = FileStore::open(&fixture.path, options).unwrap();
+        for name in names(EVERY_SCHEME).chain(names(EVERY_WEAK_SCHEME)) {
+            assert!(!log_in(&store, name, "Tanstaaf").await, "{name}");
+            assert!(log_in(&store, name, "tanstaaf").await, "{name}");
+            let text = fs::read_to_string(&fixture.path).unwrap();
+            let line = text.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
+            let kept = matches!(name, "scram256" | "scram1" | "plain");
+            assert_eq!(!line.contains(":{ARGON2ID}$argon2id$"), kept, "{line}");
+            // What follows the password stays.
+            assert_eq!(line.ends_with(":5000:5000::/home::"), name == "bcrypt");
+            assert!(!log_in(&store, name, "Tanstaaf").await, "{name}");
+            assert!(log_in(&store, name, "tanstaaf").await, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn weak_hashes_let_nobody_in_and_no_hash_is_rewritten_unless_that_is_asked_for() {
+        let text = [EVERY_SCHEME, EVERY_WEAK_SCHEME].concat();
+        let fixture = Fixture::new(&text);
+        let store = fixture.open();
+        for name in names(EVERY_SCHEME) {
+            assert!(log_in(&store, name, "tanstaaf").await, "{name}");
+        }
+        for name in names(EVERY_WEAK_SCHEME) {
+            assert!(!log_in(&store, name, "tanstaaf").await, "{name}");
+        }
+        assert_eq!(fs::read_to_string(&fixture.path).unwrap(), text);
+        assert_eq!(inspect(&fixture.path, WeakSchemes::Refused).warnings.len(), 8);
+        assert_eq!(inspect(&fixture.path, WeakSchemes::Allowed).warnings.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_rewritten_only_while_it_is_the_one_that_was_verified() {
+        let before = "mrose:{SSHA}CyibCMcaOdoIFzGAJQwY+Q3u96o4ISNu\n";
+        let fixture = Fixture::new(before);
+        let options = FileOptions { rehash: true, ..FileOptions::default() };
+        let store = FileStore::open(&fixture.path, options).unwrap();
+        let name = Username::try_from("mrose").unwrap();
+        let Lookup::Found(account) = store.look_up(&name).await else { panic!() };
+        let password = Secret::new(b"tanstaaf".to_vec());
+        for after in [
+            "mrose:{SSHA.HEX}2d0a1bd42c2ea5a5a4c8b6c7d4b5a8a0b1c2d3e401020304\n",
+            "mrose:{PLAIN}tanstaaf\n",
+            "mrose:!\n",
+            "bob:{PLAIN}x\n",
+        ] {
+            fixture.replace(after);
+            store.strengthen(&name, &account.verifier, &password).await;
+            assert_eq!(fs::read_to_string(&fixture.path).unwrap(), after);
+        }
+        // One failure is enough, and is no failure of the log-in.
+        fixture.replace("nonsense\n");
+        store.strengthen(&name, &account.verifier, &password).await;
+        fixture.replace(before);
+        assert!(log_in(&store, "mrose", "tanstaaf").await);
+        assert_eq!(fs::read_to_string(&fixture.path).unwrap(), before);
+    }
+
     #[derive(Clone, Default)]
     struct Lines(Arc<StdMutex<Vec<u8>>>);
 
@@ -485,7 +648,8 @@ mod tests {
     #[test]
     fn what_is_not_a_safe_file_is_refused() {
         let fixture = Fixture::new("mrose:{PLAIN}hunter2\nhunter2\n");
-        let refused = || FileStore::open(&fixture.path).unwrap_err().to_string();
+        let refused =
+            || FileStore::open(&fixture.path, FileOptions::default()).unwrap_err().to_string();
         let said = refused();
         assert!(said.starts_with(&*fixture.path.to_string_lossy()), "{said}");
         assert!(
@@ -514,16 +678,16 @@ mod tests {
     fn what_check_says() {
         let fixture = Fixture::new("# nobody\n");
         fixture.mode(0o644);
-        let report = inspect(&fixture.path);
+        let report = inspect(&fixture.path, WeakSchemes::Refused);
         assert_eq!((report.users, report.errors.len(), report.warnings.len()), (0, 0, 2));
         assert!(report.warnings[0].to_string().contains("chmod o-r"));
         assert!(report.warnings[1].to_string().contains("has no users"));
         fixture.replace("mrose:{PLAIN}hunter2\n!\nbob:hunter2\n");
-        let report = inspect(&fixture.path);
+        let report = inspect(&fixture.path, WeakSchemes::Refused);
         assert_eq!((report.users, report.errors.len(), report.warnings.len()), (2, 1, 1));
         assert!(!format!("{report:?}").contains("hunter2"));
         fs::remove_file(&fixture.path).unwrap();
-        let report = inspect(&fixture.path);
+        let report = inspect(&fixture.path, WeakSchemes::Refused);
         assert_eq!((report.users, report.errors.len()), (0, 1));
     }
 }

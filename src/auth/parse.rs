@@ -3,7 +3,7 @@
 
 use std::str;
 
-use super::Verifier;
+use super::{Verifier, WeakSchemes};
 use crate::protocol::Username;
 
 /// A line as it stands in the file.
@@ -75,13 +75,13 @@ impl<'a> Entry<'a> {
     ///
     /// - A user whose extra fields may restrict the log-in to some addresses, some times or some
     ///   other server cannot log in at all: the restrictions are not known here.
-    pub(super) fn verifier(&self) -> Verifier {
+    pub(super) fn verifier(&self, weak: WeakSchemes) -> Verifier {
         match self.extra().find(|key| !harmless(key)) {
             Some(key) if RESTRICTIONS.split(' ').any(|known| known == key) => {
                 Verifier::unusable(format!("its extra field {key} is not supported; remove it"))
             }
             Some(_) => Verifier::unusable("it has an extra field that is not known; remove it"),
-            None => Verifier::parse(self.password),
+            None => Verifier::parse(self.password, weak),
         }
     }
 
@@ -196,13 +196,15 @@ mod tests {
         ] {
             let line = format!("mrose:{{PLAIN}}tanstaaf{others}");
             let entry = Line { number: 1, raw: line.as_bytes() }.entry().unwrap().unwrap();
-            match entry.verifier() {
+            match entry.verifier(WeakSchemes::Refused) {
                 Verifier::Unusable(why) => {
                     assert!(!usable, "{others}: {why}");
                     assert!(!why.contains("hunter2") && !why.contains("127"), "{why}");
                 }
                 Verifier::Plain(_) => assert!(usable, "{others}"),
-                Verifier::Argon2(_) => panic!("{others}"),
+                Verifier::Hash(..) | Verifier::Scram(_) | Verifier::AtStore(_) => {
+                    panic!("{others}")
+                }
             }
         }
     }

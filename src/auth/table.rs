@@ -1,13 +1,15 @@
 //! The users of a credential file, read whole: a table in memory, and what is to be said about the
 //! file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use super::decoy::Decoys;
 use super::parse::{Entry, Line, lines};
-use super::{Cost, CredentialStore, Lookup, Verifier};
+use super::{Account, CredentialStore, Lookup, Offers, Verifier, WeakSchemes};
 use crate::protocol::Username;
+use crate::protocol::sasl::ScramHash;
 
 /// Users and the verifiers of their passwords, in memory.
 ///
@@ -16,6 +18,7 @@ use crate::protocol::Username;
 pub struct Table {
     users: HashMap<Username, Listed>,
     decoys: Decoys,
+    offers: Offers,
 }
 
 /// What is to be said about a credential file. Shows nothing secret.
@@ -48,23 +51,19 @@ struct Listed {
     line: u32,
 }
 
-/// A verifier of each cost, with the number of users who have that cost.
-///
-/// Chosen by weight, they cost an unknown name what known ones cost, in the same proportions.
-#[derive(Debug, Default)]
-struct Decoys {
-    kinds: Vec<(Verifier, u64)>,
-    users: u64,
-}
-
 impl Table {
     /// Reads the text of a credential file; a table comes of it when there are no errors.
     ///
     /// `key` is what decoys are chosen by: with the same one they are the same after a reload.
-    pub(super) fn read(text: &[u8], key: &RandomState) -> (Option<Self>, Report) {
+    pub(super) fn read(
+        text: &[u8],
+        weak: WeakSchemes,
+        key: &RandomState,
+    ) -> (Option<Self>, Report) {
         // A line with a hash is a little longer: a million users take no growing.
         let expected = text.len() / 128;
         let mut reading = Reading {
+            weak,
             users: HashMap::with_capacity_and_hasher(expected, key.clone()),
             errors: Findings::default(),
             warnings: Findings::default(),
@@ -72,12 +71,13 @@ impl Table {
         for line in lines(text) {
             reading.take(line);
         }
-        let Reading { users, errors, warnings } = reading;
+        let Reading { users, errors, warnings, .. } = reading;
         let report =
             Report { users: users.len(), errors: errors.into_vec(), warnings: warnings.into_vec() };
         let table = report.errors.is_empty().then(|| {
-            let decoys = Decoys::of(users.values().map(|listed| &listed.verifier));
-            Self { users, decoys }
+            let decoys = users.values().map(|listed| &listed.verifier).collect();
+            let offers = offers(users.values().map(|listed| &listed.verifier));
+            Self { users, decoys, offers }
         });
         (table, report)
     }
@@ -85,6 +85,10 @@ impl Table {
     /// How many users there are.
     pub(super) fn len(&self) -> usize {
         self.users.len()
+    }
+
+    pub(super) fn account(&self, name: &Username) -> Option<Account> {
+        self.find(name).cloned().map(Account::new)
     }
 
     pub(super) fn find(&self, name: &Username) -> Option<&Verifier> {
@@ -100,18 +104,30 @@ impl TryFrom<&[u8]> for Table {
     type Error = Faults;
 
     fn try_from(text: &[u8]) -> Result<Self, Faults> {
-        let (table, report) = Self::read(text, &RandomState::new());
+        let (table, report) = Self::read(text, WeakSchemes::Refused, &RandomState::new());
         table.ok_or(Faults(report.errors))
     }
 }
 
 impl CredentialStore for Table {
+    fn label(&self) -> String {
+        "a table in memory".to_owned()
+    }
+
     async fn look_up(&self, name: &Username) -> Lookup {
-        self.find(name).cloned().map_or(Lookup::Unknown, Lookup::Found)
+        self.account(name).map_or(Lookup::Unknown, Lookup::Found)
     }
 
     fn decoy(&self, name: &Username) -> Option<Verifier> {
         self.decoy(name)
+    }
+
+    fn offers(&self) -> Offers {
+        self.offers
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        Ok(format!("{} users", self.len()))
     }
 }
 
@@ -142,34 +158,19 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-impl Decoys {
-    fn of<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Self {
-        // In the order of the costs, so that a name keeps its decoy when the file is read again.
-        let mut by_cost: BTreeMap<Cost, (Verifier, u64)> = BTreeMap::new();
-        for verifier in verifiers {
-            if let Some(cost) = verifier.cost() {
-                by_cost.entry(cost).or_insert_with(|| (verifier.clone(), 0)).1 += 1;
-            }
-        }
-        let kinds: Vec<_> = by_cost.into_values().collect();
-        let users = kinds.iter().map(|(_, users)| users).sum();
-        Self { kinds, users }
+/// What all users can log in with, those apart who cannot log in.
+fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
+    let mut offers =
+        Offers { passwords: true, scram_sha_1: true, scram_sha_256: true, tokens: false };
+    for verifier in verifiers.filter(|verifier| verifier.cost().is_some()) {
+        offers.scram_sha_1 &= verifier.has_keys(ScramHash::Sha1);
+        offers.scram_sha_256 &= verifier.has_keys(ScramHash::Sha256);
     }
-
-    fn choose(&self, hash: u64) -> Option<Verifier> {
-        // Scaled, not taken modulo: one user more or less moves few names to another decoy.
-        let mut nth = u64::try_from((u128::from(hash) * u128::from(self.users)) >> 64).ok()?;
-        for (verifier, users) in &self.kinds {
-            match nth.checked_sub(*users) {
-                None => return Some(verifier.clone()),
-                Some(beyond) => nth = beyond,
-            }
-        }
-        None
-    }
+    offers
 }
 
 struct Reading {
+    weak: WeakSchemes,
     users: HashMap<Username, Listed>,
     errors: Findings,
     warnings: Findings,
@@ -185,7 +186,7 @@ impl Reading {
     }
 
     fn list(&mut self, line: u32, entry: Entry<'_>) {
-        let verifier = entry.verifier();
+        let verifier = entry.verifier(self.weak);
         let name = &entry.name;
         if let Some(first) = self.users.get(name) {
             let first = first.line;
@@ -238,9 +239,10 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
+    use crate::auth::Cost;
 
     fn read(text: &str) -> (Option<Table>, Report) {
-        Table::read(text.as_bytes(), &RandomState::new())
+        Table::read(text.as_bytes(), WeakSchemes::Refused, &RandomState::new())
     }
 
     fn shown(findings: &[Finding]) -> Vec<String> {
@@ -266,7 +268,7 @@ mod tests {
         let warnings = shown(&report.warnings);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         for (warning, (line, user, what)) in warnings.iter().zip([
-            (4, "alice@example.org", "SHA512-CRYPT"),
+            (4, "alice@example.org", "SHA512-CRYPT hash is damaged"),
             (5, "bob", "nologin"),
             (6, "carol", "userdb_mail is not obeyed"),
         ]) {
@@ -335,7 +337,7 @@ mod tests {
         assert_eq!(report, Report { users: 50_000, ..Report::default() });
         let table = table.unwrap();
         assert!(table.find(&name("user49999@example.org")).is_some());
-        assert_eq!(table.decoys.kinds.len(), 1);
+        assert_eq!(table.decoys.kinds(), 1);
     }
 
     /// Known users cost four different things, in known proportions; unknown ones must too.
@@ -383,7 +385,7 @@ mod tests {
             b:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
             c:$argon2id$v=19$m=128,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
         let key = RandomState::new();
-        let table = || Table::read(text.as_bytes(), &key).0.unwrap();
+        let table = || Table::read(text.as_bytes(), WeakSchemes::Refused, &key).0.unwrap();
         let (first, second) = (table(), table());
         for n in 0..200 {
             let unknown = name(&format!("guess{n}"));
@@ -415,7 +417,7 @@ mod tests {
                 0..40,
             )
         ) {
-            let (table, report) = Table::read(&text.concat(), &RandomState::new());
+            let (table, report) = Table::read(&text.concat(), WeakSchemes::Refused, &RandomState::new());
             prop_assert_eq!(table.is_some(), report.errors.is_empty());
             for finding in report.errors.iter().chain(&report.warnings) {
                 prop_assert!(!finding.to_string().contains(char::is_control), "{}", finding);

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
-use crate::auth::{self, edit};
-use crate::config::{Config, Credentials, Fault, KeyPair, Place, Tls, TlsMode};
+use crate::auth::{self, WeakSchemes, edit};
+use crate::config::{Config, Credentials, Fault, FileSection, KeyPair, Place, Tls, TlsMode};
 use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::Username;
-use crate::server::tls;
+use crate::server::{stores, tls};
 
 mod access;
 
@@ -28,6 +28,9 @@ pub struct Args {
     /// The configuration.
     #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
     config: PathBuf,
+    /// Leave out the stores that are elsewhere: databases, directories, programs, providers.
+    #[arg(long)]
+    offline: bool,
 }
 
 /// Prints what there is to say about a configuration.
@@ -35,8 +38,9 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the server could not serve with it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { config: file } = args;
-    let report = Report::of(&file, SystemTime::now());
+    let Args { config: file, offline } = args;
+    let stores = if offline { Stores::Offline } else { Stores::Asked };
+    let report = Report::of(&file, SystemTime::now(), stores);
     let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}\n"));
     let errors = report.errors.iter().map(|error| format!("{error}\n"));
     say(io::stderr(), &warnings.chain(errors).collect::<String>())?;
@@ -72,7 +76,7 @@ struct Report {
 
 impl Report {
     /// Looks at a configuration as of `now`.
-    fn of(file: &Path, now: SystemTime) -> Self {
+    fn of(file: &Path, now: SystemTime, stores: Stores) -> Self {
         let mut report = Self::default();
         let config = match Config::load(file) {
             Ok(config) => config,
@@ -88,7 +92,10 @@ impl Report {
         if let Some(tls) = &config.tls {
             examination.certificates(tls, &config.hostname, now);
         }
-        let users = examination.users(&config.credentials);
+        let users = examination.users(&config.credentials, config.auth.weak_schemes.into());
+        if let Stores::Asked = stores {
+            examination.stores(&config.credentials, config.auth.weak_schemes.into());
+        }
         examination.mail(&config, &users);
         examination.account(&config);
         report
@@ -98,6 +105,13 @@ impl Report {
         let line = |(about, what): &(&str, String)| format!("  {about:<12} {what}");
         self.does.iter().map(line).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Whether stores that are elsewhere are asked.
+#[derive(Clone, Copy, Debug)]
+enum Stores {
+    Asked,
+    Offline,
 }
 
 /// A configuration that is being looked at.
@@ -185,11 +199,12 @@ impl Examination<'_> {
     }
 
     /// Looks at the credential stores; all their users.
-    fn users(&mut self, stores: &[Credentials]) -> Vec<Username> {
+    fn users(&mut self, stores: &[Credentials], weak: WeakSchemes) -> Vec<Username> {
         let mut users = Vec::new();
-        for (nth, Credentials::File { path }) in stores.iter().enumerate() {
+        for (nth, store) in stores.iter().enumerate() {
+            let Credentials::File(FileSection { path, .. }) = store else { continue };
             let key = format!("credentials[{nth}].path");
-            let found = auth::inspect(path);
+            let found = auth::inspect(path, weak);
             for finding in &found.errors {
                 let line = self.finding(&key, path, finding);
                 self.report.errors.push(line);
@@ -213,6 +228,19 @@ impl Examination<'_> {
         users
     }
 
+    /// Asks the stores that are elsewhere.
+    fn stores(&mut self, sections: &[Credentials], weak: WeakSchemes) {
+        for (nth, section) in sections.iter().enumerate() {
+            if let Credentials::File(_) = section {
+                continue;
+            }
+            match stores::probe(section, weak) {
+                Ok(reached) => self.does("store", reached),
+                Err(why) => self.error(&format!("credentials[{nth}].kind"), why),
+            }
+        }
+    }
+
     /// What is said of a line stands at that line, what is said of the file where it is named.
     fn finding(&self, key: &str, path: &Path, finding: &auth::Finding) -> String {
         match finding.line.and_then(|line| usize::try_from(line).ok()) {
@@ -233,7 +261,7 @@ impl Examination<'_> {
         let mut without = Vec::new();
         let mut owners: HashMap<PathBuf, &Username> = HashMap::new();
         for user in users {
-            let Ok(path) = template.path(user) else {
+            let Ok(path) = template.path(user, None) else {
                 homeless.push(user);
                 continue;
             };
@@ -261,7 +289,7 @@ impl Examination<'_> {
                 ),
             );
         }
-        let example = users.iter().find_map(|user| Some((user, template.path(user).ok()?)));
+        let example = users.iter().find_map(|user| Some((user, template.path(user, None).ok()?)));
         match example {
             Some((user, path)) => self.does("mail", format!("{}  for {user}", path.display())),
             None => self.does("mail", config.maildir.path.display().to_string()),
@@ -301,8 +329,9 @@ impl Examination<'_> {
             needed.push((format!("{section}.certificate"), pair.certificate.as_path()));
             needed.push((format!("{section}.private-key"), pair.private_key.as_path()));
         }
-        for (nth, Credentials::File { path }) in config.credentials.iter().enumerate() {
-            needed.push((format!("credentials[{nth}].path"), path));
+        for (nth, store) in config.credentials.iter().enumerate() {
+            let files = store.files().into_iter();
+            needed.extend(files.map(|(key, path)| (format!("credentials[{nth}].{key}"), path)));
         }
         for (key, path) in needed {
             if let Some(obstacle) = account.obstacle(path) {

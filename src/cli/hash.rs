@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use crate::auth;
 use crate::cli::Failure;
 use crate::cli::password::PasswordArgs;
 
@@ -13,14 +12,14 @@ pub struct Args {
     password: PasswordArgs,
 }
 
-/// Reads a password and prints its argon2id hash as a PHC string.
+/// Reads a password and prints what a credential file may have in its place.
 ///
 /// # Errors
 /// [`Failure`] when there is no password, or it cannot be hashed.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub fn run(args: Args) -> Result<(), Failure> {
     let password = args.password.read("")?;
-    let hash = auth::hash(&password).map_err(|why| Failure::new(why.to_string()))?;
+    let hash = args.password.scheme().hash(&password).map_err(Failure::of)?;
     writeln!(io::stdout(), "{}", hash.expose())
         .map_err(|error| Failure::new(format!("standard output: {error}")))
 }

@@ -1,37 +1,72 @@
-//! Where a command gets a new password from: a prompt without echo, or standard input.
+//! Where a command gets a new password from, a prompt without echo or standard input, and what it
+//! is kept as.
 
 use std::io::{self, Read};
 
-use crate::auth::{MAX_PASSWORD_OCTETS, NewPassword};
+use clap::ValueEnum;
+
+use crate::auth::{MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
 use crate::cli::Failure;
 use crate::protocol::Secret;
 
-/// The option that says where the password comes from.
+/// The options that say where the password comes from and what it is kept as.
 #[derive(Debug, clap::Args)]
 pub(super) struct PasswordArgs {
     /// Read the password from standard input, a single line, instead of asking for it.
     #[arg(long)]
     stdin: bool,
+    /// What the password is kept as.
+    #[arg(long, value_enum, default_value_t, value_name = "SCHEME")]
+    scheme: Scheme,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Scheme {
+    /// The hardest to guess for whoever gets hold of the file.
+    #[default]
+    Argon2id,
+    /// For clients that log in with SCRAM-SHA-256, which does not send the password; others can
+    /// log in as well.
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
 }
 
 impl PasswordArgs {
+    /// What the password is to be kept as.
+    pub(super) fn scheme(&self) -> NewScheme {
+        self.scheme.into()
+    }
+
     /// Asks for the password of `whom`, twice, or reads it.
     pub(super) fn read(&self, whom: &str) -> Result<NewPassword, Failure> {
-        let password = if self.stdin { from(io::stdin().lock())? } else { ask(whom)? };
+        let password = if self.stdin { from(io::stdin().lock())? } else { ask_twice(whom)? };
         NewPassword::try_from(password).map_err(|fault| Failure::new(fault.to_string()))
     }
 }
 
-fn ask(whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
-    let prompt = |words: String| {
-        rpassword::prompt_password(words)
-            .map(|password| Secret::new(password.into_bytes()))
-            .map_err(|error| {
-                Failure::new(format!("no password could be asked for ({error}); use --stdin"))
-            })
-    };
-    let first = prompt(format!("New password{whom}: "))?;
-    let second = prompt("The same again: ".to_owned())?;
+impl From<Scheme> for NewScheme {
+    fn from(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Argon2id => Self::Argon2id,
+            Scheme::ScramSha256 => Self::ScramSha256,
+        }
+    }
+}
+
+/// Asks for a password that exists, or reads it when it comes on standard input.
+pub(super) fn existing(whom: &str, stdin: bool) -> Result<Secret<Vec<u8>>, Failure> {
+    if stdin { from(io::stdin().lock()) } else { ask(format!("Password{whom}: ")) }
+}
+
+fn ask(words: String) -> Result<Secret<Vec<u8>>, Failure> {
+    rpassword::prompt_password(words).map(|password| Secret::new(password.into_bytes())).map_err(
+        |error| Failure::new(format!("no password could be asked for ({error}); use --stdin")),
+    )
+}
+
+fn ask_twice(whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    let first = ask(format!("New password{whom}: "))?;
+    let second = ask("The same again: ".to_owned())?;
     if first.expose() != second.expose() {
         return Err(Failure::new("the two passwords differ; nothing has been changed"));
     }

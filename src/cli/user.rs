@@ -1,15 +1,18 @@
-//! `restante user`: adds, changes, removes and lists the users of a credential file.
+//! `restante user`: adds, changes, removes and lists the users of a credential file, and tries a
+//! log-in out.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use crate::auth::edit::{self, Added, EditError};
 use crate::cli::Failure;
-use crate::cli::password::PasswordArgs;
-use crate::protocol::Username;
+use crate::cli::password::{self, PasswordArgs};
+use crate::config::Config;
+use crate::protocol::{ClaimedName, Username};
+use crate::server::stores::{self, Decided, Judgement};
 
 /// What `restante user` takes.
 #[derive(Debug, clap::Args)]
@@ -38,6 +41,19 @@ enum Action {
     Remove {
         #[command(flatten)]
         user: UserArgs,
+    },
+    /// Put a name and a password to the stores of a configuration, as a log-in would.
+    ///
+    /// Says which store decided and why. The exit code is 0 when the user would be let in.
+    Test {
+        /// The configuration.
+        #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
+        config: PathBuf,
+        /// Read the password from standard input, a single line, instead of asking for it.
+        #[arg(long)]
+        stdin: bool,
+        /// The name as a client would send it.
+        name: String,
     },
     /// List the users, a line each; behind a tab why a user cannot log in.
     List {
@@ -70,8 +86,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::Add { user: UserArgs { file: FileArgs { file }, name }, password } => {
             edit::expect_absent(&file, &name)?;
-            let password = password.read(&format!(" for {name}"))?;
-            match edit::add(&file, &name, &password)? {
+            let (new, scheme) = (password.read(&format!(" for {name}"))?, password.scheme());
+            match edit::add(&file, &name, &new, scheme)? {
                 Added::ToFile => Ok(()),
                 Added::ToNewFile => say(
                     io::stderr(),
@@ -85,12 +101,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         Action::SetPassword { user: UserArgs { file: FileArgs { file }, name }, password } => {
             edit::expect_present(&file, &name)?;
-            let password = password.read(&format!(" for {name}"))?;
-            Ok(edit::set_password(&file, &name, &password)?)
+            let (new, scheme) = (password.read(&format!(" for {name}"))?, password.scheme());
+            Ok(edit::set_password(&file, &name, &new, scheme)?)
         }
         Action::Remove { user: UserArgs { file: FileArgs { file }, name } } => {
             Ok(edit::remove(&file, &name)?)
         }
+        Action::Test { config, stdin, name } => test(&config, stdin, &name),
         Action::List { file: FileArgs { file } } => {
             for user in edit::list(&file)? {
                 let why = user.unusable.map(|why| format!("\tcannot log in: {why}"));
@@ -99,6 +116,26 @@ pub fn run(args: Args) -> Result<(), Failure> {
             }
             Ok(())
         }
+    }
+}
+
+/// Says what would come of a log-in.
+fn test(config: &Path, stdin: bool, name: &str) -> Result<(), Failure> {
+    let config = Config::load(config).map_err(Failure::of)?;
+    let password = password::existing(&format!(" of {name}"), stdin)?;
+    let claimed = ClaimedName::new(name.as_bytes());
+    let Judgement { store, outcome } =
+        stores::judge(&config, &claimed, password).map_err(Failure::new)?;
+    let decided = match &store {
+        Decided::By(store) => format!("{store} decided"),
+        Decided::Nobody(asked) => format!("asked: {}", asked.join(", ")),
+    };
+    match outcome {
+        Ok(identity) => say(
+            io::stdout(),
+            format_args!("{}: the password is right; {decided}", identity.username()),
+        ),
+        Err(reason) => Err(Failure::new(format!("{claimed}: {reason}; {decided}"))),
     }
 }
 
@@ -142,9 +179,13 @@ mod tests {
             "add --file users mrose",
             "add --file users --stdin mrose@example.org",
             "add mrose --stdin --file users",
+            "add --scheme scram-sha-256 --file users mrose",
+            "set-password --scheme argon2id --file users mrose",
             "set-password --file users --stdin mrose",
             "remove --file users mrose",
             "list --file users",
+            "test mrose",
+            "test --config restante.toml --stdin mrose@example.org",
         ] {
             assert!(parse(right).is_ok(), "{right}");
         }
@@ -153,6 +194,7 @@ mod tests {
             "add mrose",
             "add --file users",
             "add --file users ../mrose",
+            "add --scheme md5 --file users mrose",
             "add --file users mrose tanstaaf",
             "remove --file users --stdin mrose",
             "list --file users mrose",

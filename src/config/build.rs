@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::credentials::credentials;
 use super::fault::Fault;
-use super::read::{Book, Number, Section, Span};
+use super::read::{Book, Entry, Number, Section, Span};
 use super::{
-    Auth, Config, Credentials, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
+    Auth, Config, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir, Mechanism, Throttle,
     Timeouts, Tls, TlsHost, TlsMode, value,
 };
 
@@ -22,6 +23,10 @@ const MOST_HASHES_AT_ONCE: u32 = 1_024;
 
 const LOCK_WAIT: Span = span("lock-wait", 5, 0, MINUTE);
 const FAILURE_DELAY: Span = span("failure-delay", 2, 0, 10);
+const CACHE: Span = span("cache", 0, 0, HOUR);
+const FIRST_DELAY: Span = span("first-delay", 1, 0, MINUTE);
+const LONGEST_DELAY: Span = span("longest-delay", 15, 1, MINUTE);
+const FORGET_AFTER: Span = span("forget-after", 15 * MINUTE, MINUTE, 24 * HOUR);
 const HASH_WAIT: Span = span("hash-wait", 10, 1, MINUTE);
 const IDLE: Span = Span {
     why_least: Some("RFC 1939 §3 gives a client at least 10 minutes"),
@@ -35,6 +40,8 @@ const SHUTDOWN_GRACE: Span = span("shutdown-grace", 30, 0, 10 * MINUTE);
 const HOST_NAME: &str = "\"pop.example.org\"";
 const RUN_AS: &str = "\"vmail:vmail\"";
 const ADDRESS: &str = "\"[::]:995\"";
+const MECHANISM: &str = "\"PLAIN\"";
+const NETWORK: &str = "\"192.0.2.0/24\"";
 const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 
 const MINUTE: u64 = 60;
@@ -59,6 +66,7 @@ fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
     let uses_tls = listen.iter().any(|listen| listen.tls != TlsMode::Off);
     let tls = tls(root, base, uses_tls);
     let maildir = maildir(&root.section("maildir"), base);
+    let throttle = throttle(&root.section("throttle"));
     let credentials = credentials(root, base);
     let limits = limits(&root.section("limits"));
     let timeouts = timeouts(&root.section("timeouts"));
@@ -71,6 +79,7 @@ fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
         tls,
         maildir,
         auth,
+        throttle,
         credentials,
         limits,
         timeouts,
@@ -109,6 +118,34 @@ fn auth(section: &Section<'_>) -> Auth {
         failure_delay: section.duration(&FAILURE_DELAY),
         hashes_at_once: section.number(&hashes_at_once),
         hash_wait: section.duration(&HASH_WAIT),
+        mechanisms: mechanisms(section),
+        weak_schemes: section.flag("weak-schemes", false),
+        cache: section.duration(&CACHE),
+    }
+}
+
+fn mechanisms(section: &Section<'_>) -> Option<Vec<Mechanism>> {
+    let entry = section.entry("mechanisms")?;
+    let names = entry.texts(MECHANISM)?;
+    if names.is_empty() {
+        entry.refuse(format!("is empty, write at least one mechanism: [{MECHANISM}]"));
+    }
+    Some(names.iter().filter_map(|(name, _)| name.choice(MECHANISM)).collect())
+}
+
+fn throttle(section: &Section<'_>) -> Throttle {
+    let (first_delay, longest_delay) =
+        (section.duration(&FIRST_DELAY), section.duration(&LONGEST_DELAY));
+    if let Some(entry) = section.entry("first-delay").filter(|_| first_delay > longest_delay) {
+        entry.refuse("is longer than longest-delay, make it shorter");
+    }
+    let trusted = section.entry("trusted").and_then(|entry| entry.texts(NETWORK));
+    let network = |(entry, text): &(Entry<'_>, &str)| entry.checked(value::network(text));
+    Throttle {
+        first_delay,
+        longest_delay,
+        forget_after: section.duration(&FORGET_AFTER),
+        trusted: trusted.iter().flatten().filter_map(network).collect(),
     }
 }
 
@@ -167,6 +204,7 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<Tls> {
         return None;
     }
     let default = key_pair(&section, base);
+    let client_ca = optional_file(&section, "client-ca", "\"tls/clients.pem\"", base);
     let mut seen = HashMap::new();
     let mut hosts = Vec::new();
     for (nth, host) in section.sections("host").iter().enumerate() {
@@ -176,7 +214,7 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<Tls> {
             hosts.push(TlsHost { names, pair });
         }
     }
-    Some(Tls { default: default?, hosts })
+    Some(Tls { default: default?, client_ca, hosts })
 }
 
 /// The names of `tls.host[nth]`; `seen` has those of the ones before it.
@@ -209,8 +247,22 @@ fn key_pair(section: &Section<'_>, base: &Path) -> Option<KeyPair> {
     Some(KeyPair { certificate: certificate?, private_key: private_key? })
 }
 
-fn file(section: &Section<'_>, key: &'static str, example: &str, base: &Path) -> Option<PathBuf> {
+pub(super) fn file(
+    section: &Section<'_>,
+    key: &'static str,
+    example: &str,
+    base: &Path,
+) -> Option<PathBuf> {
     Some(base.join(section.required(key, example)?.path(example)?))
+}
+
+pub(super) fn optional_file(
+    section: &Section<'_>,
+    key: &'static str,
+    example: &str,
+    base: &Path,
+) -> Option<PathBuf> {
+    section.entry(key).and_then(|entry| Some(base.join(entry.path(example)?)))
 }
 
 fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
@@ -218,32 +270,12 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
     let entry = section.required("path", TEMPLATE)?;
     let template = entry.text(TEMPLATE)?;
     entry.checked(value::maildir_template(template))?;
-    Some(Maildir { path: base.join(template), lock_wait })
-}
-
-fn credentials(root: &Section<'_>, base: &Path) -> Vec<Credentials> {
-    let sections = root.sections("credentials");
-    if root.entry("credentials").is_none() {
-        root.lacks(
-            "credentials",
-            "is missing, write a section [[credentials]] with kind = \"file\" and path = \"users\"",
-        );
-    }
-    let store = |section: &Section<'_>| {
-        let kind = section.required("kind", "\"file\"").and_then(|entry| entry.choice("\"file\""));
-        let path = file(section, "path", "\"users\"", base);
-        match kind? {
-            Kind::File => Some(Credentials::File { path: path? }),
-        }
+    // A home directory is a whole path.
+    let path = match template.starts_with("{home}") {
+        true => PathBuf::from(template),
+        false => base.join(template),
     };
-    sections.iter().filter_map(store).collect()
-}
-
-/// The kinds of credential stores.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    File,
+    Some(Maildir { path, lock_wait })
 }
 
 fn limits(section: &Section<'_>) -> Limits {
@@ -277,7 +309,7 @@ fn processors() -> NonZeroU32 {
     NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
 }
 
-const fn number(key: &'static str, default: u32, most: u32) -> Number {
+pub(super) const fn number(key: &'static str, default: u32, most: u32) -> Number {
     let default = match NonZeroU32::new(default) {
         Some(default) => default,
         None => NonZeroU32::MIN,
@@ -286,7 +318,7 @@ const fn number(key: &'static str, default: u32, most: u32) -> Number {
 }
 
 /// A length of time; all in seconds.
-const fn span(key: &'static str, default: u64, least: u64, most: u64) -> Span {
+pub(super) const fn span(key: &'static str, default: u64, least: u64, most: u64) -> Span {
     Span {
         key,
         default: Duration::from_secs(default),

@@ -11,13 +11,21 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 mod build;
+mod credentials;
 mod duration;
 mod fault;
 mod hint;
 mod read;
+mod remote;
 mod value;
 
+pub use credentials::{
+    Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapBind, LdapSection,
+    LdapWay, Oauth2Section, PamSection, SqlSection,
+};
 pub use fault::{Fault, Faults, Place};
 
 /// A whole, checked configuration. Paths are absolute or relative to the current directory.
@@ -35,6 +43,8 @@ pub struct Config {
     pub maildir: Maildir,
     /// How passwords are taken.
     pub auth: Auth,
+    /// How guessing is slowed down.
+    pub throttle: Throttle,
     /// Credential stores in the order in which they are asked; at least one.
     pub credentials: Vec<Credentials>,
     /// Bounds on what clients may use.
@@ -92,6 +102,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "tls",
             "maildir",
             "auth",
+            "throttle",
             "credentials",
             "limits",
             "timeouts",
@@ -99,11 +110,23 @@ pub const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("listen", &["address", "tls"]),
-    ("tls", &["certificate", "private-key", "host"]),
+    ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key"]),
     ("maildir", &["path", "lock-wait"]),
-    ("auth", &["allow-cleartext", "failure-delay", "hashes-at-once", "hash-wait"]),
-    ("credentials", &["kind", "path"]),
+    (
+        "auth",
+        &[
+            "allow-cleartext",
+            "mechanisms",
+            "failure-delay",
+            "hashes-at-once",
+            "hash-wait",
+            "weak-schemes",
+            "cache",
+        ],
+    ),
+    ("throttle", &["first-delay", "longest-delay", "forget-after", "trusted"]),
+    ("credentials", credentials::KEYS),
     (
         "limits",
         &[
@@ -153,6 +176,9 @@ pub enum TlsMode {
 pub struct Tls {
     /// For clients that name no host, or one that is not listed.
     pub default: KeyPair,
+    /// Whom a certificate of a client has to come from; clients are not asked for one when there
+    /// is nothing here.
+    pub client_ca: Option<PathBuf>,
     /// `[[tls.host]]`: certificates by the name that the client asks for.
     pub hosts: Vec<TlsHost>,
 }
@@ -189,22 +215,52 @@ pub struct Maildir {
 pub struct Auth {
     /// Passwords are taken without TLS.
     pub allow_cleartext: bool,
+    /// The SASL mechanisms that are offered as far as they can be; when there is nothing here,
+    /// those that every user of the stores can use.
+    pub mechanisms: Option<Vec<Mechanism>>,
     /// How long the reply to a failed log-in is held back.
     pub failure_delay: Duration,
     /// Passwords verified at the same time; default: the number of processors.
     pub hashes_at_once: NonZeroU32,
     /// How long a log-in waits for its turn before it is told to come back later.
     pub hash_wait: Duration,
+    /// Hashes that are no protection any more are taken all the same.
+    pub weak_schemes: bool,
+    /// How long a password that was right is not verified again; nothing for always.
+    pub cache: Duration,
 }
 
-/// `[[credentials]]`
+/// A SASL mechanism, by its registered name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Mechanism {
+    Plain,
+    Login,
+    #[serde(rename = "SCRAM-SHA-1")]
+    ScramSha1,
+    #[serde(rename = "SCRAM-SHA-1-PLUS")]
+    ScramSha1Plus,
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    #[serde(rename = "SCRAM-SHA-256-PLUS")]
+    ScramSha256Plus,
+    Oauthbearer,
+    Xoauth2,
+    External,
+}
+
+/// `[throttle]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// `kind = "file"`
-    File {
-        /// The credential file.
-        path: PathBuf,
-    },
+pub struct Throttle {
+    /// How long the next log-in waits after a failed one; nothing for never.
+    pub first_delay: Duration,
+    /// How long it waits at the most, however many have failed.
+    pub longest_delay: Duration,
+    /// How long failures are remembered.
+    pub forget_after: Duration,
+    /// Networks whose log-ins never wait.
+    pub trusted: Vec<IpNet>,
 }
 
 /// `[limits]`

@@ -234,6 +234,11 @@ impl<'a> Section<'a> {
         self.entry(number.key).and_then(|entry| entry.number(number.most)).unwrap_or(number.default)
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {
+        self.entry(key).and_then(|entry| entry.flag()).unwrap_or(default)
+    }
+
     /// A length of time.
     pub(super) fn duration(&self, span: &Span) -> Duration {
         self.entry(span.key).and_then(|entry| entry.duration(span)).unwrap_or(span.default)

@@ -5,10 +5,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::RunAs;
 
 /// The placeholders of a Maildir path.
-const PLACEHOLDERS: [&str; 3] = ["user", "local", "domain"];
+const PLACEHOLDERS: [&str; 4] = ["user", "local", "domain", "home"];
 
 /// A host name that can stand in the greeting (RFC 1939 §4 has no room for `<` and `>` there, which
 /// would announce APOP).
@@ -80,6 +82,16 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     ))
 }
 
+/// A network: an address and the length of its prefix, or an address alone.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse()).map_err(|_| {
+        format!(
+            "{text:?} is not a network, write one such as \"192.0.2.0/24\" or \"2001:db8::/32\""
+        )
+    })
+}
+
 /// `user:group` or `user`.
 pub(super) fn run_as(text: &str) -> Result<RunAs, String> {
     let (user, group) = match text.split_once(':') {
@@ -97,8 +109,9 @@ pub(super) fn run_as(text: &str) -> Result<RunAs, String> {
 
 /// Checks the template of a Maildir path.
 ///
-/// - Its placeholders are `{user}`, `{local}` and `{domain}`; no other brace stands in it.
-/// - It has `{user}` or `{local}`, or all users would share one Maildir.
+/// - Its placeholders are `{user}`, `{local}`, `{domain}` and `{home}`; no other brace stands in it.
+/// - It has `{user}`, `{local}` or `{home}`, or all users would share one Maildir.
+/// - `{home}` stands at the start, for it is a whole path.
 pub(super) fn maildir_template(text: &str) -> Result<(), String> {
     const EXAMPLE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
     if text.is_empty() {
@@ -122,13 +135,22 @@ pub(super) fn maildir_template(text: &str) -> Result<(), String> {
     while let Some((before, after)) = rest.split_once(['{', '}']) {
         let opens = rest.as_bytes().get(before.len()) == Some(&b'{');
         let Some((name, after)) = after.split_once('}').filter(|_| opens) else {
-            return Err("has a brace without its partner, write {user}, {local} or {domain}".into());
+            return Err(
+                "has a brace without its partner, write {user}, {local}, {domain} or {home}".into(),
+            );
         };
         if !PLACEHOLDERS.contains(&name) {
             let found = format!("{{{name}}}");
             return Err(format!(
-                "{found:?} does not stand for anything here, write {{user}}, {{local}} or {{domain}}"
+                "{found:?} does not stand for anything here, write {{user}}, {{local}}, {{domain}} \
+                 or {{home}}"
             ));
+        }
+        let at_start = rest.len() == text.len() && before.is_empty();
+        if name == "home" && !at_start {
+            return Err("has {home} within it, and that is a whole path: begin with it, as in \
+                        \"{home}/Maildir\""
+                .into());
         }
         names_user |= name != "domain";
         rest = after;
@@ -186,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn networks() {
+        for (good, shown) in [
+            ("192.0.2.0/24", "192.0.2.0/24"),
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(network(good).unwrap().to_string(), shown);
+        }
+        for bad in ["", "192.0.2", "192.0.2.0/33", "localhost", "192.0.2.0-192.0.2.9"] {
+            assert!(network(bad).unwrap_err().contains("such as"), "{bad}");
+        }
+    }
+
+    #[test]
     fn users() {
         let vmail = |group: Option<&str>| RunAs {
             user: "vmail".to_owned(),
@@ -200,16 +237,24 @@ mod tests {
 
     #[test]
     fn maildir_templates() {
-        for good in
-            ["/m/{user}", "m/{domain}/{local}/Maildir", "/m/x-{local}@{domain}.d", "../{user}"]
-        {
+        for good in [
+            "/m/{user}",
+            "m/{domain}/{local}/Maildir",
+            "/m/x-{local}@{domain}.d",
+            "../{user}",
+            "{home}",
+            "{home}/Maildir",
+            "{home}/{local}",
+        ] {
             assert_eq!(maildir_template(good), Ok(()), "{good}");
         }
         for (bad, hint) in [
             ("", "is empty"),
             ("/m", "same for all users"),
             ("/m/{domain}", "same for all users"),
-            ("/m/{home}", "\"{home}\" does not stand"),
+            ("/m/{house}", "\"{house}\" does not stand"),
+            ("/m/{home}", "begin with it"),
+            ("{user}{home}", "begin with it"),
             ("/m/{User}", "\"{User}\" does not stand"),
             ("/m/{user", "without its partner"),
             ("/m/user}", "without its partner"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::sasl::Mechanism;
+use super::sasl::MechanismSet;
 
 /// One line of the reply to CAPA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Capability {
     /// USER and PASS (RFC 2449 §6.2).
     User,
     /// AUTH with these mechanisms (RFC 5034 §3).
-    Sasl(&'static [Mechanism]),
+    Sasl(MechanismSet),
     /// STLS (RFC 2595 §4).
     Stls,
     /// Replies may begin with a response code (RFC 2449 §6.4).
@@ -25,6 +25,10 @@ pub enum Capability {
     Pipelining,
     /// Messages are never removed by the server itself (RFC 2449 §6.7).
     ExpireNever,
+    /// User names and passwords may be UTF-8, as may be messages (RFC 6856 §2).
+    Utf8User,
+    /// The language of replies can be chosen (RFC 6856 §3).
+    Lang,
     /// Who this is (RFC 2449 §6.9).
     Implementation,
 }
@@ -35,15 +39,14 @@ impl fmt::Display for Capability {
             Self::Top => "TOP",
             Self::Uidl => "UIDL",
             Self::User => "USER",
-            Self::Sasl(mechanisms) => {
-                f.write_str("SASL")?;
-                return mechanisms.iter().try_for_each(|mechanism| write!(f, " {mechanism}"));
-            }
+            Self::Sasl(mechanisms) => return write!(f, "SASL {mechanisms}"),
             Self::Stls => "STLS",
             Self::RespCodes => "RESP-CODES",
             Self::AuthRespCode => "AUTH-RESP-CODE",
             Self::Pipelining => "PIPELINING",
             Self::ExpireNever => "EXPIRE NEVER",
+            Self::Utf8User => "UTF8 USER",
+            Self::Lang => "LANG",
             Self::Implementation => "IMPLEMENTATION Restante",
         })
     }
@@ -52,10 +55,13 @@ impl fmt::Display for Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::sasl::Mechanism;
 
     #[test]
     fn capability_lines() {
-        assert_eq!(Capability::Sasl(&Mechanism::ALL).to_string(), "SASL PLAIN LOGIN");
+        let mechanisms = [Mechanism::Plain, Mechanism::Login].into_iter().collect();
+        assert_eq!(Capability::Sasl(mechanisms).to_string(), "SASL PLAIN LOGIN");
         assert_eq!(Capability::ExpireNever.to_string(), "EXPIRE NEVER");
+        assert_eq!(Capability::Utf8User.to_string(), "UTF8 USER");
     }
 }

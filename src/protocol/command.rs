@@ -1,8 +1,8 @@
 //! Commands: one line in, one [`Command`] or [`CommandFault`] out (RFC 1939 §3, §5, §6, §7;
-//! RFC 2449 §5; RFC 2595 §4; RFC 5034 §4).
+//! RFC 2449 §5; RFC 2595 §4; RFC 5034 §4; RFC 6856 §2, §3).
 
 use super::sasl::Mechanism;
-use super::{BodyLines, ClaimedName, MessageNumber, NumberFault, Secret};
+use super::{BodyLines, ClaimedName, LanguageRange, MessageNumber, NumberFault, Secret};
 
 /// A command that is well formed, whatever the state makes of it.
 ///
@@ -26,6 +26,10 @@ pub enum Command {
     Stls,
     /// CAPA (RFC 2449 §5).
     Capa,
+    /// UTF8 (RFC 6856 §2.1).
+    Utf8,
+    /// LANG \[range\] (RFC 6856 §3.2); without one: which languages are there?
+    Lang(Option<LanguageRange>),
     /// QUIT (RFC 1939 §4 QUIT, §6 QUIT).
     Quit,
     /// STAT (RFC 1939 §5 STAT).
@@ -99,6 +103,8 @@ impl Command {
             b"AUTH" => arguments.auth(),
             b"STLS" => arguments.none(Self::Stls, "STLS takes no argument"),
             b"CAPA" => arguments.none(Self::Capa, "CAPA takes no argument"),
+            b"UTF8" => arguments.none(Self::Utf8, "UTF8 takes no argument"),
+            b"LANG" => arguments.language(),
             b"QUIT" => arguments.none(Self::Quit, "QUIT takes no argument"),
             b"STAT" => arguments.none(Self::Stat, "STAT takes no argument"),
             b"NOOP" => arguments.none(Self::Noop, "NOOP takes no argument"),
@@ -149,6 +155,15 @@ impl<'a> Arguments<'a> {
         let (number, lines) = self.split().ok_or(CommandFault::Arguments(USAGE))?;
         let lines = BodyLines::parse(lines.0).ok_or(CommandFault::Arguments(USAGE))?;
         Ok(Command::Top(number.number(USAGE)?, lines))
+    }
+
+    fn language(self) -> Result<Command, CommandFault> {
+        if self.0.is_empty() {
+            return Ok(Command::Lang(None));
+        }
+        let range = LanguageRange::parse(self.0)
+            .ok_or(CommandFault::Arguments("LANG takes a language tag, * or nothing"))?;
+        Ok(Command::Lang(Some(range)))
     }
 
     fn auth(self) -> Result<Command, CommandFault> {
@@ -220,11 +235,19 @@ mod tests {
             ("RSET", "Rset"),
             ("CAPA", "Capa"),
             ("stls  ", "Stls"),
+            ("UTF8", "Utf8"),
+            ("utf8 ", "Utf8"),
+            ("LANG", "Lang(None)"),
+            ("lang ", "Lang(None)"),
+            ("LANG *", "Lang(Some(Any))"),
+            ("LANG MUL", "Lang(Some(Tag(\"mul\")))"),
+            ("LANG en-GB ", "Lang(Some(Tag(\"en-gb\")))"),
             ("AUTH", "AuthMechanisms"),
             ("AUTH ", "AuthMechanisms"),
             ("AUTH PLAIN", "Auth(Plain, Absent)"),
             ("auth plain =", "Auth(Plain, =)"),
             ("AUTH LOGIN bXJvc2U=", "Auth(Login, bXJvc2U=)"),
+            ("auth scram-sha-256-plus", "Auth(ScramSha256Plus, Absent)"),
         ] {
             assert_eq!(shown(line), command, "{line:?}");
         }
@@ -251,6 +274,11 @@ mod tests {
             "RSET 1",
             "CAPA x",
             "STLS x",
+            "UTF8 x",
+            "LANG en de",
+            "LANG e\u{f6}",
+            "LANG -",
+            "LANG en-*",
             "RETR",
             "RETR 0",
             "RETR -1",
@@ -282,7 +310,7 @@ mod tests {
             ("NO", Unknown),
             ("APOP mrose c4c9334bac560ecc979e58001b3e22fb", Unknown),
             ("LAST", Unknown),
-            ("UTF8", Unknown),
+            ("UTF-8", Unknown),
             ("RETR\t1", Unknown),
             ("GET / HTTP/1.1", Unknown),
             ("RETR 4294967297", NoSuchMessage),

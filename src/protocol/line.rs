@@ -10,19 +10,27 @@ use zeroize::{Zeroize, Zeroizing};
 /// How long a line may be, its line end included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineLimit {
-    /// A command: 255 octets (RFC 2449 §4).
+    /// A command: 255 octets (RFC 2449 §4), but for AUTH, which is as long as a response.
     Command,
     /// A response in a SASL exchange: 16 KiB (RFC 5034 §4 sets no bound).
     Response,
 }
 
 impl LineLimit {
-    fn octets(self) -> usize {
+    fn octets(self, line: &[u8]) -> usize {
+        const RESPONSE: usize = 16 * 1024;
         match self {
+            // DEVIATION: RFC 5034 §4 — AUTH may have 255 octets; clients put a token of any length
+            // behind it.
+            Self::Command if is_auth(line) => RESPONSE,
             Self::Command => 255,
-            Self::Response => 16 * 1024,
+            Self::Response => RESPONSE,
         }
     }
+}
+
+fn is_auth(line: &[u8]) -> bool {
+    line.get(..5).is_some_and(|keyword| keyword.eq_ignore_ascii_case(b"AUTH "))
 }
 
 /// What is wrong with a line.
@@ -81,7 +89,7 @@ impl LineDecoder {
             let Some(end) = memchr(b'\n', unread) else {
                 if self.skipping {
                     self.start = self.buffer.len();
-                } else if unread.len() >= limit.octets() {
+                } else if unread.len() >= limit.octets(unread) {
                     self.skipping = true;
                     self.start = self.buffer.len();
                     return Err(LineFault::TooLong);
@@ -93,7 +101,7 @@ impl LineDecoder {
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            if end + 1 > limit.octets() {
+            if end + 1 > limit.octets(unread) {
                 return Err(LineFault::TooLong);
             }
             let line = self.buffer.get(from..from + end).unwrap_or_default();

@@ -1,10 +1,12 @@
-//! POP3 as values: lines, commands, replies, message bodies (RFC 1939, 2449, 2595, 3206, 5034).
+//! POP3 as values: lines, commands, replies, message bodies (RFC 1939, 2449, 2595, 3206, 5034,
+//! 6856).
 //!
 //! Pure: no I/O, no clock, no randomness, no logging.
 
 mod body;
 mod capability;
 mod command;
+mod language;
 mod line;
 mod listing;
 mod number;
@@ -19,6 +21,7 @@ mod username;
 pub use body::{Appetite, Encoder, Extent};
 pub use capability::Capability;
 pub use command::{Command, CommandFault, InitialResponse};
+pub use language::LanguageRange;
 pub use line::{LineDecoder, LineFault, LineLimit};
 pub use listing::{Line, ScanListing, UniqueIdListing};
 pub use number::{BodyLines, MessageNumber, NumberFault};

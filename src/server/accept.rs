@@ -139,7 +139,7 @@ impl Connections {
                 timeouts: &generation.timeouts,
                 front: house.tls.as_deref(),
             };
-            host.serve(stream, mode).await;
+            host.serve(stream, peer.ip(), mode).await;
             drop(admission);
         };
         let task = self.tasks.spawn(serving.instrument(span));

@@ -5,6 +5,7 @@
 //! lives on after it.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio_rustls::rustls::{self, ProtocolVersion};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
-use super::tls::Front;
+use super::tls::{self, Front};
 use crate::auth::CredentialStore;
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
@@ -36,8 +37,8 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     /// Serves a connection to its end, which is logged on whichever way it comes.
     ///
     /// The address of the client is in the span that this runs in.
-    pub(super) async fn serve(&self, stream: TcpStream, mode: TlsMode) {
-        let report = Report::new();
+    pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr, mode: TlsMode) {
+        let report = Report::new(peer);
         if let Err(error) = set_user_timeout(&stream, self.timeouts) {
             // The client has gone already; the session will find that out.
             debug!("a socket option was not set: {error}");
@@ -52,7 +53,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: Report) {
         let stls = stls && self.front.is_some();
         let link = self.link(Security::Cleartext { stls }, &report);
-        let end = session::run(&mut stream, self.env, link, &mut report.summary).await;
+        let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         if let End::StartTls = end {
             return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
         }
@@ -65,14 +66,19 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     }
 
     async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report) {
-        let link = self.link(security, &report);
+        let mut link = self.link(security, &report);
         let stream = match Box::pin(self.shake_hands(stream, link.login_deadline)).await {
             Ok(stream) => stream,
             Err(closing) => return report.log(&closing),
         };
         report.protection = Some(Protection::of(&stream));
+        if let Some(front) = self.front {
+            let connection = stream.get_ref().1;
+            link.channel = tls::peer::channel(front, connection);
+            link.certificate = tls::peer::users(connection);
+        }
         let mut stream = Forgiving(stream);
-        let end = session::run(&mut stream, self.env, link, &mut report.summary).await;
+        let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         report.log(&Closing::of(&end));
         if let End::WriteTimeout = end {
             return reset(stream.0.get_ref().0);
@@ -103,7 +109,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     }
 
     fn link(&self, security: Security, report: &Report) -> Link {
-        Link { security, login_deadline: report.opened + self.timeouts.login }
+        Link::new(security, report.peer, report.opened + self.timeouts.login)
     }
 }
 
@@ -173,6 +179,7 @@ impl Closing {
             | End::TooManyFailedLogins
             | End::PlaintextAfterStls
             | End::Stranger(_)
+            | End::StoresDown
             | End::Shutdown => None,
         };
         Self { why: end.to_string(), detail }
@@ -203,6 +210,7 @@ impl Closing {
 /// Written once: by [`log`](Self::log), or on drop when the connection is cut off or its task
 /// panics.
 struct Report {
+    peer: IpAddr,
     opened: Instant,
     protection: Option<Protection>,
     summary: Summary,
@@ -230,8 +238,9 @@ impl Protection {
 }
 
 impl Report {
-    fn new() -> Self {
+    fn new(peer: IpAddr) -> Self {
         Self {
+            peer,
             opened: Instant::now(),
             protection: None,
             summary: Summary::default(),

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::subscriber::DefaultGuard;
 
 use super::{Generation, House, limits as gates};
-use crate::auth::{Authenticator, CredentialStore, Lookup, Verifier};
+use crate::auth::{Account, Authenticator, CredentialStore, Lookup, Rules, Verifier};
 use crate::config::{KeyPair, Limits, Timeouts};
 use crate::mailbox::Mailbox;
 use crate::protocol::Username;
@@ -31,10 +31,12 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
     let (sessions, removals, drain) = (Slots::new(), TaskTracker::new(), CancellationToken::new());
     let env = Env {
         mailbox: Arc::new(mailbox),
-        authenticator: Authenticator::new(Everybody, NonZeroU32::MIN, minute),
+        authenticator: Authenticator::new(vec![Everybody], Rules::default(), Arc::default())
+            .unwrap(),
         policy: Policy {
             hostname: "pop.example.org".into(),
             allow_cleartext: true,
+            mechanisms: None,
             failure_delay: Duration::ZERO,
             bad_commands: 10,
             failed_logins: 3,
@@ -47,6 +49,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
         drain: drain.clone(),
     };
     House {
+        throttle: Arc::default(),
         generation: RwLock::new(Arc::new(Generation { env, limits, timeouts })),
         tls: None,
         gate: gates::Gate::new(),
@@ -89,12 +92,20 @@ impl Write for Log {
 pub(super) struct Everybody;
 
 impl CredentialStore for Everybody {
+    fn label(&self) -> String {
+        "everybody".to_owned()
+    }
+
     async fn look_up(&self, _name: &Username) -> Lookup {
-        Lookup::Found(Verifier::plain("tanstaaf"))
+        Lookup::Found(Account::new(Verifier::plain("tanstaaf")))
     }
 
     fn decoy(&self, _name: &Username) -> Option<Verifier> {
         None
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        Ok("everybody is here".to_owned())
     }
 }
 

@@ -1,11 +1,12 @@
 //! How many connections are served at once: in all, and from one place.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::auth::Network;
 use crate::config::Limits;
 use crate::session::{Slot, Slots};
 
@@ -69,25 +70,6 @@ impl Refusal {
     }
 }
 
-/// A place that connections come from: an IPv4 address, or the /64 that an IPv6 customer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
-    V4(Ipv4Addr),
-    V6(u64),
-}
-
-impl From<IpAddr> for Network {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-            }
-        }
-    }
-}
-
 /// Keeps a flood of refusals from becoming a flood of log lines.
 ///
 /// The first is logged at once, the next not before a pause, then with the number of those that
@@ -121,18 +103,6 @@ impl Hush {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn network(address: &str) -> Network {
-        address.parse::<IpAddr>().unwrap().into()
-    }
-
-    #[test]
-    fn ipv6_counts_by_64_and_mapped_ipv4_as_ipv4() {
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7"));
-        assert_ne!(network("::ffff:192.0.2.7"), network("::ffff:192.0.2.8"));
-    }
 
     #[test]
     fn admissions_are_bounded_and_given_back() {

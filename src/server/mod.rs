@@ -7,6 +7,7 @@
 //!
 //! - `listen`, `privileges`: before the runtime starts.
 //! - `supervise`: signals, reload, stop. `accept`: a loop a socket. `connection`: one client.
+//! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
 
 use std::fmt;
@@ -18,8 +19,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, FileStore, Store, Stores};
-use crate::config::{self, Config, Limits, Timeouts};
+use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
+use crate::config::{Config, Limits, Timeouts};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots};
@@ -34,6 +35,7 @@ mod limits;
 mod listen;
 mod privileges;
 mod reload;
+pub mod stores;
 mod supervise;
 pub mod tls;
 
@@ -100,6 +102,8 @@ struct House<M, C> {
     tls: Option<Arc<tls::Front>>,
     gate: limits::Gate,
     refusals: limits::Hush,
+    /// What failed log-ins have brought upon users and networks; a reload does not forget it.
+    throttle: Arc<Throttle>,
     sessions: Arc<Slots<Username>>,
     removals: TaskTracker,
     /// No more connections; sessions end after the running command.
@@ -115,20 +119,31 @@ struct Generation<M, C> {
     timeouts: Timeouts,
 }
 
+/// Records in each table of the throttle: some 115 MB when all of them are full.
+const THROTTLE_ENTRIES: usize = 100_000;
+
 impl<M, C> House<M, C> {
     fn current(&self) -> Arc<Generation<M, C>> {
         Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl House<MaildirStore, Stores> {
+impl House<MaildirStore, Store> {
     fn new(config: &Config) -> Result<Self, Error> {
         let tls = config.tls.clone().map(tls::Front::new).transpose().map_err(Error::Tls)?;
         let sessions = Slots::new();
         let removals = TaskTracker::new();
         let drain = CancellationToken::new();
-        let generation = Generation::new(config, &sessions, &removals, &drain)?;
+        let throttle = Arc::new(Throttle::new(throttle::Settings {
+            first: config.throttle.first_delay,
+            most: config.throttle.longest_delay,
+            forget: config.throttle.forget_after,
+            entries: THROTTLE_ENTRIES,
+            trusted: config.throttle.trusted.clone(),
+        }));
+        let generation = Generation::new(config, &throttle, &sessions, &removals, &drain)?;
         Ok(Self {
+            throttle,
             generation: RwLock::new(Arc::new(generation)),
             tls: tls.map(Arc::new),
             gate: limits::Gate::new(),
@@ -143,7 +158,8 @@ impl House<MaildirStore, Stores> {
     /// Takes another configuration over for new connections, or, when a part of it is broken,
     /// nothing of it.
     fn renew(&self, config: &Config) -> Result<(), Error> {
-        let generation = Generation::new(config, &self.sessions, &self.removals, &self.drain)?;
+        let Self { throttle, sessions, removals, drain, .. } = self;
+        let generation = Generation::new(config, throttle, sessions, removals, drain)?;
         if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
             front.reload(section.clone()).map_err(|error| Error::Tls(error.into()))?;
         }
@@ -152,9 +168,10 @@ impl House<MaildirStore, Stores> {
     }
 }
 
-impl Generation<MaildirStore, Stores> {
+impl Generation<MaildirStore, Store> {
     fn new(
         config: &Config,
+        throttle: &Arc<Throttle>,
         sessions: &Arc<Slots<Username>>,
         removals: &TaskTracker,
         drain: &CancellationToken,
@@ -163,23 +180,29 @@ impl Generation<MaildirStore, Stores> {
         let stores = config
             .credentials
             .iter()
-            .map(|config::Credentials::File { path }| FileStore::open(path).map(Store::File))
+            .map(|section| stores::open(section, auth.weak_schemes.into()))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Error::Credentials(error.to_string()))?;
+            .map_err(Error::Credentials)?;
         let env = Env {
             mailbox: Arc::new(MaildirStore::new(
                 PathTemplate::new(maildir.path.clone()),
                 maildir.lock_wait,
             )),
             authenticator: Authenticator::new(
-                Stores::new(stores),
-                auth.hashes_at_once,
-                auth.hash_wait,
-            ),
+                stores,
+                Rules {
+                    hashes_at_once: auth.hashes_at_once,
+                    hash_wait: auth.hash_wait,
+                    cache: auth.cache,
+                },
+                Arc::clone(throttle),
+            )
+            .map_err(Error::Credentials)?,
             policy: Policy {
                 hostname: config.hostname.clone(),
                 sessions_per_user: limits.sessions_per_user.get(),
                 allow_cleartext: auth.allow_cleartext,
+                mechanisms: auth.mechanisms.as_deref().map(stores::mechanisms),
                 failure_delay: auth.failure_delay,
                 bad_commands: limits.bad_commands.get(),
                 failed_logins: limits.failed_logins.get(),

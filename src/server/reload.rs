@@ -1,5 +1,6 @@
 //! SIGHUP: what can be taken over is, and what cannot is named.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_notify::NotifyState;
@@ -7,14 +8,14 @@ use tracing::{error, info, warn};
 
 use super::supervise::tell;
 use super::{House, Source};
-use crate::auth::Stores;
+use crate::auth::Store;
 use crate::config::Config;
 use crate::mailbox::maildir::MaildirStore;
 use crate::telemetry::LevelHandle;
 
 /// What a reload needs to know.
 pub(super) struct Reload {
-    house: Arc<House<MaildirStore, Stores>>,
+    house: Arc<House<MaildirStore, Store>>,
     /// The configuration at start: what it says of sockets still holds.
     started_with: Config,
     source: Source,
@@ -23,7 +24,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn new(
-        house: Arc<House<MaildirStore, Stores>>,
+        house: Arc<House<MaildirStore, Store>>,
         started_with: Config,
         source: Source,
     ) -> Self {
@@ -73,10 +74,16 @@ impl Reload {
 fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen", old.listen != new.listen),
+        ("tls.client-ca", client_ca(old) != client_ca(new)),
+        ("throttle", old.throttle != new.throttle),
         ("run-as", old.run_as != new.run_as),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
     .collect()
+}
+
+fn client_ca(config: &Config) -> Option<&Path> {
+    config.tls.as_ref().and_then(|tls| tls.client_ca.as_deref())
 }

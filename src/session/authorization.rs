@@ -1,27 +1,21 @@
 //! AUTHORIZATION: the client says who it is (RFC 1939 §4, RFC 2595 §4, RFC 5034 §4).
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::dialogue::{Answer, Replied};
+use super::exchange::Exchange;
 use super::fault::Fault;
 use super::transaction::Transaction;
 use super::{Context, End, Next, State, Turn};
-use crate::auth::CredentialStore;
+use crate::auth::{CredentialStore, Identity, Refusal};
 use crate::mailbox::Mailbox;
-use crate::protocol::sasl::{self, Mechanism, Step};
+use crate::protocol::sasl::Mechanism;
 use crate::protocol::{Capability, ClaimedName, Command, InitialResponse, Secret};
 
 /// Waiting for a command; the name is what the last USER said.
 #[derive(Default)]
 pub(super) struct Authorization {
     claimed: Option<ClaimedName>,
-}
-
-/// Waiting for a response in an AUTH exchange: another grammar, hence another state.
-pub(super) struct Exchange {
-    exchange: sasl::Exchange,
-    /// Where a failed exchange leads back to, as if AUTH had not been sent (RFC 5034 §4).
-    before: Authorization,
 }
 
 impl Authorization {
@@ -35,8 +29,8 @@ impl Authorization {
             Command::User(name) => self.user(name, answer, context),
             Command::Pass(password) => self.pass(password, answer, context).await,
             Command::AuthMechanisms => {
-                let offered = if context.takes_passwords() { &Mechanism::ALL[..] } else { &[] };
-                let replied = answer.lines("mechanisms follow", offered.iter()).await?;
+                let offered = context.mechanisms().iter();
+                let replied = answer.lines("mechanisms follow", offered).await?;
                 Ok((replied, self.stay()))
             }
             Command::Auth(mechanism, response) => {
@@ -46,6 +40,11 @@ impl Authorization {
             Command::Capa => {
                 let capabilities = capabilities(context);
                 let replied = answer.lines("capabilities follow", capabilities.iter()).await?;
+                Ok((replied, self.stay()))
+            }
+            Command::Utf8 => Ok((answer.ok("UTF-8 mode is on"), self.stay())),
+            Command::Lang(range) => {
+                let replied = super::language(range, answer).await?;
                 Ok((replied, self.stay()))
             }
             Command::Quit => Ok((answer.ok("goodbye"), Next::Close)),
@@ -85,7 +84,11 @@ impl Authorization {
         }
         // RFC 1939 §7 PASS: after a failure the client begins again with USER.
         match self.claimed {
-            Some(name) => Self::default().log_in(name, password, answer, context).await,
+            Some(name) => {
+                let authenticator = &context.env.authenticator;
+                let verified = authenticator.authenticate(&name, password, context.link.peer);
+                Self::default().log_in(&name, verified, answer, context).await
+            }
             None => Ok((answer.fault(&Fault::UserFirst), self.stay())),
         }
     }
@@ -100,14 +103,10 @@ impl Authorization {
         if !context.takes_passwords() {
             return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
         }
-        let exchange = Exchange { exchange: mechanism.begin(), before: self };
-        match response {
-            InitialResponse::Absent => Ok(exchange.challenge(answer)),
-            InitialResponse::Present(response) => match sasl::decode_initial(response.expose()) {
-                Ok(response) => exchange.step(response, answer, context).await,
-                Err(sasl::NotBase64) => Ok(exchange.fail(&Fault::NotBase64, answer)),
-            },
+        if !context.mechanisms().contains(mechanism) {
+            return Ok((answer.fault(&Fault::UnknownMechanism), self.stay()));
         }
+        Exchange::begin(mechanism, response, self, answer, context).await
     }
 
     /// What came in the clear behind STLS was put there by somebody in the middle: no reply, the
@@ -129,15 +128,16 @@ impl Authorization {
         Ok((answer.ok("begin TLS now"), Next::StartTls))
     }
 
-    /// Verifies the password and opens the maildrop; on failure the state is `self`.
-    async fn log_in<M: Mailbox, C: CredentialStore>(
+    /// Opens the maildrop of whoever `proving` lets in; on failure the state is `self`.
+    pub(super) async fn log_in<M: Mailbox, C: CredentialStore>(
         self,
-        name: ClaimedName,
-        password: Secret<Vec<u8>>,
+        name: &ClaimedName,
+        proving: impl Future<Output = Result<Identity, Refusal>> + Send,
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let opening = Transaction::open(&name, password, context);
+        let begun = Instant::now();
+        let opening = async { Transaction::open(proving.await?, context).await };
         let opened = timeout_at(context.link.login_deadline, opening).await;
         match opened.unwrap_or(Err(Fault::TooSlow)) {
             Ok(transaction) => {
@@ -145,59 +145,27 @@ impl Authorization {
                 let replied = answer.ok(transaction.totals_in_words());
                 Ok((replied, transaction.stay()))
             }
-            Err(fault) => {
-                tracing::info!(user = %name, reply = %fault.reply(), "log-in failed");
-                context.hold_back().await;
-                Ok((answer.fault(&fault), self.stay()))
-            }
+            Err(fault) => Ok(self.refuse(name, &fault, begun, answer, context).await),
         }
+    }
+
+    /// Says no to a log-in that began at `begun`, in a time that tells nothing of why.
+    pub(super) async fn refuse<M: Mailbox, C: CredentialStore>(
+        self,
+        name: &ClaimedName,
+        fault: &Fault,
+        begun: Instant,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> (Replied, Next<M::Maildrop>) {
+        // config/fail2ban reads this line: what the client chose comes last.
+        tracing::info!(reply = %fault.reply(), user = %name, "log-in failed");
+        context.hold_back(begun).await;
+        (answer.fault(fault), self.stay())
     }
 
     pub(super) fn stay<D>(self) -> Next<D> {
         Next::Continue(State::Authorization(self))
-    }
-}
-
-impl Exchange {
-    /// Takes a line from the client (RFC 5034 §4).
-    pub(super) async fn handle<M: Mailbox, C: CredentialStore>(
-        self,
-        line: Secret<Vec<u8>>,
-        answer: Answer<'_, '_>,
-        context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
-        if line.expose() == b"*" {
-            return Ok(self.fail(&Fault::Cancelled, answer));
-        }
-        match sasl::decode(line.expose()) {
-            Ok(response) => self.step(response, answer, context).await,
-            Err(sasl::NotBase64) => Ok(self.fail(&Fault::NotBase64, answer)),
-        }
-    }
-
-    /// Ends the exchange because of a line that cannot be a response.
-    pub(super) fn fail<D>(self, fault: &Fault, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        (answer.fault(fault), self.before.stay())
-    }
-
-    async fn step<M: Mailbox, C: CredentialStore>(
-        self,
-        response: Secret<Vec<u8>>,
-        answer: Answer<'_, '_>,
-        context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
-        let Self { exchange, before } = self;
-        match exchange.step(response) {
-            Step::Challenge(exchange) => Ok(Self { exchange, before }.challenge(answer)),
-            Step::Verify(name, password) => before.log_in(name, password, answer, context).await,
-            Step::ForAnother => Ok((answer.fault(&Fault::ForAnother), before.stay())),
-            Step::Malformed => Ok((answer.fault(&Fault::MalformedResponse), before.stay())),
-        }
-    }
-
-    fn challenge<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        let replied = answer.challenge(self.exchange.challenge());
-        (replied, Next::Continue(State::Exchange(self)))
     }
 }
 

@@ -27,7 +27,7 @@ impl<'s> Dialogue<'s> {
     pub(super) fn new(
         stream: &'s mut dyn Stream,
         policy: &Policy,
-        link: Link,
+        link: &Link,
         summary: &'s mut Summary,
     ) -> Self {
         Self {

@@ -29,6 +29,8 @@ pub enum End {
     PlaintextAfterStls,
     /// The peer speaks another protocol.
     Stranger(Stranger),
+    /// Nobody can log in, for no credential store answers.
+    StoresDown,
     /// The server stops.
     Shutdown,
     /// The stream failed in an unusual way.
@@ -51,6 +53,7 @@ impl End {
             | Self::TooManyFaults
             | Self::TooManyFailedLogins
             | Self::BodyFailed(_)
+            | Self::StoresDown
             | Self::Shutdown => false,
         }
     }
@@ -71,6 +74,7 @@ impl fmt::Display for End {
             Self::PlaintextAfterStls => "plaintext-after-stls",
             Self::Stranger(Stranger::Tls) => "tls-on-plain-port",
             Self::Stranger(_) => "wrong-protocol",
+            Self::StoresDown => "stores-down",
             Self::Shutdown => "shutdown",
             Self::Broken(_) => "broken",
         })

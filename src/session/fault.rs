@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::auth::Refusal;
 use crate::mailbox::{Failure, MessageError, OpenError, RemovalError};
+use crate::protocol::sasl::ResponseFault;
 use crate::protocol::{CommandFault, LineFault, MessageNumber, Reply, ReplyText, ResponseCode};
 
 /// Why a command was not carried out. The session goes on, unless the client has had enough.
@@ -40,8 +41,20 @@ pub(super) enum Fault {
     MalformedResponse,
     /// The client wants to act for another user.
     ForAnother,
+    /// Somebody has told the client that there is no channel binding.
+    Downgraded,
+    /// The client is bound to another channel, or to none.
+    Unbound,
     /// Unknown user or wrong password: nobody is told which.
     BadCredentials,
+    /// The password is right, and the user may not use POP3.
+    NotAllowed,
+    /// The token is not good.
+    BadToken,
+    /// The certificate is of no user, or of another one.
+    BadCertificate,
+    /// Too many log-ins of this user, or from this address, have failed.
+    Throttled,
     /// Too many passwords wait to be verified.
     Overloaded,
     /// The log-in was not done by its deadline: a store or a file system does not answer.
@@ -54,6 +67,8 @@ pub(super) enum Fault {
     InUse(Option<SystemTime>),
     /// The maildrop cannot be read whole.
     MaildropUnavailable(Failure),
+    /// LANG with a language that there is not.
+    NoSuchLanguage,
     /// A number without a message.
     NoSuchMessage,
     /// A message that is marked as deleted.
@@ -109,14 +124,21 @@ impl Fault {
             | Self::NotBase64
             | Self::MalformedResponse => Strike::BadCommand,
             Self::ForAnother
+            | Self::Downgraded
+            | Self::Unbound
             | Self::BadCredentials
+            | Self::NotAllowed
+            | Self::BadToken
+            | Self::BadCertificate
+            | Self::Throttled
             | Self::Overloaded
             | Self::TooSlow
             | Self::CredentialsUnavailable(_)
             | Self::TooManySessions(_)
             | Self::InUse(_)
             | Self::MaildropUnavailable(_) => Strike::FailedLogin,
-            Self::NoSuchMessage
+            Self::NoSuchLanguage
+            | Self::NoSuchMessage
             | Self::Deleted
             | Self::Gone(_)
             | Self::Unreadable(..)
@@ -140,14 +162,24 @@ impl Fault {
                 tracing::error!(remaining, marked, %cause, "messages were not removed");
             }
             Self::CredentialsUnavailable(why) => tracing::error!(why, "a password was not checked"),
+            Self::Downgraded => {
+                tracing::warn!("a client did not see the -PLUS mechanisms that are offered");
+            }
+            Self::Unbound => tracing::warn!("a client is not bound to this TLS connection"),
             Self::Overloaded => tracing::warn!("too many passwords wait to be verified"),
             Self::TooSlow => tracing::error!("a log-in was not done before its deadline"),
             Self::TooManySessions(limit) => tracing::info!(limit, "too many sessions of this user"),
             Self::InUse(_) => tracing::info!("the maildrop is in use"),
             Self::CleartextRefused => tracing::info!("a log-in without TLS was refused"),
             Self::Gone(number) => tracing::info!(%number, "a message is gone"),
+            Self::NotAllowed => tracing::info!("the user may not use POP3"),
+            Self::Throttled => {
+                tracing::info!("too many log-ins have failed, this one was not heard")
+            }
             Self::ForAnother
             | Self::BadCredentials
+            | Self::BadToken
+            | Self::BadCertificate
             | Self::UnknownCommand
             | Self::Arguments(_)
             | Self::LineTooLong
@@ -161,6 +193,7 @@ impl Fault {
             | Self::Cancelled
             | Self::NotBase64
             | Self::MalformedResponse
+            | Self::NoSuchLanguage
             | Self::NoSuchMessage
             | Self::Deleted => tracing::debug!(fault = ?self, "a command was refused"),
         }
@@ -187,7 +220,15 @@ impl Fault {
             Self::NotBase64 => (None, "the response is not base64".into()),
             Self::MalformedResponse => (None, "the response does not fit the mechanism".into()),
             Self::ForAnother => (Some(Auth), "nobody may act for another user".into()),
+            Self::Downgraded => {
+                (None, "channel binding is offered here, and must be used by who can".into())
+            }
+            Self::Unbound => (None, "the channel binding is not that of this connection".into()),
             Self::BadCredentials => (Some(Auth), "wrong user name or password".into()),
+            Self::NotAllowed => (Some(Auth), "this user may not use POP3".into()),
+            Self::BadToken => (Some(Auth), "the token is not good".into()),
+            Self::BadCertificate => (Some(Auth), "the certificate is of no user here".into()),
+            Self::Throttled => (Some(SysTemp), "too many failed log-ins; try again later".into()),
             Self::Overloaded => (Some(SysTemp), "too many log-ins at once; try again later".into()),
             Self::TooSlow => (Some(SysTemp), "the log-in took too long; try again later".into()),
             Self::CredentialsUnavailable(_) => {
@@ -207,6 +248,7 @@ impl Fault {
             Self::MaildropUnavailable(_) => {
                 (Some(SysTemp), "the maildrop cannot be read now; try again later".into())
             }
+            Self::NoSuchLanguage => (None, "replies are not written in this language".into()),
             Self::NoSuchMessage => (None, "no such message".into()),
             Self::Deleted => (None, "message is already deleted".into()),
             Self::Gone(number) => (Some(SysTemp), format!("message {number} is gone").into()),
@@ -252,10 +294,25 @@ impl From<LineFault> for Fault {
     }
 }
 
+impl From<ResponseFault> for Fault {
+    fn from(fault: ResponseFault) -> Self {
+        match fault {
+            ResponseFault::Malformed => Self::MalformedResponse,
+            ResponseFault::ForAnother => Self::ForAnother,
+            ResponseFault::Downgraded => Self::Downgraded,
+            ResponseFault::Unbound => Self::Unbound,
+        }
+    }
+}
+
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::BadCredentials => Self::BadCredentials,
+            Refusal::NotAllowed => Self::NotAllowed,
+            Refusal::BadToken => Self::BadToken,
+            Refusal::BadCertificate => Self::BadCertificate,
+            Refusal::Throttled => Self::Throttled,
             Refusal::Overloaded => Self::Overloaded,
             Refusal::Unavailable(why) => Self::CredentialsUnavailable(why),
         }

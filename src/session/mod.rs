@@ -3,6 +3,7 @@
 //! The session sees a stream of bytes and the traits of [`mailbox`](crate::mailbox) and
 //! [`auth`](crate::auth); it knows neither sockets nor TLS nor files.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +12,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::authorization::{Authorization, Exchange};
+use self::authorization::Authorization;
 use self::dialogue::{Answer, Dialogue, Replied};
+use self::exchange::Exchange;
 use self::fault::Fault;
 use self::transaction::Transaction;
 use self::wire::Patience;
 use crate::auth::{Authenticator, CredentialStore};
 use crate::mailbox::{Mailbox, Maildrop};
-use crate::protocol::sasl::Mechanism;
+use crate::protocol::sasl::{Channel, Mechanism, MechanismSet};
 use crate::protocol::{
-    Capability, Command, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger, Username,
+    Capability, Command, LanguageRange, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger,
+    Username,
 };
 
 mod authorization;
 mod dialogue;
 mod end;
+mod exchange;
 mod fault;
 mod finish;
 mod listing;
@@ -60,7 +64,10 @@ pub struct Policy {
     pub hostname: String,
     /// Passwords are taken without TLS.
     pub allow_cleartext: bool,
-    /// How long the reply to a failed log-in is held back.
+    /// The mechanisms that may be offered; what every user of the stores can use when there is
+    /// nothing here.
+    pub mechanisms: Option<MechanismSet>,
+    /// A failed log-in is answered at a multiple of this after it began.
     pub failure_delay: Duration,
     /// Bad commands in a row before the connection is closed.
     pub bad_commands: u32,
@@ -75,12 +82,26 @@ pub struct Policy {
 }
 
 /// The stream that a session runs on, as the server found or made it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Link {
     /// Whether passwords are safe on it.
     pub security: Security,
+    /// Where the client is.
+    pub peer: IpAddr,
+    /// What a mechanism can be bound to.
+    pub channel: Channel,
+    /// The users that the client has a certificate for.
+    pub certificate: Vec<Username>,
     /// By when the client has to be logged in.
     pub login_deadline: Instant,
+}
+
+impl Link {
+    /// A stream to which nothing can be bound, from a client without a certificate.
+    pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
+        let (channel, certificate) = (Channel::default(), Vec::new());
+        Self { security, peer, channel, certificate, login_deadline }
+    }
 }
 
 /// How a stream is protected.
@@ -111,7 +132,12 @@ impl Security {
 /// - All replies have been sent when it returns, unless the client is gone or does not read.
 /// - `stream` is left open: what follows is for the server to do (see [`End::StartTls`]).
 /// - `summary` is kept up to date, for the case that the session is cut off.
-pub async fn run<S, M, C>(stream: &mut S, env: &Env<M, C>, link: Link, summary: &mut Summary) -> End
+pub async fn run<S, M, C>(
+    stream: &mut S,
+    env: &Env<M, C>,
+    link: &Link,
+    summary: &mut Summary,
+) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: Mailbox,
@@ -139,6 +165,12 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     context: Context<'_, M, C>,
 ) -> Result<End, End> {
     if context.link.security != Security::UpgradedTls {
+        // A client shows this as an alert; a refused password makes it ask for another one.
+        if let Some(why) = context.env.authenticator.down() {
+            let fault = Fault::CredentialsUnavailable(why);
+            dialogue.wire.reply(&fault.reply());
+            return Ok(End::StoresDown);
+        }
         let greeting = format!("{} POP3 server ready", context.env.policy.hostname);
         dialogue.wire.reply(&Reply::Ok(ReplyText::new(greeting)));
     }
@@ -214,7 +246,7 @@ type Line = Result<Secret<Vec<u8>>, LineFault>;
 /// Where a session stands; each state owns what is valid in it and nothing else.
 enum State<D> {
     Authorization(Authorization),
-    Exchange(Exchange),
+    Exchange(Box<Exchange>),
     Transaction(Transaction<D>),
 }
 
@@ -263,7 +295,7 @@ fn command(line: Line) -> Result<Command, Fault> {
 /// What a handler may know of the world.
 struct Context<'a, M, C> {
     env: &'a Env<M, C>,
-    link: Link,
+    link: &'a Link,
 }
 
 impl<M, C> Clone for Context<'_, M, C> {
@@ -284,28 +316,89 @@ impl<M, C> Context<'_, M, C> {
         self.link.security == Security::Cleartext { stls: true }
     }
 
-    /// Makes a client that cannot log in wait, but not a server that wants to stop.
-    async fn hold_back(&self) {
+    /// Makes a client that cannot log in wait until a multiple of the failure delay after `begun`:
+    /// how long it took to find out why says nothing then. A server that wants to stop is not held up.
+    async fn hold_back(&self, begun: Instant) {
+        let delay = self.env.policy.failure_delay;
+        if delay.is_zero() {
+            return;
+        }
+        let whole = begun.elapsed().as_nanos().div_ceil(delay.as_nanos()).max(1);
+        let until = begun + delay.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX));
         tokio::select! {
-            () = tokio::time::sleep(self.env.policy.failure_delay) => {}
+            () = tokio::time::sleep_until(until) => {}
             () = self.env.drain.cancelled() => {}
         }
     }
 }
 
+impl<M, C: CredentialStore> Context<'_, M, C> {
+    /// With which mechanisms a client can log in now.
+    ///
+    /// - What the stores let every user do, or what the operator wants and the stores let some do.
+    /// - None before passwords may be sent: a hash of one can be guessed against as well.
+    fn mechanisms(&self) -> MechanismSet {
+        use Mechanism::{
+            External, Login, OAuthBearer, Plain, ScramSha1, ScramSha1Plus, ScramSha256,
+            ScramSha256Plus, XOAuth2,
+        };
+        if !self.takes_passwords() {
+            return MechanismSet::default();
+        }
+        let offers = self.env.authenticator.offers();
+        let wanted = self.env.policy.mechanisms;
+        let binds = self.link.channel.binds();
+        let offered = |mechanism: &Mechanism| match mechanism {
+            External => !self.link.certificate.is_empty(),
+            ScramSha256Plus => binds && (offers.scram_sha_256 || wanted.is_some()),
+            ScramSha256 => offers.scram_sha_256 || wanted.is_some(),
+            ScramSha1Plus => binds && (offers.scram_sha_1 || wanted.is_some()),
+            ScramSha1 => offers.scram_sha_1 || wanted.is_some(),
+            OAuthBearer | XOAuth2 => offers.tokens,
+            Plain | Login => offers.passwords,
+        };
+        let allowed = |mechanism: &Mechanism| wanted.is_none_or(|set| set.contains(*mechanism));
+        Mechanism::ALL.into_iter().filter(|one| allowed(one) && offered(one)).collect()
+    }
+
+    /// Whether the client can choose a mechanism that is bound to the channel.
+    fn binds(&self) -> bool {
+        let mechanisms = self.mechanisms();
+        mechanisms.contains(Mechanism::ScramSha256Plus)
+            || mechanisms.contains(Mechanism::ScramSha1Plus)
+    }
+}
+
 /// The capabilities of both states. What can be used before login is listed after it as well
 /// (RFC 2449 §5, RFC 5034 §3).
-fn capabilities<M, C>(context: Context<'_, M, C>) -> Vec<Capability> {
+fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capability> {
     let mut capabilities = vec![Capability::Top, Capability::Uidl];
     if context.takes_passwords() {
-        capabilities.extend([Capability::User, Capability::Sasl(&Mechanism::ALL)]);
+        capabilities.extend([Capability::User, Capability::Sasl(context.mechanisms())]);
     }
     capabilities.extend([
         Capability::RespCodes,
         Capability::AuthRespCode,
         Capability::Pipelining,
         Capability::ExpireNever,
+        Capability::Utf8User,
+        Capability::Lang,
         Capability::Implementation,
     ]);
     capabilities
+}
+
+/// LANG: lists the languages of replies, or chooses one (RFC 6856 §3.2).
+async fn language(range: Option<LanguageRange>, answer: Answer<'_, '_>) -> Result<Replied, End> {
+    const LANGUAGES: [(&str, &str); 1] = [("en", "English")];
+    match range {
+        None => {
+            let lines = LANGUAGES.iter().map(|(tag, name)| format!("{tag} {name}"));
+            answer.lines("languages follow", lines).await
+        }
+        Some(range) => match LANGUAGES.iter().find(|(tag, _)| range.includes(tag)) {
+            Some((tag, name)) => Ok(answer.ok(format!("{tag} replies are in {name}"))),
+            None => Ok(answer.fault(&Fault::NoSuchLanguage)),
+        },
+    }
 }

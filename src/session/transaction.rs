@@ -1,5 +1,6 @@
 //! TRANSACTION: the client reads and marks messages (RFC 1939 §5).
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tracing::Instrument as _;
@@ -11,7 +12,7 @@ use super::listing::{Listing, Totals};
 use super::{Context, Next, Slot, State, Turn};
 use crate::auth::{CredentialStore, Identity};
 use crate::mailbox::{Mailbox, Maildrop};
-use crate::protocol::{ClaimedName, Command, Extent, MessageNumber, Secret, Username};
+use crate::protocol::{Command, Extent, MessageNumber, Username};
 
 /// A user who is logged in, with the maildrop locked.
 ///
@@ -23,10 +24,9 @@ pub(super) struct Transaction<D> {
 }
 
 impl<D: Maildrop> Transaction<D> {
-    /// Verifies a password and locks the maildrop (RFC 1939 §4).
+    /// Locks the maildrop of a user (RFC 1939 §4).
     pub(super) async fn open<M, C>(
-        name: &ClaimedName,
-        password: Secret<Vec<u8>>,
+        identity: Identity,
         context: Context<'_, M, C>,
     ) -> Result<Self, Fault>
     where
@@ -34,9 +34,8 @@ impl<D: Maildrop> Transaction<D> {
         C: CredentialStore,
     {
         let env = context.env;
-        let identity = env.authenticator.authenticate(name, password).await?;
         // What follows is told only to those who know the password (RFC 2449 §8.1).
-        let limit = env.policy.sessions_per_user;
+        let limit = identity.sessions().map_or(env.policy.sessions_per_user, NonZeroU32::get);
         let session = env
             .sessions
             .take(identity.username().clone(), limit)
@@ -107,6 +106,10 @@ impl<D: Maildrop> Transaction<D> {
                 let capabilities = super::capabilities(context);
                 answer.lines("capabilities follow", capabilities.iter()).await?
             }
+            // DEVIATION: RFC 6856 §2 — UTF8 belongs before login; Outlook sends it after as well.
+            // DEVIATION: RFC 6856 §2.1 — it changes nothing: messages are sent as they are anyway.
+            Command::Utf8 => answer.ok("UTF-8 mode is on"),
+            Command::Lang(range) => super::language(range, answer).await?,
             Command::Quit => return Ok((self.update(answer, context).await, Next::Close)),
             Command::User(_)
             | Command::Pass(_)

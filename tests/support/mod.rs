@@ -129,6 +129,7 @@ impl Place {
             "hostname = \"pop.example.org\"\n{run_as}{listen}\
              [tls]\ncertificate = \"default.crt\"\nprivate-key = \"default.key\"\n\
              [maildir]\npath = \"{{user}}/Maildir\"\n\
+             [throttle]\ntrusted = [\"127.0.0.1\", \"::1\"]\n\
              [[credentials]]\nkind = \"file\"\npath = \"users\"\n\
              [auth]\nfailure-delay = \"0s\"\n{rest}"
         );

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroU32;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::auth::{Authenticator, FileStore};
+use restante::auth::{Authenticator, FileOptions, FileStore, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tempfile::TempDir;
@@ -63,6 +63,7 @@ impl Stage {
         let mut policy = Policy {
             hostname: "pop.example.org".to_owned(),
             allow_cleartext: true,
+            mechanisms: None,
             failure_delay: Duration::from_secs(2),
             bad_commands: 20,
             failed_logins: 5,
@@ -107,11 +108,13 @@ impl Stage {
         fs::write(&password_file, users).expect("write the credential file");
         copy(&fixture_path(fixture), &files.path().join("Maildir"));
 
-        let store = FileStore::open(&password_file).expect("a good credential file");
+        let store = FileStore::open(&password_file, FileOptions::default())
+            .expect("a good credential file");
         let template = PathTemplate::new(files.path().join("Maildir"));
         let env = Env {
             mailbox: Arc::new(MaildirStore::new(template, Duration::from_secs(1))),
-            authenticator: Authenticator::new(store, NonZeroU32::MIN, Duration::from_secs(10)),
+            authenticator: Authenticator::new(vec![store], Rules::default(), Arc::default())
+                .unwrap(),
             policy,
             sessions: Slots::new(),
             removals: TaskTracker::new(),
@@ -121,9 +124,10 @@ impl Stage {
         let (ended, ends) = mpsc::unbounded_channel();
         let (handshakes, mut shaken) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let mut link = Link { security, login_deadline: Instant::now() + login };
+            let peer = Ipv4Addr::LOCALHOST.into();
+            let mut link = Link::new(security, peer, Instant::now() + login);
             loop {
-                let end = session::run(&mut server, &env, link, &mut Summary::default()).await;
+                let end = session::run(&mut server, &env, &link, &mut Summary::default()).await;
                 ended.send(end.to_string()).expect("the stage is there");
                 if !matches!(end, End::StartTls) || shaken.recv().await.is_none() {
                     return;

@@ -36,7 +36,7 @@ impl House {
 
     /// The report, with the directory taken out of its lines.
     fn report(&self, now: SystemTime) -> Report {
-        let mut report = Report::of(&self.path("restante.toml"), now);
+        let mut report = Report::of(&self.path("restante.toml"), now, Stores::Asked);
         let prefix = format!("{}/", self.0.path().display());
         for line in report.errors.iter_mut().chain(&mut report.warnings) {
             *line = line.replace(&prefix, "");

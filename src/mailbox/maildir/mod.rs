@@ -68,7 +68,10 @@ impl Mailbox for MaildirStore {
     type Maildrop = LockedMaildir;
 
     async fn open(&self, identity: &Identity) -> Result<LockedMaildir, OpenError> {
-        let path = self.template.path(identity.username())?;
+        let path = match identity.mail() {
+            Some(path) => path.to_owned(),
+            None => self.template.path(identity.username(), identity.home())?,
+        };
         if let Some(opened) = maildrop::Opened::open_at_once(&path) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }

@@ -9,11 +9,11 @@ use super::super::{Failure, OpenError};
 use crate::protocol::Username;
 
 /// A path in which `{user}`, `{local}` and `{domain}` stand for the name of a user and the parts
-/// before and after its last `@`.
+/// before and after its last `@`, and `{home}` for the home directory that a credential store says.
 ///
-/// Filled in is only what a [`Username`] holds, so a name cannot lead out of the place that the
-/// template gives it: it has no slash and no part of it begins with a dot. What is filled in is
-/// not searched for placeholders again, and braces around other words are left as they are.
+/// Of what a client sends, only a [`Username`] is filled in, so a name cannot lead out of the place
+/// that the template gives it: it has no slash and no part of it begins with a dot. What is filled
+/// in is not searched for placeholders again, and braces around other words are left as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate(PathBuf);
 
@@ -23,27 +23,29 @@ impl PathTemplate {
         Self(template.into())
     }
 
-    /// The Maildir of a user.
+    /// The Maildir of a user whose home directory is `home`, if a store says so.
     ///
     /// # Errors
-    /// [`OpenError::Unavailable`] when the template needs a domain and the name has none.
-    pub fn path(&self, user: &Username) -> Result<PathBuf, OpenError> {
+    /// [`OpenError::Unavailable`] when the template needs a domain and the name has none, or a
+    /// home directory and no store says which.
+    pub fn path(&self, user: &Username, home: Option<&Path>) -> Result<PathBuf, OpenError> {
         let mut path = Vec::new();
         let mut rest = self.0.as_os_str().as_bytes();
         while let Some((&first, after)) = rest.split_first() {
             let filled_in = [
-                (&b"{user}"[..], Some(user.as_str())),
-                (b"{local}", Some(user.local())),
-                (b"{domain}", user.domain()),
+                ("{user}", Some(user.as_str().as_bytes())),
+                ("{local}", Some(user.local().as_bytes())),
+                ("{domain}", user.domain().map(str::as_bytes)),
+                ("{home}", home.map(|home| home.as_os_str().as_bytes())),
             ]
             .into_iter()
-            .find_map(|(placeholder, value)| Some((rest.strip_prefix(placeholder)?, value)));
+            .find(|(placeholder, _)| rest.starts_with(placeholder.as_bytes()));
             match filled_in {
-                Some((after, Some(value))) => {
-                    path.extend_from_slice(value.as_bytes());
-                    rest = after;
+                Some((placeholder, Some(value))) => {
+                    path.extend_from_slice(value);
+                    rest = rest.get(placeholder.len()..).unwrap_or_default();
                 }
-                Some((_, None)) => return Err(self.no_domain(user)),
+                Some((placeholder, None)) => return Err(self.lacks(placeholder, user)),
                 None => {
                     path.push(first);
                     rest = after;
@@ -53,10 +55,13 @@ impl PathTemplate {
         Ok(OsString::from_vec(path).into())
     }
 
-    fn no_domain(&self, user: &Username) -> OpenError {
-        let why = "the user name has no @ and no domain after it";
+    fn lacks(&self, placeholder: &str, user: &Username) -> OpenError {
+        let why = match placeholder {
+            "{home}" => "no credential store says what the user's home directory is",
+            _ => "the user name has no @ and no domain after it",
+        };
         OpenError::Unavailable(Failure::new(
-            format!("fill {{domain}} of {} in for the user {user}", self.as_path().display()),
+            format!("fill {placeholder} of {} in for the user {user}", self.as_path().display()),
             io::Error::new(io::ErrorKind::InvalidInput, why),
         ))
     }
@@ -73,7 +78,7 @@ mod tests {
 
     fn path(template: &str, user: &str) -> Result<String, OpenError> {
         let user = Username::try_from(user).unwrap();
-        let path = PathTemplate::new(template).path(&user)?;
+        let path = PathTemplate::new(template).path(&user, Some(Path::new("/home/{user}")))?;
         Ok(path.into_os_string().into_string().unwrap())
     }
 
@@ -87,6 +92,7 @@ mod tests {
             ("/m/{other}/{local}/{", "a@b", "/m/{other}/a/{"),
             ("mail", "mrose", "mail"),
             ("/m/{local}", "{domain}@b", "/m/{domain}"),
+            ("{home}/Maildir", "mrose", "/home/{user}/Maildir"),
         ] {
             assert_eq!(path(template, user).unwrap(), expected);
         }
@@ -95,7 +101,7 @@ mod tests {
     #[test]
     fn a_template_need_not_be_utf8() {
         let template = PathTemplate::new(OsString::from_vec(b"/\xff/{local}".to_vec()));
-        let path = template.path(&Username::try_from("mrose").unwrap()).unwrap();
+        let path = template.path(&Username::try_from("mrose").unwrap(), None).unwrap();
         assert_eq!(path.as_os_str().as_bytes(), b"/\xff/mrose");
     }
 
@@ -106,5 +112,9 @@ mod tests {
         };
         let text = failure.to_string();
         assert!(text.contains("{domain}") && text.contains("mrose"), "{text}");
+        let homeless = PathTemplate::new("{home}/Maildir");
+        let error = homeless.path(&Username::try_from("mrose").unwrap(), None).err();
+        let Some(OpenError::Unavailable(failure)) = error else { panic!("a path without a home") };
+        assert!(failure.to_string().contains("{home}"), "{failure}");
     }
 }

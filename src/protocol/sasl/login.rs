@@ -11,11 +11,11 @@ pub(super) const PASSWORD_CHALLENGE: &[u8] = b"Password:";
 #[cfg(test)]
 mod tests {
     use crate::protocol::Secret;
-    use crate::protocol::sasl::{Mechanism, Step};
+    use crate::protocol::sasl::{Channel, Mechanism, Step};
 
     #[test]
     fn name_then_password() {
-        let exchange = Mechanism::Login.begin();
+        let exchange = Mechanism::Login.begin(Channel::default());
         assert_eq!(exchange.challenge(), b"Username:");
         let Step::Challenge(exchange) = exchange.step(Secret::new(b"mrose".to_vec())) else {
             panic!("no challenge after the name");

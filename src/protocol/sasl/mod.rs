@@ -3,55 +3,29 @@
 //! An [`Exchange`] takes responses and yields [`Step`]s; who verifies the outcome is not its
 //! business.
 
+mod channel;
+mod external;
+mod gs2;
+mod keys;
 mod login;
+mod mechanism;
 mod plain;
-
-use std::fmt;
+mod prepare;
+mod scram;
+mod token;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use self::scram::Variant;
 use super::{ClaimedName, Secret};
 
-/// A mechanism that is understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// PLAIN (RFC 4616).
-    Plain,
-    /// LOGIN (draft-murchison-sasl-login).
-    Login,
-}
-
-impl Mechanism {
-    /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::Login];
-
-    /// Reads the name, in upper or lower case.
-    pub fn parse(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
-    }
-
-    /// Begins an exchange.
-    pub fn begin(self) -> Exchange {
-        Exchange(match self {
-            Self::Plain => State::Plain,
-            Self::Login => State::LoginName,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::Login => "LOGIN",
-        }
-    }
-}
-
-impl fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use channel::{Channel, Nonce};
+pub use keys::{ScramHash, ScramKeys};
+pub use mechanism::{Mechanism, MechanismSet};
+pub use prepare::saslprep;
+pub use scram::{Awaiting, ScramProof, ServerFinal};
+pub use token::{TokenClaim, TokenDialect, TokenGuidance};
 
 /// An authentication that waits for a response of the client.
 #[derive(Debug)]
@@ -59,6 +33,11 @@ pub struct Exchange(State);
 
 #[derive(Debug)]
 enum State {
+    External,
+    ScramFirst(scram::First),
+    ScramFinal(scram::Final),
+    OAuthBearer,
+    XOAuth2,
     Plain,
     LoginName,
     LoginPassword(ClaimedName),
@@ -71,18 +50,67 @@ pub enum Step {
     Challenge(Exchange),
     /// The client has said who it is and with which password; verify it.
     Verify(ClaimedName, Secret<Vec<u8>>),
+    /// The client has said who it is; the exchange goes on with the keys of that user.
+    NeedKeys(Awaiting),
+    /// The client has sent what should prove that it has the password; verify it.
+    Prove(ScramProof),
+    /// The client has a token; verify it.
+    Token(TokenClaim),
+    /// The client has no token that could be verified: tell it which one it needs.
+    NoToken(TokenDialect),
+    /// The client is whoever its certificate says, and perhaps wants this name.
+    External(Option<ClaimedName>),
+    /// The exchange is over.
+    Refused(ResponseFault),
+}
+
+/// What is wrong with a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFault {
+    /// It does not follow the mechanism.
+    Malformed,
     /// The client wants to act for another user, which nobody may (RFC 4616 §2).
     ForAnother,
-    /// The response does not follow the mechanism.
-    Malformed,
+    /// The client could bind to the channel, and believes that the server cannot: somebody has
+    /// changed what CAPA said (RFC 5802 §6).
+    Downgraded,
+    /// The client is bound to another channel, or to none where one is needed (RFC 5802 §6).
+    Unbound,
+}
+
+impl Mechanism {
+    /// Begins an exchange on a connection that has these channel bindings.
+    pub fn begin(self, channel: Channel) -> Exchange {
+        let scram = |hash, variant| State::ScramFirst(scram::First { hash, variant, channel });
+        Exchange(match self {
+            Self::External => State::External,
+            Self::ScramSha256Plus => scram(ScramHash::Sha256, Variant::Plus),
+            Self::ScramSha256 => scram(ScramHash::Sha256, Variant::Bare),
+            Self::ScramSha1Plus => scram(ScramHash::Sha1, Variant::Plus),
+            Self::ScramSha1 => scram(ScramHash::Sha1, Variant::Bare),
+            Self::OAuthBearer => State::OAuthBearer,
+            Self::XOAuth2 => State::XOAuth2,
+            Self::Plain => State::Plain,
+            Self::Login => State::LoginName,
+        })
+    }
 }
 
 impl Exchange {
+    fn scram_final(waiting: scram::Final) -> Self {
+        Self(State::ScramFinal(waiting))
+    }
+
     /// What to send before the next response, not yet in base64; empty at the start of a
     /// mechanism in which the client speaks first (RFC 5034 §4).
-    pub fn challenge(&self) -> &'static [u8] {
-        match self.0 {
-            State::Plain => b"",
+    pub fn challenge(&self) -> &[u8] {
+        match &self.0 {
+            State::External
+            | State::ScramFirst(_)
+            | State::OAuthBearer
+            | State::XOAuth2
+            | State::Plain => b"",
+            State::ScramFinal(waiting) => waiting.challenge(),
             State::LoginName => login::NAME_CHALLENGE,
             State::LoginPassword(_) => login::PASSWORD_CHALLENGE,
         }
@@ -91,6 +119,11 @@ impl Exchange {
     /// Takes the next response, decoded.
     pub fn step(self, response: Secret<Vec<u8>>) -> Step {
         match self.0 {
+            State::External => external::read(response.expose()),
+            State::ScramFirst(waiting) => waiting.step(response.expose()),
+            State::ScramFinal(waiting) => waiting.step(response.expose()),
+            State::OAuthBearer => token::read_oauthbearer(response.expose()),
+            State::XOAuth2 => token::read_xoauth2(response.expose()),
             State::Plain => plain::read(response.expose()),
             State::LoginName => {
                 let name = ClaimedName::new(response.expose().as_slice());
@@ -99,6 +132,13 @@ impl Exchange {
             State::LoginPassword(name) => Step::Verify(name, response),
         }
     }
+}
+
+/// Takes a name that can be one: UTF-8, at least a character, no controls such as NUL or CR.
+fn claimed(name: &[u8]) -> Option<ClaimedName> {
+    let text = std::str::from_utf8(name).ok()?;
+    let sound = !text.is_empty() && !text.contains(char::is_control);
+    sound.then(|| ClaimedName::new(name))
 }
 
 /// A response is not base64.
@@ -129,6 +169,8 @@ pub fn challenge_line(challenge: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -148,11 +190,67 @@ mod tests {
         assert_eq!(challenge_line(login::NAME_CHALLENGE), "+ VXNlcm5hbWU6");
     }
 
-    #[test]
-    fn mechanism_names_are_read_in_any_case() {
-        assert_eq!(Mechanism::parse(b"plain"), Some(Mechanism::Plain));
-        assert_eq!(Mechanism::parse(b"Login"), Some(Mechanism::Login));
-        assert_eq!(Mechanism::parse(b"CRAM-MD5"), None);
-        assert_eq!(Mechanism::parse(b""), None);
+    proptest! {
+        /// Whatever comes, an exchange ends after a few steps, and what it asks for is printable.
+        #[test]
+        fn no_octets_upset_an_exchange(
+            mechanism in prop::sample::select(&Mechanism::ALL[..]),
+            binds in any::<bool>(),
+            responses in prop::collection::vec(response(), 3),
+        ) {
+            let exporter = binds.then_some([9; 32]);
+            let mut exchange = mechanism.begin(Channel { exporter, end_point: None });
+            for (at, response) in responses.into_iter().enumerate() {
+                prop_assert!(exchange.challenge().iter().all(|octet| matches!(octet, b' '..=b'~')));
+                exchange = match exchange.step(Secret::new(response)) {
+                    Step::Challenge(next) => next,
+                    Step::NeedKeys(awaiting) => {
+                        let keys = ScramKeys::decoy(&[7; 32], 4096, awaiting.hash());
+                        awaiting.supply(&keys, &Nonce::new([1; 18]))
+                    }
+                    Step::Prove(proof) => {
+                        let keys = ScramKeys::decoy(&[7; 32], 4096, ScramHash::Sha256);
+                        prop_assert!(proof.verify(&keys).is_none());
+                        return Ok(());
+                    }
+                    Step::Token(claim) => {
+                        prop_assert!(claim.token.expose().iter().all(u8::is_ascii_graphic));
+                        return Ok(());
+                    }
+                    Step::Verify(..) | Step::NoToken(_) | Step::External(_) | Step::Refused(_) => {
+                        return Ok(());
+                    }
+                };
+                prop_assert!(at < 2, "three responses were not enough");
+            }
+        }
+    }
+
+    /// Anything, or pieces of real messages in any order.
+    fn response() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = [
+            "n,,",
+            "y,,",
+            "p=tls-exporter,,",
+            "n,a=tim,",
+            "n=tim",
+            "r=x",
+            "r=xAQEBAQEBAQEBAQEBAQEBAQEB",
+            "c=biws",
+            "p=AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "m=1",
+            "=2C",
+            ",",
+            "\x01",
+            "\0",
+            "user=tim",
+            "auth=Bearer t",
+            "\u{f6}",
+        ];
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..8)
+                .prop_map(|pieces| pieces.concat().into_bytes()),
+        ]
     }
 }

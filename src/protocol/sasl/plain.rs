@@ -1,6 +1,6 @@
 //! PLAIN: everything in one response (RFC 4616 §2).
 
-use super::{ClaimedName, Secret, Step};
+use super::{ClaimedName, ResponseFault, Secret, Step};
 
 /// Reads the response.
 ///
@@ -12,12 +12,12 @@ pub(super) fn read(response: &[u8]) -> Step {
     let (Some(acts_as), Some(name), Some(password), None) =
         (fields.next(), fields.next(), fields.next(), fields.next())
     else {
-        return Step::Malformed;
+        return Step::Refused(ResponseFault::Malformed);
     };
     if name.is_empty() || password.is_empty() {
-        Step::Malformed
+        Step::Refused(ResponseFault::Malformed)
     } else if !acts_as.is_empty() && !acts_as.eq_ignore_ascii_case(name) {
-        Step::ForAnother
+        Step::Refused(ResponseFault::ForAnother)
     } else {
         Step::Verify(ClaimedName::new(name), Secret::new(password.to_vec()))
     }
@@ -38,13 +38,20 @@ mod tests {
         }
         for malformed in [&b""[..], b"tim", b"\0tim", b"\0\0secret", b"\0tim\0", b"\0a\0b\0c"] {
             let step = read(malformed);
-            assert!(matches!(step, Step::Malformed), "{}", malformed.escape_ascii());
+            assert!(
+                matches!(step, Step::Refused(ResponseFault::Malformed)),
+                "{}",
+                malformed.escape_ascii()
+            );
         }
     }
 
     /// RFC 4616 §4: Kurt asks to act as Ursel.
     #[test]
     fn nobody_acts_for_another() {
-        assert!(matches!(read(b"Ursel\0Kurt\0xipj3plmq"), Step::ForAnother));
+        assert!(matches!(
+            read(b"Ursel\0Kurt\0xipj3plmq"),
+            Step::Refused(ResponseFault::ForAnother)
+        ));
     }
 }

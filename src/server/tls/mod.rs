@@ -6,20 +6,25 @@
 //! - The certificate is chosen by the name that the client asks for, else the default one.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, ServerConfig, version};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig, version};
 use tracing::warn;
 
 use crate::config::{self, KeyPair};
 
 mod inspect;
 mod pair;
+pub(super) mod peer;
 mod watch;
 
 pub use inspect::{Inspection, inspect};
@@ -51,12 +56,19 @@ impl Front {
         let resolver = Arc::<Certificates>::clone(&certificates);
         let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier(section.client_ca.as_deref())?)
             .with_cert_resolver(resolver);
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.alpn_protocols = vec![b"pop3".to_vec()];
         let files = Mutex::new(Files { section, seen: stamp.clone(), tried: stamp });
         Ok(Self { config: Arc::new(config), certificates, files })
+    }
+
+    /// The certificate that a client which asked for `name` has been shown.
+    fn presented(&self, name: Option<&str>) -> CertificateDer<'static> {
+        let table = self.certificates.0.read().unwrap_or_else(PoisonError::into_inner);
+        // A pair that has been loaded has a certificate.
+        table.choose(name).cert.first().cloned().unwrap_or_else(|| Vec::new().into())
     }
 
     /// What turns a stream into a TLS stream.
@@ -106,6 +118,8 @@ impl Front {
 pub enum FrontError {
     /// A certificate or key cannot be used.
     Pair(PairError),
+    /// The certificates of `client-ca` cannot be used.
+    ClientCa(String),
     /// The TLS library refuses.
     Library(rustls::Error),
 }
@@ -126,12 +140,32 @@ impl std::fmt::Display for FrontError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Pair(error) => error.fmt(f),
+            Self::ClientCa(why) => f.write_str(why),
             Self::Library(error) => write!(f, "TLS cannot be set up: {error}"),
         }
     }
 }
 
 impl std::error::Error for FrontError {}
+
+/// Clients are asked for a certificate when there is somebody whom it could come from; they need
+/// not have one.
+fn verifier(ca: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, FrontError> {
+    let Some(path) = ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+    let unusable = |why: &dyn std::fmt::Display| {
+        FrontError::ClientCa(format!("{}: {why}; name a PEM file of certificates", path.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+        let certificate = certificate.map_err(|error| unusable(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable(&error))
+}
 
 /// The certificates in use; replaced as a whole, so that no handshake sees a mixture.
 #[derive(Debug)]
@@ -212,6 +246,7 @@ mod tests {
         };
         config::Tls {
             default: fixture::key_pair(dir, "default", &["localhost"]),
+            client_ca: None,
             hosts: vec![host("exact", &["pop.example.org"]), host("wild", &["*.example.org"])],
         }
     }

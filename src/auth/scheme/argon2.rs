@@ -3,15 +3,14 @@
 //! What the string asks for is capped before anything is allocated: a hash that was damaged, or
 //! put there by somebody else, cannot make the server use gigabytes or minutes.
 
-use std::fmt;
-
-use argon2::password_hash::PasswordHasher;
-use argon2::password_hash::phc::{PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use ::argon2::password_hash::PasswordHasher;
+use ::argon2::password_hash::phc::{PasswordHash, Salt};
+use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::NewPassword;
+use super::Cost;
+use super::new::{self, Unhashed};
 use crate::protocol::Secret;
 
 /// An argon2 hash whose parameters are within bounds.
@@ -30,26 +29,12 @@ pub struct Argon2Hash {
     digest: Secret<Box<[u8]>>,
 }
 
-/// Why a password was not hashed.
-#[derive(Debug)]
-pub struct Unhashed(String);
-
-/// The PHC string of a password that is new: argon2id with today's recommended parameters
-/// (19 MiB, 2 passes, 1 lane) and a salt from the operating system.
-///
-/// # Errors
-/// [`Unhashed`] when there is no randomness or no memory to be had.
-pub fn hash(password: &NewPassword) -> Result<Secret<String>, Unhashed> {
-    let salt = Salt::new(
-        &argon2::password_hash::try_generate_salt()
-            .map_err(|error| Unhashed(format!("no randomness for a salt: {error}")))?,
-    )
-    .map_err(|error| Unhashed(error.to_string()))?;
+/// The PHC string of a password, with a salt of its own.
+pub(super) fn hash(password: &[u8]) -> Result<Secret<String>, Unhashed> {
+    let salt = Salt::new(&new::salt()?).map_err(|error| Unhashed(error.to_string()))?;
     recommended()
         .and_then(|argon2| {
-            argon2
-                .hash_password_with_salt(password.expose(), &salt)
-                .map_err(|error| error.to_string())
+            argon2.hash_password_with_salt(password, &salt).map_err(|error| error.to_string())
         })
         .map(|hash| Secret::new(hash.to_string()))
         .map_err(Unhashed)
@@ -64,15 +49,14 @@ impl Argon2Hash {
     /// and shows nothing of the salt or the digest.
     pub(super) fn parse(phc: &str) -> Result<Self, String> {
         let hash = PasswordHash::new(phc)
-            .map_err(|error| format!("its argon2 hash is damaged ({error}); set a new password"))?;
+            .map_err(|error| format!("its argon2 hash is damaged ({error})"))?;
         let algorithm = Algorithm::new(hash.algorithm)
-            .map_err(|_| "its hash is of no known kind of argon2; set a new password".to_owned())?;
+            .map_err(|_| "its hash is of no known kind of argon2".to_owned())?;
         let version = match hash.version {
             // The strings of the first version of argon2 did not yet carry the field.
             None => Version::V0x10,
-            Some(version) => Version::try_from(version).map_err(|_| {
-                format!("its hash is of an unknown argon2 version, v={version}; set a new password")
-            })?,
+            Some(version) => Version::try_from(version)
+                .map_err(|_| format!("its hash is of an unknown argon2 version, v={version}"))?,
         };
         let cost = |name: &str| hash.params.get_decimal(name);
         let (Some(memory), Some(passes), Some(lanes), 3) =
@@ -97,7 +81,7 @@ impl Argon2Hash {
             }
         }
         let (Some(salt), Some(digest)) = (hash.salt, hash.hash) else {
-            return Err("its argon2 hash has no salt or no digest; set a new password".into());
+            return Err("its argon2 hash has no salt or no digest".into());
         };
         let hash = Self {
             algorithm,
@@ -108,9 +92,8 @@ impl Argon2Hash {
             salt: (*salt).into(),
             digest: Secret::new(digest.as_bytes().into()),
         };
-        hash.params().map_err(|error| {
-            format!("its argon2 parameters do not fit together ({error}); set a new password")
-        })?;
+        hash.params()
+            .map_err(|error| format!("its argon2 parameters do not fit together ({error})"))?;
         Ok(hash)
     }
 
@@ -139,23 +122,22 @@ impl Argon2Hash {
         Ok(digest.ct_eq(self.digest.expose()).into())
     }
 
-    /// Memory in KiB, passes and lanes.
-    pub(super) fn parameters(&self) -> (u32, u32, u32) {
-        (self.memory, self.passes, self.lanes)
+    pub(super) fn cost(&self) -> Cost {
+        Cost::Argon2 { memory: self.memory, passes: self.passes, lanes: self.lanes }
+    }
+
+    /// Whether it is of another kind than [`hash`] makes, or takes less memory or time.
+    pub(super) fn is_weaker_than_new(&self) -> bool {
+        self.algorithm != Algorithm::Argon2id
+            || self.version != Version::V0x13
+            || self.memory < RECOMMENDED_MEMORY_KIB
+            || self.passes < RECOMMENDED_PASSES
     }
 
     fn params(&self) -> Result<Params, argon2::Error> {
         Params::new(self.memory, self.passes, self.lanes, Some(self.digest.expose().len()))
     }
 }
-
-impl fmt::Display for Unhashed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the password cannot be hashed: {}", self.0)
-    }
-}
-
-impl std::error::Error for Unhashed {}
 
 /// Memory for one hash.
 ///

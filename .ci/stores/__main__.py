@@ -1,0 +1,79 @@
+"""Runs `restante serve` with every credential store against the real thing on loopback.
+
+    cargo build --release --locked && python3 .ci/stores target/release/restante
+
+Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.
+A backend that does not start, and a client that cannot be run, is a failure. Words after the
+program restrict the run to the backends whose names contain one of them; the checks of a backend
+build on each other. "mechanisms" stands for the clients with their ways to log in.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "interop"))
+
+import logins  # noqa: E402
+from backend import Backend  # noqa: E402
+from checkpassword import CheckPassword  # noqa: E402
+from ldap import Slapd  # noqa: E402
+from openid import OpenId  # noqa: E402
+from pam import Pam  # noqa: E402
+from report import Report  # noqa: E402
+from scenarios import Scenarios  # noqa: E402
+from server import World  # noqa: E402
+from sql import MariaDb, PostgreSql, Sqlite  # noqa: E402
+from tokens import Tokens  # noqa: E402
+
+
+def main() -> int:
+    """The whole run."""
+    # Ended from outside, the run still ends its backends and removes its files.
+    signal.signal(signal.SIGTERM, end)
+    words = sys.argv[2:]
+    report = Report(only=[])
+    world = World(Path(sys.argv[1]).resolve())
+    try:
+        for backend in filter(lambda each: asked(each.name, words), passwords(world)):
+            Scenarios(report, world, backend).run()
+        for provider in filter(lambda each: asked(each.name, words), tokens(world)):
+            Tokens(report, world, provider).run()
+        if asked("mechanisms", words):
+            logins.checks(report, world)
+    finally:
+        world.close()
+    return report.close()
+
+
+def end(number: int, _: object) -> None:
+    """Ends the run; a second signal, which `timeout` sends, must not end the cleaning up."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def asked(name: str, words: list[str]) -> bool:
+    """Whether one of the words means this; all are meant when there are none."""
+    return not words or any(word in name for word in words)
+
+
+def passwords(world: World) -> list[Backend]:
+    """All backends that take passwords; none of them runs yet."""
+    return [
+        PostgreSql(world),
+        MariaDb(world),
+        Sqlite(world),
+        Slapd(world),
+        Slapd(world, "slapd-direct", tls="ldaps", direct=True),
+        Pam(world),
+        CheckPassword(world),
+    ]
+
+
+def tokens(world: World) -> list[OpenId]:
+    """The provider, whose tokens are checked by its keys and by itself."""
+    return [OpenId(world), OpenId(world, "oidc-introspection", introspection=True)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

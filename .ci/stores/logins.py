@@ -1,0 +1,58 @@
+"""Every client logs in by every mechanism that it and Restante know."""
+
+from corpus import ordinary
+from mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, XOAUTH2, Login
+from openid import OpenId
+from report import Failed, Report
+from scenarios import Restante
+from server import SERVER_USER, World
+
+
+def checks(report: Report, world: World) -> None:
+    """All clients, all mechanisms, all transports: the right secret, and a wrong one."""
+    provider = OpenId(world, "provider-of-tokens")
+    users = world.root / "plain-users"
+
+    def sections() -> str:
+        return f'[[credentials]]\nkind = "file"\npath = "{users}"\n' + provider.settings(world.root)
+
+    server = Restante(world, "mechanisms", sections)
+    account = world.mailbox("by-mechanism", [ordinary(1)])
+
+    def starts() -> str:
+        # The only verifier that serves all mechanisms.
+        users.touch(mode=0o600)
+        users.write_text(f"{account.user}:{{PLAIN}}{account.password}\n")
+        world.own(users, SERVER_USER)
+        provider.start()
+        provider.add(account.user, account.password)
+        server.start()
+        return account.user
+
+    def both(client: Login, mechanism: str, transport: str) -> str:
+        secret = account.password
+        if mechanism in (OAUTHBEARER, XOAUTH2):
+            secret = provider.token(account.user)
+        endpoint = server.endpoint(transport)
+        said = client.log_in(endpoint, account.user, secret, mechanism)
+        try:
+            client.log_in(endpoint, account.user, "wrong", mechanism)
+        except Failed:
+            return said
+        raise Failed("a wrong secret was taken")
+
+    try:
+        report.check("mechanisms starts", starts)
+        for kind in LOGINS:
+            client = kind(world)
+            for mechanism in client.mechanisms:
+                if mechanism == EXTERNAL:
+                    continue
+                for transport in client.transports:
+                    report.check(
+                        f"{client.name} {mechanism} {transport}",
+                        lambda: both(client, mechanism, transport),
+                    )
+    finally:
+        server.kill()
+        provider.close()

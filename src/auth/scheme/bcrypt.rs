@@ -1,0 +1,70 @@
+//! Bcrypt hashes: `$2y$12$` with 22 characters of salt and 31 of digest behind it.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::encoding::bcrypt64;
+use super::{Cost, bounded};
+use crate::protocol::Secret;
+
+/// A bcrypt hash.
+///
+/// - `$2a$`, `$2b$` and `$2y$`, which are the same thing for passwords that clients send; not
+///   `$2x$`, the fruit of a bug.
+/// - A cost of 4 to 15: 15 takes about two seconds.
+#[derive(Debug)]
+pub struct BcryptHash {
+    cost: u32,
+    salt: [u8; 16],
+    digest: Secret<Box<[u8]>>,
+}
+
+/// How many octets of a password count, for bcrypt knows no more.
+///
+/// A longer one is right if its first 72 octets are. That is what crypt(3) does, and with it
+/// Dovecot: users with a longer password were given a hash of its beginning, and can log in only
+/// if the beginning is enough. Nobody guesses 72 octets.
+pub(super) const REACH: usize = 72;
+
+impl BcryptHash {
+    const MIN_COST: u32 = 4;
+    const MAX_COST: u32 = 15;
+
+    /// Reads a hash that begins with `$2a$`, `$2b$` or `$2y$`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let damaged = || "its bcrypt hash is damaged".to_owned();
+        let mut fields = super::crypt::fields(text);
+        let (Some(cost), Some(rest), None) = (fields.next(), fields.next(), fields.next()) else {
+            return Err(damaged());
+        };
+        let two_digits = cost.len() == 2;
+        let cost = bounded("bcrypt", "cost", cost, Self::MIN_COST, Self::MAX_COST)?;
+        if !two_digits {
+            return Err(damaged());
+        }
+        let (salt, digest) = rest.split_at_checked(22).ok_or_else(damaged)?;
+        let salt = bcrypt64(salt).and_then(|salt| salt.try_into().ok()).ok_or_else(damaged)?;
+        let digest = bcrypt64(digest).filter(|digest| digest.len() == 23).ok_or_else(damaged)?;
+        Ok(Self { cost, salt, digest: Secret::new(digest.into()) })
+    }
+
+    pub(super) fn verify(&self, password: &[u8]) -> bool {
+        // As in C the key ends with a NUL, unless that is the 73rd octet.
+        let mut key = Zeroizing::new([0; REACH]);
+        for (octet, typed) in key.iter_mut().zip(password) {
+            *octet = *typed;
+        }
+        let used = REACH.min(password.len() + 1);
+        let digest = Zeroizing::new(::bcrypt::bcrypt(
+            self.cost,
+            self.salt,
+            key.get(..used).unwrap_or_default(),
+        ));
+        // Of the last 24 octets the last one is not kept.
+        digest.get(..23).is_some_and(|digest| digest.ct_eq(self.digest.expose()).into())
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        Cost::Bcrypt { cost: self.cost }
+    }
+}

@@ -1,0 +1,106 @@
+//! How the text of a password field is encoded: as it stands, in hex, in base64, or in crypt(3)'s
+//! own base64.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+/// An encoding that Dovecot knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    None,
+    Hex,
+    Base64,
+}
+
+/// The text behind a scheme, with the encoding that the scheme names for it.
+pub(super) struct Field<'a> {
+    text: &'a str,
+    encoding: Option<Encoding>,
+}
+
+impl<'a> Field<'a> {
+    /// Splits `SSHA.HEX` and the like; what follows another dot stays a part of the scheme.
+    pub(super) fn new<'s>(scheme: &'s str, text: &'a str) -> (&'s str, Self) {
+        let (name, encoding) = match scheme.rsplit_once('.') {
+            Some((name, "HEX")) => (name, Some(Encoding::Hex)),
+            Some((name, "B64" | "BASE64")) => (name, Some(Encoding::Base64)),
+            Some(_) | None => (scheme, None),
+        };
+        (name, Self { text, encoding })
+    }
+
+    /// The octets that the text stands for, in `usual` encoding unless the scheme names one.
+    pub(super) fn octets(&self, usual: Encoding) -> Result<Zeroizing<Vec<u8>>, String> {
+        let octets = match self.encoding.unwrap_or(usual) {
+            Encoding::None => Some(self.text.as_bytes().to_vec()),
+            Encoding::Hex => hex(self.text),
+            Encoding::Base64 => base64(self.text),
+        };
+        let encoding =
+            if self.encoding.unwrap_or(usual) == Encoding::Hex { "hex" } else { "base64" };
+        octets.map(Zeroizing::new).ok_or_else(|| format!("its password is not in {encoding}"))
+    }
+
+    /// The same of schemes that are text.
+    pub(super) fn text(&self) -> Result<Zeroizing<String>, String> {
+        let octets = self.octets(Encoding::None)?;
+        str::from_utf8(&octets)
+            .map(|text| Zeroizing::new(text.to_owned()))
+            .map_err(|_| "its hash is damaged: it is not text".into())
+    }
+}
+
+pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit =
+        |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let octets = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
+    if rest.is_empty() { octets.collect() } else { None }
+}
+
+/// With or without padding.
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+    GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(text).ok()
+}
+
+/// Passlib's: a dot in place of the plus sign, no padding.
+pub(super) fn passlib64(text: &str) -> Option<Vec<u8>> {
+    base64(&text.replace('.', "+"))
+}
+
+/// Bcrypt's, which has the order of the ordinary one with another alphabet.
+pub(super) fn bcrypt64(text: &str) -> Option<Vec<u8>> {
+    GeneralPurpose::new(&alphabet::BCRYPT, LENIENT).decode(text).ok()
+}
+
+/// Crypt(3)'s: six bits a character, the lowest first.
+pub(super) fn crypt64(text: &str) -> Option<Vec<u8>> {
+    let mut octets = Vec::with_capacity(text.len() * 3 / 4);
+    for group in text.as_bytes().chunks(4) {
+        let mut bits = 0_u32;
+        for &character in group.iter().rev() {
+            bits = bits << 6 | crypt64_value(character)?;
+        }
+        // Two characters are an octet, three are two; one is nothing.
+        let bits = bits.to_le_bytes();
+        let (whole, rest) = bits.split_at(group.len() - 1);
+        if whole.is_empty() || rest.iter().any(|&bit| bit != 0) {
+            return None;
+        }
+        octets.extend_from_slice(whole);
+    }
+    Some(octets)
+}
+
+/// The six bits of a character of crypt(3).
+pub(super) fn crypt64_value(character: u8) -> Option<u32> {
+    let place = CRYPT64.bytes().position(|known| known == character)?;
+    u32::try_from(place).ok()
+}
+
+const CRYPT64: &str = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

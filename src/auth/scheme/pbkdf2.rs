@@ -1,0 +1,95 @@
+//! PBKDF2 hashes: `$1$salt$rounds$digest` as Dovecot writes them, with HMAC-SHA-1 and hex, and
+//! `$pbkdf2-sha256$rounds$salt$digest` as Python's passlib does.
+
+use ::pbkdf2::pbkdf2_hmac;
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::encoding::{hex, passlib64};
+use super::{Cost, Digest, bounded};
+use crate::protocol::Secret;
+
+/// A PBKDF2 hash, of 1 to 2 000 000 rounds.
+#[derive(Debug)]
+pub struct Pbkdf2Hash {
+    function: Function,
+    rounds: u32,
+    salt: Box<[u8]>,
+    digest: Secret<Box<[u8]>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Function {
+    HmacSha1,
+    HmacSha256,
+    HmacSha512,
+}
+
+/// More than twice what is recommended for HMAC-SHA-1; about two seconds with HMAC-SHA-512.
+pub(super) const MAX_ROUNDS: u32 = 2_000_000;
+
+impl Pbkdf2Hash {
+    const MAX_SALT: usize = 1024;
+
+    /// Reads a hash in either form.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let damaged = || "its PBKDF2 hash is damaged".to_owned();
+        let (id, fields) =
+            text.strip_prefix('$').and_then(|rest| rest.split_once('$')).ok_or_else(damaged)?;
+        let mut fields = fields.split('$');
+        let (Some(one), Some(two), Some(digest), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(damaged());
+        };
+        let function = match id {
+            "1" | "pbkdf2" => Function::HmacSha1,
+            "pbkdf2-sha256" => Function::HmacSha256,
+            "pbkdf2-sha512" => Function::HmacSha512,
+            _ => return Err("its PBKDF2 hash is of no known kind".into()),
+        };
+        let (rounds, salt, digest) = if id == "1" {
+            (two, Some(one.as_bytes().to_vec()), hex(digest))
+        } else {
+            (one, passlib64(two), passlib64(digest))
+        };
+        let rounds = bounded("PBKDF2", "rounds", rounds, 1, MAX_ROUNDS)?;
+        let salt = salt.filter(|salt| salt.len() <= Self::MAX_SALT).ok_or_else(damaged)?;
+        let digest = digest
+            .filter(|digest| digest.len() == function.digest().octets())
+            .ok_or_else(damaged)?;
+        Ok(Self { function, rounds, salt: salt.into(), digest: Secret::new(digest.into()) })
+    }
+
+    pub(super) fn verify(&self, password: &[u8]) -> bool {
+        let mut digest = Zeroizing::new(vec![0; self.function.digest().octets()]);
+        match self.function {
+            Function::HmacSha1 => {
+                pbkdf2_hmac::<Sha1>(password, &self.salt, self.rounds, &mut digest);
+            }
+            Function::HmacSha256 => {
+                pbkdf2_hmac::<Sha256>(password, &self.salt, self.rounds, &mut digest);
+            }
+            Function::HmacSha512 => {
+                pbkdf2_hmac::<Sha512>(password, &self.salt, self.rounds, &mut digest);
+            }
+        }
+        digest.ct_eq(self.digest.expose()).into()
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        Cost::Pbkdf2 { digest: self.function.digest(), iterations: self.rounds }
+    }
+}
+
+impl Function {
+    fn digest(self) -> Digest {
+        match self {
+            Self::HmacSha1 => Digest::Sha1,
+            Self::HmacSha256 => Digest::Sha256,
+            Self::HmacSha512 => Digest::Sha512,
+        }
+    }
+}

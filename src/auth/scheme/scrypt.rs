@@ -1,0 +1,104 @@
+//! Scrypt hashes (RFC 7914): `$7$` as crypt(3) writes them, `$scrypt$ln=16,r=8,p=1$salt$digest` as
+//! a PHC string.
+
+use ::scrypt::Params;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::encoding::{base64, crypt64, crypt64_value};
+use super::{Cost, bounded, within_memory};
+use crate::protocol::Secret;
+
+/// A scrypt hash of at most N·r·p = 2 097 152: 256 MiB, or less of it several times.
+#[derive(Debug)]
+pub struct ScryptHash {
+    log_n: u8,
+    r: u32,
+    p: u32,
+    params: Params,
+    salt: Box<[u8]>,
+    digest: Secret<Box<[u8]>>,
+}
+
+impl ScryptHash {
+    const DIGEST_OCTETS: usize = 32;
+
+    /// Reads a hash that begins with `$7$` or `$scrypt$`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("$7$") {
+            Some(rest) => Self::of_crypt(rest),
+            None => Self::of_phc(text),
+        }
+    }
+
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+        let mut digest = Zeroizing::new([0; Self::DIGEST_OCTETS]);
+        ::scrypt::scrypt(password, &self.salt, &self.params, &mut *digest)
+            .map_err(|error| format!("scrypt: {error}"))?;
+        Ok(digest.ct_eq(self.digest.expose()).into())
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        Cost::Scrypt { log_n: self.log_n, r: self.r, p: self.p }
+    }
+
+    /// One character for log N, five each for r and p, the salt as it is typed.
+    fn of_crypt(rest: &str) -> Result<Self, String> {
+        let (head, digest) = rest.split_once('$').ok_or_else(damaged)?;
+        let (parameters, salt) = head.split_at_checked(11).ok_or_else(damaged)?;
+        let mut values = parameters.bytes().map(crypt64_value);
+        let log_n = values.next().flatten().ok_or_else(damaged)?;
+        let mut number = || {
+            let digits = values.by_ref().take(5).collect::<Option<Vec<u32>>>()?;
+            // Thirty bits: they fit.
+            Some(digits.iter().rev().fold(0, |number, digit| number << 6 | digit))
+        };
+        let r = number().ok_or_else(damaged)?;
+        let p = number().ok_or_else(damaged)?;
+        let digest = crypt64(digest).ok_or_else(damaged)?;
+        Self::new(log_n, r, p, salt.as_bytes(), digest)
+    }
+
+    fn of_phc(text: &str) -> Result<Self, String> {
+        let mut fields = super::crypt::fields(text);
+        let (Some(parameters), Some(salt), Some(digest), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(damaged());
+        };
+        let mut parameters = parameters.split(',');
+        let mut number = |name: &str| {
+            let (found, number) =
+                parameters.next().and_then(|one| one.split_once('=')).ok_or_else(damaged)?;
+            if found != name {
+                return Err("the parameters of its scrypt hash are not ln, r and p".to_owned());
+            }
+            bounded("scrypt", name, number, 1, u32::MAX)
+        };
+        let (log_n, r, p) = (number("ln")?, number("r")?, number("p")?);
+        if parameters.next().is_some() {
+            return Err("the parameters of its scrypt hash are not ln, r and p".into());
+        }
+        let salt = base64(salt).ok_or_else(damaged)?;
+        let digest = base64(digest).ok_or_else(damaged)?;
+        Self::new(log_n, r, p, &salt, digest)
+    }
+
+    fn new(log_n: u32, r: u32, p: u32, salt: &[u8], digest: Vec<u8>) -> Result<Self, String> {
+        within_memory("scrypt", log_n, r, p)?;
+        if log_n == 0 {
+            return Err("its scrypt hash asks for N=1, less than N=2".into());
+        }
+        if digest.len() != Self::DIGEST_OCTETS {
+            return Err(damaged());
+        }
+        let log_n = u8::try_from(log_n).map_err(|_| damaged())?;
+        let params = Params::new(log_n, r, p)
+            .map_err(|error| format!("its scrypt parameters do not fit together ({error})"))?;
+        Ok(Self { log_n, r, p, params, salt: salt.into(), digest: Secret::new(digest.into()) })
+    }
+}
+
+fn damaged() -> String {
+    "its scrypt hash is damaged".into()
+}

@@ -1,0 +1,64 @@
+//! Yescrypt hashes, `$y$parameters$salt$digest`: what Debian, Fedora and Ubuntu keep in
+//! /etc/shadow.
+
+use ::yescrypt::{Mode, Params};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::encoding::crypt64;
+use super::{Cost, within_memory};
+use crate::protocol::Secret;
+
+/// A yescrypt hash of at most N·r = 2 097 152, which is 256 MiB.
+///
+/// - The crate takes the memory itself, 16 MiB as a rule: glibc may keep that much of it for each of
+///   its arenas, of which there are eight a processor.
+/// - Only of the flavour that crypt(3) makes, without extra time and parallelism.
+#[derive(Debug)]
+pub struct YescryptHash {
+    params: Params,
+    salt: Box<[u8]>,
+    digest: Secret<Box<[u8]>>,
+}
+
+impl YescryptHash {
+    const DIGEST_OCTETS: usize = 32;
+    const MAX_SALT: usize = 64;
+
+    /// Reads a hash that begins with `$y$`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let damaged = || "its yescrypt hash is damaged".to_owned();
+        let mut fields = super::crypt::fields(text);
+        let (Some(parameters), Some(salt), Some(digest), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(damaged());
+        };
+        let params: Params = parameters
+            .parse()
+            .map_err(|error| format!("its yescrypt parameters are not usable ({error})"))?;
+        within_memory("yescrypt", params.n().ilog2(), params.r(), params.p())?;
+        // How many times more the work is done cannot be asked, but is in the text.
+        let usual = Params::new(Mode::default(), params.n(), params.r(), 1);
+        if !usual.is_ok_and(|usual| usual.to_string() == parameters) {
+            return Err("its yescrypt parameters are not of the kind that crypt(3) makes".into());
+        }
+        let salt = crypt64(salt).filter(|salt| salt.len() <= Self::MAX_SALT);
+        let digest = crypt64(digest).filter(|digest| digest.len() == Self::DIGEST_OCTETS);
+        let (Some(salt), Some(digest)) = (salt, digest) else {
+            return Err(damaged());
+        };
+        Ok(Self { params, salt: salt.into(), digest: Secret::new(digest.into()) })
+    }
+
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+        let mut digest = Zeroizing::new([0; Self::DIGEST_OCTETS]);
+        ::yescrypt::yescrypt(password, &self.salt, &self.params, &mut *digest)
+            .map_err(|error| format!("yescrypt: {error}"))?;
+        Ok(digest.ct_eq(self.digest.expose()).into())
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        Cost::Yescrypt { n: self.params.n(), r: self.params.r() }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the entry of a user says besides that the user is there.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use ldap3::SearchEntry;
+
+use crate::auth::Attributes;
+
+/// The attributes of an entry that count, each if it is named.
+///
+/// - An entry that lacks one is like all others in that respect.
+/// - A value that cannot be used lets nobody in: mail is not to be served from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// The home directory: an absolute path.
+    pub home: Option<String>,
+    /// The Maildir: an absolute path, `maildir:` before it or not.
+    pub mail: Option<String>,
+    /// Whether POP3 may be used: `TRUE` or `FALSE`.
+    pub pop3: Option<String>,
+    /// How many sessions the user may have: a number from 1.
+    pub sessions: Option<String>,
+}
+
+impl Keys {
+    /// Those that are named.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let keys = [&self.home, &self.mail, &self.pop3, &self.sessions];
+        keys.into_iter().flatten().map(String::as_str).collect()
+    }
+
+    /// Reads them from an entry; the reason for not doing so names the entry and the attribute.
+    pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, String> {
+        Ok(Attributes {
+            home: read(&self.home, entry, path)?,
+            mail: read(&self.mail, entry, |value| {
+                path(value.strip_prefix("maildir:").unwrap_or(value))
+            })?,
+            pop3: read(&self.pop3, entry, allowed)?.unwrap_or(true),
+            sessions: read(&self.sessions, entry, number)?,
+        })
+    }
+}
+
+/// The value of an attribute that is named and that the entry has.
+fn read<T>(
+    key: &Option<String>,
+    entry: &SearchEntry,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Option<T>, String> {
+    let Some(key) = key else { return Ok(None) };
+    let fault = |what| Err(format!("{key} of the entry {:?} {what}", entry.dn));
+    // RFC 4512 §2.5: the name of an attribute is the same in either case.
+    if entry.bin_attrs.keys().any(|name| name.eq_ignore_ascii_case(key)) {
+        return fault("is not text");
+    }
+    let values = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+    match values.map(|(_, values)| values.as_slice()) {
+        None | Some([]) => Ok(None),
+        Some([value]) => parse(value).map(Some).or_else(fault),
+        Some(_) => fault("has several values; leave one"),
+    }
+}
+
+fn path(value: &str) -> Result<PathBuf, &'static str> {
+    if value.starts_with('/') && !value.contains('\0') {
+        Ok(PathBuf::from(value))
+    } else {
+        Err("is not an absolute path; write one that begins with /")
+    }
+}
+
+/// RFC 4517 §3.3.3 Boolean, in either case, as it may be kept as text.
+fn allowed(value: &str) -> Result<bool, &'static str> {
+    match value.to_ascii_uppercase().as_str() {
+        "TRUE" => Ok(true),
+        "FALSE" => Ok(false),
+        _ => Err("is neither TRUE nor FALSE; write one of them"),
+    }
+}
+
+fn number(value: &str) -> Result<NonZeroU32, &'static str> {
+    value.parse().map_err(|_| "is not a number of sessions; write one from 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn keys() -> Keys {
+        let named = |name: &str| Some(name.to_owned());
+        Keys {
+            home: named("homeDirectory"),
+            mail: named("mailMessageStore"),
+            pop3: named("pop3Allowed"),
+            sessions: named("sessionLimit"),
+        }
+    }
+
+    fn entry(attributes: &[(&str, &[&str])]) -> SearchEntry {
+        let attrs = attributes.iter().map(|(name, values)| {
+            ((*name).to_owned(), values.iter().map(|&value| value.to_owned()).collect())
+        });
+        SearchEntry { dn: "uid=mrose".into(), attrs: attrs.collect(), bin_attrs: HashMap::new() }
+    }
+
+    #[test]
+    fn what_an_entry_says() {
+        let said = keys().read(&entry(&[
+            ("homedirectory", &["/home/mrose"]),
+            ("mailMessageStore", &["maildir:/var/vmail/m rose"]),
+            ("pop3Allowed", &["false"]),
+            ("sessionLimit", &["3"]),
+            ("cn", &["one", "another"]),
+        ]));
+        let expected = Attributes {
+            home: Some("/home/mrose".into()),
+            mail: Some("/var/vmail/m rose".into()),
+            pop3: false,
+            sessions: NonZeroU32::new(3),
+        };
+        assert_eq!(said, Ok(expected));
+    }
+
+    #[test]
+    fn an_entry_that_says_nothing_and_keys_that_are_not_named() {
+        assert_eq!(keys().read(&entry(&[])), Ok(Attributes::default()));
+        let unnamed = Keys::default().read(&entry(&[("homeDirectory", &["mail"])]));
+        assert_eq!(unnamed, Ok(Attributes::default()));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_lets_nobody_in() {
+        for (attribute, values, hint) in [
+            ("homeDirectory", &["home/mrose"][..], "begins with /"),
+            ("homeDirectory", &[""], "begins with /"),
+            ("homeDirectory", &["/home/a", "/home/b"], "several values"),
+            ("mailMessageStore", &["mbox:/var/mail/mrose"], "begins with /"),
+            ("mailMessageStore", &["maildir:~/Maildir"], "begins with /"),
+            ("pop3Allowed", &["maybe"], "neither TRUE nor FALSE"),
+            ("sessionLimit", &["0"], "from 1"),
+            ("sessionLimit", &["many"], "from 1"),
+        ] {
+            let why = keys().read(&entry(&[(attribute, values)])).unwrap_err();
+            assert!(why.contains(hint) && why.contains(attribute), "{why}");
+        }
+        let mut binary = entry(&[]);
+        binary.bin_attrs.insert("homeDirectory".into(), vec![vec![0xff]]);
+        assert!(keys().read(&binary).unwrap_err().contains("not text"));
+    }
+}

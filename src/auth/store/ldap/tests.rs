@@ -1,0 +1,206 @@
+//! What the store says where no directory is, and where one is that does not answer.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+const BASE: &str = "ou=people,dc=example,dc=org";
+
+fn store(url: String, way: LdapWay) -> LdapStore {
+    LdapStore::open(LdapSettings {
+        url,
+        starttls: false,
+        ca: None,
+        way,
+        keys: Keys::default(),
+        deadline: Duration::from_millis(200),
+        at_once: NonZeroU32::new(2).unwrap(),
+    })
+    .unwrap()
+}
+
+fn by_search() -> LdapWay {
+    LdapWay::Search { bind: None, base: BASE.into(), filter: "(uid={user})".into() }
+}
+
+fn by_name() -> LdapWay {
+    LdapWay::Direct { dn: format!("uid={{user}},{BASE}") }
+}
+
+fn mrose() -> Username {
+    Username::try_from("mrose").unwrap()
+}
+
+async fn unavailable(store: &LdapStore) -> String {
+    let Lookup::Unavailable(why) = store.look_up(&mrose()).await else { panic!() };
+    why
+}
+
+/// A directory that answers everything with the octets of `answer`.
+async fn answering(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                while connection.read(&mut [0; 1024]).await.is_ok_and(|octets| octets > 0) {
+                    connection.write_all(answer).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn put(store: &LdapStore, password: &[u8]) -> Check {
+    let account = Account::new(Verifier::AtStore(format!("uid=mrose,{BASE}").into()));
+    store.check(&mrose(), &account, &Secret::new(password.to_vec())).await
+}
+
+#[tokio::test]
+async fn nobody_there_is_no_wrong_password() {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let store = store(format!("ldap://{address}"), by_search());
+    assert!(unavailable(&store).await.contains("cannot be reached"));
+    assert!(matches!(put(&store, b"tanstaaf").await, Check::Unavailable(_)));
+    assert!(store.probe().await.unwrap_err().contains("cannot be reached"));
+}
+
+#[tokio::test]
+async fn no_answer_is_no_wrong_password() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = store(format!("ldap://{}", listener.local_addr().unwrap()), by_search());
+    assert!(unavailable(&store).await.contains("no answer within"));
+    assert!(matches!(put(&store, b"tanstaaf").await, Check::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_no_wrong_password() {
+    for answer in [&b"+OK\r\n"[..], b"\x30\x00", b"\x30\x03\x02\x01\x01", b"\xff\xff\xff\xff"] {
+        let address = answering(answer).await;
+        let store = store(format!("ldap://{address}"), by_search());
+        assert!(!unavailable(&store).await.is_empty());
+        assert!(matches!(put(&store, b"tanstaaf").await, Check::Unavailable(_)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_wants_no_attributes_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = store(format!("ldap://{}", listener.local_addr().unwrap()), by_search());
+    let name = mrose();
+    let (lookup, asked) = tokio::join!(store.look_up(&name), async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut asked = vec![0; 1024];
+        let octets = connection.read(&mut asked).await.unwrap();
+        asked.truncate(octets);
+        asked
+    });
+    assert!(matches!(lookup, Lookup::Unavailable(_)));
+    // The list of attributes comes last, in a SEQUENCE.
+    assert!(asked.ends_with(b"\x30\x05\x04\x031.1"), "{asked:x?}");
+}
+
+/// The answer to the first message, a bind, with a result code.
+macro_rules! bind_response {
+    ($code:expr) => {
+        &[0x30, 0x0c, 2, 1, 1, 0x61, 7, 10, 1, $code, 4, 0, 4, 0]
+    };
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_bind() {
+    for (answer, right) in [
+        (bind_response!(0), Some(true)),
+        (bind_response!(49), Some(false)),
+        (bind_response!(48), Some(false)),
+        (bind_response!(32), Some(false)),
+        (bind_response!(34), Some(false)),
+        (bind_response!(8), None),
+        (bind_response!(10), None),
+        (bind_response!(51), None),
+        (bind_response!(52), None),
+        (bind_response!(53), None),
+        (bind_response!(80), None),
+    ] {
+        let store = store(format!("ldap://{}", answering(answer).await), by_name());
+        // Not by way of the breaker, whose probe gets the same answer.
+        let said = store.users.bind("uid=mrose", "tanstaaf", &Attributes::default()).await;
+        let said = said.ok().map(|attributes| attributes.is_some());
+        assert_eq!(said, right, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bind_without_a_password_is_not_made() {
+    // Whoever asks this server for anything is welcome.
+    let store = store(format!("ldap://{}", answering(bind_response!(0)).await), by_name());
+    assert!(matches!(put(&store, b"").await, Check::Wrong));
+    assert!(matches!(put(&store, b"\xff").await, Check::Wrong));
+    assert!(matches!(put(&store, b"tanstaaf").await, Check::Right(_)));
+}
+
+#[tokio::test]
+async fn without_a_search_nothing_is_known_before_the_password() {
+    let store = store("ldap://127.0.0.1:1".into(), by_name());
+    let Lookup::Perhaps(account) = store.look_up(&mrose()).await else { panic!() };
+    let Verifier::AtStore(dn) = account.verifier else { panic!() };
+    assert_eq!(&*dn, format!("uid=mrose,{BASE}"));
+    assert!(store.decoy(&mrose()).is_none());
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_name_is_nobody() {
+    let store = store("ldap://127.0.0.1:1".into(), by_name());
+    for spelling in [" mrose", "mrose ", "m  rose", "\u{ff4d}rose", "jo\u{308}rg"] {
+        let name = Username::try_from(spelling).unwrap();
+        assert!(matches!(store.look_up(&name).await, Lookup::Unknown), "{spelling:?}");
+    }
+    for name in ["mrose", "m rose", "jörg", "großmann", "мария"] {
+        let name = Username::try_from(name).unwrap();
+        assert!(matches!(store.look_up(&name).await, Lookup::Perhaps(_)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_decoy_is_an_entry_below_the_base() {
+    let store = store("ldap://127.0.0.1:1".into(), by_search());
+    let Some(Verifier::AtStore(dn)) = store.decoy(&mrose()) else { panic!() };
+    assert_eq!(&*dn, format!(r"cn=nobody\2c for Restante,{BASE}"));
+}
+
+#[test]
+fn what_an_administrator_has_to_mend() {
+    let open = |way, ca: Option<&str>| {
+        LdapStore::open(LdapSettings {
+            url: "ldaps://localhost".into(),
+            starttls: false,
+            ca: ca.map(Into::into),
+            way,
+            keys: Keys::default(),
+            deadline: Duration::from_secs(1),
+            at_once: NonZeroU32::MIN,
+        })
+        .unwrap_err()
+    };
+    assert!(open(by_search(), Some("/no/such.pem")).contains("/no/such.pem"));
+}
+
+#[test]
+fn a_reader_without_a_password_is_refused() {
+    let bind = Some(LdapBind { dn: "cn=reader".into(), password: Secret::new(String::new()) });
+    let way = LdapWay::Search { bind, base: BASE.into(), filter: "(uid={user})".into() };
+    let refused = LdapStore::open(LdapSettings {
+        url: "ldap://localhost".into(),
+        starttls: false,
+        ca: None,
+        way,
+        keys: Keys::default(),
+        deadline: Duration::from_secs(1),
+        at_once: NonZeroU32::MIN,
+    });
+    assert!(refused.unwrap_err().contains("bind-password-file"));
+}

@@ -1,0 +1,106 @@
+//! A store of any kind, so that several kinds can stand in a row.
+
+use super::{
+    Account, Check, CredentialStore, FileStore, Lookup, Offers, Redeemed, Table, TokenHint,
+    Verifier,
+};
+use crate::protocol::{Secret, Username};
+
+mod checkpassword;
+mod ldap;
+mod oauth2;
+#[cfg(feature = "pam")]
+mod pam;
+mod sql;
+mod trust;
+
+pub use checkpassword::{CheckpasswordSettings, CheckpasswordStore};
+pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
+pub use oauth2::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
+#[cfg(feature = "pam")]
+pub use pam::{PamSettings, PamStore};
+pub use sql::{SqlSettings, SqlStore};
+
+/// A store of any kind.
+#[derive(Debug)]
+pub enum Store {
+    /// A program.
+    Checkpassword(Box<CheckpasswordStore>),
+    /// A credential file.
+    File(FileStore),
+    /// A directory.
+    Ldap(Box<LdapStore>),
+    /// A provider of tokens.
+    Oauth2(Box<Oauth2Store>),
+    /// PAM.
+    #[cfg(feature = "pam")]
+    Pam(Box<PamStore>),
+    /// A database.
+    Sql(Box<SqlStore>),
+    /// Users who are the same for as long as the program runs.
+    Table(Table),
+}
+
+/// Calls a method of whichever store it is.
+macro_rules! each {
+    ($store:expr, $kind:ident => $call:expr) => {
+        match $store {
+            Store::Checkpassword($kind) => $call,
+            Store::File($kind) => $call,
+            Store::Ldap($kind) => $call,
+            Store::Oauth2($kind) => $call,
+            #[cfg(feature = "pam")]
+            Store::Pam($kind) => $call,
+            Store::Sql($kind) => $call,
+            Store::Table($kind) => $call,
+        }
+    };
+}
+
+impl CredentialStore for Store {
+    fn label(&self) -> String {
+        each!(self, store => store.label())
+    }
+
+    async fn look_up(&self, name: &Username) -> Lookup {
+        each!(self, store => store.look_up(name).await)
+    }
+
+    async fn check(&self, name: &Username, account: &Account, password: &Secret<Vec<u8>>) -> Check {
+        each!(self, store => store.check(name, account, password).await)
+    }
+
+    fn decoy(&self, name: &Username) -> Option<Verifier> {
+        each!(self, store => store.decoy(name))
+    }
+
+    fn offers(&self) -> Offers {
+        each!(self, store => store.offers())
+    }
+
+    async fn redeem(&self, token: &Secret<Vec<u8>>) -> Redeemed {
+        each!(self, store => store.redeem(token).await)
+    }
+
+    fn token_hint(&self) -> Option<TokenHint> {
+        each!(self, store => store.token_hint())
+    }
+
+    async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
+        each!(self, store => store.strengthen(name, verifier, password).await);
+    }
+
+    fn down(&self) -> Option<String> {
+        each!(self, store => store.down())
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        each!(self, store => store.probe().await)
+    }
+}
+
+/// A name that nobody has, and a password that nobody knows: for probes.
+fn nobody() -> Result<(Username, Secret<Vec<u8>>), String> {
+    let name = Username::try_from("restante-probe-7c1f0b").map_err(|fault| fault.to_string())?;
+    Ok((name, Secret::new(b"restante-probe-0d4a6e".to_vec())))
+}

@@ -1,0 +1,194 @@
+//! What a token says, and what it has to say to let somebody in (RFC 7519 §4, RFC 9068 §4).
+
+use serde_json::{Map, Value};
+
+use crate::protocol::{ClaimedName, Username};
+
+/// What a token says of itself, or its provider of it.
+pub(super) struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// Takes the members of a JSON object.
+    pub(super) fn new(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+
+    /// A claim, whatever it is.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// A claim that is text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    /// Seconds since 1970, with or without a fraction; nothing when the claim is not there.
+    fn seconds(&self, name: &str) -> Result<Option<f64>, String> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(seconds) => Ok(Some(seconds)),
+                None => Err(format!("the token's {name} is not a time")),
+            },
+        }
+    }
+
+    /// Whether `wanted` is a claim, or one of its texts.
+    fn is_among(&self, name: &str, wanted: &str) -> bool {
+        match self.get(name) {
+            Some(Value::Array(texts)) => texts.iter().any(|text| text.as_str() == Some(wanted)),
+            other => other.and_then(Value::as_str) == Some(wanted),
+        }
+    }
+}
+
+/// What a token has to say.
+#[derive(Debug)]
+pub(super) struct Terms {
+    /// The provider, exactly as its tokens name it.
+    pub(super) issuer: String,
+    /// Whom it is meant for.
+    pub(super) audience: String,
+    /// What it allows.
+    pub(super) scope: Option<String>,
+    /// The claim that names the user.
+    pub(super) user_claim: String,
+}
+
+impl Terms {
+    /// The user whom a token is for, at the time `now`, in seconds since 1970.
+    ///
+    /// - The claims are known to be the provider's.
+    /// - Clocks may be a minute apart.
+    ///
+    /// # Errors
+    /// What is wrong with the token; nothing of it is shown unescaped.
+    pub(super) fn user(&self, claims: &Claims, now: f64) -> Result<Username, String> {
+        // RFC 7519 §4.1.1
+        if claims.get("iss").is_some() && claims.text("iss") != Some(&self.issuer) {
+            return Err(format!("the token is not of {}", self.issuer));
+        }
+        // RFC 7519 §4.1.3
+        if !claims.is_among("aud", &self.audience) {
+            return Err(format!("the token is not meant for {}", self.audience));
+        }
+        // RFC 7519 §4.1.4
+        if claims.seconds("exp")?.is_some_and(|end| now >= end + LEEWAY) {
+            return Err("the token has expired".into());
+        }
+        // RFC 7519 §4.1.5
+        if claims.seconds("nbf")?.is_some_and(|start| now < start - LEEWAY) {
+            return Err("the token is not valid yet".into());
+        }
+        if let Some(scope) = self.scope.as_ref().filter(|scope| !allows(claims, scope)) {
+            return Err(format!("the token does not have the scope {scope}"));
+        }
+        // RFC 9449 §7.2: it takes more than the token to use it, and SASL has no room for that.
+        if claims.get("cnf").is_some() {
+            return Err("the token is bound to a key of the client".into());
+        }
+        self.named(claims)
+    }
+
+    fn named(&self, claims: &Claims) -> Result<Username, String> {
+        let claim = &self.user_claim;
+        let name = claims.text(claim).ok_or_else(|| format!("the token has no text {claim}"))?;
+        if claim == "email" && claims.get("email_verified").is_some_and(|value| !is_true(value)) {
+            return Err("the provider has not verified the token's email".into());
+        }
+        let name = ClaimedName::new(name.as_bytes());
+        Username::try_from(&name)
+            .map_err(|fault| format!("the token's {claim}, {name}, is not a user name: it {fault}"))
+    }
+}
+
+/// Whether a token has a scope: among words with spaces between them, or in a list.
+fn allows(claims: &Claims, scope: &str) -> bool {
+    ["scope", "scp"].iter().any(|&name| {
+        let words = claims.text(name).unwrap_or_default();
+        words.split(' ').any(|word| word == scope) || claims.is_among(name, scope)
+    })
+}
+
+/// Some providers write every claim as text.
+fn is_true(value: &Value) -> bool {
+    value == &Value::Bool(true) || value.as_str() == Some("true")
+}
+
+/// How far the clocks of the provider and ours may be apart, in seconds.
+const LEEWAY: f64 = 60.0;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn user(changed: &Value) -> Result<String, String> {
+        let terms = Terms {
+            issuer: "https://login.example.org".into(),
+            audience: "restante".into(),
+            scope: Some("mail".into()),
+            user_claim: "email".into(),
+        };
+        let mut claims = json!({
+            "iss": "https://login.example.org", "aud": "restante", "exp": 2000, "nbf": 1000,
+            "scope": "openid mail", "email": "MRose@example.org",
+        });
+        for (name, value) in changed.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let Value::Object(mut members) = claims else { panic!() };
+        members.retain(|_, value| value != "absent");
+        terms.user(&Claims::new(members), 1500.0).map(|name| name.to_string())
+    }
+
+    #[test]
+    fn claims_that_let_somebody_in() {
+        for changed in [
+            json!({}),
+            json!({"iss": "absent"}),
+            json!({"aud": ["other", "restante"]}),
+            json!({"exp": 1440.5}),
+            json!({"exp": "absent", "nbf": 1560}),
+            json!({"scope": ["mail"]}),
+            json!({"scope": "absent", "scp": "calendar mail"}),
+            json!({"scope": "calendar", "scp": ["mail", "calendar"]}),
+            json!({"email_verified": true}),
+            json!({"email_verified": "true"}),
+        ] {
+            assert_eq!(user(&changed), Ok("mrose@example.org".into()), "{changed}");
+        }
+    }
+
+    #[test]
+    fn each_claim_by_itself_keeps_somebody_out() {
+        for (changed, hint) in [
+            (json!({"iss": "https://login.example.org/"}), "not of https://login.example.org"),
+            (json!({"iss": ["https://login.example.org"]}), "not of"),
+            (json!({"aud": "other"}), "not meant for restante"),
+            (json!({"aud": "restante other"}), "not meant for"),
+            (json!({"aud": []}), "not meant for"),
+            (json!({"aud": "absent"}), "not meant for"),
+            (json!({"exp": 1440}), "has expired"),
+            (json!({"exp": -1}), "has expired"),
+            (json!({"exp": "2000"}), "exp is not a time"),
+            (json!({"exp": null}), "exp is not a time"),
+            (json!({"nbf": 1561}), "not valid yet"),
+            (json!({"nbf": true}), "nbf is not a time"),
+            (json!({"scope": "mailbox openid"}), "does not have the scope mail"),
+            (json!({"scope": "absent"}), "does not have the scope"),
+            (json!({"scope": ["openid mail"]}), "does not have the scope"),
+            (json!({"cnf": {"jkt": "x"}}), "bound to a key"),
+            (json!({"email": "absent"}), "has no text email"),
+            (json!({"email": ["mrose@example.org"]}), "has no text email"),
+            (json!({"email": "../\u{1b}[2J"}), r"../\x1b[2J, is not a user name: it has a slash"),
+            (json!({"email_verified": false}), "has not verified"),
+            (json!({"email_verified": "false"}), "has not verified"),
+        ] {
+            let why = user(&changed).unwrap_err();
+            assert!(why.contains(hint), "{changed}: {why}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Slows down whoever guesses passwords, and nobody else if that can be helped.
+//!
+//! A *pair* is a user name together with the [`Network`] that it is tried from. Networks, users and
+//! pairs each have a number of failures; one is forgotten every `forget`. A try waits before its
+//! password is looked at, right or wrong: `first` after one failure, twice as long after each
+//! further one, at most `most`.
+//!
+//! # Who waits
+//! - A **stranger**, a pair that has not logged in lately, waits for the worst of three: the
+//!   failures of its network, of its user, and its own.
+//! - An **acquaintance**, a pair that has logged in within seven days, waits for its own alone.
+//! - Tries of one pair are let through one after the other, each with its wait behind that of the
+//!   one before, and so are those of all strangers in a network that has failures. A try that is
+//!   under way counts as a failure of its pair: parallel connections gain nothing.
+//! - Where the line is longer than twice `most`, a pair that has failures or tries under way is
+//!   turned away unheard ([`Throttle::attempt`] gives `None`, which is no wrong password). A
+//!   stranger with a clean record is heard after twice `most`, whatever the line.
+//!
+//! # What counts
+//! - A wrong password counts once for its pair: it is remembered for a day from the last try with
+//!   it, as a keyed hash of 64 bits. A telephone with an old password keeps nobody out.
+//! - A success takes back what its pair has counted against the network and the user, and no more:
+//!   an attacker with an account of its own cannot wash its network clean with it.
+//! - What ends without an answer (a store is down, the client was too slow) counts for nothing.
+//! - Trusted networks do not wait, and what they do is not counted.
+//!
+//! # What an attacker gets
+//! - One account, one network: seven guesses or so, then one every `most`, however many connections
+//!   there are. After each success of the owner *from the same network*, as many again.
+//! - One account, many networks: what each network gets, and no more than one every `most` each
+//!   from the seventh failure on, wherever that was.
+//! - Many accounts, one network: one guess every `most`; and beyond that one for each name, as the
+//!   name has a clean record then, every `forget`, and not faster than its connections allow, each
+//!   waiting twice `most`. Before the first failure is known each of its connections has one free.
+//!
+//! # What an attacker takes from others
+//! - The owner of an account under attack is an acquaintance at home and notices nothing. From a
+//!   new place the wait is at most `most`.
+//! - Neighbours behind one address are acquaintances or wait at most twice `most`; nobody who has
+//!   the right password is turned away, but whoever has failed a moment before, or tries twice at
+//!   once, while the neighbour fills the line.
+//! - A neighbour who fills the line of one pair can have its owner turned away as long as that goes
+//!   on. The same neighbour could use up the connections of the address.
+//! - The tables hold `entries` records each; the one that would be forgotten first goes. A flood of
+//!   names or networks brings records with one failure each, so it pushes out its own kind and
+//!   those that are nearly forgotten, never those with more failures. Acquaintances have a table
+//!   of their own: only log-ins push them out.
+//!
+//! # What it costs
+//! At the worst 400 octets for a pair, 250 for a network, 200 for an acquaintance, 150 for a user or
+//! a wrong password: 115 MB with 100 000 entries and all tables full. Names are kept as hashes, so
+//! their length does not matter. A call holds the lock for a few look-ups, O(log n).
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use super::Network;
+use super::fading::Fading;
+use crate::protocol::{ClaimedName, Secret, Username};
+
+/// Counts failures, and says how long a try has to wait. See the head of this file for the rules.
+#[derive(Debug)]
+pub struct Throttle {
+    settings: Settings,
+    /// Failures after which the wait is `most`; further ones add nothing that would be remembered.
+    worst: u32,
+    /// The key of the hashes of names and passwords; another one in each process.
+    key: RandomState,
+    state: Mutex<State>,
+}
+
+/// The operator's choices.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The wait after one failure; zero switches the throttle off.
+    pub first: Duration,
+    /// The longest wait; twice this should fit into the time that a client has for its log-in.
+    pub most: Duration,
+    /// After this long one failure is forgotten.
+    pub forget: Duration,
+    /// Records in each table.
+    pub entries: usize,
+    /// Who is neither slowed down nor counted.
+    pub trusted: Vec<IpNet>,
+}
+
+/// A try that has been let into the line.
+///
+/// Dropped without [`failed`](Self::failed) or [`succeeded`](Self::succeeded) it counts for
+/// nothing, but the place in the line is used up.
+#[derive(Debug)]
+#[must_use = "a try waits for its delay, and says how it went"]
+pub struct Attempt<'a> {
+    throttle: &'a Throttle,
+    /// `None` for those who are not counted.
+    pair: Option<Pair>,
+    delay: Duration,
+}
+
+impl Default for Throttle {
+    /// One that slows nobody down.
+    fn default() -> Self {
+        Self::new(Settings {
+            first: Duration::ZERO,
+            most: Duration::ZERO,
+            forget: Duration::ZERO,
+            entries: 0,
+            trusted: Vec::new(),
+        })
+    }
+}
+
+impl Throttle {
+    /// Nobody has failed yet.
+    pub fn new(settings: Settings) -> Self {
+        let entries = settings.entries;
+        let mut throttle = Self {
+            settings,
+            worst: 1,
+            key: RandomState::new(),
+            state: Mutex::new(State {
+                networks: Fading::new(entries),
+                users: Fading::new(entries),
+                pairs: Fading::new(entries),
+                acquaintances: Fading::new(entries),
+                wrong: Fading::new(entries),
+            }),
+        };
+        while throttle.wait(throttle.worst) < throttle.settings.most && throttle.worst < u32::BITS {
+            throttle.worst += 1;
+        }
+        throttle
+    }
+
+    /// Takes a place in the line for a try of `name` from `peer`; `None` when the line is full and
+    /// the try is turned away unheard.
+    pub fn attempt(&self, peer: IpAddr, name: &ClaimedName) -> Option<Attempt<'_>> {
+        if self.exempts(peer) {
+            return Some(Attempt { throttle: self, pair: None, delay: Duration::ZERO });
+        }
+        let now = Instant::now();
+        let pair = Pair { network: peer.into(), user: self.user(name) };
+        let latest = now + self.settings.most.saturating_mul(2);
+        let mut state = self.lock();
+        let mut tries = state.tries(pair, now);
+        let own = self.failures(tries.clear, now);
+        let is_clean = own == 0 && tries.under_way == 0;
+        let answered = if state.acquaintances.get(&pair, now).is_some() {
+            let own = own + tries.under_way.saturating_sub(DEVICES);
+            tries.free = tries.free.max(now) + self.wait(own);
+            tries.free
+        } else {
+            let mut place = state.place(pair.network, now);
+            let around = self.failures(place.clear, now);
+            let against = self.failures(state.blame(pair.user, now), now);
+            let worst = around.max(against).max(own + tries.under_way);
+            place.free = place.free.max(now) + self.wait(around);
+            tries.free = tries.free.max(now) + self.wait(worst);
+            let answered = place.free.max(tries.free);
+            if answered <= latest || is_clean {
+                place.free = place.free.min(latest);
+                state.put_place(pair.network, place, now);
+            }
+            answered
+        };
+        if answered > latest && !is_clean {
+            return None;
+        }
+        tries.under_way += 1;
+        state.put_tries(pair, tries, now + self.settings.forget, now);
+        let delay = answered.min(latest).duration_since(now);
+        Some(Attempt { throttle: self, pair: Some(pair), delay })
+    }
+
+    fn exempts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.settings.first.is_zero() || self.settings.trusted.iter().any(|net| net.contains(&peer))
+    }
+
+    /// A name that no user can have is counted as it came.
+    fn user(&self, name: &ClaimedName) -> u64 {
+        match Username::try_from(name) {
+            Ok(name) => self.key.hash_one(("user", name)),
+            Err(_) => self.key.hash_one(("nobody", name.as_bytes())),
+        }
+    }
+
+    /// How long a try waits after so many failures.
+    fn wait(&self, failures: u32) -> Duration {
+        let Some(doubled) = failures.checked_sub(1) else { return Duration::ZERO };
+        let factor = 2_u32.checked_pow(doubled).unwrap_or(u32::MAX);
+        self.settings.first.saturating_mul(factor).min(self.settings.most)
+    }
+
+    /// How many failures are not forgotten yet, if all will be at `clear`.
+    fn failures(&self, clear: Instant, now: Instant) -> u32 {
+        let left = clear.saturating_duration_since(now).as_nanos();
+        let forget = self.settings.forget.as_nanos().max(1);
+        u32::try_from(left.div_ceil(forget)).unwrap_or(u32::MAX)
+    }
+
+    /// One failure more, until it is as bad as it can be.
+    fn add_failure(&self, clear: Instant, now: Instant) -> Instant {
+        let worst = now + self.settings.forget.saturating_mul(self.worst);
+        (clear.max(now) + self.settings.forget).min(worst).max(clear)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt<'_> {
+    /// How long to wait before the password is looked at.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// The password was wrong, or there is no such user.
+    pub fn failed(self, password: &Secret<Vec<u8>>) {
+        let Some(pair) = self.pair else { return };
+        let throttle = self.throttle;
+        let now = Instant::now();
+        let wrong = throttle.key.hash_one(("wrong", pair, password.expose()));
+        let mut state = throttle.lock();
+        let is_known = state.wrong.get(&wrong, now).is_some();
+        state.wrong.put(wrong, (), now + WRONG, now);
+        if is_known {
+            return;
+        }
+        let mut tries = state.tries(pair, now);
+        tries.clear = throttle.add_failure(tries.clear, now);
+
+        let mut place = state.place(pair.network, now);
+        let clear = throttle.add_failure(place.clear, now);
+        tries.against_network += clear.duration_since(place.clear);
+        place.clear = clear;
+        state.put_place(pair.network, place, now);
+
+        let blame = state.blame(pair.user, now);
+        let clear = throttle.add_failure(blame, now);
+        tries.against_user += clear.duration_since(blame);
+        state.users.put(pair.user, clear, clear, now);
+
+        state.put_tries(pair, tries, now + throttle.settings.forget, now);
+    }
+
+    /// The password was right.
+    pub fn succeeded(self) {
+        let Some(pair) = self.pair else { return };
+        let throttle = self.throttle;
+        let now = Instant::now();
+        let mut state = throttle.lock();
+        let tries = state.tries(pair, now);
+        // What the pair has forgotten, the network and the user have forgotten as well.
+        let own = tries.clear.saturating_duration_since(now);
+
+        let mut place = state.place(pair.network, now);
+        place.clear -= own.min(tries.against_network).min(place.clear.duration_since(now));
+        state.put_place(pair.network, place, now);
+
+        let blame = state.blame(pair.user, now);
+        let clear = blame - own.min(tries.against_user).min(blame.duration_since(now));
+        state.users.put(pair.user, clear, clear, now);
+
+        let clean = Tries { under_way: tries.under_way, ..Tries::none(now) };
+        state.put_tries(pair, clean, now + throttle.settings.forget, now);
+        state.acquaintances.put(pair, (), now + ACQUAINTANCE, now);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let Some(pair) = self.pair else { return };
+        let now = Instant::now();
+        let mut state = self.throttle.lock();
+        let mut tries = state.tries(pair, now);
+        tries.under_way = tries.under_way.saturating_sub(1);
+        state.put_tries(pair, tries, now + self.throttle.settings.forget, now);
+    }
+}
+
+/// A user from somewhere; the user as a keyed hash of the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Pair {
+    network: Network,
+    user: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    networks: Fading<Network, Place>,
+    /// When the last failure of a user will be forgotten.
+    users: Fading<u64, Instant>,
+    pairs: Fading<Pair, Tries>,
+    /// Pairs that have logged in lately.
+    acquaintances: Fading<Pair, ()>,
+    /// Hashes of wrong passwords, each with its pair.
+    wrong: Fading<u64, ()>,
+}
+
+/// What is known of a network.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// When the last failure will be forgotten: what is left until then, divided by `forget`, is
+    /// the number of failures.
+    clear: Instant,
+    /// When the last stranger in the line will be heard.
+    free: Instant,
+}
+
+/// What is known of a pair.
+#[derive(Clone, Copy, Debug)]
+struct Tries {
+    /// As of [`Place`].
+    clear: Instant,
+    free: Instant,
+    under_way: u32,
+    /// What its failures have added to `clear` of the network, and of the user.
+    against_network: Duration,
+    against_user: Duration,
+}
+
+impl Tries {
+    fn none(now: Instant) -> Self {
+        Self {
+            clear: now,
+            free: now,
+            under_way: 0,
+            against_network: Duration::ZERO,
+            against_user: Duration::ZERO,
+        }
+    }
+}
+
+impl State {
+    fn tries(&self, pair: Pair, now: Instant) -> Tries {
+        self.pairs.get(&pair, now).copied().unwrap_or_else(|| Tries::none(now))
+    }
+
+    /// Tries that are under way keep the record at least until `at_least`.
+    fn put_tries(&mut self, pair: Pair, tries: Tries, at_least: Instant, now: Instant) {
+        let end = tries.clear.max(tries.free);
+        let end = if tries.under_way > 0 { end.max(at_least) } else { end };
+        self.pairs.put(pair, tries, end, now);
+    }
+
+    fn place(&self, network: Network, now: Instant) -> Place {
+        let place = self.networks.get(&network, now).copied();
+        let place = place.unwrap_or(Place { clear: now, free: now });
+        Place { clear: place.clear.max(now), ..place }
+    }
+
+    fn put_place(&mut self, network: Network, place: Place, now: Instant) {
+        self.networks.put(network, place, place.clear.max(place.free), now);
+    }
+
+    fn blame(&self, user: u64, now: Instant) -> Instant {
+        self.users.get(&user, now).copied().unwrap_or(now)
+    }
+}
+
+/// Tries at once that an acquaintance has free: a user has more than one device.
+const DEVICES: u32 = 4;
+
+/// How long a pair that has logged in is an acquaintance.
+const ACQUAINTANCE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a wrong password is remembered after the last try with it.
+const WRONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! Attackers and innocents against the throttle, under a clock that does not wait.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use tokio::task::LocalSet;
+use tokio::time::{advance, sleep, timeout};
+
+use super::*;
+
+const FIRST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(30);
+const FORGET: Duration = Duration::from_secs(600);
+const HOME: &str = "192.0.2.1";
+const AWAY: &str = "198.51.100.9";
+
+fn throttle() -> Throttle {
+    Throttle::new(settings(1_000))
+}
+
+fn settings(entries: usize) -> Settings {
+    let trusted = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:7::5/128".parse().unwrap()];
+    Settings { first: FIRST, most: MOST, forget: FORGET, entries, trusted }
+}
+
+fn attempt<'a>(throttle: &'a Throttle, from: &str, name: &str) -> Option<Attempt<'a>> {
+    throttle.attempt(from.parse().unwrap(), &ClaimedName::new(name.as_bytes()))
+}
+
+fn secret(password: &str) -> Secret<Vec<u8>> {
+    Secret::new(password.into())
+}
+
+/// Waits, and finds the password wrong; the seconds waited.
+async fn fail(throttle: &Throttle, from: &str, name: &str, password: &str) -> u64 {
+    let attempt = attempt(throttle, from, name).unwrap();
+    let delay = attempt.delay();
+    advance(delay).await;
+    attempt.failed(&secret(password));
+    delay.as_secs()
+}
+
+/// Waits, and finds the password right; the seconds waited.
+async fn succeed(throttle: &Throttle, from: &str, name: &str) -> u64 {
+    let attempt = attempt(throttle, from, name).unwrap();
+    let delay = attempt.delay();
+    advance(delay).await;
+    attempt.succeeded();
+    delay.as_secs()
+}
+
+/// What a try has to wait, in seconds; it is given up, but keeps its place in the line.
+fn wait(throttle: &Throttle, from: &str, name: &str) -> Option<u64> {
+    attempt(throttle, from, name).map(|attempt| attempt.delay().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_doubles_up_to_the_longest_and_is_forgotten_step_by_step() {
+    let throttle = throttle();
+    let mut waits = Vec::new();
+    for password in 0..9 {
+        waits.push(fail(&throttle, HOME, "mrose", &password.to_string()).await);
+    }
+    assert_eq!(waits, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
+    advance(FORGET + MOST).await;
+    assert_eq!(fail(&throttle, HOME, "mrose", "x").await, 16);
+    advance(FORGET * 7).await;
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_wrong_password_does_not_grow_the_wait() {
+    let throttle = throttle();
+    for round in 0..500 {
+        let waited = fail(&throttle, HOME, "mrose", "old").await;
+        assert_eq!(waited, u64::from(round > 0 && round < 10), "round {round}");
+        advance(Duration::from_secs(60)).await;
+    }
+    // For another user, or from another place, it is another guess.
+    fail(&throttle, HOME, "fred", "old").await;
+    assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_is_one_in_any_case_and_a_network_a_64() {
+    let throttle = throttle();
+    fail(&throttle, "2001:db8:1:2::1", "MRose", "1").await;
+    fail(&throttle, "2001:db8:1:2:ffff::9", "mrose", "2").await;
+    assert_eq!(wait(&throttle, "2001:db8:1:2::7", "mrosE"), Some(2));
+    assert_eq!(wait(&throttle, "2001:db8:1:3::1", "anna"), Some(0));
+    fail(&throttle, "::ffff:192.0.2.1", "fred", "1").await;
+    assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_no_user_can_have_counts_as_well() {
+    let throttle = throttle();
+    let long = "x".repeat(100_000);
+    for (password, name) in ["../mrose", "", "a\0b", &long].into_iter().enumerate() {
+        fail(&throttle, HOME, name, &password.to_string()).await;
+        assert_eq!(wait(&throttle, HOME, "anna"), Some(1 << password));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_takes_back_what_the_pair_has_counted_and_no_more() {
+    let throttle = throttle();
+    for password in ["1", "2", "3"] {
+        fail(&throttle, HOME, "mrose", password).await;
+    }
+    fail(&throttle, HOME, "fred", "1").await;
+    succeed(&throttle, HOME, "mrose").await;
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
+    assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
+    // Fred's failure is still there, for the strangers of the network.
+    assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_of_an_attacked_account_gets_in_at_home_at_once_and_elsewhere_soon() {
+    let throttle = throttle();
+    succeed(&throttle, HOME, "mrose").await;
+    for host in 0..100 {
+        fail(&throttle, &format!("203.0.113.{host}"), "mrose", "guess").await;
+    }
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
+    assert_eq!(succeed(&throttle, AWAY, "mrose").await, 30);
+    assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
+    // The attackers do not profit from that.
+    assert_eq!(wait(&throttle, "203.0.113.7", "mrose"), Some(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acquaintance_waits_for_its_own_failures() {
+    let throttle = throttle();
+    succeed(&throttle, HOME, "mrose").await;
+    assert_eq!(fail(&throttle, HOME, "mrose", "1").await, 0);
+    assert_eq!(fail(&throttle, HOME, "mrose", "2").await, 1);
+    assert_eq!(succeed(&throttle, HOME, "mrose").await, 2);
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
+    advance(ACQUAINTANCE).await;
+    fail(&throttle, HOME, "fred", "1").await;
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_devices_of_an_acquaintance_come_at_once() {
+    let throttle = throttle();
+    succeed(&throttle, HOME, "mrose").await;
+    let devices: Vec<_> = (0..5).map(|_| attempt(&throttle, HOME, "mrose").unwrap()).collect();
+    assert!(devices.iter().all(|attempt| attempt.delay().is_zero()));
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_without_an_answer_counts_for_nothing() {
+    let throttle = throttle();
+    for _ in 0..100 {
+        drop(attempt(&throttle, HOME, "mrose").unwrap());
+    }
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
+    assert_eq!(throttle.lock().pairs.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trusted_and_those_of_a_throttle_that_is_off_never_wait() {
+    let on = throttle();
+    let off = Throttle::new(Settings { first: Duration::ZERO, ..settings(1_000) });
+    for password in 0..100 {
+        for (throttle, from) in
+            [(&on, "10.1.2.3"), (&on, "::ffff:10.1.2.3"), (&on, "2001:db8:7::5"), (&off, HOME)]
+        {
+            assert_eq!(fail(throttle, from, "mrose", &password.to_string()).await, 0);
+        }
+    }
+    assert_eq!(wait(&on, HOME, "mrose"), Some(0));
+    // The neighbour in the /64 is not trusted.
+    fail(&on, "2001:db8:7::6", "mrose", "x").await;
+    assert_eq!(wait(&on, "2001:db8:7::6", "mrose"), Some(1));
+}
+
+/// What 50 connections of one address get through in an hour, when each tries the next of `names`
+/// as soon as it has been answered: guesses heard, and tries turned away.
+async fn attack(throttle: &Rc<Throttle>, names: usize) -> (u32, u32) {
+    const CONNECTIONS: u32 = 50;
+    let (heard, turned_away) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let attackers = LocalSet::new();
+    for connection in 0..CONNECTIONS {
+        let (throttle, heard, turned_away) =
+            (Rc::clone(throttle), Rc::clone(&heard), Rc::clone(&turned_away));
+        attackers.spawn_local(async move {
+            for guess in 0_u64.. {
+                let number = u64::from(connection) + u64::from(CONNECTIONS) * guess;
+                let name = format!("user{}", number % u64::try_from(names).unwrap());
+                match attempt(&throttle, HOME, &name) {
+                    Some(attempt) => {
+                        sleep(attempt.delay()).await;
+                        heard.set(heard.get() + 1);
+                        attempt.failed(&secret(&number.to_string()));
+                    }
+                    None => {
+                        turned_away.set(turned_away.get() + 1);
+                        sleep(FIRST).await;
+                    }
+                }
+            }
+        });
+    }
+    let hour = Duration::from_secs(3600);
+    assert!(timeout(hour, attackers).await.is_err());
+    (heard.get(), turned_away.get())
+}
+
+#[tokio::test(start_paused = true)]
+async fn parallel_connections_do_not_guess_one_account_faster() {
+    let throttle = Rc::new(throttle());
+    let (heard, turned_away) = attack(&throttle, 1).await;
+    // Seven and one every 30 s, as a single connection would get.
+    assert!((100..=128).contains(&heard), "{heard} guesses");
+    assert!(turned_away > 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_sprayed_from_one_address_are_heard_once_each_and_then_in_line() {
+    let throttle = Rc::new(throttle());
+    let (heard, _) = attack(&throttle, 200).await;
+    // An hour is six times `forget`: 200 clean records each time, and the line of 120.
+    assert!((120..=200 * 7 + 128).contains(&heard), "{heard} guesses");
+}
+
+#[tokio::test(start_paused = true)]
+async fn neighbours_of_an_attacker_are_heard() {
+    for names in [1, 200, 1_000_000] {
+        let throttle = Rc::new(throttle());
+        succeed(&throttle, HOME, "known").await;
+        let neighbours = async {
+            for neighbour in 0..30 {
+                sleep(Duration::from_secs(100)).await;
+                let known = attempt(&throttle, HOME, "known").unwrap();
+                assert_eq!(known.delay(), Duration::ZERO);
+                known.succeeded();
+                let stranger = attempt(&throttle, HOME, &format!("new{neighbour}")).unwrap();
+                assert!(stranger.delay() <= MOST * 2, "{:?}", stranger.delay());
+                sleep(stranger.delay()).await;
+                stranger.succeeded();
+            }
+        };
+        tokio::join!(neighbours, attack(&throttle, names));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_does_not_push_out_what_matters_and_memory_stays_bounded() {
+    let throttle = Throttle::new(settings(100));
+    succeed(&throttle, HOME, "mrose").await;
+    for password in 0..7 {
+        fail(&throttle, AWAY, "victim", &password.to_string()).await;
+    }
+    for number in 0..1_000_u32 {
+        let from = format!("203.0.{}.{}", number >> 8, number & 255);
+        fail(&throttle, &from, &format!("name{number}"), "x").await;
+    }
+    assert_eq!(wait(&throttle, AWAY, "victim"), Some(30));
+    // Behind that one in the line.
+    assert_eq!(wait(&throttle, AWAY, "other"), Some(60));
+    assert_eq!(wait(&throttle, "198.51.100.10", "victim"), Some(30));
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
+    let state = throttle.lock();
+    let tables = [state.networks.len(), state.users.len(), state.pairs.len(), state.wrong.len()];
+    assert!(tables.iter().all(|&records| records <= 100), "{tables:?}");
+}
+
+#[test]
+fn records_are_as_small_as_the_head_of_the_file_says() {
+    // A hash map grows when it is 7/8 full, so it is half of that full at least; a tree keeps its
+    // nodes half full at least.
+    fn octets<K, V>() -> usize {
+        (size_of::<(K, (V, Instant))>() + 1) * 16 / 7 + size_of::<(Instant, K)>() * 2
+    }
+    assert!(octets::<Pair, Tries>() <= 400, "{}", octets::<Pair, Tries>());
+    assert!(octets::<Network, Place>() <= 250, "{}", octets::<Network, Place>());
+    assert!(octets::<u64, Instant>() <= 150, "{}", octets::<u64, Instant>());
+    assert!(octets::<Pair, ()>() <= 200, "{}", octets::<Pair, ()>());
+    assert!(octets::<u64, ()>() <= 150, "{}", octets::<u64, ()>());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Fail(u8),
+    Succeed,
+    Drop,
+    Pass(u16),
+}
+
+fn moves() -> impl Strategy<Value = Vec<(usize, usize, Move)>> {
+    let act = prop_oneof![
+        4 => any::<u8>().prop_map(Move::Fail),
+        1 => Just(Move::Succeed),
+        1 => Just(Move::Drop),
+        1 => (0_u16..2_000).prop_map(Move::Pass),
+    ];
+    prop::collection::vec((0_usize..3, 0_usize..4, act), 1..120)
+}
+
+fn paused<F: Future>(work: F) -> F::Output {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true);
+    runtime.build().unwrap().block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever happens: no try that comes after the one before it is turned away or waits longer
+    /// than the longest wait, and in the end all is forgotten.
+    #[test]
+    fn one_after_the_other_nobody_is_turned_away(moves in moves()) {
+        paused(async {
+            let throttle = throttle();
+            for (from, name, act) in moves {
+                let from = ["192.0.2.1", "192.0.2.2", "2001:db8::1"][from];
+                let name = ["mrose", "fred", "anna", "../x"][name];
+                let attempt = attempt(&throttle, from, name).unwrap();
+                assert!(attempt.delay() <= MOST, "{:?}", attempt.delay());
+                if !matches!(act, Move::Drop) {
+                    advance(attempt.delay()).await;
+                }
+                match act {
+                    Move::Fail(password) => attempt.failed(&secret(&password.to_string())),
+                    Move::Succeed => attempt.succeeded(),
+                    Move::Drop => {
+                        // It keeps its place in the line.
+                        advance(attempt.delay()).await;
+                        drop(attempt);
+                    }
+                    Move::Pass(seconds) => {
+                        drop(attempt);
+                        advance(Duration::from_secs(seconds.into())).await;
+                    }
+                }
+            }
+            advance(FORGET * 8).await;
+            for from in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+                assert_eq!(wait(&throttle, from, "fred"), Some(0));
+            }
+        });
+    }
+
+    /// An attacker who has an account: with its own failures and successes it never gets a shorter
+    /// wait for others than without them.
+    #[test]
+    fn an_account_of_ones_own_washes_nothing_clean(
+        own in prop::collection::vec(prop::option::weighted(0.7, any::<u8>()), 0..40),
+        guesses in 1_u32..12,
+    ) {
+        paused(async {
+            let throttle = throttle();
+            let start = Instant::now();
+            for guess in 0..guesses {
+                fail(&throttle, HOME, &format!("victim{guess}"), "x").await;
+            }
+            let begun = Instant::now();
+            for password in own {
+                match password {
+                    Some(password) => fail(&throttle, HOME, "own", &password.to_string()).await,
+                    None => succeed(&throttle, HOME, "own").await,
+                };
+            }
+            // What is forgotten meanwhile would have been without them as well.
+            let forgotten = begun.elapsed().as_secs() / FORGET.as_secs();
+            let early = begun.duration_since(start).as_secs() / FORGET.as_secs();
+            let left = u64::from(guesses.min(6)).saturating_sub(forgotten + early + 1);
+            let least = if left == 0 { 0 } else { (1 << (left - 1)).min(30) };
+            let waits = wait(&throttle, HOME, "another").unwrap();
+            assert!(waits >= least, "{waits} s, at least {least} s");
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! What ties an exchange to one connection: channel bindings and nonces (RFC 5802 §6, §5.1).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The channel bindings that a connection has.
+///
+/// - Without TLS of our own there are none, and no -PLUS mechanism may be listed.
+/// - With one of them the -PLUS mechanisms are listed: a client that could bind, and believes that
+///   this server cannot, has been lied to (RFC 5802 §6).
+#[derive(Clone, Debug, Default)]
+pub struct Channel {
+    /// `tls-exporter`: keying material of TLS 1.3 (RFC 9266).
+    pub exporter: Option<[u8; 32]>,
+    /// `tls-server-end-point`: a hash of the certificate of the server (RFC 5929 §4).
+    pub end_point: Option<Vec<u8>>,
+}
+
+impl Channel {
+    /// Whether the -PLUS mechanisms can be offered.
+    pub fn binds(&self) -> bool {
+        self.exporter.is_some() || self.end_point.is_some()
+    }
+
+    /// The data of the binding that the client has chosen, when the connection has it.
+    ///
+    /// - Names are compared as they are (RFC 5802 §7).
+    pub(super) fn data(&self, name: &str) -> Option<&[u8]> {
+        // DEVIATION: RFC 5802 §6.1 — no `tls-unique`: TLS 1.3 does not have it, and before that
+        // it is safe with an extension only (RFC 7677 §4). RFC 9266 puts tls-exporter in its place.
+        match name {
+            "tls-exporter" => self.exporter.as_ref().map(<[u8; 32]>::as_slice),
+            "tls-server-end-point" => self.end_point.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a nonce that the server adds: printable, without a comma (RFC 5802 §5.1).
+#[derive(Debug)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// Makes a nonce of random octets: fresh ones for every exchange.
+    pub fn new(random: [u8; 18]) -> Self {
+        Self(STANDARD.encode(random))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The nonce of an example in an RFC.
+    #[cfg(test)]
+    pub(super) fn for_test(nonce: &str) -> Self {
+        Self(nonce.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_the_bindings_that_it_has() {
+        let none = Channel::default();
+        assert!(!none.binds() && none.data("tls-exporter").is_none());
+        let end_point = Channel { exporter: None, end_point: Some(vec![7; 48]) };
+        assert!(end_point.binds() && end_point.data("tls-exporter").is_none());
+        assert_eq!(end_point.data("tls-server-end-point"), Some(&[7; 48][..]));
+        let both = Channel { exporter: Some([9; 32]), ..end_point };
+        assert_eq!(both.data("tls-exporter"), Some(&[9; 32][..]));
+        for unknown in ["tls-unique", "TLS-EXPORTER", "", "tls-exporter "] {
+            assert!(both.data(unknown).is_none(), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_printable_and_has_no_comma() {
+        for octet in 0..=255 {
+            let nonce = Nonce::new([octet; 18]);
+            assert!(nonce.as_str().bytes().all(|c| c.is_ascii_graphic() && c != b','));
+            assert_eq!(nonce.as_str().len(), 24);
+        }
+    }
+}

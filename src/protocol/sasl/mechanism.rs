@@ -1,0 +1,170 @@
+//! The mechanisms by name, and sets of them.
+
+use std::fmt;
+
+/// A mechanism that is understood.
+///
+/// In the order in which they are listed: what keeps the password from the wire comes first.
+/// Clients have an order of their own; those that take the first they know do best with ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mechanism {
+    /// EXTERNAL (RFC 4422 Appendix A): the certificate of the client says who it is.
+    External,
+    /// SCRAM-SHA-256-PLUS (RFC 7677 §3): bound to the TLS connection.
+    ScramSha256Plus,
+    /// SCRAM-SHA-256 (RFC 7677 §3).
+    ScramSha256,
+    /// SCRAM-SHA-1-PLUS (RFC 5802 §4): bound to the TLS connection.
+    ScramSha1Plus,
+    /// SCRAM-SHA-1 (RFC 5802 §4).
+    ScramSha1,
+    /// OAUTHBEARER (RFC 7628 §3).
+    OAuthBearer,
+    /// XOAUTH2, the older form of OAUTHBEARER at Google and Microsoft.
+    XOAuth2,
+    /// PLAIN (RFC 4616).
+    Plain,
+    /// LOGIN (draft-murchison-sasl-login).
+    Login,
+}
+
+impl Mechanism {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 9] = [
+        Self::External,
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::ScramSha1Plus,
+        Self::ScramSha1,
+        Self::OAuthBearer,
+        Self::XOAuth2,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// Reads the name, in upper or lower case.
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::External => "EXTERNAL",
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::ScramSha1 => "SCRAM-SHA-1",
+            Self::OAuthBearer => "OAUTHBEARER",
+            Self::XOAuth2 => "XOAUTH2",
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+        }
+    }
+
+    fn bit(self) -> u16 {
+        1 << (self as u8)
+    }
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Some of the mechanisms: what a store can verify, what a connection allows.
+///
+/// `Display` lists them in order, a blank apart: `PLAIN LOGIN`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct MechanismSet(u16);
+
+impl MechanismSet {
+    /// Whether `mechanism` is one of them.
+    pub fn contains(self, mechanism: Mechanism) -> bool {
+        self.0 & mechanism.bit() != 0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, mechanism: Mechanism) {
+        self.0 |= mechanism.bit();
+    }
+
+    /// The others.
+    #[must_use]
+    pub fn without(self, mechanism: Mechanism) -> Self {
+        Self(self.0 & !mechanism.bit())
+    }
+
+    /// Each of them, in the order in which they are listed.
+    pub fn iter(self) -> impl Iterator<Item = Mechanism> {
+        Mechanism::ALL.into_iter().filter(move |mechanism| self.contains(*mechanism))
+    }
+}
+
+impl FromIterator<Mechanism> for MechanismSet {
+    fn from_iter<I: IntoIterator<Item = Mechanism>>(mechanisms: I) -> Self {
+        mechanisms.into_iter().fold(Self::default(), |mut set, mechanism| {
+            set.insert(mechanism);
+            set
+        })
+    }
+}
+
+impl fmt::Display for MechanismSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, mechanism) in self.iter().enumerate() {
+            let blank = if at == 0 { "" } else { " " };
+            write!(f, "{blank}{mechanism}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MechanismSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MechanismSet({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mechanism_names_are_read_in_any_case() {
+        assert_eq!(Mechanism::parse(b"plain"), Some(Mechanism::Plain));
+        assert_eq!(Mechanism::parse(b"Login"), Some(Mechanism::Login));
+        assert_eq!(Mechanism::parse(b"scram-sha-256"), Some(Mechanism::ScramSha256));
+        assert_eq!(Mechanism::parse(b"SCRAM-SHA-256-PLUS"), Some(Mechanism::ScramSha256Plus));
+        for unknown in [&b"CRAM-MD5"[..], b"", b"SCRAM-SHA-256-", b"SCRAM-SHA-512", b"PLAIN "] {
+            assert_eq!(Mechanism::parse(unknown), None, "{}", unknown.escape_ascii());
+        }
+        for mechanism in Mechanism::ALL {
+            let name = mechanism.to_string();
+            assert_eq!(Mechanism::parse(name.as_bytes()), Some(mechanism));
+            assert!(name.len() <= 20, "{name}: RFC 4422 allows 20 characters");
+        }
+    }
+
+    #[test]
+    fn a_set_lists_its_mechanisms_in_order() {
+        let mut set: MechanismSet = [Mechanism::Login, Mechanism::Plain].into_iter().collect();
+        assert_eq!(set.to_string(), "PLAIN LOGIN");
+        set.insert(Mechanism::ScramSha256);
+        set.insert(Mechanism::ScramSha256);
+        assert_eq!(set.to_string(), "SCRAM-SHA-256 PLAIN LOGIN");
+        assert!(set.contains(Mechanism::Plain) && !set.contains(Mechanism::ScramSha256Plus));
+        let set = set.without(Mechanism::Plain).without(Mechanism::External);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [Mechanism::ScramSha256, Mechanism::Login]);
+        assert!(MechanismSet::default().is_empty() && !set.is_empty());
+        assert_eq!(MechanismSet::default().to_string(), "");
+        let all: MechanismSet = Mechanism::ALL.into_iter().collect();
+        assert_eq!(all.iter().collect::<Vec<_>>(), Mechanism::ALL);
+    }
+}

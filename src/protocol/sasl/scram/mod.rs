@@ -1,0 +1,278 @@
+//! SCRAM: the client proves that it has the password, and the server that it knows the client
+//! (RFC 5802 §5, RFC 7677 §3).
+//!
+//! The way of an exchange; each step takes the one before it, so that none can be left out:
+//! 1. [`First`] reads `client-first-message` and yields [`Awaiting`];
+//! 2. whoever knows the keys of the user supplies them, and the server speaks: [`Final`];
+//! 3. it reads `client-final-message`, whose [`ScramProof`] is verified against the same keys;
+//! 4. the [`ServerFinal`] that comes of it is a last challenge, with an empty response.
+//!
+//! When something is wrong, the exchange ends with `-ERR` and without `e=`, as RFC 5802 §5.1
+//! allows: a client has nothing to gain from one more round, and a stranger nothing to learn.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq as _;
+
+use super::gs2::{self, Flag};
+use super::{Channel, Nonce, ResponseFault, ScramHash, ScramKeys, Step, saslprep};
+use crate::protocol::{ClaimedName, Secret};
+
+/// Waits for `client-first-message`.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) hash: ScramHash,
+    pub(super) variant: Variant,
+    pub(super) channel: Channel,
+}
+
+/// Whether the mechanism is one of the -PLUS ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variant {
+    /// Without channel binding.
+    Bare,
+    /// With it.
+    Plus,
+}
+
+impl First {
+    pub(super) fn step(self, response: &[u8]) -> Step {
+        match self.read(response) {
+            Ok(awaiting) => Step::NeedKeys(awaiting),
+            Err(fault) => Step::Refused(fault),
+        }
+    }
+
+    /// ```abnf
+    /// client-first-message      = gs2-header client-first-message-bare
+    /// client-first-message-bare = username "," nonce ["," extensions]
+    /// username                  = "n=" saslname
+    /// nonce                     = "r=" 1*( %x21-2B / %x2D-7E )
+    /// ```
+    fn read(self, response: &[u8]) -> Result<Awaiting, ResponseFault> {
+        use ResponseFault::{ForAnother, Malformed};
+        if response.len() > MAX_FIRST_OCTETS {
+            return Err(Malformed);
+        }
+        let message = std::str::from_utf8(response).map_err(|_| Malformed)?;
+        let (header, bare) = gs2::read(message).ok_or(Malformed)?;
+        let mut binding = header.octets.as_bytes().to_vec();
+        binding.extend_from_slice(self.bind(header.flag)?);
+
+        let mut attributes = bare.split(',');
+        let mut next = |name| attributes.next().and_then(|own: &str| own.strip_prefix(name));
+        let (name, nonce) = next("n=").zip(next("r=")).ok_or(Malformed)?;
+        let name = prepared(name).ok_or(Malformed)?;
+        if !is_nonce(nonce) || !attributes.all(is_extension) {
+            return Err(Malformed);
+        }
+        if let Some(acts_as) = header.acts_as {
+            let acts_as = prepared(acts_as).ok_or(Malformed)?;
+            if !acts_as.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+                return Err(ForAnother);
+            }
+        }
+        Ok(Awaiting {
+            hash: self.hash,
+            name,
+            binding: STANDARD.encode(binding),
+            nonce: nonce.to_owned(),
+            first_bare: bare.to_owned(),
+        })
+    }
+
+    /// The data that the client binds to, nothing when it does not bind (RFC 5802 §6).
+    fn bind(&self, flag: Flag<'_>) -> Result<&[u8], ResponseFault> {
+        match (self.variant, flag) {
+            (Variant::Plus, Flag::Binds(name)) => {
+                self.channel.data(name).ok_or(ResponseFault::Unbound)
+            }
+            // Somebody in between has taken the -PLUS mechanisms off the list.
+            (_, Flag::NotOffered) if self.channel.binds() => Err(ResponseFault::Downgraded),
+            (Variant::Bare, Flag::Unable | Flag::NotOffered) => Ok(&[]),
+            (Variant::Plus, Flag::Unable | Flag::NotOffered) | (Variant::Bare, Flag::Binds(_)) => {
+                Err(ResponseFault::Unbound)
+            }
+        }
+    }
+}
+
+/// The client has said who it is; the exchange goes on with the keys of that user.
+///
+/// - For a name that nobody has, supply [`ScramKeys::decoy`]: the exchange then takes the same
+///   course, and fails where a wrong password does.
+#[derive(Debug)]
+pub struct Awaiting {
+    hash: ScramHash,
+    name: ClaimedName,
+    /// What `c=` has to be.
+    binding: String,
+    /// The part of the client.
+    nonce: String,
+    first_bare: String,
+}
+
+impl Awaiting {
+    /// The user, prepared by SASLprep.
+    pub fn name(&self) -> &ClaimedName {
+        &self.name
+    }
+
+    /// Which keys are needed.
+    pub fn hash(&self) -> ScramHash {
+        self.hash
+    }
+
+    /// Goes on; the challenge tells the client salt and iterations.
+    ///
+    /// ```abnf
+    /// server-first-message = nonce "," salt "," iteration-count
+    /// ```
+    pub fn supply(self, keys: &ScramKeys, nonce: &Nonce) -> super::Exchange {
+        let nonce = format!("r={}{}", self.nonce, nonce.as_str());
+        let challenge = format!("{nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
+        super::Exchange::scram_final(Final {
+            hash: self.hash,
+            name: self.name,
+            binding: self.binding,
+            nonce,
+            first_bare: self.first_bare,
+            challenge,
+        })
+    }
+}
+
+/// Waits for `client-final-message`.
+#[derive(Debug)]
+pub(super) struct Final {
+    hash: ScramHash,
+    name: ClaimedName,
+    binding: String,
+    /// What the whole attribute `r=` has to be.
+    nonce: String,
+    first_bare: String,
+    challenge: String,
+}
+
+impl Final {
+    pub(super) fn challenge(&self) -> &[u8] {
+        self.challenge.as_bytes()
+    }
+
+    pub(super) fn step(self, response: &[u8]) -> Step {
+        match self.read(response) {
+            Ok(proof) => Step::Prove(proof),
+            Err(fault) => Step::Refused(fault),
+        }
+    }
+
+    /// ```abnf
+    /// client-final-message               = client-final-message-without-proof "," proof
+    /// client-final-message-without-proof = channel-binding "," nonce ["," extensions]
+    /// channel-binding                    = "c=" base64
+    /// proof                              = "p=" base64
+    /// ```
+    fn read(self, response: &[u8]) -> Result<ScramProof, ResponseFault> {
+        use ResponseFault::{Malformed, Unbound};
+        let message = std::str::from_utf8(response).map_err(|_| Malformed)?;
+        let (without_proof, proof) = message.rsplit_once(",p=").ok_or(Malformed)?;
+        let proof = STANDARD.decode(proof).map(Secret::new).map_err(|_| Malformed)?;
+        let mut attributes = without_proof.split(',');
+        let binding = attributes.next().and_then(|own| own.strip_prefix("c=")).ok_or(Malformed)?;
+        let nonce = attributes.next().ok_or(Malformed)?;
+        if nonce != self.nonce
+            || proof.expose().len() != self.hash.octets()
+            || !attributes.all(is_extension)
+        {
+            return Err(Malformed);
+        }
+        // RFC 5802 §6: always, the header included.
+        if binding != self.binding {
+            return Err(Unbound);
+        }
+        let messages = [&self.first_bare, &self.challenge, without_proof].join(",");
+        Ok(ScramProof { hash: self.hash, name: self.name, messages, proof })
+    }
+}
+
+/// What is to prove that the client has the password. It proves nothing until it is verified.
+#[derive(Debug)]
+pub struct ScramProof {
+    hash: ScramHash,
+    name: ClaimedName,
+    /// `AuthMessage` of RFC 5802 §3.
+    messages: String,
+    proof: Secret<Vec<u8>>,
+}
+
+impl ScramProof {
+    /// The user, prepared by SASLprep.
+    pub fn name(&self) -> &ClaimedName {
+        &self.name
+    }
+
+    /// The octets that the client sent as its proof; others in each exchange.
+    pub fn proof(&self) -> &[u8] {
+        self.proof.expose()
+    }
+
+    /// Verifies the proof, in constant time, against the keys that were supplied (RFC 5802 §3).
+    ///
+    /// - `None`: the client does not have the password.
+    pub fn verify(self, keys: &ScramKeys) -> Option<ServerFinal> {
+        let messages = self.messages.as_bytes();
+        let signature = self.hash.hmac(keys.stored_key.expose(), messages);
+        let pairs = self.proof.expose().iter().zip(signature.expose());
+        let client_key = Secret::new(pairs.map(|(one, other)| one ^ other).collect::<Vec<u8>>());
+        let digest = self.hash.digest(client_key.expose());
+        let fits = digest.expose().ct_eq(keys.stored_key.expose());
+        let signature = self.hash.hmac(keys.server_key.expose(), messages);
+        bool::from(fits).then(|| ServerFinal(format!("v={}", STANDARD.encode(signature.expose()))))
+    }
+}
+
+/// The proof that the server owes the client, which comes before `+OK` (RFC 5034 §4).
+#[derive(Debug)]
+pub struct ServerFinal(String);
+
+impl ServerFinal {
+    /// The last challenge.
+    pub fn challenge(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Takes the response of a client that is content: an empty one. Then comes `+OK`.
+    ///
+    /// # Errors
+    /// [`ResponseFault::Malformed`] when there is something in it.
+    pub fn close(self, response: &[u8]) -> Result<(), ResponseFault> {
+        if response.is_empty() { Ok(()) } else { Err(ResponseFault::Malformed) }
+    }
+}
+
+/// The name in an attribute, without escapes and prepared (RFC 5802 §5.1).
+fn prepared(escaped: &str) -> Option<ClaimedName> {
+    let prepared = saslprep(gs2::name(escaped)?.as_bytes())?;
+    Some(ClaimedName::new(prepared.expose().as_slice()))
+}
+
+fn is_nonce(nonce: &str) -> bool {
+    !nonce.is_empty() && nonce.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
+}
+
+/// Extensions are ignored, except that `m=` announces one that must not be (RFC 5802 §5.1).
+fn is_extension(attribute: &str) -> bool {
+    let mut characters = attribute.chars();
+    let name = characters.next();
+    let well_formed = name.is_some_and(|name| name.is_ascii_alphabetic())
+        && characters.next() == Some('=')
+        && !characters.as_str().is_empty()
+        && !attribute.contains('\0');
+    well_formed && name != Some('m')
+}
+
+/// Enough for a name of 255 octets, all of them escaped, twice, and a nonce.
+const MAX_FIRST_OCTETS: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! From `[[credentials]]` to credential stores.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::auth::{
+    Authenticator, CheckpasswordSettings, CheckpasswordStore, CredentialStore as _, FileOptions,
+    FileStore, Identity, LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay, Oauth2Introspection,
+    Oauth2Settings, Oauth2Store, Reason, Rules, SqlSettings, SqlStore, Store, Verdict, WeakSchemes,
+};
+#[cfg(feature = "pam")]
+use crate::auth::{PamSettings, PamStore};
+use crate::config::{
+    self, Config, Credentials, FileSection, Introspection, LdapSection, Oauth2Section, SqlSection,
+};
+use crate::protocol::sasl::{Mechanism, MechanismSet};
+use crate::protocol::{ClaimedName, Secret};
+
+/// Opens a store. Blocks when it is a file.
+///
+/// # Errors
+/// Why it cannot be used, in a line.
+pub fn open(section: &Credentials, weak: WeakSchemes) -> Result<Store, String> {
+    match section {
+        Credentials::File(section) => {
+            let options = FileOptions { weak, rehash: section.rehash };
+            FileStore::open(&section.path, options)
+                .map(Store::File)
+                .map_err(|error| error.to_string())
+        }
+        Credentials::Ldap(section) => ldap(section).map(Box::new).map(Store::Ldap),
+        Credentials::Oauth2(section) => oauth2(section).map(Box::new).map(Store::Oauth2),
+        Credentials::Checkpassword(section) => CheckpasswordStore::open(CheckpasswordSettings {
+            command: section.command.clone(),
+            deadline: section.asking.deadline,
+            at_once: section.asking.at_once,
+        })
+        .map(Box::new)
+        .map(Store::Checkpassword),
+        #[cfg(feature = "pam")]
+        Credentials::Pam(section) => PamStore::open(PamSettings {
+            service: section.service.clone(),
+            deadline: section.asking.deadline,
+            at_once: section.asking.at_once,
+        })
+        .map(Box::new)
+        .map(Store::Pam),
+        #[cfg(not(feature = "pam"))]
+        Credentials::Pam(_) => {
+            Err("this restante was built without PAM; build it with --features pam".into())
+        }
+        Credentials::Sql(section) => sql(section, weak).map(Box::new).map(Store::Sql),
+    }
+}
+
+fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {
+    SqlStore::open(SqlSettings {
+        url: section.url.clone(),
+        password: section.password_file.as_deref().map(secret).transpose()?,
+        ca: section.ca.clone(),
+        query: section.query.clone(),
+        weak,
+        deadline: section.asking.deadline,
+        at_once: section.asking.at_once,
+    })
+}
+
+/// Asks a store about a name that nobody has: in a few words, what was reached.
+///
+/// # Errors
+/// What is wrong with the store, in a line.
+pub fn probe(section: &Credentials, weak: WeakSchemes) -> Result<String, String> {
+    runtime()?.block_on(async {
+        let store = open(section, weak)?;
+        let label = store.label();
+        match store.probe().await {
+            Ok(reached) => Ok(format!("{label}  {reached}")),
+            Err(why) => Err(format!("{label}: {why}")),
+        }
+    })
+}
+
+/// What would come of a log-in.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The store that decided.
+    pub store: Decided,
+    /// Who would be let in, or why nobody.
+    pub outcome: Result<Identity, Reason>,
+}
+
+/// Which store decided.
+#[derive(Debug)]
+pub enum Decided {
+    /// This one.
+    By(String),
+    /// None of these, all of which were asked.
+    Nobody(Vec<String>),
+}
+
+/// Puts a name and a password to the stores of a configuration, as a log-in would.
+///
+/// # Errors
+/// Why a store cannot be used, in a line.
+pub fn judge(
+    config: &Config,
+    name: &ClaimedName,
+    password: Secret<Vec<u8>>,
+) -> Result<Judgement, String> {
+    runtime()?.block_on(async {
+        let weak = config.auth.weak_schemes.into();
+        // Trying out is not a log-in: no hash is replaced.
+        let sections = config.credentials.iter().map(without_rehash);
+        let stores = sections.map(|section| open(&section, weak)).collect::<Result<Vec<_>, _>>()?;
+        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
+        let Verdict { store, outcome } = authenticator.judge(name, &Arc::new(password)).await;
+        let labels = || authenticator.stores().iter().map(Store::label);
+        let store = match store.and_then(|nth| labels().nth(nth)) {
+            Some(label) => Decided::By(label),
+            None => Decided::Nobody(labels().collect()),
+        };
+        Ok(Judgement { store, outcome })
+    })
+}
+
+fn without_rehash(section: &Credentials) -> Credentials {
+    match section {
+        Credentials::File(file) => Credentials::File(FileSection { rehash: false, ..file.clone() }),
+        Credentials::Sql(_)
+        | Credentials::Ldap(_)
+        | Credentials::Pam(_)
+        | Credentials::Checkpassword(_)
+        | Credentials::Oauth2(_) => section.clone(),
+    }
+}
+
+fn runtime() -> Result<Runtime, String> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot be started: {error}"))
+}
+
+fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
+    let way = match section.way.clone() {
+        config::LdapWay::Direct { dn } => LdapWay::Direct { dn },
+        config::LdapWay::Search { bind, base, filter } => {
+            let bind = match bind {
+                Some(bind) => {
+                    Some(LdapBind { dn: bind.dn, password: secret(&bind.password_file)? })
+                }
+                None => None,
+            };
+            LdapWay::Search { bind, base, filter }
+        }
+    };
+    LdapStore::open(LdapSettings {
+        url: section.url.clone(),
+        starttls: section.starttls,
+        ca: section.ca.clone(),
+        way,
+        keys: LdapKeys {
+            home: section.home_attribute.clone(),
+            mail: section.mail_attribute.clone(),
+            pop3: section.pop3_attribute.clone(),
+            sessions: section.sessions_attribute.clone(),
+        },
+        deadline: section.asking.deadline,
+        at_once: section.asking.at_once,
+    })
+}
+
+fn oauth2(section: &Oauth2Section) -> Result<Oauth2Store, String> {
+    let introspection = section.introspection.as_ref().map(introspection).transpose()?;
+    Oauth2Store::open(Oauth2Settings {
+        issuer: section.issuer.clone(),
+        audience: section.audience.clone(),
+        scope: section.scope.clone(),
+        user_claim: section.user_claim.clone(),
+        introspection,
+        ca: section.ca.clone(),
+        deadline: section.asking.deadline,
+        at_once: section.asking.at_once,
+    })
+}
+
+fn introspection(section: &Introspection) -> Result<Oauth2Introspection, String> {
+    Ok(Oauth2Introspection {
+        url: section.url.clone(),
+        client_id: section.client_id.clone(),
+        client_secret: secret(&section.client_secret_file)?,
+    })
+}
+
+/// The mechanisms that the operator wants.
+pub(super) fn mechanisms(names: &[config::Mechanism]) -> MechanismSet {
+    let mechanism = |name: &config::Mechanism| match name {
+        config::Mechanism::Plain => Mechanism::Plain,
+        config::Mechanism::Login => Mechanism::Login,
+        config::Mechanism::ScramSha1 => Mechanism::ScramSha1,
+        config::Mechanism::ScramSha1Plus => Mechanism::ScramSha1Plus,
+        config::Mechanism::ScramSha256 => Mechanism::ScramSha256,
+        config::Mechanism::ScramSha256Plus => Mechanism::ScramSha256Plus,
+        config::Mechanism::Oauthbearer => Mechanism::OAuthBearer,
+        config::Mechanism::Xoauth2 => Mechanism::XOAuth2,
+        config::Mechanism::External => Mechanism::External,
+    };
+    names.iter().map(mechanism).collect()
+}
+
+/// Reads a file that holds a secret in one line.
+///
+/// # Errors
+/// Why it cannot be used and what to do, with the path and nothing of what is in it.
+fn secret(path: &Path) -> Result<Secret<String>, String> {
+    let shown = path.display();
+    let cannot = |error| format!("{shown} cannot be read: {error}");
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() || metadata.len() > MAX_SECRET_OCTETS {
+        return Err(format!("{shown} is not a small file; write the secret to one, in one line"));
+    }
+    if metadata.mode() & 0o004 != 0 {
+        return Err(format!("{shown} can be read by everybody; take that away with chmod o-r"));
+    }
+    let text = Secret::new(fs::read_to_string(path).map_err(cannot)?);
+    let line = text.expose().trim_end_matches(['\r', '\n']);
+    if line.is_empty() || line.contains(['\r', '\n', '\0']) {
+        return Err(format!("{shown} does not have one line; write the secret and nothing else"));
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
+/// Longer than any password or key in a line.
+const MAX_SECRET_OCTETS: u64 = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn read(text: &str, mode: u32) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        secret(file.path()).map(|secret| secret.expose().clone())
+    }
+
+    #[test]
+    fn a_secret_is_a_line_that_not_everybody_may_read() {
+        assert_eq!(read("tanstaaf\n", 0o600), Ok("tanstaaf".into()));
+        assert_eq!(read(" two words \r\n", 0o640), Ok(" two words ".into()));
+        for (text, mode, hint) in [
+            ("tanstaaf\n", 0o644, "chmod o-r"),
+            ("", 0o600, "one line"),
+            ("\n", 0o600, "one line"),
+            ("tanstaaf\nmore\n", 0o600, "one line"),
+            (&"tanstaaf".repeat(4096), 0o600, "small file"),
+        ] {
+            let why = read(text, mode).unwrap_err();
+            assert!(why.contains(hint) && !why.contains("tanstaaf"), "{why}");
+        }
+        assert!(secret(Path::new("/")).unwrap_err().contains("small file"));
+        assert!(secret(Path::new("/no/such")).unwrap_err().contains("cannot be read"));
+    }
+}

@@ -1,0 +1,97 @@
+//! What a TLS connection says of its two ends: what SASL can be bound to, and whom the client has
+//! a certificate for.
+
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ProtocolVersion, ServerConnection};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use super::Front;
+use crate::protocol::Username;
+use crate::protocol::sasl::Channel;
+
+/// What SASL can be bound to on this connection.
+///
+/// - `tls-exporter` with TLS 1.3 only: before that it is safe with an extension that cannot be
+///   asked about here (RFC 9266 §3).
+pub(in crate::server) fn channel(front: &Front, connection: &ServerConnection) -> Channel {
+    let exporter = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => {
+            connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok()
+        }
+        _ => None,
+    };
+    let end_point = end_point(&front.presented(connection.server_name()));
+    Channel { exporter, end_point }
+}
+
+/// The hash of a certificate, with the hash function of its signature (RFC 5929 §4.1).
+///
+/// - Nothing for signatures without one of a hash function, or with parameters that choose it.
+fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let parsed = Certificate::from_der(certificate).ok()?;
+    match parsed.signature_algorithm().oid.to_string().as_str() {
+        // MD5, SHA-1 and SHA-256, with RSA and ECDSA: all of them SHA-256 here.
+        "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.10045.4.1"
+        | "1.2.840.10045.4.3.2" => Some(Sha256::digest(certificate).to_vec()),
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => {
+            Some(Sha384::digest(certificate).to_vec())
+        }
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => {
+            Some(Sha512::digest(certificate).to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// The users that the client has a certificate for: its mail addresses. TLS has verified it.
+///
+/// - A certificate without an address is for nobody.
+pub(in crate::server) fn users(connection: &ServerConnection) -> Vec<Username> {
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let parsed = certificate.and_then(|certificate| Certificate::from_der(certificate).ok());
+    let extension = parsed
+        .and_then(|parsed| parsed.tbs_certificate().get_extension::<SubjectAltName>().ok()?);
+    let Some((_, SubjectAltName(names))) = extension else { return Vec::new() };
+    names.iter().filter_map(address).collect()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds name no user")]
+fn address(name: &GeneralName) -> Option<Username> {
+    match name {
+        GeneralName::Rfc822Name(address) => Username::try_from(address.as_str()).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate of each kind; `openssl dgst` of its DER form says the same.
+    #[test]
+    fn the_hash_is_that_of_the_signature_and_sha_256_at_the_least() {
+        use rcgen::{
+            CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+            PKCS_ED25519,
+        };
+        for (algorithm, octets) in [
+            (&PKCS_ECDSA_P256_SHA256, Some(32)),
+            (&PKCS_ECDSA_P384_SHA384, Some(48)),
+            (&PKCS_ED25519, None),
+        ] {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            let hash = end_point(certificate.der());
+            assert_eq!(hash.map(|hash| hash.len()), octets, "{algorithm:?}");
+        }
+        assert_eq!(end_point(&CertificateDer::from(vec![0, 1, 2])), None);
+    }
+}
