@@ -298,27 +298,34 @@ class Scenarios:
         require(len(set(said)) == 3, f"right, wrong and unknown look alike: {said}")
         return said[0]
 
-    def timing(self, tries: int = 20) -> str:
-        """Medians within 10 %, taken in turns so that the machine's moods fall on both."""
-        # PAM modules and programs take the time that they take: there, the delay has to hide it.
+    def timing(self, rounds: int = 3) -> str:
+        """Medians within 10 %. A machine that is busy with something else gets another round."""
         server = self.server
+        # PAM modules and programs take the time that they take: there, the delay has to hide it.
         if self.backend.name in ("pam", "checkpassword"):
             server = self.patient
             server.start()
-        names = {"known": self.account("mrose").user, "unknown": "nobody-at-all"}
-        taken: dict[str, list[float]] = {kind: [] for kind in names}
+        for left in reversed(range(rounds)):
+            known, unknown = self._medians(server)
+            text = f"known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms"
+            # Where no hash is computed here, a program's own scatter is all there is.
+            if abs(known - unknown) <= max(0.1 * known, 0.001):
+                return text
+            require(left > 0, text)
+        return text
+
+    def _medians(self, server: Restante, tries: int = 20) -> tuple[float, float]:
+        """How long a wrong password takes, in turns so that the machine's moods fall on both."""
+        names = (self.account("mrose").user, "nobody-at-all")
+        taken: tuple[list[float], list[float]] = ([], [])
         for _ in range(tries):
-            for kind, name in names.items():
+            for name, times in zip(names, taken):
                 with Session(server) as session:
                     session.ask(b"USER " + name.encode())
                     started = time.perf_counter()
                     session.ask(b"PASS wrong")
-                    taken[kind].append(time.perf_counter() - started)
-        known, unknown = (statistics.median(times) for times in taken.values())
-        text = f"known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms"
-        # Where no hash is computed here, a program's own scatter is all there is.
-        require(abs(known - unknown) <= max(0.1 * known, 0.001), text)
-        return text
+                    times.append(time.perf_counter() - started)
+        return statistics.median(taken[0]), statistics.median(taken[1])
 
     def hanging(self) -> str:
         """An answer in time, and nobody else is held up."""
