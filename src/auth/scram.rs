@@ -11,7 +11,7 @@ use tracing::debug;
 use super::authenticator::{Reason, Refusal, admit};
 use super::{Attributes, Authenticator, CredentialStore, Identity, Lookup, Verifier, random};
 use crate::protocol::sasl::{
-    Awaiting, Exchange, Nonce, ScramHash, ScramKeys, ScramProof, ServerFinal,
+    Awaiting, Nonce, ScramExchange, ScramHash, ScramKeys, ScramProof, ServerFinal,
 };
 use crate::protocol::{ClaimedName, Secret, Username};
 
@@ -32,7 +32,10 @@ impl<C: CredentialStore> Authenticator<C> {
     ///
     /// # Errors
     /// [`Refusal::Unavailable`], [`Refusal::Overloaded`].
-    pub async fn begin_scram(&self, awaiting: Awaiting) -> Result<(Exchange, ScramLogin), Refusal> {
+    pub async fn begin_scram(
+        &self,
+        awaiting: Awaiting,
+    ) -> Result<(ScramExchange, ScramLogin), Refusal> {
         let (name, hash) = (awaiting.name().clone(), awaiting.hash());
         let login = self.find_keys(&name, hash).await.map_err(|why| Refusal::of(&name, why))?;
         let random =

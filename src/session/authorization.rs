@@ -9,7 +9,7 @@ use super::transaction::Transaction;
 use super::{Context, End, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal};
 use crate::mailbox::Mailbox;
-use crate::protocol::sasl::Mechanism;
+use crate::protocol::sasl::{Channel, Mechanism};
 use crate::protocol::{Capability, ClaimedName, Command, InitialResponse, Secret};
 
 /// Waiting for a command; the name is what the last USER said.
@@ -103,10 +103,14 @@ impl Authorization {
         if !context.takes_passwords() {
             return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
         }
-        if !context.mechanisms().contains(mechanism) {
+        let offered = context.mechanisms();
+        if !offered.contains(mechanism) {
             return Ok((answer.fault(&Fault::UnknownMechanism), self.stay()));
         }
-        Exchange::begin(mechanism, response, self, answer, context).await
+        // Where the -PLUS mechanisms are not listed, a client that says so tells the truth.
+        let channel =
+            if offered.binds() { context.link.channel.clone() } else { Channel::default() };
+        Exchange::begin(mechanism.begin(channel), response, self, answer, context).await
     }
 
     /// What came in the clear behind STLS was put there by somebody in the middle: no reply, the
@@ -158,8 +162,7 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M::Maildrop>) {
-        // config/fail2ban reads this line: what the client chose comes last.
-        tracing::info!(reply = %fault.reply(), user = %name, "log-in failed");
+        log_failure(name, fault);
         context.hold_back(begun).await;
         (answer.fault(fault), self.stay())
     }
@@ -167,6 +170,12 @@ impl Authorization {
     pub(super) fn stay<D>(self) -> Next<D> {
         Next::Continue(State::Authorization(self))
     }
+}
+
+/// Tells the operator that somebody did not get in.
+pub(super) fn log_failure(name: &ClaimedName, fault: &Fault) {
+    // config/fail2ban reads this line: what the client chose comes last.
+    tracing::info!(reply = %fault.reply(), user = %name, "log-in failed");
 }
 
 /// What CAPA lists before login (RFC 2449 §5). What needs a password is listed when one may be

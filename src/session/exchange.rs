@@ -2,15 +2,14 @@
 
 use tokio::time::{Instant, timeout_at};
 
-use super::authorization::Authorization;
+use super::authorization::{Authorization, log_failure};
 use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
 use super::{Context, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal, ScramLogin};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{
-    self, Channel, Mechanism, ScramProof, ServerFinal, Step, TokenClaim, TokenDialect,
-    TokenGuidance,
+    self, ScramExchange, ScramProof, ServerFinal, Step, TokenClaim, TokenDialect, TokenGuidance,
 };
 use crate::protocol::{ClaimedName, InitialResponse, Secret};
 
@@ -26,27 +25,21 @@ enum Stage {
     /// The client is to say who it is.
     Claim(sasl::Exchange),
     /// The client is to prove that it has the password.
-    Proof(sasl::Exchange, ScramLogin),
+    Proof(ScramExchange, ScramLogin),
     /// The client has proved it; what the server owes it has been sent.
     Proved(Identity, ServerFinal),
-    /// The client's token was refused and it has been told why; whatever it says, this is the end
-    /// (RFC 7628 §3.2.3).
-    Refused(ClaimedName, Fault),
 }
 
 impl Exchange {
     /// Begins an exchange, with the response that may have come with AUTH.
     pub(super) async fn begin<M: Mailbox, C: CredentialStore>(
-        mechanism: Mechanism,
+        exchange: sasl::Exchange,
         response: InitialResponse,
         before: Authorization,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        // Where the -PLUS mechanisms are not listed, a client that says so tells the truth.
-        let channel =
-            if context.binds() { context.link.channel.clone() } else { Channel::default() };
-        let exchange = Self { stage: Stage::Claim(mechanism.begin(channel)), before };
+        let exchange = Self { stage: Stage::Claim(exchange), before };
         match response {
             InitialResponse::Absent => Ok(exchange.challenge(answer)),
             InitialResponse::Present(response) => match sasl::decode_initial(response.expose()) {
@@ -63,19 +56,12 @@ impl Exchange {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let Self { stage, before } = self;
-        // Not even by cancelling does a client get around a failed log-in.
-        if let Stage::Refused(name, fault) = stage {
-            let begun = Instant::now();
-            return Ok(before.refuse(&name, &fault, begun, answer, context).await);
-        }
-        let exchange = Self { stage, before };
         if line.expose() == b"*" {
-            return Ok(exchange.fail(&Fault::Cancelled, answer));
+            return Ok(self.fail(&Fault::Cancelled, answer));
         }
         match sasl::decode(line.expose()) {
-            Ok(response) => exchange.step(response, answer, context).await,
-            Err(sasl::NotBase64) => Ok(exchange.fail(&Fault::NotBase64, answer)),
+            Ok(response) => self.step(response, answer, context).await,
+            Err(sasl::NotBase64) => Ok(self.fail(&Fault::NotBase64, answer)),
         }
     }
 
@@ -91,53 +77,19 @@ impl Exchange {
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
         let Self { stage, before } = self;
-        let authenticator = &context.env.authenticator;
-        let (exchange, login) = match stage {
-            Stage::Claim(exchange) => (exchange, None),
-            Stage::Proof(exchange, login) => (exchange, Some(login)),
-            Stage::Proved(identity, server_final) => {
-                return match server_final.close(response.expose()) {
-                    Ok(()) => {
-                        let name = ClaimedName::new(identity.username().as_str().as_bytes());
-                        before.log_in(&name, async { Ok(identity) }, answer, context).await
-                    }
-                    Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
-                };
-            }
-            Stage::Refused(_, fault) => return Ok((answer.fault(&fault), before.stay())),
-        };
-        match (exchange.step(response), login) {
-            (Step::Challenge(exchange), _) => {
-                Ok(Self { stage: Stage::Claim(exchange), before }.challenge(answer))
-            }
-            (Step::Verify(name, password), _) => {
-                let verified = authenticator.authenticate(&name, password, context.link.peer);
-                before.log_in(&name, verified, answer, context).await
-            }
-            (Step::NeedKeys(awaiting), _) => {
-                let (name, begun) = (awaiting.name().clone(), Instant::now());
-                match in_time(authenticator.begin_scram(awaiting), context).await {
-                    Ok((exchange, login)) => {
-                        Ok(Self { stage: Stage::Proof(exchange, login), before }.challenge(answer))
-                    }
-                    Err(fault) => Ok(before.refuse(&name, &fault, begun, answer, context).await),
+        match stage {
+            Stage::Claim(exchange) => before.claim(exchange.step(response), answer, context).await,
+            Stage::Proof(exchange, login) => match exchange.step(&response) {
+                Ok(proof) => before.prove(proof, login, answer, context).await,
+                Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
+            },
+            Stage::Proved(identity, server_final) => match server_final.close(response.expose()) {
+                Ok(()) => {
+                    let name = ClaimedName::new(identity.username().as_str().as_bytes());
+                    before.log_in(&name, async { Ok(identity) }, answer, context).await
                 }
-            }
-            (Step::Prove(proof), Some(login)) => before.prove(proof, login, answer, context).await,
-            (Step::Token(claim), _) => before.redeem(claim, answer, context).await,
-            (Step::NoToken(dialect), _) => {
-                let nobody = ClaimedName::new(Vec::new());
-                Ok(before.explain(nobody, dialect, answer, context))
-            }
-            (Step::External(wanted), _) => {
-                let names = &context.link.certificate;
-                let name = wanted.clone().unwrap_or_else(|| ClaimedName::new(Vec::new()));
-                let certified = authenticator.certify(names, wanted.as_ref());
-                before.log_in(&name, certified, answer, context).await
-            }
-            (Step::Refused(fault), _) => Ok((answer.fault(&fault.into()), before.stay())),
-            // No exchange has a proof before it has had keys.
-            (Step::Prove(_), None) => Ok((answer.fault(&Fault::MalformedResponse), before.stay())),
+                Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
+            },
         }
     }
 
@@ -146,18 +98,63 @@ impl Exchange {
     }
 
     fn challenge<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        let replied = match &self.stage {
-            Stage::Claim(exchange) | Stage::Proof(exchange, _) => {
-                answer.challenge(exchange.challenge())
-            }
-            Stage::Proved(_, server_final) => answer.challenge(server_final.challenge()),
-            Stage::Refused(_, fault) => answer.fault(fault),
+        let challenge = match &self.stage {
+            Stage::Claim(exchange) => exchange.challenge(),
+            Stage::Proof(exchange, _) => exchange.challenge(),
+            Stage::Proved(_, server_final) => server_final.challenge(),
         };
-        (replied, self.stay())
+        (answer.challenge(challenge), self.stay())
+    }
+}
+
+/// A client whose token was refused has been told why, and may say something to that.
+pub(super) struct Explained {
+    before: Authorization,
+}
+
+impl Explained {
+    /// Whatever it says, and be it `*`, the log-in has failed (RFC 7628 §3.2.3).
+    pub(super) fn handle<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+        (answer.fault(&Fault::BadToken), self.before.stay())
     }
 }
 
 impl Authorization {
+    /// Goes on with what the client says of itself.
+    async fn claim<M: Mailbox, C: CredentialStore>(
+        self,
+        step: Step,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> Turn<M::Maildrop> {
+        let authenticator = &context.env.authenticator;
+        let nobody = || ClaimedName::new(Vec::new());
+        match step {
+            Step::Challenge(exchange) => Ok(self.challenge(Stage::Claim(exchange), answer)),
+            Step::Verify(name, password) => {
+                let verified = authenticator.authenticate(&name, password, context.link.peer);
+                self.log_in(&name, verified, answer, context).await
+            }
+            Step::NeedKeys(awaiting) => {
+                let (name, begun) = (awaiting.name().clone(), Instant::now());
+                match in_time(authenticator.begin_scram(awaiting), context).await {
+                    Ok((exchange, login)) => {
+                        Ok(self.challenge(Stage::Proof(exchange, login), answer))
+                    }
+                    Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
+                }
+            }
+            Step::Token(claim) => self.redeem(claim, answer, context).await,
+            Step::NoToken(dialect) => Ok(self.explain(&nobody(), dialect, answer, context)),
+            Step::External(wanted) => {
+                let certified = authenticator.certify(&context.link.certificate, wanted.as_ref());
+                let name = wanted.clone().unwrap_or_else(nobody);
+                self.log_in(&name, certified, answer, context).await
+            }
+            Step::Refused(fault) => Ok((answer.fault(&fault.into()), self.stay())),
+        }
+    }
+
     /// Verifies the proof of a client, and gives it that of the server (RFC 5802 §3).
     async fn prove<M: Mailbox, C: CredentialStore>(
         self,
@@ -170,8 +167,7 @@ impl Authorization {
         let proved = context.env.authenticator.end_scram(login, proof, context.link.peer);
         match in_time(proved, context).await {
             Ok((identity, server_final)) => {
-                let stage = Stage::Proved(identity, server_final);
-                Ok(Exchange { stage, before: self }.challenge(answer))
+                Ok(self.challenge(Stage::Proved(identity, server_final), answer))
             }
             Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
         }
@@ -192,7 +188,7 @@ impl Authorization {
             Ok(identity) => self.log_in(&shown, async { Ok(identity) }, answer, context).await,
             Err(Fault::BadToken) => {
                 context.hold_back(begun).await;
-                Ok(self.explain(shown, dialect, answer, context))
+                Ok(self.explain(&shown, dialect, answer, context))
             }
             Err(fault) => Ok(self.refuse(&shown, &fault, begun, answer, context).await),
         }
@@ -201,11 +197,13 @@ impl Authorization {
     /// The challenge that says why a token was not taken (RFC 7628 §3.2.2).
     fn explain<M: Mailbox, C: CredentialStore>(
         self,
-        name: ClaimedName,
+        name: &ClaimedName,
         dialect: TokenDialect,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M::Maildrop>) {
+        // Now: a client that hangs up instead of answering has failed as well.
+        log_failure(name, &Fault::BadToken);
         let guidance = match context.env.authenticator.token_hint() {
             Some(hint) => {
                 TokenGuidance { scope: hint.scope, openid_configuration: hint.openid_configuration }
@@ -213,8 +211,11 @@ impl Authorization {
             None => TokenGuidance::default(),
         };
         let replied = answer.challenge(&dialect.refusal(&guidance));
-        let stage = Stage::Refused(name, Fault::BadToken);
-        (replied, Exchange { stage, before: self }.stay())
+        (replied, Next::Continue(State::Explained(Explained { before: self })))
+    }
+
+    fn challenge<D>(self, stage: Stage, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+        Exchange { stage, before: self }.challenge(answer)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use self::authorization::Authorization;
 use self::dialogue::{Answer, Dialogue, Replied};
-use self::exchange::Exchange;
+use self::exchange::{Exchange, Explained};
 use self::fault::Fault;
 use self::transaction::Transaction;
 use self::wire::Patience;
@@ -215,7 +215,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
 ) -> Result<Line, End> {
     let limit = match state {
         State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
-        State::Exchange(_) => LineLimit::Response,
+        State::Exchange(_) | State::Explained(_) => LineLimit::Response,
     };
     let mut idle = None;
     loop {
@@ -226,7 +226,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
         }
         dialogue.wire.settle().await?;
         let patience = match state {
-            State::Authorization(_) | State::Exchange(_) => {
+            State::Authorization(_) | State::Exchange(_) | State::Explained(_) => {
                 Patience { until: context.link.login_deadline, or: End::LoginTimeout }
             }
             State::Transaction(_) => {
@@ -247,6 +247,7 @@ type Line = Result<Secret<Vec<u8>>, LineFault>;
 enum State<D> {
     Authorization(Authorization),
     Exchange(Box<Exchange>),
+    Explained(Explained),
     Transaction(Transaction<D>),
 }
 
@@ -280,6 +281,7 @@ impl<D: Maildrop> State<D> {
                 Ok(line) => state.handle(line, answer, context).await,
                 Err(fault) => Ok(state.fail(&fault.into(), answer)),
             },
+            Self::Explained(state) => Ok(state.handle(answer)),
             Self::Transaction(state) => match command(line) {
                 Ok(command) => state.handle(command, answer, context).await,
                 Err(fault) => Ok((answer.fault(&fault), state.stay())),
@@ -359,13 +361,6 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
         };
         let allowed = |mechanism: &Mechanism| wanted.is_none_or(|set| set.contains(*mechanism));
         Mechanism::ALL.into_iter().filter(|one| allowed(one) && offered(one)).collect()
-    }
-
-    /// Whether the client can choose a mechanism that is bound to the channel.
-    fn binds(&self) -> bool {
-        let mechanisms = self.mechanisms();
-        mechanisms.contains(Mechanism::ScramSha256Plus)
-            || mechanisms.contains(Mechanism::ScramSha1Plus)
     }
 }
 

@@ -90,6 +90,11 @@ impl MechanismSet {
         self.0 == 0
     }
 
+    /// Whether one of them is bound to the channel.
+    pub fn binds(self) -> bool {
+        self.contains(Mechanism::ScramSha256Plus) || self.contains(Mechanism::ScramSha1Plus)
+    }
+
     /// Adds one.
     pub fn insert(&mut self, mechanism: Mechanism) {
         self.0 |= mechanism.bit();

@@ -3,7 +3,7 @@
 //!
 //! The way of an exchange; each step takes the one before it, so that none can be left out:
 //! 1. [`First`] reads `client-first-message` and yields [`Awaiting`];
-//! 2. whoever knows the keys of the user supplies them, and the server speaks: [`Final`];
+//! 2. whoever knows the keys of the user supplies them, and the server speaks: [`ScramExchange`];
 //! 3. it reads `client-final-message`, whose [`ScramProof`] is verified against the same keys;
 //! 4. the [`ServerFinal`] that comes of it is a last challenge, with an empty response.
 //!
@@ -128,23 +128,23 @@ impl Awaiting {
     /// ```abnf
     /// server-first-message = nonce "," salt "," iteration-count
     /// ```
-    pub fn supply(self, keys: &ScramKeys, nonce: &Nonce) -> super::Exchange {
+    pub fn supply(self, keys: &ScramKeys, nonce: &Nonce) -> ScramExchange {
         let nonce = format!("r={}{}", self.nonce, nonce.as_str());
         let challenge = format!("{nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
-        super::Exchange::scram_final(Final {
+        ScramExchange {
             hash: self.hash,
             name: self.name,
             binding: self.binding,
             nonce,
             first_bare: self.first_bare,
             challenge,
-        })
+        }
     }
 }
 
 /// Waits for `client-final-message`.
 #[derive(Debug)]
-pub(super) struct Final {
+pub struct ScramExchange {
     hash: ScramHash,
     name: ClaimedName,
     binding: String,
@@ -154,27 +154,26 @@ pub(super) struct Final {
     challenge: String,
 }
 
-impl Final {
-    pub(super) fn challenge(&self) -> &[u8] {
+impl ScramExchange {
+    /// What to send before the response, not yet in base64.
+    pub fn challenge(&self) -> &[u8] {
         self.challenge.as_bytes()
     }
 
-    pub(super) fn step(self, response: &[u8]) -> Step {
-        match self.read(response) {
-            Ok(proof) => Step::Prove(proof),
-            Err(fault) => Step::Refused(fault),
-        }
-    }
-
+    /// Takes the response, decoded.
+    ///
+    /// # Errors
+    /// [`ResponseFault`] when it cannot be a proof.
+    ///
     /// ```abnf
     /// client-final-message               = client-final-message-without-proof "," proof
     /// client-final-message-without-proof = channel-binding "," nonce ["," extensions]
     /// channel-binding                    = "c=" base64
     /// proof                              = "p=" base64
     /// ```
-    fn read(self, response: &[u8]) -> Result<ScramProof, ResponseFault> {
+    pub fn step(self, response: &Secret<Vec<u8>>) -> Result<ScramProof, ResponseFault> {
         use ResponseFault::{Malformed, Unbound};
-        let message = std::str::from_utf8(response).map_err(|_| Malformed)?;
+        let message = std::str::from_utf8(response.expose()).map_err(|_| Malformed)?;
         let (without_proof, proof) = message.rsplit_once(",p=").ok_or(Malformed)?;
         let proof = STANDARD.decode(proof).map(Secret::new).map_err(|_| Malformed)?;
         let mut attributes = without_proof.split(',');
