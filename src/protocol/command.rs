@@ -64,12 +64,33 @@ pub enum InitialResponse {
 pub enum CommandFault {
     /// No such keyword.
     Unknown,
-    /// The arguments are wrong; the text says what is wanted.
-    Arguments(&'static str),
+    /// The arguments are not what the command of this keyword takes.
+    Arguments(&'static str, Takes),
     /// A message-number beyond any maildrop.
     NoSuchMessage,
     /// A mechanism that is not known.
     UnknownMechanism,
+}
+
+/// What can follow a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing.
+    Nothing,
+    /// A name without blanks.
+    Name,
+    /// A password.
+    Password,
+    /// A mechanism, and perhaps an initial response; or nothing.
+    Mechanism,
+    /// A language range, or nothing.
+    Language,
+    /// A message-number.
+    Number,
+    /// A message-number, or nothing.
+    NumberOrNothing,
+    /// A message-number and a number of lines.
+    NumberAndLines,
 }
 
 impl Command {
@@ -93,30 +114,26 @@ impl Command {
         };
         let arguments = Arguments(rest.trim_ascii());
         match keyword {
-            b"USER" => arguments
-                .one("USER takes a name without blanks")
-                .map(|name| Self::User(ClaimedName::new(name))),
+            b"USER" => {
+                arguments.one("USER", Takes::Name).map(|name| Self::User(ClaimedName::new(name)))
+            }
             b"PASS" => rest
                 .strip_prefix(b" ")
                 .map(|password| Self::Pass(Secret::new(password.to_vec())))
-                .ok_or(CommandFault::Arguments("PASS takes a password")),
+                .ok_or(CommandFault::Arguments("PASS", Takes::Password)),
             b"AUTH" => arguments.auth(),
-            b"STLS" => arguments.none(Self::Stls, "STLS takes no argument"),
-            b"CAPA" => arguments.none(Self::Capa, "CAPA takes no argument"),
-            b"UTF8" => arguments.none(Self::Utf8, "UTF8 takes no argument"),
+            b"STLS" => arguments.none(Self::Stls, "STLS"),
+            b"CAPA" => arguments.none(Self::Capa, "CAPA"),
+            b"UTF8" => arguments.none(Self::Utf8, "UTF8"),
             b"LANG" => arguments.language(),
-            b"QUIT" => arguments.none(Self::Quit, "QUIT takes no argument"),
-            b"STAT" => arguments.none(Self::Stat, "STAT takes no argument"),
-            b"NOOP" => arguments.none(Self::Noop, "NOOP takes no argument"),
-            b"RSET" => arguments.none(Self::Rset, "RSET takes no argument"),
-            b"LIST" => {
-                arguments.optional_number("LIST takes a message-number or nothing").map(Self::List)
-            }
-            b"UIDL" => {
-                arguments.optional_number("UIDL takes a message-number or nothing").map(Self::Uidl)
-            }
-            b"RETR" => arguments.number("RETR takes a message-number").map(Self::Retr),
-            b"DELE" => arguments.number("DELE takes a message-number").map(Self::Dele),
+            b"QUIT" => arguments.none(Self::Quit, "QUIT"),
+            b"STAT" => arguments.none(Self::Stat, "STAT"),
+            b"NOOP" => arguments.none(Self::Noop, "NOOP"),
+            b"RSET" => arguments.none(Self::Rset, "RSET"),
+            b"LIST" => arguments.number_or_nothing("LIST").map(Self::List),
+            b"UIDL" => arguments.number_or_nothing("UIDL").map(Self::Uidl),
+            b"RETR" => arguments.number("RETR", Takes::Number).map(Self::Retr),
+            b"DELE" => arguments.number("DELE", Takes::Number).map(Self::Dele),
             b"TOP" => arguments.top(),
             _ => Err(CommandFault::Unknown),
         }
@@ -128,52 +145,61 @@ impl Command {
 struct Arguments<'a>(&'a [u8]);
 
 impl<'a> Arguments<'a> {
-    fn none(self, command: Command, usage: &'static str) -> Result<Command, CommandFault> {
-        if self.0.is_empty() { Ok(command) } else { Err(CommandFault::Arguments(usage)) }
+    fn none(self, command: Command, keyword: &'static str) -> Result<Command, CommandFault> {
+        if self.0.is_empty() {
+            Ok(command)
+        } else {
+            Err(CommandFault::Arguments(keyword, Takes::Nothing))
+        }
     }
 
-    fn one(self, usage: &'static str) -> Result<&'a [u8], CommandFault> {
+    fn one(self, keyword: &'static str, takes: Takes) -> Result<&'a [u8], CommandFault> {
         if self.0.is_empty() || self.0.contains(&b' ') {
-            return Err(CommandFault::Arguments(usage));
+            return Err(CommandFault::Arguments(keyword, takes));
         }
         Ok(self.0)
     }
 
-    fn number(self, usage: &'static str) -> Result<MessageNumber, CommandFault> {
+    fn number(self, keyword: &'static str, takes: Takes) -> Result<MessageNumber, CommandFault> {
         MessageNumber::try_from(self.0).map_err(|fault| match fault {
-            NumberFault::NotANumber => CommandFault::Arguments(usage),
+            NumberFault::NotANumber => CommandFault::Arguments(keyword, takes),
             NumberFault::TooLarge => CommandFault::NoSuchMessage,
         })
     }
 
-    fn optional_number(self, usage: &'static str) -> Result<Option<MessageNumber>, CommandFault> {
-        if self.0.is_empty() { Ok(None) } else { self.number(usage).map(Some) }
+    fn number_or_nothing(
+        self,
+        keyword: &'static str,
+    ) -> Result<Option<MessageNumber>, CommandFault> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        self.number(keyword, Takes::NumberOrNothing).map(Some)
     }
 
     fn top(self) -> Result<Command, CommandFault> {
-        const USAGE: &str = "TOP takes a message-number and a number of lines";
-        let (number, lines) = self.split().ok_or(CommandFault::Arguments(USAGE))?;
-        let lines = BodyLines::parse(lines.0).ok_or(CommandFault::Arguments(USAGE))?;
-        Ok(Command::Top(number.number(USAGE)?, lines))
+        const FAULT: CommandFault = CommandFault::Arguments("TOP", Takes::NumberAndLines);
+        let (number, lines) = self.split().ok_or(FAULT)?;
+        let lines = BodyLines::parse(lines.0).ok_or(FAULT)?;
+        Ok(Command::Top(number.number("TOP", Takes::NumberAndLines)?, lines))
     }
 
     fn language(self) -> Result<Command, CommandFault> {
         if self.0.is_empty() {
             return Ok(Command::Lang(None));
         }
-        let range = LanguageRange::parse(self.0)
-            .ok_or(CommandFault::Arguments("LANG takes a language tag, * or nothing"))?;
+        let range =
+            LanguageRange::parse(self.0).ok_or(CommandFault::Arguments("LANG", Takes::Language))?;
         Ok(Command::Lang(Some(range)))
     }
 
     fn auth(self) -> Result<Command, CommandFault> {
-        const USAGE: &str = "AUTH takes a mechanism and at most one initial response";
         if self.0.is_empty() {
             return Ok(Command::AuthMechanisms);
         }
         let (mechanism, response) = match self.split() {
             Some((mechanism, response)) => {
-                let response = response.one(USAGE)?;
+                let response = response.one("AUTH", Takes::Mechanism)?;
                 (mechanism, InitialResponse::Present(Secret::new(response.to_vec())))
             }
             None => (self, InitialResponse::Absent),
@@ -256,51 +282,34 @@ mod tests {
     #[test]
     fn faults() {
         use CommandFault::*;
-        let arguments = |line: &str| {
-            assert!(
-                matches!(Command::parse(line.as_bytes()), Err(Arguments(usage))
-                    if line.starts_with(usage.split(' ').next().unwrap())),
-                "{line:?}"
-            );
-        };
-        for line in [
-            "USER",
-            "USER ",
-            "USER a PASS b",
-            "PASS",
-            "QUIT now",
-            "STAT 1",
-            "NOOP 1",
-            "RSET 1",
-            "CAPA x",
-            "STLS x",
-            "UTF8 x",
-            "LANG en de",
-            "LANG e\u{f6}",
-            "LANG -",
-            "LANG en-*",
-            "RETR",
-            "RETR 0",
-            "RETR -1",
-            "RETR +1",
-            "RETR 01",
-            "RETR 1x",
-            "RETR 1 2",
-            "LIST 0",
-            "LIST 1 2",
-            "UIDL 0",
-            "UIDL x",
-            "DELE",
-            "DELE 1,2",
-            "TOP",
-            "TOP 1",
-            "TOP 1 -1",
-            "TOP 1 x",
-            "TOP 0 1",
-            "TOP 1 1 1",
-            "AUTH PLAIN a b",
+        for (takes, lines) in [
+            (Takes::Name, &["USER", "USER ", "USER a PASS b"][..]),
+            (Takes::Password, &["PASS"]),
+            (
+                Takes::Nothing,
+                &["QUIT now", "STAT 1", "NOOP 1", "RSET 1", "CAPA x", "STLS x", "UTF8 x"],
+            ),
+            (Takes::Language, &["LANG en de", "LANG e\u{f6}", "LANG -", "LANG en-*"]),
+            (
+                Takes::Number,
+                &["RETR", "RETR 0", "RETR -1", "RETR +1", "RETR 01", "RETR 1x", "RETR 1 2"],
+            ),
+            (Takes::Number, &["DELE", "DELE 1,2"]),
+            (Takes::NumberOrNothing, &["LIST 0", "LIST 1 2", "UIDL 0", "UIDL x"]),
+            (
+                Takes::NumberAndLines,
+                &["TOP", "TOP 1", "TOP 1 -1", "TOP 1 x", "TOP 0 1", "TOP 1 1 1"],
+            ),
+            (Takes::Mechanism, &["AUTH PLAIN a b"]),
         ] {
-            arguments(line);
+            for line in lines {
+                let keyword = line.split(' ').next().unwrap();
+                let fault = Command::parse(line.as_bytes()).unwrap_err();
+                assert!(
+                    matches!(fault, Arguments(named, wanted) if (named, wanted) == (keyword, takes)),
+                    "{line:?}: {fault:?}"
+                );
+            }
         }
         for (line, fault) in [
             ("", Unknown),

@@ -20,7 +20,7 @@ mod username;
 
 pub use body::{Appetite, Encoder, Extent};
 pub use capability::Capability;
-pub use command::{Command, CommandFault, InitialResponse};
+pub use command::{Command, CommandFault, InitialResponse, Takes};
 pub use language::LanguageRange;
 pub use line::{LineDecoder, LineFault, LineLimit};
 pub use listing::{Line, ScanListing, UniqueIdListing};

@@ -4,31 +4,42 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 
-/// The text of a reply: printable ASCII, never taken for a response code, short enough.
+/// The text of a reply: printable, never taken for a response code, short enough.
 ///
 /// Anything else that finds its way in is replaced or cut, so that encoding cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyText(Cow<'static, str>);
 
 impl ReplyText {
-    /// Makes a text fit for a reply.
+    /// Makes a text fit for a reply to any client.
     ///
     /// - Characters outside 0x20 to 0x7E become `?`, as does a `[` at the start (RFC 2449 §3).
     /// - With status, response code and line end the line has at most 512 octets.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        let text = text.into();
+        Self::of(text.into(), |character| matches!(character, ' '..='~'))
+    }
+
+    /// The same for a client that has chosen a language and so reads UTF-8 (RFC 6856 §3.2): what is
+    /// not ASCII stays, unless it is a control character.
+    pub fn in_utf8(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(text.into(), |character| !character.is_control())
+    }
+
+    fn of(text: Cow<'static, str>, printable: impl Fn(char) -> bool) -> Self {
         let fits = text.len() <= Self::MAX_OCTETS
             && !text.starts_with('[')
-            && text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+            && text.chars().all(&printable);
         if fits {
             return Self(text);
         }
-        let printable = |(at, c): (usize, char)| match c {
+        let shown = |(at, character)| match character {
             '[' if at == 0 => '?',
-            ' '..='~' => c,
+            _ if printable(character) => character,
             _ => '?',
         };
-        Self(text.char_indices().take(Self::MAX_OCTETS).map(printable).collect::<String>().into())
+        let mut text: String = text.char_indices().map(shown).collect();
+        text.truncate(text.floor_char_boundary(Self::MAX_OCTETS));
+        Self(text.into())
     }
 
     /// The longest response code, status and line end take less than the 52 octets left.
@@ -145,7 +156,10 @@ mod tests {
         {
             assert_eq!(ReplyText::new(text).to_string(), shown);
         }
-        let longest = Reply::Err(Some(ResponseCode::SysTemp), ReplyText::new("x".repeat(2000)));
-        assert!(encoded(&longest).len() <= 512);
+        assert_eq!(ReplyText::in_utf8("[caf\u{e9}\r\n\u{85}]").to_string(), "?caf\u{e9}???]");
+        for text in [ReplyText::new("x".repeat(2000)), ReplyText::in_utf8("\u{e9}".repeat(2000))] {
+            let longest = encoded(&Reply::Err(Some(ResponseCode::SysTemp), text));
+            assert!((460..=512).contains(&longest.len()), "{}", longest.len());
+        }
     }
 }

@@ -5,6 +5,7 @@ use tokio::time::{Instant, timeout_at};
 use super::dialogue::{Answer, Replied};
 use super::exchange::Exchange;
 use super::fault::Fault;
+use super::language::{self, Language, Notice};
 use super::transaction::Transaction;
 use super::{Context, End, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal};
@@ -30,7 +31,7 @@ impl Authorization {
             Command::Pass(password) => self.pass(password, answer, context).await,
             Command::AuthMechanisms => {
                 let offered = context.mechanisms().iter();
-                let replied = answer.lines("mechanisms follow", offered).await?;
+                let replied = answer.lines(Notice::Mechanisms, offered).await?;
                 Ok((replied, self.stay()))
             }
             Command::Auth(mechanism, response) => {
@@ -39,15 +40,15 @@ impl Authorization {
             Command::Stls => self.stls(answer, context),
             Command::Capa => {
                 let capabilities = capabilities(context);
-                let replied = answer.lines("capabilities follow", capabilities.iter()).await?;
+                let replied = answer.lines(Notice::Capabilities, capabilities.iter()).await?;
                 Ok((replied, self.stay()))
             }
-            Command::Utf8 => Ok((answer.ok("UTF-8 mode is on"), self.stay())),
+            Command::Utf8 => Ok((answer.say(Notice::Utf8), self.stay())),
             Command::Lang(range) => {
-                let replied = super::language(range, answer).await?;
+                let replied = language::lang(range, answer).await?;
                 Ok((replied, self.stay()))
             }
-            Command::Quit => Ok((answer.ok("goodbye"), Next::Close)),
+            Command::Quit => Ok((answer.say(Notice::Goodbye), Next::Close)),
             Command::Stat
             | Command::List(_)
             | Command::Uidl(_)
@@ -70,7 +71,7 @@ impl Authorization {
             return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
         }
         let claimed = Some(name);
-        Ok((answer.ok("send PASS"), Self { claimed }.stay()))
+        Ok((answer.say(Notice::SendPass), Self { claimed }.stay()))
     }
 
     async fn pass<M: Mailbox, C: CredentialStore>(
@@ -129,7 +130,7 @@ impl Authorization {
         if !answer.unread().is_empty() {
             return Err(End::PlaintextAfterStls);
         }
-        Ok((answer.ok("begin TLS now"), Next::StartTls))
+        Ok((answer.say(Notice::BeginTls), Next::StartTls))
     }
 
     /// Opens the maildrop of whoever `proving` lets in; on failure the state is `self`.
@@ -146,7 +147,7 @@ impl Authorization {
         match opened.unwrap_or(Err(Fault::TooSlow)) {
             Ok(transaction) => {
                 answer.logged_in(transaction.user(), transaction.listing.totals().messages);
-                let replied = answer.ok(transaction.totals_in_words());
+                let replied = answer.say(Notice::Totals(transaction.listing.totals()));
                 Ok((replied, transaction.stay()))
             }
             Err(fault) => Ok(self.refuse(name, &fault, begun, answer, context).await),
@@ -175,7 +176,7 @@ impl Authorization {
 /// Tells the operator that somebody did not get in.
 pub(super) fn log_failure(name: &ClaimedName, fault: &Fault) {
     // config/fail2ban reads this line: what the client chose comes last.
-    tracing::info!(reply = %fault.reply(), user = %name, "log-in failed");
+    tracing::info!(reply = %fault.reply(Language::default()), user = %name, "log-in failed");
 }
 
 /// What CAPA lists before login (RFC 2449 §5). What needs a password is listed when one may be

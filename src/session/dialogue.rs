@@ -1,6 +1,7 @@
 //! Replies to commands: exactly one each, and a count of what the client gets wrong.
 
 use super::fault::{Fault, Strike};
+use super::language::{Language, Notice};
 use super::wire::{Stream, Wire};
 use super::{End, Link, Policy, Summary};
 use crate::mailbox::Message;
@@ -12,6 +13,7 @@ pub(super) struct Dialogue<'s> {
     pub(super) wire: Wire<'s>,
     summary: &'s mut Summary,
     conduct: Conduct,
+    language: Language,
 }
 
 /// How the client has behaved so far.
@@ -39,12 +41,23 @@ impl<'s> Dialogue<'s> {
                 most_bad_in_a_row: policy.bad_commands,
                 most_failed_logins: policy.failed_logins,
             },
+            language: Language::default(),
         }
     }
 
     /// Opens the reply to the command that has just been read.
     pub(super) fn answer(&mut self) -> Answer<'_, 's> {
         Answer { dialogue: self }
+    }
+
+    /// Puts out what a positive reply begins with.
+    fn open(&mut self, text: ReplyText) {
+        self.conduct.bad_in_a_row = 0;
+        self.wire.reply(&Reply::Ok(text));
+    }
+
+    fn announce(&mut self, notice: Notice) {
+        self.open(self.language.say(&notice));
     }
 
     /// Why the client has to go now, if it has misbehaved enough.
@@ -74,16 +87,29 @@ pub(super) struct Answer<'d, 's> {
 pub(super) struct Replied(());
 
 impl Answer<'_, '_> {
+    /// `+OK` and figures, which are the same in every language.
+    pub(super) fn ok(self, figures: impl Into<ReplyText>) -> Replied {
+        self.dialogue.open(figures.into());
+        Replied(())
+    }
+
     /// `+OK` and a text.
-    pub(super) fn ok(self, text: impl Into<ReplyText>) -> Replied {
-        self.dialogue.conduct.bad_in_a_row = 0;
-        self.dialogue.wire.reply(&Reply::Ok(text.into()));
+    pub(super) fn say(self, notice: Notice) -> Replied {
+        self.dialogue.announce(notice);
+        Replied(())
+    }
+
+    /// `+OK` in the language that the client has chosen, and everything else from now on.
+    pub(super) fn language(self, language: Language) -> Replied {
+        self.dialogue.language = language;
+        self.dialogue.open(language.chosen());
         Replied(())
     }
 
     /// `-ERR`; the operator is told more than the client.
     pub(super) fn fault(self, fault: &Fault) -> Replied {
         fault.log();
+        let language = self.dialogue.language;
         let conduct = &mut self.dialogue.conduct;
         match fault.strike() {
             Strike::None => conduct.bad_in_a_row = 0,
@@ -91,8 +117,8 @@ impl Answer<'_, '_> {
             Strike::FailedLogin => conduct.failed_logins += 1,
         }
         let reply = match self.dialogue.verdict() {
-            Some(End::TooManyFaults) => Reply::Err(None, ReplyText::from("too many bad commands")),
-            _ => fault.reply(),
+            Some(End::TooManyFaults) => Fault::TooManyBadCommands.reply(language),
+            _ => fault.reply(language),
         };
         self.dialogue.wire.reply(&reply);
         Replied(())
@@ -107,12 +133,11 @@ impl Answer<'_, '_> {
     /// `+OK`, lines, a dot. The lines are made as the client takes them.
     pub(super) async fn lines(
         self,
-        text: impl Into<ReplyText>,
+        notice: Notice,
         lines: impl Iterator<Item = impl Line>,
     ) -> Result<Replied, End> {
-        self.dialogue.conduct.bad_in_a_row = 0;
+        self.dialogue.announce(notice);
         let wire = &mut self.dialogue.wire;
-        wire.reply(&Reply::Ok(text.into()));
         for line in lines {
             wire.line(&line);
             wire.relieve().await?;
@@ -124,14 +149,12 @@ impl Answer<'_, '_> {
     /// `+OK`, a message or its top, a dot.
     pub(super) async fn message(
         self,
-        text: impl Into<ReplyText>,
+        notice: Notice,
         message: &mut impl Message,
         extent: Extent,
     ) -> Result<Replied, End> {
-        self.dialogue.conduct.bad_in_a_row = 0;
-        let wire = &mut self.dialogue.wire;
-        wire.reply(&Reply::Ok(text.into()));
-        wire.body(message, extent).await?;
+        self.dialogue.announce(notice);
+        self.dialogue.wire.body(message, extent).await?;
         if extent == Extent::Whole {
             self.dialogue.summary.retrieved += 1;
             self.dialogue.summary.octets += message.octets();

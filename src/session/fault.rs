@@ -1,24 +1,26 @@
 //! Everything that a client is told with `-ERR`, in one place.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
+use super::language::Language;
 use crate::auth::Refusal;
 use crate::mailbox::{Failure, MessageError, OpenError, RemovalError};
 use crate::protocol::sasl::ResponseFault;
-use crate::protocol::{CommandFault, LineFault, MessageNumber, Reply, ReplyText, ResponseCode};
+use crate::protocol::{CommandFault, LineFault, MessageNumber, Reply, ResponseCode, Takes};
 
 /// Why a command was not carried out. The session goes on, unless the client has had enough.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// No such command.
     UnknownCommand,
-    /// The arguments are wrong; the text says what is wanted.
-    Arguments(&'static str),
+    /// The arguments are not what the command of this keyword takes.
+    Arguments(&'static str, Takes),
     /// A line beyond its limit.
     LineTooLong,
     /// A NUL or a bare CR in a line.
     ForbiddenOctet,
+    /// The last of the bad commands that are put up with.
+    TooManyBadCommands,
     /// A command of the TRANSACTION state, before login.
     LogInFirst,
     /// A command of the AUTHORIZATION state, after login.
@@ -101,18 +103,18 @@ pub(super) enum Strike {
 
 impl Fault {
     /// The one reply that the client gets.
-    pub(super) fn reply(&self) -> Reply {
-        let (code, text) = self.words();
-        Reply::Err(code, ReplyText::new(text))
+    pub(super) fn reply(&self, language: Language) -> Reply {
+        Reply::Err(self.code(), language.explain(self))
     }
 
     /// Whether the client is to be counted a strike.
     pub(super) fn strike(&self) -> Strike {
         match self {
             Self::UnknownCommand
-            | Self::Arguments(_)
+            | Self::Arguments(..)
             | Self::LineTooLong
             | Self::ForbiddenOctet
+            | Self::TooManyBadCommands
             | Self::LogInFirst
             | Self::AlreadyLoggedIn
             | Self::UserFirst
@@ -181,9 +183,10 @@ impl Fault {
             | Self::BadToken
             | Self::BadCertificate
             | Self::UnknownCommand
-            | Self::Arguments(_)
+            | Self::Arguments(..)
             | Self::LineTooLong
             | Self::ForbiddenOctet
+            | Self::TooManyBadCommands
             | Self::LogInFirst
             | Self::AlreadyLoggedIn
             | Self::UserFirst
@@ -199,86 +202,53 @@ impl Fault {
         }
     }
 
-    fn words(&self) -> (Option<ResponseCode>, Cow<'static, str>) {
-        use ResponseCode::{Auth, InUse, SysTemp};
+    /// What the reply says to software.
+    fn code(&self) -> Option<ResponseCode> {
         match self {
-            Self::UnknownCommand => (None, "unknown command".into()),
-            Self::Arguments(usage) => (None, (*usage).into()),
-            Self::LineTooLong => (None, "line too long".into()),
-            Self::ForbiddenOctet => (None, "a NUL or a bare CR is not allowed".into()),
-            Self::LogInFirst => (None, "log in first".into()),
-            Self::AlreadyLoggedIn => (None, "already logged in".into()),
-            Self::UserFirst => (None, "send USER first".into()),
-            Self::TlsActive => (None, "TLS is already active".into()),
-            Self::NoTls => (None, "TLS is not available on this port".into()),
-            // RFC 3206 §5 [AUTH]: the user has to change something, namely the settings.
-            Self::CleartextRefused => {
-                (Some(Auth), "no password is taken without TLS: use port 995, or STLS".into())
-            }
-            Self::UnknownMechanism => (None, "this mechanism is not offered".into()),
-            Self::Cancelled => (None, "authentication cancelled".into()),
-            Self::NotBase64 => (None, "the response is not base64".into()),
-            Self::MalformedResponse => (None, "the response does not fit the mechanism".into()),
-            Self::ForAnother => (Some(Auth), "nobody may act for another user".into()),
-            Self::Downgraded => {
-                (None, "channel binding is offered here, and must be used by who can".into())
-            }
-            Self::Unbound => (None, "the channel binding is not that of this connection".into()),
-            Self::BadCredentials => (Some(Auth), "wrong user name or password".into()),
-            Self::NotAllowed => (Some(Auth), "this user may not use POP3".into()),
-            Self::BadToken => (Some(Auth), "the token is not good".into()),
-            Self::BadCertificate => (Some(Auth), "the certificate is of no user here".into()),
-            Self::Throttled => (Some(SysTemp), "too many failed log-ins; try again later".into()),
-            Self::Overloaded => (Some(SysTemp), "too many log-ins at once; try again later".into()),
-            Self::TooSlow => (Some(SysTemp), "the log-in took too long; try again later".into()),
-            Self::CredentialsUnavailable(_) => {
-                (Some(SysTemp), "passwords cannot be checked now; try again later".into())
-            }
-            Self::TooManySessions(limit) => (
-                Some(InUse),
-                format!("this user has {limit} sessions, and may have no more; try again later")
-                    .into(),
-            ),
-            Self::InUse(since) => {
-                let since = since.map_or_else(String::new, time_of_day);
-                let text =
-                    format!("this maildrop is open in another session{since}; try again later");
-                (Some(InUse), text.into())
-            }
-            Self::MaildropUnavailable(_) => {
-                (Some(SysTemp), "the maildrop cannot be read now; try again later".into())
-            }
-            Self::NoSuchLanguage => (None, "replies are not written in this language".into()),
-            Self::NoSuchMessage => (None, "no such message".into()),
-            Self::Deleted => (None, "message is already deleted".into()),
-            Self::Gone(number) => (Some(SysTemp), format!("message {number} is gone").into()),
-            Self::Unreadable(number, _) => {
-                (Some(SysTemp), format!("message {number} cannot be read now").into())
-            }
-            Self::NotRemoved { remaining, marked, .. } => {
-                (Some(SysTemp), format!("{remaining} of {marked} messages not removed").into())
-            }
+            // RFC 3206 §5 [AUTH]: the user has to change something, and be it the settings.
+            Self::CleartextRefused
+            | Self::ForAnother
+            | Self::BadCredentials
+            | Self::NotAllowed
+            | Self::BadToken
+            | Self::BadCertificate => Some(ResponseCode::Auth),
+            Self::Throttled
+            | Self::Overloaded
+            | Self::TooSlow
+            | Self::CredentialsUnavailable(_)
+            | Self::MaildropUnavailable(_)
+            | Self::Gone(_)
+            | Self::Unreadable(..)
+            | Self::NotRemoved { .. } => Some(ResponseCode::SysTemp),
+            Self::TooManySessions(_) | Self::InUse(_) => Some(ResponseCode::InUse),
+            Self::UnknownCommand
+            | Self::Arguments(..)
+            | Self::LineTooLong
+            | Self::ForbiddenOctet
+            | Self::TooManyBadCommands
+            | Self::LogInFirst
+            | Self::AlreadyLoggedIn
+            | Self::UserFirst
+            | Self::TlsActive
+            | Self::NoTls
+            | Self::UnknownMechanism
+            | Self::Cancelled
+            | Self::NotBase64
+            | Self::MalformedResponse
+            | Self::Downgraded
+            | Self::Unbound
+            | Self::NoSuchLanguage
+            | Self::NoSuchMessage
+            | Self::Deleted => None,
         }
     }
-}
-
-/// ` since 12:03:07 UTC`, or nothing useful when the clock has been turned.
-fn time_of_day(since: SystemTime) -> String {
-    const DAY: u64 = 24 * 60 * 60;
-    let Ok(age) = since.elapsed() else { return String::new() };
-    if age.as_secs() >= DAY {
-        return format!(" for {} hours", age.as_secs() / 3600);
-    }
-    let Ok(epoch) = since.duration_since(SystemTime::UNIX_EPOCH) else { return String::new() };
-    let second = epoch.as_secs() % DAY;
-    format!(" since {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
 }
 
 impl From<CommandFault> for Fault {
     fn from(fault: CommandFault) -> Self {
         match fault {
             CommandFault::Unknown => Self::UnknownCommand,
-            CommandFault::Arguments(usage) => Self::Arguments(usage),
+            CommandFault::Arguments(keyword, takes) => Self::Arguments(keyword, takes),
             CommandFault::NoSuchMessage => Self::NoSuchMessage,
             CommandFault::UnknownMechanism => Self::UnknownMechanism,
         }
@@ -340,23 +310,5 @@ impl Fault {
     /// A removal that was not complete.
     pub(super) fn removal(marked: u32, error: RemovalError) -> Self {
         Self::NotRemoved { remaining: error.remaining, marked, cause: Some(error.cause) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn since_is_said_in_words_for_a_person() {
-        let now = SystemTime::now();
-        let noon = |age| time_of_day(now - Duration::from_secs(age));
-        assert!(noon(0).starts_with(" since ") && noon(0).ends_with(" UTC"));
-        assert_eq!(noon(48 * 3600), " for 48 hours");
-        assert_eq!(time_of_day(now + Duration::from_secs(3600)), "");
-        let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(43_387);
-        assert!(time_of_day(epoch).starts_with(" for "));
     }
 }

@@ -16,14 +16,14 @@ use self::authorization::Authorization;
 use self::dialogue::{Answer, Dialogue, Replied};
 use self::exchange::{Exchange, Explained};
 use self::fault::Fault;
+use self::language::Language;
 use self::transaction::Transaction;
 use self::wire::Patience;
 use crate::auth::{Authenticator, CredentialStore};
 use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::sasl::{Channel, Mechanism, MechanismSet};
 use crate::protocol::{
-    Capability, Command, LanguageRange, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger,
-    Username,
+    Capability, Command, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger, Username,
 };
 
 mod authorization;
@@ -32,6 +32,7 @@ mod end;
 mod exchange;
 mod fault;
 mod finish;
+mod language;
 mod listing;
 mod slots;
 mod transaction;
@@ -168,7 +169,7 @@ async fn converse<M: Mailbox, C: CredentialStore>(
         // A client shows this as an alert; a refused password makes it ask for another one.
         if let Some(why) = context.env.authenticator.down() {
             let fault = Fault::CredentialsUnavailable(why);
-            dialogue.wire.reply(&fault.reply());
+            dialogue.wire.reply(&fault.reply(Language::default()));
             return Ok(End::StoresDown);
         }
         let greeting = format!("{} POP3 server ready", context.env.policy.hostname);
@@ -381,19 +382,4 @@ fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capabi
         Capability::Implementation,
     ]);
     capabilities
-}
-
-/// LANG: lists the languages of replies, or chooses one (RFC 6856 §3.2).
-async fn language(range: Option<LanguageRange>, answer: Answer<'_, '_>) -> Result<Replied, End> {
-    const LANGUAGES: [(&str, &str); 1] = [("en", "English")];
-    match range {
-        None => {
-            let lines = LANGUAGES.iter().map(|(tag, name)| format!("{tag} {name}"));
-            answer.lines("languages follow", lines).await
-        }
-        Some(range) => match LANGUAGES.iter().find(|(tag, _)| range.includes(tag)) {
-            Some((tag, name)) => Ok(answer.ok(format!("{tag} replies are in {name}"))),
-            None => Ok(answer.fault(&Fault::NoSuchLanguage)),
-        },
-    }
 }

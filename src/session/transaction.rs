@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 use super::dialogue::Answer;
 use super::fault::Fault;
 use super::finish::Finish;
+use super::language::{self, Notice};
 use super::listing::{Listing, Totals};
 use super::{Context, Next, Slot, State, Turn};
 use crate::auth::{CredentialStore, Identity};
@@ -66,14 +67,16 @@ impl<D: Maildrop> Transaction<D> {
                 answer.ok(format!("{messages} {octets}"))
             }
             Command::List(None) => {
-                answer.lines(self.totals_in_words(), self.listing.live_octets()).await?
+                answer
+                    .lines(Notice::Totals(self.listing.totals()), self.listing.live_octets())
+                    .await?
             }
             Command::List(Some(number)) => match self.listing.live(number) {
                 Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().octets(at))),
                 Err(fault) => answer.fault(&fault),
             },
             Command::Uidl(None) => {
-                answer.lines("unique-ids follow", self.listing.live_unique_ids()).await?
+                answer.lines(Notice::UniqueIds, self.listing.live_unique_ids()).await?
             }
             Command::Uidl(Some(number)) => match self.listing.live(number) {
                 Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().unique_id(at))),
@@ -81,35 +84,35 @@ impl<D: Maildrop> Transaction<D> {
             },
             Command::Retr(number) => match self.message(number).await {
                 Ok(mut message) => {
-                    let text = format!("{} octets", crate::mailbox::Message::octets(&message));
-                    answer.message(text, &mut message, Extent::Whole).await?
+                    let notice = Notice::Octets(crate::mailbox::Message::octets(&message));
+                    answer.message(notice, &mut message, Extent::Whole).await?
                 }
                 Err(fault) => answer.fault(&fault),
             },
             Command::Top(number, lines) => match self.message(number).await {
                 Ok(mut message) => {
                     let extent = Extent::Top(lines);
-                    answer.message("top of message follows", &mut message, extent).await?
+                    answer.message(Notice::Top, &mut message, extent).await?
                 }
                 Err(fault) => answer.fault(&fault),
             },
             Command::Dele(number) => match self.listing.mark(number) {
-                Ok(()) => answer.ok(format!("message {number} deleted")),
+                Ok(()) => answer.say(Notice::Marked(number)),
                 Err(fault) => answer.fault(&fault),
             },
             Command::Rset => {
                 self.listing = self.listing.reset();
-                answer.ok(self.totals_in_words())
+                answer.say(Notice::Totals(self.listing.totals()))
             }
             Command::Noop => answer.ok(""),
             Command::Capa => {
                 let capabilities = super::capabilities(context);
-                answer.lines("capabilities follow", capabilities.iter()).await?
+                answer.lines(Notice::Capabilities, capabilities.iter()).await?
             }
             // DEVIATION: RFC 6856 §2 — UTF8 belongs before login; Outlook sends it after as well.
             // DEVIATION: RFC 6856 §2.1 — it changes nothing: messages are sent as they are anyway.
-            Command::Utf8 => answer.ok("UTF-8 mode is on"),
-            Command::Lang(range) => super::language(range, answer).await?,
+            Command::Utf8 => answer.say(Notice::Utf8),
+            Command::Lang(range) => language::lang(range, answer).await?,
             Command::Quit => return Ok((self.update(answer, context).await, Next::Close)),
             Command::User(_)
             | Command::Pass(_)
@@ -124,12 +127,6 @@ impl<D: Maildrop> Transaction<D> {
         Next::Continue(State::Transaction(self))
     }
 
-    /// `2 messages (320 octets)`
-    pub(super) fn totals_in_words(&self) -> String {
-        let Totals { messages, octets } = self.listing.totals();
-        format!("{} ({octets} octets)", in_words(messages))
-    }
-
     /// Who has logged in.
     pub(super) fn user(&self) -> &Username {
         self.identity.username()
@@ -140,9 +137,4 @@ impl<D: Maildrop> Transaction<D> {
         let message = self.listing.maildrop().message(at).await;
         message.map_err(|error| Fault::message(number, error))
     }
-}
-
-/// `1 message`, `2 messages`
-pub(super) fn in_words(messages: u32) -> String {
-    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
 }

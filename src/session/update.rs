@@ -3,7 +3,8 @@
 use super::Context;
 use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
-use super::transaction::{Transaction, in_words};
+use super::language::Notice;
+use super::transaction::Transaction;
 use crate::auth::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop};
 
@@ -27,7 +28,7 @@ impl<D: Maildrop> Transaction<D> {
         let marked = u32::try_from(positions.len()).unwrap_or(u32::MAX);
         if marked == 0 {
             drop(maildrop);
-            return answer.ok(format!("goodbye, {} left", in_words(left)));
+            return answer.say(Notice::NothingRemoved(left));
         }
         let removal = context.env.removals.spawn(maildrop.remove(positions)).await;
         let outcome = match removal {
@@ -43,7 +44,7 @@ impl<D: Maildrop> Transaction<D> {
         summary.removed = u64::from(marked - remaining);
         summary.left = u64::from(left) + u64::from(remaining);
         match outcome {
-            Ok(()) => answer.ok(format!("{} removed, {left} left", in_words(marked))),
+            Ok(()) => answer.say(Notice::Removed(marked, left)),
             Err(fault) => answer.fault(&fault),
         }
     }

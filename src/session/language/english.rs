@@ -1,0 +1,103 @@
+//! English. ASCII only: it is what a client gets that has not asked for any language.
+
+use std::borrow::Cow;
+
+use super::{Held, Notice};
+use crate::protocol::Takes;
+use crate::session::fault::Fault;
+use crate::session::listing::Totals;
+
+pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
+    match notice {
+        Notice::SendPass => "send PASS".into(),
+        Notice::BeginTls => "begin TLS now".into(),
+        Notice::Mechanisms => "mechanisms follow".into(),
+        Notice::Capabilities => "capabilities follow".into(),
+        Notice::Languages => "languages follow".into(),
+        Notice::LanguageChosen => "replies are in English".into(),
+        Notice::Utf8 => "UTF-8 mode is on".into(),
+        Notice::Totals(Totals { messages, octets }) => {
+            format!("{} ({octets} octets)", in_words(*messages)).into()
+        }
+        Notice::UniqueIds => "unique-ids follow".into(),
+        Notice::Octets(octets) => format!("{octets} octets").into(),
+        Notice::Top => "top of message follows".into(),
+        Notice::Marked(number) => format!("message {number} deleted").into(),
+        Notice::Goodbye => "goodbye".into(),
+        Notice::NothingRemoved(left) => format!("goodbye, {} left", in_words(*left)).into(),
+        Notice::Removed(removed, left) => {
+            format!("{} removed, {left} left", in_words(*removed)).into()
+        }
+    }
+}
+
+pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
+    match fault {
+        Fault::UnknownCommand => "unknown command".into(),
+        Fault::Arguments(keyword, takes) => format!("{keyword} takes {}", arguments(*takes)).into(),
+        Fault::LineTooLong => "line too long".into(),
+        Fault::ForbiddenOctet => "a NUL or a bare CR is not allowed".into(),
+        Fault::TooManyBadCommands => "too many bad commands".into(),
+        Fault::LogInFirst => "log in first".into(),
+        Fault::AlreadyLoggedIn => "already logged in".into(),
+        Fault::UserFirst => "send USER first".into(),
+        Fault::TlsActive => "TLS is already active".into(),
+        Fault::NoTls => "TLS is not available on this port".into(),
+        Fault::CleartextRefused => "no password is taken without TLS: use port 995, or STLS".into(),
+        Fault::UnknownMechanism => "this mechanism is not offered".into(),
+        Fault::Cancelled => "authentication cancelled".into(),
+        Fault::NotBase64 => "the response is not base64".into(),
+        Fault::MalformedResponse => "the response does not fit the mechanism".into(),
+        Fault::ForAnother => "nobody may act for another user".into(),
+        Fault::Downgraded => "channel binding is offered here, and must be used by who can".into(),
+        Fault::Unbound => "the channel binding is not that of this connection".into(),
+        Fault::BadCredentials => "wrong user name or password".into(),
+        Fault::NotAllowed => "this user may not use POP3".into(),
+        Fault::BadToken => "the token is not good".into(),
+        Fault::BadCertificate => "the certificate is of no user here".into(),
+        Fault::Throttled => "too many failed log-ins; try again later".into(),
+        Fault::Overloaded => "too many log-ins at once; try again later".into(),
+        Fault::TooSlow => "the log-in took too long; try again later".into(),
+        Fault::CredentialsUnavailable(_) => {
+            "passwords cannot be checked now; try again later".into()
+        }
+        Fault::TooManySessions(limit) => {
+            format!("this user has {limit} sessions, and may have no more; try again later").into()
+        }
+        Fault::InUse(since) => {
+            let held = match Held::of(*since) {
+                Held::Somehow => String::new(),
+                Held::Since(time) => format!(" since {time}"),
+                Held::Hours(hours) => format!(" for {hours} hours"),
+            };
+            format!("this maildrop is open in another session{held}; try again later").into()
+        }
+        Fault::MaildropUnavailable(_) => "the maildrop cannot be read now; try again later".into(),
+        Fault::NoSuchLanguage => "replies are not written in this language".into(),
+        Fault::NoSuchMessage => "no such message".into(),
+        Fault::Deleted => "message is already deleted".into(),
+        Fault::Gone(number) => format!("message {number} is gone").into(),
+        Fault::Unreadable(number, _) => format!("message {number} cannot be read now").into(),
+        Fault::NotRemoved { remaining, marked, .. } => {
+            format!("{remaining} of {marked} messages not removed").into()
+        }
+    }
+}
+
+fn arguments(takes: Takes) -> &'static str {
+    match takes {
+        Takes::Nothing => "no argument",
+        Takes::Name => "a name without blanks",
+        Takes::Password => "a password",
+        Takes::Mechanism => "a mechanism and at most one initial response",
+        Takes::Language => "a language tag, * or nothing",
+        Takes::Number => "a message-number",
+        Takes::NumberOrNothing => "a message-number or nothing",
+        Takes::NumberAndLines => "a message-number and a number of lines",
+    }
+}
+
+/// `1 message`, `2 messages`
+fn in_words(messages: u32) -> String {
+    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
+}

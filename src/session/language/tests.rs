@@ -1,0 +1,131 @@
+//! All texts in all languages.
+
+use std::time::Duration;
+
+use super::*;
+use crate::mailbox::Failure;
+use crate::protocol::{Reply, Takes};
+
+fn number() -> MessageNumber {
+    MessageNumber::try_from(&b"7"[..]).unwrap()
+}
+
+/// Every text of a positive reply.
+fn notices() -> Vec<Notice> {
+    let totals = |messages| Notice::Totals(Totals { messages, octets: 320 });
+    vec![
+        Notice::SendPass,
+        Notice::BeginTls,
+        Notice::Mechanisms,
+        Notice::Capabilities,
+        Notice::Languages,
+        Notice::LanguageChosen,
+        Notice::Utf8,
+        totals(1),
+        totals(2),
+        Notice::UniqueIds,
+        Notice::Octets(u64::MAX),
+        Notice::Top,
+        Notice::Marked(number()),
+        Notice::Goodbye,
+        Notice::NothingRemoved(0),
+        Notice::Removed(1, 1),
+    ]
+}
+
+/// Every text of a negative one.
+fn faults() -> Vec<Fault> {
+    let failure = || Failure::new("disk", std::io::Error::other("on fire"));
+    let takes = [
+        Takes::Nothing,
+        Takes::Name,
+        Takes::Password,
+        Takes::Mechanism,
+        Takes::Language,
+        Takes::Number,
+        Takes::NumberOrNothing,
+        Takes::NumberAndLines,
+    ];
+    let mut faults: Vec<_> = takes.map(|takes| Fault::Arguments("RETR", takes)).into();
+    faults.extend([
+        Fault::UnknownCommand,
+        Fault::LineTooLong,
+        Fault::ForbiddenOctet,
+        Fault::TooManyBadCommands,
+        Fault::LogInFirst,
+        Fault::AlreadyLoggedIn,
+        Fault::UserFirst,
+        Fault::TlsActive,
+        Fault::NoTls,
+        Fault::CleartextRefused,
+        Fault::UnknownMechanism,
+        Fault::Cancelled,
+        Fault::NotBase64,
+        Fault::MalformedResponse,
+        Fault::ForAnother,
+        Fault::Downgraded,
+        Fault::Unbound,
+        Fault::BadCredentials,
+        Fault::NotAllowed,
+        Fault::BadToken,
+        Fault::BadCertificate,
+        Fault::Throttled,
+        Fault::Overloaded,
+        Fault::TooSlow,
+        Fault::CredentialsUnavailable("the password is tanstaaf".to_owned()),
+        Fault::TooManySessions(u32::MAX),
+        Fault::InUse(None),
+        Fault::InUse(Some(SystemTime::now())),
+        Fault::InUse(Some(SystemTime::UNIX_EPOCH)),
+        Fault::MaildropUnavailable(failure()),
+        Fault::NoSuchLanguage,
+        Fault::NoSuchMessage,
+        Fault::Deleted,
+        Fault::Gone(number()),
+        Fault::Unreadable(number(), failure()),
+        Fault::NotRemoved { remaining: 2, marked: 7, cause: Some(failure()) },
+    ]);
+    faults
+}
+
+fn texts(language: Language) -> Vec<ReplyText> {
+    let notices = notices();
+    let said = notices.iter().map(|notice| language.say(notice));
+    said.chain(faults().iter().map(|fault| language.explain(fault))).collect()
+}
+
+#[test]
+fn english_is_ascii_and_no_language_says_what_another_says() {
+    let (english, german) = (texts(Language::English), texts(Language::German));
+    for (english, german) in english.iter().zip(&german) {
+        assert!(english.to_string().is_ascii());
+        assert_ne!(english, german);
+    }
+    assert!(german.iter().any(|text| !text.to_string().is_ascii()));
+}
+
+/// A text that had to be mended for a reply has a `?` in it, which none has by itself.
+#[test]
+fn every_text_fits_a_reply_and_keeps_to_itself_what_is_for_the_log() {
+    for text in Language::ALL.into_iter().flat_map(texts) {
+        let line = Reply::Ok(text).to_string();
+        assert!(!line.contains('?') && line.len() < 200, "{line}");
+        assert!(!line.contains("fire") && !line.contains("tanstaaf"), "{line}");
+    }
+}
+
+#[test]
+fn since_when_is_said_in_words_for_a_person() {
+    let now = SystemTime::now();
+    let held = |age| Held::of(Some(now - Duration::from_secs(age)));
+    assert!(matches!(held(0), Held::Since(time) if time.ends_with(" UTC") && time.len() == 12));
+    assert_eq!(held(48 * 3600), Held::Hours(48));
+    assert_eq!(Held::of(Some(now + Duration::from_secs(3600))), Held::Somehow);
+    assert_eq!(Held::of(None), Held::Somehow);
+    let since = Fault::InUse(Some(now - Duration::from_secs(48 * 3600)));
+    for (language, words) in
+        [(Language::English, "session for 48 hours"), (Language::German, "seit 48 Stunden")]
+    {
+        assert!(language.explain(&since).to_string().contains(words));
+    }
+}
