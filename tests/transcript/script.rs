@@ -17,6 +17,10 @@ pub(crate) enum Step {
         name: String,
         password: String,
     },
+    /// `provider https://id.example.org`
+    Provider(String),
+    /// `certificate mrose`
+    Certificate(String),
     /// `listener starttls`
     Listener(String),
     /// `policy idle 10m`
@@ -90,6 +94,8 @@ fn step(line: &str) -> Option<Step> {
             let (name, password) = rest.split_once(' ')?;
             Step::User { name: name.to_owned(), password: password.to_owned() }
         }
+        "provider" => Step::Provider(rest.to_owned()),
+        "certificate" => Step::Certificate(rest.to_owned()),
         "listener" => Step::Listener(rest.to_owned()),
         "policy" => {
             let (key, value) = rest.split_once(' ')?;

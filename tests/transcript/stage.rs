@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::auth::{Authenticator, FileOptions, FileStore, Rules};
+use restante::auth::{
+    Authenticator, FileOptions, FileStore, Oauth2Settings, Oauth2Store, Rules, Store,
+};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
+use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -58,6 +62,8 @@ impl Stage {
     fn build(script: &Script, log: Log) -> Self {
         let files = tempfile::tempdir().expect("a temporary directory");
         let mut users = String::new();
+        let mut provider = None;
+        let mut certificate = Vec::new();
         let mut fixture = "two-messages";
         let mut security = Security::Cleartext { stls: false };
         let mut policy = Policy {
@@ -77,6 +83,10 @@ impl Stage {
                 Step::Maildir(name) => fixture = name,
                 Step::User { name, password } => {
                     users.push_str(&format!("{name}:{{PLAIN}}{password}\n"));
+                }
+                Step::Provider(issuer) => provider = Some(issuer.clone()),
+                Step::Certificate(name) => {
+                    certificate.push(Username::try_from(name.as_str()).expect(line));
                 }
                 Step::Listener(kind) => match kind.as_str() {
                     "plain-cleartext" => {}
@@ -110,11 +120,12 @@ impl Stage {
 
         let store = FileStore::open(&password_file, FileOptions::default())
             .expect("a good credential file");
+        let mut stores = vec![Store::File(store)];
+        stores.extend(provider.map(|issuer| tokens(issuer, files.path())));
         let template = PathTemplate::new(files.path().join("Maildir"));
         let env = Env {
             mailbox: Arc::new(MaildirStore::new(template, Duration::from_secs(1))),
-            authenticator: Authenticator::new(vec![store], Rules::default(), Arc::default())
-                .unwrap(),
+            authenticator: Authenticator::new(stores, Rules::default(), Arc::default()).unwrap(),
             policy,
             sessions: Slots::new(),
             removals: TaskTracker::new(),
@@ -125,7 +136,8 @@ impl Stage {
         let (handshakes, mut shaken) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let peer = Ipv4Addr::LOCALHOST.into();
-            let mut link = Link::new(security, peer, Instant::now() + login);
+            let link = Link::new(security, peer, Instant::now() + login);
+            let mut link = Link { certificate, ..link };
             loop {
                 let end = session::run(&mut server, &env, &link, &mut Summary::default()).await;
                 ended.send(end.to_string()).expect("the stage is there");
@@ -151,6 +163,8 @@ impl Stage {
             Step::Nothing
             | Step::Maildir(_)
             | Step::User { .. }
+            | Step::Provider(_)
+            | Step::Certificate(_)
             | Step::Listener(_)
             | Step::Policy { .. } => {}
             Step::Send(bytes) => {
@@ -330,6 +344,24 @@ fn matches(pattern: &str, line: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     open || rest.is_empty()
+}
+
+/// A store of tokens whose provider is never there: what it refuses by itself can be seen.
+fn tokens(issuer: String, files: &Path) -> Store {
+    let trusted = rcgen::generate_simple_self_signed(["id.example.org".to_owned()]).unwrap();
+    let ca = files.join("ca.pem");
+    fs::write(&ca, trusted.cert.pem()).expect("write the certificates to trust");
+    let store = Oauth2Store::open(Oauth2Settings {
+        issuer,
+        audience: "mail".to_owned(),
+        scope: Some("pop".to_owned()),
+        user_claim: "sub".to_owned(),
+        introspection: None,
+        ca: Some(ca),
+        deadline: Duration::from_secs(1),
+        at_once: NonZeroU32::MIN,
+    });
+    Store::Oauth2(Box::new(store.expect("a store of tokens")))
 }
 
 fn fixture_path(name: &str) -> PathBuf {
