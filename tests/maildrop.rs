@@ -100,7 +100,7 @@ fn a_second_session_is_told_since_when_the_maildrop_is_in_use() {
             };
             let since = reply
                 .strip_prefix("-ERR [IN-USE] this maildrop is open in another session")
-                .and_then(|rest| rest.strip_suffix("; try again later"))
+                .and_then(|rest| rest.strip_suffix("; wait and try again"))
                 .unwrap_or_else(|| panic!("{reply}"));
             if server.pid() == first.pid() {
                 let time = since.strip_prefix(" since ").and_then(|rest| rest.strip_suffix(" UTC"));

@@ -194,7 +194,7 @@ fn connections_are_limited_by_address() {
     let mut third = Client::plain(server.address(0));
     assert_eq!(
         String::from_utf8(third.rest()).unwrap(),
-        "-ERR [SYS/TEMP] too many connections from your address; try again later\r\n"
+        "-ERR [SYS/TEMP] too many connections from your address; wait and try again\r\n"
     );
     assert!(Client::plain(server.address(1)).handshake(&Tls::new()).is_err());
     server.logged(&["WARN", "too many connections", "limit=limits.connections-per-address"]);
@@ -214,7 +214,7 @@ fn connections_are_limited_in_all() {
     let server = place.serve();
     let _first = greeted(&server);
     let mut second = Client::plain(server.address(0));
-    assert_eq!(second.line(), "-ERR [SYS/TEMP] too many connections; try again later");
+    assert_eq!(second.line(), "-ERR [SYS/TEMP] too many connections; wait and try again");
     server.logged(&["WARN", "too many connections", "limit=limits.connections "]);
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import corpus
 from corpus import LARGE, Message
 from report import Failed, require
-from server import CLEARTEXT, CLIENT_USER, STLS, TLS, Account, Endpoint, World, run
+from server import CLEARTEXT, CLIENT_USER, STLS, TLS, Account, Endpoint, Finished, World, run
 
 HERE = Path(__file__).resolve().parent
 
@@ -304,6 +304,17 @@ class Fetchmail(Client):
     def _run(
         self, account: Account, endpoint: Endpoint, home: Path, options: str
     ) -> list[bytes]:
+        # 1: there was nothing to fetch. 13: a message was left because of the limit.
+        result = self.poll(account, endpoint, home, options, codes=(0, 1, 13))
+        if "error" in result.stderr.lower() or "error" in result.stdout.lower():
+            raise Failed(result.stderr + result.stdout)
+        return take_all(home / "inbox", "mail.*")
+
+    def poll(
+        self, account: Account, endpoint: Endpoint, home: Path, options: str,
+        codes: tuple[int, ...],
+    ) -> Finished:
+        """One run, which has to end with one of these codes."""
         inbox = home / "inbox"
         inbox.mkdir(exist_ok=True)
         store = storing(home, inbox)
@@ -326,11 +337,7 @@ class Fetchmail(Client):
         )
         config.chmod(0o600)
         self.world.own(home, CLIENT_USER)
-        # 1: there was nothing to fetch. 13: a message was left because of the limit.
-        result = run(["fetchmail", "--fetchmailrc", config], home=home, codes=(0, 1, 13))
-        if "error" in result.stderr.lower() or "error" in result.stdout.lower():
-            raise Failed(result.stderr + result.stdout)
-        return take_all(inbox, "mail.*")
+        return run(["fetchmail", "--fetchmailrc", config], home=home, codes=codes)
 
 
 class Getmail(Client):

@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 
-from clients import Curl, Mpop, Poplib
+from clients import Curl, Fetchmail, Mpop, Poplib
 from corpus import corpus, ordinary
 from report import Failed, Report, require, same_messages
 from server import STLS, TLS, Account, Server, World, run
@@ -24,6 +24,8 @@ def checks(report: Report, world: World, server: Server) -> None:
                     lambda: sasl(world, server, mechanism, initial, transport),
                 )
     report.check("curl wrong password", lambda: wrong_password(world, server))
+    report.check("fetchmail wrong password", lambda: fetchmail_refused(world, server, 3))
+    report.check("fetchmail server in trouble", lambda: in_trouble(world))
     for pipelining in ("on", "off"):
         report.check(
             f"mpop 2000 messages, pipelining {pipelining}",
@@ -76,6 +78,30 @@ def wrong_password(world: World, server: Server) -> str:
     text = curl.call(account, server.endpoint(TLS), world.home(), "1")
     require(text.encode() == ordinary(1).wire, f"got {text!r}")
     return "curl ends with 67, login denied"
+
+
+def fetchmail_refused(world: World, server: Server, code: int) -> str:
+    """fetchmail ends with this code: 3 for a wrong password, 9 for a server that is busy."""
+    account = world.account(f"fetchmail-{code}", [ordinary(1)])
+    if code == 3:
+        account = Account(account.user, "not " + account.password, account.maildir)
+    else:
+        shutil.rmtree(account.maildir)
+    endpoint = server.endpoint(TLS)
+    said = Fetchmail(world).poll(account, endpoint, world.home(), "keep", codes=(code,))
+    return said.stderr.strip().split("\n")[-1]
+
+
+def in_trouble(world: World) -> str:
+    """A maildrop that cannot be read is not taken for a wrong password."""
+    troubled = Server(world, "in-trouble")
+    troubled.start()
+    try:
+        said = fetchmail_refused(world, troubled, 9)
+        troubled.stop()
+    finally:
+        troubled.kill()
+    return said
 
 
 def many_messages(world: World, server: Server, pipelining: str) -> str:

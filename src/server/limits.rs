@@ -54,9 +54,9 @@ impl Refusal {
     /// client takes it for a wrong password.
     pub(super) fn greeting(self) -> &'static [u8] {
         match self {
-            Self::All => b"-ERR [SYS/TEMP] too many connections; try again later\r\n",
+            Self::All => b"-ERR [SYS/TEMP] too many connections; wait and try again\r\n",
             Self::Address => {
-                b"-ERR [SYS/TEMP] too many connections from your address; try again later\r\n"
+                b"-ERR [SYS/TEMP] too many connections from your address; wait and try again\r\n"
             }
         }
     }

@@ -1,4 +1,7 @@
 //! English. ASCII only: it is what a client gets that has not asked for any language.
+//!
+//! fetchmail reads it: a log-in that is refused without the word `wait` is a wrong password to it,
+//! and with that word a server that is busy.
 
 use std::borrow::Cow;
 
@@ -55,14 +58,15 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::NotAllowed => "this user may not use POP3".into(),
         Fault::BadToken => "the token is not good".into(),
         Fault::BadCertificate => "the certificate is of no user here".into(),
-        Fault::Throttled => "too many failed log-ins; try again later".into(),
-        Fault::Overloaded => "too many log-ins at once; try again later".into(),
-        Fault::TooSlow => "the log-in took too long; try again later".into(),
+        Fault::Throttled => "too many failed log-ins; wait and try again".into(),
+        Fault::Overloaded => "too many log-ins at once; wait and try again".into(),
+        Fault::TooSlow => "the log-in took too long; wait and try again".into(),
         Fault::CredentialsUnavailable(_) => {
-            "passwords cannot be checked now; try again later".into()
+            "passwords cannot be checked now; wait and try again".into()
         }
         Fault::TooManySessions(limit) => {
-            format!("this user has {limit} sessions, and may have no more; try again later").into()
+            format!("this user has {limit} sessions, and may have no more; wait and try again")
+                .into()
         }
         Fault::InUse(since) => {
             let held = match Held::of(*since) {
@@ -70,9 +74,11 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
                 Held::Since(time) => format!(" since {time}"),
                 Held::Hours(hours) => format!(" for {hours} hours"),
             };
-            format!("this maildrop is open in another session{held}; try again later").into()
+            format!("this maildrop is open in another session{held}; wait and try again").into()
         }
-        Fault::MaildropUnavailable(_) => "the maildrop cannot be read now; try again later".into(),
+        Fault::MaildropUnavailable(_) => {
+            "the maildrop cannot be read now; wait and try again".into()
+        }
         Fault::NoSuchLanguage => "replies are not written in this language".into(),
         Fault::NoSuchMessage => "no such message".into(),
         Fault::Deleted => "message is already deleted".into(),

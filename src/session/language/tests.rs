@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::mailbox::Failure;
 use crate::protocol::{Reply, Takes};
+use crate::session::fault::Strike;
 
 fn number() -> MessageNumber {
     MessageNumber::try_from(&b"7"[..]).unwrap()
@@ -111,6 +112,16 @@ fn every_text_fits_a_reply_and_keeps_to_itself_what_is_for_the_log() {
         let line = Reply::Ok(text).to_string();
         assert!(!line.contains('?') && line.len() < 200, "{line}");
         assert!(!line.contains("fire") && !line.contains("tanstaaf"), "{line}");
+    }
+}
+
+/// To fetchmail, which looks for these words in the refusal of a log-in, and to its user.
+#[test]
+fn only_what_is_not_the_users_fault_sounds_busy() {
+    for fault in faults().into_iter().filter(|fault| fault.strike() == Strike::FailedLogin) {
+        let text = fault.reply(Language::English).to_string();
+        let busy = ["lock", "wait", "[IN-USE]"].iter().any(|word| text.contains(word));
+        assert_eq!(busy, text.contains("[SYS/TEMP]") || text.contains("[IN-USE]"), "{text}");
     }
 }
 
