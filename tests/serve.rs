@@ -171,6 +171,39 @@ fn sighup_takes_over_what_it_can_and_names_the_rest() {
 }
 
 #[test]
+fn sighup_changes_whom_failures_slow_down_and_forgets_none() {
+    let place = plain_place("[log]\nlevel = \"debug\"\n");
+    let server = place.serve();
+    let reload = |times, old: &str, new: &str| {
+        let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+        place.write("restante.toml", text.replace(old, new));
+        server.signal(Signal::SIGHUP);
+        server.logged_times("the configuration is in use for new connections", times);
+    };
+    let guess = |client: &mut Client| {
+        client.ask("USER mrose");
+        assert!(client.ask("PASS guess").starts_with("-ERR [AUTH]"));
+    };
+    let waits = |times| {
+        let mut client = greeted(&server);
+        client.send("USER mrose\r\nPASS tanstaaf\r\n");
+        server.logged_times("earlier log-ins have failed, this one has to wait", times);
+        client
+    };
+    let mut client = greeted(&server);
+    guess(&mut client);
+    reload(1, "trusted = [\"127.0.0.1\", \"::1\"]", "first-delay = \"15s\"");
+    // It was trusted when it failed first, so that was not counted, and this is.
+    guess(&mut client);
+    let _one = waits(1);
+    reload(2, "first-delay = \"15s\"", "first-delay = \"0s\"");
+    logged_in(&server);
+    reload(3, "first-delay = \"0s\"", "first-delay = \"15s\"");
+    let _another = waits(2);
+    assert_eq!(server.count("at the next start only"), 0);
+}
+
+#[test]
 fn a_reload_with_a_broken_part_takes_over_nothing() {
     let place = plain_place("");
     let server = place.serve();

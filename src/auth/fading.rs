@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// - At most `entries` records. When there is one too many, the one that would end first goes: if
 ///   the end says how much a record matters, that is the least that matters.
 /// - A record that has ended is not found, and goes with one of the next changes.
-/// - Each call is O(log n).
+/// - Each call is O(log n), but for [`change`](Self::change).
 #[derive(Debug)]
 pub(super) struct Fading<K, V> {
     entries: usize,
@@ -44,6 +44,17 @@ impl<K: Clone + Eq + Hash + Ord, V> Fading<K, V> {
                 self.records.remove(&key);
             }
         }
+    }
+
+    /// Changes each value by `change`, which gives the moment until which it is kept from now on.
+    pub(super) fn change(&mut self, mut change: impl FnMut(&mut V) -> Instant) {
+        let records = self.records.iter_mut();
+        self.ends = records
+            .map(|(key, (value, end))| {
+                *end = change(value);
+                (*end, key.clone())
+            })
+            .collect();
     }
 
     pub(super) fn remove(&mut self, key: &K) {
@@ -113,5 +124,23 @@ mod tests {
         fading.remove(&1_000);
         assert_eq!(fading.get(&1_000, later), None);
         assert_eq!(fading.len(), 999);
+    }
+
+    #[test]
+    fn what_is_changed_is_kept_for_as_long_as_the_change_says() {
+        let start = Instant::now();
+        let mut fading = Fading::new(2);
+        for (key, life) in [("short", 1), ("long", 9)] {
+            fading.put(key, life, start + Duration::from_secs(life), start);
+        }
+        fading.change(|life| {
+            *life = 10 - *life;
+            start + Duration::from_secs(*life)
+        });
+        assert_eq!(fading.get(&"short", start + Duration::from_secs(8)), Some(&9));
+        assert_eq!(fading.get(&"long", start + Duration::from_secs(1)), None);
+        fading.put("new", 5, start + Duration::from_secs(5), start);
+        assert_eq!(fading.get(&"long", start), None);
+        assert_eq!(fading.get(&"short", start), Some(&9));
     }
 }

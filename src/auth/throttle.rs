@@ -49,7 +49,8 @@
 //! # What it costs
 //! At the worst 400 octets for a pair, 250 for a network, 200 for an acquaintance, 150 for a user or
 //! a wrong password: 115 MB with 100 000 entries and all tables full. Names are kept as hashes, so
-//! their length does not matter. A call holds the lock for a few look-ups, O(log n).
+//! their length does not matter. A call holds the lock for a few look-ups, O(log n); a change of
+//! `forget` holds it once for all of the tables.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -66,16 +67,13 @@ use crate::protocol::{ClaimedName, Secret, Username};
 /// Counts failures, and says how long a try has to wait. See the head of this file for the rules.
 #[derive(Debug)]
 pub struct Throttle {
-    settings: Settings,
-    /// Failures after which the wait is `most`; further ones add nothing that would be remembered.
-    worst: u32,
     /// The key of the hashes of names and passwords; another one in each process.
     key: RandomState,
     state: Mutex<State>,
 }
 
 /// The operator's choices.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     /// The wait after one failure; zero switches the throttle off.
     pub first: Duration,
@@ -83,8 +81,6 @@ pub struct Settings {
     pub most: Duration,
     /// After this long one failure is forgotten.
     pub forget: Duration,
-    /// Records in each table.
-    pub entries: usize,
     /// Who is neither slowed down nor counted.
     pub trusted: Vec<IpNet>,
 }
@@ -105,62 +101,63 @@ pub struct Attempt<'a> {
 impl Default for Throttle {
     /// One that slows nobody down.
     fn default() -> Self {
-        Self::new(Settings {
+        let off = Settings {
             first: Duration::ZERO,
             most: Duration::ZERO,
             forget: Duration::ZERO,
-            entries: 0,
             trusted: Vec::new(),
-        })
+        };
+        Self::new(off, 0)
     }
 }
 
 impl Throttle {
-    /// Nobody has failed yet.
-    pub fn new(settings: Settings) -> Self {
-        let entries = settings.entries;
-        let mut throttle = Self {
+    /// Nobody has failed yet. There will be at most so many `entries` in each table.
+    pub fn new(settings: Settings, entries: usize) -> Self {
+        let state = State {
             settings,
-            worst: 1,
-            key: RandomState::new(),
-            state: Mutex::new(State {
-                networks: Fading::new(entries),
-                users: Fading::new(entries),
-                pairs: Fading::new(entries),
-                acquaintances: Fading::new(entries),
-                wrong: Fading::new(entries),
-            }),
+            networks: Fading::new(entries),
+            users: Fading::new(entries),
+            pairs: Fading::new(entries),
+            acquaintances: Fading::new(entries),
+            wrong: Fading::new(entries),
         };
-        while throttle.wait(throttle.worst) < throttle.settings.most && throttle.worst < u32::BITS {
-            throttle.worst += 1;
-        }
-        throttle
+        Self { key: RandomState::new(), state: Mutex::new(state) }
+    }
+
+    /// Has other settings from now on.
+    ///
+    /// - Failures stay as many as they are; how long the next wait is, and when they are forgotten,
+    ///   follows the new settings.
+    /// - Who is in the line already waits for as long as he was told to.
+    pub fn change(&self, settings: Settings) {
+        self.lock().change(settings, Instant::now());
     }
 
     /// Takes a place in the line for a try of `name` from `peer`; `None` when the line is full and
     /// the try is turned away unheard.
     pub fn attempt(&self, peer: IpAddr, name: &ClaimedName) -> Option<Attempt<'_>> {
-        if self.exempts(peer) {
-            return Some(Attempt { throttle: self, pair: None, delay: Duration::ZERO });
-        }
         let now = Instant::now();
         let pair = Pair { network: peer.into(), user: self.user(name) };
-        let latest = now + self.settings.most.saturating_mul(2);
         let mut state = self.lock();
+        if state.settings.exempts(peer) {
+            return Some(Attempt { throttle: self, pair: None, delay: Duration::ZERO });
+        }
+        let latest = now + state.settings.most.saturating_mul(2);
         let mut tries = state.tries(pair, now);
-        let own = self.failures(tries.clear, now);
+        let own = state.settings.failures(tries.clear, now);
         let is_clean = own == 0 && tries.under_way == 0;
         let answered = if state.acquaintances.get(&pair, now).is_some() {
             let own = own + tries.under_way.saturating_sub(DEVICES);
-            tries.free = tries.free.max(now) + self.wait(own);
+            tries.free = tries.free.max(now) + state.settings.wait(own);
             tries.free
         } else {
             let mut place = state.place(pair.network, now);
-            let around = self.failures(place.clear, now);
-            let against = self.failures(state.blame(pair.user, now), now);
+            let around = state.settings.failures(place.clear, now);
+            let against = state.settings.failures(state.blame(pair.user, now), now);
             let worst = around.max(against).max(own + tries.under_way);
-            place.free = place.free.max(now) + self.wait(around);
-            tries.free = tries.free.max(now) + self.wait(worst);
+            place.free = place.free.max(now) + state.settings.wait(around);
+            tries.free = tries.free.max(now) + state.settings.wait(worst);
             let answered = place.free.max(tries.free);
             if answered <= latest || is_clean {
                 place.free = place.free.min(latest);
@@ -172,14 +169,9 @@ impl Throttle {
             return None;
         }
         tries.under_way += 1;
-        state.put_tries(pair, tries, now + self.settings.forget, now);
+        state.put_tries(pair, tries, now);
         let delay = answered.min(latest).duration_since(now);
         Some(Attempt { throttle: self, pair: Some(pair), delay })
-    }
-
-    fn exempts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.settings.first.is_zero() || self.settings.trusted.iter().any(|net| net.contains(&peer))
     }
 
     /// A name that no user can have is counted as it came.
@@ -190,28 +182,40 @@ impl Throttle {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settings {
+    fn exempts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.first.is_zero() || self.trusted.iter().any(|net| net.contains(&peer))
+    }
+
     /// How long a try waits after so many failures.
     fn wait(&self, failures: u32) -> Duration {
         let Some(doubled) = failures.checked_sub(1) else { return Duration::ZERO };
         let factor = 2_u32.checked_pow(doubled).unwrap_or(u32::MAX);
-        self.settings.first.saturating_mul(factor).min(self.settings.most)
+        self.first.saturating_mul(factor).min(self.most)
     }
 
     /// How many failures are not forgotten yet, if all will be at `clear`.
     fn failures(&self, clear: Instant, now: Instant) -> u32 {
         let left = clear.saturating_duration_since(now).as_nanos();
-        let forget = self.settings.forget.as_nanos().max(1);
+        let forget = self.forget.as_nanos().max(1);
         u32::try_from(left.div_ceil(forget)).unwrap_or(u32::MAX)
     }
 
     /// One failure more, until it is as bad as it can be.
     fn add_failure(&self, clear: Instant, now: Instant) -> Instant {
-        let worst = now + self.settings.forget.saturating_mul(self.worst);
-        (clear.max(now) + self.settings.forget).min(worst).max(clear)
+        let worst = now + self.forget.saturating_mul(self.worst());
+        (clear.max(now) + self.forget).min(worst).max(clear)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Failures after which the wait is `most`; further ones add nothing that would be remembered.
+    fn worst(&self) -> u32 {
+        (1..u32::BITS).find(|&failures| self.wait(failures) >= self.most).unwrap_or(u32::BITS)
     }
 }
 
@@ -234,20 +238,20 @@ impl Attempt<'_> {
             return;
         }
         let mut tries = state.tries(pair, now);
-        tries.clear = throttle.add_failure(tries.clear, now);
+        tries.clear = state.settings.add_failure(tries.clear, now);
 
         let mut place = state.place(pair.network, now);
-        let clear = throttle.add_failure(place.clear, now);
+        let clear = state.settings.add_failure(place.clear, now);
         tries.against_network += clear.duration_since(place.clear);
         place.clear = clear;
         state.put_place(pair.network, place, now);
 
         let blame = state.blame(pair.user, now);
-        let clear = throttle.add_failure(blame, now);
+        let clear = state.settings.add_failure(blame, now);
         tries.against_user += clear.duration_since(blame);
         state.users.put(pair.user, clear, clear, now);
 
-        state.put_tries(pair, tries, now + throttle.settings.forget, now);
+        state.put_tries(pair, tries, now);
     }
 
     /// The password was right.
@@ -269,7 +273,7 @@ impl Attempt<'_> {
         state.users.put(pair.user, clear, clear, now);
 
         let clean = Tries { under_way: tries.under_way, ..Tries::none(now) };
-        state.put_tries(pair, clean, now + throttle.settings.forget, now);
+        state.put_tries(pair, clean, now);
         state.acquaintances.put(pair, (), now + ACQUAINTANCE, now);
     }
 }
@@ -281,7 +285,7 @@ impl Drop for Attempt<'_> {
         let mut state = self.throttle.lock();
         let mut tries = state.tries(pair, now);
         tries.under_way = tries.under_way.saturating_sub(1);
-        state.put_tries(pair, tries, now + self.throttle.settings.forget, now);
+        state.put_tries(pair, tries, now);
     }
 }
 
@@ -294,6 +298,7 @@ struct Pair {
 
 #[derive(Debug)]
 struct State {
+    settings: Settings,
     networks: Fading<Network, Place>,
     /// When the last failure of a user will be forgotten.
     users: Fading<u64, Instant>,
@@ -326,6 +331,12 @@ struct Tries {
     against_user: Duration,
 }
 
+impl Place {
+    fn end(&self) -> Instant {
+        self.clear.max(self.free)
+    }
+}
+
 impl Tries {
     fn none(now: Instant) -> Self {
         Self {
@@ -336,18 +347,46 @@ impl Tries {
             against_user: Duration::ZERO,
         }
     }
+
+    /// Tries that are under way keep the record at least until `at_least`.
+    fn end(&self, at_least: Instant) -> Instant {
+        let end = self.clear.max(self.free);
+        if self.under_way > 0 { end.max(at_least) } else { end }
+    }
 }
 
 impl State {
+    /// A failure is remembered as the time after which it is forgotten, so the number of failures
+    /// stays the same when these times change as `forget` does.
+    fn change(&mut self, settings: Settings, now: Instant) {
+        let old = std::mem::replace(&mut self.settings, settings).forget;
+        let new = self.settings.forget;
+        if new == old {
+            return;
+        }
+        let later = |clear: Instant| now + scaled(clear.saturating_duration_since(now), old, new);
+        self.networks.change(|place| {
+            place.clear = later(place.clear);
+            place.end()
+        });
+        self.users.change(|clear| {
+            *clear = later(*clear);
+            *clear
+        });
+        self.pairs.change(|tries| {
+            tries.clear = later(tries.clear);
+            tries.against_network = scaled(tries.against_network, old, new);
+            tries.against_user = scaled(tries.against_user, old, new);
+            tries.end(now + new)
+        });
+    }
+
     fn tries(&self, pair: Pair, now: Instant) -> Tries {
         self.pairs.get(&pair, now).copied().unwrap_or_else(|| Tries::none(now))
     }
 
-    /// Tries that are under way keep the record at least until `at_least`.
-    fn put_tries(&mut self, pair: Pair, tries: Tries, at_least: Instant, now: Instant) {
-        let end = tries.clear.max(tries.free);
-        let end = if tries.under_way > 0 { end.max(at_least) } else { end };
-        self.pairs.put(pair, tries, end, now);
+    fn put_tries(&mut self, pair: Pair, tries: Tries, now: Instant) {
+        self.pairs.put(pair, tries, tries.end(now + self.settings.forget), now);
     }
 
     fn place(&self, network: Network, now: Instant) -> Place {
@@ -357,12 +396,18 @@ impl State {
     }
 
     fn put_place(&mut self, network: Network, place: Place, now: Instant) {
-        self.networks.put(network, place, place.clear.max(place.free), now);
+        self.networks.put(network, place, place.end(), now);
     }
 
     fn blame(&self, user: u64, now: Instant) -> Instant {
         self.users.get(&user, now).copied().unwrap_or(now)
     }
+}
+
+/// A time that is to the given one as `new` is to `old`.
+fn scaled(time: Duration, old: Duration, new: Duration) -> Duration {
+    let nanoseconds = time.as_nanos().saturating_mul(new.as_nanos()) / old.as_nanos().max(1);
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
 /// Tries at once that an acquaintance has free: a user has more than one device.

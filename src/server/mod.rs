@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
-use crate::config::{Config, Limits, Timeouts};
+use crate::config::{self, Config, Limits, Timeouts};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots};
@@ -134,13 +134,7 @@ impl House<MaildirStore, Store> {
         let sessions = Slots::new();
         let removals = TaskTracker::new();
         let drain = CancellationToken::new();
-        let throttle = Arc::new(Throttle::new(throttle::Settings {
-            first: config.throttle.first_delay,
-            most: config.throttle.longest_delay,
-            forget: config.throttle.forget_after,
-            entries: THROTTLE_ENTRIES,
-            trusted: config.throttle.trusted.clone(),
-        }));
+        let throttle = Arc::new(Throttle::new((&config.throttle).into(), THROTTLE_ENTRIES));
         let generation = Generation::new(config, &throttle, &sessions, &removals, &drain)?;
         Ok(Self {
             throttle,
@@ -155,16 +149,28 @@ impl House<MaildirStore, Store> {
         })
     }
 
-    /// Takes another configuration over for new connections, or, when a part of it is broken,
-    /// nothing of it.
+    /// Takes another configuration over for new connections, that of the throttle for all, or,
+    /// when a part of it is broken, nothing of it.
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { throttle, sessions, removals, drain, .. } = self;
         let generation = Generation::new(config, throttle, sessions, removals, drain)?;
         if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
             front.reload(section.clone()).map_err(|error| Error::Tls(error.into()))?;
         }
+        throttle.change((&config.throttle).into());
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
         Ok(())
+    }
+}
+
+impl From<&config::Throttle> for throttle::Settings {
+    fn from(section: &config::Throttle) -> Self {
+        Self {
+            first: section.first_delay,
+            most: section.longest_delay,
+            forget: section.forget_after,
+            trusted: section.trusted.clone(),
+        }
     }
 }
 

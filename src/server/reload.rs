@@ -75,7 +75,6 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen", old.listen != new.listen),
         ("tls.client-ca", client_ca(old) != client_ca(new)),
-        ("throttle", old.throttle != new.throttle),
         ("run-as", old.run_as != new.run_as),
         ("log.format", old.log.format != new.log.format),
     ]

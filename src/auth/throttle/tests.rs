@@ -16,12 +16,12 @@ const HOME: &str = "192.0.2.1";
 const AWAY: &str = "198.51.100.9";
 
 fn throttle() -> Throttle {
-    Throttle::new(settings(1_000))
+    Throttle::new(settings(), 1_000)
 }
 
-fn settings(entries: usize) -> Settings {
+fn settings() -> Settings {
     let trusted = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:7::5/128".parse().unwrap()];
-    Settings { first: FIRST, most: MOST, forget: FORGET, entries, trusted }
+    Settings { first: FIRST, most: MOST, forget: FORGET, trusted }
 }
 
 fn attempt<'a>(throttle: &'a Throttle, from: &str, name: &str) -> Option<Attempt<'a>> {
@@ -166,7 +166,7 @@ async fn a_try_without_an_answer_counts_for_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_trusted_and_those_of_a_throttle_that_is_off_never_wait() {
     let on = throttle();
-    let off = Throttle::new(Settings { first: Duration::ZERO, ..settings(1_000) });
+    let off = Throttle::new(Settings { first: Duration::ZERO, ..settings() }, 1_000);
     for password in 0..100 {
         for (throttle, from) in
             [(&on, "10.1.2.3"), (&on, "::ffff:10.1.2.3"), (&on, "2001:db8:7::5"), (&off, HOME)]
@@ -178,6 +178,84 @@ async fn the_trusted_and_those_of_a_throttle_that_is_off_never_wait() {
     // The neighbour in the /64 is not trusted.
     fail(&on, "2001:db8:7::6", "mrose", "x").await;
     assert_eq!(wait(&on, "2001:db8:7::6", "mrose"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_delays_hold_at_once_for_what_has_been_counted() {
+    let throttle = throttle();
+    for password in ["1", "2", "3"] {
+        fail(&throttle, HOME, "mrose", password).await;
+    }
+    throttle.change(Settings { first: FIRST * 2, ..settings() });
+    assert_eq!(fail(&throttle, HOME, "mrose", "4").await, 8);
+    throttle.change(Settings { most: FIRST * 3, ..settings() });
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_it_neither_waits_nor_counts_and_switched_on_it_still_knows() {
+    let throttle = throttle();
+    fail(&throttle, HOME, "mrose", "1").await;
+    let begun_before = attempt(&throttle, HOME, "mrose").unwrap();
+    throttle.change(Settings { first: Duration::ZERO, ..settings() });
+    for password in 0..100 {
+        assert_eq!(fail(&throttle, HOME, "mrose", &password.to_string()).await, 0);
+    }
+    let begun_meanwhile = attempt(&throttle, HOME, "mrose").unwrap();
+    throttle.change(settings());
+    begun_meanwhile.failed(&secret("2"));
+    drop(begun_before);
+    // It stands in the line behind the one that was begun before.
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn networks_are_trusted_from_the_change_on_and_no_longer() {
+    let throttle = throttle();
+    for password in ["1", "2"] {
+        fail(&throttle, HOME, "mrose", password).await;
+    }
+    let trusted = vec!["192.0.2.0/24".parse().unwrap()];
+    throttle.change(Settings { trusted, ..settings() });
+    assert_eq!(fail(&throttle, HOME, "mrose", "3").await, 0);
+    assert_eq!(fail(&throttle, "10.1.2.3", "fred", "1").await, 0);
+    assert_eq!(wait(&throttle, "10.1.2.3", "fred"), Some(1));
+    throttle.change(settings());
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_stay_as_many_when_they_are_to_be_forgotten_sooner_or_later() {
+    for forget in [FORGET / 10, FORGET * 100] {
+        let throttle = throttle();
+        for password in ["1", "2", "3"] {
+            fail(&throttle, HOME, "mrose", password).await;
+        }
+        fail(&throttle, HOME, "fred", "1").await;
+        throttle.change(Settings { forget, ..settings() });
+        let known = [(HOME, "mrose", 8), (AWAY, "mrose", 4), (HOME, "anna", 16)];
+        for (from, name, waits) in known {
+            assert_eq!(wait(&throttle, from, name), Some(waits), "{from} {name} {forget:?}");
+        }
+        advance(forget).await;
+        assert_eq!(wait(&throttle, AWAY, "mrose"), Some(2), "{forget:?}");
+        advance(forget * 3).await;
+        assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0), "{forget:?}");
+        assert_eq!(throttle.lock().pairs.len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_after_a_change_takes_back_what_was_counted_before_it() {
+    let throttle = throttle();
+    for password in ["1", "2", "3"] {
+        fail(&throttle, HOME, "mrose", password).await;
+    }
+    fail(&throttle, HOME, "fred", "1").await;
+    throttle.change(Settings { forget: FORGET / 10, ..settings() });
+    succeed(&throttle, HOME, "mrose").await;
+    assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
+    assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
 }
 
 /// What 50 connections of one address get through in an hour, when each tries the next of `names`
@@ -252,7 +330,7 @@ async fn neighbours_of_an_attacker_are_heard() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_does_not_push_out_what_matters_and_memory_stays_bounded() {
-    let throttle = Throttle::new(settings(100));
+    let throttle = Throttle::new(settings(), 100);
     succeed(&throttle, HOME, "mrose").await;
     for password in 0..7 {
         fail(&throttle, AWAY, "victim", &password.to_string()).await;
