@@ -19,6 +19,8 @@
 //! # What counts
 //! - A wrong password counts once for its pair: it is remembered for a day from the last try with
 //!   it, as a keyed hash of 64 bits. A telephone with an old password keeps nobody out.
+//! - By SCRAM each failure counts. A proof is `key XOR HMAC(H(key), exchange)`: only who has the
+//!   client's key, or guesses it, can tell that two proofs were made with the same one.
 //! - A success takes back what its pair has counted against the network and the user, and no more:
 //!   an attacker with an account of its own cannot wash its network clean with it.
 //! - What ends without an answer (a store is down, the client was too slow) counts for nothing.
