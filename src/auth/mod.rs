@@ -8,7 +8,8 @@
 //! - `decoy`: what is verified for a name that nobody has.
 //! - `table`, `parse`: the users of a credential file; `file` keeps them up to date.
 //! - `account`: what a store says of a user. `store`: the stores of other kinds than a file.
-//! - `scram`: log-ins in which the password is not sent.
+//! - `authenticator`: log-ins with a password that is sent. `scram`: with proof of one that is not.
+//!   `token`, `certificate`: with these. `refusal`: why somebody is not let in.
 //! - `throttle`, `network`: who guesses passwords waits; `cache`: who is known need not wait for a
 //!   hash; `breaker`: nobody waits for a store that is down. `fading` is what they remember with.
 //! - `edit`: changes to a credential file, for `restante user`.
@@ -23,6 +24,7 @@ mod account;
 mod authenticator;
 mod breaker;
 mod cache;
+mod certificate;
 mod decoy;
 pub mod edit;
 mod fading;
@@ -31,19 +33,22 @@ mod network;
 mod parse;
 mod password;
 mod random;
+mod refusal;
 mod scheme;
 mod scram;
 mod source;
 mod store;
 mod table;
 pub mod throttle;
+mod token;
 
 pub use account::{Account, Attributes};
-pub use authenticator::{Authenticator, Reason, Refusal, Rules, Verdict};
+pub use authenticator::{Authenticator, Rules};
 pub use breaker::{Breaker, Probe};
 pub use file::{BadFile, FileOptions, FileStore, inspect};
 pub use network::Network;
 pub use password::{NewPassword, PasswordFault};
+pub use refusal::{Reason, Refusal, Verdict};
 pub use scheme::{Cost, Digest, NewScheme, Unhashed, Verifier, WeakSchemes, hash};
 pub use scram::ScramLogin;
 pub use store::{

@@ -8,8 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tracing::debug;
 
-use super::authenticator::{Reason, Refusal, admit};
-use super::{Attributes, Authenticator, CredentialStore, Identity, Lookup, Verifier, random};
+use super::authenticator::admit;
+use super::{
+    Attributes, Authenticator, CredentialStore, Identity, Lookup, Reason, Refusal, Verifier, random,
+};
 use crate::protocol::sasl::{
     Awaiting, Nonce, ScramExchange, ScramHash, ScramKeys, ScramProof, ServerFinal,
 };

@@ -1,0 +1,220 @@
+//! Names and passwords, right and wrong, against tables of users: what comes of them, and what it costs.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::*;
+use crate::auth::{Cost, Store, Table};
+
+const USERS: &str = "\
+    mrose:{PLAIN}tanstaaf\n\
+    light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
+    crypt:{SHA512-CRYPT}$6$salt$hash\n\
+    absurd:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
+    barred:{PLAIN}tanstaaf::::::allow_nets=192.0.2.0/24\n";
+
+/// Passwords that are only compared wait for nobody.
+const HASHED: &str =
+    "light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
+const LIGHT: &str = "pässwörd mit Leer ";
+
+fn rules(hashes_at_once: u32, seconds: u64) -> Rules {
+    Rules {
+        hashes_at_once: NonZeroU32::new(hashes_at_once).unwrap(),
+        hash_wait: Duration::from_secs(seconds),
+        ..Rules::default()
+    }
+}
+
+fn new<C: CredentialStore>(stores: Vec<C>, rules: Rules) -> Authenticator<C> {
+    Authenticator::new(stores, rules, Arc::default()).unwrap()
+}
+
+fn authenticator(users: &str) -> Authenticator<Table> {
+    let table = Table::try_from(users.as_bytes()).unwrap();
+    new(vec![table], rules(2, 60))
+}
+
+async fn log_in<C: CredentialStore>(
+    authenticator: &Authenticator<C>,
+    name: &str,
+    password: impl Into<Vec<u8>>,
+) -> Result<String, Refusal> {
+    let claim = ClaimedName::new(name.as_bytes());
+    let identity = authenticator
+        .authenticate(&claim, Secret::new(password.into()), "192.0.2.1".parse().unwrap())
+        .await?;
+    Ok(identity.username().to_string())
+}
+
+#[tokio::test]
+async fn the_right_password_and_no_other() {
+    let authenticator = authenticator(USERS);
+    for (name, password, outcome) in [
+        ("mrose", "tanstaaf", Ok("mrose".to_owned())),
+        ("MRose", "tanstaaf", Ok("mrose".to_owned())),
+        ("light", "pässwörd mit Leer ", Ok("light".to_owned())),
+        ("light", "pässwörd mit Leer", Err(Refusal::BadCredentials)),
+        ("mrose", "Tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose", "tanstaaf\0", Err(Refusal::BadCredentials)),
+        ("mrose", "{PLAIN}tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose", "", Err(Refusal::BadCredentials)),
+        ("nobody", "tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose\0", "tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose\r\n", "tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose:", "tanstaaf", Err(Refusal::BadCredentials)),
+    ] {
+        assert_eq!(log_in(&authenticator, name, password).await, outcome, "{name:?}");
+    }
+    let octets = log_in(&authenticator, "mrose", b"\xff\x80".to_vec()).await;
+    assert_eq!(octets, Err(Refusal::BadCredentials));
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_is_never_a_wrong_password() {
+    let authenticator = authenticator(USERS);
+    for (name, reason) in
+        [("crypt", "SHA512-CRYPT"), ("absurd", "m=4194304"), ("barred", "allow_nets")]
+    {
+        match log_in(&authenticator, name, "tanstaaf").await {
+            Err(Refusal::Unavailable(why)) => {
+                assert!(why.starts_with(&format!("{name}: ")) && why.contains(reason), "{why}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // Nothing was allocated or computed to find that out.
+    assert_eq!(authenticator.verifications(), 0);
+}
+
+#[tokio::test]
+async fn every_refused_log_in_costs_one_verification() {
+    let authenticator = authenticator(USERS);
+    let long = "x".repeat(MAX_PASSWORD_OCTETS + 1);
+    for (done, (name, password)) in (1..).zip([
+        ("mrose", "wrong"),
+        ("mrose", ""),
+        ("mrose", long.as_str()),
+        ("nobody", "wrong"),
+        ("nobody", ""),
+        ("nobody", long.as_str()),
+        ("../mrose", "wrong"),
+        ("", "wrong"),
+        ("' OR 1=1 --", "wrong"),
+        ("*)(uid=*", "wrong"),
+        ("%u", "wrong"),
+        ("%{user}", "wrong"),
+        ("\u{202e}mrose", "wrong"),
+        ("mrose@example.org@", "wrong"),
+    ]) {
+        let outcome = log_in(&authenticator, name, password).await;
+        assert_eq!(outcome, Err(Refusal::BadCredentials), "{name:?}");
+        assert_eq!(authenticator.verifications(), done, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_of_4096_octets_is_taken_and_one_more_is_not() {
+    let longest = "x".repeat(MAX_PASSWORD_OCTETS);
+    let stored = authenticator(&format!("mrose:{{PLAIN}}{longest}\nlong:{{PLAIN}}{longest}x"));
+    assert_eq!(log_in(&stored, "mrose", longest.as_str()).await, Ok("mrose".into()));
+    let refused = log_in(&stored, "long", longest + "x").await;
+    assert_eq!(refused, Err(Refusal::BadCredentials));
+}
+
+#[tokio::test]
+async fn a_decoy_that_matches_lets_nobody_in() {
+    // The only user's verifier is the decoy of every other name.
+    let authenticator = authenticator("mrose:{PLAIN}tanstaaf");
+    for name in ["nobody", "../mrose", "mrose@example.org"] {
+        let outcome = log_in(&authenticator, name, "tanstaaf").await;
+        assert_eq!(outcome, Err(Refusal::BadCredentials), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn without_users_a_log_in_costs_what_a_new_user_would() {
+    let authenticator = authenticator("# nobody yet\n");
+    let outcome = log_in(&authenticator, "mrose", "tanstaaf").await;
+    assert_eq!(outcome, Err(Refusal::BadCredentials));
+    assert_eq!(authenticator.verifications(), 1);
+    let cost = Cost::Argon2 { memory: 19_456, passes: 2, lanes: 1 };
+    assert_eq!(Verifier::costly().cost(), Some(cost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_at_once_are_told_to_come_back() {
+    let table = Table::try_from(HASHED.as_bytes()).unwrap();
+    let wait = Duration::from_secs(5);
+    let authenticator = new(vec![table], rules(1, 5));
+    let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
+    let asked = tokio::time::Instant::now();
+    // Known or not, right or wrong: overload says nothing about the password.
+    for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
+        let outcome = log_in(&authenticator, name, password).await;
+        assert_eq!(outcome, Err(Refusal::Overloaded));
+    }
+    assert_eq!(asked.elapsed(), 3 * wait);
+    assert_eq!(authenticator.verifications(), 0);
+    drop(busy);
+    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+}
+
+#[test]
+fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // The only thread for verifications is busy, so that one that has begun does not end.
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || released.recv().is_ok());
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
+        let authenticator = new(vec![table], rules(1, 60));
+        let mut hung_up = Box::pin(log_in(&authenticator, "light", LIGHT));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut hung_up).await.is_err());
+        drop(hung_up);
+        assert_eq!(authenticator.turns.available_permits(), 0);
+        release.send(()).unwrap();
+        assert!(busy.await.unwrap());
+        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+        assert_eq!(authenticator.verifications(), 2);
+    });
+}
+
+/// The class of CVE-2025-30189: a cache that hands out one user for another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_logs_in_is_who_the_password_belongs_to() {
+    let users: HashMap<String, String> =
+        (0..200).map(|n| (format!("user{n}"), format!("secret{n}"))).collect();
+    let text: String =
+        users.iter().map(|(name, word)| format!("{name}:{{PLAIN}}{word}\n")).collect();
+    let table = Table::try_from(text.as_bytes()).unwrap();
+    let stores = vec![Store::Table(table)];
+    let authenticator = Arc::new(new(stores, rules(4, 60)));
+    let mut log_ins = tokio::task::JoinSet::new();
+    for round in 0..5 {
+        for (name, word) in &users {
+            let authenticator = Arc::clone(&authenticator);
+            let (name, word) = (name.clone(), word.clone());
+            log_ins.spawn(async move {
+                if round % 2 == 0 {
+                    let found = log_in(&*authenticator, &name, word.as_str()).await;
+                    assert_eq!(found.as_ref(), Ok(&name));
+                    found.ok()
+                } else {
+                    // Another user's password.
+                    let found = log_in(&*authenticator, &name, word + "0").await;
+                    assert_eq!(found, Err(Refusal::BadCredentials));
+                    None
+                }
+            });
+        }
+    }
+    let mut seen = BTreeSet::new();
+    while let Some(done) = log_ins.join_next().await {
+        seen.extend(done.unwrap());
+    }
+    assert_eq!(seen.len(), users.len());
+}

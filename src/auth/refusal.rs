@@ -1,0 +1,94 @@
+//! How a log-in was decided, and why somebody was not let in: as the operator may know it
+//! ([`Reason`]), and as the client may ([`Refusal`]).
+
+use std::fmt;
+
+use super::Identity;
+use crate::protocol::{ClaimedName, NameFault};
+
+/// How a log-in was decided: for the log and for `restante user test`.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Which of the stores decided, counted from 0; none when nobody knew the user.
+    pub store: Option<usize>,
+    /// Who it is, or why not.
+    pub outcome: Result<Identity, Reason>,
+}
+
+/// Why somebody was not let in, as the operator may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A name that no user can have.
+    ImpossibleName(NameFault),
+    /// No store knows the user.
+    UnknownUser,
+    /// The user has another password.
+    WrongPassword,
+    /// The password is right, and the user may not use POP3.
+    NotAllowed,
+    /// Too many passwords were waiting to be verified.
+    Overloaded,
+    /// The password cannot be checked now, and why.
+    Unavailable(String),
+}
+
+/// Why somebody was not let in, as far as the client may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such user, another password, or a name that no user can have (say `../mrose`).
+    ///
+    /// The three are one on purpose: they cost the same and must look the same to the client.
+    BadCredentials,
+    /// The password is right, and the user may not use POP3.
+    NotAllowed,
+    /// The token is not good, or is another user's.
+    BadToken,
+    /// The certificate is of nobody who has mail here, or of another user.
+    BadCertificate,
+    /// Too many log-ins of this user or from this address have failed. Says nothing about this one.
+    Throttled,
+    /// Too many passwords were waiting to be verified. Says nothing about this one.
+    Overloaded,
+    /// The password cannot be checked now, and why: for the log. The client learns only that it
+    /// may try again later.
+    Unavailable(String),
+}
+
+impl Verdict {
+    pub(super) fn of(nth: usize, outcome: Result<Identity, Reason>) -> Self {
+        Self { store: Some(nth), outcome }
+    }
+
+    pub(super) fn nobody(reason: Reason) -> Self {
+        Self { store: None, outcome: Err(reason) }
+    }
+}
+
+impl Refusal {
+    /// What the client may know; the name is for the line in the log.
+    pub(super) fn of(name: &ClaimedName, reason: Reason) -> Self {
+        match reason {
+            Reason::ImpossibleName(_) | Reason::UnknownUser | Reason::WrongPassword => {
+                Self::BadCredentials
+            }
+            Reason::NotAllowed => Self::NotAllowed,
+            Reason::Overloaded => Self::Overloaded,
+            Reason::Unavailable(why) => Self::Unavailable(format!("{name}: {why}")),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ImpossibleName(fault) => write!(f, "no user can have this name, it {fault}"),
+            Self::UnknownUser => f.write_str("unknown user"),
+            Self::WrongPassword => f.write_str("wrong password"),
+            Self::NotAllowed => f.write_str("the user may not use POP3"),
+            Self::Overloaded => f.write_str("too many log-ins at once"),
+            Self::Unavailable(why) => write!(f, "passwords cannot be checked now: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Reason {}

@@ -1,0 +1,50 @@
+//! Log-ins by a token (RFC 6750), which says for whom it is: the stores that know about tokens are
+//! asked, and no password is.
+
+use std::net::IpAddr;
+
+use tracing::debug;
+
+use super::authenticator::admit;
+use super::{Authenticator, CredentialStore, Identity, Reason, Redeemed, Refusal};
+use crate::protocol::{ClaimedName, Secret, Username};
+
+impl<C: CredentialStore> Authenticator<C> {
+    /// Finds out whom a token is for, and whether that is who the client says it is.
+    ///
+    /// # Errors
+    /// The [`Refusal`]; what is wrong with the token is logged at debug level here.
+    pub async fn redeem(
+        &self,
+        name: Option<&ClaimedName>,
+        token: &Secret<Vec<u8>>,
+        peer: IpAddr,
+    ) -> Result<Identity, Refusal> {
+        let nobody = ClaimedName::new(Vec::new());
+        let claimed = name.unwrap_or(&nobody);
+        let attempt = self.take_turn(peer, claimed).await?;
+        for store in self.stores() {
+            let why = match store.redeem(token).await {
+                Redeemed::Foreign => continue,
+                Redeemed::Unavailable(why) => {
+                    return Err(Refusal::of(claimed, Reason::Unavailable(why)));
+                }
+                Redeemed::For(username, attributes) => {
+                    if name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(&username)) {
+                        attempt.succeeded();
+                        return admit(username, attributes)
+                            .map_err(|reason| Refusal::of(claimed, reason));
+                    }
+                    format!("it is for {username}")
+                }
+                Redeemed::Bad(why) => why,
+            };
+            debug!(user = %claimed, why, "refused: the token is not good");
+            attempt.failed(token);
+            return Err(Refusal::BadToken);
+        }
+        debug!(user = %claimed, "refused: no store knows the token");
+        attempt.failed(token);
+        Err(Refusal::BadToken)
+    }
+}
