@@ -173,6 +173,8 @@ mod tests {
     use std::sync::{Barrier, mpsc};
 
     use super::*;
+    use crate::auth::Verifier;
+    use crate::auth::scheme::tests::{parse, reason};
 
     fn resident_kib() -> u64 {
         let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -205,5 +207,91 @@ mod tests {
             // Other tests run beside this one; kept by each thread it would be 760 MiB.
             assert!(kept < 380 * 1024, "{kept} KiB");
         });
+    }
+
+    /// The hashes were made with argon2-cffi, which wraps the reference implementation.
+    #[test]
+    fn argon2_hashes_of_another_implementation() {
+        for (stored, password) in [
+            (
+                "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA\
+                 $Tg0u8KMA3i5wHtgz+LAFb6ClXKGtCbCnIkiBviPwQqw",
+                &b"tanstaaf"[..],
+            ),
+            (
+                "$argon2i$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA\
+                 $TGTm4KsFZQIATNn3c+0OJuAU//WBzX+WiWsv1QgEn8Q",
+                b"tanstaaf",
+            ),
+            (
+                "$argon2d$v=19$m=64,t=1,p=2$c29tZXNhbHRzb21lc2FsdA\
+                 $RY2/pXQNgmYvrSgkiDUJYZjm23GE1ndKEk0bCMpaPvc",
+                b"tanstaaf",
+            ),
+            (
+                "$argon2id$v=19$m=64,t=3,p=4$c29tZXNhbHRzb21lc2FsdA\
+                 $PEciMSZVBDJn9YudNYyziKB5CUo0CL+RQa1j2iQFCDI",
+                b"tanstaaf",
+            ),
+            (
+                "$argon2i$v=16$m=64,t=2,p=1$c29tZXNhbHRzb21lc2FsdA\
+                 $OgMzwuWJFkqtO7rumDyFVjgFf9/OV2VXdM9Meja7fDM",
+                b"tanstaaf",
+            ),
+            // Without v= it is of the first version.
+            (
+                "$argon2i$m=64,t=2,p=1$c29tZXNhbHRzb21lc2FsdA\
+                 $OgMzwuWJFkqtO7rumDyFVjgFf9/OV2VXdM9Meja7fDM",
+                b"tanstaaf",
+            ),
+            (
+                "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA\
+                 $Waw5CMYpE0kO719XekarvkwAxsjcHKMv",
+                "pässwörd mit Leer ".as_bytes(),
+            ),
+            (
+                "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ\
+                 $p5RiyxfTqgYXlDiMk9UBuHsQiDuWxbFEQCqc94wK/NnXt1d56O85xFU1TKBKga5rXlhzVr0I+fKR89AA3aZtjA",
+                b"\x80\xff\xfe",
+            ),
+        ] {
+            for prefix in ["", "{ARGON2ID}", "{argon2i}", "{Argon2d}"] {
+                let verifier = parse(&format!("{prefix}{stored}"));
+                assert_eq!(verifier.verify(password), Ok(true), "{prefix}{stored}");
+                let mut other = password.to_vec();
+                other[0] ^= 1;
+                assert_eq!(verifier.verify(&other), Ok(false), "{prefix}{stored}");
+            }
+        }
+    }
+
+    #[test]
+    fn argon2_parameters_beyond_the_bounds_are_refused_unread() {
+        let digest = "$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv";
+        for (parameters, fault) in [
+            ("m=262145,t=1,p=1", "m=262145"),
+            ("m=4294967295,t=1,p=1", "m=4294967295"),
+            ("m=4294967296,t=1,p=1", "parameters"),
+            ("m=64,t=21,p=1", "t=21"),
+            ("m=64,t=4294967295,p=1", "t=4294967295"),
+            ("m=1024,t=1,p=17", "p=17"),
+            ("m=64,t=1,p=16777215", "p=16777215"),
+            ("m=64,t=0,p=1", "parameters"),
+            ("m=64,t=1,p=0", "parameters"),
+            ("m=7,t=1,p=1", "parameters"),
+            ("m=64,t=1,p=16", "parameters"),
+            ("m=64,t=1", "parameters"),
+            ("t=1,p=1", "parameters"),
+            ("m=64,t=1,p=1,keyid=AAAA", "parameters"),
+            ("m=-1,t=1,p=1", "parameters"),
+            ("m=64,m=64,t=1,p=1", "parameters"),
+        ] {
+            let why = reason(&format!("$argon2id$v=19${parameters}{digest}"));
+            assert!(why.contains(fault) && why.contains("set a new password"), "{why}");
+        }
+        for bounds in ["m=262144,t=1,p=1", "m=64,t=20,p=1", "m=1024,t=1,p=16"] {
+            let verifier = parse(&format!("$argon2id$v=19${bounds}{digest}"));
+            assert!(matches!(verifier, Verifier::Hash(..)), "{bounds}");
+        }
     }
 }

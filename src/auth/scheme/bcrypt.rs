@@ -3,8 +3,9 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::Cost;
+use super::bounds::bounded;
 use super::encoding::bcrypt64;
-use super::{Cost, bounded};
 use crate::protocol::Secret;
 
 /// A bcrypt hash.

@@ -1,8 +1,10 @@
 //! Password schemes: what a password is checked against, as Dovecot writes it, `{SCHEME}text`, or
 //! as crypt(3) does, `$id$…`.
 //!
-//! - Here: which scheme a password field is of, and how much work a verification is.
-//! - A file per family beside: how it is written, what bounds there are, how it is verified.
+//! - Here: what a password field says, and what can be done with it.
+//! - `family`: which family a hash is of. A file per family beside: how it is written, what bounds
+//!   there are, how it is verified.
+//! - `cost`: how much work a verification is. `bounds`: how much it may be.
 //! - `new`: what passwords that are set are kept as.
 //!
 //! A field that asks for more work than about two seconds of a processor or more than 256 MiB is
@@ -10,10 +12,13 @@
 
 mod argon2;
 mod bcrypt;
+mod bounds;
+mod cost;
 mod crypt;
 mod des_crypt;
 mod digest;
 mod encoding;
+mod family;
 mod md5_crypt;
 mod new;
 mod pbkdf2;
@@ -29,18 +34,14 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use self::argon2::Argon2Hash;
-use self::bcrypt::BcryptHash;
-use self::des_crypt::DesCryptHash;
+pub use self::cost::Cost;
 pub use self::digest::Digest;
 use self::digest::{BareDigest, SaltedDigest};
 use self::encoding::{Encoding, Field};
-use self::md5_crypt::Md5CryptHash;
+use self::family::Hash;
 pub use self::new::{NewScheme, Unhashed, hash};
 use self::pbkdf2::Pbkdf2Hash;
 use self::scram::StoredKeys;
-use self::scrypt::ScryptHash;
-use self::sha_crypt::ShaCryptHash;
-use self::yescrypt::YescryptHash;
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
@@ -61,31 +62,6 @@ pub enum Verifier {
     Unusable(Arc<str>),
 }
 
-/// A hash of any scheme, with parameters within bounds.
-#[derive(Debug)]
-pub enum Hash {
-    /// `{ARGON2ID}`, `{ARGON2I}`, `{ARGON2D}`.
-    Argon2(Argon2Hash),
-    /// `$y$`
-    Yescrypt(YescryptHash),
-    /// `$7$`, `$scrypt$`.
-    Scrypt(ScryptHash),
-    /// `{BLF-CRYPT}`: `$2a$`, `$2b$`, `$2y$`.
-    Bcrypt(BcryptHash),
-    /// `{SHA256-CRYPT}`, `{SHA512-CRYPT}`: `$5$`, `$6$`.
-    ShaCrypt(ShaCryptHash),
-    /// `{PBKDF2}`
-    Pbkdf2(Pbkdf2Hash),
-    /// `{SSHA}`, `{SSHA256}`, `{SSHA512}`, and, weak, `{SMD5}`.
-    Salted(SaltedDigest),
-    /// Weak: `{MD5-CRYPT}`, `$1$`.
-    Md5Crypt(Md5CryptHash),
-    /// Weak: `{DES-CRYPT}`.
-    DesCrypt(DesCryptHash),
-    /// Weak: `{SHA}`, `{SHA256}`, `{SHA512}`, `{PLAIN-MD5}`, `{LDAP-MD5}`.
-    Bare(BareDigest),
-}
-
 /// Whether hashes are taken that are found out in no time: MD5, DES, and those without a salt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WeakSchemes {
@@ -94,61 +70,6 @@ pub enum WeakSchemes {
     Refused,
     /// They count as any other.
     Allowed,
-}
-
-/// The work of verifying a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Cost {
-    /// As good as none.
-    Trifling,
-    /// The traditional crypt(3), which is always the same work.
-    DesCrypt,
-    /// MD5-crypt, which is always the same work.
-    Md5Crypt,
-    /// Bcrypt.
-    Bcrypt {
-        /// The logarithm of the rounds.
-        cost: u32,
-    },
-    /// SHA-crypt.
-    ShaCrypt {
-        /// Of which digest.
-        digest: Digest,
-        /// How many times.
-        rounds: u32,
-    },
-    /// PBKDF2, by itself or within SCRAM.
-    Pbkdf2 {
-        /// With which digest.
-        digest: Digest,
-        /// How many times.
-        iterations: u32,
-    },
-    /// Scrypt with these parameters.
-    Scrypt {
-        /// The logarithm of N, which stands for time and memory.
-        log_n: u8,
-        /// The size of a block.
-        r: u32,
-        /// How many times one after the other.
-        p: u32,
-    },
-    /// Yescrypt with these parameters.
-    Yescrypt {
-        /// Time and memory.
-        n: u64,
-        /// The size of a block.
-        r: u32,
-    },
-    /// Argon2 with these parameters.
-    Argon2 {
-        /// Memory in KiB.
-        memory: u32,
-        /// Passes over the memory.
-        passes: u32,
-        /// Lanes.
-        lanes: u32,
-    },
 }
 
 impl Verifier {
@@ -337,94 +258,6 @@ impl From<StoredKeys> for Verifier {
     }
 }
 
-impl Hash {
-    /// Reads a hash that says by its beginning of which scheme it is.
-    fn parse(text: &str, weak: WeakSchemes) -> Result<Self, String> {
-        let id = text.strip_prefix('$').and_then(|rest| rest.split_once('$')).map(|(id, _)| id);
-        match id {
-            Some(id) if id.starts_with("argon2") => Argon2Hash::parse(text).map(Self::Argon2),
-            Some("y") => YescryptHash::parse(text).map(Self::Yescrypt),
-            Some("7" | "scrypt") => ScryptHash::parse(text).map(Self::Scrypt),
-            Some("2a" | "2b" | "2y") => BcryptHash::parse(text).map(Self::Bcrypt),
-            Some("5" | "6") => ShaCryptHash::parse(text).map(Self::ShaCrypt),
-            Some("pbkdf2" | "pbkdf2-sha256" | "pbkdf2-sha512") => {
-                Pbkdf2Hash::parse(text).map(Self::Pbkdf2)
-            }
-            Some("1") => {
-                weak.allow("MD5-CRYPT")?;
-                Md5CryptHash::parse(text).map(Self::Md5Crypt)
-            }
-            Some("gy") => Err(unsupported("GOST-YESCRYPT")),
-            Some(_) => Err("its hash is of no known kind".into()),
-            None if text.starts_with('$') => Err("its hash is damaged".into()),
-            None => {
-                weak.allow("DES-CRYPT")?;
-                DesCryptHash::parse(text).map(Self::DesCrypt)
-            }
-        }
-    }
-
-    fn verify(&self, password: &[u8]) -> Result<bool, String> {
-        match self {
-            Self::Argon2(hash) => hash.verify(password),
-            Self::Yescrypt(hash) => hash.verify(password),
-            Self::Scrypt(hash) => hash.verify(password),
-            Self::Bcrypt(hash) => Ok(hash.verify(password)),
-            Self::ShaCrypt(hash) => Ok(hash.verify(password)),
-            Self::Pbkdf2(hash) => Ok(hash.verify(password)),
-            Self::Salted(hash) => Ok(hash.verify(password)),
-            Self::Md5Crypt(hash) => Ok(hash.verify(password)),
-            Self::DesCrypt(hash) => Ok(hash.verify(password)),
-            Self::Bare(hash) => Ok(hash.verify(password)),
-        }
-    }
-
-    fn cost(&self) -> Cost {
-        match self {
-            Self::Argon2(hash) => hash.cost(),
-            Self::Yescrypt(hash) => hash.cost(),
-            Self::Scrypt(hash) => hash.cost(),
-            Self::Bcrypt(hash) => hash.cost(),
-            Self::ShaCrypt(hash) => hash.cost(),
-            Self::Pbkdf2(hash) => hash.cost(),
-            Self::Md5Crypt(_) => Cost::Md5Crypt,
-            Self::DesCrypt(_) => Cost::DesCrypt,
-            Self::Salted(_) | Self::Bare(_) => Cost::Trifling,
-        }
-    }
-
-    fn is_weaker_than_new(&self) -> bool {
-        match self {
-            Self::Argon2(hash) => hash.is_weaker_than_new(),
-            Self::Yescrypt(_)
-            | Self::Scrypt(_)
-            | Self::Bcrypt(_)
-            | Self::ShaCrypt(_)
-            | Self::Pbkdf2(_)
-            | Self::Salted(_)
-            | Self::Md5Crypt(_)
-            | Self::DesCrypt(_)
-            | Self::Bare(_) => true,
-        }
-    }
-
-    /// How many octets of a password count.
-    fn reach(&self) -> usize {
-        match self {
-            Self::Bcrypt(_) => bcrypt::REACH,
-            Self::DesCrypt(_) => des_crypt::REACH,
-            Self::Argon2(_)
-            | Self::Yescrypt(_)
-            | Self::Scrypt(_)
-            | Self::ShaCrypt(_)
-            | Self::Pbkdf2(_)
-            | Self::Salted(_)
-            | Self::Md5Crypt(_)
-            | Self::Bare(_) => usize::MAX,
-        }
-    }
-}
-
 impl WeakSchemes {
     fn allow(self, scheme: &'static str) -> Result<(), String> {
         match self {
@@ -450,34 +283,6 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(&*other).into()
 }
 
-/// Reads a number that a hash asks for as `name`, refusing more than `most` and less than `least`.
-fn bounded(kind: &str, name: &str, text: &str, least: u32, most: u32) -> Result<u32, String> {
-    let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    match text.parse::<u32>() {
-        Ok(number) if digits && number < least => {
-            Err(format!("its {kind} hash asks for {name}={number}, less than {name}={least}"))
-        }
-        Ok(number) if digits && number > most => {
-            Err(format!("its {kind} hash asks for {name}={number}, more than {name}={most}"))
-        }
-        Ok(number) if digits => Ok(number),
-        Err(_) if digits => Err(format!("its {kind} hash asks for more than {name}={most}")),
-        Ok(_) | Err(_) => Err(format!("its {kind} hash is damaged: {name} is not a number")),
-    }
-}
-
-/// The memory that scrypt and yescrypt may use.
-fn within_memory(kind: &str, log_n: u32, r: u32, p: u32) -> Result<(), String> {
-    let most = MAX_MEMORY / BLOCK;
-    let blocks = 1_u64.checked_shl(log_n).and_then(|n| n.checked_mul(u64::from(r)));
-    match blocks.and_then(|blocks| blocks.checked_mul(u64::from(p))) {
-        Some(blocks) if blocks <= most => Ok(()),
-        Some(_) | None => Err(format!(
-            "its {kind} hash asks for N=2^{log_n}, r={r} and p={p}, more than N·r·p={most}"
-        )),
-    }
-}
-
 /// Shows a scheme only if it is one: something else in braces may be part of a password.
 fn unsupported(scheme: &str) -> String {
     let shown = if UNSUPPORTED.split(' ').any(|known| known == scheme) {
@@ -487,12 +292,6 @@ fn unsupported(scheme: &str) -> String {
     };
     format!("the scheme {shown} is not supported")
 }
-
-/// What one verification may use.
-const MAX_MEMORY: u64 = 256 * 1024 * 1024;
-
-/// The unit of scrypt and yescrypt: r is counted in it.
-const BLOCK: u64 = 128;
 
 /// Schemes that other servers have. Those for CRAM-MD5 and its like are of use with no mechanism
 /// that is here.

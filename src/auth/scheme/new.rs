@@ -66,3 +66,22 @@ pub(super) fn salt() -> Result<[u8; 16], Unhashed> {
     ::argon2::password_hash::try_generate_salt()
         .map_err(|error| Unhashed(format!("no randomness for a salt: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Verifier;
+    use crate::auth::scheme::tests::parse;
+
+    #[test]
+    fn a_new_hash_is_argon2id_with_a_salt_of_its_own() {
+        let password = || NewPassword::try_from(Secret::new(b"tanstaaf".to_vec())).unwrap();
+        let (one, other) = (hash(&password()).unwrap(), hash(&password()).unwrap());
+        assert_ne!(one.expose(), other.expose());
+        assert!(one.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        let verifier = parse(one.expose());
+        assert_eq!(verifier.verify(b"tanstaaf"), Ok(true));
+        assert_eq!(verifier.verify(b"tanstaa"), Ok(false));
+        assert_eq!(verifier.cost(), Verifier::costly().cost());
+    }
+}

@@ -7,8 +7,9 @@ use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::bounds::bounded;
 use super::encoding::{hex, passlib64};
-use super::{Cost, Digest, bounded};
+use super::{Cost, Digest};
 use crate::protocol::Secret;
 
 /// A PBKDF2 hash, of 1 to 2 000 000 rounds.

@@ -3,9 +3,10 @@
 
 use subtle::ConstantTimeEq;
 
+use super::bounds::bounded;
 use super::encoding::base64;
 use super::pbkdf2::MAX_ROUNDS;
-use super::{Cost, Digest, Unhashed, bounded};
+use super::{Cost, Digest, Unhashed};
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
@@ -105,3 +106,49 @@ fn digest(hash: ScramHash) -> Digest {
 
 /// What RFC 7677 §4 reckons a machine can do in a tenth of a second; the client has to do as much.
 const NEW_ITERATIONS: u32 = 15_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::scheme::tests::parse;
+    use crate::auth::scheme::tests::vectors::{STRONG, TANSTAAF};
+    use crate::auth::{NewPassword, NewScheme, Verifier};
+
+    #[test]
+    fn scram_has_keys_of_stored_ones_and_of_plain_passwords() {
+        let (_, stored, _) =
+            STRONG.iter().find(|(_, s, _)| s.starts_with("{SCRAM-SHA-256}4096,u08")).unwrap();
+        let verifier = parse(stored);
+        let keys = verifier.scram(ScramHash::Sha256, b"ignored").unwrap();
+        assert_eq!(keys.iterations, 4096);
+        assert_eq!(keys.salt, base64("u08vIzdaQl9IwUFwLvyyUQ==").unwrap());
+        assert!(verifier.scram(ScramHash::Sha1, b"ignored").is_none());
+        // The same password and salt give what Dovecot has stored.
+        let derived = Verifier::plain(TANSTAAF).scram(ScramHash::Sha256, &keys.salt).unwrap();
+        assert_eq!(derived.stored_key.expose(), keys.stored_key.expose());
+        assert_eq!(derived.server_key.expose(), keys.server_key.expose());
+        assert_eq!((derived.iterations, &derived.salt), (4096, &keys.salt));
+        assert!(Verifier::plain("").scram(ScramHash::Sha256, b"salt").is_none());
+        assert!(parse(STRONG[0].1).scram(ScramHash::Sha256, b"salt").is_none());
+    }
+
+    #[test]
+    fn new_scram_keys_are_for_prepared_passwords() {
+        let password = NewPassword::try_from(Secret::new("I\u{ad}X".as_bytes().to_vec())).unwrap();
+        let (one, other) =
+            (NewScheme::ScramSha256.hash(&password), NewScheme::ScramSha256.field(&password));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_ne!(one.expose(), other.expose());
+        for field in [one, other] {
+            assert!(field.expose().starts_with("{SCRAM-SHA-256}15000,"));
+            let verifier = parse(field.expose());
+            assert_eq!(verifier.verify(b"IX"), Ok(true));
+            assert_eq!(verifier.verify("I\u{ad}X".as_bytes()), Ok(true));
+            assert_eq!(verifier.verify(b"ix"), Ok(false));
+        }
+        // In Latin-1 there is nothing to prepare.
+        let password = NewPassword::try_from(Secret::new(b"p\xe4ss".to_vec())).unwrap();
+        let field = NewScheme::ScramSha256.hash(&password).unwrap();
+        assert_eq!(parse(field.expose()).verify(b"p\xe4ss"), Ok(true));
+    }
+}

@@ -5,8 +5,9 @@ use ::scrypt::Params;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::Cost;
+use super::bounds::{bounded, within_memory};
 use super::encoding::{base64, crypt64, crypt64_value};
-use super::{Cost, bounded, within_memory};
 use crate::protocol::Secret;
 
 /// A scrypt hash of at most N·r·p = 2 097 152: 256 MiB, or less of it several times.

@@ -4,8 +4,9 @@ use ::sha_crypt::Params;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::bounds::bounded;
 use super::encoding::crypt64;
-use super::{Cost, Digest, bounded, crypt};
+use super::{Cost, Digest, crypt};
 use crate::protocol::Secret;
 
 /// A SHA256-crypt or SHA512-crypt hash.

@@ -5,8 +5,9 @@ use ::yescrypt::{Mode, Params};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::Cost;
+use super::bounds::within_memory;
 use super::encoding::crypt64;
-use super::{Cost, within_memory};
 use crate::protocol::Secret;
 
 /// A yescrypt hash of at most N·r = 2 097 152, which is 256 MiB.

@@ -1,0 +1,125 @@
+//! Which family a hash is of, by what it begins with, and what all families have in common.
+
+use super::argon2::Argon2Hash;
+use super::bcrypt::{self, BcryptHash};
+use super::des_crypt::{self, DesCryptHash};
+use super::digest::{BareDigest, SaltedDigest};
+use super::md5_crypt::Md5CryptHash;
+use super::pbkdf2::Pbkdf2Hash;
+use super::scrypt::ScryptHash;
+use super::sha_crypt::ShaCryptHash;
+use super::yescrypt::YescryptHash;
+use super::{Cost, WeakSchemes, unsupported};
+
+/// A hash of any scheme, with parameters within bounds.
+#[derive(Debug)]
+pub enum Hash {
+    /// `{ARGON2ID}`, `{ARGON2I}`, `{ARGON2D}`.
+    Argon2(Argon2Hash),
+    /// `$y$`
+    Yescrypt(YescryptHash),
+    /// `$7$`, `$scrypt$`.
+    Scrypt(ScryptHash),
+    /// `{BLF-CRYPT}`: `$2a$`, `$2b$`, `$2y$`.
+    Bcrypt(BcryptHash),
+    /// `{SHA256-CRYPT}`, `{SHA512-CRYPT}`: `$5$`, `$6$`.
+    ShaCrypt(ShaCryptHash),
+    /// `{PBKDF2}`
+    Pbkdf2(Pbkdf2Hash),
+    /// `{SSHA}`, `{SSHA256}`, `{SSHA512}`, and, weak, `{SMD5}`.
+    Salted(SaltedDigest),
+    /// Weak: `{MD5-CRYPT}`, `$1$`.
+    Md5Crypt(Md5CryptHash),
+    /// Weak: `{DES-CRYPT}`.
+    DesCrypt(DesCryptHash),
+    /// Weak: `{SHA}`, `{SHA256}`, `{SHA512}`, `{PLAIN-MD5}`, `{LDAP-MD5}`.
+    Bare(BareDigest),
+}
+
+impl Hash {
+    /// Reads a hash that says by its beginning of which scheme it is.
+    pub(super) fn parse(text: &str, weak: WeakSchemes) -> Result<Self, String> {
+        let id = text.strip_prefix('$').and_then(|rest| rest.split_once('$')).map(|(id, _)| id);
+        match id {
+            Some(id) if id.starts_with("argon2") => Argon2Hash::parse(text).map(Self::Argon2),
+            Some("y") => YescryptHash::parse(text).map(Self::Yescrypt),
+            Some("7" | "scrypt") => ScryptHash::parse(text).map(Self::Scrypt),
+            Some("2a" | "2b" | "2y") => BcryptHash::parse(text).map(Self::Bcrypt),
+            Some("5" | "6") => ShaCryptHash::parse(text).map(Self::ShaCrypt),
+            Some("pbkdf2" | "pbkdf2-sha256" | "pbkdf2-sha512") => {
+                Pbkdf2Hash::parse(text).map(Self::Pbkdf2)
+            }
+            Some("1") => {
+                weak.allow("MD5-CRYPT")?;
+                Md5CryptHash::parse(text).map(Self::Md5Crypt)
+            }
+            Some("gy") => Err(unsupported("GOST-YESCRYPT")),
+            Some(_) => Err("its hash is of no known kind".into()),
+            None if text.starts_with('$') => Err("its hash is damaged".into()),
+            None => {
+                weak.allow("DES-CRYPT")?;
+                DesCryptHash::parse(text).map(Self::DesCrypt)
+            }
+        }
+    }
+
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+        match self {
+            Self::Argon2(hash) => hash.verify(password),
+            Self::Yescrypt(hash) => hash.verify(password),
+            Self::Scrypt(hash) => hash.verify(password),
+            Self::Bcrypt(hash) => Ok(hash.verify(password)),
+            Self::ShaCrypt(hash) => Ok(hash.verify(password)),
+            Self::Pbkdf2(hash) => Ok(hash.verify(password)),
+            Self::Salted(hash) => Ok(hash.verify(password)),
+            Self::Md5Crypt(hash) => Ok(hash.verify(password)),
+            Self::DesCrypt(hash) => Ok(hash.verify(password)),
+            Self::Bare(hash) => Ok(hash.verify(password)),
+        }
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        match self {
+            Self::Argon2(hash) => hash.cost(),
+            Self::Yescrypt(hash) => hash.cost(),
+            Self::Scrypt(hash) => hash.cost(),
+            Self::Bcrypt(hash) => hash.cost(),
+            Self::ShaCrypt(hash) => hash.cost(),
+            Self::Pbkdf2(hash) => hash.cost(),
+            Self::Md5Crypt(_) => Cost::Md5Crypt,
+            Self::DesCrypt(_) => Cost::DesCrypt,
+            Self::Salted(_) | Self::Bare(_) => Cost::Trifling,
+        }
+    }
+
+    pub(super) fn is_weaker_than_new(&self) -> bool {
+        match self {
+            Self::Argon2(hash) => hash.is_weaker_than_new(),
+            Self::Yescrypt(_)
+            | Self::Scrypt(_)
+            | Self::Bcrypt(_)
+            | Self::ShaCrypt(_)
+            | Self::Pbkdf2(_)
+            | Self::Salted(_)
+            | Self::Md5Crypt(_)
+            | Self::DesCrypt(_)
+            | Self::Bare(_) => true,
+        }
+    }
+
+    /// How many octets of a password count.
+    pub(super) fn reach(&self) -> usize {
+        match self {
+            Self::Bcrypt(_) => bcrypt::REACH,
+            Self::DesCrypt(_) => des_crypt::REACH,
+            Self::Argon2(_)
+            | Self::Yescrypt(_)
+            | Self::Scrypt(_)
+            | Self::ShaCrypt(_)
+            | Self::Pbkdf2(_)
+            | Self::Salted(_)
+            | Self::Md5Crypt(_)
+            | Self::Bare(_) => usize::MAX,
+        }
+    }
+}
