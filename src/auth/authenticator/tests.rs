@@ -69,6 +69,39 @@ async fn the_right_password_and_no_other() {
     assert_eq!(octets, Err(Refusal::BadCredentials));
 }
 
+/// Of `IX` and `tan staaf` and of what SASLprep makes into them: made with `mkpasswd`, Dovecot's
+/// `doveadm pw` and, the keys, by `PostgreSQL`.
+const PREPARED: &str = "\
+    ix:$6$rounds=1000$DG8DiWfCev0Q8otm$NIxew44M6JTmbT4DrF5RiM14E2yfRd14HIu3A72Ukr6VNCWuUjA7scRvQFtFKOr34ydK4rwlDLMmegEf01K861\n\
+    hyphen:$6$rounds=1000$FRTkKAGJ7mScvT4q$B1Vn81IVLddHkv9VqAqe0Mq0zKQVZtJ0sLvk5UA1aKfpDhZj36RA6fr6E.5L8gWN1F9u8BwzYgA943Hj1y8Ec.\n\
+    keys:{SCRAM-SHA-256}4096,lM3TOSIUFchasAiAMXLJog==,dkxLqgv7gR1Ti4eYesgCq4vfY03kRCTlo1JausQB+sQ=,EVrZeovszWWC08KpabtyQLPxZLbTZPagxwpT9FF/WWc=\n\
+    blank:{SSHA256}bdIRvX7n7fXCx2yhLdvglOXJnr78ZBvPGpAIH3wKQVGEMgn6\n\
+    no-break:{SSHA256}+Bh3LqSIUekH1WhTY76irNI710SIhlPU6lSyDOPVUpqW+Yiv\n\
+    plain:{PLAIN}IX\n";
+
+#[tokio::test]
+async fn a_password_fits_as_it_came_or_as_saslprep_makes_it() {
+    let authenticator = authenticator(PREPARED);
+    for (name, fits, does_not) in [
+        ("ix", &["IX", "I\u{ad}X", "\u{2168}"][..], &["ix", "I X", "\u{2168}\u{7}"][..]),
+        ("plain", &["IX", "I\u{ad}X", "\u{2168}"], &["ix", "I X", "\u{2168}\u{7}"]),
+        ("keys", &["IX", "I\u{ad}X", "\u{2168}"], &["ix", "I X", "\u{2168}\u{7}"]),
+        ("blank", &["tan staaf", "tan\u{a0}staaf", "tan\u{2003}staaf"], &["tanstaaf"]),
+        // A hash of what was not prepared fits what is sent unprepared, and nothing else.
+        ("hyphen", &["I\u{ad}X"], &["IX", "\u{2168}"]),
+        ("no-break", &["tan\u{a0}staaf"], &["tan staaf", "tan\u{2003}staaf"]),
+    ] {
+        for password in fits {
+            let outcome = log_in(&authenticator, name, *password).await;
+            assert_eq!(outcome, Ok(name.to_owned()), "{name} {password:?}");
+        }
+        for password in does_not {
+            let outcome = log_in(&authenticator, name, *password).await;
+            assert_eq!(outcome, Err(Refusal::BadCredentials), "{name} {password:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_checked_is_never_a_wrong_password() {
     let authenticator = authenticator(USERS);
