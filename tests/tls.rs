@@ -11,7 +11,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use nix::sys::signal::Signal;
+use sha2::{Digest, Sha256};
 use support::client::{Agreed, Client, Tls};
 use support::{PATIENCE, Place, Server};
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, version};
@@ -72,6 +76,63 @@ fn alpn_pop3_or_none_is_served_and_others_are_refused() {
     client.line();
     assert_eq!(client.ask("STLS"), "+OK begin TLS now");
     assert!(client.handshake(&other).is_err());
+}
+
+#[test]
+fn scram_is_bound_by_the_exporter_with_tls_1_3_and_by_the_certificate_with_any() {
+    let place = place();
+    let server = place.serve();
+    let begin = |version, binding: &str| {
+        let mut client = Client::tls(server.address(1), &Tls::with_versions(&[version]));
+        client.line();
+        let first = STANDARD.encode(format!("p={binding},,n=mrose,r=nonce"));
+        let reply = client.ask(&format!("AUTH SCRAM-SHA-256-PLUS {first}"));
+        (client, reply)
+    };
+    for (version, binding, taken) in [
+        (&version::TLS13, "tls-exporter", true),
+        (&version::TLS13, "tls-server-end-point", true),
+        (&version::TLS12, "tls-exporter", false),
+        (&version::TLS12, "tls-server-end-point", true),
+        (&version::TLS12, "tls-unique", false),
+    ] {
+        let (_client, reply) = begin(version, binding);
+        let wanted = if taken { "+ " } else { "-ERR the channel binding " };
+        assert!(reply.starts_with(wanted), "{version:?} {binding}: {reply}");
+    }
+    let (mut one, challenge) = begin(&version::TLS13, "tls-exporter");
+    let (mut another, another_challenge) = begin(&version::TLS13, "tls-exporter");
+    let reply = another.ask(&scram_final(&another_challenge, &one.exporter()));
+    assert!(reply.starts_with("-ERR "), "bound to another connection: {reply}");
+    let reply = one.ask(&scram_final(&challenge, &one.exporter()));
+    assert!(reply.starts_with("+ "), "{reply}");
+}
+
+/// The answer of a SCRAM client whose password is `tanstaaf` and whose nonce is `nonce`.
+fn scram_final(challenge: &str, exporter: &[u8]) -> String {
+    let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {
+        Hmac::<Sha256>::new_from_slice(key)
+            .unwrap()
+            .chain_update(text)
+            .finalize()
+            .into_bytes()
+            .into()
+    };
+    let challenge = STANDARD.decode(challenge.strip_prefix("+ ").unwrap()).unwrap();
+    let challenge = String::from_utf8(challenge).unwrap();
+    let field = |nth| challenge.split(',').nth(nth).unwrap().split_at(2).1;
+    let (nonce, salt, iterations) = (field(0), STANDARD.decode(field(1)).unwrap(), field(2));
+    let mut salted = [0; 32];
+    let iterations = iterations.parse().unwrap();
+    pbkdf2::pbkdf2_hmac::<Sha256>(b"tanstaaf", &salt, iterations, &mut salted);
+    let key = hmac(&salted, b"Client Key");
+    let binding = STANDARD.encode([b"p=tls-exporter,,", exporter].concat());
+    let unproven = format!("c={binding},r={nonce}");
+    let exchange = format!("n=mrose,r=nonce,{challenge},{unproven}");
+    let signature = hmac(&Sha256::digest(key), exchange.as_bytes());
+    let proof: Vec<u8> =
+        key.iter().zip(signature).map(|(key, signature)| key ^ signature).collect();
+    STANDARD.encode(format!("{unproven},p={}", STANDARD.encode(proof)))
 }
 
 #[test]

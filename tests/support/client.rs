@@ -210,6 +210,13 @@ impl Client {
         }
     }
 
+    /// What `tls-exporter` binds to (RFC 9266); panics without TLS.
+    pub(crate) fn exporter(&self) -> [u8; 32] {
+        let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
+        let label = b"EXPORTER-Channel-Binding";
+        stream.conn.export_keying_material([0; 32], label, Some(b"")).unwrap()
+    }
+
     fn socket(&self) -> &TcpStream {
         match &self.stream {
             Stream::Plain(stream) => stream,
