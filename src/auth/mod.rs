@@ -51,12 +51,12 @@ pub use password::{NewPassword, PasswordFault};
 pub use refusal::{Reason, Refusal, Verdict};
 pub use scheme::{Cost, Digest, NewScheme, Unhashed, Verifier, WeakSchemes, hash};
 pub use scram::ScramLogin;
+#[cfg(feature = "pam")]
+pub use store::PamService;
 pub use store::{
-    CheckpasswordSettings, CheckpasswordStore, LdapBind, LdapKeys, LdapSettings, LdapStore,
+    CheckpasswordProgram, Gatekeeper, GatekeeperStore, LdapBind, LdapKeys, LdapSettings, LdapStore,
     LdapWay, Oauth2Introspection, Oauth2Settings, Oauth2Store, SqlSettings, SqlStore, Store,
 };
-#[cfg(feature = "pam")]
-pub use store::{PamSettings, PamStore};
 pub use table::{Faults, Finding, Report, Table};
 pub use throttle::Throttle;
 

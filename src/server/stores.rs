@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::auth::{
-    Authenticator, CheckpasswordSettings, CheckpasswordStore, CredentialStore as _, FileOptions,
-    FileStore, Identity, LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay, Oauth2Introspection,
-    Oauth2Settings, Oauth2Store, Reason, Rules, SqlSettings, SqlStore, Store, Verdict, WeakSchemes,
-};
 #[cfg(feature = "pam")]
-use crate::auth::{PamSettings, PamStore};
+use crate::auth::PamService;
+use crate::auth::{
+    Authenticator, CheckpasswordProgram, CredentialStore as _, FileOptions, FileStore, Gatekeeper,
+    GatekeeperStore, Identity, LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay,
+    Oauth2Introspection, Oauth2Settings, Oauth2Store, Reason, Rules, SqlSettings, SqlStore, Store,
+    Verdict, WeakSchemes,
+};
 use crate::config::{
-    self, Config, Credentials, FileSection, Introspection, LdapSection, Oauth2Section, SqlSection,
+    self, Asking, Config, Credentials, FileSection, Introspection, LdapSection, Oauth2Section,
+    SqlSection,
 };
 use crate::protocol::sasl::{Mechanism, MechanismSet};
 use crate::protocol::{ClaimedName, Secret};
@@ -34,27 +36,25 @@ pub fn open(section: &Credentials, weak: WeakSchemes) -> Result<Store, String> {
         }
         Credentials::Ldap(section) => ldap(section).map(Box::new).map(Store::Ldap),
         Credentials::Oauth2(section) => oauth2(section).map(Box::new).map(Store::Oauth2),
-        Credentials::Checkpassword(section) => CheckpasswordStore::open(CheckpasswordSettings {
-            command: section.command.clone(),
-            deadline: section.asking.deadline,
-            at_once: section.asking.at_once,
-        })
-        .map(Box::new)
-        .map(Store::Checkpassword),
+        Credentials::Checkpassword(section) => {
+            let program = CheckpasswordProgram::new(section.command.clone())?;
+            Ok(Store::Checkpassword(behind(program, &section.asking)))
+        }
         #[cfg(feature = "pam")]
-        Credentials::Pam(section) => PamStore::open(PamSettings {
-            service: section.service.clone(),
-            deadline: section.asking.deadline,
-            at_once: section.asking.at_once,
-        })
-        .map(Box::new)
-        .map(Store::Pam),
+        Credentials::Pam(section) => {
+            let service = PamService::new(section.service.clone(), section.asking.at_once)?;
+            Ok(Store::Pam(behind(service, &section.asking)))
+        }
         #[cfg(not(feature = "pam"))]
         Credentials::Pam(_) => {
             Err("this restante was built without PAM; build it with --features pam".into())
         }
         Credentials::Sql(section) => sql(section, weak).map(Box::new).map(Store::Sql),
     }
+}
+
+fn behind<G: Gatekeeper>(gatekeeper: G, asking: &Asking) -> Box<GatekeeperStore<G>> {
+    Box::new(GatekeeperStore::new(gatekeeper, asking.deadline, asking.at_once))
 }
 
 fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {

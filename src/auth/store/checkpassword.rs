@@ -10,13 +10,11 @@
 //!   that well, lets nobody in.
 
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use std::{ffi::OsString, fs, io};
 
@@ -30,11 +28,11 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::nobody;
-use crate::auth::{Account, Attributes, Breaker, Check, CredentialStore, Lookup, Probe, Verifier};
+use super::Gatekeeper;
+use crate::auth::{Attributes, Check};
 use crate::protocol::{Secret, Username};
 
-/// A store that runs a program once for each password.
+/// A program that is run once for each password.
 ///
 /// - No shell sees anything, and the name and the password are no arguments: they go through a
 ///   pipe.
@@ -43,102 +41,22 @@ use crate::protocol::{Secret, Username};
 /// - Whatever it has started in its process group is killed when it ends, when it takes too long
 ///   and when nobody waits for the answer any more.
 #[derive(Debug)]
-pub struct CheckpasswordStore {
-    program: Arc<Program>,
-    deadline: Duration,
-    breaker: Breaker,
-}
-
-/// What a [`CheckpasswordStore`] is told.
-#[derive(Debug)]
-pub struct CheckpasswordSettings {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// How long an answer may take.
-    pub deadline: Duration,
-    /// How many programs run at the same time.
-    pub at_once: NonZeroU32,
-}
-
-impl CheckpasswordStore {
-    /// Takes a program. Has to be called within a runtime.
-    ///
-    /// # Errors
-    /// Why the program cannot be used, in a line.
-    pub fn open(settings: CheckpasswordSettings) -> Result<Self, String> {
-        let CheckpasswordSettings { command, deadline, at_once } = settings;
-        let mut words = command.into_iter();
-        let path = words.next().ok_or("there is no program, write it as the first of command")?;
-        executable(Path::new(&path))?;
-        executable(Path::new(ENV))?;
-        let label = label(&path);
-        let program = Arc::new(Program { path, arguments: words.collect() });
-        let breaker = Breaker::new(label, at_once, deadline, Arc::clone(&program));
-        Ok(Self { program, deadline, breaker })
-    }
-}
-
-impl CredentialStore for CheckpasswordStore {
-    fn label(&self) -> String {
-        label(&self.program.path)
-    }
-
-    async fn look_up(&self, _name: &Username) -> Lookup {
-        Lookup::Perhaps(Account::new(Verifier::AtStore("".into())))
-    }
-
-    async fn check(&self, name: &Username, _: &Account, password: &Secret<Vec<u8>>) -> Check {
-        match self.breaker.call(self.deadline, self.program.ask(name, password)).await {
-            Ok(Check::Unavailable(why)) | Err(why) => {
-                Check::Unavailable(format!("{}: {why}", self.label()))
-            }
-            Ok(check @ (Check::Right(_) | Check::Wrong)) => check,
-        }
-    }
-
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
-        None
-    }
-
-    fn down(&self) -> Option<String> {
-        self.breaker.down()
-    }
-
-    async fn probe(&self) -> Result<String, String> {
-        let (name, password) = nobody()?;
-        let path = &self.program.path;
-        match timeout(self.deadline, self.program.ask(&name, &password)).await {
-            Ok(Ok(Check::Wrong)) => Ok(format!("{path} refuses a name that nobody has")),
-            Ok(Ok(Check::Right(_))) => {
-                Err(format!("{path} accepts any name with any password; correct its arguments"))
-            }
-            Ok(Ok(Check::Unavailable(why)) | Err(why)) => Err(format!("{path}: {why}")),
-            Err(_elapsed) => Err(format!("{path}: no answer within {:?}", self.deadline)),
-        }
-    }
-}
-
-/// A program and its arguments.
-#[derive(Debug)]
-struct Program {
+pub struct CheckpasswordProgram {
     path: String,
     arguments: Vec<String>,
 }
 
-impl Program {
-    /// Puts a password to the program. An error says that the program cannot be asked at all.
-    async fn ask(&self, name: &Username, password: &Secret<Vec<u8>>) -> Result<Check, String> {
-        let Some(message) = message(name, password) else {
-            debug!(user = %name, "name and password are longer than {} can be told", self.path);
-            return Ok(Check::Wrong);
-        };
-        let running = self.start(&message).map_err(|error| format!("it cannot be run: {error}"))?;
-        let ended =
-            running.end().await.map_err(|error| format!("it was lost sight of: {error}"))?;
-        if !ended.complaint.is_empty() {
-            debug!(user = %name, "{} says: {}", self.path, ended.complaint.escape_ascii());
-        }
-        ended.answer(name)
+impl CheckpasswordProgram {
+    /// Takes a program and its arguments.
+    ///
+    /// # Errors
+    /// Why the program cannot be used, in a line.
+    pub fn new(command: Vec<String>) -> Result<Self, String> {
+        let mut words = command.into_iter();
+        let path = words.next().ok_or("there is no program, write it as the first of command")?;
+        executable(Path::new(&path))?;
+        executable(Path::new(ENV))?;
+        Ok(Self { path, arguments: words.collect() })
     }
 
     fn start(&self, message: &Secret<Vec<u8>>) -> io::Result<Running> {
@@ -166,14 +84,25 @@ impl Program {
     }
 }
 
-impl Probe for Arc<Program> {
-    /// Any answer will do: `restante check` looks whether it is the right one.
-    async fn probe(&self) -> Result<(), String> {
-        let (name, password) = nobody()?;
-        match self.ask(&name, &password).await? {
-            Check::Wrong | Check::Right(_) => Ok(()),
-            Check::Unavailable(why) => Err(why),
+impl Gatekeeper for CheckpasswordProgram {
+    const CORRECTION: &'static str = "correct its arguments";
+
+    fn label(&self) -> String {
+        format!("checkpassword {}", self.path)
+    }
+
+    async fn ask(&self, name: &Username, password: &Secret<Vec<u8>>) -> Result<Check, String> {
+        let Some(message) = message(name, password) else {
+            debug!(user = %name, "name and password are longer than {} can be told", self.path);
+            return Ok(Check::Wrong);
+        };
+        let running = self.start(&message).map_err(|error| format!("it cannot be run: {error}"))?;
+        let ended =
+            running.end().await.map_err(|error| format!("it was lost sight of: {error}"))?;
+        if !ended.complaint.is_empty() {
+            debug!(user = %name, "{} says: {}", self.path, ended.complaint.escape_ascii());
         }
+        ended.answer(name)
     }
 }
 
@@ -324,10 +253,6 @@ fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, String>
     Ok(Attributes { home: path("HOME")?, mail: path("MAILDIR")?, ..Attributes::default() })
 }
 
-fn label(path: &str) -> String {
-    format!("checkpassword {path}")
-}
-
 /// Refuses what cannot be run, or would run as somebody else.
 fn executable(path: &Path) -> Result<(), String> {
     let shown = path.display();
@@ -371,22 +296,29 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+    use crate::auth::store::GatekeeperStore;
+    use crate::auth::{Account, CredentialStore as _, Verifier};
 
-    fn store(script: &str, seconds: u64) -> CheckpasswordStore {
+    fn store(script: &str, seconds: u64) -> GatekeeperStore<CheckpasswordProgram> {
         let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-        let deadline = Duration::from_secs(seconds);
+        let program = CheckpasswordProgram::new(command).unwrap();
         let at_once = NonZeroU32::new(2).unwrap();
-        CheckpasswordStore::open(CheckpasswordSettings { command, deadline, at_once }).unwrap()
+        GatekeeperStore::new(program, Duration::from_secs(seconds), at_once)
     }
 
     /// Whatever a script after `sh -c` gets becomes `$0` and `$@`.
     const GOOD: &str = "test \"$(tr '\\0' '|' <&3 | cut -d'|' -f1,2)\" = 'mrose|tanstaaf' || exit 1
         HOME=/home/mrose USER=MRose exec \"$0\" \"$@\"";
 
-    async fn check(store: &CheckpasswordStore, name: &str, password: &[u8]) -> String {
+    async fn check(
+        store: &GatekeeperStore<CheckpasswordProgram>,
+        name: &str,
+        password: &[u8],
+    ) -> String {
         let name = Username::try_from(name).unwrap();
         let account = Account::new(Verifier::AtStore("".into()));
         match store.check(&name, &account, &Secret::new(password.to_vec())).await {
@@ -413,7 +345,7 @@ mod tests {
         ] {
             assert_eq!(check(&store, name, password).await, "wrong", "{name}");
         }
-        assert_eq!(store.probe().await.unwrap(), "/bin/sh refuses a name that nobody has");
+        assert_eq!(store.probe().await.unwrap(), "a name that nobody has is refused");
     }
 
     #[tokio::test]
@@ -435,6 +367,20 @@ mod tests {
             assert!(answer.contains(hint), "{script}: {answer}");
         }
         assert!(store("exec \"$0\" \"$@\"", 60).probe().await.unwrap_err().contains("any name"));
+    }
+
+    #[tokio::test]
+    async fn only_a_program_that_cannot_tell_is_down() {
+        for (script, down) in [("exit 111", true), ("exit 3", false), ("exit 1", false)] {
+            let store = store(script, 60);
+            // The first probe runs by itself.
+            let opened = async {
+                while store.down().is_none() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            assert_eq!(timeout(Duration::from_secs(1), opened).await.is_ok(), down, "{script}");
+        }
     }
 
     #[tokio::test]
@@ -484,12 +430,7 @@ mod tests {
             ("/etc", "not a program"),
             ("/etc/passwd", "chmod +x"),
         ] {
-            let error = CheckpasswordStore::open(CheckpasswordSettings {
-                command: vec![program.into()],
-                deadline: Duration::from_secs(1),
-                at_once: NonZeroU32::MIN,
-            })
-            .unwrap_err();
+            let error = CheckpasswordProgram::new(vec![program.into()]).unwrap_err();
             assert!(error.contains(hint), "{error}");
         }
         let status = ExitStatus::from_raw(0x0100);

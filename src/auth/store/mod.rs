@@ -7,6 +7,7 @@ use super::{
 use crate::protocol::{Secret, Username};
 
 mod checkpassword;
+mod gatekeeper;
 mod ldap;
 mod oauth2;
 #[cfg(feature = "pam")]
@@ -14,18 +15,19 @@ mod pam;
 mod sql;
 mod trust;
 
-pub use checkpassword::{CheckpasswordSettings, CheckpasswordStore};
+pub use checkpassword::CheckpasswordProgram;
+pub use gatekeeper::{Gatekeeper, GatekeeperStore};
 pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
 pub use oauth2::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
 #[cfg(feature = "pam")]
-pub use pam::{PamSettings, PamStore};
+pub use pam::PamService;
 pub use sql::{SqlSettings, SqlStore};
 
 /// A store of any kind.
 #[derive(Debug)]
 pub enum Store {
     /// A program.
-    Checkpassword(Box<CheckpasswordStore>),
+    Checkpassword(Box<GatekeeperStore<CheckpasswordProgram>>),
     /// A credential file.
     File(FileStore),
     /// A directory.
@@ -34,7 +36,7 @@ pub enum Store {
     Oauth2(Box<Oauth2Store>),
     /// PAM.
     #[cfg(feature = "pam")]
-    Pam(Box<PamStore>),
+    Pam(Box<GatekeeperStore<PamService>>),
     /// A database.
     Sql(Box<SqlStore>),
     /// Users who are the same for as long as the program runs.
@@ -97,10 +99,4 @@ impl CredentialStore for Store {
     async fn probe(&self) -> Result<String, String> {
         each!(self, store => store.probe().await)
     }
-}
-
-/// A name that nobody has, and a password that nobody knows: for probes.
-fn nobody() -> Result<(Username, Secret<Vec<u8>>), String> {
-    let name = Username::try_from("restante-probe-7c1f0b").map_err(|fault| fault.to_string())?;
-    Ok((name, Secret::new(b"restante-probe-0d4a6e".to_vec())))
 }

@@ -13,105 +13,45 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use nix::unistd::User;
 use nonstick::conv::{Conversation, Exchange};
 use nonstick::items::Items;
 use nonstick::{AuthnFlags, ErrorCode, PamShared, Transaction, TransactionBuilder};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::nobody;
-use crate::auth::{Account, Attributes, Breaker, Check, CredentialStore, Lookup, Probe, Verifier};
+use super::Gatekeeper;
+use crate::auth::{Attributes, Check};
 use crate::protocol::{Secret, Username};
-
-/// A store that asks a service of PAM.
-#[derive(Debug)]
-pub struct PamStore {
-    service: Arc<Service>,
-    deadline: Duration,
-    breaker: Breaker,
-}
-
-/// What a [`PamStore`] is told.
-#[derive(Debug)]
-pub struct PamSettings {
-    /// The name of a file in `/etc/pam.d`.
-    pub service: String,
-    /// How long an answer may take.
-    pub deadline: Duration,
-    /// How many threads ask PAM at the same time.
-    pub at_once: NonZeroU32,
-}
-
-impl PamStore {
-    /// Takes a service. Has to be called within a runtime.
-    ///
-    /// # Errors
-    /// Why it cannot be used, in a line.
-    pub fn open(settings: PamSettings) -> Result<Self, String> {
-        let PamSettings { service: name, deadline, at_once } = settings;
-        policy(&name)?;
-        let label = label(&name);
-        let threads = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
-        let threads = Arc::new(Semaphore::new(threads.min(Semaphore::MAX_PERMITS)));
-        let service = Arc::new(Service { name, threads });
-        let breaker = Breaker::new(label, at_once, deadline, Arc::clone(&service));
-        Ok(Self { service, deadline, breaker })
-    }
-}
-
-impl CredentialStore for PamStore {
-    fn label(&self) -> String {
-        label(&self.service.name)
-    }
-
-    async fn look_up(&self, _name: &Username) -> Lookup {
-        Lookup::Perhaps(Account::new(Verifier::AtStore("".into())))
-    }
-
-    async fn check(&self, name: &Username, _: &Account, password: &Secret<Vec<u8>>) -> Check {
-        match self.breaker.call(self.deadline, self.service.ask(name, password)).await {
-            Ok(Check::Unavailable(why)) | Err(why) => {
-                Check::Unavailable(format!("{}: {why}", self.label()))
-            }
-            Ok(check @ (Check::Right(_) | Check::Wrong)) => check,
-        }
-    }
-
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
-        None
-    }
-
-    fn down(&self) -> Option<String> {
-        self.breaker.down()
-    }
-
-    async fn probe(&self) -> Result<String, String> {
-        let policy = policy(&self.service.name)?.display().to_string();
-        let (name, password) = nobody()?;
-        match timeout(self.deadline, self.service.ask(&name, &password)).await {
-            Ok(Ok(Check::Wrong)) => Ok(format!("{policy} refuses a name that nobody has")),
-            Ok(Ok(Check::Right(_))) => Err(format!(
-                "{policy} accepts any name with any password; it needs a module that verifies them"
-            )),
-            Ok(Ok(Check::Unavailable(why)) | Err(why)) => Err(format!("{policy}: {why}")),
-            Err(_elapsed) => Err(format!("{policy}: no answer within {:?}", self.deadline)),
-        }
-    }
-}
 
 /// A service of PAM, and the threads that may ask it.
 #[derive(Debug)]
-struct Service {
+pub struct PamService {
     name: String,
     threads: Arc<Semaphore>,
 }
 
-impl Service {
-    /// Puts a password to PAM. An error says that PAM cannot be asked at all.
+impl PamService {
+    /// Takes the name of a file in `/etc/pam.d`, and how many threads ask PAM at the same time.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in a line.
+    pub fn new(name: String, at_once: NonZeroU32) -> Result<Self, String> {
+        policy(&name)?;
+        let threads = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
+        let threads = Arc::new(Semaphore::new(threads.min(Semaphore::MAX_PERMITS)));
+        Ok(Self { name, threads })
+    }
+}
+
+impl Gatekeeper for PamService {
+    const CORRECTION: &'static str = "it needs a module that verifies them";
+
+    fn label(&self) -> String {
+        format!("pam {}", self.name)
+    }
+
     async fn ask(&self, name: &Username, password: &Secret<Vec<u8>>) -> Result<Check, String> {
         if password.expose().contains(&0) {
             return Ok(Check::Wrong);
@@ -129,18 +69,6 @@ impl Service {
         thread.map_err(|error| format!("there is no thread for it: {error}"))?;
         answered.await.unwrap_or_else(|_| Err("a module ended its thread".into()))
     }
-}
-
-impl Probe for Arc<Service> {
-    /// Any answer will do: `restante check` looks whether it is the right one.
-    async fn probe(&self) -> Result<(), String> {
-        let (name, password) = nobody()?;
-        self.ask(&name, &password).await.map(drop)
-    }
-}
-
-fn label(service: &str) -> String {
-    format!("pam {service}")
 }
 
 /// The file of a service. Without one, PAM would quietly follow that of the service `other`.
@@ -238,12 +166,8 @@ mod tests {
 
     #[test]
     fn a_service_without_a_file_is_refused() {
-        let error = PamStore::open(PamSettings {
-            service: "restante-no-such-service".into(),
-            deadline: Duration::from_secs(1),
-            at_once: NonZeroU32::MIN,
-        })
-        .unwrap_err();
+        let service = "restante-no-such-service".to_owned();
+        let error = PamService::new(service, NonZeroU32::MIN).unwrap_err();
         assert!(error.contains("/etc/pam.d/restante-no-such-service"), "{error}");
     }
 
