@@ -64,11 +64,10 @@ impl Front {
         Ok(Self { config: Arc::new(config), certificates, files })
     }
 
-    /// The certificate that a client which asked for `name` has been shown.
-    fn presented(&self, name: Option<&str>) -> CertificateDer<'static> {
+    /// What SASL binds to on a connection whose client asked for `name` (RFC 5929 §4).
+    fn end_point(&self, name: Option<&str>) -> Option<Vec<u8>> {
         let table = self.certificates.0.read().unwrap_or_else(PoisonError::into_inner);
-        // A pair that has been loaded has a certificate.
-        table.choose(name).cert.first().cloned().unwrap_or_else(|| Vec::new().into())
+        table.choose(name).end_point.clone()
     }
 
     /// What turns a stream into a TLS stream.
@@ -180,15 +179,23 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(table.choose(hello.server_name())))
+        Some(Arc::clone(&table.choose(hello.server_name()).key))
     }
 }
 
 /// Certificates by host name.
 #[derive(Debug)]
 struct Table {
-    default: Arc<CertifiedKey>,
-    by_name: HashMap<String, Arc<CertifiedKey>>,
+    default: Arc<Certificate>,
+    by_name: HashMap<String, Arc<Certificate>>,
+}
+
+/// A certificate with its key.
+#[derive(Debug)]
+struct Certificate {
+    key: Arc<CertifiedKey>,
+    /// Made once, and not for every connection.
+    end_point: Option<Vec<u8>>,
 }
 
 impl Table {
@@ -206,7 +213,7 @@ impl Table {
 
     /// The exact name, else a wildcard for its first label, else the default. Not every client
     /// sends a name, so a missing or an unknown one is never refused.
-    fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+    fn choose(&self, name: Option<&str>) -> &Arc<Certificate> {
         let Some(name) = name else { return &self.default };
         let name = name.to_ascii_lowercase();
         let wildcard = || name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
@@ -222,12 +229,13 @@ fn pairs(section: &config::Tls) -> impl Iterator<Item = &KeyPair> {
     std::iter::once(&section.default).chain(section.hosts.iter().map(|host| &host.pair))
 }
 
-fn load_with_warnings(pair: &KeyPair) -> Result<Arc<CertifiedKey>, PairError> {
-    let certified = pair::load(pair)?;
+fn load_with_warnings(pair: &KeyPair) -> Result<Arc<Certificate>, PairError> {
+    let key = pair::load(pair)?;
     for warning in inspect::look_at(pair, SystemTime::now())?.warnings {
         warn!("{warning}");
     }
-    Ok(certified)
+    let end_point = key.cert.first().and_then(peer::end_point);
+    Ok(Arc::new(Certificate { key, end_point }))
 }
 
 #[cfg(test)]
@@ -257,7 +265,7 @@ mod tests {
     }
 
     fn default_certificate(front: &Front) -> Vec<u8> {
-        front.certificates.0.read().unwrap().default.cert[0].to_vec()
+        front.certificates.0.read().unwrap().default.key.cert[0].to_vec()
     }
 
     #[test]

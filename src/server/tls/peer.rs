@@ -24,14 +24,13 @@ pub(in crate::server) fn channel(front: &Front, connection: &ServerConnection) -
         }
         _ => None,
     };
-    let end_point = end_point(&front.presented(connection.server_name()));
-    Channel { exporter, end_point }
+    Channel { exporter, end_point: front.end_point(connection.server_name()) }
 }
 
 /// The hash of a certificate, with the hash function of its signature (RFC 5929 §4.1).
 ///
 /// - Nothing for signatures without one of a hash function, or with parameters that choose it.
-fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = Certificate::from_der(certificate).ok()?;
     match parsed.signature_algorithm().oid.to_string().as_str() {
         // MD5, SHA-1 and SHA-256, with RSA and ECDSA: all of them SHA-256 here.
