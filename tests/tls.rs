@@ -15,9 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use nix::sys::signal::Signal;
+use rcgen::{CertificateParams, KeyPair, SanType};
 use sha2::{Digest, Sha256};
 use support::client::{Agreed, Client, Tls};
 use support::{PATIENCE, Place, Server};
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, version};
 
 mod support;
@@ -192,6 +194,56 @@ fn sighup_reads_certificates_at_once_and_tickets_live_on() {
     server.logged(&["the configuration is in use"]);
     assert!(agreed(&server, &Tls::new()).certificate == second);
     assert_eq!(agreed(&server, &tls).kind, HandshakeKind::Resumed);
+}
+
+#[test]
+fn a_client_cannot_come_back_once_its_authority_is_removed() {
+    let place = place();
+    let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+    let with_ca = text.replace("[tls]\n", "[tls]\nclient-ca = \"clients.pem\"\n");
+    place.write("restante.toml", with_ca);
+    // A certificate that is its own authority.
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::Rfc822Name("mrose@example.org".try_into().unwrap())];
+    let key = KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    place.write("clients.pem", own.pem());
+    let server = place.serve();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let is_known = |tls: &Tls| {
+        let mut client = Client::tls(server.address(1), tls);
+        client.line();
+        client.send("CAPA\r\n");
+        let known = String::from_utf8(client.body()).unwrap().contains("EXTERNAL");
+        client.ask("QUIT");
+        (client.agreed().kind, known)
+    };
+    let clients = [&version::TLS12, &version::TLS13]
+        .map(|only| Tls::with_versions(&[only]).certificate(own.der(), &key));
+    for tls in &clients {
+        assert_eq!(is_known(tls), (HandshakeKind::Full, true));
+        assert_eq!(is_known(tls), (HandshakeKind::Resumed, true));
+    }
+    assert_eq!(is_known(&Tls::new()), (HandshakeKind::Full, false), "nobody needs one");
+
+    place.write("clients.pem", "garbage");
+    server.signal(Signal::SIGHUP);
+    server.logged(&["ERROR", "the old configuration stays in use", "clients.pem: has no"]);
+    for tls in &clients {
+        assert_eq!(is_known(tls), (HandshakeKind::Resumed, true));
+    }
+
+    place.pair("other", &["localhost"]);
+    place.write("clients.pem", std::fs::read(place.path("other.crt")).unwrap());
+    server.signal(Signal::SIGHUP);
+    server.logged(&["INFO", "the configuration is in use"]);
+    for tls in &clients {
+        // With TLS 1.3 the client is done before the server has looked at the certificate.
+        let refused = Client::plain(server.address(1)).handshake(tls).map(|mut c| c.rest());
+        assert!(refused.map_or(true, |said| said.is_empty()));
+    }
+    server.logged_times("invalid peer certificate", 2);
+    assert_eq!(is_known(&Tls::new()), (HandshakeKind::Full, false));
 }
 
 #[test]

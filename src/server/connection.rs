@@ -67,16 +67,11 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
 
     async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report) {
         let mut link = self.link(security, &report);
-        let stream = match Box::pin(self.shake_hands(stream, link.login_deadline)).await {
+        let stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
             Ok(stream) => stream,
             Err(closing) => return report.log(&closing),
         };
         report.protection = Some(Protection::of(&stream));
-        if let Some(front) = self.front {
-            let connection = stream.get_ref().1;
-            link.channel = tls::peer::channel(front, connection);
-            link.certificate = tls::peer::users(connection);
-        }
         let mut stream = Forgiving(stream);
         let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         report.log(&Closing::of(&end));
@@ -88,24 +83,30 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         linger(stream.0.get_mut().0).await;
     }
 
-    /// The TLS handshake, which counts as part of the log-in.
+    /// The TLS handshake, which counts as part of the log-in; `link` then knows what it says.
     async fn shake_hands(
         &self,
         stream: TcpStream,
-        deadline: Instant,
+        link: &mut Link,
     ) -> Result<Box<TlsStream<TcpStream>>, Closing> {
         let Some(front) = self.front else {
             return Err(Closing::new("no-certificate"));
         };
-        tokio::select! {
+        let terms = front.terms();
+        let handshake = timeout_at(link.login_deadline, terms.acceptor().accept(stream));
+        let stream = tokio::select! {
             biased;
-            outcome = timeout_at(deadline, front.acceptor().accept(stream)) => match outcome {
-                Ok(Ok(stream)) => Ok(Box::new(stream)),
-                Ok(Err(error)) => Err(Closing::of_handshake(&error)),
-                Err(_) => Err(Closing::of(&End::LoginTimeout)),
+            outcome = handshake => match outcome {
+                Ok(Ok(stream)) => Box::new(stream),
+                Ok(Err(error)) => return Err(Closing::of_handshake(&error)),
+                Err(_) => return Err(Closing::of(&End::LoginTimeout)),
             },
-            () = self.env.drain.cancelled() => Err(Closing::of(&End::Shutdown)),
-        }
+            () = self.env.drain.cancelled() => return Err(Closing::of(&End::Shutdown)),
+        };
+        let connection = stream.get_ref().1;
+        link.channel = tls::peer::channel(&terms, connection);
+        link.certificate = tls::peer::users(connection);
+        Ok(stream)
     }
 
     fn link(&self, security: Security, report: &Report) -> Link {

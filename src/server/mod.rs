@@ -155,7 +155,7 @@ impl House<MaildirStore, Store> {
         let Self { throttle, sessions, removals, drain, .. } = self;
         let generation = Generation::new(config, throttle, sessions, removals, drain)?;
         if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
-            front.reload(section.clone()).map_err(|error| Error::Tls(error.into()))?;
+            front.reload(section.clone()).map_err(Error::Tls)?;
         }
         throttle.change((&config.throttle).into());
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);

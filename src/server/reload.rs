@@ -1,6 +1,5 @@
 //! SIGHUP: what can be taken over is, and what cannot is named.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_notify::NotifyState;
@@ -74,15 +73,10 @@ impl Reload {
 fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen", old.listen != new.listen),
-        ("tls.client-ca", client_ca(old) != client_ca(new)),
         ("run-as", old.run_as != new.run_as),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
     .collect()
-}
-
-fn client_ca(config: &Config) -> Option<&Path> {
-    config.tls.as_ref().and_then(|tls| tls.client_ca.as_deref())
 }

@@ -11,7 +11,8 @@ use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, ProtocolVersion,
     SignatureScheme, StreamOwned, SupportedProtocolVersion, version,
@@ -277,6 +278,19 @@ impl Tls {
     pub(crate) fn alpn(&self, protocol: &str) -> Self {
         let mut config = ClientConfig::clone(&self.config);
         config.alpn_protocols = vec![protocol.into()];
+        Self { config: Arc::new(config), name: self.name.clone() }
+    }
+
+    /// Has a certificate for a server that asks for one.
+    pub(crate) fn certificate(
+        &self,
+        certificate: &CertificateDer<'static>,
+        key: &PrivateKeyDer<'static>,
+    ) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        let key = aws_lc_rs::sign::any_supported_type(key).unwrap();
+        let own = CertifiedKey::new(vec![certificate.clone()], key);
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
         Self { config: Arc::new(config), name: self.name.clone() }
     }
 }

@@ -10,7 +10,7 @@ use x509_cert::der::{DateTime, Decode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::pair::{self, PairError};
+use super::pair::{self, PemError};
 use crate::config::KeyPair;
 
 /// A pair that can be served, as `restante check` shows it.
@@ -29,8 +29,8 @@ pub struct Inspection {
 /// Reads a pair as the server would, and looks at it as of `now`.
 ///
 /// # Errors
-/// [`PairError`], one for each file that is at fault, when the server could not use it.
-pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PairError>> {
+/// [`PemError`], one for each file that is at fault, when the server could not use it.
+pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PemError>> {
     let faults = pair::faults(pair);
     if !faults.is_empty() {
         return Err(faults);
@@ -39,9 +39,9 @@ pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PairEr
 }
 
 /// Looks at a pair that can be loaded.
-pub(super) fn look_at(pair: &KeyPair, now: SystemTime) -> Result<Inspection, PairError> {
-    let chain = pair::certificates(pair)?;
-    let not_x509 = |error| PairError::not_x509(&pair.certificate, error);
+pub(super) fn look_at(pair: &KeyPair, now: SystemTime) -> Result<Inspection, PemError> {
+    let chain = pair::certificates(&pair.certificate)?;
+    let not_x509 = |error| PemError::not_x509(&pair.certificate, error);
     let certificate = match chain.first() {
         Some(der) => Certificate::from_der(der).map_err(not_x509)?,
         None => return Err(not_x509(x509_cert::der::ErrorKind::Failed.into())),

@@ -1,41 +1,40 @@
-//! TLS: one `ServerConfig` for the life of the process, with certificates that can be replaced.
+//! TLS: certificates that can be replaced while the server runs.
 //!
-//! - TLS 1.2 and 1.3 with aws-lc-rs; the key of session tickets outlives every reload.
+//! - TLS 1.2 and 1.3 with aws-lc-rs. The key of session tickets outlives every reload but one that
+//!   changes whose certificates clients may have.
 //! - ALPN `pop3`: a client that offers only other protocols is refused, one that offers none is
 //!   served.
 //! - The certificate is chosen by the name that the client asks for, else the default one.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig, version};
+use tokio_rustls::rustls::{self, ServerConfig, version};
 use tracing::warn;
 
 use crate::config::{self, KeyPair};
 
+mod clients;
 mod inspect;
 mod pair;
 pub(super) mod peer;
 mod watch;
 
+pub use clients::Clients;
 pub use inspect::{Inspection, inspect};
-pub use pair::PairError;
+pub use pair::PemError;
 pub(super) use watch::watch;
 
 /// The TLS side of a server.
 #[derive(Debug)]
 pub(super) struct Front {
-    config: Arc<ServerConfig>,
-    certificates: Arc<Certificates>,
+    /// Replaced as a whole, so that no handshake sees a mixture.
+    terms: RwLock<Arc<Terms>>,
     files: Mutex<Files>,
 }
 
@@ -52,36 +51,28 @@ impl Front {
     pub(super) fn new(section: config::Tls) -> Result<Self, FrontError> {
         // Taken before reading: a change in between is then seen as one.
         let stamp = watch::Stamp::of(&section);
-        let certificates = Arc::new(Certificates(RwLock::new(Table::load(&section)?)));
-        let resolver = Arc::<Certificates>::clone(&certificates);
-        let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-            .with_client_cert_verifier(verifier(section.client_ca.as_deref())?)
-            .with_cert_resolver(resolver);
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
-        config.alpn_protocols = vec![b"pop3".to_vec()];
+        let terms = Terms::load(&section)?;
         let files = Mutex::new(Files { section, seen: stamp.clone(), tried: stamp });
-        Ok(Self { config: Arc::new(config), certificates, files })
+        Ok(Self { terms: RwLock::new(Arc::new(terms)), files })
     }
 
-    /// What SASL binds to on a connection whose client asked for `name` (RFC 5929 §4).
-    fn end_point(&self, name: Option<&str>) -> Option<Vec<u8>> {
-        let table = self.certificates.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.choose(name).end_point.clone()
-    }
-
-    /// What turns a stream into a TLS stream.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.config).into()
+    /// What the next handshake is made with.
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads the certificates that `section` names; when one is broken, the old ones all stay.
-    pub(super) fn reload(&self, section: config::Tls) -> Result<(), PairError> {
+    pub(super) fn reload(&self, section: config::Tls) -> Result<(), FrontError> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&section);
-        let table = Table::load(&section)?;
+        self.renew(&section)?;
         *files = Files { section, seen: stamp.clone(), tried: stamp };
-        self.certificates.replace(table);
+        Ok(())
+    }
+
+    fn renew(&self, section: &config::Tls) -> Result<(), FrontError> {
+        let terms = self.terms().renewed(section)?;
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
         Ok(())
     }
 
@@ -99,7 +90,7 @@ impl Front {
 
     /// Looks at the files, and reads them again when they have changed and are still since the
     /// last look: a pair that is being written is left alone. `None` when there is nothing new.
-    pub(super) fn look(&self) -> Option<Result<(), PairError>> {
+    pub(super) fn look(&self) -> Option<Result<(), FrontError>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&files.section);
         let still = stamp == files.seen;
@@ -108,24 +99,72 @@ impl Front {
             return None;
         }
         files.tried = stamp;
-        Some(Table::load(&files.section).map(|table| self.certificates.replace(table)))
+        Some(self.renew(&files.section))
     }
+}
+
+/// What a handshake is made with, from its beginning to its end.
+#[derive(Debug)]
+pub(super) struct Terms {
+    config: Arc<ServerConfig>,
+    table: Arc<Table>,
+    clients: Clients,
+}
+
+impl Terms {
+    fn load(section: &config::Tls) -> Result<Self, FrontError> {
+        let (table, clients) = read(section)?;
+        Self::new(table, clients)
+    }
+
+    /// The terms of `section` for clients that know these ones.
+    ///
+    /// - Their tickets hold as long as the same certificates of clients are trusted. A resumed
+    ///   session has the certificate that was verified in the first one and is not verified again,
+    ///   so with others no session may be resumed: new terms have a new key and remember nothing.
+    fn renewed(&self, section: &config::Tls) -> Result<Self, FrontError> {
+        let (table, clients) = read(section)?;
+        if clients != self.clients {
+            return Self::new(table, clients);
+        }
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::<Table>::clone(&table);
+        Ok(Self { config: Arc::new(config), table, clients })
+    }
+
+    fn new(table: Arc<Table>, clients: Clients) -> Result<Self, FrontError> {
+        let resolver = Arc::<Table>::clone(&table);
+        let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .with_client_cert_verifier(clients.verifier()?)
+            .with_cert_resolver(resolver);
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.alpn_protocols = vec![b"pop3".to_vec()];
+        Ok(Self { config: Arc::new(config), table, clients })
+    }
+
+    /// What turns a stream into a TLS stream.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.config).into()
+    }
+}
+
+fn read(section: &config::Tls) -> Result<(Arc<Table>, Clients), PemError> {
+    Ok((Arc::new(Table::load(section)?), Clients::load(section.client_ca.as_deref())?))
 }
 
 /// Why there is no TLS.
 #[derive(Debug)]
 pub enum FrontError {
-    /// A certificate or key cannot be used.
-    Pair(PairError),
-    /// The certificates of `client-ca` cannot be used.
-    ClientCa(String),
+    /// A file of certificates or a key cannot be used.
+    File(PemError),
     /// The TLS library refuses.
     Library(rustls::Error),
 }
 
-impl From<PairError> for FrontError {
-    fn from(error: PairError) -> Self {
-        Self::Pair(error)
+impl From<PemError> for FrontError {
+    fn from(error: PemError) -> Self {
+        Self::File(error)
     }
 }
 
@@ -138,50 +177,13 @@ impl From<rustls::Error> for FrontError {
 impl std::fmt::Display for FrontError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Pair(error) => error.fmt(f),
-            Self::ClientCa(why) => f.write_str(why),
+            Self::File(error) => error.fmt(f),
             Self::Library(error) => write!(f, "TLS cannot be set up: {error}"),
         }
     }
 }
 
 impl std::error::Error for FrontError {}
-
-/// Clients are asked for a certificate when there is somebody whom it could come from; they need
-/// not have one.
-fn verifier(ca: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, FrontError> {
-    let Some(path) = ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
-    let unusable = |why: &dyn std::fmt::Display| {
-        FrontError::ClientCa(format!("{}: {why}; name a PEM file of certificates", path.display()))
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
-        let certificate = certificate.map_err(|error| unusable(&error))?;
-        roots.add(certificate).map_err(|error| unusable(&error))?;
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| unusable(&error))
-}
-
-/// The certificates in use; replaced as a whole, so that no handshake sees a mixture.
-#[derive(Debug)]
-struct Certificates(RwLock<Table>);
-
-impl Certificates {
-    fn replace(&self, table: Table) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
-    }
-}
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&table.choose(hello.server_name()).key))
-    }
-}
 
 /// Certificates by host name.
 #[derive(Debug)]
@@ -198,8 +200,14 @@ struct Certificate {
     end_point: Option<Vec<u8>>,
 }
 
+impl ResolvesServerCert for Table {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.choose(hello.server_name()).key))
+    }
+}
+
 impl Table {
-    fn load(section: &config::Tls) -> Result<Self, PairError> {
+    fn load(section: &config::Tls) -> Result<Self, PemError> {
         let default = load_with_warnings(&section.default)?;
         let mut by_name = HashMap::new();
         for host in &section.hosts {
@@ -229,7 +237,7 @@ fn pairs(section: &config::Tls) -> impl Iterator<Item = &KeyPair> {
     std::iter::once(&section.default).chain(section.hosts.iter().map(|host| &host.pair))
 }
 
-fn load_with_warnings(pair: &KeyPair) -> Result<Arc<Certificate>, PairError> {
+fn load_with_warnings(pair: &KeyPair) -> Result<Arc<Certificate>, PemError> {
     let key = pair::load(pair)?;
     for warning in inspect::look_at(pair, SystemTime::now())?.warnings {
         warn!("{warning}");
@@ -265,7 +273,7 @@ mod tests {
     }
 
     fn default_certificate(front: &Front) -> Vec<u8> {
-        front.certificates.0.read().unwrap().default.key.cert[0].to_vec()
+        front.terms().table.default.key.cert[0].to_vec()
     }
 
     #[test]
@@ -323,5 +331,35 @@ mod tests {
         assert!(front.look().is_none());
         front.look().unwrap().unwrap();
         assert_ne!(default_certificate(&front), first);
+    }
+
+    #[test]
+    fn tickets_hold_until_other_clients_are_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = |stem: &str| fixture::key_pair(dir.path(), stem, &["clients"]).certificate;
+        let clients = authority("clients");
+        let section = config::Tls { client_ca: Some(clients.clone()), ..section(dir.path()) };
+        let front = Front::new(section.clone()).unwrap();
+        let ticketer = || Arc::clone(&front.terms().config.ticketer);
+        let first = ticketer();
+        replace_by(&section.default, &fixture::key_pair(dir.path(), "next", &["localhost"]));
+        front.reload(section.clone()).unwrap();
+        assert!(Arc::ptr_eq(&ticketer(), &first), "a renewal of the server's own");
+
+        fs::write(&clients, "garbage").unwrap();
+        assert!(front.look().is_none(), "it may still be written");
+        let error = front.look().unwrap().unwrap_err().to_string();
+        assert!(error.contains("clients.crt: has no certificate in it"), "{error}");
+        assert!(front.reload(section.clone()).is_err());
+        assert!(Arc::ptr_eq(&ticketer(), &first), "the old ones stay");
+
+        fs::rename(authority("others"), &clients).unwrap();
+        assert!(front.look().is_none());
+        front.look().unwrap().unwrap();
+        let second = ticketer();
+        assert!(!Arc::ptr_eq(&second, &first));
+
+        front.reload(config::Tls { client_ca: None, ..section }).unwrap();
+        assert!(!Arc::ptr_eq(&ticketer(), &second));
     }
 }

@@ -15,10 +15,10 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use crate::config::KeyPair;
 
 /// Reads a pair and checks that the key belongs to the certificate.
-pub(super) fn load(pair: &KeyPair) -> Result<Arc<CertifiedKey>, PairError> {
-    let chain = certificates(pair)?;
+pub(super) fn load(pair: &KeyPair) -> Result<Arc<CertifiedKey>, PemError> {
+    let chain = certificates(&pair.certificate)?;
     let key = private_key(pair)?;
-    let fault = |fault| PairError { path: pair.private_key.clone(), fault };
+    let fault = |fault| PemError { path: pair.private_key.clone(), fault };
     let key = aws_lc_rs::sign::any_supported_type(&key)
         .map_err(|error| fault(Fault::Unsupported(error)))?;
     let certified = CertifiedKey::new(chain, key);
@@ -30,34 +30,32 @@ pub(super) fn load(pair: &KeyPair) -> Result<Arc<CertifiedKey>, PairError> {
         Err(rustls::Error::InconsistentKeys(_)) => {
             Err(fault(Fault::Mismatch(pair.certificate.clone())))
         }
-        Err(error) => {
-            Err(PairError { path: pair.certificate.clone(), fault: Fault::Unsupported(error) })
-        }
+        Err(error) => Err(PemError::unsupported(&pair.certificate, error)),
     }
 }
 
 /// All that keeps a pair from being used; nothing when [`load`] takes it.
-pub(super) fn faults(pair: &KeyPair) -> Vec<PairError> {
-    let alone = [certificates(pair).err(), private_key(pair).err()];
-    let alone: Vec<PairError> = alone.into_iter().flatten().collect();
+pub(super) fn faults(pair: &KeyPair) -> Vec<PemError> {
+    let alone = [certificates(&pair.certificate).err(), private_key(pair).err()];
+    let alone: Vec<PemError> = alone.into_iter().flatten().collect();
     if alone.is_empty() { load(pair).err().into_iter().collect() } else { alone }
 }
 
-/// The chain, the server's own certificate first.
-pub(super) fn certificates(pair: &KeyPair) -> Result<Vec<CertificateDer<'static>>, PairError> {
-    let mut chain = Vec::new();
-    for item in read_pem(&pair.certificate)? {
+/// All certificates of a file in their order: of a chain, the server's own first.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let mut certificates = Vec::new();
+    for item in read_pem(path)? {
         if let Item::X509Certificate(certificate) = item {
-            chain.push(certificate);
+            certificates.push(certificate);
         }
     }
-    if chain.is_empty() {
-        return Err(PairError { path: pair.certificate.clone(), fault: Fault::NoCertificate });
+    if certificates.is_empty() {
+        return Err(PemError { path: path.to_path_buf(), fault: Fault::NoCertificate });
     }
-    Ok(chain)
+    Ok(certificates)
 }
 
-fn private_key(pair: &KeyPair) -> Result<PrivateKeyDer<'static>, PairError> {
+fn private_key(pair: &KeyPair) -> Result<PrivateKeyDer<'static>, PemError> {
     read_pem(&pair.private_key)?
         .into_iter()
         .find_map(|item| {
@@ -71,21 +69,21 @@ fn private_key(pair: &KeyPair) -> Result<PrivateKeyDer<'static>, PairError> {
                 None
             }
         })
-        .ok_or_else(|| PairError { path: pair.private_key.clone(), fault: Fault::NoKey })
+        .ok_or_else(|| PemError { path: pair.private_key.clone(), fault: Fault::NoKey })
 }
 
 /// The only place that knows how PEM is read.
-fn read_pem(path: &Path) -> Result<Vec<Item>, PairError> {
-    let fault = |fault| PairError { path: path.to_path_buf(), fault };
+fn read_pem(path: &Path) -> Result<Vec<Item>, PemError> {
+    let fault = |fault| PemError { path: path.to_path_buf(), fault };
     let text = fs::read(path).map_err(|error| fault(Fault::Unreadable(error)))?;
     rustls_pemfile::read_all(&mut text.as_slice())
         .collect::<io::Result<_>>()
         .map_err(|error| fault(Fault::Malformed(error)))
 }
 
-/// Why a certificate and its key cannot be used.
+/// Why certificates or a key cannot be used.
 #[derive(Debug)]
-pub struct PairError {
+pub struct PemError {
     path: PathBuf,
     fault: Fault,
 }
@@ -101,10 +99,14 @@ enum Fault {
     NotX509(x509_cert::der::Error),
 }
 
-impl PairError {
+impl PemError {
     /// The file that is at fault.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn unsupported(path: &Path, error: rustls::Error) -> Self {
+        Self { path: path.to_path_buf(), fault: Fault::Unsupported(error) }
     }
 
     pub(super) fn not_x509(path: &Path, error: x509_cert::der::Error) -> Self {
@@ -112,7 +114,7 @@ impl PairError {
     }
 }
 
-impl fmt::Display for PairError {
+impl fmt::Display for PemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.path.display())?;
         match &self.fault {
@@ -139,7 +141,7 @@ impl fmt::Display for PairError {
     }
 }
 
-impl std::error::Error for PairError {}
+impl std::error::Error for PemError {}
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,7 @@ impl Stamp {
         Self(
             super::pairs(section)
                 .flat_map(|pair| [&pair.certificate, &pair.private_key])
+                .chain(&section.client_ca)
                 .map(|path| FileStamp::of(path))
                 .collect(),
         )
