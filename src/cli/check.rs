@@ -91,6 +91,7 @@ impl Report {
         examination.listeners(&config);
         if let Some(tls) = &config.tls {
             examination.certificates(tls, &config.hostname, now);
+            examination.clients(tls);
         }
         let users = examination.users(&config.credentials, config.auth.weak_schemes.into());
         if let Stores::Asked = stores {
@@ -196,6 +197,18 @@ impl Examination<'_> {
         }
         let days = seen.not_after.duration_since(now).map_or(0, |left| left.as_secs() / 86_400);
         self.does("certificate", format!("{has}  {days} days left"));
+    }
+
+    /// Looks at whom the certificates of clients have to come from.
+    fn clients(&mut self, tls: &Tls) {
+        let Some(path) = &tls.client_ca else { return };
+        match tls::Clients::load(Some(path)) {
+            Ok(clients) => {
+                let trusted = counted(clients.count(), "certificate");
+                self.does("client-ca", format!("{trusted} in {}", path.display()));
+            }
+            Err(fault) => self.error("tls.client-ca", fault.to_string()),
+        }
     }
 
     /// Looks at the credential stores; all their users.
@@ -329,6 +342,8 @@ impl Examination<'_> {
             needed.push((format!("{section}.certificate"), pair.certificate.as_path()));
             needed.push((format!("{section}.private-key"), pair.private_key.as_path()));
         }
+        let client_ca = config.tls.iter().filter_map(|tls| tls.client_ca.as_deref());
+        needed.extend(client_ca.map(|path| ("tls.client-ca".to_owned(), path)));
         for (nth, store) in config.credentials.iter().enumerate() {
             let files = store.files().into_iter();
             needed.extend(files.map(|(key, path)| (format!("credentials[{nth}].{key}"), path)));

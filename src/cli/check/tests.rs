@@ -116,16 +116,46 @@ fn certificate_and_key_are_both_named_when_both_are_missing() {
 }
 
 #[test]
-fn a_key_that_the_user_of_run_as_cannot_read_is_an_error() {
+fn whom_clients_have_their_certificates_from_is_looked_at() {
     let house = House::new();
-    house.write("restante.toml", &format!("run-as = \"daemon\"\n{GOOD}"));
-    for name in ["tls.key", "restante.toml"] {
+    let with_ca = "client-ca = \"clients.pem\"\nprivate-key";
+    house.write("restante.toml", &GOOD.replace("private-key", with_ca));
+    let certificate = fs::read_to_string(house.path("tls.crt")).unwrap();
+    for (text, hint) in [
+        (None, "cannot be read: No such file"),
+        (Some(String::new()), "has no certificate in it"),
+        (Some("-----BEGIN CERTIFICATE-----\nMAA=\n".to_owned()), "is not a whole PEM file"),
+        (Some(certificate.replacen("MII", "AAA", 1)), "cannot be used"),
+    ] {
+        if let Some(text) = text {
+            house.write("clients.pem", &text);
+        }
+        let report = house.report(SystemTime::now());
+        assert_eq!(report.errors.len(), 1, "{report:?}");
+        let start = format!("restante.toml:13:13: tls.client-ca: clients.pem: {hint}");
+        assert!(report.errors[0].starts_with(&start), "{start} is not {report:?}");
+    }
+    house.write("clients.pem", &certificate.repeat(2));
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors, [""; 0]);
+    let summary = report.summary();
+    assert!(summary.contains("\n  client-ca    2 certificates in clients.pem\n"), "{summary}");
+}
+
+#[test]
+fn files_that_the_user_of_run_as_cannot_read_are_errors() {
+    let house = House::new();
+    let with_ca = GOOD.replace("private-key", "client-ca = \"clients.pem\"\nprivate-key");
+    house.write("restante.toml", &format!("run-as = \"daemon\"\n{with_ca}"));
+    fs::copy(house.path("tls.crt"), house.path("clients.pem")).unwrap();
+    for name in ["tls.key", "clients.pem", "restante.toml"] {
         fs::set_permissions(house.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
     fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let report = house.report(SystemTime::now());
     let named = |lines: &[String], start: &str| lines.iter().any(|line| line.starts_with(start));
-    assert!(named(&report.errors, "restante.toml:14:15: tls.private-key: daemon cannot "));
+    assert!(named(&report.errors, "restante.toml:15:15: tls.private-key: daemon cannot "));
+    assert!(named(&report.errors, "restante.toml:14:13: tls.client-ca: daemon cannot "));
     assert!(named(&report.warnings, "restante.toml:1:10: run-as: daemon cannot "), "{report:?}");
 }
 
