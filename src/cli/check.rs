@@ -243,14 +243,23 @@ impl Examination<'_> {
 
     /// Asks the stores that are elsewhere.
     fn stores(&mut self, sections: &[Credentials], weak: WeakSchemes) {
-        for (nth, section) in sections.iter().enumerate() {
-            if let Credentials::File(_) = section {
-                continue;
+        let is_elsewhere = |section: &Credentials| !matches!(section, Credentials::File(_));
+        let elsewhere = sections.iter().enumerate().filter(|(_, section)| is_elsewhere(section));
+        let (places, sections): (Vec<_>, Vec<_>) =
+            elsewhere.map(|(nth, section)| (nth, section.clone())).unzip();
+        if sections.is_empty() {
+            return;
+        }
+        match stores::probe(sections, weak) {
+            Ok(outcomes) => {
+                for (nth, outcome) in places.into_iter().zip(outcomes) {
+                    match outcome {
+                        Ok(reached) => self.does("store", reached),
+                        Err(why) => self.error(&format!("credentials[{nth}].kind"), why),
+                    }
+                }
             }
-            match stores::probe(section, weak) {
-                Ok(reached) => self.does("store", reached),
-                Err(why) => self.error(&format!("credentials[{nth}].kind"), why),
-            }
+            Err(why) => self.error("credentials", why),
         }
     }
 

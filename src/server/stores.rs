@@ -69,19 +69,32 @@ fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {
     })
 }
 
-/// Asks a store about a name that nobody has: in a few words, what was reached.
+/// Asks stores about a name that nobody has, all at the same time. What comes of it is in the order
+/// of `sections`: in a few words what was reached, or in a line what is wrong with the store.
 ///
 /// # Errors
-/// What is wrong with the store, in a line.
-pub fn probe(section: &Credentials, weak: WeakSchemes) -> Result<String, String> {
+/// Why none of them can be asked, in a line.
+pub fn probe(
+    sections: Vec<Credentials>,
+    weak: WeakSchemes,
+) -> Result<Vec<Result<String, String>>, String> {
     runtime()?.block_on(async {
-        let store = open(section, weak)?;
-        let label = store.label();
-        match store.probe().await {
-            Ok(reached) => Ok(format!("{label}  {reached}")),
-            Err(why) => Err(format!("{label}: {why}")),
+        let asked = sections.into_iter().map(|section| tokio::spawn(probe_one(section, weak)));
+        let mut outcomes = Vec::new();
+        for store in asked.collect::<Vec<_>>() {
+            outcomes.push(store.await.map_err(|error| error.to_string())?);
         }
+        Ok(outcomes)
     })
+}
+
+async fn probe_one(section: Credentials, weak: WeakSchemes) -> Result<String, String> {
+    let store = open(&section, weak)?;
+    let label = store.label();
+    match store.probe().await {
+        Ok(reached) => Ok(format!("{label}  {reached}")),
+        Err(why) => Err(format!("{label}: {why}")),
+    }
 }
 
 /// What would come of a log-in.

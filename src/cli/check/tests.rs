@@ -243,6 +243,32 @@ fn a_store_that_is_not_there_is_an_error_where_it_is_named() {
 }
 
 #[test]
+fn stores_are_asked_at_the_same_time_and_reported_in_their_order() {
+    let house = House::new();
+    // Each waits for the others before it says that it cannot tell.
+    let store = |nth: usize| {
+        let there = |nth: usize| house.path(&format!("asked-{nth}")).display().to_string();
+        let [first, second, third] = [0, 1, 2].map(there);
+        format!(
+            "[[credentials]]\nkind = \"checkpassword\"\ndeadline = \"30s\"\n\
+             command = [\"/bin/sh\", \"-c\", \"\"\"touch {}\n\
+             until [ -e {first} -a -e {second} -a -e {third} ]; do sleep 0.1; done\n\
+             echo number {nth} >&2; exit 111\"\"\"]\n",
+            there(nth)
+        )
+    };
+    let stores = [0, 1, 2].map(store).concat();
+    house.write("restante.toml", &format!("{GOOD}{stores}"));
+    let report = house.report(SystemTime::now());
+    assert_eq!(report.errors.len(), 3, "{report:?}");
+    for (nth, error) in report.errors.iter().enumerate() {
+        let said = "checkpassword /bin/sh: it cannot tell now (111): number";
+        let expected = format!("credentials[{}].kind: {said} {nth}", nth + 1);
+        assert!(error.ends_with(&expected), "{expected} is not {error}");
+    }
+}
+
+#[test]
 fn an_empty_store_gets_a_hint() {
     let house = House::new();
     house.write("users", "# nobody yet\n");
