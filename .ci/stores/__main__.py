@@ -5,7 +5,8 @@
 Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.
 A backend that does not start, and a client that cannot be run, is a failure. Words after the
 program restrict the run to the backends whose names contain one of them; the checks of a backend
-build on each other. "mechanisms" stands for the clients with their ways to log in.
+build on each other. "mechanisms" stands for the clients with their ways to log in, "certificates"
+for those that log in without a password.
 """
 
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "interop"))
 
+import certificates  # noqa: E402
 import logins  # noqa: E402
 from backend import Backend  # noqa: E402
 from checkpassword import CheckPassword  # noqa: E402
@@ -41,6 +43,8 @@ def main() -> int:
             Tokens(report, world, provider).run()
         if asked("mechanisms", words):
             logins.checks(report, world)
+        if asked("certificates", words):
+            certificates.checks(report, world)
     finally:
         world.close()
     return report.close()

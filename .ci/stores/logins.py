@@ -47,7 +47,7 @@ def checks(report: Report, world: World) -> None:
             client = kind(world)
             for mechanism in client.mechanisms:
                 if mechanism == EXTERNAL:
-                    continue
+                    continue  # by certificates, see certificates.py
                 for transport in client.transports:
                     report.check(
                         f"{client.name} {mechanism} {transport}",

@@ -6,11 +6,12 @@ On Debian 12, of the mechanisms that Restante knows:
                    offered (curl/curl#10259), USER and PASS only where CAPA names no mechanism,
                    and no SCRAM, as Debian builds it without GNU SASL
     mpop 1.4.18    USER and PASS, PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER XOAUTH2
-                   EXTERNAL
+                   EXTERNAL, with a certificate of an authority that the server trusts: GnuTLS
+                   keeps any other to itself
     fetchmail 6.4  USER and PASS (its EXTERNAL is for IMAP only)
     getmail6 6.18  USER and PASS (its XOAUTH2 is for IMAP only)
-    gsasl 2.2      PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256, and the -PLUS of both by tls-exporter;
-                   it speaks no POP3, so openssl carries what it says
+    gsasl 2.2      PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256, and the -PLUS of both by tls-exporter,
+                   EXTERNAL; it speaks no POP3, so openssl carries what it says
     scramp 1.5     SCRAM-SHA-1 SCRAM-SHA-256, and the -PLUS of both by tls-server-end-point;
                    carried likewise
 """
@@ -34,11 +35,16 @@ OAUTHBEARER, XOAUTH2, EXTERNAL = "OAUTHBEARER", "XOAUTH2", "EXTERNAL"
 
 
 class Login:
-    """A client that logs in by a mechanism of our choice; `secret` is a password or a token."""
+    """A client that logs in by a mechanism of our choice; `secret` is a password or a token.
+
+    With EXTERNAL it is neither, and must not be needed.
+    """
 
     name = ""
     mechanisms: tuple[str, ...] = ()
     transports: tuple[str, ...] = (STLS, TLS)
+    # Whether it shows its certificate only to who trusts those that have signed it, as GnuTLS does.
+    withholds = False
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -98,6 +104,7 @@ class Mpop(Login):
 
     name = "mpop"
     mechanisms = (USER, PLAIN, LOGIN, SCRAM_1, SCRAM_256, OAUTHBEARER, XOAUTH2, EXTERNAL)
+    withholds = True
 
     def log_in(
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
@@ -174,13 +181,18 @@ class Getmail(Login):
 class Dialogue:
     """A POP3 connection over TLS 1.3 by `openssl s_client`, and what binds a login to it."""
 
-    def __init__(self, world: World, endpoint: Endpoint) -> None:
+    def __init__(
+        self, world: World, endpoint: Endpoint, certificate: Optional[Path] = None
+    ) -> None:
         self.process = subprocess.Popen(
             [
-                "timeout", "60", "openssl", "s_client", "-connect", f"127.0.0.1:{endpoint.port}",
+                # Unbuffered, or what openssl tells comes in the middle of what the server says.
+                "timeout", "60", "stdbuf", "--output=0",
+                "openssl", "s_client", "-connect", f"127.0.0.1:{endpoint.port}",
                 "-tls1_3", "-servername", endpoint.host, "-verify_hostname", endpoint.host,
                 "-CAfile", str(world.certificate), "-verify_return_error", "-ign_eof",
                 "-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32",
+                *(["-cert", str(certificate)] if certificate is not None else []),
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             **identity(CLIENT_USER),
@@ -230,7 +242,7 @@ class Gsasl(Login):
     """GNU SASL's own client, which says what to send and judges the server's signature."""
 
     name = "gsasl"
-    mechanisms = (PLAIN, LOGIN, SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS)
+    mechanisms = (PLAIN, LOGIN, SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS, EXTERNAL)
     transports = (TLS,)
 
     def log_in(
@@ -242,6 +254,7 @@ class Gsasl(Login):
                 "stdbuf", "--output=0", "gsasl", "--client", "--quiet", f"--mechanism={mechanism}",
                 f"--authentication-id={user}", f"--password={secret}",
                 *(["--authorization-id="] if mechanism == PLAIN else []),
+                *([f"--authorization-id={user}"] if mechanism == EXTERNAL else []),
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             **identity(CLIENT_USER),
@@ -258,7 +271,7 @@ class Gsasl(Login):
             return hear()
 
         try:
-            with Dialogue(self.world, endpoint) as dialogue:
+            with Dialogue(self.world, endpoint, certificate) as dialogue:
                 require(hear() == mechanism, "gsasl chose another mechanism")
                 if "SCRAM" in mechanism:
                     plus = mechanism.endswith("-PLUS")

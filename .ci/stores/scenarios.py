@@ -7,9 +7,9 @@ import ssl
 import statistics
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
-from backend import Backend, until
+from backend import LOOPBACK, Backend, until
 from corpus import ordinary
 from report import Failed, Report, require
 from server import SERVER_USER, TLS, Account, Server, World, run
@@ -65,9 +65,17 @@ class Homes(Restante):
 class Session:
     """A POP3 connection over TLS that shows every reply as it is."""
 
-    def __init__(self, server: Restante, timeout: float = 20) -> None:
-        raw = socket.create_connection(("127.0.0.1", server.port()), timeout=timeout)
-        self.socket = server.world.client_tls().wrap_socket(raw, server_hostname="localhost")
+    def __init__(
+        self, server: Restante, timeout: float = 20, source: str = LOOPBACK,
+        certificate: Optional[Path] = None,
+    ) -> None:
+        context = server.world.client_tls()
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        raw = socket.create_connection(
+            (LOOPBACK, server.port()), timeout=timeout, source_address=(source, 0)
+        )
+        self.socket = context.wrap_socket(raw, server_hostname="localhost")
         self.replies = self.socket.makefile("rb")
         self.greeting = self.line()
 
@@ -101,6 +109,10 @@ class Session:
         if not said.startswith("+ "):
             return said
         return self.ask(base64.b64encode(b"\0" + name + b"\0" + password.encode()))
+
+    def external(self, name: str) -> str:
+        """AUTH EXTERNAL, as that user; the reply that decides."""
+        return self.ask(b"AUTH EXTERNAL " + (base64.b64encode(name.encode()) or b"="))
 
 
 def login(server: Restante, name: str, password: str, how: str = "user") -> str:
