@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -327,7 +328,16 @@ def run(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, each time another."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody else's
+        return port
+    raise Failed("no port is left")
+
+
+# Below those that the system gives to clients, which would take one before its server starts.
+PORTS = iter(random.sample(range(15_000, 32_000), 17_000))
