@@ -6,7 +6,7 @@ Prints a line for each thing checked and a closing line; the exit code is 1 when
 A backend that does not start, and a client that cannot be run, is a failure. Words after the
 program restrict the run to the backends whose names contain one of them; the checks of a backend
 build on each other. "mechanisms" stands for the clients with their ways to log in, "certificates"
-for those that log in without a password.
+for those that log in without a password, "hostile" for those that do not log in at all.
 """
 
 import signal
@@ -16,9 +16,11 @@ from pathlib import Path
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "interop"))
 
 import certificates  # noqa: E402
+import hostile  # noqa: E402
 import logins  # noqa: E402
 from backend import Backend  # noqa: E402
 from checkpassword import CheckPassword  # noqa: E402
+from file import File  # noqa: E402
 from ldap import Slapd  # noqa: E402
 from openid import OpenId  # noqa: E402
 from pam import Pam  # noqa: E402
@@ -45,6 +47,8 @@ def main() -> int:
             logins.checks(report, world)
         if asked("certificates", words):
             certificates.checks(report, world)
+        if asked("hostile", words):
+            hostile.checks(report, world)
     finally:
         world.close()
     return report.close()
@@ -64,6 +68,7 @@ def asked(name: str, words: list[str]) -> bool:
 def passwords(world: World) -> list[Backend]:
     """All backends that take passwords; none of them runs yet."""
     return [
+        File(world),
         PostgreSql(world),
         MariaDb(world),
         Sqlite(world),

@@ -26,6 +26,10 @@ class Backend:
     name = ""
     # Which of "home", "mail", "pop3" and "sessions" it can keep for a user.
     attributes: frozenset[str] = frozenset()
+    # Whether it can be held and stopped.
+    can_fail = True
+    # Whether an unknown name is the same work for it as a known one.
+    is_even = True
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -5,8 +5,8 @@ from pathlib import Path
 from backend import until
 from corpus import ordinary
 from mechanisms import EXTERNAL, LOGINS, Login
+from pop3 import WRONG, Restante, Session
 from report import Failed, Report, require
-from scenarios import WRONG, Restante, Session
 from server import CLIENT_USER, World, run
 
 # What the server's log says of a certificate that it does not trust, and of a client that has

@@ -3,8 +3,8 @@
 from corpus import ordinary
 from mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, XOAUTH2, Login
 from openid import OpenId
+from pop3 import Restante
 from report import Failed, Report
-from scenarios import Restante
 from server import SERVER_USER, World
 
 

@@ -1,27 +1,26 @@
 """What every store must do, and how it is told from what it must not: one table for all."""
 
-import base64
 import re
-import socket
-import ssl
 import statistics
 import time
-from pathlib import Path
-from typing import Callable, Optional
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable
 
-from backend import LOOPBACK, Backend, until
+from backend import Backend, until
 from corpus import ordinary
+from hostile import BESIEGED, ByDefault, undisturbed
+from pop3 import DOWN, WRONG, Homes, Restante, Session, admitted, login
 from report import Failed, Report, require
-from server import SERVER_USER, TLS, Account, Server, World, run
+from server import SERVER_USER, Account, World, run
 
 # Right or wrong, an answer comes within the store's deadline and a little more.
 DEADLINE = 2.0
 GRACE = 1.5
 # How soon a store that is back is used again.
 RECOVERY = 10.0
-
-WRONG = "-ERR [AUTH]"
-DOWN = "-ERR [SYS/TEMP]"
+# How often a wrong password is tried of a known and of an unknown user, how far apart the medians of
+# the times may be, and how many rounds of it a machine gets that is busy with something else.
+TRIES, APART, ROUNDS = 60, 0.1, 4
 
 # Names that some store would have taken for part of its own language.
 INJECTIONS: tuple[bytes, ...] = (
@@ -31,104 +30,6 @@ INJECTIONS: tuple[bytes, ...] = (
     b"$(touch restante-was-here)", b"`touch restante-was-here`", b"mrose; id", b"mrose|id",
     b"\xff\xfe", b"mr\xc3", b"mrose\xc0\x80", "mrose\u202e".encode(), b"x" * 200,
 )
-
-
-class Restante(Server):
-    """A server with the stores of our choice, and no delay that would hide how long they take."""
-
-    def __init__(
-        self, world: World, name: str, sections: Callable[[], str], failure_delay: str = "0s"
-    ) -> None:
-        super().__init__(world, name)
-        self.sections = sections
-        self.failure_delay = failure_delay
-
-    def credentials(self) -> list[str]:
-        return [f'failure-delay = "{self.failure_delay}"', self.sections()]
-
-    def port(self) -> int:
-        """Where TLS begins at once."""
-        return self.endpoint(TLS).port
-
-    def config(self) -> Path:
-        """Its configuration file."""
-        return self.world.root / f"{self.name}.toml"
-
-
-class Homes(Restante):
-    """One that looks for mail below the home directories that the stores name."""
-
-    def configuration(self) -> str:
-        return re.sub(r'(?m)^path = ".*/mail/.*"$', 'path = "{home}/Maildir"', super().configuration())
-
-
-class Session:
-    """A POP3 connection over TLS that shows every reply as it is."""
-
-    def __init__(
-        self, server: Restante, timeout: float = 20, source: str = LOOPBACK,
-        certificate: Optional[Path] = None,
-    ) -> None:
-        context = server.world.client_tls()
-        if certificate is not None:
-            context.load_cert_chain(certificate)
-        raw = socket.create_connection(
-            (LOOPBACK, server.port()), timeout=timeout, source_address=(source, 0)
-        )
-        self.socket = context.wrap_socket(raw, server_hostname="localhost")
-        self.replies = self.socket.makefile("rb")
-        self.greeting = self.line()
-
-    def __enter__(self) -> "Session":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.replies.close()
-        self.socket.close()
-
-    def line(self) -> str:
-        """The next line from the server; nothing when it has closed the connection."""
-        try:
-            return self.replies.readline().decode().rstrip("\r\n")
-        except (ConnectionError, ssl.SSLEOFError):
-            return ""
-
-    def ask(self, command: bytes) -> str:
-        """A command and the line that answers it."""
-        self.socket.sendall(command + b"\r\n")
-        return self.line()
-
-    def user(self, name: bytes, password: str) -> str:
-        """USER and PASS; the reply that decides."""
-        said = self.ask(b"USER " + name)
-        return said if not said.startswith("+OK") else self.ask(b"PASS " + password.encode())
-
-    def plain(self, name: bytes, password: str) -> str:
-        """AUTH PLAIN; the reply that decides."""
-        said = self.ask(b"AUTH PLAIN")
-        if not said.startswith("+ "):
-            return said
-        return self.ask(base64.b64encode(b"\0" + name + b"\0" + password.encode()))
-
-    def external(self, name: str) -> str:
-        """AUTH EXTERNAL, as that user; the reply that decides."""
-        return self.ask(b"AUTH EXTERNAL " + (base64.b64encode(name.encode()) or b"="))
-
-
-def login(server: Restante, name: str, password: str, how: str = "user") -> str:
-    """One login on a connection of its own: the greeting when that refuses, else the reply."""
-    with Session(server) as session:
-        if not session.greeting.startswith("+OK"):
-            require(session.line() == "", "the connection stays open after the greeting refused")
-            return session.greeting
-        return str(getattr(session, how)(name.encode(), password))
-
-
-def admitted(server: Restante, account: Account) -> None:
-    """The right password is taken, by both ways."""
-    for how in ("user", "plain"):
-        said = login(server, account.user, account.password, how)
-        require(said.startswith("+OK"), f"{how}: the right password got {said!r}")
 
 
 class Scenarios:
@@ -142,23 +43,14 @@ class Scenarios:
         self.server = Restante(world, f"with-{backend.name}", self._alone)
         self.homes = Homes(world, f"homes-{backend.name}", self._alone)
         self.patient = Restante(world, f"patient-{backend.name}", self._alone, "100ms")
+        self.besieged = ByDefault(world, f"besieged-{backend.name}", self._alone)
         self.followed = Restante(world, f"before-file-{backend.name}", self._before_file)
 
     def run(self) -> None:
         """All of them, or none when no name is asked for."""
         backend, name = self.backend, self.backend.name
-        steps: list[tuple[str, Callable[[], str]]] = [
-            ("itself: starts, right, wrong, unknown", self.control),
+        faults: list[tuple[str, Callable[[], str]]] = [
             ("itself: held, released, stopped, back", self.control_faults),
-            ("check: up", self.check_up),
-            ("right password", self.right),
-            ("wrong password", self.wrong),
-            ("unknown user says the same", self.unknown),
-            ("names that mean something elsewhere", self.injections),
-            *[(f"attribute {each}", getattr(self, each)) for each in sorted(backend.attributes)],
-            ("a file store after it", self.followed_by_file),
-            ("user test", self.user_test),
-            ("known and unknown take the same time", self.timing),
             ("hanging", self.hanging),
             ("back from hanging", self.released),
             ("stopped", self.stopped),
@@ -167,6 +59,22 @@ class Scenarios:
             ("greeting refuses while it is down", self.greeting),
             ("back from stopping", self.back),
         ]
+        steps: list[tuple[str, Callable[[], str]]] = [
+            ("itself: starts, right, wrong, unknown", self.control),
+            ("check: up", self.check_up),
+            ("right password", self.right),
+            ("wrong password", self.wrong),
+            ("unknown user says the same", self.unknown),
+            ("names that mean something elsewhere", self.injections),
+            *[(f"attribute {each}", getattr(self, each)) for each in sorted(backend.attributes)],
+            ("a file store after it", self.followed_by_file),
+            ("user test", self.user_test),
+            *([("known and unknown are the same work", self.work)] if backend.is_even else []),
+            ("known and unknown take the same time", self.timing),
+            *([("garbage of others", self.garbage)] if backend.name in BESIEGED else []),
+            *(faults if backend.can_fail else []),
+            ("log", self.log),
+        ]
         try:
             for step, body in steps:
                 self.report.check(f"{name} {step}", body)
@@ -174,6 +82,7 @@ class Scenarios:
             self.server.kill()
             self.homes.kill()
             self.patient.kill()
+            self.besieged.kill()
             self.followed.kill()
             backend.close()
 
@@ -310,34 +219,51 @@ class Scenarios:
         require(len(set(said)) == 3, f"right, wrong and unknown look alike: {said}")
         return said[0]
 
-    def timing(self, rounds: int = 3) -> str:
-        """Medians within 10 %. A machine that is busy with something else gets another round."""
-        server = self.server
-        # PAM modules and programs take the time that they take: there, the delay has to hide it.
-        if self.backend.name in ("pam", "checkpassword"):
-            server = self.patient
-            server.start()
-        for left in reversed(range(rounds)):
-            known, unknown = self._medians(server)
-            text = f"known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms"
-            # Where no hash is computed here, a program's own scatter is all there is.
-            if abs(known - unknown) <= max(0.1 * known, 0.001):
-                return text
-            require(left > 0, text)
-        return text
+    def work(self) -> str:
+        """With no delay that would hide it, in turns so that the machine's moods fall on both."""
 
-    def _medians(self, server: Restante, tries: int = 20) -> tuple[float, float]:
-        """How long a wrong password takes, in turns so that the machine's moods fall on both."""
-        names = (self.account("mrose").user, "nobody-at-all")
-        taken: tuple[list[float], list[float]] = ([], [])
-        for _ in range(tries):
-            for name, times in zip(names, taken):
-                with Session(server) as session:
-                    session.ask(b"USER " + name.encode())
-                    started = time.perf_counter()
-                    session.ask(b"PASS wrong")
-                    times.append(time.perf_counter() - started)
-        return statistics.median(taken[0]), statistics.median(taken[1])
+        def measure() -> tuple[list[float], list[float]]:
+            known, unknown = self._names()
+            taken: dict[str, list[float]] = {known: [], unknown: []}
+            for number in range(TRIES):
+                for name in (known, unknown) if number % 2 else (unknown, known):
+                    taken[name].append(self._refusal(self.server, name))
+            return taken[known], taken[unknown]
+
+        return alike(measure)
+
+    def timing(self) -> str:
+        """With a delay that has to hide how a store finds out, both at the same time."""
+
+        def measure() -> tuple[list[float], list[float]]:
+            with ThreadPoolExecutor(2) as clients:
+                known, unknown = clients.map(self._delayed, self._names())
+            return known, unknown
+
+        self.patient.start()
+        return alike(measure)
+
+    def _names(self) -> tuple[str, str]:
+        """One that the store knows, and one that it does not."""
+        return self.account("mrose").user, "nobody-at-all"
+
+    def _delayed(self, name: str) -> list[float]:
+        return [self._refusal(self.patient, name) for _ in range(TRIES)]
+
+    def _refusal(self, server: Restante, name: str) -> float:
+        """How long it takes to hear that a password is wrong."""
+        with Session(server) as session:
+            session.ask(b"USER " + name.encode())
+            started = time.perf_counter()
+            said = session.ask(b"PASS wrong")
+            taken = time.perf_counter() - started
+        require(said.startswith(WRONG), f"{name} got {said!r}")
+        return taken
+
+    def garbage(self) -> str:
+        """What others send, from another address, keeps nobody out; all is as it is by default."""
+        self.besieged.start()
+        return undisturbed(self.besieged, self.account("mrose"))
 
     def hanging(self) -> str:
         """An answer in time, and nobody else is held up."""
@@ -405,13 +331,16 @@ class Scenarios:
 
     def back(self) -> str:
         self.backend.start()
-        said = self._recovered()
+        return self._recovered()
+
+    def log(self) -> str:
+        """Nobody's password is in it."""
         self.server.stop()
         text = self.server.log.read_text(errors="replace")
         require("panicked" not in text, "something panicked")
         for account in self.accounts.values():
             require(account.password not in text, f"{account.user}'s password is in the log")
-        return said
+        return f"{len(text.splitlines())} lines"
 
     def _recovered(self) -> str:
         """It is used again, by itself."""
@@ -457,3 +386,15 @@ class Scenarios:
 
     def _before_file(self) -> str:
         return self._alone() + self._file()
+
+
+def alike(measure: Callable[[], tuple[list[float], list[float]]]) -> str:
+    """Compares the medians of what is measured; one round that finds them alike will do."""
+    for left in reversed(range(ROUNDS)):
+        known, unknown = map(statistics.median, measure())
+        ratio = unknown / known
+        text = f"known {known * 1000:.2f} ms, unknown {unknown * 1000:.2f} ms, ratio {ratio:.3f}"
+        if abs(ratio - 1) <= APART:
+            return text
+        require(left > 0, text)
+    return text

@@ -10,8 +10,9 @@ from typing import Any
 from backend import until
 from corpus import ordinary
 from openid import OPAQUE, OpenId
+from pop3 import DOWN, WRONG, Restante, Session
 from report import Report, require
-from scenarios import DOWN, RECOVERY, WRONG, Restante, Session
+from scenarios import RECOVERY
 from server import Account, World
 
 

@@ -1,0 +1,35 @@
+"""A credential file: nothing to be started, and nothing that can fail."""
+
+from pathlib import Path
+
+from backend import Backend, hashed, verifies
+from server import SERVER_USER, World
+
+
+class File(Backend):
+    """The file, with hashes as Restante makes them."""
+
+    name = "file"
+    can_fail = False
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.file = self.root / "users"
+
+    def start(self) -> None:
+        self.file.touch(mode=0o600)
+        self.world.own(self.file, SERVER_USER)
+
+    def close(self) -> None:
+        pass  # it is removed with the rest
+
+    def add(self, user: str, password: str, **attributes: object) -> None:
+        with self.file.open("a") as file:
+            file.write(f"{user}:{hashed(self.world, password)}\n")
+
+    def admits(self, user: str, password: str) -> bool:
+        users = dict(line.split(":", 1) for line in self.file.read_text().splitlines())
+        return user in users and verifies(users[user], password)
+
+    def settings(self, directory: Path) -> str:
+        return f'[[credentials]]\nkind = "file"\npath = "{self.file}"\n'

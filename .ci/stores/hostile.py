@@ -1,0 +1,215 @@
+"""What clients that mean ill do to the server, and what the others notice of it: nothing."""
+
+import itertools
+import threading
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Iterable, Iterator
+
+from backend import LOOPBACK, until
+from pop3 import Restante, Session
+from report import Report, require
+from server import SERVER_USER, Account, World, free_port, run
+
+# Counted apart from `LOOPBACK`, where all other clients are.
+ELSEWHERE = "127.0.0.2"
+
+# The stores that this is tried with: one here, and two that are elsewhere.
+BESIEGED = ("file", "postgresql", "sqlite")
+
+# No log-in takes as long as this, whatever others do.
+SLOWEST = 5.0
+
+# How many exchanges a client begins on a connection, and after how many it says something right:
+# `bad-commands` are counted in a row.
+EXCHANGES, IN_A_ROW = 50, 15
+GROWTH_MIB = 2.0
+
+
+class ByDefault(Restante):
+    """A server with the throttle and the delay that a configuration has when it is silent.
+
+    Every mechanism is offered that the stores have at all: there is more to attack.
+    """
+
+    def credentials(self) -> list[str]:
+        offered = '"PLAIN", "LOGIN", "SCRAM-SHA-256", "OAUTHBEARER"'
+        return [f"mechanisms = [{offered}]", *super().credentials()]
+
+    def configuration(self) -> str:
+        lines = super().configuration().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith(("trusted", "failure-delay")))
+
+
+class Rubbish:
+    """Clients that send garbage as fast as the server lets them, one for each kind of it."""
+
+    def __init__(self, server: Restante) -> None:
+        self.server = server
+        self.sent = {kind: 0 for kind in garbage(0)}
+        self._over = threading.Event()
+        self._clients = [
+            threading.Thread(target=self._send, args=[kind]) for kind in self.sent
+        ]
+
+    def __enter__(self) -> "Rubbish":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for client in self._clients:
+            client.join()
+
+    def _send(self, kind: str) -> None:
+        for number in itertools.count():
+            if self._over.is_set():
+                return
+            try:
+                with Session(self.server, timeout=3) as session:
+                    session.socket.sendall(garbage(number)[kind] + b"*\r\nQUIT\r\n")
+                    self.sent[kind] += 1
+                    while session.line():
+                        pass
+            except OSError:
+                pass  # thrown out, or tired of waiting for the throttle
+
+
+def garbage(number: int) -> dict[str, bytes]:
+    """Everything at which a server could stumble; each time a little different."""
+
+    def lines(*texts: bytes) -> bytes:
+        return b"".join(text + b"\r\n" for text in texts)
+
+    def sasl(mechanism: bytes, *responses: bytes) -> bytes:
+        return lines(b"AUTH " + mechanism, *map(b64encode, responses))
+
+    nobody = b"nobody-%d" % number
+    return {
+        "bad base64": lines(b"AUTH PLAIN !!!!", b"AUTH LOGIN", b"a", b"AUTH PLAIN", b"====") * 4,
+        "cancelled": lines(b"AUTH PLAIN", b"*", b"AUTH LOGIN", b"bm9ib2R5", b"*") * 5,
+        "malformed SCRAM": b"".join(
+            sasl(b"SCRAM-SHA-256", first, final)
+            for final in (b"", b"c=biws,r=" + nobody, b"c=biws,r=,p=AAAA", b"\xff", b"," * 900)
+            for first in (b"n,,n=mrose", b"y,,r=,n=", b"p=x,,n=m,r=a", b"n,,n==,r=a", b"\0" * 99)
+        ),
+        "NUL": lines(b"US\0ER mrose", b"\0" * 500, b"AUTH PLAIN\0") * 5
+        + sasl(b"PLAIN", b"\0\0\0\0"),
+        "invalid UTF-8": lines(b"USER \xff\xfe\xc0\x80", b"PASS \xff", b"\xf8\x88\x80\x80") * 3
+        + sasl(b"PLAIN", b"\0\xff\xfe\0\xc3"),
+        "long lines": lines(b"x" * 100_000, b"AUTH PLAIN " + b"A" * 100_000, b"USER " * 20_000),
+        "huge fields": sasl(b"PLAIN", b"\0" + b"u" * 4000 + b"\0" + b"p" * 4000)
+        + sasl(b"SCRAM-SHA-256", b"n,,n=" + b"u" * 4000 + b",r=" + b"r" * 4000),
+        "unknown names": lines(b"USER " + nobody, b"PASS wrong")
+        + sasl(b"PLAIN", b"\0" + nobody + b"\0wrong"),
+    }
+
+
+def undisturbed(server: ByDefault, account: Account, tries: int = 50) -> str:
+    """Log-ins one after the other from another address than the garbage comes from."""
+    taken = []
+    with Rubbish(server) as rubbish:
+        until(lambda: all(rubbish.sent.values()), 20)
+        for _ in range(tries):
+            started = time.monotonic()
+            with Session(server, source=ELSEWHERE) as session:
+                said = session.user(account.user.encode(), account.password)
+                require(said.startswith("+OK"), f"log-in {len(taken) + 1} got {said!r}")
+                taken.append(time.monotonic() - started)
+                session.ask(b"QUIT")
+    require(max(taken) < SLOWEST, f"a log-in took {max(taken):.1f} s")
+    return (
+        f"{tries} log-ins, the slowest {max(taken) * 1000:.0f} ms, "
+        f"beside {sum(rubbish.sent.values())} connections full of garbage"
+    )
+
+
+class Abandoned:
+    """A server, and clients that begin exchanges with it and give them up."""
+
+    def __init__(self, world: World) -> None:
+        self.users = world.root / "scram-users"
+        self.server = ByDefault(world, "abandoned", self._sections)
+        self.world = world
+
+    def start(self) -> None:
+        """Starts the server, with a user who can use all mechanisms."""
+        run(
+            [
+                self.world.program, "user", "add", "--scheme", "scram-sha-256", "--stdin",
+                "--file", self.users, "mrose",
+            ],
+            stdin="tanstaaf\n", who=None,
+        )
+        self.world.own(self.users, SERVER_USER)
+        self.server.start()
+
+    def measure(self, exchanges: int) -> tuple[float, float]:
+        """Resident memory before and after, in MiB; before, a few thousand warm it up."""
+        self.give_up(5_000)
+        before = resident(self.server)
+        self.give_up(exchanges)
+        return before, resident(self.server)
+
+    def give_up(self, exchanges: int) -> None:
+        """Begins that many and cancels them, but for the last on each connection, which it drops."""
+        begun = itertools.count()
+        for _ in range(exchanges // EXCHANGES):
+            with Session(self.server) as session:
+                session.socket.sendall(b"".join(conversation(begun)))
+                said = [session.line()[:2] for _ in range(2 * EXCHANGES - 1 + EXCHANGES // IN_A_ROW)]
+                counts = {start: said.count(start) for start in ("+ ", "-E", "+O")}
+                wanted = {"+ ": EXCHANGES, "-E": EXCHANGES - 1, "+O": EXCHANGES // IN_A_ROW}
+                require(counts == wanted, f"the replies were {counts}, not {wanted}")
+
+    def _sections(self) -> str:
+        # Nobody is ever asked about a token, so nobody has to be there.
+        provider = f"http://{LOOPBACK}:{free_port()}"
+        return (
+            f'[[credentials]]\nkind = "file"\npath = "{self.users}"\n'
+            f'[[credentials]]\nkind = "oauth2"\nissuer = "{provider}"\naudience = "restante"\n'
+        )
+
+
+def conversation(begun: Iterator[int]) -> Iterable[bytes]:
+    """What is sent on one connection; the last exchange ends in the middle of a response."""
+    for nth in range(1, EXCHANGES + 1):
+        number = next(begun)
+        name = b"mrose" if number % 8 < 4 else b"nobody-%d" % number
+        first = b64encode(b"n,,n=%s,r=%020d" % (name, number))
+        yield (
+            b"AUTH PLAIN\r\n", b"AUTH LOGIN\r\n", b"AUTH SCRAM-SHA-256 " + first + b"\r\n",
+            b"AUTH OAUTHBEARER\r\n",
+        )[number % 4]
+        if nth == EXCHANGES:
+            yield b"bm9i"
+            return
+        yield b"*\r\n"
+        if nth % IN_A_ROW == 0:
+            yield b"USER " + name + b"\r\n"
+
+
+def checks(report: Report, world: World) -> None:
+    """100 000 exchanges, none of which comes to an end."""
+    abandoned = Abandoned(world)
+
+    def flat(exchanges: int = 100_000) -> str:
+        abandoned.start()
+        before, after = abandoned.measure(exchanges)
+        text = f"{exchanges} exchanges, resident {before:.1f} MiB before and {after:.1f} after"
+        require(after - before < GROWTH_MIB, text)
+        return text
+
+    try:
+        report.check("abandoned exchanges leave memory as it was", flat)
+    finally:
+        abandoned.server.kill()
+
+
+def resident(server: Restante) -> float:
+    """The resident memory of the server, in MiB."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
