@@ -5,7 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, Mode};
-use tokio::time::Instant;
+use tokio::runtime;
+use tokio::time::{Instant, timeout};
 
 use super::super::{MaildirStore, PathTemplate};
 use super::support::{Maildir, read, unique_ids};
@@ -114,27 +115,32 @@ async fn a_second_session_waits_for_the_first_to_end() {
     assert_eq!(unique_ids(&second.unwrap()), ["1.a"]);
 }
 
-#[tokio::test]
-async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
+#[test]
+fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
     let maildir = Maildir::new();
     for message in 0..300 {
         maildir.put(format!("new/{message}.m"), b"x\n");
     }
-    let store = maildir.store(Duration::ZERO);
-    let identity = Identity::for_test("mrose");
-    let mut login = Box::pin(store.open(&identity));
-    // Polled once, so that it has started, and then given up.
-    std::future::poll_fn(|context| {
-        assert!(login.as_mut().poll(context).is_pending());
-        std::task::Poll::Ready(())
-    })
-    .await;
-    drop(login);
-    while !maildir.exists("restante.index") {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let maildrop = maildir.open().await;
-    assert_eq!((maildrop.count(), maildrop.report().opened), (300, 0));
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // The only thread for what blocks is busy, so that no login ends before it is given up.
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || released.recv().is_ok());
+        let store = maildir.store(Duration::ZERO);
+        let identity = Identity::for_test("mrose");
+        assert!(timeout(Duration::ZERO, store.open(&identity)).await.is_err());
+        release.send(()).unwrap();
+        assert!(busy.await.unwrap());
+        while !maildir.exists("restante.index") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let maildrop = maildir.open().await;
+        assert_eq!((maildrop.count(), maildrop.report().opened), (300, 0));
+    });
 }
 
 #[tokio::test]
