@@ -10,6 +10,7 @@ class File(Backend):
     """The file, with hashes as Restante makes them."""
 
     name = "file"
+    attributes = frozenset(["home", "mail", "pop3", "sessions"])
     can_fail = False
 
     def __init__(self, world: World) -> None:
@@ -24,11 +25,19 @@ class File(Backend):
         pass  # it is removed with the rest
 
     def add(self, user: str, password: str, **attributes: object) -> None:
+        # As a file that was Dovecot's has them, but for the last two.
+        extra = {
+            "userdb_mail": attributes.get("mail"),
+            "pop3": "no" if attributes.get("pop3") is False else None,
+            "sessions": attributes.get("sessions"),
+        }
+        words = " ".join(f"{key}={value}" for key, value in extra.items() if value is not None)
+        rest = f"5000:5000::{attributes.get('home', '')}::{words}"
         with self.file.open("a") as file:
-            file.write(f"{user}:{hashed(self.world, password)}\n")
+            file.write(f"{user}:{hashed(self.world, password)}:{rest}\n")
 
     def admits(self, user: str, password: str) -> bool:
-        users = dict(line.split(":", 1) for line in self.file.read_text().splitlines())
+        users = dict(line.split(":")[:2] for line in self.file.read_text().splitlines())
         return user in users and verifies(users[user], password)
 
     def settings(self, directory: Path) -> str:

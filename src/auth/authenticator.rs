@@ -202,6 +202,19 @@ impl<C: CredentialStore> Authenticator<C> {
         }
     }
 
+    /// What the stores say of a user who has proved without a password who it is; nothing when no
+    /// store knows the user that can tell without one.
+    pub(super) async fn known(&self, name: &Username) -> Result<Option<Attributes>, Reason> {
+        for store in &self.stores {
+            match store.look_up(name).await {
+                Lookup::Found(account) => return Ok(Some(account.attributes)),
+                Lookup::Perhaps(_) | Lookup::Unknown => {}
+                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits for as long as earlier failures of this user, or from this network, demand.
     pub(super) async fn take_turn(
         &self,

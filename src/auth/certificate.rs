@@ -4,7 +4,7 @@
 use tracing::debug;
 
 use super::authenticator::admit;
-use super::{Authenticator, CredentialStore, Identity, Lookup, Reason, Refusal};
+use super::{Authenticator, CredentialStore, Identity, Refusal};
 use crate::protocol::{ClaimedName, Username};
 
 impl<C: CredentialStore> Authenticator<C> {
@@ -35,20 +35,74 @@ impl<C: CredentialStore> Authenticator<C> {
             },
         };
         let claimed = ClaimedName::new(username.as_str().as_bytes());
-        for store in self.stores() {
-            match store.look_up(&username).await {
-                Lookup::Found(account) => {
-                    return admit(username, account.attributes)
-                        .map_err(|reason| Refusal::of(&claimed, reason));
-                }
-                // It cannot tell without a password.
-                Lookup::Perhaps(_) | Lookup::Unknown => {}
-                Lookup::Unavailable(why) => {
-                    return Err(Refusal::of(&claimed, Reason::Unavailable(why)));
-                }
+        match self.known(&username).await {
+            Ok(Some(attributes)) => {
+                admit(username, attributes).map_err(|reason| Refusal::of(&claimed, reason))
             }
+            Ok(None) => {
+                debug!(user = %claimed, "refused: the certificate is for nobody who is known");
+                Err(Refusal::BadCertificate)
+            }
+            Err(reason) => Err(Refusal::of(&claimed, reason)),
         }
-        debug!(user = %claimed, "refused: the certificate is for nobody who is known");
-        Err(Refusal::BadCertificate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::auth::{Rules, Table};
+
+    const USERS: &[u8] = b"mrose:{PLAIN}a::::/home/mrose::sessions=2\n\
+        crocker:{UNHEARD-OF}b\n\
+        away:{PLAIN}c::::::pop3=no\n\
+        barred:{PLAIN}d::::::nologin\n";
+
+    /// What becomes of a client with a certificate for these users, who says that it is `wanted`.
+    async fn certify(names: &[&str], wanted: Option<&str>) -> Result<Identity, Refusal> {
+        let table = Table::try_from(USERS).unwrap();
+        let authenticator =
+            Authenticator::new(vec![table], Rules::default(), Arc::default()).unwrap();
+        let names: Vec<_> = names.iter().map(|&name| Username::try_from(name).unwrap()).collect();
+        let wanted = wanted.map(|wanted| ClaimedName::new(wanted.as_bytes()));
+        authenticator.certify(&names, wanted.as_ref()).await
+    }
+
+    #[tokio::test]
+    async fn the_user_of_the_certificate_with_what_the_store_says_of_it() {
+        for (names, wanted) in [
+            (&["mrose"][..], None),
+            (&["mrose"], Some("MRose")),
+            (&["crocker", "mrose"], Some("mrose")),
+        ] {
+            let identity = certify(names, wanted).await.unwrap();
+            assert_eq!(identity.username().as_str(), "mrose");
+            assert_eq!(identity.home(), Some(std::path::Path::new("/home/mrose")));
+            assert_eq!(identity.sessions().map(u32::from), Some(2));
+        }
+        let identity = certify(&["crocker"], None).await.unwrap();
+        assert_eq!(identity.username().as_str(), "crocker", "a password is not needed");
+    }
+
+    #[tokio::test]
+    async fn nobody_else_gets_in() {
+        for (names, wanted) in [
+            (&[][..], None),
+            (&[], Some("mrose")),
+            (&["mrose", "crocker"], None),
+            (&["mrose"], Some("crocker")),
+            (&["mrose"], Some("mrose@example.org")),
+            (&["mrose"], Some("../mrose")),
+            (&["mrose"], Some("mrose\0")),
+            (&["stranger"], None),
+        ] {
+            let refusal = certify(names, wanted).await.unwrap_err();
+            assert_eq!(refusal, Refusal::BadCertificate, "{names:?} {wanted:?}");
+        }
+        assert_eq!(certify(&["away"], None).await.unwrap_err(), Refusal::NotAllowed);
+        let barred = certify(&["barred"], None).await.unwrap_err();
+        assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
     }
 }

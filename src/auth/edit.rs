@@ -9,14 +9,13 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use self::held::{Held, create, sound};
 use super::parse::{Line, lines};
 use super::source::Source;
-use super::{NewPassword, NewScheme, Verifier, WeakSchemes};
+use super::{Account, NewPassword, NewScheme, WeakSchemes};
 use crate::protocol::{Secret, Username};
 
 mod held;
@@ -36,7 +35,7 @@ pub struct User {
     /// The canonical name.
     pub name: Username,
     /// Why this user cannot log in, if that is so.
-    pub unusable: Option<Arc<str>>,
+    pub unusable: Option<String>,
 }
 
 /// Why a credential file was not changed: names the file, what is wrong and the way out.
@@ -117,7 +116,8 @@ pub(super) fn rehash(
 ) -> Result<bool, EditError> {
     let held = Held::existing(path)?;
     let entry = held.find(name).and_then(|line| line.entry().ok().flatten());
-    let outdated = entry.map(|entry| entry.verifier(weak)).is_some_and(|verifier| {
+    let account = entry.and_then(|entry| entry.account(weak).ok());
+    let outdated = account.is_some_and(|Account { verifier, .. }| {
         verifier.outdated_by(password.expose()) && verifier.verify(password.expose()) == Ok(true)
     });
     if outdated {
@@ -166,12 +166,9 @@ pub fn list(path: &Path) -> Result<Vec<User>, EditError> {
     let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
     Ok(entries
         .map(|entry| {
-            let unusable = match entry.verifier(WeakSchemes::Refused) {
-                Verifier::Unusable(why) => Some(why),
-                Verifier::Plain(_)
-                | Verifier::Hash(..)
-                | Verifier::Scram(_)
-                | Verifier::AtStore(_) => None,
+            let unusable = match entry.account(WeakSchemes::Refused) {
+                Ok(account) => account.verifier.flaw().map(str::to_owned),
+                Err(why) => Some(why),
             };
             User { name: entry.name, unusable }
         })

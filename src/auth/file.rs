@@ -148,7 +148,7 @@ impl CredentialStore for FileStore {
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
-        self.table().await.account(name).map_or(Lookup::Unknown, Lookup::Found)
+        self.table().await.find(name)
     }
 
     fn decoy(&self, name: &Username) -> Option<Verifier> {

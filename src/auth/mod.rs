@@ -21,6 +21,7 @@ use std::path::Path;
 use crate::protocol::{Secret, Username};
 
 mod account;
+mod attribute;
 mod authenticator;
 mod breaker;
 mod cache;
@@ -200,7 +201,7 @@ pub enum Check {
 #[derive(Debug)]
 pub enum Redeemed {
     /// The token is good, and this is whom it is for.
-    For(Username, Attributes),
+    For(Username),
     /// The token is not one of this store: the next one is asked.
     Foreign,
     /// The token is one of this store and not good, and why: for the log.

@@ -3,7 +3,7 @@
 
 use std::str;
 
-use super::{Verifier, WeakSchemes};
+use super::{Account, Attributes, Verifier, WeakSchemes, attribute};
 use crate::protocol::Username;
 
 /// A line as it stands in the file.
@@ -70,38 +70,76 @@ impl<'a> Line<'a> {
     }
 }
 
-impl<'a> Entry<'a> {
-    /// What the password of this user is checked against.
+impl Entry<'_> {
+    /// What the line says of the user.
     ///
-    /// - A user whose extra fields may restrict the log-in to some addresses, some times or some
-    ///   other server cannot log in at all: the restrictions are not known here.
-    pub(super) fn verifier(&self, weak: WeakSchemes) -> Verifier {
-        match self.extra().find(|key| !harmless(key)) {
+    /// # Errors
+    /// Why nobody is let in as this user, and what to write.
+    /// - Extra fields may restrict the log-in to some addresses, some times or some other server:
+    ///   those restrictions are not known here.
+    /// - Mail is not to be served from elsewhere than the line says.
+    pub(super) fn account(&self, weak: WeakSchemes) -> Result<Account, String> {
+        match self.extra().map(|(key, _)| key).find(|key| !harmless(key)) {
             Some(key) if RESTRICTIONS.split(' ').any(|known| known == key) => {
-                Verifier::unusable(format!("its extra field {key} is not supported; remove it"))
+                Err(format!("its extra field {key} is not supported; remove it"))
             }
-            Some(_) => Verifier::unusable("it has an extra field that is not known; remove it"),
-            None => Verifier::parse(self.password, weak),
+            Some(_) => Err("it has an extra field that is not known; remove it".into()),
+            None => {
+                let verifier = Verifier::parse(self.password, weak);
+                Ok(Account { verifier, attributes: self.attributes()? })
+            }
         }
     }
 
-    /// An extra field that is passed over, although mail may be elsewhere for its sake.
-    pub(super) fn elsewhere(&self) -> Option<&'a str> {
-        self.extra().find(|key| key.starts_with("userdb_mail") || *key == "userdb_home")
+    fn attributes(&self) -> Result<Attributes, String> {
+        let field = self.field(3).unwrap_or_default();
+        let home = self.read("userdb_home", attribute::home)?;
+        let home = match home {
+            Some(home) => home,
+            None => {
+                attribute::home(field).map_err(|fault| format!("its home directory {fault}"))?
+            }
+        };
+        let mail = |value: &str| match value {
+            variable if variable.contains('%') => Err("has a variable of Dovecot, write the path"),
+            value => attribute::mail(value, home.as_deref()),
+        };
+        Ok(Attributes {
+            mail: self.read("userdb_mail", mail)?.flatten(),
+            pop3: self.read("pop3", attribute::pop3)?.unwrap_or(true),
+            sessions: self.read("sessions", attribute::sessions)?,
+            home,
+        })
     }
 
-    /// The names of the extra fields: after `uid:gid:gecos:home:shell:`, separated by blanks.
-    fn extra(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let extra = self.others.and_then(|others| others.splitn(6, ':').nth(5)).unwrap_or_default();
-        extra
-            .split_ascii_whitespace()
-            .map(|field| field.split_once('=').map_or(field, |(key, _)| key))
+    /// The value of an extra field, if there is one.
+    fn read<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String> {
+        let value = self.extra().find_map(|(name, value)| (name == key).then_some(value));
+        value.map(|value| parse(value).map_err(|fault| format!("its {key} {fault}"))).transpose()
+    }
+
+    /// One of `uid:gid:gecos:home:shell:extra`, counted from 0; the last one may have colons.
+    fn field(&self, nth: usize) -> Option<&str> {
+        self.others?.splitn(6, ':').nth(nth)
+    }
+
+    /// The extra fields, separated by blanks, with their values.
+    fn extra(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.field(5).unwrap_or_default().split_ascii_whitespace();
+        fields.map(|field| field.split_once('=').unwrap_or((field, "")))
     }
 }
 
-/// Fields for the other half of Dovecot (the userdb), for its log, and for how it delays replies.
+/// Fields that are obeyed, fields for the other half of Dovecot (the userdb), for its log, and for
+/// how it delays replies.
 fn harmless(key: &str) -> bool {
-    key.starts_with("userdb_") || key.starts_with("event_") || key == "nodelay"
+    matches!(key, "pop3" | "sessions" | "nodelay")
+        || key.starts_with("userdb_")
+        || key.starts_with("event_")
 }
 
 /// Extra fields that may be named in a message; another word may be a piece of a password.
@@ -179,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn restrictions_that_are_not_known_here_keep_a_user_out() {
+    fn what_cannot_be_obeyed_keeps_a_user_out() {
         for (others, usable) in [
             ("", true),
             (":5000:5000::/home/mrose:/bin/sh", true),
@@ -191,19 +229,25 @@ mod tests {
             ("::::::user=postmaster", false),
             ("::::::proxy host=192.0.2.1", false),
             ("::::::hunter2", false),
-            // Not an extra field: the home directory.
-            ("::::nologin", true),
+            // Not an extra field.
+            (":::nologin", true),
+            (":::::nologin", true),
+            ("::::hunter2", false),
+            ("::::::userdb_mail=mbox:hunter2", false),
+            ("::::::userdb_mail=maildir:/srv/%u", false),
+            ("::::::pop3=hunter2", false),
+            ("::::::sessions", false),
+            ("::::/home/mrose::userdb_mail=maildir:~/Maildir pop3=no sessions=3", true),
         ] {
             let line = format!("mrose:{{PLAIN}}tanstaaf{others}");
             let entry = Line { number: 1, raw: line.as_bytes() }.entry().unwrap().unwrap();
-            match entry.verifier(WeakSchemes::Refused) {
-                Verifier::Unusable(why) => {
+            match entry.account(WeakSchemes::Refused) {
+                Err(why) => {
                     assert!(!usable, "{others}: {why}");
                     assert!(!why.contains("hunter2") && !why.contains("127"), "{why}");
                 }
-                Verifier::Plain(_) => assert!(usable, "{others}"),
-                Verifier::Hash(..) | Verifier::Scram(_) | Verifier::AtStore(_) => {
-                    panic!("{others}")
+                Ok(account) => {
+                    assert!(usable && matches!(account.verifier, Verifier::Plain(_)), "{others}");
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::decoy::Decoys;
 use super::parse::{Entry, Line, lines};
-use super::{Account, CredentialStore, Lookup, Offers, Verifier, WeakSchemes};
+use super::{Account, Attributes, CredentialStore, Lookup, Offers, Verifier, WeakSchemes};
 use crate::protocol::Username;
 use crate::protocol::sasl::ScramHash;
 
@@ -47,8 +47,16 @@ pub struct Faults(pub Vec<Finding>);
 
 #[derive(Debug)]
 struct Listed {
-    verifier: Verifier,
+    /// Or why nobody is let in as this user.
+    known: Result<Known, Box<str>>,
     line: u32,
+}
+
+#[derive(Debug)]
+struct Known {
+    verifier: Verifier,
+    /// Most users have none, and there may be a million.
+    attributes: Option<Box<Attributes>>,
 }
 
 impl Table {
@@ -75,8 +83,9 @@ impl Table {
         let report =
             Report { users: users.len(), errors: errors.into_vec(), warnings: warnings.into_vec() };
         let table = report.errors.is_empty().then(|| {
-            let decoys = users.values().map(|listed| &listed.verifier).collect();
-            let offers = offers(users.values().map(|listed| &listed.verifier));
+            let known = || users.values().filter_map(|listed| listed.known.as_ref().ok());
+            let decoys = known().map(|known| &known.verifier).collect();
+            let offers = offers(known().map(|known| &known.verifier));
             Self { users, decoys, offers }
         });
         (table, report)
@@ -87,12 +96,15 @@ impl Table {
         self.users.len()
     }
 
-    pub(super) fn account(&self, name: &Username) -> Option<Account> {
-        self.find(name).cloned().map(Account::new)
-    }
-
-    pub(super) fn find(&self, name: &Username) -> Option<&Verifier> {
-        self.users.get(name).map(|listed| &listed.verifier)
+    pub(super) fn find(&self, name: &Username) -> Lookup {
+        match self.users.get(name).map(|listed| &listed.known) {
+            Some(Ok(Known { verifier, attributes })) => Lookup::Found(Account {
+                verifier: verifier.clone(),
+                attributes: attributes.as_deref().cloned().unwrap_or_default(),
+            }),
+            Some(Err(why)) => Lookup::Unavailable(why.to_string()),
+            None => Lookup::Unknown,
+        }
     }
 
     pub(super) fn decoy(&self, name: &Username) -> Option<Verifier> {
@@ -115,7 +127,7 @@ impl CredentialStore for Table {
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
-        self.account(name).map_or(Lookup::Unknown, Lookup::Found)
+        self.find(name)
     }
 
     fn decoy(&self, name: &Username) -> Option<Verifier> {
@@ -186,21 +198,26 @@ impl Reading {
     }
 
     fn list(&mut self, line: u32, entry: Entry<'_>) {
-        let verifier = entry.verifier(self.weak);
+        let account = entry.account(self.weak);
         let name = &entry.name;
         if let Some(first) = self.users.get(name) {
             let first = first.line;
             self.errors.add(line, || format!("{name} is in line {first} already; remove one"));
             return;
         }
-        if let Verifier::Unusable(why) = &verifier {
+        let flaw = match &account {
+            Ok(account) => account.verifier.flaw(),
+            Err(why) => Some(why.as_str()),
+        };
+        if let Some(why) = flaw {
             self.warnings.add(line, || format!("{name} cannot log in: {why}"));
-        } else if let Some(key) = entry.elsewhere() {
-            self.warnings.add(line, || {
-                format!("{name}: {key} is not obeyed; mail is where the configuration says")
-            });
         }
-        self.users.insert(entry.name, Listed { verifier, line });
+        let known = account.map_err(String::into_boxed_str).map(|account| {
+            let Account { verifier, attributes } = account;
+            let plain = attributes == Attributes::default();
+            Known { verifier, attributes: (!plain).then(|| Box::new(attributes)) }
+        });
+        self.users.insert(entry.name, Listed { known, line });
     }
 }
 
@@ -233,6 +250,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+    use std::num::NonZeroU32;
 
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -253,6 +271,10 @@ mod tests {
         Username::try_from(name).unwrap()
     }
 
+    fn find(table: &Table, user: &str) -> Option<Account> {
+        if let Lookup::Found(account) = table.find(&name(user)) { Some(account) } else { None }
+    }
+
     #[test]
     fn a_file_taken_over_from_dovecot() {
         let (table, report) = read(
@@ -260,25 +282,40 @@ mod tests {
              mrose:{PLAIN}tanstaaf:5000:5000::/var/vmail/mrose::\r\n\
              Alice@Example.org:{SHA512-CRYPT}$6$s$h:5000:5000::/var/vmail/alice::\r\n\
              bob:{PLAIN}x:5000:5000:Bob, Esq.:/home/bob:/bin/sh:userdb_mail=mbox:~/mail nologin\r\n\
-             carol:{PLAIN}x::::::userdb_mail=maildir:~/Maildir",
+             carol:{PLAIN}x::::/home/carol::userdb_mail=maildir:~/Maildir pop3=no\n\
+             dave:{PLAIN}x::::::userdb_mail=maildir:/srv/%u\n\
+             erin:{PLAIN}x:::::/bin/sh:userdb_home=/srv/erin userdb_uid=8 sessions=2",
         );
         let table = table.unwrap();
-        assert_eq!(report.users, 4);
+        assert_eq!(report.users, 6);
         assert!(report.errors.is_empty());
         let warnings = shown(&report.warnings);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         for (warning, (line, user, what)) in warnings.iter().zip([
             (4, "alice@example.org", "SHA512-CRYPT hash is damaged"),
             (5, "bob", "nologin"),
-            (6, "carol", "userdb_mail is not obeyed"),
+            (7, "dave", "userdb_mail has a variable"),
         ]) {
             assert!(warning.starts_with(&format!("line {line}: {user}")), "{warning}");
             assert!(warning.contains(what), "{warning}");
         }
-        assert!(matches!(table.find(&name("mrose")), Some(Verifier::Plain(_))));
-        assert!(matches!(table.find(&name("alice@example.org")), Some(Verifier::Unusable(_))));
-        assert!(matches!(table.find(&name("carol")), Some(Verifier::Plain(_))));
-        assert!(table.find(&name("alice")).is_none());
+        let verifier = |user| find(&table, user).unwrap().verifier;
+        assert!(matches!(verifier("mrose"), Verifier::Plain(_)));
+        assert!(matches!(verifier("alice@example.org"), Verifier::Unusable(_)));
+        let barred = table.find(&name("bob"));
+        assert!(matches!(barred, Lookup::Unavailable(why) if why.contains("nologin")));
+        let attributes = |user| find(&table, user).unwrap().attributes;
+        let home = |path: &str| Some(path.into());
+        let known = Attributes { home: home("/var/vmail/mrose"), ..Attributes::default() };
+        assert_eq!(attributes("mrose"), known);
+        let mail = home("/home/carol/Maildir");
+        let known =
+            Attributes { home: home("/home/carol"), mail, pop3: false, ..Attributes::default() };
+        assert_eq!(attributes("carol"), known);
+        let sessions = NonZeroU32::new(2);
+        let known = Attributes { home: home("/srv/erin"), sessions, ..Attributes::default() };
+        assert_eq!(attributes("erin"), known);
+        assert!(find(&table, "alice").is_none());
     }
 
     #[test]
@@ -288,7 +325,7 @@ mod tests {
         let table = table.unwrap();
         for (user, password) in [("mrose@example.org", "tanstaaf"), ("fred@example.org", "secret")]
         {
-            let verifier = table.find(&name(user)).unwrap();
+            let verifier = find(&table, user).unwrap().verifier;
             assert_eq!(verifier.verify(password.as_bytes()), Ok(true), "{user}");
         }
     }
@@ -336,7 +373,7 @@ mod tests {
         let (table, report) = read(&text);
         assert_eq!(report, Report { users: 50_000, ..Report::default() });
         let table = table.unwrap();
-        assert!(table.find(&name("user49999@example.org")).is_some());
+        assert!(find(&table, "user49999@example.org").is_some());
         assert_eq!(table.decoys.kinds(), 1);
     }
 

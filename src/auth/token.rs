@@ -12,6 +12,8 @@ use crate::protocol::{ClaimedName, Secret, Username};
 impl<C: CredentialStore> Authenticator<C> {
     /// Finds out whom a token is for, and whether that is who the client says it is.
     ///
+    /// - What another store says of that user holds; a user whom none knows is let in as well.
+    ///
     /// # Errors
     /// The [`Refusal`]; what is wrong with the token is logged at debug level here.
     pub async fn redeem(
@@ -29,10 +31,12 @@ impl<C: CredentialStore> Authenticator<C> {
                 Redeemed::Unavailable(why) => {
                     return Err(Refusal::of(claimed, Reason::Unavailable(why)));
                 }
-                Redeemed::For(username, attributes) => {
+                Redeemed::For(username) => {
                     if name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(&username)) {
                         attempt.succeeded();
-                        return admit(username, attributes)
+                        let known = self.known(&username).await;
+                        return known
+                            .and_then(|known| admit(username, known.unwrap_or_default()))
                             .map_err(|reason| Refusal::of(claimed, reason));
                     }
                     format!("it is for {username}")

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::auth::Verifier;
 
 fn name(name: &str) -> Username {
     Username::try_from(name).unwrap()

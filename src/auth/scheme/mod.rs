@@ -99,6 +99,14 @@ impl Verifier {
         Self::Unusable(why.into())
     }
 
+    /// Why it cannot be used.
+    pub(super) fn flaw(&self) -> Option<&str> {
+        match self {
+            Self::Unusable(why) => Some(why),
+            Self::Plain(_) | Self::Hash(..) | Self::Scram(_) | Self::AtStore(_) => None,
+        }
+    }
+
     /// A verifier that costs what a new user's does and that no password is right for: the decoy
     /// where there are no users.
     pub(super) fn costly() -> Self {

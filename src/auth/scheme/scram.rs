@@ -23,6 +23,10 @@ impl StoredKeys {
     /// Reads the keys in either form.
     pub(super) fn parse(hash: ScramHash, text: &str) -> Result<Self, String> {
         let damaged = || "its SCRAM keys are damaged".to_owned();
+        // PostgreSQL's form, cut at the colon that separates the fields of a credential file.
+        if text.parse::<u32>().is_ok() {
+            return Err("its SCRAM keys end at a colon; write a comma in place of : and $".into());
+        }
         let mut fields = text.split([',', ':', '$']);
         let (Some(iterations), Some(salt), Some(stored), Some(server), None) =
             (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())

@@ -224,6 +224,8 @@ fn what_cannot_be_used_says_why_and_shows_nothing() {
         ("{PLAIN.HEX}", "empty"),
         ("{CRYPT.HEX}ff", "not text"),
         ("$6$hunter2$hunter2", "SHA512-CRYPT hash is damaged"),
+        ("SCRAM-SHA-256$4096", "end at a colon"),
+        ("{SCRAM-SHA-1}4096", "end at a colon"),
         ("$2y$05$hunter2", "bcrypt hash is damaged"),
         ("$2x$05$hunter2", "no known kind"),
         ("$gy$j9T$hunter2$hunter2", "GOST-YESCRYPT is not supported"),

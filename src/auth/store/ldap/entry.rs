@@ -1,11 +1,8 @@
 //! What the entry of a user says besides that the user is there.
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
-
 use ldap3::SearchEntry;
 
-use crate::auth::Attributes;
+use crate::auth::{Attributes, attribute};
 
 /// The attributes of an entry that count, each if it is named.
 ///
@@ -15,7 +12,7 @@ use crate::auth::Attributes;
 pub struct Keys {
     /// The home directory: an absolute path.
     pub home: Option<String>,
-    /// The Maildir: an absolute path, `maildir:` before it or not.
+    /// The Maildir: an absolute path or one below `~`, `maildir:` before it or not.
     pub mail: Option<String>,
     /// Whether POP3 may be used: `TRUE` or `FALSE`.
     pub pop3: Option<String>,
@@ -32,13 +29,13 @@ impl Keys {
 
     /// Reads them from an entry; the reason for not doing so names the entry and the attribute.
     pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, String> {
+        let home = read(&self.home, entry, attribute::home)?.flatten();
+        let mail = |value: &str| attribute::mail(value, home.as_deref());
         Ok(Attributes {
-            home: read(&self.home, entry, path)?,
-            mail: read(&self.mail, entry, |value| {
-                path(value.strip_prefix("maildir:").unwrap_or(value))
-            })?,
-            pop3: read(&self.pop3, entry, allowed)?.unwrap_or(true),
-            sessions: read(&self.sessions, entry, number)?,
+            mail: read(&self.mail, entry, mail)?.flatten(),
+            pop3: read(&self.pop3, entry, attribute::pop3)?.unwrap_or(true),
+            sessions: read(&self.sessions, entry, attribute::sessions)?,
+            home,
         })
     }
 }
@@ -63,30 +60,10 @@ fn read<T>(
     }
 }
 
-fn path(value: &str) -> Result<PathBuf, &'static str> {
-    if value.starts_with('/') && !value.contains('\0') {
-        Ok(PathBuf::from(value))
-    } else {
-        Err("is not an absolute path; write one that begins with /")
-    }
-}
-
-/// RFC 4517 §3.3.3 Boolean, in either case, as it may be kept as text.
-fn allowed(value: &str) -> Result<bool, &'static str> {
-    match value.to_ascii_uppercase().as_str() {
-        "TRUE" => Ok(true),
-        "FALSE" => Ok(false),
-        _ => Err("is neither TRUE nor FALSE; write one of them"),
-    }
-}
-
-fn number(value: &str) -> Result<NonZeroU32, &'static str> {
-    value.parse().map_err(|_| "is not a number of sessions; write one from 1")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::num::NonZeroU32;
 
     use super::*;
 
@@ -135,14 +112,12 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_used_lets_nobody_in() {
         for (attribute, values, hint) in [
-            ("homeDirectory", &["home/mrose"][..], "begins with /"),
-            ("homeDirectory", &[""], "begins with /"),
+            ("homeDirectory", &["home/mrose"][..], "whole path"),
             ("homeDirectory", &["/home/a", "/home/b"], "several values"),
-            ("mailMessageStore", &["mbox:/var/mail/mrose"], "begins with /"),
-            ("mailMessageStore", &["maildir:~/Maildir"], "begins with /"),
-            ("pop3Allowed", &["maybe"], "neither TRUE nor FALSE"),
-            ("sessionLimit", &["0"], "from 1"),
-            ("sessionLimit", &["many"], "from 1"),
+            ("mailMessageStore", &["mbox:/var/mail/mrose"], "maildir:/path"),
+            ("mailMessageStore", &["maildir:~/Maildir"], "home directory"),
+            ("pop3Allowed", &["maybe"], "may use POP3"),
+            ("sessionLimit", &["0"], "1 or more"),
         ] {
             let why = keys().read(&entry(&[(attribute, values)])).unwrap_err();
             assert!(why.contains(hint) && why.contains(attribute), "{why}");

@@ -18,7 +18,7 @@ use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::auth::breaker::{Breaker, Probe};
-use crate::auth::{Attributes, CredentialStore, Lookup, Offers, Redeemed, TokenHint, Verifier};
+use crate::auth::{CredentialStore, Lookup, Offers, Redeemed, TokenHint, Verifier};
 use crate::protocol::{Secret, Username};
 
 mod claims;
@@ -241,7 +241,7 @@ impl Terms {
         // A clock before 1970 is no reason to take tokens for fresh that have expired since.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX);
         match self.user(claims, now.as_secs_f64()) {
-            Ok(name) => Redeemed::For(name, Attributes::default()),
+            Ok(name) => Redeemed::For(name),
             Err(why) => Redeemed::Bad(why),
         }
     }

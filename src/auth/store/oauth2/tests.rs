@@ -12,6 +12,7 @@ use tokio::time::{Instant, advance, pause, resume};
 
 use self::provider::{DISCOVERY, Page, Server, SigningKey, encoded};
 use super::*;
+use crate::auth::{Authenticator, Refusal, Rules, Store, Table};
 
 mod provider;
 
@@ -79,10 +80,7 @@ fn with(mut claims: Value, name: &str, value: Value) -> Value {
 /// What becomes of a token, in a line.
 async fn redeem(store: &Oauth2Store, token: &str) -> String {
     match store.redeem(&Secret::new(token.as_bytes().to_vec())).await {
-        Redeemed::For(name, attributes) => {
-            assert_eq!(attributes, Attributes::default());
-            format!("for {name}")
-        }
+        Redeemed::For(name) => format!("for {name}"),
         Redeemed::Foreign => "foreign".into(),
         Redeemed::Bad(why) => format!("bad: {why}"),
         Redeemed::Unavailable(why) => format!("unavailable: {why}"),
@@ -514,4 +512,29 @@ async fn until(condition: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(15));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The provider says who it is; what that user may do, and where mail is, the other store says.
+#[tokio::test]
+async fn what_another_store_says_of_the_user_of_a_token_holds() {
+    let key = SigningKey::ec("e");
+    let server = Server::start(&[&key]);
+    let table: &[u8] = b"mrose@example.org:{PLAIN}x::::/home/mrose::sessions=2\n\
+        away@example.org:{PLAIN}x::::::pop3=no\nbarred@example.org:{PLAIN}x::::::nologin\n";
+    let stores =
+        vec![Store::Table(Table::try_from(table).unwrap()), Store::Oauth2(Box::new(open(&server)))];
+    let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
+    let log_in = async |email: &str| {
+        let token = key.sign(&with(claims(&server), "email", email.into()));
+        let token = Secret::new(token.into_bytes());
+        authenticator.redeem(None, &token, "192.0.2.1".parse().unwrap()).await
+    };
+    let known = log_in("mrose@example.org").await.unwrap();
+    assert_eq!(known.home(), Some(Path::new("/home/mrose")));
+    assert_eq!(known.sessions(), NonZeroU32::new(2));
+    let unknown = log_in("stranger@example.org").await.unwrap();
+    assert_eq!((unknown.home(), unknown.sessions()), (None, None));
+    assert_eq!(log_in("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
+    let barred = log_in("barred@example.org").await.unwrap_err();
+    assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
 }

@@ -302,9 +302,9 @@ mod tests {
             ("number", "password (INTEGER) is not text"),
             ("latin", "password (BLOB) is not UTF-8"),
             ("relative", "home (TEXT) is not a whole path"),
-            ("tilde", "mail (TEXT) is not a whole path"),
+            ("tilde", "mail (TEXT) is below a home directory"),
             ("maybe", "pop3 (TEXT) does not say"),
-            ("real", "pop3 (REAL) does not say"),
+            ("real", "pop3 (REAL) is not text"),
             ("none", "sessions (INTEGER) is not a number of sessions"),
         ] {
             let why = look_up(&store, name).await.unwrap_err();

@@ -1,15 +1,13 @@
 //! From a row of a database to an account.
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 
 use sqlx::mysql::{MySql, MySqlRow};
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
 
-use crate::auth::WeakSchemes;
-use crate::auth::{Account, Attributes, Verifier};
+use crate::auth::{Account, Attributes, Verifier, WeakSchemes, attribute};
 
 /// The columns that mean something; others are left alone.
 pub(super) const COLUMNS: [&str; 5] = ["password", "home", "mail", "pop3", "sessions"];
@@ -67,11 +65,13 @@ cells!(SqliteRow, Sqlite, [i64, bool]);
 /// # Errors
 /// What is wrong with it and what to write; shows nothing secret.
 pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, String> {
+    let home = column(row, "home", |cell| attribute::home(text(cell)?))?.flatten();
+    let mail = |cell: &Cell<'_>| attribute::mail(text(cell)?, home.as_deref());
     let attributes = Attributes {
-        home: column(row, "home", home)?.flatten(),
         mail: column(row, "mail", mail)?.flatten(),
         pop3: column(row, "pop3", pop3)?.unwrap_or(true),
         sessions: column(row, "sessions", sessions)?,
+        home,
     };
     if position(row, "password")?.is_none() {
         return Err("the query has no column password, name one so with AS password".into());
@@ -112,42 +112,17 @@ fn text<'r>(cell: &Cell<'r>) -> Result<&'r str, &'static str> {
     }
 }
 
-/// Nothing where the column is empty.
-fn home(cell: &Cell<'_>) -> Result<Option<PathBuf>, &'static str> {
-    match text(cell)? {
-        "" => Ok(None),
-        path if path.contains('\0') => Err("has a NUL character in its path"),
-        path if Path::new(path).is_absolute() => Ok(Some(path.into())),
-        _ => Err("is not a whole path, begin it with \"/\""),
-    }
-}
-
-/// A path as in `home`, or as Dovecot writes it: `maildir:/path:OPTION=…`.
-fn mail(cell: &Cell<'_>) -> Result<Option<PathBuf>, &'static str> {
-    let Some(location) = text(cell)?.strip_prefix("maildir:") else { return home(cell) };
-    let path = location.split(':').next().unwrap_or_default();
-    home(&Cell::Text(path.as_bytes()))
-}
-
 fn pop3(cell: &Cell<'_>) -> Result<bool, &'static str> {
-    const WRONG: &str = "does not say whether the user may use POP3, write 1 or 0, y or n";
     match cell {
-        Cell::Integer(1) => Ok(true),
-        Cell::Integer(0) => Ok(false),
-        Cell::Text(octets) => match octets.to_ascii_lowercase().as_slice() {
-            b"y" | b"yes" | b"true" | b"1" => Ok(true),
-            b"n" | b"no" | b"false" | b"0" => Ok(false),
-            _ => Err(WRONG),
-        },
-        Cell::Integer(_) | Cell::Null | Cell::Other => Err(WRONG),
+        Cell::Integer(number) => attribute::pop3(&number.to_string()),
+        Cell::Text(_) | Cell::Null | Cell::Other => attribute::pop3(text(cell)?),
     }
 }
 
 fn sessions(cell: &Cell<'_>) -> Result<NonZeroU32, &'static str> {
-    const WRONG: &str = "is not a number of sessions, write 1 or more, or NULL for no limit";
     match cell {
-        Cell::Integer(number) => u32::try_from(*number).ok().and_then(NonZeroU32::new).ok_or(WRONG),
-        Cell::Null | Cell::Text(_) | Cell::Other => Err(WRONG),
+        Cell::Integer(number) => attribute::sessions(&number.to_string()),
+        Cell::Text(_) | Cell::Null | Cell::Other => attribute::sessions(text(cell)?),
     }
 }
 
