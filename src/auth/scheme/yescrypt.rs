@@ -13,7 +13,8 @@ use crate::protocol::Secret;
 /// A yescrypt hash of at most N·r = 2 097 152, which is 256 MiB.
 ///
 /// - The crate takes the memory itself, 16 MiB as a rule: glibc may keep that much of it for each of
-///   its arenas, of which there are eight a processor.
+///   its arenas, of which there are eight a processor. `config/restante.service` keeps it from that;
+///   nothing here can without `unsafe`.
 /// - Only of the flavour that crypt(3) makes, without extra time and parallelism.
 #[derive(Debug)]
 pub struct YescryptHash {
