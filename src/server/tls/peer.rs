@@ -1,6 +1,8 @@
 //! What a TLS connection says of its two ends: what SASL can be bound to, and whom the client has
 //! a certificate for.
 
+use std::time::SystemTime;
+
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ProtocolVersion, ServerConnection};
@@ -55,10 +57,18 @@ pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
 /// - A certificate without an address is for nobody.
 pub(in crate::server) fn users(connection: &ServerConnection) -> Vec<Username> {
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
-    let parsed = certificate.and_then(|certificate| Certificate::from_der(certificate).ok());
-    let extension = parsed
-        .and_then(|parsed| parsed.tbs_certificate().get_extension::<SubjectAltName>().ok()?);
-    let Some((_, SubjectAltName(names))) = extension else { return Vec::new() };
+    certificate.map_or_else(Vec::new, |certificate| named(certificate, SystemTime::now()))
+}
+
+/// The users that a certificate is for at a time.
+fn named(certificate: &CertificateDer<'_>, now: SystemTime) -> Vec<Username> {
+    let Ok(parsed) = Certificate::from_der(certificate) else { return Vec::new() };
+    // A resumed session brings the certificate of the first one, which may have expired since.
+    if parsed.tbs_certificate().validity().not_after.to_system_time() < now {
+        return Vec::new();
+    }
+    let extension = parsed.tbs_certificate().get_extension::<SubjectAltName>();
+    let Ok(Some((_, SubjectAltName(names)))) = extension else { return Vec::new() };
     names.iter().filter_map(address).collect()
 }
 
@@ -72,6 +82,8 @@ fn address(name: &GeneralName) -> Option<Username> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// A certificate of each kind; `openssl dgst` of its DER form says the same.
@@ -93,5 +105,23 @@ mod tests {
             assert_eq!(hash.map(|hash| hash.len()), octets, "{algorithm:?}");
         }
         assert_eq!(end_point(&CertificateDer::from(vec![0, 1, 2])), None);
+    }
+
+    #[test]
+    fn a_certificate_is_for_its_addresses_until_it_expires() {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        for address in ["mrose@example.org", "../etc", "jdoe@example.org"] {
+            let address = rcgen::SanType::Rfc822Name(address.try_into().unwrap());
+            params.subject_alt_names.push(address);
+        }
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let end = SystemTime::from(params.not_after);
+        let users = |now| {
+            let named = named(certificate.der(), now);
+            named.iter().map(|user| user.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(users(end), ["mrose@example.org", "jdoe@example.org"]);
+        assert_eq!(users(end + Duration::from_secs(1)), [""; 0]);
     }
 }
