@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from base64 import b64encode
+from collections import Counter
 from pathlib import Path
 from typing import Iterable, Iterator
 
@@ -109,7 +110,7 @@ def garbage(number: int) -> dict[str, bytes]:
 
 def undisturbed(server: ByDefault, account: Account, tries: int = 50) -> str:
     """Log-ins one after the other from another address than the garbage comes from."""
-    taken = []
+    taken: list[float] = []
     with Rubbish(server) as rubbish:
         until(lambda: all(rubbish.sent.values()), 20)
         for _ in range(tries):
@@ -154,15 +155,14 @@ class Abandoned:
         return before, resident(self.server)
 
     def give_up(self, exchanges: int) -> None:
-        """Begins that many and cancels them, but for the last on each connection, which it drops."""
+        """Begins that many; each connection is dropped in the middle of its last one."""
         begun = itertools.count()
         for _ in range(exchanges // EXCHANGES):
             with Session(self.server) as session:
                 session.socket.sendall(b"".join(conversation(begun)))
-                said = [session.line()[:2] for _ in range(2 * EXCHANGES - 1 + EXCHANGES // IN_A_ROW)]
-                counts = {start: said.count(start) for start in ("+ ", "-E", "+O")}
                 wanted = {"+ ": EXCHANGES, "-E": EXCHANGES - 1, "+O": EXCHANGES // IN_A_ROW}
-                require(counts == wanted, f"the replies were {counts}, not {wanted}")
+                said = Counter(session.line()[:2] for _ in range(sum(wanted.values())))
+                require(said == wanted, f"the replies were {said}, not {wanted}")
 
     def _sections(self) -> str:
         # Nobody is ever asked about a token, so nobody has to be there.

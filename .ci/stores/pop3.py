@@ -41,7 +41,8 @@ class Homes(Restante):
     """One that looks for mail below the home directories that the stores name."""
 
     def configuration(self) -> str:
-        return re.sub(r'(?m)^path = ".*/mail/.*"$', 'path = "{home}/Maildir"', super().configuration())
+        path = 'path = "{home}/Maildir"'
+        return re.sub(r'(?m)^path = ".*/mail/.*"$', path, super().configuration())
 
 
 class Session:

@@ -18,8 +18,8 @@ DEADLINE = 2.0
 GRACE = 1.5
 # How soon a store that is back is used again.
 RECOVERY = 10.0
-# How often a wrong password is tried of a known and of an unknown user, how far apart the medians of
-# the times may be, and how many rounds of it a machine gets that is busy with something else.
+# How often a wrong password is tried of a known and of an unknown user, how far apart the medians
+# of the times may be, and how many rounds of it a machine gets that is busy with something else.
 TRIES, APART, ROUNDS = 60, 0.1, 4
 
 # Names that some store would have taken for part of its own language.

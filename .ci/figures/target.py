@@ -1,0 +1,25 @@
+"""A server as it is by default, which takes passwords in the clear too."""
+
+import re
+
+from pop3 import Restante
+from server import World
+
+
+class Target(Restante):
+    """One file of users, argon2id; `auth` and `throttle` are lines for those two sections."""
+
+    def __init__(self, world: World, name: str, auth: str = "", throttle: str = "") -> None:
+        super().__init__(
+            world, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
+        )
+        # Or hydra and the measured log-ins were busy with TLS most of the time.
+        self.allow_cleartext = True
+        self.auth = auth
+        self.throttle = throttle
+
+    def configuration(self) -> str:
+        text = re.sub("(?m)^failure-delay = .*$", self.auth, super().configuration())
+        text = re.sub("(?m)^trusted = .*$", self.throttle, text)
+        # What was heard and refused is told at this level, one line for each.
+        return text + 'level = "debug"\n'
