@@ -20,7 +20,7 @@ HOME = "127.0.0.2"
 # After how many seconds the owner comes by again, and from how many other places in all.
 EVERY, PLACES = 1.0, 3
 
-# What the log says of a guess that was judged, and of one that was turned away.
+# What the log says at debug level of a guess that was judged, and of one that was turned away.
 HEARD = re.compile("refused: (?:wrong password|unknown user)")
 UNHEARD = re.compile("this one was not heard")
 
@@ -40,7 +40,7 @@ def attack(world: World, kind: str, seconds: float, throttle: str = "") -> Attac
 
     It fails when the owner is refused, even once.
     """
-    target = Target(world, f"guessed-{kind}", throttle=throttle)
+    target = Target(world, f"guessed-{kind}", throttle=throttle, level="debug")
     owner = world.account(f"owner-{kind}")
     names = 1_000 if kind == "many" else 0
     target.start()

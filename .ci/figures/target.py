@@ -9,7 +9,9 @@ from server import World
 class Target(Restante):
     """One file of users, argon2id; `auth` and `throttle` are lines for those two sections."""
 
-    def __init__(self, world: World, name: str, auth: str = "", throttle: str = "") -> None:
+    def __init__(
+        self, world: World, name: str, auth: str = "", throttle: str = "", level: str = "info"
+    ) -> None:
         super().__init__(
             world, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
         )
@@ -17,9 +19,9 @@ class Target(Restante):
         self.allow_cleartext = True
         self.auth = auth
         self.throttle = throttle
+        self.level = level
 
     def configuration(self) -> str:
         text = re.sub("(?m)^failure-delay = .*$", self.auth, super().configuration())
         text = re.sub("(?m)^trusted = .*$", self.throttle, text)
-        # What was heard and refused is told at this level, one line for each.
-        return text + 'level = "debug"\n'
+        return f'{text}level = "{self.level}"\n'

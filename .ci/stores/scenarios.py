@@ -18,8 +18,8 @@ DEADLINE = 2.0
 GRACE = 1.5
 # How soon a store that is back is used again.
 RECOVERY = 10.0
-# How often a wrong password is tried of a known and of an unknown user, how far apart the medians
-# of the times may be, and how many rounds of it a machine gets that is busy with something else.
+# How often a wrong password is tried of a known and of an unknown user, how far apart the times
+# may be, and how many rounds of it a machine gets that is busy with something else.
 TRIES, APART, ROUNDS = 60, 0.1, 4
 
 # Names that some store would have taken for part of its own language.
@@ -389,11 +389,17 @@ class Scenarios:
 
 
 def alike(measure: Callable[[], tuple[list[float], list[float]]]) -> str:
-    """Compares the medians of what is measured; one round that finds them alike will do."""
+    """Compares times by the median of how far the two of a turn are apart; one good round will do.
+
+    Whatever else the machine is doing, it does to both.
+    """
     for left in reversed(range(ROUNDS)):
-        known, unknown = map(statistics.median, measure())
-        ratio = unknown / known
-        text = f"known {known * 1000:.2f} ms, unknown {unknown * 1000:.2f} ms, ratio {ratio:.3f}"
+        known, unknown = measure()
+        ratio = statistics.median(second / first for first, second in zip(known, unknown))
+        text = (
+            f"known {statistics.median(known) * 1000:.2f} ms, "
+            f"unknown {statistics.median(unknown) * 1000:.2f} ms, ratio of both {ratio:.3f}"
+        )
         if abs(ratio - 1) <= APART:
             return text
         require(left > 0, text)
