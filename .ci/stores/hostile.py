@@ -1,6 +1,9 @@
 """What clients that mean ill do to the server, and what the others notice of it: nothing."""
 
 import itertools
+import secrets
+import socket
+import ssl
 import threading
 import time
 from base64 import b64encode
@@ -191,8 +194,20 @@ def conversation(begun: Iterator[int]) -> Iterable[bytes]:
             yield b"USER " + name + b"\r\n"
 
 
+def ask_for_anything(server: Restante, handshakes: int) -> None:
+    """Handshakes, each for another name that the server has never heard of."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for _ in range(handshakes):
+        with socket.create_connection((LOOPBACK, server.port()), timeout=20) as raw:
+            name = f"{secrets.token_hex(20)}.example.org"
+            with context.wrap_socket(raw, server_hostname=name) as session:
+                require(session.recv(3) == b"+OK", "a name kept the server from greeting")
+
+
 def checks(report: Report, world: World) -> None:
-    """100 000 exchanges, none of which comes to an end."""
+    """100 000 exchanges, none of which comes to an end, and names by the thousand."""
     abandoned = Abandoned(world)
 
     def flat(exchanges: int = 100_000) -> str:
@@ -202,8 +217,18 @@ def checks(report: Report, world: World) -> None:
         require(after - before < GROWTH_MIB, text)
         return text
 
+    def nameless(handshakes: int = 10_000) -> str:
+        ask_for_anything(abandoned.server, 500)
+        before = resident(abandoned.server)
+        ask_for_anything(abandoned.server, handshakes)
+        after = resident(abandoned.server)
+        text = f"{handshakes} names, resident {before:.1f} MiB before and {after:.1f} after"
+        require(after - before < GROWTH_MIB, text)
+        return text
+
     try:
         report.check("abandoned exchanges leave memory as it was", flat)
+        report.check("names in TLS handshakes leave memory as it was", nameless)
     finally:
         abandoned.server.kill()
 
