@@ -20,16 +20,18 @@ pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
         Notice::LanguageChosen => "replies are in English".into(),
         Notice::Utf8 => "UTF-8 mode is on".into(),
         Notice::Totals(Totals { messages, octets }) => {
-            format!("{} ({octets} octets)", in_words(*messages)).into()
+            format!("{} ({octets} octets)", counted(*messages, "message")).into()
         }
         Notice::UniqueIds => "unique-ids follow".into(),
         Notice::Octets(octets) => format!("{octets} octets").into(),
         Notice::Top => "top of message follows".into(),
         Notice::Marked(number) => format!("message {number} deleted").into(),
         Notice::Goodbye => "goodbye".into(),
-        Notice::NothingRemoved(left) => format!("goodbye, {} left", in_words(*left)).into(),
+        Notice::NothingRemoved(left) => {
+            format!("goodbye, {} left", counted(*left, "message")).into()
+        }
         Notice::Removed(removed, left) => {
-            format!("{} removed, {left} left", in_words(*removed)).into()
+            format!("{} removed, {left} left", counted(*removed, "message")).into()
         }
     }
 }
@@ -65,8 +67,8 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
             "passwords cannot be checked now; wait and try again".into()
         }
         Fault::TooManySessions(limit) => {
-            format!("this user has {limit} sessions, and may have no more; wait and try again")
-                .into()
+            let sessions = counted(*limit, "session");
+            format!("this user has {sessions}, and may have no more; wait and try again").into()
         }
         Fault::InUse(since) => {
             let held = match Held::of(*since) {
@@ -104,6 +106,6 @@ fn arguments(takes: Takes) -> &'static str {
 }
 
 /// `1 message`, `2 messages`
-fn in_words(messages: u32) -> String {
-    format!("{messages} message{}", if messages == 1 { "" } else { "s" })
+fn counted(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -17,7 +17,7 @@ pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
         Notice::LanguageChosen => "die Antworten sind auf Deutsch".into(),
         Notice::Utf8 => "der UTF-8-Modus ist eingeschaltet".into(),
         Notice::Totals(Totals { messages, octets }) => {
-            format!("{} ({octets} Oktette)", in_words(*messages)).into()
+            format!("{} ({octets} Oktette)", counted(*messages, "Nachricht")).into()
         }
         Notice::UniqueIds => "die Kennungen folgen".into(),
         Notice::Octets(octets) => format!("{octets} Oktette").into(),
@@ -25,10 +25,10 @@ pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
         Notice::Marked(number) => format!("Nachricht {number} gelöscht").into(),
         Notice::Goodbye => "auf Wiedersehen".into(),
         Notice::NothingRemoved(left) => {
-            format!("auf Wiedersehen, {} übrig", in_words(*left)).into()
+            format!("auf Wiedersehen, {} übrig", counted(*left, "Nachricht")).into()
         }
         Notice::Removed(removed, left) => {
-            format!("{} entfernt, {left} übrig", in_words(*removed)).into()
+            format!("{} entfernt, {left} übrig", counted(*removed, "Nachricht")).into()
         }
     }
 }
@@ -70,7 +70,8 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
             later("Passwörter können zur Zeit nicht geprüft werden")
         }
         Fault::TooManySessions(limit) => {
-            later(&format!("dieser Benutzer hat {limit} Sitzungen, mehr darf er nicht haben"))
+            let sessions = counted(*limit, "Sitzung");
+            later(&format!("dieser Benutzer hat {sessions} und darf nicht mehr haben"))
         }
         Fault::InUse(since) => {
             let held = match Held::of(*since) {
@@ -112,6 +113,6 @@ fn later(what: &str) -> Cow<'static, str> {
 }
 
 /// `1 Nachricht`, `2 Nachrichten`
-fn in_words(messages: u32) -> String {
-    format!("{messages} Nachricht{}", if messages == 1 { "" } else { "en" })
+fn counted(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "en" })
 }
