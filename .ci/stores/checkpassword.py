@@ -29,10 +29,10 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class CheckPassword(Backend):
-    """The program, with its users in a file; it gives a home and nothing else."""
+    """The program, with its users in a file."""
 
     name = "checkpassword"
-    attributes = frozenset(["home"])
+    attributes = frozenset(["home", "mail", "pop3", "sessions"])
     # A program takes the time that it takes.
     is_even = False
 
@@ -65,7 +65,11 @@ class CheckPassword(Backend):
         self.gate.release()
 
     def add(self, user: str, password: str, **attributes: object) -> None:
-        environment = {"HOME": str(attributes["home"])} if "home" in attributes else {}
+        names = {
+            "home": "HOME", "mail": "MAILDIR", "pop3": "RESTANTE_POP3",
+            "sessions": "RESTANTE_SESSIONS",
+        }
+        environment = {names[key]: str(value) for key, value in attributes.items()}
         self.users[user] = {"password": password, "environment": environment}
         self.file.write_text(json.dumps(self.users))
 

@@ -14,6 +14,12 @@ PEOPLE = f"ou=people,{SUFFIX}"
 READER, ADMIN = f"cn=reader,{SUFFIX}", f"cn=admin,{SUFFIX}"
 OWNER = "openldap"
 
+# Under which names the directory has what is known of a user.
+ATTRIBUTES = {
+    "home": "homeDirectory", "mail": "mailMessageStore", "pop3": "pop3Allowed",
+    "sessions": "pop3Sessions",
+}
+
 # What ldapsearch and its kin end with.
 INVALID_CREDENTIALS = 49
 
@@ -21,7 +27,7 @@ INVALID_CREDENTIALS = 49
 class Slapd(Backend):
     """The directory; `direct` binds as a name put together from the user's, without a search."""
 
-    attributes = frozenset(["home", "mail"])
+    attributes = frozenset(["home", "mail", "pop3", "sessions"])
 
     def __init__(
         self, world: World, name: str = "slapd", tls: str = "starttls", direct: bool = False
@@ -72,9 +78,9 @@ class Slapd(Backend):
             "sn": [user],
             "userPassword": [salted(password)],
         }
-        for attribute, key in (("homeDirectory", "home"), ("mailMessageStore", "mail")):
-            if key in attributes:
-                entry[attribute] = [str(attributes[key])]
+        for key, value in attributes.items():
+            # RFC 4517 §3.3.3: a boolean is TRUE or FALSE.
+            entry[ATTRIBUTES[key]] = [str(value).upper() if value is False else str(value)]
         self._enter(f"{named[0]}={escaped(named[1])},{PEOPLE}", entry)
 
     def admits(self, user: str, password: str) -> bool:
@@ -107,8 +113,7 @@ class Slapd(Backend):
                 f'bind-password-file = "{path}"',
                 f'base = "{PEOPLE}"',
                 'filter = "(&(objectClass=inetOrgPerson)(uid={user}))"',
-                'home-attribute = "homeDirectory"',
-                'mail-attribute = "mailMessageStore"',
+                *(f'{key}-attribute = "{name}"' for key, name in ATTRIBUTES.items()),
             ]
         return "\n".join([*lines, 'deadline = "2s"', ""])
 
@@ -150,8 +155,12 @@ class Slapd(Backend):
 {schemas}
 attributetype ( 1.3.6.1.4.1.7914.1.2.1.3 NAME 'mailMessageStore'
     EQUALITY caseExactIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 SINGLE-VALUE )
+attributetype ( 1.3.6.1.4.1.7914.1.2.1.4 NAME 'pop3Allowed'
+    EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
+attributetype ( 1.3.6.1.4.1.7914.1.2.1.5 NAME 'pop3Sessions'
+    EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
 objectclass ( 1.3.6.1.4.1.7914.1.2.2.1 NAME 'mailUser' AUXILIARY
-    MAY ( homeDirectory $ mailMessageStore ) )
+    MAY ( homeDirectory $ mailMessageStore $ pop3Allowed $ pop3Sessions ) )
 modulepath /usr/lib/ldap
 moduleload back_mdb
 TLSCertificateFile {self.certificate}

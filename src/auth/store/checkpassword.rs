@@ -10,13 +10,12 @@
 //!   that well, lets nobody in.
 
 use std::io::Write;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
-use std::{ffi::OsString, fs, io};
+use std::{fs, io};
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use nix::errno::Errno;
@@ -29,7 +28,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Gatekeeper;
-use crate::auth::{Attributes, Check};
+use crate::auth::{Attributes, Check, attribute};
 use crate::protocol::{Secret, Username};
 
 /// A program that is run once for each password.
@@ -225,32 +224,53 @@ fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, String>
     if environment.len() >= MAX_ENVIRONMENT {
         return Err(format!("it sets up an environment of more than {MAX_ENVIRONMENT} octets"));
     }
-    let entries = || environment.split(|&octet| octet == 0);
-    if !entries().any(|entry| entry == PROOF.as_bytes()) {
+    let environment = Environment(environment);
+    if !environment.entries().any(|entry| entry == PROOF.as_bytes()) {
         return Err("it ended well without running the command that its last arguments are".into());
     }
-    let value = |variable: &str| {
-        let prefix = format!("{variable}=");
-        let mut values = entries().filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
-        values.next().filter(|value| !value.is_empty())
-    };
     let is_asked_for = |user: &[u8]| {
         [name.as_str(), name.local()].iter().any(|own| user.eq_ignore_ascii_case(own.as_bytes()))
     };
-    if let Some(other) = value("USER").filter(|user| !is_asked_for(user)) {
+    if let Some(other) = environment.value("USER").filter(|user| !is_asked_for(user)) {
         let other = other.escape_ascii();
         return Err(format!(
             "it logged in somebody else: it was asked about {name} and set USER to {other}"
         ));
     }
-    let path = |variable: &str| match value(variable) {
-        Some(path @ [b'/', ..]) => Ok(Some(PathBuf::from(OsString::from_vec(path.to_vec())))),
-        Some(other) => {
-            Err(format!("it sets {variable} to {}, which is no whole path", other.escape_ascii()))
-        }
-        None => Ok(None),
-    };
-    Ok(Attributes { home: path("HOME")?, mail: path("MAILDIR")?, ..Attributes::default() })
+    let home = environment.read("HOME", attribute::home)?.flatten();
+    let mail = |value: &str| attribute::mail(value, home.as_deref());
+    Ok(Attributes {
+        mail: environment.read("MAILDIR", mail)?.flatten(),
+        pop3: environment.read("RESTANTE_POP3", attribute::pop3)?.unwrap_or(true),
+        sessions: environment.read("RESTANTE_SESSIONS", attribute::sessions)?,
+        home,
+    })
+}
+
+/// Variables with their values, each with a NUL behind it.
+struct Environment<'a>(&'a [u8]);
+
+impl<'a> Environment<'a> {
+    fn entries(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.0.split(|&octet| octet == 0)
+    }
+
+    /// Nothing where a variable is empty.
+    fn value(&self, variable: &str) -> Option<&'a [u8]> {
+        let prefix = format!("{variable}=");
+        let mut values = self.entries().filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
+        values.next().filter(|value| !value.is_empty())
+    }
+
+    fn read<T>(
+        &self,
+        variable: &str,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String> {
+        let Some(value) = self.value(variable) else { return Ok(None) };
+        let read = str::from_utf8(value).map_err(|_| "is not UTF-8").and_then(parse);
+        read.map(Some).map_err(|fault| format!("the {variable} that it sets {fault}"))
+    }
 }
 
 /// Refuses what cannot be run, or would run as somebody else.
@@ -358,7 +378,7 @@ mod tests {
             ("kill -9 $$", "signal: 9"),
             ("exec /no/such/program", "exit status: 127"),
             ("USER=jdoe exec \"$0\" \"$@\"", "logged in somebody else"),
-            ("HOME=mrose exec \"$0\" \"$@\"", "HOME to mrose, which is no whole path"),
+            ("HOME=mrose exec \"$0\" \"$@\"", "HOME that it sets is not a whole path"),
             ("yes >&2", "no answer within 1s"),
             ("exec sleep 60", "no answer within 1s"),
             ("sleep 60 & wait", "no answer within 1s"),
@@ -405,12 +425,20 @@ mod tests {
             let found = attributes(&name, &with_proof(environment)).unwrap();
             assert_eq!(found.home.as_deref(), home.map(Path::new));
             assert_eq!(found.mail.as_deref(), mail.map(Path::new));
-            assert!(found.pop3);
+            assert_eq!((found.pop3, found.sessions), (true, None));
         }
+        let rest = with_proof(b"HOME=/h\0MAILDIR=~/m\0RESTANTE_POP3=no\0RESTANTE_SESSIONS=3\0");
+        let found = attributes(&name, &rest).unwrap();
+        assert_eq!(found.mail.as_deref(), Some(Path::new("/h/m")));
+        assert_eq!((found.pop3, found.sessions.map(u32::from)), (false, Some(3)));
         for (environment, hint) in [
             (with_proof(&[b'x'; MAX_ENVIRONMENT]), "more than"),
             (with_proof(b"USER=mrose@example.net\0"), "somebody else"),
-            (with_proof(b"HOME=home\0"), "no whole path"),
+            (with_proof(b"HOME=home\0"), "whole path"),
+            (with_proof(b"MAILDIR=~/Maildir\0"), "home directory"),
+            (with_proof(b"MAILDIR=/\xff\0"), "not UTF-8"),
+            (with_proof(b"RESTANTE_POP3=perhaps\0"), "may use POP3"),
+            (with_proof(b"RESTANTE_SESSIONS=0\0"), "1 or more"),
             (Vec::new(), "without running"),
             (b"/usr/bin/env -0 RESTANTE=right\n".to_vec(), "without running"),
         ] {
