@@ -169,7 +169,11 @@ impl<C: CredentialStore> Authenticator<C> {
                 Lookup::Unavailable(why) => return Verdict::of(nth, Err(Reason::Unavailable(why))),
             };
             match self.verify_or_recall(nth, store, &username, &account, password).await {
-                Ok(Some(attributes)) => return Verdict::of(nth, admit(username, attributes)),
+                Ok(Some(attributes)) => {
+                    // What the store has just said counts, not what is remembered of it.
+                    let attributes = if decides { account.attributes } else { attributes };
+                    return Verdict::of(nth, admit(username, attributes));
+                }
                 Ok(None) if decides => return Verdict::of(nth, Err(Reason::WrongPassword)),
                 Ok(None) => asked = Asked::Store,
                 Err(reason) => return Verdict::of(nth, Err(reason)),

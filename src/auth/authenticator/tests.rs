@@ -1,9 +1,10 @@
 //! Names and passwords, right and wrong, against tables of users: what comes of them, and what it costs.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use super::*;
-use crate::auth::{Cost, Store, Table};
+use crate::auth::{Cost, FileOptions, FileStore, Store, Table};
 
 const USERS: &str = "\
     mrose:{PLAIN}tanstaaf\n\
@@ -250,4 +251,31 @@ async fn whoever_logs_in_is_who_the_password_belongs_to() {
         seen.extend(done.unwrap());
     }
     assert_eq!(seen.len(), users.len());
+}
+
+#[tokio::test]
+async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users");
+    let says = |attributes: &str| {
+        let line = format!("{}::::{attributes}\n", HASHED.trim_end());
+        let next = directory.path().join("next");
+        std::fs::write(&next, line).unwrap();
+        std::fs::rename(next, &path).unwrap();
+    };
+    says("/home/light::");
+    let store = FileStore::open(&path, FileOptions::default()).unwrap();
+    let remembering = Rules { cache: Duration::from_secs(300), ..rules(2, 60) };
+    let authenticator = new(vec![store], remembering);
+    let name = ClaimedName::new(*b"light");
+    let password = Arc::new(Secret::new(LIGHT.into()));
+    let judge = async || authenticator.judge(&name, &password).await.outcome;
+    assert_eq!(judge().await.unwrap().home(), Some(Path::new("/home/light")));
+    says("/srv/light::sessions=3");
+    let identity = judge().await.unwrap();
+    assert_eq!(identity.home(), Some(Path::new("/srv/light")));
+    assert_eq!(identity.sessions(), NonZeroU32::new(3));
+    says("/srv/light::pop3=no");
+    assert_eq!(judge().await, Err(Reason::NotAllowed));
+    assert_eq!(authenticator.verifications(), 1, "the password is remembered");
 }
