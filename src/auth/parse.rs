@@ -112,14 +112,20 @@ impl Entry<'_> {
         })
     }
 
-    /// The value of an extra field, if there is one.
+    /// The value of an extra field, if there is one. Which of two is meant is not guessed.
     fn read<T>(
         &self,
         key: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, String> {
-        let value = self.extra().find_map(|(name, value)| (name == key).then_some(value));
-        value.map(|value| parse(value).map_err(|fault| format!("its {key} {fault}"))).transpose()
+        let mut values = self.extra().filter_map(|(name, value)| (name == key).then_some(value));
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => {
+                parse(value).map(Some).map_err(|fault| format!("its {key} {fault}"))
+            }
+            (Some(_), Some(_)) => Err(format!("it has {key} twice; leave one of them")),
+        }
     }
 
     /// One of `uid:gid:gecos:home:shell:extra`, counted from 0; the last one may have colons.
@@ -237,6 +243,8 @@ mod tests {
             ("::::::userdb_mail=maildir:/srv/%u", false),
             ("::::::pop3=hunter2", false),
             ("::::::sessions", false),
+            ("::::::pop3=yes pop3=no", false),
+            ("::::::userdb_mail=/srv/a userdb_mail=/srv/b", false),
             ("::::/home/mrose::userdb_mail=maildir:~/Maildir pop3=no sessions=3", true),
         ] {
             let line = format!("mrose:{{PLAIN}}tanstaaf{others}");
