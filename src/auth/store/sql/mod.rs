@@ -231,8 +231,8 @@ mod tests {
 
     const QUERY: &str = "SELECT * FROM users WHERE name = {user}";
 
-    fn store(url: &str, query: &str) -> SqlStore {
-        SqlStore::open(SqlSettings {
+    fn settings(url: &str, query: &str) -> SqlSettings {
+        SqlSettings {
             url: url.to_owned(),
             password: None,
             ca: None,
@@ -240,8 +240,11 @@ mod tests {
             weak: WeakSchemes::Refused,
             deadline: Duration::from_millis(500),
             at_once: NonZeroU32::MIN,
-        })
-        .unwrap()
+        }
+    }
+
+    fn store(url: &str, query: &str) -> SqlStore {
+        SqlStore::open(settings(url, query)).unwrap()
     }
 
     async fn file(directory: &Path) -> String {
@@ -280,6 +283,18 @@ mod tests {
         assert_eq!((carol.pop3, carol.sessions), (false, None));
         let locked = look_up(&store, "locked").await.unwrap().unwrap();
         assert!(matches!(locked.verifier, Verifier::Unusable(_)));
+    }
+
+    #[tokio::test]
+    async fn the_password_of_the_database_is_not_shown() {
+        for url in ["postgres://restante@localhost/mail", "mysql://restante@localhost/mail"] {
+            let store = SqlStore::open(SqlSettings {
+                password: Some(Secret::new("tanstaaf".to_owned())),
+                ..settings(url, QUERY)
+            });
+            let shown = format!("{:?}", store.unwrap());
+            assert!(shown.contains(url) && !shown.contains("tanstaaf"), "{shown}");
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! sqlx has a pool, which is not used: it tries a server that refuses until the deadline, asks
 //! each connection how it is before a question, and takes back those that were given up.
 
+use std::fmt;
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +27,6 @@ use crate::protocol::Username;
 /// - One that failed, or was given up before its answer was there, is never used again.
 /// - A question that fails on a connection that has been idle is put to a new one: the server may
 ///   have been restarted, or a table altered, in between.
-#[derive(Debug)]
 pub(super) struct Server<D: Database> {
     options: Options<D>,
     /// What is said first on every connection.
@@ -46,7 +46,6 @@ pub(super) enum Keeps {
     Nothing,
 }
 
-#[derive(Debug)]
 struct Idle<C> {
     connection: C,
     since: Instant,
@@ -146,6 +145,13 @@ where
                 old.into_iter().for_each(|kept| part(kept.connection));
             }
         }
+    }
+}
+
+/// Without the options of the driver, which would show the password.
+impl<D: Database> fmt::Debug for Server<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("keeps", &self.keeps).finish_non_exhaustive()
     }
 }
 
