@@ -57,8 +57,8 @@ pub fn add(
     let parsed = Line { number: 1, raw: &line }.entry();
     if !parsed.is_ok_and(|entry| entry.is_some_and(|entry| entry.name == *name)) {
         return Err(EditError(format!(
-            "{name}: a name in a credential file has no colon, no blank at either end and no # \
-             at its start; take another name"
+            "{name}: a name in a credential file has no colon, and no # at its start; take another \
+             name"
         )));
     }
     loop {

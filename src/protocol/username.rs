@@ -40,6 +40,8 @@ impl fmt::Debug for ClaimedName {
 /// - Neither the part before the last `@` nor the part after it is empty or begins with `.`,
 ///   so that each of them is an ordinary file name.
 /// - It does not begin with `~`.
+/// - No blank is at its ends or beside that `@`: many databases and directories pass over those,
+///   and a user would have several names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Username(Box<str>);
 
@@ -75,6 +77,8 @@ pub enum NameFault {
     Character,
     /// A part that begins with `.`, or a name that begins with `~`.
     Start,
+    /// A blank at an end of a part.
+    Blank,
 }
 
 impl fmt::Display for NameFault {
@@ -85,6 +89,7 @@ impl fmt::Display for NameFault {
             Self::NotUtf8 => "is not UTF-8",
             Self::Character => "has a slash, a control character or an invisible character",
             Self::Start => "begins with a dot or ~, or has a dot after its @",
+            Self::Blank => "has a blank at an end or beside its @",
         })
     }
 }
@@ -108,6 +113,9 @@ impl TryFrom<&str> for Username {
             }
             if part.starts_with('.') {
                 return Err(NameFault::Start);
+            }
+            if part.trim() != part {
+                return Err(NameFault::Blank);
             }
         }
         if name.starts_with('~') {
@@ -151,9 +159,17 @@ mod tests {
             ("a@b@c", "a@b@c", "a@b", Some("c")),
             ("jörg", "jörg", "jörg", None),
             ("first.last", "first.last", "first.last", None),
+            ("m rose", "m rose", "m rose", None),
         ] {
             let name = Username::try_from(given).unwrap();
             assert_eq!((name.as_str(), name.local(), name.domain()), (whole, local, domain));
+        }
+    }
+
+    #[test]
+    fn names_with_a_blank_at_an_end_are_not_other_names_of_a_user() {
+        for given in [" ", " mrose", "mrose ", "mrose\u{a0}", "mrose @b", "mrose@ b", "mrose@b "] {
+            assert_eq!(Username::try_from(given), Err(NameFault::Blank), "{given:?}");
         }
     }
 

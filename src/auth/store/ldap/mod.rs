@@ -282,11 +282,11 @@ impl Users {
 
 /// Whether a directory takes this name for that of somebody who is called otherwise here.
 ///
-/// - RFC 4518 §2: directories pass over blanks around and between words, and over what form of a
+/// - RFC 4518 §2: directories pass over the number of blanks between words, and over what form of a
 ///   letter it is, a capital one included. Their users would have as many names, and as many
 ///   maildrops, as they like.
 fn is_another_spelling(name: &str) -> bool {
-    let blanks = name.starts_with(' ') || name.ends_with(' ') || name.contains("  ");
+    let blanks = name.contains("  ");
     // Not the folding of RFC 4518 §2.2: it would change "ß" and the "ς" at the end of Greek names.
     let capitals = name.to_lowercase() != name;
     blanks || capitals || stringprep::x520prep(name, false).map_or(true, |same| same != name)

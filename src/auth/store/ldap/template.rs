@@ -128,7 +128,6 @@ mod tests {
             ("a+cn=b", r"uid=a\2bcn\3db,dc=example"),
             (r#"a"b<c>;d\e"#, r"uid=a\22b\3cc\3e\3bd\5ce,dc=example"),
             ("#a", r"uid=\23a,dc=example"),
-            (" a ", r"uid=\20a\20,dc=example"),
             ("*", "uid=*,dc=example"),
         ] {
             let template = "uid={user},dc=example";
