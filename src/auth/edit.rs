@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use self::held::{Held, create, sound};
 use super::parse::{Line, lines};
 use super::source::Source;
-use super::{Account, NewPassword, NewScheme, WeakSchemes};
+use super::{Account, Attributes, NewPassword, NewScheme, WeakSchemes};
 use crate::protocol::{Secret, Username};
 
 mod held;
@@ -36,6 +36,8 @@ pub struct User {
     pub name: Username,
     /// Why this user cannot log in, if that is so.
     pub unusable: Option<String>,
+    /// What else the line says.
+    pub attributes: Attributes,
 }
 
 /// Why a credential file was not changed: names the file, what is wrong and the way out.
@@ -166,11 +168,13 @@ pub fn list(path: &Path) -> Result<Vec<User>, EditError> {
     let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
     Ok(entries
         .map(|entry| {
-            let unusable = match entry.account(WeakSchemes::Refused) {
-                Ok(account) => account.verifier.flaw().map(str::to_owned),
-                Err(why) => Some(why),
+            let (unusable, attributes) = match entry.account(WeakSchemes::Refused) {
+                Ok(Account { verifier, attributes }) => {
+                    (verifier.flaw().map(str::to_owned), attributes)
+                }
+                Err(why) => (Some(why), Attributes::default()),
             };
-            User { name: entry.name, unusable }
+            User { name: entry.name, unusable, attributes }
         })
         .collect())
 }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
-use crate::auth::{self, WeakSchemes, edit};
+use crate::auth::edit::{self, User};
+use crate::auth::{self, WeakSchemes};
 use crate::config::{Config, Credentials, Fault, FileSection, KeyPair, Place, Tls, TlsMode};
 use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::Username;
@@ -212,7 +213,7 @@ impl Examination<'_> {
     }
 
     /// Looks at the credential stores; all their users.
-    fn users(&mut self, stores: &[Credentials], weak: WeakSchemes) -> Vec<Username> {
+    fn users(&mut self, stores: &[Credentials], weak: WeakSchemes) -> Vec<User> {
         let mut users = Vec::new();
         for (nth, store) in stores.iter().enumerate() {
             let Credentials::File(FileSection { path, .. }) = store else { continue };
@@ -236,7 +237,7 @@ impl Examination<'_> {
                 );
             }
             self.does("users", format!("{} in {}", found.users, path.display()));
-            users.extend(edit::list(path).into_iter().flatten().map(|user| user.name));
+            users.extend(edit::list(path).into_iter().flatten());
         }
         users
     }
@@ -274,22 +275,33 @@ impl Examination<'_> {
         }
     }
 
-    fn mail(&mut self, config: &Config, users: &[Username]) {
+    fn mail(&mut self, config: &Config, users: &[User]) {
         const KEY: &str = "maildir.path";
         let template = PathTemplate::new(&config.maildir.path);
         let root = root_of(&config.maildir.path);
         let root_is_missing = is_missing(root);
-        let mut homeless = Vec::new();
+        let wants_home = config.maildir.path.starts_with("{home}");
+        let (mut homeless, mut without_domain) = (Vec::new(), Vec::new());
         let mut without = Vec::new();
+        let mut example = None;
         let mut owners: HashMap<PathBuf, &Username> = HashMap::new();
-        for user in users {
-            let Ok(path) = template.path(user, None) else {
-                homeless.push(user);
+        for User { name: user, attributes, .. } in users {
+            let path = match &attributes.mail {
+                Some(path) => Ok(path.clone()),
+                None => template.path(user, attributes.home.as_deref()),
+            };
+            let Ok(path) = path else {
+                let lacks_home = wants_home && attributes.home.is_none();
+                if lacks_home { &mut homeless } else { &mut without_domain }.push(user);
                 continue;
             };
             if !root_is_missing && is_missing(&path) {
                 without.push((user, path.clone()));
             }
+            if attributes.mail.is_some() {
+                continue;
+            }
+            example.get_or_insert_with(|| (user, path.clone()));
             // The same user may be in two stores.
             if let Some(other) = owners.insert(path, user).filter(|other| *other != user) {
                 self.warn(
@@ -306,12 +318,21 @@ impl Examination<'_> {
             self.warn(
                 KEY,
                 format!(
+                    "{{home}} cannot be filled in for {count} (say {first}), who cannot read mail: \
+                     give them home directories, or write {{user}}"
+                ),
+            );
+        }
+        if let Some(first) = without_domain.first() {
+            let count = counted(without_domain.len(), "user");
+            self.warn(
+                KEY,
+                format!(
                     "{{domain}} cannot be filled in for {count} (say {first}), who cannot read \
                      mail: write {{user}}, or give every name a domain"
                 ),
             );
         }
-        let example = users.iter().find_map(|user| Some((user, template.path(user, None).ok()?)));
         match example {
             Some((user, path)) => self.does("mail", format!("{}  for {user}", path.display())),
             None => self.does("mail", config.maildir.path.display().to_string()),

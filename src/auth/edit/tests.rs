@@ -180,7 +180,10 @@ fn editors_at_the_same_time_lose_nothing() {
 fn the_list_says_who_cannot_log_in() {
     let (_directory, path) = file("mrose:{PLAIN}x\n# b\nBob:{SHA}hunter2\n");
     let users = list(&path).unwrap();
-    assert_eq!(users[0], User { name: name("mrose"), unusable: None });
+    assert_eq!(
+        users[0],
+        User { name: name("mrose"), unusable: None, attributes: Attributes::default() }
+    );
     assert_eq!(users[1].name, name("bob"));
     assert!(users[1].unusable.as_deref().unwrap().contains("the scheme SHA is weak"));
     assert_eq!(users.len(), 2);

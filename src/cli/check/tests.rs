@@ -173,6 +173,35 @@ fn users_without_a_maildir_are_counted() {
 }
 
 #[test]
+fn mail_is_looked_for_where_the_credential_file_says() {
+    let house = House::new();
+    let home = house.path("home");
+    fs::create_dir_all(home.join("Maildir")).unwrap();
+    let home = home.display();
+    house.write(
+        "users",
+        &format!(
+            "mrose:{{PLAIN}}x::::{home}::\nbob:{{PLAIN}}x::::::userdb_mail={home}/Maildir\n\
+             eve:{{PLAIN}}x::::::userdb_mail={home}/none\nfred:{{PLAIN}}x\n"
+        ),
+    );
+    house.write("restante.toml", &GOOD.replace("mail/{domain}/{local}", "{home}/Maildir"));
+    let report = house.report(SystemTime::now());
+    let warnings = report.warnings.iter();
+    let about_mail = warnings.filter_map(|line| line.split_once("maildir.path: "));
+    assert_eq!(
+        about_mail.map(|(_, what)| what).collect::<Vec<_>>(),
+        [
+            "{home} cannot be filled in for 1 user (say fred), who cannot read mail: give them home \
+             directories, or write {user}",
+            "there is no Maildir yet for 1 user (say home/none for eve), who cannot log in until \
+             it is made",
+        ]
+    );
+    assert!(report.summary().contains("home/Maildir  for mrose"), "{}", report.summary());
+}
+
+#[test]
 fn faults_of_the_file_itself_are_reported_alone() {
     let house = House::new();
     house.write("restante.toml", &GOOD.replace("implicit", "ssl").replace("[::]:110", "110"));
