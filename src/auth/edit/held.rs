@@ -33,7 +33,8 @@ impl Held {
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-                if path.symlink_metadata().is_ok() {
+                // A file that was created a moment ago is none.
+                if path.symlink_metadata().is_ok_and(|there| there.is_symlink()) {
                     return Err(error(path, "links to a file that is not there; remove the link"));
                 }
                 return Ok(None);
