@@ -131,15 +131,16 @@ impl<C: CredentialStore> Authenticator<C> {
         password: Secret<Vec<u8>>,
         peer: IpAddr,
     ) -> Result<Identity, Refusal> {
-        let attempt = self.take_turn(peer, name).await?;
+        let mut attempt = self.take_turn(peer, name).await?;
         let password = Arc::new(password);
+        attempt.heard(&password);
         let Verdict { store, outcome } = self.judge(name, &password).await;
         match &outcome {
             Ok(_) | Err(Reason::NotAllowed) => attempt.succeeded(),
             Err(Reason::ImpossibleName(_) | Reason::UnknownUser | Reason::WrongPassword) => {
                 attempt.failed(&password);
             }
-            Err(Reason::Overloaded | Reason::Unavailable(_)) => {}
+            Err(Reason::Overloaded | Reason::Unavailable(_)) => attempt.unanswered(),
         }
         outcome.map_err(|reason| {
             let store = store.and_then(|nth| self.stores.get(nth)).map(C::label);

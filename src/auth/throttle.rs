@@ -23,7 +23,9 @@
 //!   client's key, or guesses it, can tell that two proofs were made with the same one.
 //! - A success takes back what its pair has counted against the network and the user, and no more:
 //!   an attacker with an account of its own cannot wash its network clean with it.
-//! - What ends without an answer (a store is down, the client was too slow) counts for nothing.
+//! - What ends without an answer, for a store is down, counts for nothing. A password that has been
+//!   put to a store counts as wrong when the time of the client is over before the answer: where it
+//!   takes longer to say no than to say yes, guesses would be free for who comes late on purpose.
 //! - Trusted networks do not wait, and what they do is not counted.
 //!
 //! # What an attacker gets
@@ -56,7 +58,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -89,8 +91,8 @@ pub struct Settings {
 
 /// A try that has been let into the line.
 ///
-/// Dropped without [`failed`](Self::failed) or [`succeeded`](Self::succeeded) it counts for
-/// nothing, but the place in the line is used up.
+/// Dropped before [`heard`](Self::heard) it counts for nothing, but the place in the line is used
+/// up; dropped after that it has failed.
 #[derive(Debug)]
 #[must_use = "a try waits for its delay, and says how it went"]
 pub struct Attempt<'a> {
@@ -98,6 +100,8 @@ pub struct Attempt<'a> {
     /// `None` for those who are not counted.
     pair: Option<Pair>,
     delay: Duration,
+    /// The password that is being looked at.
+    heard: Option<Arc<Secret<Vec<u8>>>>,
 }
 
 impl Default for Throttle {
@@ -143,7 +147,7 @@ impl Throttle {
         let pair = Pair { network: peer.into(), user: self.user(name) };
         let mut state = self.lock();
         if state.settings.exempts(peer) {
-            return Some(Attempt { throttle: self, pair: None, delay: Duration::ZERO });
+            return Some(Attempt::new(self, None, Duration::ZERO));
         }
         let latest = now + state.settings.most.saturating_mul(2);
         let mut tries = state.tries(pair, now);
@@ -173,7 +177,7 @@ impl Throttle {
         tries.under_way += 1;
         state.put_tries(pair, tries, now);
         let delay = answered.min(latest).duration_since(now);
-        Some(Attempt { throttle: self, pair: Some(pair), delay })
+        Some(Attempt::new(self, Some(pair), delay))
     }
 
     /// A name that no user can have is counted as it came.
@@ -221,14 +225,33 @@ impl Settings {
     }
 }
 
-impl Attempt<'_> {
+impl<'a> Attempt<'a> {
+    fn new(throttle: &'a Throttle, pair: Option<Pair>, delay: Duration) -> Self {
+        Self { throttle, pair, delay, heard: None }
+    }
+
     /// How long to wait before the password is looked at.
     pub fn delay(&self) -> Duration {
         self.delay
     }
 
+    /// The password is being looked at.
+    pub fn heard(&mut self, password: &Arc<Secret<Vec<u8>>>) {
+        self.heard = Some(Arc::clone(password));
+    }
+
+    /// Nobody could say whether the password is right.
+    pub fn unanswered(mut self) {
+        self.heard = None;
+    }
+
     /// The password was wrong, or there is no such user.
-    pub fn failed(self, password: &Secret<Vec<u8>>) {
+    pub fn failed(mut self, password: &Secret<Vec<u8>>) {
+        self.heard = None;
+        self.count(password);
+    }
+
+    fn count(&self, password: &Secret<Vec<u8>>) {
         let Some(pair) = self.pair else { return };
         let throttle = self.throttle;
         let now = Instant::now();
@@ -257,7 +280,8 @@ impl Attempt<'_> {
     }
 
     /// The password was right.
-    pub fn succeeded(self) {
+    pub fn succeeded(mut self) {
+        self.heard = None;
         let Some(pair) = self.pair else { return };
         let throttle = self.throttle;
         let now = Instant::now();
@@ -283,6 +307,9 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let Some(pair) = self.pair else { return };
+        if let Some(password) = self.heard.take() {
+            self.count(&password);
+        }
         let now = Instant::now();
         let mut state = self.throttle.lock();
         let mut tries = state.tries(pair, now);

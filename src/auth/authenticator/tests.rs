@@ -193,6 +193,28 @@ async fn too_many_at_once_are_told_to_come_back() {
     assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
+    let settings = crate::auth::throttle::Settings {
+        first: Duration::from_secs(1),
+        most: Duration::from_secs(30),
+        forget: Duration::from_secs(600),
+        trusted: Vec::new(),
+    };
+    let throttle = Arc::new(Throttle::new(settings, 100));
+    let table = Table::try_from(HASHED.as_bytes()).unwrap();
+    let authenticator = Authenticator::new(vec![table], rules(1, 60), throttle).unwrap();
+    let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    for password in ["one", "two"] {
+        let log_in = log_in(&authenticator, "light", password);
+        assert!(timeout(Duration::from_secs(2), log_in).await.is_err());
+    }
+    drop(busy);
+    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    assert_eq!(begun.elapsed().as_secs(), 2 + 2 + 2);
+}
+
 #[test]
 fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
     let runtime = tokio::runtime::Builder::new_current_thread()

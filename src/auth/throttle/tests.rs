@@ -156,11 +156,28 @@ async fn several_devices_of_an_acquaintance_come_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_try_without_an_answer_counts_for_nothing() {
     let throttle = throttle();
-    for _ in 0..100 {
+    for number in 0..100 {
         drop(attempt(&throttle, HOME, "mrose").unwrap());
+        let mut unanswered = attempt(&throttle, HOME, "mrose").unwrap();
+        unanswered.heard(&Arc::new(secret(&number.to_string())));
+        unanswered.unanswered();
     }
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
     assert_eq!(throttle.lock().pairs.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_wait_for_the_answer_has_failed() {
+    let throttle = throttle();
+    for (password, waited) in [("1", 0), ("2", 1), ("2", 2), ("3", 2)] {
+        let mut attempt = attempt(&throttle, HOME, "mrose").unwrap();
+        assert_eq!(attempt.delay().as_secs(), waited);
+        advance(attempt.delay()).await;
+        attempt.heard(&Arc::new(secret(password)));
+    }
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(4));
+    assert_eq!(succeed(&throttle, HOME, "mrose").await, 8);
+    assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
 }
 
 #[tokio::test(start_paused = true)]
