@@ -287,7 +287,7 @@ impl Users {
 ///   maildrops, as they like.
 fn is_another_spelling(name: &str) -> bool {
     let blanks = name.contains("  ");
-    // Not the folding of RFC 4518 §2.2: it would change "ß" and the "ς" at the end of Greek names.
+    // No more than that: full folding would change "ß", and the "ς" at the end of Greek names.
     let capitals = name.to_lowercase() != name;
     blanks || capitals || stringprep::x520prep(name, false).map_or(true, |same| same != name)
 }
