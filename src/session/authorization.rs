@@ -141,8 +141,13 @@ impl Authorization {
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let begun = Instant::now();
-        let opening = async { Transaction::open(proving.await?, context).await };
+        let (mut name, begun) = (name.clone(), Instant::now());
+        let opening = async {
+            let identity = proving.await?;
+            // Not every client says who it is, and none has to say it in the same way.
+            name = ClaimedName::new(identity.username().as_str().as_bytes());
+            Transaction::open(identity, context).await
+        };
         let opened = timeout_at(context.link.login_deadline, opening).await;
         match opened.unwrap_or(Err(Fault::TooSlow)) {
             Ok(transaction) => {
@@ -150,7 +155,7 @@ impl Authorization {
                 let replied = answer.say(Notice::Totals(transaction.listing.totals()));
                 Ok((replied, transaction.stay()))
             }
-            Err(fault) => Ok(self.refuse(name, &fault, begun, answer, context).await),
+            Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
         }
     }
 
