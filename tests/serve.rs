@@ -218,6 +218,40 @@ fn a_reload_with_a_broken_part_takes_over_nothing() {
 }
 
 #[test]
+fn no_way_to_log_in_is_listed_that_no_store_has() {
+    // A provider that never answers is not known to be down for a while.
+    let provider = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = plain_place("");
+    let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+    let file = "kind = \"file\"\npath = \"users\"\n";
+    assert!(text.contains(file));
+    let tokens = format!(
+        "kind = \"oauth2\"\nissuer = \"http://{}\"\naudience = \"restante\"\n",
+        provider.local_addr().unwrap()
+    );
+    for (stores, mechanisms, user, sasl) in [
+        (file, "", "+OK send PASS", Some("SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN")),
+        (file, "mechanisms = [\"XOAUTH2\"]\n", "+OK send PASS", None),
+        (
+            &tokens,
+            "",
+            "-ERR [AUTH] no password is taken here: use a token or a certificate",
+            Some("SASL OAUTHBEARER XOAUTH2"),
+        ),
+    ] {
+        place.write("restante.toml", text.replace(file, stores) + mechanisms);
+        let server = place.serve();
+        let mut client = greeted(&server);
+        client.send("CAPA\r\nUSER mrose\r\nQUIT\r\n");
+        let replies = String::from_utf8(client.rest()).unwrap();
+        let lines: Vec<&str> = replies.lines().collect();
+        assert_eq!(lines.iter().find(|line| line.starts_with("SASL")).copied(), sasl);
+        assert!(lines.contains(&user), "{replies}");
+        assert_eq!(lines.contains(&"USER"), user.starts_with("+OK"), "{replies}");
+    }
+}
+
+#[test]
 fn connections_are_limited_by_address() {
     let place = Place::new();
     let limits = format!("{CLEARTEXT}[limits]\nconnections-per-address = 2\n");

@@ -67,8 +67,8 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        if !context.takes_passwords() {
-            return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
+        if let Some(fault) = without_passwords(context) {
+            return Ok((answer.fault(&fault), self.stay()));
         }
         let claimed = Some(name);
         Ok((answer.say(Notice::SendPass), Self { claimed }.stay()))
@@ -80,8 +80,8 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        if !context.takes_passwords() {
-            return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
+        if let Some(fault) = without_passwords(context) {
+            return Ok((answer.fault(&fault), self.stay()));
         }
         // RFC 1939 §7 PASS: after a failure the client begins again with USER.
         match self.claimed {
@@ -175,6 +175,17 @@ impl Authorization {
 
     pub(super) fn stay<D>(self) -> Next<D> {
         Next::Continue(State::Authorization(self))
+    }
+}
+
+/// Why USER and PASS lead nowhere, if that is so.
+fn without_passwords<M, C: CredentialStore>(context: Context<'_, M, C>) -> Option<Fault> {
+    if !context.takes_passwords() {
+        Some(Fault::CleartextRefused)
+    } else if !context.env.authenticator.offers().passwords {
+        Some(Fault::NoPasswords)
+    } else {
+        None
     }
 }
 

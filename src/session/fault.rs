@@ -33,6 +33,8 @@ pub(super) enum Fault {
     NoTls,
     /// A password was about to be sent in the clear.
     CleartextRefused,
+    /// USER or PASS where no store takes passwords.
+    NoPasswords,
     /// AUTH with a mechanism that is not known.
     UnknownMechanism,
     /// The client gave the exchange up.
@@ -121,6 +123,7 @@ impl Fault {
             | Self::TlsActive
             | Self::NoTls
             | Self::CleartextRefused
+            | Self::NoPasswords
             | Self::UnknownMechanism
             | Self::Cancelled
             | Self::NotBase64
@@ -192,6 +195,7 @@ impl Fault {
             | Self::UserFirst
             | Self::TlsActive
             | Self::NoTls
+            | Self::NoPasswords
             | Self::UnknownMechanism
             | Self::Cancelled
             | Self::NotBase64
@@ -207,6 +211,7 @@ impl Fault {
         match self {
             // RFC 3206 §5 [AUTH]: the user has to change something, and be it the settings.
             Self::CleartextRefused
+            | Self::NoPasswords
             | Self::ForAnother
             | Self::BadCredentials
             | Self::NotAllowed

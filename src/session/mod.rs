@@ -369,8 +369,12 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
 /// (RFC 2449 §5, RFC 5034 §3).
 fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capability> {
     let mut capabilities = vec![Capability::Top, Capability::Uidl];
-    if context.takes_passwords() {
-        capabilities.extend([Capability::User, Capability::Sasl(context.mechanisms())]);
+    if context.takes_passwords() && context.env.authenticator.offers().passwords {
+        capabilities.push(Capability::User);
+    }
+    let mechanisms = context.mechanisms();
+    if !mechanisms.is_empty() {
+        capabilities.push(Capability::Sasl(mechanisms));
     }
     capabilities.extend([
         Capability::RespCodes,

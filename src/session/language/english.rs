@@ -49,6 +49,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::TlsActive => "TLS is already active".into(),
         Fault::NoTls => "TLS is not available on this port".into(),
         Fault::CleartextRefused => "no password is taken without TLS: use port 995, or STLS".into(),
+        Fault::NoPasswords => "no password is taken here: use a token or a certificate".into(),
         Fault::UnknownMechanism => "this mechanism is not offered".into(),
         Fault::Cancelled => "authentication cancelled".into(),
         Fault::NotBase64 => "the response is not base64".into(),

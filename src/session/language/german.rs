@@ -50,6 +50,9 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::CleartextRefused => {
             "ohne TLS wird kein Passwort angenommen: Port 995 verwenden oder STLS".into()
         }
+        Fault::NoPasswords => {
+            "hier wird kein Passwort angenommen: Token oder Zertifikat verwenden".into()
+        }
         Fault::UnknownMechanism => "dieses Verfahren wird nicht angeboten".into(),
         Fault::Cancelled => "die Anmeldung wurde abgebrochen".into(),
         Fault::NotBase64 => "die Antwort ist kein Base64".into(),

@@ -59,6 +59,7 @@ fn faults() -> Vec<Fault> {
         Fault::TlsActive,
         Fault::NoTls,
         Fault::CleartextRefused,
+        Fault::NoPasswords,
         Fault::UnknownMechanism,
         Fault::Cancelled,
         Fault::NotBase64,
