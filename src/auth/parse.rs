@@ -80,9 +80,13 @@ impl Entry<'_> {
     /// - Mail is not to be served from elsewhere than the line says.
     pub(super) fn account(&self, weak: WeakSchemes) -> Result<Account, String> {
         match self.extra().map(|(key, _)| key).find(|key| !harmless(key)) {
-            Some(key) if RESTRICTIONS.split(' ').any(|known| known == key) => {
+            Some(key) if is_among(RESTRICTIONS, key) => {
                 Err(format!("its extra field {key} is not supported; remove it"))
             }
+            Some(key) if is_among(ELSEWHERE, key) => Err(format!(
+                "its extra field {key} is not supported; write userdb_mail=maildir:/path in its \
+                 place"
+            )),
             Some(_) => Err("it has an extra field that is not known; remove it".into()),
             None => {
                 let verifier = Verifier::parse(self.password, weak);
@@ -144,14 +148,22 @@ impl Entry<'_> {
 /// how it delays replies.
 fn harmless(key: &str) -> bool {
     matches!(key, "pop3" | "sessions" | "nodelay")
-        || key.starts_with("userdb_")
+        || (key.starts_with("userdb_") && !is_among(ELSEWHERE, key))
         || key.starts_with("event_")
+}
+
+fn is_among(keys: &str, key: &str) -> bool {
+    keys.split(' ').any(|known| known == key)
 }
 
 /// Extra fields that may be named in a message; another word may be a piece of a password.
 const RESTRICTIONS: &str = "allow_nets allow_real_nets allow_services auth_mech delay_until deny \
     destuser domain fail host master mech noauthenticate nologin nopassword pass port proxy \
     proxy_maybe proxy_mech reason user username";
+
+/// Extra fields by which Dovecot finds mail in another place.
+const ELSEWHERE: &str = "userdb_chroot userdb_mail_driver userdb_mail_inbox_path \
+    userdb_mail_location userdb_mail_path";
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +252,9 @@ mod tests {
             (":::::nologin", true),
             ("::::hunter2", false),
             ("::::::userdb_mail=mbox:hunter2", false),
+            ("::::::userdb_mail_driver=maildir userdb_mail_path=/hunter2", false),
+            ("::::::userdb_chroot=/hunter2", false),
+            ("::::::userdb_mail_max_userip_connections=3", true),
             ("::::::userdb_mail=maildir:/srv/%u", false),
             ("::::::pop3=hunter2", false),
             ("::::::sessions", false),
