@@ -69,7 +69,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         }
         Fault::TooManySessions(limit) => {
             let sessions = counted(*limit, "session");
-            format!("this user has {sessions}, and may have no more; wait and try again").into()
+            format!("this user may have no more than {sessions}; wait and try again").into()
         }
         Fault::InUse(since) => {
             let held = match Held::of(*since) {

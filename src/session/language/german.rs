@@ -10,18 +10,18 @@ use crate::session::listing::Totals;
 pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
     match notice {
         Notice::SendPass => "weiter mit PASS".into(),
-        Notice::BeginTls => "jetzt mit TLS beginnen".into(),
-        Notice::Mechanisms => "die Verfahren folgen".into(),
-        Notice::Capabilities => "die Fähigkeiten folgen".into(),
-        Notice::Languages => "die Sprachen folgen".into(),
-        Notice::LanguageChosen => "die Antworten sind auf Deutsch".into(),
+        Notice::BeginTls => "TLS kann jetzt beginnen".into(),
+        Notice::Mechanisms => "es folgen die Anmeldeverfahren".into(),
+        Notice::Capabilities => "es folgen die Fähigkeiten".into(),
+        Notice::Languages => "es folgen die Sprachen".into(),
+        Notice::LanguageChosen => "die Antworten sind ab jetzt auf Deutsch".into(),
         Notice::Utf8 => "der UTF-8-Modus ist eingeschaltet".into(),
         Notice::Totals(Totals { messages, octets }) => {
-            format!("{} ({octets} Oktette)", counted(*messages, "Nachricht")).into()
+            format!("{} ({octets} Byte)", counted(*messages, "Nachricht")).into()
         }
-        Notice::UniqueIds => "die Kennungen folgen".into(),
-        Notice::Octets(octets) => format!("{octets} Oktette").into(),
-        Notice::Top => "der Anfang der Nachricht folgt".into(),
+        Notice::UniqueIds => "es folgen die Kennungen".into(),
+        Notice::Octets(octets) => format!("{octets} Byte").into(),
+        Notice::Top => "es folgt der Anfang der Nachricht".into(),
         Notice::Marked(number) => format!("Nachricht {number} gelöscht").into(),
         Notice::Goodbye => "auf Wiedersehen".into(),
         Notice::NothingRemoved(left) => {
@@ -37,44 +37,42 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
     match fault {
         Fault::UnknownCommand => "diesen Befehl gibt es nicht".into(),
         Fault::Arguments(keyword, takes) => {
-            format!("{keyword} verlangt {}", arguments(*takes)).into()
+            format!("{keyword} erwartet {}", arguments(*takes)).into()
         }
         Fault::LineTooLong => "die Zeile ist zu lang".into(),
-        Fault::ForbiddenOctet => "ein NUL oder ein einzelnes CR ist nicht erlaubt".into(),
-        Fault::TooManyBadCommands => "zu viele falsche Befehle".into(),
-        Fault::LogInFirst => "zuerst anmelden".into(),
-        Fault::AlreadyLoggedIn => "schon angemeldet".into(),
-        Fault::UserFirst => "zuerst USER senden".into(),
-        Fault::TlsActive => "TLS ist schon eingeschaltet".into(),
-        Fault::NoTls => "an diesem Port gibt es kein TLS".into(),
+        Fault::ForbiddenOctet => "NUL-Zeichen und einzelne CR sind nicht erlaubt".into(),
+        Fault::TooManyBadCommands => "zu viele fehlerhafte Befehle".into(),
+        Fault::LogInFirst => "bitte zuerst anmelden".into(),
+        Fault::AlreadyLoggedIn => "die Anmeldung ist bereits erfolgt".into(),
+        Fault::UserFirst => "bitte zuerst USER senden".into(),
+        Fault::TlsActive => "TLS ist bereits aktiv".into(),
+        Fault::NoTls => "auf diesem Port gibt es kein TLS".into(),
         Fault::CleartextRefused => {
-            "ohne TLS wird kein Passwort angenommen: Port 995 verwenden oder STLS".into()
+            "ohne TLS wird kein Passwort angenommen: bitte Port 995 oder STLS verwenden".into()
         }
         Fault::NoPasswords => {
-            "hier wird kein Passwort angenommen: Token oder Zertifikat verwenden".into()
+            "hier wird kein Passwort angenommen: bitte ein Token oder Zertifikat verwenden".into()
         }
-        Fault::UnknownMechanism => "dieses Verfahren wird nicht angeboten".into(),
+        Fault::UnknownMechanism => "dieses Anmeldeverfahren wird nicht angeboten".into(),
         Fault::Cancelled => "die Anmeldung wurde abgebrochen".into(),
-        Fault::NotBase64 => "die Antwort ist kein Base64".into(),
-        Fault::MalformedResponse => "die Antwort passt nicht zum Verfahren".into(),
-        Fault::ForAnother => "niemand darf für einen anderen Benutzer handeln".into(),
+        Fault::NotBase64 => "die Antwort ist nicht in Base64 kodiert".into(),
+        Fault::MalformedResponse => "die Antwort passt nicht zum Anmeldeverfahren".into(),
+        Fault::ForAnother => "niemand darf sich im Namen eines anderen Benutzers anmelden".into(),
         Fault::Downgraded => {
-            "Kanalbindung wird hier angeboten, und wer sie kann, muss sie verwenden".into()
+            "Kanalbindung wird hier angeboten, und wer sie beherrscht, muss sie verwenden".into()
         }
-        Fault::Unbound => "die Kanalbindung ist nicht die dieser Verbindung".into(),
+        Fault::Unbound => "die Kanalbindung gehört nicht zu dieser Verbindung".into(),
         Fault::BadCredentials => "Benutzername oder Passwort ist falsch".into(),
         Fault::NotAllowed => "dieser Benutzer darf POP3 nicht verwenden".into(),
-        Fault::BadToken => "das Token ist nicht gültig".into(),
-        Fault::BadCertificate => "das Zertifikat gehört hier keinem Benutzer".into(),
-        Fault::Throttled => later("zu viele Anmeldungen sind fehlgeschlagen"),
-        Fault::Overloaded => later("zu viele Anmeldungen zur gleichen Zeit"),
+        Fault::BadToken => "das Token ist ungültig".into(),
+        Fault::BadCertificate => "das Zertifikat gehört hier zu keinem Benutzer".into(),
+        Fault::Throttled => later("zu viele fehlgeschlagene Anmeldungen"),
+        Fault::Overloaded => later("zu viele Anmeldungen gleichzeitig"),
         Fault::TooSlow => later("die Anmeldung hat zu lange gedauert"),
-        Fault::CredentialsUnavailable(_) => {
-            later("Passwörter können zur Zeit nicht geprüft werden")
-        }
+        Fault::CredentialsUnavailable(_) => later("Passwörter können zurzeit nicht geprüft werden"),
         Fault::TooManySessions(limit) => {
             let sessions = counted(*limit, "Sitzung");
-            later(&format!("dieser Benutzer hat {sessions} und darf nicht mehr haben"))
+            later(&format!("mehr als {sessions} darf dieser Benutzer nicht haben"))
         }
         Fault::InUse(since) => {
             let held = match Held::of(*since) {
@@ -82,15 +80,15 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
                 Held::Since(time) => format!(" seit {time}"),
                 Held::Hours(hours) => format!(" seit {hours} Stunden"),
             };
-            later(&format!("dieses Postfach ist{held} in einer anderen Sitzung offen"))
+            later(&format!("dieses Postfach ist{held} in einer anderen Sitzung geöffnet"))
         }
-        Fault::MaildropUnavailable(_) => later("das Postfach kann zur Zeit nicht gelesen werden"),
+        Fault::MaildropUnavailable(_) => later("das Postfach kann zurzeit nicht gelesen werden"),
         Fault::NoSuchLanguage => "in dieser Sprache gibt es keine Antworten".into(),
         Fault::NoSuchMessage => "diese Nachricht gibt es nicht".into(),
-        Fault::Deleted => "die Nachricht ist schon gelöscht".into(),
-        Fault::Gone(number) => format!("Nachricht {number} ist nicht mehr da").into(),
+        Fault::Deleted => "diese Nachricht ist bereits gelöscht".into(),
+        Fault::Gone(number) => format!("Nachricht {number} ist nicht mehr vorhanden").into(),
         Fault::Unreadable(number, _) => {
-            format!("Nachricht {number} kann zur Zeit nicht gelesen werden").into()
+            format!("Nachricht {number} kann zurzeit nicht gelesen werden").into()
         }
         Fault::NotRemoved { remaining, marked, .. } => {
             format!("{remaining} von {marked} Nachrichten nicht entfernt").into()
@@ -103,16 +101,16 @@ fn arguments(takes: Takes) -> &'static str {
         Takes::Nothing => "kein Argument",
         Takes::Name => "einen Namen ohne Leerzeichen",
         Takes::Password => "ein Passwort",
-        Takes::Mechanism => "ein Verfahren und höchstens eine erste Antwort",
+        Takes::Mechanism => "ein Anmeldeverfahren und höchstens eine erste Antwort",
         Takes::Language => "ein Sprachkürzel, * oder nichts",
         Takes::Number => "die Nummer einer Nachricht",
         Takes::NumberOrNothing => "die Nummer einer Nachricht oder nichts",
-        Takes::NumberAndLines => "die Nummer einer Nachricht und eine Zahl von Zeilen",
+        Takes::NumberAndLines => "die Nummer einer Nachricht und eine Anzahl von Zeilen",
     }
 }
 
 fn later(what: &str) -> Cow<'static, str> {
-    format!("{what}; bitte später noch einmal versuchen").into()
+    format!("{what}; bitte später erneut versuchen").into()
 }
 
 /// `1 Nachricht`, `2 Nachrichten`

@@ -75,6 +75,7 @@ fn faults() -> Vec<Fault> {
         Fault::Overloaded,
         Fault::TooSlow,
         Fault::CredentialsUnavailable("the password is tanstaaf".to_owned()),
+        Fault::TooManySessions(1),
         Fault::TooManySessions(u32::MAX),
         Fault::InUse(None),
         Fault::InUse(Some(SystemTime::now())),
@@ -139,5 +140,18 @@ fn since_when_is_said_in_words_for_a_person() {
         [(Language::English, "session for 48 hours"), (Language::German, "seit 48 Stunden")]
     {
         assert!(language.explain(&since).to_string().contains(words));
+    }
+}
+
+#[test]
+fn one_session_is_not_several() {
+    for (language, one, more) in [
+        (Language::English, "more than 1 session;", "more than 2 sessions;"),
+        (Language::German, "mehr als 1 Sitzung darf", "mehr als 2 Sitzungen darf"),
+    ] {
+        for (limit, words) in [(1, one), (2, more)] {
+            let text = language.explain(&Fault::TooManySessions(limit)).to_string();
+            assert!(text.contains(words), "{text}");
+        }
     }
 }
