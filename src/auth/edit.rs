@@ -36,8 +36,8 @@ pub struct User {
     pub name: Username,
     /// Why this user cannot log in, if that is so.
     pub unusable: Option<String>,
-    /// What else the line says.
-    pub attributes: Attributes,
+    /// What else the file says of the user; nothing when that cannot be used.
+    pub attributes: Option<Attributes>,
 }
 
 /// Why a credential file was not changed: names the file, what is wrong and the way out.
@@ -170,9 +170,9 @@ pub fn list(path: &Path) -> Result<Vec<User>, EditError> {
         .map(|entry| {
             let (unusable, attributes) = match entry.account(WeakSchemes::Refused) {
                 Ok(Account { verifier, attributes }) => {
-                    (verifier.flaw().map(str::to_owned), attributes)
+                    (verifier.flaw().map(str::to_owned), Some(attributes))
                 }
-                Err(why) => (Some(why), Attributes::default()),
+                Err(why) => (Some(why), None),
             };
             User { name: entry.name, unusable, attributes }
         })

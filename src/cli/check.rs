@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
-use crate::auth::edit::{self, User};
-use crate::auth::{self, WeakSchemes};
+use crate::auth::{self, Attributes, WeakSchemes, edit};
 use crate::config::{Config, Credentials, Fault, FileSection, KeyPair, Place, Tls, TlsMode};
 use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::Username;
@@ -21,7 +20,7 @@ use crate::server::{stores, tls};
 
 mod access;
 
-use access::Account;
+pub(super) use access::Account;
 
 /// What `restante check` takes.
 #[derive(Debug, clap::Args)]
@@ -98,8 +97,8 @@ impl Report {
         if let Stores::Asked = stores {
             examination.stores(&config.credentials, config.auth.weak_schemes.into());
         }
-        examination.mail(&config, &users);
-        examination.account(&config);
+        let maildirs = examination.mail(&config, &users);
+        examination.account(&config, &maildirs);
         report
     }
 
@@ -212,8 +211,9 @@ impl Examination<'_> {
         }
     }
 
-    /// Looks at the credential stores; all their users.
-    fn users(&mut self, stores: &[Credentials], weak: WeakSchemes) -> Vec<User> {
+    /// Looks at the credential files; all their users, but for those of whom it is not known where
+    /// their mail is.
+    fn users(&mut self, stores: &[Credentials], weak: WeakSchemes) -> Vec<(Username, Attributes)> {
         let mut users = Vec::new();
         for (nth, store) in stores.iter().enumerate() {
             let Credentials::File(FileSection { path, .. }) = store else { continue };
@@ -237,7 +237,8 @@ impl Examination<'_> {
                 );
             }
             self.does("users", format!("{} in {}", found.users, path.display()));
-            users.extend(edit::list(path).into_iter().flatten());
+            let listed = edit::list(path).into_iter().flatten();
+            users.extend(listed.filter_map(|user| Some((user.name, user.attributes?))));
         }
         users
     }
@@ -275,67 +276,60 @@ impl Examination<'_> {
         }
     }
 
-    fn mail(&mut self, config: &Config, users: &[User]) {
+    /// Looks at where the mail of these users is; their Maildirs.
+    fn mail(&mut self, config: &Config, users: &[(Username, Attributes)]) -> Vec<Maildir> {
         const KEY: &str = "maildir.path";
-        let template = PathTemplate::new(&config.maildir.path);
-        let root = root_of(&config.maildir.path);
-        let root_is_missing = is_missing(root);
-        let wants_home = config.maildir.path.starts_with("{home}");
-        let (mut homeless, mut without_domain) = (Vec::new(), Vec::new());
-        let mut without = Vec::new();
-        let mut example = None;
+        let path = &config.maildir.path;
+        let template = PathTemplate::new(path);
+        let missing_root = root_of(path).filter(|root| is_missing(root));
+        let (mut homeless, mut without_domain, mut without) = (Vec::new(), Vec::new(), Vec::new());
         let mut owners: HashMap<PathBuf, &Username> = HashMap::new();
-        for User { name: user, attributes, .. } in users {
-            let path = match &attributes.mail {
-                Some(path) => Ok(path.clone()),
-                None => template.path(user, attributes.home.as_deref()),
-            };
-            let Ok(path) = path else {
-                let lacks_home = wants_home && attributes.home.is_none();
-                if lacks_home { &mut homeless } else { &mut without_domain }.push(user);
+        let mut maildirs = Vec::new();
+        for (user, Attributes { home, mail, .. }) in users {
+            let Ok(path) = template.path(user, home.as_deref(), mail.as_deref()) else {
+                let lacking = if home.is_none() && path.starts_with("{home}") {
+                    &mut homeless
+                } else {
+                    &mut without_domain
+                };
+                lacking.push(user);
                 continue;
             };
-            if !root_is_missing && is_missing(&path) {
+            if !missing_root.is_some_and(|root| path.starts_with(root)) && is_missing(&path) {
                 without.push((user, path.clone()));
             }
-            if attributes.mail.is_some() {
-                continue;
-            }
-            example.get_or_insert_with(|| (user, path.clone()));
             // The same user may be in two stores.
-            if let Some(other) = owners.insert(path, user).filter(|other| *other != user) {
+            if let Some(other) = owners.insert(path.clone(), user).filter(|other| *other != user) {
                 self.warn(
                     KEY,
                     format!(
-                        "leads {other} and {user} to the same Maildir, write {{user}}, or \
-                         {{domain}} as well"
+                        "{} is the Maildir of {other} and of {user}: write {{user}}, or \
+                         {{domain}} as well, or correct what their store says",
+                        path.display()
                     ),
                 );
             }
+            maildirs.push(Maildir { user: user.clone(), path });
         }
-        if let Some(first) = homeless.first() {
-            let count = counted(homeless.len(), "user");
+        for (lacking, placeholder, remedy) in [
+            (homeless, "{home}", "give each a home directory, or write {user} in place of it"),
+            (without_domain, "{domain}", "write {user}, or give every name a domain"),
+        ] {
+            let Some(first) = lacking.first() else { continue };
+            let count = counted(lacking.len(), "user");
             self.warn(
                 KEY,
                 format!(
-                    "{{home}} cannot be filled in for {count} (say {first}), who cannot read mail: \
-                     give them home directories, or write {{user}}"
+                    "{placeholder} cannot be filled in for {count} (say {first}), who cannot read \
+                     mail: {remedy}"
                 ),
             );
         }
-        if let Some(first) = without_domain.first() {
-            let count = counted(without_domain.len(), "user");
-            self.warn(
-                KEY,
-                format!(
-                    "{{domain}} cannot be filled in for {count} (say {first}), who cannot read \
-                     mail: write {{user}}, or give every name a domain"
-                ),
-            );
-        }
-        match example {
-            Some((user, path)) => self.does("mail", format!("{}  for {user}", path.display())),
-            None => self.does("mail", config.maildir.path.display().to_string()),
+        match maildirs.first() {
+            Some(Maildir { user, path }) => {
+                self.does("mail", format!("{}  for {user}", path.display()));
+            }
+            None => self.does("mail", path.display().to_string()),
         }
         if let Some((user, path)) = without.first() {
             let count = counted(without.len(), "user");
@@ -348,14 +342,15 @@ impl Examination<'_> {
                 ),
             );
         }
-        if root_is_missing {
+        if let Some(root) = missing_root {
             let root = root.display();
             self.warn(KEY, format!("{root} is not a directory, create it or correct the path"));
         }
+        maildirs
     }
 
     /// Looks at whom the server becomes, and whether that user gets at what it needs.
-    fn account(&mut self, config: &Config) {
+    fn account(&mut self, config: &Config, maildirs: &[Maildir]) {
         const KEY: &str = "run-as";
         let Some(run_as) = &config.run_as else {
             self.does("runs as", "whoever starts it, root excepted");
@@ -383,13 +378,35 @@ impl Examination<'_> {
                 self.error(&key, obstacle);
             }
         }
-        if let Some(obstacle) = account.obstacle(root_of(&config.maildir.path)) {
-            self.warn("maildir.path", obstacle);
+        match root_of(&config.maildir.path).and_then(|root| account.obstacle(root)) {
+            Some(obstacle) => self.warn("maildir.path", obstacle),
+            None => self.closed(&account, maildirs),
         }
         if let Some(obstacle) = account.obstacle(self.file) {
             self.warn(KEY, format!("{obstacle}, or a reload will fail"));
         }
     }
+
+    /// Looks for Maildirs that this user cannot read, or not write.
+    fn closed(&mut self, account: &Account, maildirs: &[Maildir]) {
+        let closed: Vec<_> = maildirs
+            .iter()
+            .filter_map(|Maildir { user, path }| Some((user, account.obstacle_to_mail(path)?)))
+            .collect();
+        if let Some((user, obstacle)) = closed.first() {
+            let count = counted(closed.len(), "user");
+            self.warn(
+                "maildir.path",
+                format!("{count} (say {user}) cannot fetch mail, or not remove it: {obstacle}"),
+            );
+        }
+    }
+}
+
+/// Where the mail of a user is.
+struct Maildir {
+    user: Username,
+    path: PathBuf,
 }
 
 /// All certificates, by the section that names them; the default one first.
@@ -399,17 +416,15 @@ fn pairs(tls: &Tls) -> impl Iterator<Item = (String, &KeyPair)> {
         .chain(hosts.map(|(nth, host)| (format!("tls.host[{nth}]"), &host.pair)))
 }
 
-/// The directory above the first placeholder: the same for all users.
-fn root_of(template: &Path) -> &Path {
+/// The directory above the first placeholder, the same for all users; none above their homes.
+fn root_of(template: &Path) -> Option<&Path> {
     let placeholder = |path: &Path| path.to_string_lossy().contains('{');
-    match template.ancestors().find(|path| !placeholder(path)) {
-        Some(root) if !root.as_os_str().is_empty() => root,
-        Some(_) | None => Path::new("."),
-    }
+    let root = template.ancestors().find(|path| !placeholder(path));
+    root.filter(|root| !root.as_os_str().is_empty())
 }
 
 /// Whether there is no directory; what the present user cannot see may be there all the same.
-fn is_missing(directory: &Path) -> bool {
+pub(super) fn is_missing(directory: &Path) -> bool {
     match fs::metadata(directory) {
         Ok(metadata) => !metadata.is_dir(),
         Err(error) => error.kind() != io::ErrorKind::PermissionDenied,

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use crate::auth::Identity;
 use crate::auth::edit::{self, Added, EditError};
 use crate::cli::Failure;
+use crate::cli::check::{self, Account};
 use crate::cli::password::{self, PasswordArgs};
 use crate::config::Config;
+use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::{ClaimedName, Username};
 use crate::server::stores::{self, Decided, Judgement};
 
@@ -44,7 +47,8 @@ enum Action {
     },
     /// Put a name and a password to the stores of a configuration, as a log-in would.
     ///
-    /// Says which store decided and why. The exit code is 0 when the user would be let in.
+    /// Says which store decided and why, and where the mail of the user is. The exit code is 0 when
+    /// the user would be let in.
     Test {
         /// The configuration.
         #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
@@ -130,12 +134,29 @@ fn test(config: &Path, stdin: bool, name: &str) -> Result<(), Failure> {
         Decided::By(store) => format!("{store} decided"),
         Decided::Nobody(asked) => format!("asked: {}", asked.join(", ")),
     };
-    match outcome {
-        Ok(identity) => say(
-            io::stdout(),
-            format_args!("{}: the password is right; {decided}", identity.username()),
-        ),
-        Err(reason) => Err(Failure::new(format!("{claimed}: {reason}; {decided}"))),
+    let identity =
+        outcome.map_err(|reason| Failure::new(format!("{claimed}: {reason}; {decided}")))?;
+    let user = identity.username();
+    say(io::stdout(), format_args!("{user}: the password is right; {decided}"))?;
+    let maildir = maildir(&config, &identity)
+        .map_err(|why| Failure::new(format!("{user} would not be let in all the same: {why}")))?;
+    let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
+    say(io::stdout(), format_args!("  mail         {}", maildir.display()))?;
+    say(io::stdout(), format_args!("  sessions     {sessions}"))
+}
+
+/// Where the mail of a user is, or why there is none to be had.
+fn maildir(config: &Config, identity: &Identity) -> Result<PathBuf, String> {
+    let path = PathTemplate::new(&config.maildir.path)
+        .path(identity.username(), identity.home(), identity.mail())
+        .map_err(|error| error.to_string())?;
+    if check::is_missing(&path) {
+        return Err(format!("{} is not a directory, make the Maildir", path.display()));
+    }
+    let account = config.run_as.as_ref().map(Account::look_up).transpose()?;
+    match account.and_then(|account| account.obstacle_to_mail(&path)) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(path),
     }
 }
 

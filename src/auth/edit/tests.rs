@@ -182,7 +182,7 @@ fn the_list_says_who_cannot_log_in() {
     let users = list(&path).unwrap();
     assert_eq!(
         users[0],
-        User { name: name("mrose"), unusable: None, attributes: Attributes::default() }
+        User { name: name("mrose"), unusable: None, attributes: Some(Attributes::default()) }
     );
     assert_eq!(users[1].name, name("bob"));
     assert!(users[1].unusable.as_deref().unwrap().contains("the scheme SHA is weak"));

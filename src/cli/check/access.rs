@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, User, getgrouplist};
 
@@ -13,7 +13,7 @@ use crate::config::RunAs;
 
 /// The user of `run-as`, with all groups.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(in crate::cli) struct Account {
     name: String,
     user: u32,
     groups: Vec<u32>,
@@ -21,7 +21,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Finds the user and the group; what is wrong, otherwise.
-    pub(super) fn look_up(run_as: &RunAs) -> Result<Self, String> {
+    pub(in crate::cli) fn look_up(run_as: &RunAs) -> Result<Self, String> {
         let RunAs { user: name, group } = run_as;
         let user = User::from_name(name).ok().flatten();
         let user = user
@@ -44,7 +44,7 @@ impl Account {
     /// What keeps this user from reading a file or entering a directory, and what to do about it.
     ///
     /// Nothing is said of what is not there, or cannot be seen by the present user.
-    pub(super) fn obstacle(&self, path: &Path) -> Option<String> {
+    pub(in crate::cli) fn obstacle(&self, path: &Path) -> Option<String> {
         let metadata = fs::metadata(path).ok()?;
         let target = fs::canonicalize(path).ok()?;
         // A symbolic link may lead through other directories than its own path.
@@ -63,6 +63,20 @@ impl Account {
         let (want, word) = if metadata.is_dir() { (ENTER, "enter") } else { (READ, "read") };
         let may = self.may(&metadata, want) || has_access_list(path);
         (!may).then(|| format!("{} cannot {word} {}: chmod or chgrp it", self.name, path.display()))
+    }
+
+    /// What keeps this user from reading a Maildir and removing mail from it, and what to do about
+    /// it.
+    pub(in crate::cli) fn obstacle_to_mail(&self, maildir: &Path) -> Option<String> {
+        let folders = || ["cur", "new"].map(|name| maildir.join(name)).into_iter();
+        let closed = |folder: &PathBuf| {
+            let may = |m: &Metadata| [READ, WRITE, ENTER].iter().all(|&bit| self.may(m, bit));
+            fs::metadata(folder).is_ok_and(|metadata| !may(&metadata)) && !has_access_list(folder)
+        };
+        self.obstacle(maildir).or_else(|| {
+            let folder = folders().find(closed)?;
+            Some(format!("{} cannot read and write {}: chown it", self.name, folder.display()))
+        })
     }
 
     /// The bits that count are those of the first class that the user is in.
@@ -86,6 +100,7 @@ fn has_access_list(path: &Path) -> bool {
 }
 
 const READ: u32 = 4;
+const WRITE: u32 = 2;
 const ENTER: u32 = 1;
 
 #[cfg(test)]

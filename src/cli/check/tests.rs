@@ -173,32 +173,66 @@ fn users_without_a_maildir_are_counted() {
 }
 
 #[test]
-fn mail_is_looked_for_where_the_credential_file_says() {
+fn what_the_file_says_of_a_users_mail_is_what_counts() {
     let house = House::new();
-    let home = house.path("home");
-    fs::create_dir_all(home.join("Maildir")).unwrap();
+    house.write("restante.toml", &GOOD.replace("mail/{domain}/{local}", "{home}/Maildir"));
+    let home = house.path("mail");
     let home = home.display();
     house.write(
         "users",
         &format!(
-            "mrose:{{PLAIN}}x::::{home}::\nbob:{{PLAIN}}x::::::userdb_mail={home}/Maildir\n\
-             eve:{{PLAIN}}x::::::userdb_mail={home}/none\nfred:{{PLAIN}}x\n"
+            "mrose:{{PLAIN}}x::::{home}/mrose::\n\
+             fred:{{PLAIN}}x::::::userdb_mail=maildir:{home}/fred\n\
+             nobody:{{PLAIN}}x::::::userdb_mail=maildir:%h/Maildir\n\
+             bob:{{PLAIN}}x\n"
         ),
     );
-    house.write("restante.toml", &GOOD.replace("mail/{domain}/{local}", "{home}/Maildir"));
-    let report = house.report(SystemTime::now());
-    let warnings = report.warnings.iter();
-    let about_mail = warnings.filter_map(|line| line.split_once("maildir.path: "));
+    let maildir_path = |report: &Report| {
+        let about = report.warnings.iter().filter(|line| line.contains(" maildir.path: "));
+        about.map(|line| line.replace("restante.toml:16:8: maildir.path: ", "")).collect()
+    };
+    let found: Vec<String> = maildir_path(&house.report(SystemTime::now()));
     assert_eq!(
-        about_mail.map(|(_, what)| what).collect::<Vec<_>>(),
+        found,
         [
-            "{home} cannot be filled in for 1 user (say fred), who cannot read mail: give them home \
-             directories, or write {user}",
-            "there is no Maildir yet for 1 user (say home/none for eve), who cannot log in until \
-             it is made",
+            "{home} cannot be filled in for 1 user (say bob), who cannot read mail: give each a \
+             home directory, or write {user} in place of it",
+            "there is no Maildir yet for 2 users (say mail/mrose/Maildir for mrose), who cannot \
+             log in until it is made",
         ]
     );
-    assert!(report.summary().contains("home/Maildir  for mrose"), "{}", report.summary());
+    fs::create_dir_all(house.path("mail/mrose/Maildir")).unwrap();
+    fs::create_dir_all(house.path("mail/fred")).unwrap();
+    let report = house.report(SystemTime::now());
+    assert_eq!(maildir_path(&report).len(), 1, "{report:?}");
+    assert!(report.summary().contains("mail/mrose/Maildir  for mrose"), "{report:?}");
+}
+
+#[test]
+fn maildirs_that_the_user_of_run_as_does_not_get_at_are_counted() {
+    let house = House::new();
+    house.write("restante.toml", &format!("run-as = \"daemon\"\n{GOOD}"));
+    fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(house.path("mail/example.org/mrose/cur")).unwrap();
+    let open = [("mail/example.org", 0o755), ("mail/example.org/mrose/cur", 0o777)];
+    let warning = |modes: [(&str, u32); 2]| {
+        for (path, mode) in modes {
+            fs::set_permissions(house.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let report = house.report(SystemTime::now());
+        report.warnings.into_iter().find(|line| line.contains("cannot fetch mail"))
+    };
+    assert_eq!(warning(open), None);
+    let [above, cur] = open;
+    for (modes, why) in [
+        ([(above.0, 0o700), cur], "daemon cannot enter "),
+        ([above, (cur.0, 0o755)], "daemon cannot read and write mail/example.org/mrose/cur"),
+    ] {
+        let start = "restante.toml:17:8: maildir.path: 1 user (say mrose@example.org) cannot fetch \
+                     mail, or not remove it: ";
+        let line = warning(modes).unwrap();
+        assert!(line.starts_with(&format!("{start}{why}")), "{line}");
+    }
 }
 
 #[test]
@@ -247,7 +281,7 @@ fn two_users_in_one_maildir_are_named() {
     house.write("users", "mrose@example.org:{PLAIN}x\nmrose@example.net:{PLAIN}x\n");
     house.write("restante.toml", &GOOD.replace("{domain}/{local}", "{local}"));
     let report = house.report(SystemTime::now());
-    let shared = "leads mrose@example.org and mrose@example.net to the same Maildir";
+    let shared = "mail/mrose is the Maildir of mrose@example.org and of mrose@example.net: ";
     assert!(report.warnings.iter().any(|line| line.contains(shared)), "{report:?}");
 }
 
@@ -327,12 +361,11 @@ fn names_in_certificates() {
 #[test]
 fn the_root_of_a_template() {
     for (template, root) in [
-        ("/var/vmail/{domain}/{local}/Maildir", "/var/vmail"),
-        ("/var/vmail/x-{user}", "/var/vmail"),
-        ("/{user}", "/"),
-        ("mail/{user}", "mail"),
-        ("{user}", "."),
+        ("/var/vmail/{domain}/{local}/Maildir", Some("/var/vmail")),
+        ("/var/vmail/x-{user}", Some("/var/vmail")),
+        ("/{user}", Some("/")),
+        ("{home}/Maildir", None),
     ] {
-        assert_eq!(root_of(Path::new(template)), Path::new(root), "{template}");
+        assert_eq!(root_of(Path::new(template)), root.map(Path::new), "{template}");
     }
 }

@@ -68,10 +68,10 @@ impl Mailbox for MaildirStore {
     type Maildrop = LockedMaildir;
 
     async fn open(&self, identity: &Identity) -> Result<LockedMaildir, OpenError> {
-        let path = match identity.mail() {
-            Some(path) => path.to_owned(),
-            None => self.template.path(identity.username(), identity.home())?,
-        };
+        let path = self
+            .template
+            .path(identity.username(), identity.home(), identity.mail())
+            .map_err(OpenError::Unavailable)?;
         if let Some(opened) = maildrop::Opened::open_at_once(&path) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }

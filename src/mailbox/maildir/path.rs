@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::super::{Failure, OpenError};
+use super::super::Failure;
 use crate::protocol::Username;
 
 /// A path in which `{user}`, `{local}` and `{domain}` stand for the name of a user and the parts
@@ -23,12 +23,21 @@ impl PathTemplate {
         Self(template.into())
     }
 
-    /// The Maildir of a user whose home directory is `home`, if a store says so.
+    /// The Maildir of a user whose home directory is `home` and whose mail is in `mail`, if a store
+    /// says so; `mail` overrides the template.
     ///
     /// # Errors
-    /// [`OpenError::Unavailable`] when the template needs a domain and the name has none, or a
+    /// [`Failure`] when the template needs a domain and the name has none, or a
     /// home directory and no store says which.
-    pub fn path(&self, user: &Username, home: Option<&Path>) -> Result<PathBuf, OpenError> {
+    pub fn path(
+        &self,
+        user: &Username,
+        home: Option<&Path>,
+        mail: Option<&Path>,
+    ) -> Result<PathBuf, Failure> {
+        if let Some(mail) = mail {
+            return Ok(mail.to_owned());
+        }
         let mut path = Vec::new();
         let mut rest = self.0.as_os_str().as_bytes();
         while let Some((&first, after)) = rest.split_first() {
@@ -55,15 +64,15 @@ impl PathTemplate {
         Ok(OsString::from_vec(path).into())
     }
 
-    fn lacks(&self, placeholder: &str, user: &Username) -> OpenError {
+    fn lacks(&self, placeholder: &str, user: &Username) -> Failure {
         let why = match placeholder {
             "{home}" => "no credential store says what the user's home directory is",
             _ => "the user name has no @ and no domain after it",
         };
-        OpenError::Unavailable(Failure::new(
+        Failure::new(
             format!("fill {placeholder} of {} in for the user {user}", self.as_path().display()),
             io::Error::new(io::ErrorKind::InvalidInput, why),
-        ))
+        )
     }
 
     /// The template as it was written.
@@ -76,9 +85,10 @@ impl PathTemplate {
 mod tests {
     use super::*;
 
-    fn path(template: &str, user: &str) -> Result<String, OpenError> {
+    fn path(template: &str, user: &str) -> Result<String, Failure> {
         let user = Username::try_from(user).unwrap();
-        let path = PathTemplate::new(template).path(&user, Some(Path::new("/home/{user}")))?;
+        let path =
+            PathTemplate::new(template).path(&user, Some(Path::new("/home/{user}")), None)?;
         Ok(path.into_os_string().into_string().unwrap())
     }
 
@@ -101,20 +111,23 @@ mod tests {
     #[test]
     fn a_template_need_not_be_utf8() {
         let template = PathTemplate::new(OsString::from_vec(b"/\xff/{local}".to_vec()));
-        let path = template.path(&Username::try_from("mrose").unwrap(), None).unwrap();
+        let path = template.path(&Username::try_from("mrose").unwrap(), None, None).unwrap();
         assert_eq!(path.as_os_str().as_bytes(), b"/\xff/mrose");
     }
 
     #[test]
     fn a_missing_domain_is_an_error_that_names_it() {
-        let Err(OpenError::Unavailable(failure)) = path("/m/{domain}/{local}", "mrose") else {
-            panic!("a path without its domain");
-        };
-        let text = failure.to_string();
+        let text = path("/m/{domain}/{local}", "mrose").unwrap_err().to_string();
         assert!(text.contains("{domain}") && text.contains("mrose"), "{text}");
         let homeless = PathTemplate::new("{home}/Maildir");
-        let error = homeless.path(&Username::try_from("mrose").unwrap(), None).err();
-        let Some(OpenError::Unavailable(failure)) = error else { panic!("a path without a home") };
+        let failure = homeless.path(&Username::try_from("mrose").unwrap(), None, None).unwrap_err();
         assert!(failure.to_string().contains("{home}"), "{failure}");
+    }
+
+    #[test]
+    fn what_a_store_says_of_the_mail_overrides_the_template() {
+        let user = Username::try_from("mrose").unwrap();
+        let path = PathTemplate::new("/m/{domain}").path(&user, None, Some(Path::new("/srv/m")));
+        assert_eq!(path.unwrap(), Path::new("/srv/m"));
     }
 }
