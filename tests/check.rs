@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails, its helpers too")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -48,6 +49,32 @@ fn the_summary_goes_to_standard_output_and_the_exit_code_is_0() {
     // A file in clear that all can read is worth a word, and nothing else is.
     let words: Vec<&str> = stderr.lines().collect();
     assert!(words.iter().all(|line| line.starts_with("warning: ")), "{stderr}");
+}
+
+#[test]
+fn stores_are_asked_as_the_user_of_run_as() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("whoami");
+    fs::write(&program, "#!/bin/sh\nid -un >&2; exit 111\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let ours = Command::new("id").arg("-un").output().expect("the program runs").stdout;
+    // Only root can become somebody else.
+    let name = match text(ours).trim() {
+        "root" => "daemon".to_owned(),
+        other => other.to_owned(),
+    };
+    let good =
+        fs::read_to_string("tests/configs/good/cleartext-without-tls/restante.toml").unwrap();
+    let store = format!("[[credentials]]\nkind = \"checkpassword\"\ncommand = [{program:?}]\n");
+    let config = dir.path().join("restante.toml");
+    fs::write(dir.path().join("users"), "").unwrap();
+    fs::write(&config, format!("run-as = {name:?}\n{good}{store}")).unwrap();
+    let output = check(&config);
+    let stderr = text(output.stderr);
+    assert!(stderr.contains(&format!("it cannot tell now (111): {name}")), "{stderr}");
+    assert!(stderr.ends_with("the server would start, and refuse log-ins that need the store\n"));
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

@@ -11,16 +11,19 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::unistd::geteuid;
+
 use super::Failure;
 use crate::auth::{self, Attributes, WeakSchemes, edit};
-use crate::config::{Config, Credentials, Fault, FileSection, KeyPair, Place, Tls, TlsMode};
+use crate::config::{Config, Credentials, Fault, FileSection, KeyPair, Place, RunAs, Tls, TlsMode};
 use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::Username;
-use crate::server::{stores, tls};
+use crate::server::stores::{self, Extent, Probed};
+use crate::server::{self, tls};
 
 mod access;
 
-pub(super) use access::Account;
+use access::Account;
 
 /// What `restante check` takes.
 #[derive(Debug, clap::Args)]
@@ -39,21 +42,38 @@ pub struct Args {
 /// [`Failure`] when the server could not serve with it.
 pub fn run(args: Args) -> Result<(), Failure> {
     let Args { config: file, offline } = args;
-    let stores = if offline { Stores::Offline } else { Stores::Asked };
-    let report = Report::of(&file, SystemTime::now(), stores);
+    let extent = if offline { Extent::Offline } else { Extent::Everything };
+    let (mut report, read) = Report::of(&file, SystemTime::now());
+    if let Some(read) = read {
+        // What is closed to the server has been reported, and is closed to us from here on.
+        match become_the_server(read.config.run_as.as_ref()) {
+            Ok(()) => report.ask(&file, &read, extent),
+            Err(why) if report.errors.is_empty() => return Err(why),
+            Err(_) => {}
+        }
+    }
     let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-    let errors = report.errors.iter().map(|error| format!("{error}\n"));
+    let errors = report.errors.iter().chain(&report.silent).map(|error| format!("{error}\n"));
     say(io::stderr(), &warnings.chain(errors).collect::<String>())?;
     let file = file.display();
-    if !report.errors.is_empty() {
-        let errors = counted(report.errors.len(), "error");
-        return Err(Failure::new(format!("{file} has {errors}; the server would not start")));
+    if let Some(consequence) = report.consequence() {
+        let errors = counted(report.errors.len() + report.silent.len(), "error");
+        return Err(Failure::new(format!("{file} has {errors}; {consequence}")));
     }
     let verdict = match report.warnings.len() {
         0 => "is fine".to_owned(),
         count => format!("can be used, with {}", counted(count, "warning")),
     };
     say(io::stdout(), &format!("{file} {verdict}\n{}\n", report.summary()))
+}
+
+/// Becomes the user of `run-as`, when this is root's doing: a store may let root in and not the
+/// server, and no program is run as root that was not meant to be.
+pub(super) fn become_the_server(run_as: Option<&RunAs>) -> Result<(), Failure> {
+    match run_as {
+        Some(_) if geteuid().is_root() => server::assume(run_as).map_err(Failure::of),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -68,21 +88,25 @@ fn say(mut to: impl Write, text: &str) -> Result<(), Failure> {
 /// What there is to say about a configuration, a line each.
 #[derive(Debug, Default)]
 struct Report {
+    /// What keeps the server from starting.
     errors: Vec<String>,
+    /// Stores that give no answer.
+    silent: Vec<String>,
     warnings: Vec<String>,
     /// What the server would do: what about, and what.
     does: Vec<(&'static str, String)>,
 }
 
 impl Report {
-    /// Looks at a configuration as of `now`.
-    fn of(file: &Path, now: SystemTime, stores: Stores) -> Self {
+    /// Looks at a configuration as of `now`, and at the files that it names; at other stores than
+    /// files see [`Self::ask`].
+    fn of(file: &Path, now: SystemTime) -> (Self, Option<Read>) {
         let mut report = Self::default();
         let config = match Config::load(file) {
             Ok(config) => config,
             Err(faults) => {
                 report.errors = faults.to_string().lines().map(str::to_owned).collect();
-                return report;
+                return (report, None);
             }
         };
         // It has been read a moment ago; should it be gone now, the places are wrong, no more.
@@ -94,12 +118,24 @@ impl Report {
             examination.clients(tls);
         }
         let users = examination.users(&config.credentials, config.auth.weak_schemes.into());
-        if let Stores::Asked = stores {
-            examination.stores(&config.credentials, config.auth.weak_schemes.into());
-        }
         let maildirs = examination.mail(&config, &users);
         examination.account(&config, &maildirs);
-        report
+        (report, Some(Read { config, text }))
+    }
+
+    /// Opens the stores that are not files and, unless offline, asks them.
+    fn ask(&mut self, file: &Path, Read { config, text }: &Read, extent: Extent) {
+        let mut examination = Examination { file, text, report: self };
+        examination.stores(&config.credentials, config.auth.weak_schemes.into(), extent);
+    }
+
+    /// What the errors come to, if there are any.
+    fn consequence(&self) -> Option<&'static str> {
+        match (self.errors.is_empty(), self.silent.is_empty()) {
+            (false, _) => Some("the server would not start"),
+            (true, false) => Some("the server would start, and refuse log-ins that need the store"),
+            (true, true) => None,
+        }
     }
 
     fn summary(&self) -> String {
@@ -108,11 +144,10 @@ impl Report {
     }
 }
 
-/// Whether stores that are elsewhere are asked.
-#[derive(Clone, Copy, Debug)]
-enum Stores {
-    Asked,
-    Offline,
+/// A configuration, and the text that it was read from.
+struct Read {
+    config: Config,
+    text: String,
 }
 
 /// A configuration that is being looked at.
@@ -243,25 +278,41 @@ impl Examination<'_> {
         users
     }
 
-    /// Asks the stores that are elsewhere.
-    fn stores(&mut self, sections: &[Credentials], weak: WeakSchemes) {
-        let is_elsewhere = |section: &Credentials| !matches!(section, Credentials::File(_));
-        let elsewhere = sections.iter().enumerate().filter(|(_, section)| is_elsewhere(section));
-        let (places, sections): (Vec<_>, Vec<_>) =
-            elsewhere.map(|(nth, section)| (nth, section.clone())).unzip();
-        if sections.is_empty() {
+    /// Looks at the stores that are not files.
+    fn stores(&mut self, sections: &[Credentials], weak: WeakSchemes, extent: Extent) {
+        let others = sections.iter().enumerate().filter(|(nth, section)| {
+            // Of a file that is closed to the server, nothing new would be said.
+            let section_is_faulty = format!(" credentials[{nth}].");
+            !matches!(section, Credentials::File(_))
+                && !self.report.errors.iter().any(|line| line.contains(&section_is_faulty))
+        });
+        let (places, asked): (Vec<_>, Vec<_>) =
+            others.map(|(nth, section)| ((nth, section), section.clone())).unzip();
+        if asked.is_empty() {
             return;
         }
-        match stores::probe(sections, weak) {
-            Ok(outcomes) => {
-                for (nth, outcome) in places.into_iter().zip(outcomes) {
-                    match outcome {
-                        Ok(reached) => self.does("store", reached),
-                        Err(why) => self.error(&format!("credentials[{nth}].kind"), why),
-                    }
+        let outcomes = match stores::probe(asked, weak, extent) {
+            Ok(outcomes) => outcomes,
+            Err(why) => return self.error("credentials", why),
+        };
+        for ((nth, section), outcome) in places.into_iter().zip(outcomes) {
+            match outcome {
+                Probed::Opened => {}
+                Probed::Reached(what) => self.does("store", what),
+                Probed::Silent(why) => {
+                    let line = self.line(&format!("credentials[{nth}].kind"), why);
+                    self.report.silent.push(line);
+                }
+                Probed::Unusable(why) => {
+                    // What is said of a file stands where it is named.
+                    let named = section.files().into_iter().find(|(_, path)| {
+                        why.strip_prefix(&*path.to_string_lossy())
+                            .is_some_and(|rest| rest.starts_with(' '))
+                    });
+                    let key = named.map_or("kind", |(key, _)| key);
+                    self.error(&format!("credentials[{nth}].{key}"), why);
                 }
             }
-            Err(why) => self.error("credentials", why),
         }
     }
 
@@ -424,7 +475,7 @@ fn root_of(template: &Path) -> Option<&Path> {
 }
 
 /// Whether there is no directory; what the present user cannot see may be there all the same.
-pub(super) fn is_missing(directory: &Path) -> bool {
+fn is_missing(directory: &Path) -> bool {
     match fs::metadata(directory) {
         Ok(metadata) => !metadata.is_dir(),
         Err(error) => error.kind() != io::ErrorKind::PermissionDenied,

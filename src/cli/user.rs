@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use rustix::fs::Access;
 
 use crate::auth::Identity;
 use crate::auth::edit::{self, Added, EditError};
 use crate::cli::Failure;
-use crate::cli::check::{self, Account};
+use crate::cli::check;
 use crate::cli::password::{self, PasswordArgs};
 use crate::config::Config;
 use crate::mailbox::maildir::PathTemplate;
@@ -127,6 +128,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn test(config: &Path, stdin: bool, name: &str) -> Result<(), Failure> {
     let config = Config::load(config).map_err(Failure::of)?;
     let password = password::existing(&format!(" of {name}"), stdin)?;
+    check::become_the_server(config.run_as.as_ref())?;
     let claimed = ClaimedName::new(name.as_bytes());
     let Judgement { store, outcome } =
         stores::judge(&config, &claimed, password).map_err(Failure::new)?;
@@ -150,14 +152,14 @@ fn maildir(config: &Config, identity: &Identity) -> Result<PathBuf, String> {
     let path = PathTemplate::new(&config.maildir.path)
         .path(identity.username(), identity.home(), identity.mail())
         .map_err(|error| error.to_string())?;
-    if check::is_missing(&path) {
-        return Err(format!("{} is not a directory, make the Maildir", path.display()));
+    for folder in ["cur", "new"].map(|name| path.join(name)) {
+        let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::access(&folder, wanted).map_err(|error| {
+            let folder = folder.display();
+            format!("{folder} cannot be read and written: {}", io::Error::from(error))
+        })?;
     }
-    let account = config.run_as.as_ref().map(Account::look_up).transpose()?;
-    match account.and_then(|account| account.obstacle_to_mail(&path)) {
-        Some(obstacle) => Err(obstacle),
-        None => Ok(path),
-    }
+    Ok(path)
 }
 
 impl From<EditError> for Failure {

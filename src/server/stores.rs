@@ -1,6 +1,7 @@
 //! From `[[credentials]]` to credential stores.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,17 +70,41 @@ fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {
     })
 }
 
-/// Asks stores about a name that nobody has, all at the same time. What comes of it is in the order
-/// of `sections`: in a few words what was reached, or in a line what is wrong with the store.
+/// How far stores are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// They are opened, and what is elsewhere is asked.
+    Everything,
+    /// They are opened only: programs, servers and databases are left alone.
+    Offline,
+}
+
+/// What came of looking at a store.
+#[derive(Debug)]
+pub enum Probed {
+    /// It was opened.
+    Opened,
+    /// What was reached, in a few words.
+    Reached(String),
+    /// Why it gives no answer, in a line: the server starts, and puts off log-ins that need it.
+    Silent(String),
+    /// What is wrong with it, in a line: the server does not start.
+    Unusable(String),
+}
+
+/// Opens stores and asks them about a name that nobody has, all at the same time. What comes of it
+/// is in the order of `sections`.
 ///
 /// # Errors
 /// Why none of them can be asked, in a line.
 pub fn probe(
     sections: Vec<Credentials>,
     weak: WeakSchemes,
-) -> Result<Vec<Result<String, String>>, String> {
+    extent: Extent,
+) -> Result<Vec<Probed>, String> {
     runtime()?.block_on(async {
-        let asked = sections.into_iter().map(|section| tokio::spawn(probe_one(section, weak)));
+        let probe = |section| tokio::spawn(probe_one(section, weak, extent));
+        let asked = sections.into_iter().map(probe);
         let mut outcomes = Vec::new();
         for store in asked.collect::<Vec<_>>() {
             outcomes.push(store.await.map_err(|error| error.to_string())?);
@@ -88,12 +113,18 @@ pub fn probe(
     })
 }
 
-async fn probe_one(section: Credentials, weak: WeakSchemes) -> Result<String, String> {
-    let store = open(&section, weak)?;
+async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> Probed {
+    let store = match open(&section, weak) {
+        Ok(store) => store,
+        Err(why) => return Probed::Unusable(why),
+    };
+    if extent == Extent::Offline {
+        return Probed::Opened;
+    }
     let label = store.label();
     match store.probe().await {
-        Ok(reached) => Ok(format!("{label}  {reached}")),
-        Err(why) => Err(format!("{label}: {why}")),
+        Ok(reached) => Probed::Reached(format!("{label}  {reached}")),
+        Err(why) => Probed::Silent(format!("{label}: {why}")),
     }
 }
 
@@ -232,7 +263,10 @@ pub(super) fn mechanisms(names: &[config::Mechanism]) -> MechanismSet {
 /// Why it cannot be used and what to do, with the path and nothing of what is in it.
 fn secret(path: &Path) -> Result<Secret<String>, String> {
     let shown = path.display();
-    let cannot = |error| format!("{shown} cannot be read: {error}");
+    let cannot = |error: io::Error| match error.kind() == io::ErrorKind::NotFound {
+        true => format!("{shown} is not there; write the secret to it, in one line"),
+        false => format!("{shown} cannot be read: {error}"),
+    };
     let metadata = fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() || metadata.len() > MAX_SECRET_OCTETS {
         return Err(format!("{shown} is not a small file; write the secret to one, in one line"));
@@ -279,6 +313,6 @@ mod tests {
             assert!(why.contains(hint) && !why.contains("tanstaaf"), "{why}");
         }
         assert!(secret(Path::new("/")).unwrap_err().contains("small file"));
-        assert!(secret(Path::new("/no/such")).unwrap_err().contains("cannot be read"));
+        assert!(secret(Path::new("/no/such")).unwrap_err().contains("write the secret to it"));
     }
 }

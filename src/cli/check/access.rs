@@ -13,7 +13,7 @@ use crate::config::RunAs;
 
 /// The user of `run-as`, with all groups.
 #[derive(Debug)]
-pub(in crate::cli) struct Account {
+pub(super) struct Account {
     name: String,
     user: u32,
     groups: Vec<u32>,
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Account {
 
 impl Account {
     /// Finds the user and the group; what is wrong, otherwise.
-    pub(in crate::cli) fn look_up(run_as: &RunAs) -> Result<Self, String> {
+    pub(super) fn look_up(run_as: &RunAs) -> Result<Self, String> {
         let RunAs { user: name, group } = run_as;
         let user = User::from_name(name).ok().flatten();
         let user = user
@@ -44,7 +44,7 @@ impl Account {
     /// What keeps this user from reading a file or entering a directory, and what to do about it.
     ///
     /// Nothing is said of what is not there, or cannot be seen by the present user.
-    pub(in crate::cli) fn obstacle(&self, path: &Path) -> Option<String> {
+    pub(super) fn obstacle(&self, path: &Path) -> Option<String> {
         let metadata = fs::metadata(path).ok()?;
         let target = fs::canonicalize(path).ok()?;
         // A symbolic link may lead through other directories than its own path.
@@ -67,7 +67,7 @@ impl Account {
 
     /// What keeps this user from reading a Maildir and removing mail from it, and what to do about
     /// it.
-    pub(in crate::cli) fn obstacle_to_mail(&self, maildir: &Path) -> Option<String> {
+    pub(super) fn obstacle_to_mail(&self, maildir: &Path) -> Option<String> {
         let folders = || ["cur", "new"].map(|name| maildir.join(name)).into_iter();
         let closed = |folder: &PathBuf| {
             let may = |m: &Metadata| [READ, WRITE, ENTER].iter().all(|&bit| self.may(m, bit));

@@ -36,9 +36,13 @@ impl House {
 
     /// The report, with the directory taken out of its lines.
     fn report(&self, now: SystemTime) -> Report {
-        let mut report = Report::of(&self.path("restante.toml"), now, Stores::Asked);
+        let file = self.path("restante.toml");
+        let (mut report, read) = Report::of(&file, now);
+        if let Some(read) = read {
+            report.ask(&file, &read, Extent::Everything);
+        }
         let prefix = format!("{}/", self.0.path().display());
-        for line in report.errors.iter_mut().chain(&mut report.warnings) {
+        for line in report.errors.iter_mut().chain(&mut report.silent).chain(&mut report.warnings) {
             *line = line.replace(&prefix, "");
         }
         for (_, what) in &mut report.does {
@@ -323,12 +327,34 @@ fn stores_are_asked_at_the_same_time_and_reported_in_their_order() {
     let stores = [0, 1, 2].map(store).concat();
     house.write("restante.toml", &format!("{GOOD}{stores}"));
     let report = house.report(SystemTime::now());
-    assert_eq!(report.errors.len(), 3, "{report:?}");
-    for (nth, error) in report.errors.iter().enumerate() {
+    assert_eq!((report.errors.len(), report.silent.len()), (0, 3), "{report:?}");
+    assert!(report.consequence().is_some_and(|what| what.contains("the server would start")));
+    for (nth, error) in report.silent.iter().enumerate() {
         let said = "checkpassword /bin/sh: it cannot tell now (111): number";
         let expected = format!("credentials[{}].kind: {said} {nth}", nth + 1);
         assert!(error.ends_with(&expected), "{expected} is not {error}");
     }
+}
+
+#[test]
+fn what_keeps_a_store_from_being_opened_is_said_offline_too() {
+    let house = House::new();
+    house.write("secret", "sesame\n");
+    fs::set_permissions(house.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
+    let store = "[[credentials]]\nkind = \"sql\"\nurl = \"postgres://127.0.0.1:1/mail\"\n\
+                 password-file = \"secret\"\nquery = \"SELECT 1 FROM t WHERE name = {user}\"\n";
+    house.write("restante.toml", &format!("{GOOD}{store}"));
+    let offline = || {
+        let (mut report, read) = Report::of(&house.path("restante.toml"), SystemTime::now());
+        report.ask(Path::new("restante.toml"), &read.unwrap(), Extent::Offline);
+        report
+    };
+    let report = offline();
+    let start = "restante.toml:24:17: credentials[1].password-file: ";
+    assert!(report.errors[0].starts_with(start), "{report:?}");
+    assert_eq!(report.consequence(), Some("the server would not start"));
+    fs::set_permissions(house.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(offline().consequence(), None, "nobody listens at port 1, and nobody asked");
 }
 
 #[test]
