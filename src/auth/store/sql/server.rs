@@ -187,11 +187,19 @@ where
     Ok(rows)
 }
 
-/// The message of the database itself, where there is one; no driver puts a password into it.
+/// The message of the database itself, where there is one, and what to do where that is plain; no
+/// driver puts a password into it.
 fn shown(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(said) => said.message().to_owned(),
-        None => error.to_string(),
+    let Some(said) = error.as_database_error() else { return error.to_string() };
+    let message = said.message();
+    match said.code().as_deref() {
+        // PostgreSQL, MySQL: invalid_authorization_specification, invalid_password.
+        Some("28000" | "28P01") => {
+            format!("{message}; correct password-file, or the user in url")
+        }
+        // SQLite: SQLITE_CANTOPEN.
+        Some("14") => format!("{message}; correct url, or let the server's user read the file"),
+        Some(_) | None => message.to_owned(),
     }
 }
 
