@@ -9,6 +9,7 @@ const PLACEHOLDERS: [&str; 3] = ["{user}", "{local}", "{domain}"];
 /// Where a database is.
 ///
 /// - It carries no password: a configuration may be read by many.
+/// - It names the user.
 pub(super) fn sql_url(text: &str) -> Result<String, String> {
     const EXAMPLE: &str = "\"postgres://restante@localhost/mail\", \"mysql://…\" or \
                            \"sqlite:///var/lib/mail/users.sqlite\"";
@@ -32,7 +33,18 @@ pub(super) fn sql_url(text: &str) -> Result<String, String> {
                     for a configuration may be read by many"
             .into());
     }
+    // Drivers have ideas of their own: whoever runs the program, or root.
+    let has_user = authority.contains('@') || (is_postgres(scheme) && rest.contains("user="));
+    if scheme != "sqlite" && !has_user {
+        return Err(format!(
+            "names no user of the database, write one such as \"{scheme}://restante@localhost/mail\""
+        ));
+    }
     Ok(text.to_owned())
+}
+
+fn is_postgres(scheme: &str) -> bool {
+    matches!(scheme, "postgres" | "postgresql")
 }
 
 /// A query whose placeholders become bound parameters.
@@ -186,9 +198,10 @@ mod tests {
     fn databases() {
         for good in [
             "postgres://restante@localhost/mail",
-            "postgresql://localhost:5433/mail?sslmode=verify-full",
+            "postgresql://restante@localhost:5433/mail?sslmode=verify-full",
+            "postgres:///mail?host=/run/postgresql&user=restante",
             "mysql://restante@db.example.org/mail",
-            "mariadb://localhost/mail",
+            "mariadb://restante@localhost/mail",
             "sqlite:///var/lib/mail/users.sqlite",
         ] {
             assert_eq!(sql_url(good), Ok(good.to_owned()));
@@ -197,6 +210,8 @@ mod tests {
             ("mail", "not the address of a database"),
             ("oracle://localhost/mail", "not a database that is known"),
             ("postgres://", "names no database"),
+            ("postgres://localhost/mail", "names no user"),
+            ("mysql:///mail?socket=/run/mysqld/mysqld.sock", "mysql://restante@localhost"),
             ("postgres://restante:tanstaaf@localhost/mail", "password-file"),
             ("postgres://localhost/mail?password=tanstaaf", "password-file"),
         ] {

@@ -341,7 +341,7 @@ fn what_keeps_a_store_from_being_opened_is_said_offline_too() {
     let house = House::new();
     house.write("secret", "sesame\n");
     fs::set_permissions(house.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
-    let store = "[[credentials]]\nkind = \"sql\"\nurl = \"postgres://127.0.0.1:1/mail\"\n\
+    let store = "[[credentials]]\nkind = \"sql\"\nurl = \"postgres://restante@127.0.0.1:1/mail\"\n\
                  password-file = \"secret\"\nquery = \"SELECT 1 FROM t WHERE name = {user}\"\n";
     house.write("restante.toml", &format!("{GOOD}{store}"));
     let offline = || {
