@@ -137,7 +137,12 @@ impl<C: CredentialStore> Authenticator<C> {
         let Verdict { store, outcome } = self.judge(name, &password).await;
         match &outcome {
             Ok(_) | Err(Reason::NotAllowed) => attempt.succeeded(),
-            Err(Reason::ImpossibleName(_) | Reason::UnknownUser | Reason::WrongPassword) => {
+            Err(
+                Reason::ImpossibleName(_)
+                | Reason::UnknownUser
+                | Reason::UnknownOrWrong
+                | Reason::WrongPassword,
+            ) => {
                 attempt.failed(&password);
             }
             Err(Reason::Overloaded | Reason::Unavailable(_)) => attempt.unanswered(),
@@ -181,7 +186,11 @@ impl<C: CredentialStore> Authenticator<C> {
             }
         }
         let spent = self.spend(&username, password, asked).await;
-        Verdict::nobody(spent.err().unwrap_or(Reason::UnknownUser))
+        let refused = match asked {
+            Asked::Store => Reason::UnknownOrWrong,
+            Asked::Nobody => Reason::UnknownUser,
+        };
+        Verdict::nobody(spent.err().unwrap_or(refused))
     }
 
     /// How many passwords have been verified since the start, those for unknown users included.
@@ -325,6 +334,7 @@ impl<C: CredentialStore> Authenticator<C> {
 }
 
 /// Whether the work of a verification has been done at a store that cannot tell who is unknown.
+#[derive(Clone, Copy)]
 enum Asked {
     Nobody,
     Store,

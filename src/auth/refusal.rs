@@ -22,6 +22,8 @@ pub enum Reason {
     ImpossibleName(NameFault),
     /// No store knows the user.
     UnknownUser,
+    /// A store refused, and cannot say whether it knows the user.
+    UnknownOrWrong,
     /// The user has another password.
     WrongPassword,
     /// The password is right, and the user may not use POP3.
@@ -68,9 +70,10 @@ impl Refusal {
     /// What the client may know; the name is for the line in the log.
     pub(super) fn of(name: &ClaimedName, reason: Reason) -> Self {
         match reason {
-            Reason::ImpossibleName(_) | Reason::UnknownUser | Reason::WrongPassword => {
-                Self::BadCredentials
-            }
+            Reason::ImpossibleName(_)
+            | Reason::UnknownUser
+            | Reason::UnknownOrWrong
+            | Reason::WrongPassword => Self::BadCredentials,
             Reason::NotAllowed => Self::NotAllowed,
             Reason::Overloaded => Self::Overloaded,
             Reason::Unavailable(why) => Self::Unavailable(format!("{name}: {why}")),
@@ -83,6 +86,9 @@ impl fmt::Display for Reason {
         match self {
             Self::ImpossibleName(fault) => write!(f, "no user can have this name, it {fault}"),
             Self::UnknownUser => f.write_str("unknown user"),
+            Self::UnknownOrWrong => {
+                f.write_str("unknown user or wrong password, the store does not say which")
+            }
             Self::WrongPassword => f.write_str("wrong password"),
             Self::NotAllowed => f.write_str("the user may not use POP3"),
             Self::Overloaded => f.write_str("too many log-ins at once"),
