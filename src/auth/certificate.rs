@@ -1,7 +1,7 @@
 //! Log-ins by the certificate of the client, which has been verified when it comes here: what is left
 //! to find out is which of its names the client wants to be, and whether a store knows that user.
 
-use tracing::debug;
+use tracing::info;
 
 use super::authenticator::admit;
 use super::{Authenticator, CredentialStore, Identity, Refusal};
@@ -14,7 +14,7 @@ impl<C: CredentialStore> Authenticator<C> {
     /// - A client that does not say who it wants to be has to have a certificate for one name.
     ///
     /// # Errors
-    /// The [`Refusal`]; what is wrong is logged at debug level here.
+    /// The [`Refusal`]; what is wrong is logged here.
     pub async fn certify(
         &self,
         names: &[Username],
@@ -23,13 +23,13 @@ impl<C: CredentialStore> Authenticator<C> {
         let username = match (wanted, names) {
             (None, [only]) => only.clone(),
             (None, _) => {
-                debug!(names = names.len(), "refused: the certificate is not for one user");
+                info!(names = names.len(), "refused: the certificate is not for one user");
                 return Err(Refusal::BadCertificate);
             }
             (Some(wanted), names) => match Username::try_from(wanted) {
                 Ok(username) if names.contains(&username) => username,
                 Ok(_) | Err(_) => {
-                    debug!(user = %wanted, "refused: the certificate is for somebody else");
+                    info!(user = %wanted, "refused: the certificate is for somebody else");
                     return Err(Refusal::BadCertificate);
                 }
             },
@@ -40,7 +40,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 admit(username, attributes).map_err(|reason| Refusal::of(&claimed, reason))
             }
             Ok(None) => {
-                debug!(user = %claimed, "refused: the certificate is for nobody who is known");
+                info!(user = %claimed, "refused: the certificate is for nobody who is known");
                 Err(Refusal::BadCertificate)
             }
             Err(reason) => Err(Refusal::of(&claimed, reason)),

@@ -42,7 +42,10 @@ impl Source {
 
     /// Reads a file whole. The reason for not doing so says what to do, without the path.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let file = open(path).map_err(|error| format!("cannot be read: {error}"))?;
+        let file = open(path).map_err(|error| match error.kind() == io::ErrorKind::NotFound {
+            true => "is not there; restante user add makes it".to_owned(),
+            false => format!("cannot be read: {error}"),
+        })?;
         Self::read_open(&file)
     }
 

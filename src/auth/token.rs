@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tracing::debug;
+use tracing::info;
 
 use super::authenticator::admit;
 use super::{Authenticator, CredentialStore, Identity, Reason, Redeemed, Refusal};
@@ -15,7 +15,7 @@ impl<C: CredentialStore> Authenticator<C> {
     /// - What another store says of that user holds; a user whom none knows is let in as well.
     ///
     /// # Errors
-    /// The [`Refusal`]; what is wrong with the token is logged at debug level here.
+    /// The [`Refusal`]; what is wrong with the token is logged here.
     pub async fn redeem(
         &self,
         name: Option<&ClaimedName>,
@@ -43,11 +43,11 @@ impl<C: CredentialStore> Authenticator<C> {
                 }
                 Redeemed::Bad(why) => why,
             };
-            debug!(user = %claimed, why, "refused: the token is not good");
+            info!(user = %claimed, why, "refused: the token is not good");
             attempt.failed(token);
             return Err(Refusal::BadToken);
         }
-        debug!(user = %claimed, "refused: no store knows the token");
+        info!(user = %claimed, "refused: no store knows the token");
         attempt.failed(token);
         Err(Refusal::BadToken)
     }

@@ -305,7 +305,7 @@ fn a_store_that_is_not_there_is_an_error_where_it_is_named() {
     let house = House::new();
     fs::remove_file(house.path("users")).unwrap();
     let report = house.report(SystemTime::now());
-    let start = "restante.toml:20:8: credentials[0].path: users cannot be read";
+    let start = "restante.toml:20:8: credentials[0].path: users is not there; restante user add";
     assert!(report.errors.iter().any(|line| line.starts_with(start)), "{report:?}");
 }
 

@@ -164,7 +164,9 @@ impl Keyring {
         if issuer != self.issuer {
             let other: String = issuer.escape_debug().take(200).collect();
             let ours = &self.issuer;
-            return Err(format!("{address} is about the issuer {other}, and issuer is {ours}"));
+            return Err(format!(
+                "{address} is about the issuer {other}, and issuer is {ours}: write the former"
+            ));
         }
         if !may_hold_keys(&jwks_uri, &self.issuer) {
             let shown: String = jwks_uri.escape_debug().take(200).collect();
