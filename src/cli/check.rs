@@ -115,7 +115,7 @@ impl Report {
         examination.listeners(&config);
         if let Some(tls) = &config.tls {
             examination.certificates(tls, &config.hostname, now);
-            examination.clients(tls);
+            examination.clients(tls, &config.credentials);
         }
         let users = examination.users(&config.credentials, config.auth.weak_schemes.into());
         let maildirs = examination.mail(&config, &users);
@@ -235,8 +235,15 @@ impl Examination<'_> {
     }
 
     /// Looks at whom the certificates of clients have to come from.
-    fn clients(&mut self, tls: &Tls) {
+    fn clients(&mut self, tls: &Tls, stores: &[Credentials]) {
         let Some(path) = &tls.client_ca else { return };
+        if !stores.iter().any(Credentials::looks_users_up) {
+            self.warn(
+                "tls.client-ca",
+                "nobody can log in with a certificate, for no store knows users without their \
+                 password: add one of kind \"file\", \"sql\", or \"ldap\" with base and filter",
+            );
+        }
         match tls::Clients::load(Some(path)) {
             Ok(clients) => {
                 let trusted = counted(clients.count(), "certificate");

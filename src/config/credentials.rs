@@ -26,6 +26,15 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// Whether it can say without a password whether it has a user.
+    pub fn looks_users_up(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Sql(_) => true,
+            Self::Ldap(section) => matches!(section.way, LdapWay::Search { .. }),
+            Self::Pam(_) | Self::Checkpassword(_) | Self::Oauth2(_) => false,
+        }
+    }
+
     /// The files that it names, by their keys.
     pub fn files(&self) -> Vec<(&'static str, &Path)> {
         let named = match self {

@@ -144,6 +144,14 @@ fn whom_clients_have_their_certificates_from_is_looked_at() {
     assert_eq!(report.errors, [""; 0]);
     let summary = report.summary();
     assert!(summary.contains("\n  client-ca    2 certificates in clients.pem\n"), "{summary}");
+    let of_no_use = "restante.toml:13:13: tls.client-ca: nobody can log in with a certificate";
+    let warned = |report: Report| report.warnings.iter().any(|line| line.starts_with(of_no_use));
+    assert!(!warned(report));
+    let text = fs::read_to_string(house.path("restante.toml")).unwrap();
+    let program = "kind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n";
+    let store = "kind = \"file\"\npath = \"users\"\n";
+    house.write("restante.toml", &text.replace(store, program));
+    assert!(warned(house.report(SystemTime::now())));
 }
 
 #[test]
