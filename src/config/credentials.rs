@@ -76,7 +76,7 @@ pub struct SqlSection {
     pub url: String,
     /// The file that holds the password for it.
     pub password_file: Option<PathBuf>,
-    /// Certificates that its own has to come from; the well-known ones when there are none here.
+    /// Certificates that its own may come from, besides the well-known ones.
     pub ca: Option<PathBuf>,
     /// The question, with `{user}`, `{local}` and `{domain}` where parameters are bound.
     pub query: String,
