@@ -15,7 +15,10 @@ use nix::unistd::geteuid;
 
 use super::Failure;
 use crate::auth::{self, Attributes, WeakSchemes, edit};
-use crate::config::{Config, Credentials, Fault, FileSection, KeyPair, Place, RunAs, Tls, TlsMode};
+use crate::config::{
+    Config, Credentials, Fault, FileSection, KeyPair, Mechanism, Place, RunAs, Throttle, Tls,
+    TlsMode,
+};
 use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::Username;
 use crate::server::stores::{self, Extent, Probed};
@@ -31,7 +34,7 @@ pub struct Args {
     /// The configuration.
     #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
     config: PathBuf,
-    /// Leave out the stores that are elsewhere: databases, directories, programs, providers.
+    /// Do not ask the stores that are elsewhere: databases, directories, programs, providers.
     #[arg(long)]
     offline: bool,
 }
@@ -117,6 +120,8 @@ impl Report {
             examination.certificates(tls, &config.hostname, now);
             examination.clients(tls, &config.credentials);
         }
+        examination.mechanisms(&config);
+        examination.throttle(&config);
         let users = examination.users(&config.credentials, config.auth.weak_schemes.into());
         let maildirs = examination.mail(&config, &users);
         examination.account(&config, &maildirs);
@@ -250,6 +255,50 @@ impl Examination<'_> {
                 self.does("client-ca", format!("{trusted} in {}", path.display()));
             }
             Err(fault) => self.error("tls.client-ca", fault.to_string()),
+        }
+    }
+
+    /// Looks for mechanisms that are to be offered and cannot be.
+    fn mechanisms(&mut self, config: &Config) {
+        let any = |fits: fn(&Credentials) -> bool| config.credentials.iter().any(fits);
+        for (nth, mechanism) in config.auth.mechanisms.iter().flatten().enumerate() {
+            let (is_of_use, why) = match mechanism {
+                Mechanism::Plain | Mechanism::Login => (
+                    any(|store| !matches!(store, Credentials::Oauth2(_))),
+                    "no store takes passwords",
+                ),
+                Mechanism::ScramSha1
+                | Mechanism::ScramSha1Plus
+                | Mechanism::ScramSha256
+                | Mechanism::ScramSha256Plus => (
+                    any(|store| matches!(store, Credentials::File(_) | Credentials::Sql(_))),
+                    "only stores of kind \"file\" and \"sql\" have keys for it",
+                ),
+                Mechanism::Oauthbearer | Mechanism::Xoauth2 => (
+                    any(|store| matches!(store, Credentials::Oauth2(_))),
+                    "no store takes tokens, add one of kind \"oauth2\"",
+                ),
+                Mechanism::External => (
+                    config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+                    "clients are not asked for certificates, write client-ca in [tls]",
+                ),
+            };
+            if !is_of_use {
+                let key = format!("auth.mechanisms[{nth}]");
+                self.warn(&key, format!("nobody can log in by this mechanism: {why}"));
+            }
+        }
+    }
+
+    /// Looks at whether strangers can wait for their turn.
+    fn throttle(&mut self, config: &Config) {
+        let Throttle { first_delay, longest_delay, .. } = config.throttle;
+        if !first_delay.is_zero() && config.timeouts.login <= 2 * longest_delay {
+            self.warn(
+                "throttle.longest-delay",
+                "twice as long is not less than timeouts.login: log-ins that have to wait are cut \
+                 off, shorten it or lengthen that",
+            );
         }
     }
 

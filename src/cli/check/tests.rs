@@ -155,6 +155,40 @@ fn whom_clients_have_their_certificates_from_is_looked_at() {
 }
 
 #[test]
+fn mechanisms_that_cannot_be_offered_are_named() {
+    let house = House::new();
+    let mechanisms = "[auth]\nmechanisms = [\"PLAIN\", \"OAUTHBEARER\", \"EXTERNAL\"]\n[maildir]";
+    house.write("restante.toml", &GOOD.replace("[maildir]", mechanisms));
+    let about = |report: Report| {
+        let lines = report.warnings.into_iter().filter(|line| line.contains(" auth.mechanisms["));
+        lines.collect::<Vec<_>>()
+    };
+    let found = about(house.report(SystemTime::now()));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains(":16:24: auth.mechanisms[1]: ") && found[0].contains("\"oauth2\""));
+    assert!(found[1].contains(" auth.mechanisms[2]: ") && found[1].contains("client-ca"));
+    let program = "kind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n";
+    let text = GOOD.replace("[maildir]", "[auth]\nmechanisms = [\"SCRAM-SHA-256\"]\n[maildir]");
+    house.write("restante.toml", &text.replace("kind = \"file\"\npath = \"users\"\n", program));
+    assert_eq!(about(house.report(SystemTime::now())).len(), 1);
+}
+
+#[test]
+fn a_throttle_that_the_login_timeout_cuts_off_is_named() {
+    let house = House::new();
+    for (throttle, warned) in [
+        ("longest-delay = \"59s\"", false),
+        ("longest-delay = \"1m\"", true),
+        ("longest-delay = \"1m\"\nfirst-delay = \"0s\"", false),
+    ] {
+        house.write("restante.toml", &format!("{GOOD}[throttle]\n{throttle}\n"));
+        let report = house.report(SystemTime::now());
+        let found = report.warnings.iter().any(|line| line.contains(" throttle.longest-delay: "));
+        assert_eq!(found, warned, "{throttle}: {report:?}");
+    }
+}
+
+#[test]
 fn files_that_the_user_of_run_as_cannot_read_are_errors() {
     let house = House::new();
     let with_ca = GOOD.replace("private-key", "client-ca = \"clients.pem\"\nprivate-key");
