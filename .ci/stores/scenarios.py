@@ -215,7 +215,7 @@ class Scenarios:
             text = self._restante("user", "test", "--stdin", name, stdin=password, codes=codes)
             require(password not in text, f"the password is shown: {text}")
             require(self._kind() in text, f"no word about the store: {text}")
-            said.append(text.strip().split("\n")[-1])
+            said.append(text.split("\n")[0])
         require(len(set(said)) == 3, f"right, wrong and unknown look alike: {said}")
         return said[0]
 
