@@ -88,7 +88,8 @@ impl Authorization {
             Some(name) => {
                 let authenticator = &context.env.authenticator;
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
-                Self::default().log_in(&name, verified, answer, context).await
+                // Boxed, like all of a log-in: other commands need no room for one.
+                Box::pin(Self::default().log_in(&name, verified, answer, context)).await
             }
             None => Ok((answer.fault(&Fault::UserFirst), self.stay())),
         }
@@ -111,7 +112,8 @@ impl Authorization {
         // Where the -PLUS mechanisms are not listed, a client that says so tells the truth.
         let channel =
             if offered.binds() { context.link.channel.clone() } else { Channel::default() };
-        Exchange::begin(mechanism.begin(channel), response, self, answer, context).await
+        let begun = Exchange::begin(mechanism.begin(channel), response, self, answer, context);
+        Box::pin(begun).await
     }
 
     /// What came in the clear behind STLS was put there by somebody in the middle: no reply, the

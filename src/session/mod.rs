@@ -279,7 +279,8 @@ impl<D: Maildrop> State<D> {
                 Err(fault) => Ok((answer.fault(&fault), state.stay())),
             },
             Self::Exchange(state) => match line {
-                Ok(line) => state.handle(line, answer, context).await,
+                // Boxed, like all of a log-in: other commands need no room for one.
+                Ok(line) => Box::pin(state.handle(line, answer, context)).await,
                 Err(fault) => Ok(state.fail(&fault.into(), answer)),
             },
             Self::Explained(state) => Ok(state.handle(answer)),
