@@ -28,11 +28,13 @@ impl<K: Clone + Eq + Hash + Ord, V> Fading<K, V> {
         self.records.get(key).filter(|(_, end)| *end > now).map(|(value, _)| value)
     }
 
-    /// Keeps `value` until `end`, in place of what is kept under `key`.
+    /// Keeps `value` until `end`, in place of what is kept under `key`; not at all when that is past.
     pub(super) fn put(&mut self, key: K, value: V, end: Instant, now: Instant) {
         self.remove(&key);
-        self.ends.insert((end, key.clone()));
-        self.records.insert(key, (value, end));
+        if end > now {
+            self.ends.insert((end, key.clone()));
+            self.records.insert(key, (value, end));
+        }
         // Two for each that comes: what has ended is soon gone, and no call does all the work.
         for _ in 0..2 {
             let surplus = self.records.len() > self.entries;
