@@ -153,6 +153,24 @@ class Daemon:
         return family
 
 
+class Served(Backend):
+    """A backend that is a daemon."""
+
+    daemon: Daemon
+
+    def stop(self) -> None:
+        self.daemon.stop()
+
+    def hang(self) -> None:
+        self.daemon.hang()
+
+    def resume(self) -> None:
+        self.daemon.resume()
+
+    def close(self) -> None:
+        self.daemon.kill()
+
+
 class Gate:
     """Something that a program waits at: open, or held by us."""
 

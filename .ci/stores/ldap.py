@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from pathlib import Path
 
-from backend import LOOPBACK, Backend, Daemon, program
+from backend import LOOPBACK, Daemon, Served, program
 from report import Failed
 from server import CLIENT_USER, World, free_port, run
 
@@ -24,7 +24,7 @@ ATTRIBUTES = {
 INVALID_CREDENTIALS = 49
 
 
-class Slapd(Backend):
+class Slapd(Served):
     """The directory; `direct` binds as a name put together from the user's, without a search."""
 
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
@@ -54,18 +54,6 @@ class Slapd(Backend):
         if not self.data.exists():
             self._install()
         self.daemon.start(self._ready)
-
-    def stop(self) -> None:
-        self.daemon.stop()
-
-    def hang(self) -> None:
-        self.daemon.hang()
-
-    def resume(self) -> None:
-        self.daemon.resume()
-
-    def close(self) -> None:
-        self.daemon.kill()
 
     def add(self, user: str, password: str, **attributes: object) -> None:
         # An entry is named by what the filter does not look at, and in every way that hurts,

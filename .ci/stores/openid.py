@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from backend import LOOPBACK, Backend, Daemon, program
+from backend import LOOPBACK, Daemon, Served, program
 from report import Failed, require
 from server import CLIENT_USER, World, free_port, run
 
@@ -19,7 +19,7 @@ RESTANTE, MAILER = "restante", "mailer"  # who asks about tokens, and who is giv
 OPAQUE = "opaque"
 
 
-class OpenId(Backend):
+class OpenId(Served):
     """The provider; `introspection` makes Restante ask it about every token."""
 
     def __init__(
@@ -41,18 +41,6 @@ class OpenId(Backend):
         if not (self.root / "keys.json").exists():
             self._install()
         self.daemon.start(self._ready)
-
-    def stop(self) -> None:
-        self.daemon.stop()
-
-    def hang(self) -> None:
-        self.daemon.hang()
-
-    def resume(self) -> None:
-        self.daemon.resume()
-
-    def close(self) -> None:
-        self.daemon.kill()
 
     def add(self, user: str, password: str, **attributes: object) -> None:
         # The subject is nobody's user name: the claim that is asked for decides.

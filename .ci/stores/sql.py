@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Optional
 
-from backend import LOOPBACK, Backend, Daemon, hashed, program, verifies
+from backend import LOOPBACK, Backend, Daemon, Served, hashed, program, verifies
 from report import Failed, require
 from server import SERVER_USER, World, free_port, run
 
@@ -54,7 +54,7 @@ class Sql(Backend):
         )
 
 
-class Database(Sql):
+class Database(Served, Sql):
     """A database that is a server."""
 
     scheme = ""
@@ -96,18 +96,6 @@ class Database(Sql):
         self.daemon.start(self.ready, 60)
         if new:
             self.furnish()
-
-    def stop(self) -> None:
-        self.daemon.stop()
-
-    def hang(self) -> None:
-        self.daemon.hang()
-
-    def resume(self) -> None:
-        self.daemon.resume()
-
-    def close(self) -> None:
-        self.daemon.kill()
 
     def url(self) -> str:
         return f"{self.scheme}://restante@{LOOPBACK}:{self.port}/mail"
