@@ -216,12 +216,12 @@ impl<C: CredentialStore> Authenticator<C> {
         }
     }
 
-    /// What the stores say of a user who has proved without a password who it is; nothing when no
-    /// store knows the user that can tell without one.
-    pub(super) async fn known(&self, name: &Username) -> Result<Option<Attributes>, Reason> {
+    /// What the stores say of a user without being told a password; nothing when no store knows the
+    /// user that can tell without one.
+    pub(super) async fn known(&self, name: &Username) -> Result<Option<Account>, Reason> {
         for store in &self.stores {
             match store.look_up(name).await {
-                Lookup::Found(account) => return Ok(Some(account.attributes)),
+                Lookup::Found(account) => return Ok(Some(account)),
                 Lookup::Perhaps(_) | Lookup::Unknown => {}
                 Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
             }

@@ -36,8 +36,8 @@ impl<C: CredentialStore> Authenticator<C> {
         };
         let claimed = ClaimedName::new(username.as_str().as_bytes());
         match self.known(&username).await {
-            Ok(Some(attributes)) => {
-                admit(username, attributes).map_err(|reason| Refusal::of(&claimed, reason))
+            Ok(Some(account)) => {
+                admit(username, account.attributes).map_err(|reason| Refusal::of(&claimed, reason))
             }
             Ok(None) => {
                 info!(user = %claimed, "refused: the certificate is for nobody who is known");

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::authenticator::admit;
 use super::{
-    Attributes, Authenticator, CredentialStore, Identity, Lookup, Reason, Refusal, Verifier, random,
+    Attributes, Authenticator, CredentialStore, Identity, Reason, Refusal, Verifier, random,
 };
 use crate::protocol::sasl::{
     Awaiting, Nonce, ScramExchange, ScramHash, ScramKeys, ScramProof, ServerFinal,
@@ -82,25 +82,18 @@ impl<C: CredentialStore> Authenticator<C> {
         };
         let salt = decoy(ScramKeys::ITERATIONS)?.salt;
         let username = Username::try_from(name).ok();
-        if let Some(username) = &username {
-            for store in self.stores() {
-                let account = match store.look_up(username).await {
-                    Lookup::Found(account) => account,
-                    // It has no keys to give.
-                    Lookup::Perhaps(_) | Lookup::Unknown => continue,
-                    Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
-                };
-                if let Verifier::Unusable(why) = account.verifier {
-                    return Err(Reason::Unavailable(why.to_string()));
+        if let Some(username) = &username
+            && let Some(account) = self.known(username).await?
+        {
+            if let Verifier::Unusable(why) = account.verifier {
+                return Err(Reason::Unavailable(why.to_string()));
+            }
+            match self.keys_of(account.verifier, hash, &salt).await? {
+                Some(keys) => {
+                    let account = Some((username.clone(), account.attributes));
+                    return Ok(ScramLogin { keys, account });
                 }
-                match self.keys_of(account.verifier, hash, &salt).await? {
-                    Some(keys) => {
-                        let account = Some((username.clone(), account.attributes));
-                        return Ok(ScramLogin { keys, account });
-                    }
-                    None => debug!(user = %name, "has a password, but no keys for SCRAM"),
-                }
-                break;
+                None => debug!(user = %name, "has a password, but no keys for SCRAM"),
             }
         }
         // The same work as for a user, and as many iterations as one has.

@@ -34,10 +34,11 @@ impl<C: CredentialStore> Authenticator<C> {
                 Redeemed::For(username) => {
                     if name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(&username)) {
                         attempt.succeeded();
-                        let known = self.known(&username).await;
-                        return known
-                            .and_then(|known| admit(username, known.unwrap_or_default()))
-                            .map_err(|reason| Refusal::of(claimed, reason));
+                        let known = self.known(&username).await.and_then(|account| {
+                            let attributes = account.map(|account| account.attributes);
+                            admit(username, attributes.unwrap_or_default())
+                        });
+                        return known.map_err(|reason| Refusal::of(claimed, reason));
                     }
                     format!("it is for {username}")
                 }
