@@ -67,7 +67,7 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        if let Some(fault) = without_passwords(context) {
+        if let Some(fault) = context.without_passwords() {
             return Ok((answer.fault(&fault), self.stay()));
         }
         let claimed = Some(name);
@@ -80,7 +80,7 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        if let Some(fault) = without_passwords(context) {
+        if let Some(fault) = context.without_passwords() {
             return Ok((answer.fault(&fault), self.stay()));
         }
         // RFC 1939 §7 PASS: after a failure the client begins again with USER.
@@ -177,17 +177,6 @@ impl Authorization {
 
     pub(super) fn stay<D>(self) -> Next<D> {
         Next::Continue(State::Authorization(self))
-    }
-}
-
-/// Why USER and PASS lead nowhere, if that is so.
-fn without_passwords<M, C: CredentialStore>(context: Context<'_, M, C>) -> Option<Fault> {
-    if !context.takes_passwords() {
-        Some(Fault::CleartextRefused)
-    } else if !context.env.authenticator.offers().passwords {
-        Some(Fault::NoPasswords)
-    } else {
-        None
     }
 }
 

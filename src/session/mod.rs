@@ -337,6 +337,17 @@ impl<M, C> Context<'_, M, C> {
 }
 
 impl<M, C: CredentialStore> Context<'_, M, C> {
+    /// Why USER and PASS lead nowhere, if that is so.
+    fn without_passwords(&self) -> Option<Fault> {
+        if !self.takes_passwords() {
+            Some(Fault::CleartextRefused)
+        } else if !self.env.authenticator.offers().passwords {
+            Some(Fault::NoPasswords)
+        } else {
+            None
+        }
+    }
+
     /// With which mechanisms a client can log in now.
     ///
     /// - What the stores let every user do, or what the operator wants and the stores let some do.
@@ -370,7 +381,7 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
 /// (RFC 2449 §5, RFC 5034 §3).
 fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capability> {
     let mut capabilities = vec![Capability::Top, Capability::Uidl];
-    if context.takes_passwords() && context.env.authenticator.offers().passwords {
+    if context.without_passwords().is_none() {
         capabilities.push(Capability::User);
     }
     let mechanisms = context.mechanisms();
