@@ -14,7 +14,7 @@ use crate::cli::Failure;
 use crate::cli::check;
 use crate::cli::password::{self, PasswordArgs};
 use crate::config::Config;
-use crate::mailbox::maildir::PathTemplate;
+use crate::mailbox::maildir::{PathTemplate, examine};
 use crate::protocol::{ClaimedName, Username};
 use crate::server::stores::{self, Decided, Judgement};
 
@@ -152,6 +152,7 @@ fn maildir(config: &Config, identity: &Identity) -> Result<PathBuf, String> {
     let path = PathTemplate::new(&config.maildir.path)
         .path(identity.username(), identity.home(), identity.mail())
         .map_err(|error| error.to_string())?;
+    examine(&path).map_err(|failure| failure.to_string())?;
     for folder in ["cur", "new"].map(|name| path.join(name)) {
         let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
         rustix::fs::access(&folder, wanted).map_err(|error| {

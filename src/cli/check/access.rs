@@ -4,12 +4,14 @@
 
 use std::ffi::CString;
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, User, getgrouplist};
 
 use crate::config::RunAs;
+use crate::mailbox::maildir::examine;
 
 /// The user of `run-as`, with all groups.
 #[derive(Debug)]
@@ -67,13 +69,21 @@ impl Account {
 
     /// What keeps this user from reading a Maildir and removing mail from it, and what to do about
     /// it.
+    ///
+    /// Nothing is said of what is not there, or cannot be seen by the present user.
     pub(super) fn obstacle_to_mail(&self, maildir: &Path) -> Option<String> {
         let folders = || ["cur", "new"].map(|name| maildir.join(name)).into_iter();
         let closed = |folder: &PathBuf| {
             let may = |m: &Metadata| [READ, WRITE, ENTER].iter().all(|&bit| self.may(m, bit));
             fs::metadata(folder).is_ok_and(|metadata| !may(&metadata)) && !has_access_list(folder)
         };
-        self.obstacle(maildir).or_else(|| {
+        let refused = || {
+            let failure = examine(maildir).err()?;
+            let seen = failure.source().kind() != io::ErrorKind::PermissionDenied;
+            (seen && maildir.exists())
+                .then(|| format!("{failure}; a Maildir has the directories cur, new and tmp"))
+        };
+        self.obstacle(maildir).or_else(refused).or_else(|| {
             let folder = folders().find(closed)?;
             Some(format!("{} cannot read and write {}: chown it", self.name, folder.display()))
         })

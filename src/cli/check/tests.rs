@@ -259,7 +259,11 @@ fn maildirs_that_the_user_of_run_as_does_not_get_at_are_counted() {
     let house = House::new();
     house.write("restante.toml", &format!("run-as = \"daemon\"\n{GOOD}"));
     fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::create_dir_all(house.path("mail/example.org/mrose/cur")).unwrap();
+    for (folder, mode) in [("cur", 0o777), ("new", 0o777), ("tmp", 0o755)] {
+        let folder = house.path(&format!("mail/example.org/mrose/{folder}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    }
     let open = [("mail/example.org", 0o755), ("mail/example.org/mrose/cur", 0o777)];
     let warning = |modes: [(&str, u32); 2]| {
         for (path, mode) in modes {
@@ -278,6 +282,19 @@ fn maildirs_that_the_user_of_run_as_does_not_get_at_are_counted() {
                      mail, or not remove it: ";
         let line = warning(modes).unwrap();
         assert!(line.starts_with(&format!("{start}{why}")), "{line}");
+    }
+    // What every login would refuse is not fine because nobody is kept from it.
+    for folder in ["tmp", "new"] {
+        let path = house.path("mail/example.org/mrose").join(folder);
+        fs::remove_dir(&path).unwrap();
+        let missing = warning(open).unwrap();
+        assert!(missing.contains(&format!("open mail/example.org/mrose/{folder}: ")), "{missing}");
+        std::os::unix::fs::symlink("cur", &path).unwrap();
+        let link = warning(open).unwrap();
+        assert!(link.contains(&format!("open mail/example.org/mrose/{folder}: not a ")), "{link}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     }
 }
 

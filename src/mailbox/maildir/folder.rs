@@ -10,10 +10,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, fstat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::super::Failure;
+use super::directories::Directories;
 use super::file_system::FileSystem;
 use super::lock::Root;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
@@ -113,8 +114,7 @@ impl OpenFile {
 /// The open directories of a Maildir that is locked.
 #[derive(Debug)]
 pub(super) struct Folders {
-    new: OwnedFd,
-    cur: OwnedFd,
+    directories: Directories,
     prompt: bool,
     /// Every change in them leaves a stamp on them.
     faithful: bool,
@@ -126,22 +126,13 @@ impl Folders {
     /// Opens both directories.
     ///
     /// # Errors
-    /// When one of them or `tmp` is missing: then this is no Maildir, or not the one that was
-    /// meant, say an empty mount point.
+    /// Those of [`Directories::open`].
     pub(super) fn open(root: Root, wait: Wait) -> Result<Self, Failure> {
-        let directory = |name| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            open_at(root.directory(), name, flags, wait).map_err(|error| {
-                Failure::new(format!("open {}", root.path().join(name).display()), error.into())
-            })
-        };
-        let new = directory(Folder::New.name())?;
-        let cur = directory(Folder::Cur.name())?;
-        directory("tmp")?;
-        let file_systems = [FileSystem::of(&new), FileSystem::of(&cur)];
+        let directories = Directories::open(root.directory(), root.path(), wait)?;
+        let file_systems = Folder::READING_ORDER.map(|f| FileSystem::of(directories.fd(f)));
         let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
         let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
-        Ok(Self { new, cur, prompt, faithful, root })
+        Ok(Self { directories, prompt, faithful, root })
     }
 
     /// The locked Maildir.
@@ -167,9 +158,7 @@ impl Folders {
             let path = self.root.path().join(folder.name());
             Failure::new(format!("read {}", path.display()), error.into())
         };
-        // A descriptor of its own, because reading moves the offset of what it reads from.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(self.fd(folder), ".", flags, Mode::empty()).map_err(failed)?;
+        let directory = self.directories.enter(folder).map_err(failed)?;
         let size = usize::try_from(fstat(&directory).map_err(failed)?.st_size).unwrap_or(0);
         // Local file systems do not let names change during one call; so the fewer, the better.
         let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
@@ -308,10 +297,7 @@ impl Folders {
     }
 
     fn fd(&self, folder: Folder) -> impl AsFd {
-        match folder {
-            Folder::Cur => self.cur.as_fd(),
-            Folder::New => self.new.as_fd(),
-        }
+        self.directories.fd(folder)
     }
 }
 

@@ -49,8 +49,7 @@ impl Root {
     /// Tries once to lock the Maildir at `path`, which must exist.
     pub(super) fn try_lock(path: &Path) -> Result<Attempt, Failure> {
         let failed = |error: io::Error| Failure::new(format!("lock {}", path.display()), error);
-        let directory = open_directory(path, Wait::IfNeedBe)
-            .map_err(|error| Failure::new(format!("open {}", path.display()), error.into()))?;
+        let directory = open_directory(path, Wait::IfNeedBe)?;
         let lock_file = open_lock_file(&directory).map_err(failed)?;
         Self::lock(path, directory, lock_file).map_err(failed)
     }
@@ -136,9 +135,12 @@ impl Drop for Entry {
     }
 }
 
-fn open_directory(path: &Path, wait: Wait) -> Result<File, Errno> {
+/// Opens the directory of a Maildir; its path may lead through symbolic links.
+pub(super) fn open_directory(path: &Path, wait: Wait) -> Result<File, Failure> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    open_at(CWD, path, flags, wait).map(File::from)
+    open_at(CWD, path, flags, wait)
+        .map(File::from)
+        .map_err(|error| Failure::new(format!("open {}", path.display()), error.into()))
 }
 
 /// Opens the lock file, or says that there can be none here.

@@ -6,7 +6,7 @@
 //! granted.
 //!
 //! - `path`: whose Maildir is where. `lock`: one session at a time. `wait`: not on a worker thread.
-//! - `folder`: the directories and what is done in them; `chase`: files that have been renamed;
+//! - `directories`: what a Maildir has to have; `folder`: what is done in them; `chase`: files that have been renamed;
 //!   `file_system`: what can be relied on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
@@ -28,6 +28,7 @@ use crate::auth::Identity;
 mod budget;
 mod chase;
 mod count;
+mod directories;
 mod file_system;
 mod folder;
 mod index;
@@ -46,6 +47,7 @@ mod stamp;
 mod tests;
 mod wait;
 
+pub use directories::examine;
 pub use maildrop::LockedMaildir;
 pub use message::StoredMessage;
 pub use path::PathTemplate;
