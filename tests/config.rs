@@ -21,8 +21,8 @@ use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, Config, Credentials, FileSection, Introspection, KEYS,
     KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
-    Mechanism, Oauth2Section, PamSection, RunAs, SqlSection, Throttle, Timeouts, Tls, TlsHost,
-    TlsMode,
+    Mechanism, Oauth2Section, PamSection, Pop3, RunAs, SqlSection, Throttle, Timeouts, Tls,
+    TlsHost, TlsMode,
 };
 
 #[test]
@@ -86,6 +86,7 @@ fn every_value_arrives_in_its_place() {
             }],
         }),
         maildir: Maildir { path: base.join("mail/{user}"), lock_wait: Duration::ZERO },
+        pop3: Pop3 { utf8: true },
         auth: Auth {
             allow_cleartext: true,
             failure_delay: Duration::from_millis(500),

@@ -88,6 +88,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
         .unwrap(),
         policy: Policy {
             hostname: "pop.example.org".to_owned(),
+            utf8: false,
             allow_cleartext: false,
             mechanisms: None,
             failure_delay: Duration::from_secs(2),

@@ -40,6 +40,10 @@ def checks(report: Report, world: World, server: Server) -> None:
             )
         report.check(f"openssl resumption {version}", lambda: resumption(world, server, version))
     report.check("close_notify after QUIT", lambda: close_notify(world, server))
+    for transport in (STLS, TLS):
+        report.check(
+            f"commands in two writes {transport}", lambda: two_writes(world, server, transport)
+        )
     report.check("second process gets IN-USE", lambda: two_processes(world, server))
     report.check("kill -9 in mid-session", lambda: killed_in_session(world))
     report.check("kill -9 around QUIT", lambda: killed_around_quit(world))
@@ -176,6 +180,28 @@ def close_notify(world: World, server: Server) -> str:
                 text += data
     require(text.count(b"+OK") == 2, f"got {text!r}")
     return "received"
+
+
+def two_writes(world: World, server: Server, transport: str, commands: int = 100) -> str:
+    """A client that has Nagle's algorithm on, and sends a command and its line end apart, waits for
+    no acknowledgement that the server puts off: by 40 ms each time, if it did."""
+    address = ("127.0.0.1", server.endpoint(transport).port)
+    with socket.create_connection(address, timeout=20) as raw:
+        session = raw
+        if transport == TLS:
+            session = world.client_tls().wrap_socket(raw, server_hostname="localhost")
+        replies = session.makefile("rb")
+        replies.readline()
+        started = time.monotonic()
+        for _ in range(commands):
+            session.sendall(b"UTF8")
+            session.sendall(b"\r\n")
+            require(replies.readline().startswith(b"+OK"), "not a reply to UTF8")
+        took = time.monotonic() - started
+        session.sendall(b"QUIT\r\n")
+        replies.readline()
+    require(took < commands * 0.02, f"{commands} commands took {took:.1f} s")
+    return f"{commands} commands took {took * 1000:.0f} ms"
 
 
 def two_processes(world: World, server: Server) -> str:

@@ -10,8 +10,8 @@ use super::credentials::credentials;
 use super::fault::Fault;
 use super::read::{Book, Entry, Number, Section, Span};
 use super::{
-    Auth, Config, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir, Mechanism, Throttle,
-    Timeouts, Tls, TlsHost, TlsMode, value,
+    Auth, Config, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3,
+    Throttle, Timeouts, Tls, TlsHost, TlsMode, value,
 };
 
 const CONNECTIONS: Number = number("connections", 10_000, 1_000_000);
@@ -66,6 +66,7 @@ fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
     let uses_tls = listen.iter().any(|listen| listen.tls != TlsMode::Off);
     let tls = tls(root, base, uses_tls);
     let maildir = maildir(&root.section("maildir"), base);
+    let pop3 = Pop3 { utf8: root.section("pop3").flag("utf8", false) };
     let throttle = throttle(&root.section("throttle"));
     let credentials = credentials(root, base);
     let limits = limits(&root.section("limits"));
@@ -78,6 +79,7 @@ fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
         listen,
         tls,
         maildir,
+        pop3,
         auth,
         throttle,
         credentials,

@@ -41,6 +41,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where the mail is.
     pub maildir: Maildir,
+    /// What the protocol offers.
+    pub pop3: Pop3,
     /// How passwords are taken.
     pub auth: Auth,
     /// How guessing is slowed down.
@@ -101,6 +103,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "listen",
             "tls",
             "maildir",
+            "pop3",
             "auth",
             "throttle",
             "credentials",
@@ -113,6 +116,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key"]),
     ("maildir", &["path", "lock-wait"]),
+    ("pop3", &["utf8"]),
     (
         "auth",
         &[
@@ -208,6 +212,13 @@ pub struct Maildir {
     pub path: PathBuf,
     /// How long a second session waits for the first one to end.
     pub lock_wait: Duration,
+}
+
+/// `[pop3]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pop3 {
+    /// `UTF8 USER` is listed among the capabilities.
+    pub utf8: bool,
 }
 
 /// `[auth]`

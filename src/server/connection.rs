@@ -23,7 +23,7 @@ use crate::auth::CredentialStore;
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
 use crate::protocol::Username;
-use crate::session::{self, End, Env, Link, Security, Summary};
+use crate::session::{self, End, Env, Link, Security, Stream, Summary};
 
 /// What a connection is served with.
 pub(super) struct Host<'a, M, C> {
@@ -111,6 +111,23 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
 
     fn link(&self, security: Security, report: &Report) -> Link {
         Link::new(security, report.peer, report.opened + self.timeouts.login)
+    }
+}
+
+impl Stream for TcpStream {
+    /// The system puts acknowledgements off to send them along with a reply, by 40 ms and more, and a
+    /// client that has Nagle's algorithm on does not send the second part of a command before it has
+    /// that of the first.
+    fn acknowledge(&self) {
+        if let Err(error) = SockRef::from(self).set_tcp_quickack(true) {
+            debug!("a socket option was not set: {error}");
+        }
+    }
+}
+
+impl Stream for Forgiving {
+    fn acknowledge(&self) {
+        self.0.get_ref().0.acknowledge();
     }
 }
 

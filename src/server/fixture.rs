@@ -35,6 +35,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
             .unwrap(),
         policy: Policy {
             hostname: "pop.example.org".into(),
+            utf8: false,
             allow_cleartext: true,
             mechanisms: None,
             failure_delay: Duration::ZERO,

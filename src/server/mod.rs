@@ -182,7 +182,7 @@ impl Generation<MaildirStore, Store> {
         removals: &TaskTracker,
         drain: &CancellationToken,
     ) -> Result<Self, Error> {
-        let Config { maildir, auth, limits, timeouts, .. } = config;
+        let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let stores = config
             .credentials
             .iter()
@@ -206,6 +206,7 @@ impl Generation<MaildirStore, Store> {
             .map_err(Error::Credentials)?,
             policy: Policy {
                 hostname: config.hostname.clone(),
+                utf8: pop3.utf8,
                 sessions_per_user: limits.sessions_per_user.get(),
                 allow_cleartext: auth.allow_cleartext,
                 mechanisms: auth.mechanisms.as_deref().map(stores::mechanisms),

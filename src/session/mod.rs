@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +40,7 @@ mod wire;
 
 pub use end::{End, Summary};
 pub use slots::{Slot, Slots};
+pub use wire::Stream;
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
 pub struct Env<M, C> {
@@ -63,6 +63,8 @@ pub struct Env<M, C> {
 pub struct Policy {
     /// The name in the greeting.
     pub hostname: String,
+    /// UTF8 is listed among the capabilities; the command is taken in any case.
+    pub utf8: bool,
     /// Passwords are taken without TLS.
     pub allow_cleartext: bool,
     /// The mechanisms that may be offered; what every user of the stores can use when there is
@@ -140,7 +142,7 @@ pub async fn run<S, M, C>(
     summary: &mut Summary,
 ) -> End
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Stream,
     M: Mailbox,
     C: CredentialStore,
 {
@@ -393,9 +395,12 @@ fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capabi
         Capability::AuthRespCode,
         Capability::Pipelining,
         Capability::ExpireNever,
-        Capability::Utf8User,
-        Capability::Lang,
-        Capability::Implementation,
     ]);
+    // DEVIATION: RFC 6856 §2 — UTF8 is taken and not listed, unless the operator wants it to be:
+    // Evolution 3.46 sends it without a line end where it is, and waits for a reply for ever.
+    if context.env.policy.utf8 {
+        capabilities.push(Capability::Utf8User);
+    }
+    capabilities.extend([Capability::Lang, Capability::Implementation]);
     capabilities
 }

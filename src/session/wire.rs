@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,16 @@ use crate::mailbox::Message;
 use crate::protocol::{Appetite, Encoder, Extent, Line, LineDecoder, LineFault, LineLimit, Reply};
 
 /// What a session runs on: a socket, TLS over one, or a pipe in memory.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Acknowledges at once what has been read: the client may be holding back the rest of its line
+    /// until then. Called each time that a session waits in the middle of a line.
+    fn acknowledge(&self);
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+impl Stream for DuplexStream {
+    /// Nobody waits for that.
+    fn acknowledge(&self) {}
+}
 
 /// A stream with a bounded buffer on each side.
 ///
@@ -190,7 +197,12 @@ async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result
     poll_fn(|context| {
         let mut octets = [MaybeUninit::uninit(); READ];
         let mut read = ReadBuf::uninit(&mut octets);
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        let polled = Pin::new(&mut *stream).poll_read(context, &mut read);
+        // Only here: a line that comes whole costs no system call for this.
+        if polled.is_pending() && !input.unread().is_empty() {
+            stream.acknowledge();
+        }
+        ready!(polled)?;
         input.push(read.filled());
         let count = read.filled().len();
         read.initialized_mut().zeroize();
@@ -231,13 +243,93 @@ fn lost(error: io::Error) -> End {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Context;
 
-    use tokio::io::{empty, join, sink};
+    use tokio::io::{Empty, Join, Sink, duplex, empty, join, sink};
 
     use super::*;
     use crate::auth::Identity;
     use crate::mailbox::memory::MemoryStore;
     use crate::mailbox::{Mailbox as _, Maildrop as _, Position};
+
+    impl Stream for Join<Empty, Sink> {
+        fn acknowledge(&self) {}
+    }
+
+    /// A pipe that counts what it is asked to acknowledge.
+    struct Counted {
+        pipe: DuplexStream,
+        acknowledged: AtomicU32,
+    }
+
+    impl Stream for Counted {
+        fn acknowledge(&self) {
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            read: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.pipe).poll_read(context, read)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            octets: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.pipe).poll_write(context, octets)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.pipe).poll_flush(context)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.pipe).poll_shutdown(context)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
+        let (mut client, pipe) = duplex(1024);
+        let mut stream = Counted { pipe, acknowledged: AtomicU32::new(0) };
+        let hour = Duration::from_secs(3600);
+        let (drain, second) = (CancellationToken::new(), Duration::from_secs(1));
+        for (sent, acknowledged) in [
+            (&[&b"NOOP\r\n"[..]][..], false),
+            (&[b"NOOP\r\nNOOP\r\n", b"QUIT\r\n"], false),
+            (&[b"NOOP", b"\r\n"], true),
+            (&[b"NOOP\r\nNO", b"OP", b"\r\n"], true),
+        ] {
+            stream.acknowledged = AtomicU32::new(0);
+            let mut wire = Wire::new(&mut stream, hour, Instant::now() + hour);
+            for piece in sent {
+                client.write_all(piece).await.unwrap();
+                // The second time nothing more comes.
+                for _ in 0..2 {
+                    let patience =
+                        Patience { until: Instant::now() + second, or: End::IdleTimeout };
+                    match wire.fill(patience, &drain).await {
+                        Ok(()) | Err(End::IdleTimeout) => {}
+                        Err(end) => panic!("{end}"),
+                    }
+                    while wire.next_line(LineLimit::Command).unwrap().is_some() {}
+                }
+            }
+            let asked = stream.acknowledged.load(Ordering::Relaxed) > 0;
+            assert_eq!(asked, acknowledged, "{sent:?}");
+        }
+    }
 
     #[tokio::test]
     async fn other_sessions_have_their_turn_while_a_message_is_sent() {
