@@ -1,17 +1,17 @@
 //! The Maildir store: a directory a user, a file a message.
 //!
 //! Message files are read and removed, never written, renamed or flagged. The only files of our
-//! own are `restante.lock` and `restante.index` in the Maildir; the second is a cache. Other
-//! programs may deliver, rename and remove at any time; nothing here takes their absence for
-//! granted.
+//! own are `restante.lock` and `restante.index` in the Maildir; the second is a cache. A removal
+//! adds a line to `maildirsize`, where there is one. Other programs may deliver, rename and remove
+//! at any time; nothing here takes their absence for granted.
 //!
 //! - `path`: whose Maildir is where. `lock`: one session at a time. `wait`: not on a worker thread.
-//! - `directories`: what a Maildir has to have; `folder`: what is done in them; `chase`: files that have been renamed;
-//!   `file_system`: what can be relied on.
+//! - `directories`: what a Maildir has to have; `folder`: what is done in them; `chase`: files that
+//!   have been renamed; `file_system`: what can be relied on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
-//! - `maildrop`, `message`, `removal`: what a session does with it all; `budget`: how much of the
-//!   process it may use for that.
+//! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
+//!   tells delivery agents; `budget`: how much of the process it may use for that.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,6 +38,7 @@ mod maildrop;
 mod message;
 mod name;
 mod path;
+mod quota;
 mod removal;
 mod scan;
 mod seen;

@@ -1,7 +1,8 @@
 //! What the name of a file in a Maildir says: the unique name, its place in the order, its
 //! unique-id. Names are bytes.
 //!
-//! Nothing is believed that a name says of the contents: `,S=` and `,W=` are cut off, not read.
+//! Nothing is believed that a name says of the contents: `,S=` and `,W=` are cut off, and `,S=` is
+//! read only for what it counted at delivery.
 
 use memchr::{memchr, memmem};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,17 @@ pub(super) fn unique(file_name: &[u8]) -> &[u8] {
     let base = file_name.get(..end).unwrap_or(file_name);
     let sizes = [&b",S="[..], b",W="].into_iter().filter_map(|field| memmem::find(base, field));
     sizes.min().and_then(|at| base.get(..at)).unwrap_or(base)
+}
+
+/// The size that the name of a file says it has (`,S=`): what was counted when it was delivered.
+pub(super) fn size(file_name: &[u8]) -> Option<u64> {
+    let end = memchr(b':', file_name).unwrap_or(file_name.len());
+    let base = file_name.get(..end)?;
+    let value = base.get(memmem::find(base, b",S=")? + 3..)?;
+    let digits = value.get(..memchr(b',', value).unwrap_or(value.len()))?;
+    // Numbers may have a sign for others, not here.
+    let text = str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
+    text.parse().ok()
 }
 
 /// Where a unique name belongs in the order: its leading decimal number, the time of delivery.
@@ -81,6 +93,26 @@ mod tests {
                 expected,
                 "{file_name}"
             );
+        }
+    }
+
+    #[test]
+    fn sizes_in_names() {
+        for (file_name, expected) in [
+            ("1276528487.M364837P9451.kurkku,S=1355,W=1394:2,RS", Some(1355)),
+            ("1276528487.M364837P9451.kurkku,W=1394,S=1355", Some(1355)),
+            ("1.x,S=0:2,", Some(0)),
+            ("1.x,S=18446744073709551615", Some(u64::MAX)),
+            ("1.x", None),
+            ("1.x,S=", None),
+            ("1.x,S=-4", None),
+            ("1.x,S=+4", None),
+            ("1.x,S=4k", None),
+            ("1.x,S=18446744073709551616", None),
+            ("1.x:2,S,S=4", None),
+            ("1.x,s=4", None),
+        ] {
+            assert_eq!(size(file_name.as_bytes()), expected, "{file_name}");
         }
     }
 

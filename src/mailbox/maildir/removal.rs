@@ -3,6 +3,8 @@
 //! - Found by unique name, wherever another server has renamed them to; where several files share
 //!   the name, by identity: one DELE never removes two messages.
 //! - One that cannot be removed does not keep the others.
+//! - What is unlinked here is subtracted from what the Maildir has taken of its quota; what somebody
+//!   else has removed is not.
 //! - Removed means that the directories are synced too. No crash brings a message back after the
 //!   client has been told that it is removed.
 
@@ -17,6 +19,7 @@ use super::budget::{Budget, Loan};
 use super::chase::{Visit, Wanted, chase};
 use super::folder::{FileId, Folder, Place};
 use super::maildrop::Opened;
+use super::quota::Freed;
 
 /// What came of a removal.
 #[derive(Debug)]
@@ -36,10 +39,12 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Removed {
         return Removed { messages: marked, result: Ok(()), remains };
     }
     let (touched, remaining) = (BTreeSet::new(), BTreeSet::new());
-    let mut removal = Removal { maildrop, touched, remaining, cause: None, remains };
+    let freed = Freed::default();
+    let mut removal = Removal { maildrop, touched, remaining, cause: None, freed, remains };
     let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Missed);
     let missing = missing.collect::<Vec<_>>();
     removal.wherever_they_are(&missing);
+    removal.freed.record(maildrop.folders.root());
     let unsynced = removal.touched.iter().filter_map(|f| maildrop.folders.sync(*f).err()).next();
     let Removal { remaining, cause, remains, .. } = removal;
     let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
@@ -68,6 +73,7 @@ struct Removal<'a> {
     touched: BTreeSet<Folder>,
     remaining: BTreeSet<u32>,
     cause: Option<Failure>,
+    freed: Freed,
     remains: Remains,
 }
 
@@ -135,7 +141,11 @@ impl Removal<'_> {
             self.remains.files.extend(folders.hold(place.folder, &place.name));
         }
         match folders.unlink(place.folder, &place.name) {
-            Ok(()) => Visit::Done,
+            Ok(()) => {
+                let sizes = self.maildrop.listing.entry(at).sizes;
+                self.freed.add(&place.name, sizes.physical);
+                Visit::Done
+            }
             Err(Errno::NOENT) => Visit::Missed,
             Err(error) => {
                 self.keep(at, place, error.into());

@@ -3,6 +3,7 @@
 mod faults;
 mod listings;
 mod messages;
+mod quota;
 mod removals;
 mod support;
 mod unchanged;
