@@ -77,6 +77,37 @@ fn stores_are_asked_as_the_user_of_run_as() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// What `restante config` prints, with these options.
+fn printed(config: &Path, options: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(["config", "--config"])
+        .arg(config)
+        .args(options)
+        .output()
+        .expect("the program runs")
+}
+
+#[test]
+fn the_configuration_in_force_is_printed_and_can_be_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = Path::new("tests/configs/good/cleartext-without-tls/restante.toml");
+    let whole = text(printed(example, &[]).stdout);
+    assert!(whole.contains("\n[timeouts]\nidle = \"10m\"\n"), "{whole}");
+    let copy = dir.path().join("copy.toml");
+    fs::write(&copy, &whole).unwrap();
+    // Paths are whole: the copy means the same files.
+    assert_eq!(text(printed(&copy, &[]).stdout), whole);
+    let shorter = text(printed(example, &["--non-default"]).stdout);
+    assert!(shorter.contains("[maildir]\npath = ") && !shorter.contains("idle"), "{shorter}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&printed(example, &["--json"]).stdout).unwrap();
+    assert_eq!(json["timeouts"]["idle"], "10m", "{json}");
+    assert_eq!(json["listen"][0]["tls"], "off", "{json}");
+    let faulty = printed(Path::new("tests/configs/bad/several-faults/restante.toml"), &[]);
+    assert_eq!((faulty.status.code(), text(faulty.stdout)), (Some(1), String::new()));
+    assert!(text(faulty.stderr).contains("is not a host name"));
+}
+
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let output = Command::new(env!("CARGO_BIN_EXE_restante"))

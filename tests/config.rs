@@ -19,10 +19,10 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Asking, Auth, CheckpasswordSection, Config, Credentials, FileSection, Introspection, KEYS,
-    KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
-    Mechanism, Oauth2Section, PamSection, Pop3, RunAs, SqlSection, Throttle, Timeouts, Tls,
-    TlsHost, TlsMode,
+    Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, Introspection,
+    KEYS, KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel,
+    Maildir, Mechanism, Oauth2Section, PamSection, Pop3, RunAs, SqlSection, Throttle, Timeouts,
+    Tls, TlsHost, TlsMode,
 };
 
 #[test]
@@ -273,13 +273,100 @@ fn the_reference_has_a_row_for_every_key() {
             };
             // A default that the example shows is the default that the reference names.
             let shown = example.lines().find_map(|line| line.strip_prefix(&format!("#{key} = ")));
-            if *key != "hashes-at-once" && default != "required" {
+            if !MACHINE.contains(&path_of(section, key).as_str()) && default != "required" {
                 assert_eq!(shown.unwrap_or(&default), default, "{}", path_of(section, key));
             }
         }
     }
     assert!(rows.is_empty(), "docs/CONFIGURATION.md has rows for no key: {rows:?}");
 }
+
+/// Every file that loads, with its path made whole.
+fn loadable() -> Vec<PathBuf> {
+    let cases = directories("tests/configs/good");
+    let files = cases.iter().map(|case| case.join("restante.toml"));
+    let files = files.chain([PathBuf::from("config/restante.toml")]);
+    files.map(|file| std::path::absolute(file).unwrap()).collect()
+}
+
+#[test]
+fn what_is_printed_reads_as_the_same_configuration() {
+    for file in loadable() {
+        let (config, settings) = Draft::load(&file).unwrap().finish().unwrap();
+        for printed in [settings.to_string(), settings.clone().without_defaults().to_string()] {
+            // Paths are whole, so that it may stand anywhere.
+            let again = Draft::parse(printed.clone(), Path::new("/elsewhere/restante.toml"));
+            let (same, same_settings) =
+                again.finish().unwrap_or_else(|faults| panic!("{faults}\n{printed}"));
+            assert_eq!(same, config, "{}:\n{printed}", file.display());
+            assert_eq!(same_settings.table(), settings.table(), "{printed}");
+        }
+    }
+}
+
+/// Where each value of a table has its row in the reference.
+fn keys_in(table: &toml::Table, section: &str) -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    for (key, value) in table {
+        let path = path_of(section, key);
+        let sections = value.as_array().filter(|list| list.iter().any(toml::Value::is_table));
+        let sections = sections.map_or_else(|| vec![value], |list| list.iter().collect());
+        for value in sections {
+            match value.as_table() {
+                Some(inner) => keys.extend(keys_in(inner, &path)),
+                None => drop(keys.insert(path.clone(), value.to_string())),
+            }
+        }
+    }
+    keys
+}
+
+/// With the other tests on keys, this makes the keys of the example, of the reference and of what
+/// `restante config` prints the same.
+#[test]
+fn every_key_is_printed() {
+    let file = Path::new("tests/configs/good/everything/restante.toml");
+    let (_, settings) = Draft::load(file).unwrap().finish().unwrap();
+    let printed: BTreeSet<_> = keys_in(&settings.table(), "").into_keys().collect();
+    let all: BTreeSet<_> = reference().into_keys().collect();
+    assert_eq!(printed, all);
+}
+
+#[test]
+fn every_default_of_the_reference_is_printed() {
+    // As little as possible, of each kind.
+    let text = r#"
+        listen = [{ address = "[::]:110", tls = "starttls" }]
+        tls = { certificate = "a", private-key = "b" }
+        maildir = { path = "{user}" }
+        credentials = [
+            { kind = "file", path = "users" },
+            { kind = "sql", url = "sqlite:///a", query = "{user}" },
+            { kind = "ldap", url = "ldap://localhost", base = "o=a", filter = "(a={user})" },
+            { kind = "pam", service = "pop3" },
+            { kind = "checkpassword", command = ["/bin/false"] },
+            { kind = "oauth2", issuer = "https://a", audience = "b" },
+        ]
+    "#;
+    let draft = Draft::parse(text.to_owned(), Path::new("restante.toml"));
+    let (_, settings) = draft.finish().unwrap_or_else(|faults| panic!("{faults}"));
+    let printed = keys_in(&settings.table(), "");
+    for (key, default) in reference() {
+        let value = printed.get(&key).map(String::as_str);
+        match default.as_str() {
+            "required" => {}
+            "none" => assert_eq!(value, None, "{key}"),
+            // These depend on the machine.
+            _ if MACHINE.contains(&key.as_str()) => assert!(value.is_some(), "{key}"),
+            default => assert_eq!(value, Some(default), "{key}"),
+        }
+    }
+    let differing = keys_in(&settings.without_defaults().table(), "");
+    assert!(differing.keys().all(|key| !key.starts_with("limits.")), "{differing:?}");
+}
+
+/// Keys with a default that is not the same everywhere.
+const MACHINE: &[&str] = &["hostname", "auth.hashes-at-once"];
 
 /// The text with the first value of a key, or the whole section of that name, replaced.
 fn with_value(text: &str, section: &str, key: &str, value: toml::Value) -> String {

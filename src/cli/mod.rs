@@ -9,6 +9,7 @@ use std::fmt;
 use clap::{Parser, Subcommand};
 
 pub mod check;
+pub mod config;
 pub mod demo;
 pub mod hash;
 mod password;
@@ -42,6 +43,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args),
             Command::Serve(args) => serve::run(args),
             Command::Check(args) => check::run(args),
+            Command::Config(args) => config::run(args),
             Command::User(args) => user::run(args),
             Command::Hash(args) => hash::run(args),
         }
@@ -69,6 +71,12 @@ enum Command {
     /// at once: file, line, column and key, what is wrong, and what to write. Warnings are about
     /// what the server works in spite of. The exit code is 0 without errors and 1 with them.
     Check(check::Args),
+    /// Print the configuration in force, with its defaults.
+    ///
+    /// As TOML that can be used as a configuration file: every key that has a value, with whole
+    /// paths. Secrets stand in files of their own and are not printed. A file with faults is
+    /// refused, as by check.
+    Config(config::Args),
     /// Add, change, remove or list the users of a credential file.
     User(user::Args),
     /// Print the hash of a password.

@@ -7,11 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::credentials::credentials;
-use super::fault::Fault;
-use super::read::{Book, Entry, Number, Section, Span};
+use super::draft::{Draft, DraftHost, DraftListen, DraftTls};
+use super::entry::Entry;
+use super::read::{Book, Number, Remarks, Section, Span};
+use super::setting::Settings;
 use super::{
-    Auth, Config, KeyPair, Limits, Listen, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3,
-    Throttle, Timeouts, Tls, TlsHost, TlsMode, value,
+    Auth, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3, Throttle, Timeouts,
+    TlsMode, value,
 };
 
 const CONNECTIONS: Number = number("connections", 10_000, 1_000_000);
@@ -47,23 +49,27 @@ const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// Reads a configuration; `base` is where relative paths start.
-pub(super) fn build(text: &str, base: &Path) -> Result<Config, Vec<Fault>> {
+/// Reads what can be understood of a configuration; `base` is where relative paths start.
+pub(super) fn build(text: &str, base: &Path) -> Draft {
     let (book, table) = Book::open(text);
-    let config = config(&book.root(&table), base);
-    let faults = book.close();
-    debug_assert!(config.is_some() || !faults.is_empty(), "nothing is refused without a word");
-    config.filter(|_| faults.is_empty()).ok_or(faults)
+    let found = draft(&book.root(&table), base);
+    let Remarks { faults, has_sections, settings, files } = book.close();
+    if !has_sections {
+        // Keys are not in the sections that they are meant for: nothing is sure.
+        let (book, table) = Book::open("");
+        return Draft { faults, ..draft(&book.root(&table), base) };
+    }
+    Draft { faults, settings, files, ..found }
 }
 
 /// Reads every section, whatever is wrong with those before it.
-fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
+fn draft(root: &Section<'_>, base: &Path) -> Draft {
     let hostname = hostname(root);
     let run_as =
         root.entry("run-as").and_then(|entry| entry.checked(value::run_as(entry.text(RUN_AS)?)));
     let auth = auth(&root.section("auth"));
     let listen = listen(root, auth.allow_cleartext);
-    let uses_tls = listen.iter().any(|listen| listen.tls != TlsMode::Off);
+    let uses_tls = listen.iter().any(|listen| listen.tls.is_some_and(|tls| tls != TlsMode::Off));
     let tls = tls(root, base, uses_tls);
     let maildir = maildir(&root.section("maildir"), base);
     let pop3 = Pop3 { utf8: root.section("pop3").flag("utf8", false) };
@@ -72,8 +78,12 @@ fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
     let limits = limits(&root.section("limits"));
     let timeouts = timeouts(&root.section("timeouts"));
     let log = log(&root.section("log"));
-    let (hostname, maildir) = (hostname?, maildir?);
-    Some(Config {
+    Draft {
+        file: PathBuf::new(),
+        text: String::new(),
+        faults: Vec::new(),
+        settings: Settings::default(),
+        files: Vec::new(),
         hostname,
         run_as,
         listen,
@@ -86,7 +96,7 @@ fn config(root: &Section<'_>, base: &Path) -> Option<Config> {
         limits,
         timeouts,
         log,
-    })
+    }
 }
 
 /// The name in the greeting; the system's own when none is written.
@@ -97,14 +107,15 @@ fn hostname(root: &Section<'_>) -> Option<String> {
     let uname = rustix::system::uname();
     let system = uname.nodename().to_string_lossy();
     let name = value::host_name(&system);
-    if name.is_err() {
-        root.lacks(
+    match &name {
+        Ok(name) => root.default("hostname", name.as_str()),
+        Err(_) => root.lacks(
             "hostname",
             format!(
                 "is missing, and the name of this system, {system:?}, is not a host name: write \
                  hostname = \"pop.example.org\""
             ),
-        );
+        ),
     }
     name.ok()
 }
@@ -112,11 +123,9 @@ fn hostname(root: &Section<'_>) -> Option<String> {
 fn auth(section: &Section<'_>) -> Auth {
     let hashes_at_once =
         Number { key: "hashes-at-once", default: processors(), most: MOST_HASHES_AT_ONCE };
-    // A value that is not a flag is a fault of its own, and is not held against the listeners.
-    let allow_cleartext =
-        section.entry("allow-cleartext").is_some_and(|entry| entry.flag().unwrap_or(true));
     Auth {
-        allow_cleartext,
+        // A value that is not a flag is a fault of its own, and is not held against the listeners.
+        allow_cleartext: section.sound_flag("allow-cleartext", false).unwrap_or(true),
         failure_delay: section.duration(&FAILURE_DELAY),
         hashes_at_once: section.number(&hashes_at_once),
         hash_wait: section.duration(&HASH_WAIT),
@@ -136,23 +145,26 @@ fn mechanisms(section: &Section<'_>) -> Option<Vec<Mechanism>> {
 }
 
 fn throttle(section: &Section<'_>) -> Throttle {
-    let (first_delay, longest_delay) =
-        (section.duration(&FIRST_DELAY), section.duration(&LONGEST_DELAY));
-    if let Some(entry) = section.entry("first-delay").filter(|_| first_delay > longest_delay) {
+    let first_delay = section.duration(&FIRST_DELAY);
+    let longest_delay = section.sound_duration(&LONGEST_DELAY);
+    let is_longer = longest_delay.is_some_and(|longest| first_delay > longest);
+    if let Some(entry) = section.entry("first-delay").filter(|_| is_longer) {
         entry.refuse("is longer than longest-delay, make it shorter");
     }
     let trusted = section.entry("trusted").and_then(|entry| entry.texts(NETWORK));
     let network = |(entry, text): &(Entry<'_>, &str)| entry.checked(value::network(text));
     Throttle {
         first_delay,
-        longest_delay,
+        longest_delay: longest_delay.unwrap_or(LONGEST_DELAY.default),
         forget_after: section.duration(&FORGET_AFTER),
         trusted: trusted.iter().flatten().filter_map(network).collect(),
     }
 }
 
-fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<Listen> {
+fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<DraftListen> {
     let sections = root.sections("listen");
+    // Where that stands in the wrong section, that is the fault.
+    let allow_cleartext = allow_cleartext || root.is_misplaced("allow-cleartext");
     if root.entry("listen").is_none() {
         root.lacks(
             "listen",
@@ -186,14 +198,12 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<Listen> {
                 }
                 Some(tls)
             });
-        if let (Some(address), Some(tls)) = (address, tls) {
-            listen.push(Listen { address, tls });
-        }
+        listen.push(DraftListen { address, tls });
     }
     listen
 }
 
-fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<Tls> {
+fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<DraftTls> {
     let section = root.section("tls");
     if !section.is_present() {
         if needed && root.entry("tls").is_none() {
@@ -211,22 +221,17 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<Tls> {
     let mut hosts = Vec::new();
     for (nth, host) in section.sections("host").iter().enumerate() {
         let names = host_names(host, nth, &mut seen);
-        let pair = key_pair(host, base);
-        if let (Some(names), Some(pair)) = (names, pair) {
-            hosts.push(TlsHost { names, pair });
-        }
+        hosts.push(DraftHost { names, pair: key_pair(host, base) });
     }
-    Some(Tls { default: default?, client_ca, hosts })
+    Some(DraftTls { default, client_ca, hosts })
 }
 
 /// The names of `tls.host[nth]`; `seen` has those of the ones before it.
-fn host_names(
-    section: &Section<'_>,
-    nth: usize,
-    seen: &mut HashMap<String, usize>,
-) -> Option<Vec<String>> {
-    let entry = section.required("names", &format!("[{HOST_NAME}]"))?;
-    let texts = entry.texts(HOST_NAME)?;
+fn host_names(section: &Section<'_>, nth: usize, seen: &mut HashMap<String, usize>) -> Vec<String> {
+    let Some(entry) = section.required("names", &format!("[{HOST_NAME}]")) else {
+        return Vec::new();
+    };
+    let Some(texts) = entry.texts(HOST_NAME) else { return Vec::new() };
     if texts.is_empty() {
         entry.refuse(format!("is empty, write at least one name: [{HOST_NAME}]"));
     }
@@ -240,7 +245,7 @@ fn host_names(
             None => names.push(name),
         }
     }
-    Some(names)
+    names
 }
 
 fn key_pair(section: &Section<'_>, base: &Path) -> Option<KeyPair> {
@@ -255,7 +260,7 @@ pub(super) fn file(
     example: &str,
     base: &Path,
 ) -> Option<PathBuf> {
-    Some(base.join(section.required(key, example)?.path(example)?))
+    section.required(key, example)?.file(example, base)
 }
 
 pub(super) fn optional_file(
@@ -264,7 +269,7 @@ pub(super) fn optional_file(
     example: &str,
     base: &Path,
 ) -> Option<PathBuf> {
-    section.entry(key).and_then(|entry| Some(base.join(entry.path(example)?)))
+    section.entry(key)?.file(example, base)
 }
 
 fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
@@ -277,6 +282,7 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
         true => PathBuf::from(template),
         false => base.join(template),
     };
+    entry.set(path.to_string_lossy().as_ref());
     Some(Maildir { path, lock_wait })
 }
 
@@ -300,9 +306,10 @@ fn timeouts(section: &Section<'_>) -> Timeouts {
 }
 
 fn log(section: &Section<'_>) -> Log {
-    let format = section.entry("format").and_then(|entry| entry.choice("\"auto\""));
-    let level = section.entry("level").and_then(|entry| entry.choice("\"info\""));
-    Log { format: format.unwrap_or(LogFormat::Auto), level: level.unwrap_or(LogLevel::Info) }
+    Log {
+        format: section.choice("format", LogFormat::Auto),
+        level: section.choice("level", LogLevel::Info),
+    }
 }
 
 fn processors() -> NonZeroU32 {

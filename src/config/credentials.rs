@@ -279,6 +279,8 @@ pub(super) const KEYS: &[&str] = &[
 const DEADLINE: Span = span("deadline", 5, 1, 60);
 const AT_ONCE: Number = number("at-once", 10, 1_000);
 
+const USER_CLAIM: &str = "email";
+
 // Values that are always right, for the messages.
 const KIND: &str = "\"file\"";
 const QUERY: &str = "\"SELECT password FROM users WHERE name = {user}\"";
@@ -291,8 +293,8 @@ const SERVICE: &str = "\"restante\"";
 const COMMAND: &str = "[\"/usr/bin/checkpassword-pam\", \"-s\", \"restante\"]";
 const WEB: &str = "\"https://login.example.org\"";
 
-/// Reads the sections; those with faults are left out.
-pub(super) fn credentials(root: &Section<'_>, base: &Path) -> Vec<Credentials> {
+/// Reads the sections; nothing stands for one that cannot be used.
+pub(super) fn credentials(root: &Section<'_>, base: &Path) -> Vec<Option<Credentials>> {
     let sections = root.sections("credentials");
     if root.entry("credentials").is_none() {
         root.lacks(
@@ -300,7 +302,7 @@ pub(super) fn credentials(root: &Section<'_>, base: &Path) -> Vec<Credentials> {
             "is missing, write a section [[credentials]] with kind = \"file\" and path = \"users\"",
         );
     }
-    sections.iter().filter_map(|section| store(section, base)).collect()
+    sections.iter().map(|section| store(section, base)).collect()
 }
 
 fn store(section: &Section<'_>, base: &Path) -> Option<Credentials> {
@@ -342,12 +344,13 @@ fn sql(section: &Section<'_>, base: &Path) -> Option<SqlSection> {
 
 fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
     let url = checked(section, "url", LDAP_URL, remote::ldap_url);
-    let starttls = section.entry("starttls");
-    let plain = url.as_ref().is_none_or(|url| url.starts_with("ldap://"));
-    if let Some(entry) = starttls.as_ref().filter(|_| !plain) {
-        entry.refuse("is for ldap:// only, remove it");
-    }
-    let starttls = starttls.map_or(Some(plain), |entry| entry.flag())?;
+    let starttls = match url.as_ref().is_none_or(|url| url.starts_with("ldap://")) {
+        true => section.flag("starttls", true),
+        false => {
+            refuse(section, &["starttls"], "is for ldap:// only, remove it");
+            false
+        }
+    };
     let ca = optional_file(section, "ca", "\"tls/ca.pem\"", base);
     let way = ldap_way(section, base);
     let attribute = |key, example: &str| {
@@ -408,7 +411,8 @@ fn oauth2(section: &Section<'_>, base: &Path) -> Option<Oauth2Section> {
     let issuer = checked(section, "issuer", WEB, remote::web_address);
     let audience = section.required("audience", SERVICE).and_then(|entry| entry.text(SERVICE));
     let scope = section.entry("scope").and_then(|entry| entry.text("\"mail\""));
-    let user_claim = section.entry("user-claim").map_or(Some("email"), |e| e.text("\"email\""));
+    section.default("user-claim", USER_CLAIM);
+    let user_claim = section.entry("user-claim").map_or(Some(USER_CLAIM), |e| e.text("\"email\""));
     let introspection = introspection(section, base);
     let ca = optional_file(section, "ca", "\"tls/ca.pem\"", base);
     let asking = asking(section);
@@ -441,9 +445,9 @@ fn asking(section: &Section<'_>) -> Asking {
     Asking { deadline: section.duration(&DEADLINE), at_once: section.number(&AT_ONCE) }
 }
 
-/// Refuses the keys that are there.
+/// Refuses the keys that are there; one that is misspelt has been refused already.
 fn refuse(section: &Section<'_>, keys: &[&'static str], why: &str) {
-    for entry in keys.iter().filter_map(|key| section.entry(key)) {
+    for entry in keys.iter().filter_map(|key| section.entry_as_written(key)) {
         entry.refuse(why);
     }
 }

@@ -27,6 +27,9 @@ pub struct Fault {
     pub what: String,
 }
 
+/// What stands in place of the key where the file is not TOML.
+pub(super) const NOT_TOML: &str = "not TOML";
+
 /// A character of a file; both numbers count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {

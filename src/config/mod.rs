@@ -1,11 +1,9 @@
 //! The configuration: text in, checked [`Config`] out, all faults at once.
 //!
 //! The types are here; `build` knows what each key means, `read` how to take it from TOML and go
-//! on after a fault. What is outside of the file (certificates, users, directories) is not looked
+//! on after a fault. A [`Draft`] is what there is of a file with faults. What is outside of the file (certificates, users, directories) is not looked
 //! at: that is for the rooms that use it, and for `restante check`.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -15,18 +13,23 @@ use ipnet::IpNet;
 
 mod build;
 mod credentials;
+mod draft;
 mod duration;
+mod entry;
 mod fault;
 mod hint;
 mod read;
 mod remote;
+mod setting;
 mod value;
 
 pub use credentials::{
     Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapBind, LdapSection,
     LdapWay, Oauth2Section, PamSection, SqlSection,
 };
+pub use draft::{Draft, DraftHost, DraftListen, DraftTls};
 pub use fault::{Fault, Faults, Place};
+pub use setting::Settings;
 
 /// A whole, checked configuration. Paths are absolute or relative to the current directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,22 +66,7 @@ impl Config {
     /// # Errors
     /// [`Faults`], all of them, when the file cannot be read or is not a configuration.
     pub fn load(path: &Path) -> Result<Self, Faults> {
-        let unreadable =
-            |place, what| Faults::new(path, vec![Fault { place, key: String::new(), what }]);
-        let bytes = fs::read(path).map_err(|error| {
-            let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
-                "let the user that the server runs as read it"
-            } else {
-                "name the file with --config"
-            };
-            unreadable(None, format!("cannot be read ({error}), {remedy}"))
-        })?;
-        let text = str::from_utf8(&bytes).map_err(|error| {
-            let readable = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let place = Place::of(&String::from_utf8_lossy(readable), readable.len());
-            unreadable(Some(place), "is not UTF-8 from here on, save the file as UTF-8".to_owned())
-        })?;
-        Self::parse(text, path)
+        Ok(Draft::load(path)?.finish()?.0)
     }
 
     /// Checks a text as if it had been read from the file `path`.
@@ -88,8 +76,7 @@ impl Config {
     /// # Errors
     /// [`Faults`], all of them, when the text is not a configuration.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
-        let base = path.parent().unwrap_or(Path::new(""));
-        build::build(text, base).map_err(|list| Faults::new(path, list))
+        Ok(Draft::parse(text.to_owned(), path).finish()?.0)
     }
 }
 
@@ -312,7 +299,7 @@ pub struct Log {
 }
 
 /// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `journald` when started by the service manager, else `text`.
@@ -326,7 +313,7 @@ pub enum LogFormat {
 }
 
 /// The importance of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Something failed that should not.

@@ -3,25 +3,47 @@
 //! A [`Book`] holds the text and collects faults; a [`Section`] is one table, an [`Entry`] one
 //! value in it. Whatever is wrong is noted where it stands and answered with `None` or the default,
 //! so that one pass finds everything. What the keys mean is not known here.
+//!
+//! - A misspelt key is a fault, and read as the key that was meant.
+//! - Every value is written down as it counts, the defaults too: see [`Settings`].
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned};
-use toml::de::{DeArray, DeTable, DeValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
 
-use super::fault::{Fault, Place};
-use super::hint::{advice, either};
+use super::entry::Entry;
+use super::fault::{Fault, NOT_TOML, Place};
+use super::hint::{Meant, keys_of};
+use super::setting::Settings;
 use super::{KEYS, duration};
 
 /// The text of a file and what is wrong with it.
 pub(super) struct Book<'a> {
     text: &'a str,
     notes: RefCell<Vec<Note>>,
+    /// Keys that stand in a section that has none of this name, and belong to another.
+    misplaced: RefCell<BTreeSet<String>>,
+    pub(super) settings: RefCell<Settings>,
+    pub(super) files: RefCell<Vec<(String, PathBuf)>>,
+}
+
+/// What there is to know of a file besides what its values mean.
+pub(super) struct Remarks {
+    /// All faults in the order of the file.
+    pub(super) faults: Vec<Fault>,
+    /// Whether sections can be told apart: no header of one is broken.
+    pub(super) has_sections: bool,
+    /// Every value that counts.
+    pub(super) settings: Settings,
+    /// The files that are named, each by its key.
+    pub(super) files: Vec<(String, PathBuf)>,
 }
 
 /// A fault, by the byte at which it stands.
@@ -33,7 +55,7 @@ struct Note {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// The file is not TOML there.
     Syntax,
     /// Something is not there that should be.
@@ -68,21 +90,21 @@ pub(super) struct Section<'a> {
     /// As `name`, with the place in a list: `tls.host[0]`.
     path: String,
     at: usize,
-}
-
-/// One value of the file.
-pub(super) struct Entry<'a> {
-    book: &'a Book<'a>,
-    value: &'a DeValue<'a>,
-    path: String,
-    at: usize,
+    /// Keys by the words that they are misspelt as.
+    misspelt: Vec<(&'static str, String)>,
 }
 
 impl<'a> Book<'a> {
     /// Parses `text` as TOML as far as it is that.
     pub(super) fn open(text: &'a str) -> (Self, DeTable<'a>) {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let book = Self { text, notes: RefCell::default() };
+        let book = Self {
+            text,
+            notes: RefCell::default(),
+            misplaced: RefCell::default(),
+            settings: RefCell::default(),
+            files: RefCell::default(),
+        };
         for error in errors {
             let span = error.span().unwrap_or_default();
             let (kind, key, what) = match error.message() {
@@ -90,7 +112,7 @@ impl<'a> Book<'a> {
                     let key = shown(text.get(span.clone()).unwrap_or_default());
                     (Kind::Wrong, key, "is there twice, keep one".to_owned())
                 }
-                message => (Kind::Syntax, "not TOML".to_owned(), plain(message)),
+                message => (Kind::Syntax, NOT_TOML.to_owned(), plain(message)),
             };
             book.notes.borrow_mut().push(Note { at: span.start, kind, key, what });
         }
@@ -102,11 +124,12 @@ impl<'a> Book<'a> {
         Section::open(self, Some(table), "", String::new(), 0)
     }
 
-    /// All faults in the order of the file.
+    /// All that has been noted.
     ///
     /// A syntax error hides what may only follow from it: what is missing, further faults of its
     /// line, and, when it is in a header, everything else, for keys are then in the wrong section.
-    pub(super) fn close(self) -> Vec<Fault> {
+    /// A key that stands in the wrong section is not missing in the right one.
+    pub(super) fn close(self) -> Remarks {
         let mut notes = self.notes.take();
         notes.sort_by_key(|note| (note.at, note.kind != Kind::Syntax));
         let line_of = |note: &Note| Place::of(self.text, note.at).line;
@@ -117,7 +140,10 @@ impl<'a> Book<'a> {
         let mut reported = BTreeSet::new();
         notes.retain(|note| match note.kind {
             Kind::Syntax => reported.insert(line_of(note)),
-            Kind::Missing => broken.is_empty(),
+            Kind::Missing => {
+                let key = note.key.rsplit('.').next().unwrap_or_default();
+                broken.is_empty() && !self.misplaced.borrow().contains(key)
+            }
             // What is read in place of a broken value stands at the very start of the file.
             Kind::Wrong => {
                 broken.is_empty()
@@ -125,13 +151,16 @@ impl<'a> Book<'a> {
             }
         });
         let place = |note: &Note| Some(Place::of(self.text, note.at));
-        notes
-            .into_iter()
-            .map(|note| Fault { place: place(&note), key: note.key, what: note.what })
-            .collect()
+        let fault = |note| Fault { place: place(&note), key: note.key, what: note.what };
+        Remarks {
+            faults: notes.into_iter().map(fault).collect(),
+            has_sections: !broken_header,
+            settings: self.settings.take(),
+            files: self.files.take(),
+        }
     }
 
-    fn note(&self, at: usize, kind: Kind, key: &str, what: impl Into<String>) {
+    pub(super) fn note(&self, at: usize, kind: Kind, key: &str, what: impl Into<String>) {
         // What is not TOML may have any character in it, and a fault is one line.
         let escaped = |c: char| match c.is_control() {
             true => c.escape_default().to_string(),
@@ -151,12 +180,21 @@ impl<'a> Section<'a> {
         path: String,
         at: usize,
     ) -> Self {
-        let section = Self { book, table, name, path, at };
+        let mut section = Self { book, table, name, path, at, misspelt: Vec::new() };
         for key in table.into_iter().flat_map(DeTable::keys) {
             let word = key.get_ref().as_ref();
-            if !section.known().contains(&word) {
-                let path = section.path_of(&shown(word));
-                book.note(key.span().start, Kind::Wrong, &path, advice(word, name));
+            if keys_of(name).contains(&word) {
+                continue;
+            }
+            let meant = Meant::by(word, name);
+            let path = section.path_of(&shown(word));
+            book.note(key.span().start, Kind::Wrong, &path, meant.advice(name));
+            match meant {
+                Meant::Misspelt(near) => section.misspelt.push((near, word.to_owned())),
+                Meant::Elsewhere(_) => {
+                    book.misplaced.borrow_mut().insert(word.to_owned());
+                }
+                Meant::Nothing => {}
             }
         }
         section
@@ -172,12 +210,41 @@ impl<'a> Section<'a> {
         self.book.note(self.at, Kind::Missing, &self.path_of(key), what);
     }
 
-    /// The value of a key.
+    /// Whether the key has been found in a section that it does not belong to.
+    pub(super) fn is_misplaced(&self, key: &str) -> bool {
+        self.book.misplaced.borrow().contains(key)
+    }
+
+    /// The value of a key, also when the key is misspelt.
     pub(super) fn entry(&self, key: &'static str) -> Option<Entry<'a>> {
-        debug_assert!(self.known().contains(&key), "{key} is not in KEYS");
-        let value = self.table?.get(key)?;
-        let (path, at) = (self.path_of(key), value.span().start);
-        Some(Entry { book: self.book, value: value.get_ref(), path, at })
+        self.entry_as_written(key).or_else(|| {
+            let (_, word) = self.misspelt.iter().find(|(near, _)| *near == key)?;
+            self.entry_of(key, word)
+        })
+    }
+
+    /// The value of a key.
+    pub(super) fn entry_as_written(&self, key: &'static str) -> Option<Entry<'a>> {
+        debug_assert!(keys_of(self.name).contains(&key), "{key} is not in KEYS");
+        self.entry_of(key, key)
+    }
+
+    fn entry_of(&self, key: &'static str, word: &str) -> Option<Entry<'a>> {
+        let value = self.table?.get(word)?;
+        let entry = Entry {
+            book: self.book,
+            value: value.get_ref(),
+            path: self.path_of(&shown(word)),
+            at: value.span().start,
+            key: (self.path.clone(), key),
+        };
+        entry.set_as_written();
+        Some(entry)
+    }
+
+    /// Says what counts in place of a key that is not there.
+    pub(super) fn default(&self, key: &'static str, value: impl Into<Value>) {
+        self.book.settings.borrow_mut().write_default(&self.path, key, value.into());
     }
 
     /// The value of a key that must be there.
@@ -191,16 +258,16 @@ impl<'a> Section<'a> {
 
     /// The section `[key]` within this one.
     pub(super) fn section(&self, key: &'static str) -> Self {
-        let mut at = self.at;
+        let (mut at, mut path) = (self.at, self.path_of(key));
         let table = self.entry(key).and_then(|entry| {
-            at = entry.at;
+            (at, path) = (entry.at, entry.path.clone());
             let table = entry.value.as_table();
             if table.is_none() {
                 entry.mismatch(format!("a section [{}]", entry.path));
             }
             table
         });
-        Self::open(self.book, table, self.child(key), self.path_of(key), at)
+        Self::open(self.book, table, self.child(key), path, at)
     }
 
     /// The sections `[[key]]` within this one.
@@ -231,25 +298,48 @@ impl<'a> Section<'a> {
 
     /// A whole number from 1.
     pub(super) fn number(&self, number: &Number) -> NonZeroU32 {
+        self.default(number.key, i64::from(number.default.get()));
         self.entry(number.key).and_then(|entry| entry.number(number.most)).unwrap_or(number.default)
     }
 
     /// `true` or `false`.
     pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {
-        self.entry(key).and_then(|entry| entry.flag()).unwrap_or(default)
+        self.sound_flag(key, default).unwrap_or(default)
+    }
+
+    /// `true` or `false`; nothing when it is neither.
+    pub(super) fn sound_flag(&self, key: &'static str, default: bool) -> Option<bool> {
+        self.default(key, default);
+        self.entry(key).map_or(Some(default), |entry| entry.flag())
     }
 
     /// A length of time.
     pub(super) fn duration(&self, span: &Span) -> Duration {
-        self.entry(span.key).and_then(|entry| entry.duration(span)).unwrap_or(span.default)
+        self.sound_duration(span).unwrap_or(span.default)
+    }
+
+    /// A length of time; nothing when it is wrong.
+    pub(super) fn sound_duration(&self, span: &Span) -> Option<Duration> {
+        self.default(span.key, duration::show(span.default));
+        self.entry(span.key).map_or(Some(span.default), |entry| entry.duration(span))
+    }
+
+    /// One of the words that `T` knows.
+    pub(super) fn choice<T: DeserializeOwned + Serialize>(
+        &self,
+        key: &'static str,
+        default: T,
+    ) -> T {
+        let word = Value::try_from(&default).ok();
+        let example = word.as_ref().map(Value::to_string).unwrap_or_default();
+        if let Some(word) = word {
+            self.default(key, word);
+        }
+        self.entry(key).and_then(|entry| entry.choice(&example)).unwrap_or(default)
     }
 
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
-    }
-
-    fn known(&self) -> &'static [&'static str] {
-        KEYS.iter().find(|(name, _)| *name == self.name).map_or(&[], |(_, keys)| keys)
     }
 
     /// The name in [`KEYS`] of a section within this one.
@@ -260,146 +350,20 @@ impl<'a> Section<'a> {
     }
 }
 
-impl<'a> Entry<'a> {
-    /// Notes what is wrong with the value.
-    pub(super) fn refuse(&self, what: impl Into<String>) {
-        self.book.note(self.at, Kind::Wrong, &self.path, what);
-    }
-
-    /// Notes that the value is of the wrong type.
-    fn mismatch(&self, write: impl Display) {
-        let kind = match self.value {
-            DeValue::String(_) => "text",
-            DeValue::Integer(_) => "a whole number",
-            DeValue::Float(_) => "a number with a fraction",
-            DeValue::Boolean(_) => "true or false",
-            DeValue::Datetime(_) => "a date or time",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a section",
-        };
-        self.refuse(format!("is {kind}, write {write}"));
-    }
-
-    /// Takes what a check of the value gives, or notes what it says.
-    pub(super) fn checked<T>(&self, result: Result<T, String>) -> Option<T> {
-        result.map_err(|what| self.refuse(what)).ok()
-    }
-
-    /// Text in quotes, say `example`.
-    pub(super) fn text(&self, example: &str) -> Option<&'a str> {
-        let text = self.value.as_str();
-        if text.is_none() {
-            self.mismatch(format!("text in quotes: {example}"));
-        }
-        text
-    }
-
-    /// The path of a file, say `example`.
-    pub(super) fn path(&self, example: &str) -> Option<&'a str> {
-        let text = self.text(example)?;
-        if text.is_empty() || text.contains('\0') {
-            self.refuse(format!("{text:?} is not a path, write that of a file: {example}"));
-            return None;
-        }
-        Some(text)
-    }
-
-    /// `true` or `false`.
-    pub(super) fn flag(&self) -> Option<bool> {
-        let flag = self.value.as_bool();
-        if flag.is_none() {
-            self.mismatch("true or false");
-        }
-        flag
-    }
-
-    /// One of the words that `T` knows, say `example`.
-    pub(super) fn choice<T: DeserializeOwned>(&self, example: &str) -> Option<T> {
-        let text = self.text(example)?;
-        let choice = T::deserialize(StrDeserializer::<Unknown>::new(text));
-        self.checked(choice.map_err(|Unknown(expected)| {
-            let words: Vec<String> = expected.iter().map(|word| format!("{word:?}")).collect();
-            format!("{text:?} is not known here, write {}", either(&words))
-        }))
-    }
-
-    /// A list of texts, each say `example`.
-    pub(super) fn texts(&self, example: &str) -> Option<Vec<(Self, &'a str)>> {
-        let Some(list) = self.value.as_array() else {
-            self.mismatch(format!("a list: [{example}]"));
-            return None;
-        };
-        // Every item is looked at before the list is given up for one of them.
-        let texts: Vec<_> =
-            self.items(list).map(|item| item.text(example).map(|text| (item, text))).collect();
-        texts.into_iter().collect()
-    }
-
-    /// The items of a list that is this value.
-    fn items(&self, list: &'a DeArray<'a>) -> impl Iterator<Item = Self> {
-        list.iter().enumerate().map(|(nth, item)| Self {
-            book: self.book,
-            value: item.get_ref(),
-            path: format!("{}[{nth}]", self.path),
-            at: item.span().start,
-        })
-    }
-
-    fn number(&self, most: u32) -> Option<NonZeroU32> {
-        let Some(digits) = self.value.as_integer() else {
-            let bare = if self.value.is_str() { " without quotes" } else { "" };
-            self.mismatch(format!("a whole number from 1 to {most}{bare}"));
-            return None;
-        };
-        let number = u32::from_str_radix(digits.as_str(), digits.radix()).ok();
-        let number = number.and_then(NonZeroU32::new).filter(|number| number.get() <= most);
-        if number.is_none() {
-            self.refuse(format!("{digits} is out of range, write a whole number from 1 to {most}"));
-        }
-        number
-    }
-
-    fn duration(&self, span: &Span) -> Option<Duration> {
-        let (least, most) = (duration::show(span.least), duration::show(span.most));
-        let range = format!("from \"{least}\" to \"{most}\"");
-        if let Some(digits) = self.value.as_integer() {
-            self.refuse(format!("{digits} has no unit, write \"{digits}s\" for seconds"));
-            return None;
-        }
-        let Some(text) = self.value.as_str() else {
-            self.mismatch(format!("a length of time {range}"));
-            return None;
-        };
-        let Some(length) = duration::parse(text) else {
-            self.refuse(format!(
-                "{text:?} is not a length of time, write a number with ms, s, m, h or d, {range}"
-            ));
-            return None;
-        };
-        match span.why_least.filter(|_| length < span.least) {
-            Some(why) => {
-                self.refuse(format!("{text:?} is too short, {why}: write a length of time {range}"))
-            }
-            None if length < span.least || length > span.most => {
-                self.refuse(format!("{text:?} is out of range, write a length of time {range}"));
-            }
-            None => return Some(length),
-        }
-        None
-    }
-}
-
 /// The byte at which the value of a key stands, or what surrounds it as far as that is there.
 pub(super) fn offset_of(text: &str, key: &str) -> usize {
     let (root, _) = DeTable::parse_recoverable(text);
     let mut found = 0;
+    let mut section = String::new();
     let mut table = Some(root.get_ref());
     for step in key.split('.') {
         let (name, nth) = step
             .strip_suffix(']')
             .and_then(|step| step.split_once('['))
             .map_or((step, None), |(name, nth)| (name, nth.parse::<usize>().ok()));
-        let Some(mut value) = table.and_then(|table| table.get(name)) else { break };
+        let Some(mut value) = table.and_then(|table| value_of(table, name, &section)) else {
+            break;
+        };
         found = value.span().start;
         if let Some(nth) = nth {
             let item = value.get_ref().as_array().and_then(|list| list.get(nth));
@@ -408,8 +372,25 @@ pub(super) fn offset_of(text: &str, key: &str) -> usize {
             found = value.span().start;
         }
         table = value.get_ref().as_table();
+        section = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
     }
     found
+}
+
+/// The value of a key of a section, also when the key is misspelt.
+fn value_of<'a>(
+    table: &'a DeTable<'a>,
+    key: &str,
+    section: &str,
+) -> Option<&'a Spanned<DeValue<'a>>> {
+    table.get(key).or_else(|| {
+        let is_meant = |word: &str| {
+            !keys_of(section).contains(&word)
+                && matches!(Meant::by(word, section), Meant::Misspelt(near) if near == key)
+        };
+        let word = table.keys().map(|word| word.get_ref()).find(|word| is_meant(word))?;
+        table.get(word.as_ref())
+    })
 }
 
 /// A key that the file has: as it is when it needs no quotes, else escaped.
@@ -423,25 +404,3 @@ fn plain(message: &str) -> String {
     let end = message.find(", expected nothing").or(message.find(", expected literal string"));
     message.get(..end.unwrap_or(message.len())).unwrap_or(message).to_owned()
 }
-
-/// The words that a choice knows, as serde tells them when it is given another.
-#[derive(Debug)]
-struct Unknown(&'static [&'static str]);
-
-impl de::Error for Unknown {
-    fn custom<T: Display>(_: T) -> Self {
-        Self(&[])
-    }
-
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self(expected)
-    }
-}
-
-impl Display for Unknown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "expected one of {:?}", self.0)
-    }
-}
-
-impl std::error::Error for Unknown {}
