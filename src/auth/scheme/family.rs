@@ -8,8 +8,9 @@ use super::md5_crypt::Md5CryptHash;
 use super::pbkdf2::Pbkdf2Hash;
 use super::scrypt::ScryptHash;
 use super::sha_crypt::ShaCryptHash;
+use super::unsupported::unsupported;
 use super::yescrypt::YescryptHash;
-use super::{Cost, WeakSchemes, unsupported};
+use super::{Cost, WeakSchemes};
 
 /// A hash of any scheme, with parameters within bounds.
 #[derive(Debug)]

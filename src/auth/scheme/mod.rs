@@ -5,7 +5,7 @@
 //! - `family`: which family a hash is of. A file per family beside: how it is written, what bounds
 //!   there are, how it is verified.
 //! - `cost`: how much work a verification is. `bounds`: how much it may be.
-//! - `new`: what passwords that are set are kept as.
+//! - `new`: what passwords that are set are kept as. `unsupported`: what is said of other schemes.
 //!
 //! A field that asks for more work than about two seconds of a processor or more than 256 MiB is
 //! refused as it is read, before anything is allocated or computed.
@@ -25,6 +25,7 @@ mod pbkdf2;
 mod scram;
 mod scrypt;
 mod sha_crypt;
+mod unsupported;
 mod yescrypt;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use self::family::Hash;
 pub use self::new::{NewScheme, Unhashed, hash};
 use self::pbkdf2::Pbkdf2Hash;
 use self::scram::StoredKeys;
+use self::unsupported::unsupported;
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
@@ -290,21 +292,6 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     let other = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(other)));
     one.ct_eq(&*other).into()
 }
-
-/// Shows a scheme only if it is one: something else in braces may be part of a password.
-fn unsupported(scheme: &str) -> String {
-    let shown = if UNSUPPORTED.split(' ').any(|known| known == scheme) {
-        scheme
-    } else {
-        "of its password"
-    };
-    format!("the scheme {shown} is not supported")
-}
-
-/// Schemes that other servers have. Those for CRAM-MD5 and its like are of use with no mechanism
-/// that is here.
-const UNSUPPORTED: &str = "CRAM-MD5 DIGEST-MD5 GOST-YESCRYPT HMAC-MD5 LANMAN NTLM OTP PLAIN-MD4 \
-    PLAIN-TRUNC RPA";
 
 #[cfg(test)]
 mod tests;

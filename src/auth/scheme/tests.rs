@@ -218,6 +218,7 @@ fn what_cannot_be_used_says_why_and_shows_nothing() {
         ("{hunter2}hunter2", "of its password is not supported"),
         ("{SHA512-CRYPT}$6$hunter2$hunter2", "SHA512-CRYPT hash is damaged"),
         ("{cram-md5}hunter2", "CRAM-MD5 is not supported"),
+        ("{SHA3}hunter2", "SHA3 is not supported"),
         ("{PLAIN.ROT13}hunter2", "of its password is not supported"),
         ("{PLAIN.B64}hunter2!", "not in base64"),
         ("{PLAIN.HEX}hunter2", "not in hex"),

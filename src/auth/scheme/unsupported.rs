@@ -1,0 +1,78 @@
+//! What is said of a scheme that is not supported.
+
+/// Names a scheme only if it looks like one: something else in braces may be part of a password.
+pub(super) fn unsupported(scheme: &str) -> String {
+    match is_named_like_one(scheme) {
+        true => format!("the scheme {scheme} is not supported"),
+        false => "the scheme of its password is not supported".to_owned(),
+    }
+}
+
+/// Whether a name, in upper case, is made of words that names of schemes are made of, and of short
+/// numbers.
+fn is_named_like_one(scheme: &str) -> bool {
+    let words = scheme.split(|c: char| !c.is_ascii_uppercase()).filter(|word| !word.is_empty());
+    let numbers = scheme.split(|c: char| !c.is_ascii_digit());
+    let is_word = |word| WORDS.split_ascii_whitespace().any(|known| known == word);
+    scheme.starts_with(|c: char| c.is_ascii_uppercase())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+        && numbers.into_iter().all(|number| number.len() <= 4)
+        && words.into_iter().all(is_word)
+}
+
+/// Of the names that other servers have for theirs, and of common slips.
+const WORDS: &str = "APR ARGON B BASE BCRYPT BLAKE BLF BLOWFISH CLEAR CLEARTEXT CRAM CRYPT D DES \
+    DIGEST GOST HASH HEX HMAC I ID KECCAK KERBEROS LANMAN LDAP LM MD MYSQL NT NTHASH NTLM OTP PASS \
+    PBKDF PHPASS PLAIN PLUS RIPEMD RMD RPA S SASL SCRAM SCRYPT SHA SHACRYPT SHAKE SMD SSHA SUNMD \
+    TRUNC UNIX WHIRLPOOL X Y YESCRYPT";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemes_are_named_and_passwords_are_not() {
+        for scheme in [
+            "SHA3",
+            "SHA3-256",
+            "SHA-512",
+            "SSHA3",
+            "ARGON2",
+            "BCRYPT",
+            "CRAM-MD5",
+            "DIGEST-MD5",
+            "GOST-YESCRYPT",
+            "LANMAN",
+            "NTLM",
+            "OTP",
+            "PLAIN-MD4",
+            "PLAIN-TRUNC",
+            "RPA",
+            "SASL",
+            "PBKDF2_SHA256",
+            "PBKDF2-SHA512",
+            "SCRAM-SHA-512",
+            "SHA512.HEX",
+            "MD5/CRYPT",
+        ] {
+            assert_eq!(unsupported(scheme), format!("the scheme {scheme} is not supported"));
+        }
+        for text in [
+            "",
+            "-",
+            "3",
+            "HUNTER2",
+            "SHA3HUNTER",
+            "SHA HUNTER",
+            "SHA3-19701231",
+            "sha3",
+            "SHA\u{f6}",
+            "HUNTER2-SHA",
+            "2SHA",
+            "SHA\n",
+        ] {
+            let said = unsupported(text);
+            assert_eq!(said, "the scheme of its password is not supported", "{text:?}");
+        }
+    }
+}
