@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("restante: {failure}");
-            ExitCode::FAILURE
+            failure.exit_code().into()
         }
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn rehash(
 /// # Errors
 /// [`EditError`] as from [`add`].
 pub fn expect_absent(path: &Path, name: &Username) -> Result<(), EditError> {
-    if path.exists() && list(path)?.iter().any(|user| user.name == *name) {
+    if path.exists() && has(path, name)? {
         return Err(present(path, name));
     }
     Ok(())
@@ -144,10 +144,12 @@ pub fn expect_absent(path: &Path, name: &Username) -> Result<(), EditError> {
 /// # Errors
 /// [`EditError`] as from [`set_password`].
 pub fn expect_present(path: &Path, name: &Username) -> Result<(), EditError> {
-    if !list(path)?.iter().any(|user| user.name == *name) {
-        return Err(absent(path, name));
-    }
-    Ok(())
+    if has(path, name)? { Ok(()) } else { Err(absent(path, name)) }
+}
+
+fn has(path: &Path, name: &Username) -> Result<bool, EditError> {
+    let source = Source::read(path).map_err(|what| error(path, what))?;
+    Ok(sound(path, &source.text)?.contains_key(name))
 }
 
 /// Removes a user, line and all; mail is not touched.
@@ -158,17 +160,17 @@ pub fn remove(path: &Path, name: &Username) -> Result<(), EditError> {
     Held::existing(path)?.rewrite(name, |_, _| {})
 }
 
-/// The users of a file, in its order; those with weak schemes as ones who cannot log in.
+/// The users of a file, in its order.
 ///
 /// # Errors
 /// [`EditError`] when the file cannot be read or is faulty.
-pub fn list(path: &Path) -> Result<Vec<User>, EditError> {
+pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
     let source = Source::read(path).map_err(|what| error(path, what))?;
     sound(path, &source.text)?;
     let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
     Ok(entries
         .map(|entry| {
-            let (unusable, attributes) = match entry.account(WeakSchemes::Refused) {
+            let (unusable, attributes) = match entry.account(weak) {
                 Ok(Account { verifier, attributes }) => {
                     (verifier.flaw().map(str::to_owned), Some(attributes))
                 }

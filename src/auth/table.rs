@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use super::decoy::Decoys;
-use super::parse::{Entry, Line, lines};
+use super::parse::{Entry, lines};
 use super::{Account, Attributes, CredentialStore, Lookup, Offers, Verifier, WeakSchemes};
 use crate::protocol::Username;
 use crate::protocol::sasl::ScramHash;
@@ -16,7 +16,8 @@ use crate::protocol::sasl::ScramHash;
 /// `Table::try_from(bytes)` reads what a credential file holds.
 #[derive(Debug)]
 pub struct Table {
-    users: HashMap<Username, Listed>,
+    /// What is known of each, or why nobody is let in as this user.
+    users: HashMap<Username, Listed<Result<Known, Box<str>>>>,
     decoys: Decoys,
     offers: Offers,
 }
@@ -45,10 +46,10 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Finding>);
 
+/// A user as listed in a line.
 #[derive(Debug)]
-struct Listed {
-    /// Or why nobody is let in as this user.
-    known: Result<Known, Box<str>>,
+pub(super) struct Listed<V> {
+    known: V,
     line: u32,
 }
 
@@ -70,16 +71,10 @@ impl Table {
     ) -> (Option<Self>, Report) {
         // A line with a hash is a little longer: a million users take no growing.
         let expected = text.len() / 128;
-        let mut reading = Reading {
-            weak,
-            users: HashMap::with_capacity_and_hasher(expected, key.clone()),
-            errors: Findings::default(),
-            warnings: Findings::default(),
-        };
-        for line in lines(text) {
-            reading.take(line);
-        }
-        let Reading { users, errors, warnings, .. } = reading;
+        let mut users = HashMap::with_capacity_and_hasher(expected, key.clone());
+        let mut warnings = Findings::default();
+        let errors =
+            collect(text, &mut users, |line, entry| known(line, entry, weak, &mut warnings));
         let report =
             Report { users: users.len(), errors: errors.into_vec(), warnings: warnings.into_vec() };
         let table = report.errors.is_empty().then(|| {
@@ -181,44 +176,61 @@ fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
     offers
 }
 
-struct Reading {
-    weak: WeakSchemes,
-    users: HashMap<Username, Listed>,
-    errors: Findings,
-    warnings: Findings,
+/// The users of a credential file, whatever their lines say of them: for who only wants to know
+/// whether the file counts and who is in it.
+///
+/// # Errors
+/// Those of [`Table::read`].
+pub(super) fn names(text: &[u8]) -> Result<HashMap<Username, Listed<()>>, Faults> {
+    let mut names = HashMap::new();
+    let errors = collect(text, &mut names, |_, _| ()).into_vec();
+    if errors.is_empty() { Ok(names) } else { Err(Faults(errors)) }
 }
 
-impl Reading {
-    fn take(&mut self, line: Line<'_>) {
+/// Puts each user of a file into `users`, with what `known` makes of the line and its number; yields
+/// what is wrong with lines.
+fn collect<V>(
+    text: &[u8],
+    users: &mut HashMap<Username, Listed<V>>,
+    mut known: impl FnMut(u32, &Entry<'_>) -> V,
+) -> Findings {
+    let mut errors = Findings::default();
+    for line in lines(text) {
         match line.entry() {
             Ok(None) => {}
-            Ok(Some(entry)) => self.list(line.number, entry),
-            Err(fault) => self.errors.add(line.number, || fault),
+            Ok(Some(entry)) => match users.get(&entry.name) {
+                Some(Listed { line: first, .. }) => errors.add(line.number, || {
+                    format!("{} is in line {first} already; remove one", entry.name)
+                }),
+                None => {
+                    let known = known(line.number, &entry);
+                    users.insert(entry.name, Listed { known, line: line.number });
+                }
+            },
+            Err(fault) => errors.add(line.number, || fault),
         }
     }
+    errors
+}
 
-    fn list(&mut self, line: u32, entry: Entry<'_>) {
-        let account = entry.account(self.weak);
-        let name = &entry.name;
-        if let Some(first) = self.users.get(name) {
-            let first = first.line;
-            self.errors.add(line, || format!("{name} is in line {first} already; remove one"));
-            return;
-        }
-        let flaw = match &account {
-            Ok(account) => account.verifier.flaw(),
-            Err(why) => Some(why.as_str()),
-        };
-        if let Some(why) = flaw {
-            self.warnings.add(line, || format!("{name} cannot log in: {why}"));
-        }
-        let known = account.map_err(String::into_boxed_str).map(|account| {
-            let Account { verifier, attributes } = account;
-            let plain = attributes == Attributes::default();
-            Known { verifier, attributes: (!plain).then(|| Box::new(attributes)) }
-        });
-        self.users.insert(entry.name, Listed { known, line });
+/// What a line says of a user, and a warning when that lets nobody in.
+fn known(
+    line: u32,
+    entry: &Entry<'_>,
+    weak: WeakSchemes,
+    warnings: &mut Findings,
+) -> Result<Known, Box<str>> {
+    let account = entry.account(weak);
+    let flaw = match &account {
+        Ok(account) => account.verifier.flaw(),
+        Err(why) => Some(why.as_str()),
+    };
+    if let Some(why) = flaw {
+        warnings.add(line, || format!("{} cannot log in: {why}", entry.name));
     }
+    let Account { verifier, attributes } = account.map_err(String::into_boxed_str)?;
+    let plain = attributes == Attributes::default();
+    Ok(Known { verifier, attributes: (!plain).then(|| Box::new(attributes)) })
 }
 
 /// Findings, of which the first ones are kept: a million lines may be wrong in the same way.

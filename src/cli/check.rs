@@ -32,7 +32,7 @@ use access::Account;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
     /// Do not ask the stores that are elsewhere: databases, directories, programs, providers.
     #[arg(long)]
@@ -328,7 +328,7 @@ impl Examination<'_> {
                 );
             }
             self.does("users", format!("{} in {}", found.users, path.display()));
-            let listed = edit::list(path).into_iter().flatten();
+            let listed = edit::list(path, weak).into_iter().flatten();
             users.extend(listed.filter_map(|user| Some((user.name, user.attributes?))));
         }
         users

@@ -1,6 +1,6 @@
 //! The command line: a file per command.
 //!
-//! Exit codes: 0 fine, 1 it failed, 2 wrong usage. A failure is one line on standard error that
+//! Exit codes: 0 fine, 1 it failed, 2 wrong usage; `restante user test` has more. A failure is one line on standard error that
 //! names the thing and the way out.
 
 use std::error::Error;
@@ -15,6 +15,9 @@ pub mod hash;
 mod password;
 pub mod serve;
 pub mod user;
+
+/// Where the configuration is unless `--config` says otherwise.
+const CONFIG: &str = "/etc/restante/restante.toml";
 
 /// `restante`
 #[derive(Debug, Parser)]
@@ -37,7 +40,7 @@ impl Cli {
     /// Does what was asked for.
     ///
     /// # Errors
-    /// [`Failure`] when that failed; the exit code is then 1.
+    /// [`Failure`] when that failed.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Demo(args) => demo::run(args),
@@ -77,7 +80,7 @@ enum Command {
     /// paths. Secrets stand in files of their own and are not printed. A file with faults is
     /// refused, as by check.
     Config(config::Args),
-    /// Add, change, remove or list the users of a credential file.
+    /// Add, change, remove or list the users of a credential file; try a login.
     User(user::Args),
     /// Print the hash of a password.
     Hash(hash::Args),
@@ -85,17 +88,30 @@ enum Command {
 
 /// Why a command failed, in words for the person who gave it.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    what: String,
+    exit_code: u8,
+}
 
 impl Failure {
-    /// Takes the line that is shown.
+    /// Takes the line that is shown; the exit code is 1.
     pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self { what: what.into(), exit_code: 1 }
     }
 
     /// An error that says all that there is to say.
     fn of(error: impl Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
+    }
+
+    /// The same failure with another exit code.
+    fn exit_with(self, exit_code: u8) -> Self {
+        Self { exit_code, ..self }
+    }
+
+    /// What the program ends with.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
     }
 }
 
@@ -103,7 +119,7 @@ impl Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.what)
     }
 }
 

@@ -1,9 +1,13 @@
 //! Where a command gets a new password from, a prompt without echo or standard input, and what it
 //! is kept as.
 
+use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 
 use clap::ValueEnum;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 
 use crate::auth::{MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
 use crate::cli::Failure;
@@ -12,13 +16,27 @@ use crate::protocol::Secret;
 /// The options that say where the password comes from and what it is kept as.
 #[derive(Debug, clap::Args)]
 pub(super) struct PasswordArgs {
-    /// Read the password from standard input, a single line, instead of asking for it.
-    #[arg(long)]
-    stdin: bool,
+    #[command(flatten)]
+    input: InputArgs,
     /// What the password is kept as.
     #[arg(long, value_enum, default_value_t, value_name = "SCHEME")]
     scheme: Scheme,
 }
+
+/// The options that say where a password comes from.
+#[derive(Debug, clap::Args)]
+pub(super) struct InputArgs {
+    /// Read the password from standard input, a single line, instead of asking for it.
+    #[arg(long)]
+    stdin: bool,
+    /// Expected by many, and refused.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = Refused)]
+    password: Option<Infallible>,
+}
+
+/// Refuses a password on the command line, without repeating it.
+#[derive(Clone, Copy, Debug)]
+struct Refused;
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Scheme {
@@ -39,7 +57,7 @@ impl PasswordArgs {
 
     /// Asks for the password of `whom`, twice, or reads it.
     pub(super) fn read(&self, whom: &str) -> Result<NewPassword, Failure> {
-        let password = if self.stdin { from(io::stdin().lock())? } else { ask_twice(whom)? };
+        let password = if self.input.stdin { from(io::stdin().lock())? } else { ask_twice(whom)? };
         NewPassword::try_from(password).map_err(|fault| Failure::new(fault.to_string()))
     }
 }
@@ -53,9 +71,26 @@ impl From<Scheme> for NewScheme {
     }
 }
 
-/// Asks for a password that exists, or reads it when it comes on standard input.
-pub(super) fn existing(whom: &str, stdin: bool) -> Result<Secret<Vec<u8>>, Failure> {
-    if stdin { from(io::stdin().lock()) } else { ask(format!("Password{whom}: ")) }
+impl InputArgs {
+    /// Asks for a password that exists, or reads it.
+    pub(super) fn existing(&self, whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
+        if self.stdin { from(io::stdin().lock()) } else { ask(format!("Password{whom}: ")) }
+    }
+}
+
+impl TypedValueParser for Refused {
+    type Value = Infallible;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _option: Option<&clap::Arg>,
+        _password: &OsStr,
+    ) -> Result<Infallible, clap::Error> {
+        let why = "passwords come from a prompt, or from standard input with --stdin; others on \
+                   this machine could read them on the command line\n";
+        Err(clap::Error::raw(ErrorKind::UnknownArgument, why).with_cmd(command))
+    }
 }
 
 fn ask(words: String) -> Result<Secret<Vec<u8>>, Failure> {

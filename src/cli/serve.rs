@@ -17,7 +17,7 @@ use crate::telemetry;
         systemctl reload restante          # takes a changed configuration over")]
 pub struct Args {
     /// The configuration.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
 }
 

@@ -1,22 +1,22 @@
 //! `restante user`: adds, changes, removes and lists the users of a credential file, and tries a
-//! log-in out.
+//! login.
+//!
+//! Here: which file, and what is done to it. `login`: what would come of a login.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use rustix::fs::Access;
 
-use crate::auth::Identity;
+use crate::auth::WeakSchemes;
 use crate::auth::edit::{self, Added, EditError};
-use crate::cli::Failure;
-use crate::cli::check;
-use crate::cli::password::{self, PasswordArgs};
-use crate::config::Config;
-use crate::mailbox::maildir::{PathTemplate, examine};
-use crate::protocol::{ClaimedName, Username};
-use crate::server::stores::{self, Decided, Judgement};
+use crate::cli::password::PasswordArgs;
+use crate::cli::{CONFIG, Failure};
+use crate::config::{Config, Credentials, RunAs};
+use crate::protocol::Username;
+
+mod login;
 
 /// What `restante user` takes.
 #[derive(Debug, clap::Args)]
@@ -46,20 +46,11 @@ enum Action {
         #[command(flatten)]
         user: UserArgs,
     },
-    /// Put a name and a password to the stores of a configuration, as a log-in would.
+    /// Put a name and a password to the stores of a configuration, as a login would.
     ///
-    /// Says which store decided and why, and where the mail of the user is. The exit code is 0 when
-    /// the user would be let in.
-    Test {
-        /// The configuration.
-        #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
-        config: PathBuf,
-        /// Read the password from standard input, a single line, instead of asking for it.
-        #[arg(long)]
-        stdin: bool,
-        /// The name as a client would send it.
-        name: String,
-    },
+    /// Says which store decided and why, and where the mail of the user is. The exit code tells
+    /// the outcomes apart.
+    Test(login::Args),
     /// List the users, a line each; behind a tab why a user cannot log in.
     List {
         #[command(flatten)]
@@ -78,9 +69,22 @@ struct UserArgs {
 
 #[derive(Debug, clap::Args)]
 struct FileArgs {
-    /// The credential file, as in the section [[credentials]] of the configuration.
+    /// The configuration, which names the credential file.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// The credential file, whatever the configuration says: that is not read then.
     #[arg(long, value_name = "FILE")]
-    file: PathBuf,
+    file: Option<PathBuf>,
+}
+
+/// The credential file that a command is about.
+#[derive(Debug)]
+struct CredentialFile {
+    path: PathBuf,
+    /// Whether its weak hashes count.
+    weak: WeakSchemes,
+    /// Who has to be able to read it, if that is known.
+    reader: Option<RunAs>,
 }
 
 /// Does what the arguments say.
@@ -89,78 +93,109 @@ struct FileArgs {
 /// [`Failure`] when the file cannot be read or changed, or there is no password.
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.action {
-        Action::Add { user: UserArgs { file: FileArgs { file }, name }, password } => {
-            edit::expect_absent(&file, &name)?;
+        Action::Add { user: UserArgs { file, name }, password } => {
+            let file = file.find()?;
+            edit::expect_absent(&file.path, &name)?;
             let (new, scheme) = (password.read(&format!(" for {name}"))?, password.scheme());
-            match edit::add(&file, &name, &new, scheme)? {
+            match edit::add(&file.path, &name, &new, scheme)? {
                 Added::ToFile => Ok(()),
-                Added::ToNewFile => say(
-                    io::stderr(),
-                    format_args!(
-                        "{} was created and only its owner can read it; chown it to the user that \
-                         the server runs as",
-                        file.display()
-                    ),
-                ),
+                Added::ToNewFile => say(io::stderr(), format_args!("{}", file.created())),
             }
         }
-        Action::SetPassword { user: UserArgs { file: FileArgs { file }, name }, password } => {
-            edit::expect_present(&file, &name)?;
+        Action::SetPassword { user: UserArgs { file, name }, password } => {
+            let CredentialFile { path, .. } = file.find()?;
+            edit::expect_present(&path, &name)?;
             let (new, scheme) = (password.read(&format!(" for {name}"))?, password.scheme());
-            Ok(edit::set_password(&file, &name, &new, scheme)?)
+            Ok(edit::set_password(&path, &name, &new, scheme)?)
         }
-        Action::Remove { user: UserArgs { file: FileArgs { file }, name } } => {
-            Ok(edit::remove(&file, &name)?)
+        Action::Remove { user: UserArgs { file, name } } => {
+            Ok(edit::remove(&file.find()?.path, &name)?)
         }
-        Action::Test { config, stdin, name } => test(&config, stdin, &name),
-        Action::List { file: FileArgs { file } } => {
-            for user in edit::list(&file)? {
-                let why = user.unusable.map(|why| format!("\tcannot log in: {why}"));
-                let why = why.unwrap_or_default();
-                say(io::stdout(), format_args!("{}{why}", user.name))?;
+        Action::Test(args) => login::test(args),
+        Action::List { file } => {
+            let CredentialFile { path, weak, .. } = file.find()?;
+            let mut list = String::new();
+            for user in edit::list(&path, weak)? {
+                list.push_str(user.name.as_str());
+                if let Some(why) = user.unusable {
+                    list.push_str("\tcannot log in: ");
+                    list.push_str(&why);
+                }
+                list.push('\n');
             }
-            Ok(())
+            write(io::stdout(), format_args!("{list}"))
         }
     }
 }
 
-/// Says what would come of a log-in.
-fn test(config: &Path, stdin: bool, name: &str) -> Result<(), Failure> {
-    let config = Config::load(config).map_err(Failure::of)?;
-    let password = password::existing(&format!(" of {name}"), stdin)?;
-    check::become_the_server(config.run_as.as_ref())?;
-    let claimed = ClaimedName::new(name.as_bytes());
-    let Judgement { store, outcome } =
-        stores::judge(&config, &claimed, password).map_err(Failure::new)?;
-    let decided = match &store {
-        Decided::By(store) => format!("{store} decided"),
-        Decided::Nobody(asked) => format!("asked: {}", asked.join(", ")),
-    };
-    let identity =
-        outcome.map_err(|reason| Failure::new(format!("{claimed}: {reason}; {decided}")))?;
-    let user = identity.username();
-    say(io::stdout(), format_args!("{user}: the password is right; {decided}"))?;
-    let maildir = maildir(&config, &identity)
-        .map_err(|why| Failure::new(format!("{user} would not be let in all the same: {why}")))?;
-    let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
-    say(io::stdout(), format_args!("  mail         {}", maildir.display()))?;
-    say(io::stdout(), format_args!("  sessions     {sessions}"))
+impl FileArgs {
+    /// The file that is named, or the one that the configuration names.
+    fn find(self) -> Result<CredentialFile, Failure> {
+        if let Some(path) = self.file {
+            return Ok(CredentialFile { path, weak: WeakSchemes::Refused, reader: None });
+        }
+        let shown = self.config.display();
+        if !self.config.exists() {
+            return Err(Failure::new(format!(
+                "{shown} is not there; name the configuration with --config, or the credential \
+                 file with --file"
+            )));
+        }
+        let config = Config::load(&self.config).map_err(Failure::of)?;
+        match *files(&config.credentials) {
+            [path] => Ok(CredentialFile {
+                path: path.to_owned(),
+                weak: config.auth.weak_schemes.into(),
+                reader: config.run_as,
+            }),
+            [] => {
+                let kinds: Vec<_> = config.credentials.iter().map(Credentials::kind).collect();
+                Err(Failure::new(format!(
+                    "{shown} has no credentials of kind \"file\", but of kind {}: change users \
+                     there, or name a credential file with --file",
+                    kinds.join(", ")
+                )))
+            }
+            ref several => {
+                let files: Vec<_> = several.iter().map(|path| path.display().to_string()).collect();
+                Err(Failure::new(format!(
+                    "{shown} has several credential files; choose one of them with --file: {}",
+                    files.join(", ")
+                )))
+            }
+        }
+    }
 }
 
-/// Where the mail of a user is, or why there is none to be had.
-fn maildir(config: &Config, identity: &Identity) -> Result<PathBuf, String> {
-    let path = PathTemplate::new(&config.maildir.path)
-        .path(identity.username(), identity.home(), identity.mail())
-        .map_err(|error| error.to_string())?;
-    examine(&path).map_err(|failure| failure.to_string())?;
-    for folder in ["cur", "new"].map(|name| path.join(name)) {
-        let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-        rustix::fs::access(&folder, wanted).map_err(|error| {
-            let folder = folder.display();
-            format!("{folder} cannot be read and written: {}", io::Error::from(error))
-        })?;
+impl CredentialFile {
+    /// What is to be done about a file that has just been created.
+    fn created(&self) -> String {
+        let path = self.path.display();
+        match &self.reader {
+            Some(reader) => format!(
+                "{path} was created and only its owner can read it; let the server read it: chown \
+                 {} {path}",
+                reader.user
+            ),
+            None => format!(
+                "{path} was created and only its owner can read it; chown it to the user that the \
+                 server runs as"
+            ),
+        }
     }
-    Ok(path)
+}
+
+/// The credential files among these stores, each once.
+fn files(stores: &[Credentials]) -> Vec<&Path> {
+    let mut files = Vec::new();
+    for store in stores {
+        if let Credentials::File(section) = store
+            && !files.contains(&section.path.as_path())
+        {
+            files.push(section.path.as_path());
+        }
+    }
+    files
 }
 
 impl From<EditError> for Failure {
@@ -173,8 +208,13 @@ fn name(argument: &str) -> Result<Username, String> {
     Username::try_from(argument).map_err(|fault| format!("the user name {fault}"))
 }
 
-fn say(mut to: impl Write, words: fmt::Arguments<'_>) -> Result<(), Failure> {
-    writeln!(to, "{words}").map_err(|error| Failure::new(format!("cannot write: {error}")))
+/// Writes a line.
+fn say(to: impl Write, words: fmt::Arguments<'_>) -> Result<(), Failure> {
+    write(to, format_args!("{words}\n"))
+}
+
+fn write(mut to: impl Write, words: fmt::Arguments<'_>) -> Result<(), Failure> {
+    to.write_fmt(words).map_err(|error| Failure::new(format!("cannot write: {error}")))
 }
 
 #[cfg(test)]
@@ -210,19 +250,27 @@ mod tests {
             "list --file users",
             "test mrose",
             "test --config restante.toml --stdin mrose@example.org",
+            "test --file users mrose",
+            "add mrose",
+            "add --config restante.toml mrose",
+            "remove mrose",
+            "list",
+            "list -c restante.toml",
         ] {
             assert!(parse(right).is_ok(), "{right}");
         }
         for wrong in [
             "",
-            "add mrose",
             "add --file users",
             "add --file users ../mrose",
             "add --scheme md5 --file users mrose",
             "add --file users mrose tanstaaf",
             "remove --file users --stdin mrose",
             "list --file users mrose",
-            "list",
+            "add mrose --password tanstaaf",
+            "add mrose --password=tanstaaf",
+            "set-password --password mrose",
+            "test --password tanstaaf mrose",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -26,6 +26,18 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// What `kind` says.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Sql(_) => "sql",
+            Self::Ldap(_) => "ldap",
+            Self::Pam(_) => "pam",
+            Self::Checkpassword(_) => "checkpassword",
+            Self::Oauth2(_) => "oauth2",
+        }
+    }
+
     /// Whether it can say without a password whether it has a user.
     pub fn looks_users_up(&self) -> bool {
         match self {

@@ -1,9 +1,9 @@
 //! A credential file while it is changed: locked against other editors, and replaced by a new file
 //! that has the same mode and owner.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::hash::RandomState;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,9 @@ use tempfile::{Builder, NamedTempFile};
 use zeroize::Zeroizing;
 
 use super::{EditError, absent, error};
-use crate::auth::WeakSchemes;
 use crate::auth::parse::{Line, lines};
 use crate::auth::source::{self, Source, Stamp};
-use crate::auth::table::{Faults, Table};
+use crate::auth::table::{self, Listed};
 use crate::protocol::{Secret, Username};
 
 /// A sound credential file, locked against other editors.
@@ -177,13 +176,10 @@ fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether a file counts as it is: none is changed that does not, and none is made.
-pub(super) fn sound(path: &Path, text: &[u8]) -> Result<(), EditError> {
-    let (table, report) = Table::read(text, WeakSchemes::Refused, &RandomState::new());
-    match table {
-        Some(_) => Ok(()),
-        None => Err(error(path, format!("is faulty, repair it first: {}", Faults(report.errors)))),
-    }
+/// The users of a file that counts as it is: no other is changed, and none is made.
+pub(super) fn sound(path: &Path, text: &[u8]) -> Result<HashMap<Username, Listed<()>>, EditError> {
+    table::names(text)
+        .map_err(|faults| error(path, format!("is faulty, repair it first: {faults}")))
 }
 
 fn is_about(line: Line<'_>, name: &Username) -> bool {

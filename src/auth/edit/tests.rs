@@ -91,7 +91,7 @@ fn a_change_that_cannot_be_made_says_why_and_makes_none() {
         |who: &'static str| move |path: &Path| add(path, &name(who), &password("new")).map(|_| ());
     let set_carol = |path: &Path| set_password(path, &name("carol"), &password("new"));
     let remove_carol = |path: &Path| remove(path, &name("carol"));
-    let list = |path: &Path| list(path).map(|_| ());
+    let list = |path: &Path| list(path, WeakSchemes::Refused).map(|_| ());
     let table: [(Change<'_>, &str, &str); 8] = [
         (&add("bob"), "Bob:!\n", "bob is there already; use restante user set-password"),
         (&add("a:b"), "bob:!\n", "no colon"),
@@ -120,7 +120,7 @@ fn a_new_file_is_for_its_owner_alone() {
     for outcome in [
         set_password(&path, &name("mrose"), &password("new")),
         remove(&path, &name("mrose")),
-        list(&path).map(|_| ()),
+        list(&path, WeakSchemes::Refused).map(|_| ()),
         add(&missing, &name("mrose"), &password("new")).map(|_| ()),
     ] {
         assert!(outcome.is_err());
@@ -172,14 +172,14 @@ fn editors_at_the_same_time_lose_nothing() {
             });
         }
     });
-    assert_eq!(list(&path).unwrap().len(), 24);
+    assert_eq!(list(&path, WeakSchemes::Refused).unwrap().len(), 24);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn the_list_says_who_cannot_log_in() {
     let (_directory, path) = file("mrose:{PLAIN}x\n# b\nBob:{SHA}hunter2\n");
-    let users = list(&path).unwrap();
+    let users = list(&path, WeakSchemes::Refused).unwrap();
     assert_eq!(
         users[0],
         User { name: name("mrose"), unusable: None, attributes: Some(Attributes::default()) }
@@ -187,4 +187,7 @@ fn the_list_says_who_cannot_log_in() {
     assert_eq!(users[1].name, name("bob"));
     assert!(users[1].unusable.as_deref().unwrap().contains("the scheme SHA is weak"));
     assert_eq!(users.len(), 2);
+    let users = list(&path, WeakSchemes::Allowed).unwrap();
+    // Allowed or not, this is no hash.
+    assert!(!users[1].unusable.as_deref().unwrap().contains("weak"));
 }

@@ -1,0 +1,111 @@
+//! `restante user test`: what would come of a login, with an exit code for each outcome.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use super::say;
+use crate::auth::{Identity, Reason};
+use crate::cli::password::InputArgs;
+use crate::cli::{CONFIG, Failure, check};
+use crate::config::{Config, Credentials, FileSection};
+use crate::mailbox::maildir::{PathTemplate, examine};
+use crate::protocol::ClaimedName;
+use crate::server::stores::{self, Decided, Judgement};
+
+/// What `restante user test` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXIT_CODES)]
+pub(super) struct Args {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Ask this credential file alone, in place of the stores of the configuration.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    password: InputArgs,
+    /// The name as a client would send it.
+    name: String,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  the user would be let in
+  1  something else failed, say there was no password
+  2  wrong usage
+  3  wrong password
+  4  unknown user
+  5  the password is right, and the user may not use POP3
+  6  a store does not answer, or what it says of the user cannot be used
+  7  the mail of the user cannot be accessed
+  8  the configuration, or a store that it names, cannot be used
+
+A monitoring probe:
+  restante user test --stdin probe@example.org < /etc/restante/probe";
+
+const WRONG_PASSWORD: u8 = 3;
+const UNKNOWN_USER: u8 = 4;
+const NOT_ALLOWED: u8 = 5;
+const NO_ANSWER: u8 = 6;
+const NO_MAIL: u8 = 7;
+const BAD_CONFIGURATION: u8 = 8;
+
+/// Says what would come of a login.
+pub(super) fn test(args: Args) -> Result<(), Failure> {
+    let Args { config, file, password, name } = args;
+    let unusable = |failure: Failure| failure.exit_with(BAD_CONFIGURATION);
+    let mut config = Config::load(&config).map_err(Failure::of).map_err(unusable)?;
+    if let Some(path) = file {
+        config.credentials = vec![Credentials::File(FileSection { path, rehash: false })];
+    }
+    let password = password.existing(&format!(" of {name}"))?;
+    check::become_the_server(config.run_as.as_ref()).map_err(unusable)?;
+    let claimed = ClaimedName::new(name.as_bytes());
+    let Judgement { store, outcome } =
+        stores::judge(&config, &claimed, password).map_err(Failure::new).map_err(unusable)?;
+    let decided = match &store {
+        Decided::By(store) => format!("{store} decided"),
+        Decided::Nobody(asked) => format!("asked: {}", asked.join(", ")),
+    };
+    let identity = outcome.map_err(|reason| {
+        let code = exit_code(&reason);
+        Failure::new(format!("{claimed}: {reason}; {decided}")).exit_with(code)
+    })?;
+    let user = identity.username();
+    say(io::stdout(), format_args!("{user}: the password is right; {decided}"))?;
+    let maildir = maildir(&config, &identity).map_err(|why| {
+        Failure::new(format!("{user} would not be let in all the same: {why}")).exit_with(NO_MAIL)
+    })?;
+    let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
+    say(io::stdout(), format_args!("  mail         {}", maildir.display()))?;
+    say(io::stdout(), format_args!("  sessions     {sessions}"))
+}
+
+fn exit_code(reason: &Reason) -> u8 {
+    match reason {
+        Reason::WrongPassword | Reason::UnknownOrWrong => WRONG_PASSWORD,
+        Reason::UnknownUser | Reason::ImpossibleName(_) => UNKNOWN_USER,
+        Reason::NotAllowed => NOT_ALLOWED,
+        Reason::Unavailable(_) | Reason::Overloaded => NO_ANSWER,
+    }
+}
+
+/// Where the mail of a user is, or why it cannot be accessed.
+fn maildir(config: &Config, identity: &Identity) -> Result<PathBuf, String> {
+    let path = PathTemplate::new(&config.maildir.path)
+        .path(identity.username(), identity.home(), identity.mail())
+        .map_err(|error| error.to_string())?;
+    examine(&path).map_err(|failure| failure.to_string())?;
+    for folder in ["cur", "new"].map(|name| path.join(name)) {
+        accessible(&folder)?;
+    }
+    Ok(path)
+}
+
+fn accessible(folder: &Path) -> Result<(), String> {
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(folder, wanted).map_err(|error| {
+        format!("{} cannot be read and written: {}", folder.display(), io::Error::from(error))
+    })
+}
