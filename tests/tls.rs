@@ -82,7 +82,8 @@ fn alpn_pop3_or_none_is_served_and_others_are_refused() {
 
 #[test]
 fn scram_is_bound_by_the_exporter_with_tls_1_3_and_by_the_certificate_with_any() {
-    let place = place();
+    let place = Place::new();
+    place.configure(&LISTEN, WITH_BINDING);
     let server = place.serve();
     let begin = |version, binding: &str| {
         let mut client = Client::tls(server.address(1), &Tls::with_versions(&[version]));
@@ -104,14 +105,69 @@ fn scram_is_bound_by_the_exporter_with_tls_1_3_and_by_the_certificate_with_any()
     }
     let (mut one, challenge) = begin(&version::TLS13, "tls-exporter");
     let (mut another, another_challenge) = begin(&version::TLS13, "tls-exporter");
-    let reply = another.ask(&scram_final(&another_challenge, &one.exporter()));
+    let header = "p=tls-exporter,,";
+    let reply = another.ask(&scram_final(header, &another_challenge, &one.exporter()));
     assert!(reply.starts_with("-ERR "), "bound to another connection: {reply}");
-    let reply = one.ask(&scram_final(&challenge, &one.exporter()));
+    let reply = one.ask(&scram_final(header, &challenge, &one.exporter()));
     assert!(reply.starts_with("+ "), "{reply}");
 }
 
+const WITH_BINDING: &str =
+    "mechanisms = [\"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]\n";
+
+/// mutt and neomutt as Debian 12 has them choose -PLUS, cannot bind, and try nothing else.
+#[test]
+fn channel_binding_is_offered_when_the_operator_names_it_only() {
+    let place = Place::new();
+    for (mechanisms, listed) in [
+        ("", "SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN"),
+        (WITH_BINDING, "SASL SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"),
+    ] {
+        place.configure(&LISTEN, mechanisms);
+        let server = place.serve();
+        let greeted = || {
+            let mut client = Client::tls(server.address(1), &Tls::new());
+            client.line();
+            client
+        };
+        let mut client = greeted();
+        client.send("CAPA\r\n");
+        let capabilities = String::from_utf8(client.body()).unwrap();
+        assert!(capabilities.lines().any(|line| line == listed), "{capabilities}");
+
+        let binds = listed.contains("-PLUS");
+        for (flag, bare, plus) in [
+            ("n", true, false),
+            // "I could bind, and you cannot": true, or somebody has taken -PLUS off the list.
+            ("y", !binds, false),
+            ("p=tls-exporter", false, binds),
+        ] {
+            let first = STANDARD.encode(format!("{flag},,n=mrose,r=nonce"));
+            for (mechanism, taken) in [("SCRAM-SHA-256", bare), ("SCRAM-SHA-256-PLUS", plus)] {
+                let reply = greeted().ask(&format!("AUTH {mechanism} {first}"));
+                let wanted = if taken { "+ " } else { "-ERR " };
+                assert!(reply.starts_with(wanted), "{listed}, {mechanism} {flag}: {reply}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_could_bind_logs_in_where_binding_is_not_offered() {
+    let place = place();
+    let server = place.serve();
+    let mut client = Client::tls(server.address(1), &Tls::new());
+    client.line();
+    let first = STANDARD.encode("y,,n=mrose,r=nonce");
+    let challenge = client.ask(&format!("AUTH SCRAM-SHA-256 {first}"));
+    let proof = client.ask(&scram_final("y,,", &challenge, b""));
+    assert!(proof.starts_with("+ "), "{proof}");
+    let reply = client.ask("");
+    assert!(reply.starts_with("+OK "), "{reply}");
+}
+
 /// The answer of a SCRAM client whose password is `tanstaaf` and whose nonce is `nonce`.
-fn scram_final(challenge: &str, exporter: &[u8]) -> String {
+fn scram_final(header: &str, challenge: &str, binding: &[u8]) -> String {
     let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {
         Hmac::<Sha256>::new_from_slice(key)
             .unwrap()
@@ -128,7 +184,7 @@ fn scram_final(challenge: &str, exporter: &[u8]) -> String {
     let iterations = iterations.parse().unwrap();
     pbkdf2::pbkdf2_hmac::<Sha256>(b"tanstaaf", &salt, iterations, &mut salted);
     let key = hmac(&salted, b"Client Key");
-    let binding = STANDARD.encode([b"p=tls-exporter,,", exporter].concat());
+    let binding = STANDARD.encode([header.as_bytes(), binding].concat());
     let unproven = format!("c={binding},r={nonce}");
     let exchange = format!("n=mrose,r=nonce,{challenge},{unproven}");
     let signature = hmac(&Sha256::digest(key), exchange.as_bytes());

@@ -1,11 +1,15 @@
 """Every client logs in by every mechanism that it and Restante know."""
 
 from corpus import ordinary
-from mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, XOAUTH2, Login
+from mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, USER, XOAUTH2, Login
 from openid import OpenId
 from pop3 import Restante
 from report import Failed, Report
 from server import SERVER_USER, World
+
+
+# USER is no mechanism.
+OFFERED = sorted({each for kind in LOGINS for each in kind.mechanisms} - {USER})
 
 
 def checks(report: Report, world: World) -> None:
@@ -14,7 +18,9 @@ def checks(report: Report, world: World) -> None:
     users = world.root / "plain-users"
 
     def sections() -> str:
-        return f'[[credentials]]\nkind = "file"\npath = "{users}"\n' + provider.settings(world.root)
+        # All of them by name, or -PLUS is not offered. The section before this one is [auth].
+        offered = ", ".join(f'"{each}"' for each in OFFERED)
+        return f'mechanisms = [{offered}]\n[[credentials]]\nkind = "file"\npath = "{users}"\n' + provider.settings(world.root)
 
     server = Restante(world, "mechanisms", sections)
     account = world.mailbox("by-mechanism", [ordinary(1)])

@@ -353,6 +353,8 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
     /// With which mechanisms a client can log in now.
     ///
     /// - What the stores let every user do, or what the operator wants and the stores let some do.
+    /// - The -PLUS mechanisms only when the operator names them: clients choose them before all
+    ///   others, and some of those cannot bind after all and never try anything else.
     /// - None before passwords may be sent: a hash of one can be guessed against as well.
     fn mechanisms(&self) -> MechanismSet {
         use Mechanism::{
@@ -367,9 +369,8 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
         let binds = self.link.channel.binds();
         let offered = |mechanism: &Mechanism| match mechanism {
             External => !self.link.certificate.is_empty(),
-            ScramSha256Plus => binds && (offers.scram_sha_256 || wanted.is_some()),
+            ScramSha256Plus | ScramSha1Plus => binds && wanted.is_some(),
             ScramSha256 => offers.scram_sha_256 || wanted.is_some(),
-            ScramSha1Plus => binds && (offers.scram_sha_1 || wanted.is_some()),
             ScramSha1 => offers.scram_sha_1 || wanted.is_some(),
             OAuthBearer | XOAuth2 => offers.tokens,
             Plain | Login => offers.passwords,

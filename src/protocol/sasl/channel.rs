@@ -6,8 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 /// The channel bindings that a connection has.
 ///
 /// - Without TLS of our own there are none, and no -PLUS mechanism may be listed.
-/// - With one of them the -PLUS mechanisms are listed: a client that could bind, and believes that
-///   this server cannot, has been lied to (RFC 5802 §6).
+/// - With one of them the -PLUS mechanisms can be listed. Where they are, a client that could bind
+///   and believes that this server cannot has been lied to (RFC 5802 §6); where they are not, the
+///   exchange is begun without any.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
     /// `tls-exporter`: keying material of TLS 1.3 (RFC 9266).
