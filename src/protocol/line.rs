@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// How long a line may be, its line end included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineLimit {
-    /// A command: 255 octets (RFC 2449 §4), but for AUTH, which is as long as a response.
+    /// A command: 255 octets (RFC 2449 §4), but for AUTH and PASS, which are as long as a response.
     Command,
     /// A response in a SASL exchange: 16 KiB (RFC 5034 §4 sets no bound).
     Response,
@@ -20,17 +20,19 @@ impl LineLimit {
     fn octets(self, line: &[u8]) -> usize {
         const RESPONSE: usize = 16 * 1024;
         match self {
-            // DEVIATION: RFC 5034 §4 — AUTH may have 255 octets; clients put a token of any length
-            // behind it.
-            Self::Command if is_auth(line) => RESPONSE,
+            // DEVIATION: RFC 2449 §4, RFC 5034 §4 — PASS and AUTH may have 255 octets; clients put a
+            // password or a token of any length behind them. AUTH alone would bound memory no
+            // better, and a client that only knows PASS cannot be told to use it.
+            Self::Command if carries_secret(line) => RESPONSE,
             Self::Command => 255,
             Self::Response => RESPONSE,
         }
     }
 }
 
-fn is_auth(line: &[u8]) -> bool {
-    line.get(..5).is_some_and(|keyword| keyword.eq_ignore_ascii_case(b"AUTH "))
+fn carries_secret(line: &[u8]) -> bool {
+    let is = |word: &[u8; 5]| line.get(..5).is_some_and(|own| own.eq_ignore_ascii_case(word));
+    is(b"AUTH ") || is(b"PASS ")
 }
 
 /// What is wrong with a line.
@@ -190,6 +192,23 @@ mod tests {
             let lines = lines_of(&[&line], LineLimit::Command);
             assert_eq!(lines.first().unwrap().is_ok(), fits, "{length} octets and CRLF");
             assert_eq!(lines.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_command_that_carries_a_secret_is_as_long_as_a_response() {
+        for (keyword, longer) in
+            [("PASS ", true), ("pass ", true), ("AUTH ", true), ("USER ", false), ("PASSx", false)]
+        {
+            for (length, fits) in
+                [(253, true), (254, longer), (16 * 1024 - 2, longer), (16 * 1024, false)]
+            {
+                let mut line = vec![b'x'; length];
+                line.splice(..5, keyword.bytes());
+                line.extend_from_slice(b"\r\n");
+                let lines = lines_of(&[&line], LineLimit::Command);
+                assert_eq!((lines.len(), lines[0].is_ok()), (1, fits), "{keyword}{length}");
+            }
         }
     }
 
