@@ -13,28 +13,38 @@ pub enum Stranger {
     Smtp,
     /// A secure shell.
     Ssh,
+    /// A proxy that says for whom it connects, in text (version 1) or in binary (version 2).
+    Proxy,
 }
 
 impl Stranger {
     /// Looks at the first octets that came; a POP3 command is never taken for a stranger.
     pub fn recognise(octets: &[u8]) -> Option<Self> {
-        const WORDS: [(&[u8], Stranger); 12] = [
-            (b"\x16\x03", Stranger::Tls),
-            (b"GET ", Stranger::Http),
-            (b"POST ", Stranger::Http),
-            (b"PUT ", Stranger::Http),
-            (b"HEAD ", Stranger::Http),
-            (b"OPTIONS ", Stranger::Http),
-            (b"CONNECT ", Stranger::Http),
-            (b"DELETE ", Stranger::Http),
-            (b"PRI * HTTP/2", Stranger::Http),
-            (b"EHLO ", Stranger::Smtp),
-            (b"HELO ", Stranger::Smtp),
-            (b"SSH-", Stranger::Ssh),
-        ];
         WORDS.into_iter().find(|(word, _)| octets.starts_with(word)).map(|(_, stranger)| stranger)
     }
+
+    /// Whether more octets may make a stranger of these, which are not a whole line yet.
+    pub fn may_follow(octets: &[u8]) -> bool {
+        !octets.contains(&b'\n') && WORDS.iter().any(|(word, _)| word.starts_with(octets))
+    }
 }
+
+const WORDS: [(&[u8], Stranger); 14] = [
+    (b"\x16\x03", Stranger::Tls),
+    (b"GET ", Stranger::Http),
+    (b"POST ", Stranger::Http),
+    (b"PUT ", Stranger::Http),
+    (b"HEAD ", Stranger::Http),
+    (b"OPTIONS ", Stranger::Http),
+    (b"CONNECT ", Stranger::Http),
+    (b"DELETE ", Stranger::Http),
+    (b"PRI * HTTP/2", Stranger::Http),
+    (b"EHLO ", Stranger::Smtp),
+    (b"HELO ", Stranger::Smtp),
+    (b"SSH-", Stranger::Ssh),
+    (b"PROXY ", Stranger::Proxy),
+    (b"\r\n\r\n\0\r\nQUIT\n", Stranger::Proxy),
+];
 
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,6 +53,7 @@ impl fmt::Display for Stranger {
             Self::Http => "HTTP",
             Self::Smtp => "SMTP",
             Self::Ssh => "SSH",
+            Self::Proxy => "the PROXY protocol",
         })
     }
 }
@@ -58,11 +69,31 @@ mod tests {
             (b"GET / HTTP/1.1\r\n", Some(Stranger::Http)),
             (b"EHLO mail.example.org\r\n", Some(Stranger::Smtp)),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Some(Stranger::Ssh)),
+            (b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n", Some(Stranger::Proxy)),
+            (b"PROXY UNKNOWN\r\nUSER mrose\r\n", Some(Stranger::Proxy)),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", Some(Stranger::Proxy)),
             (b"CAPA\r\n", None),
             (b"USER mrose\r\n", None),
+            (b"\r\n\r\nQUIT\r\n", None),
             (b"", None),
         ] {
             assert_eq!(Stranger::recognise(octets), stranger, "{}", octets.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_word_is_waited_for_but_not_behind_a_line() {
+        for (octets, may) in [
+            (&b""[..], true),
+            (b"P", true),
+            (b"PROX", true),
+            (b"PASS", false),
+            (b"DELE", true),
+            (b"DELE 1", false),
+            (b"\r", true),
+            (b"\r\n", false),
+        ] {
+            assert_eq!(Stranger::may_follow(octets), may, "{}", octets.escape_ascii());
         }
     }
 }

@@ -73,6 +73,7 @@ impl fmt::Display for End {
             Self::BodyFailed(_) => "body-failed",
             Self::PlaintextAfterStls => "plaintext-after-stls",
             Self::Stranger(Stranger::Tls) => "tls-on-plain-port",
+            Self::Stranger(Stranger::Proxy) => "proxy-protocol",
             Self::Stranger(_) => "wrong-protocol",
             Self::StoresDown => "stores-down",
             Self::Shutdown => "shutdown",

@@ -201,9 +201,11 @@ async fn meet<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
     context: Context<'_, M, C>,
 ) -> Result<(), End> {
-    let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
     dialogue.wire.flush().await?;
-    dialogue.wire.fill(patience, &context.env.drain).await?;
+    while Stranger::may_follow(dialogue.wire.unread()) {
+        let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
+        dialogue.wire.fill(patience, &context.env.drain).await?;
+    }
     match Stranger::recognise(dialogue.wire.unread()) {
         Some(stranger) => Err(End::Stranger(stranger)),
         None => Ok(()),
