@@ -19,6 +19,7 @@ use rcgen::{CertificateParams, KeyPair, SanType};
 use sha2::{Digest, Sha256};
 use support::client::{Agreed, Client, Tls};
 use support::{PATIENCE, Place, Server};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, version};
 
@@ -334,6 +335,55 @@ fn plain_text_on_the_tls_port_is_called_by_its_name() {
         assert!(!said.starts_with(b"+OK") && !said.starts_with(b"-ERR"), "{said:?}");
         server.logged_times("why=plaintext-on-tls-port", before + 1);
     }
+}
+
+#[test]
+fn the_proxy_protocol_on_the_tls_port_is_called_by_its_name() {
+    let place = place();
+    let server = place.serve();
+    for (times, text) in
+        [(1, &b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 995\r\n"[..]), (2, b"\r\n\r\n\0\r\nQUIT\n")]
+    {
+        let mut client = Client::plain(server.address(1));
+        client.send(text);
+        assert_eq!(client.rest(), b"", "no alert either");
+        server.logged_times("why=proxy-protocol", times);
+    }
+    let mut client = Client::plain(server.address(0));
+    client.send("PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n");
+    assert!(client.rest().iter().filter(|&&octet| octet == b'\n').count() <= 1);
+    server.logged_times("why=proxy-protocol", 3);
+    server.logged(&["why=proxy-protocol", "switch it off in the proxy"]);
+}
+
+#[test]
+fn a_client_that_is_too_old_is_called_so() {
+    let place = place();
+    let server = place.serve();
+    // TLS 1.0 with AES-128-CBC, and no extensions; the same from a client that begins as for
+    // SSL 2.0.
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1];
+    hello.extend_from_slice(&[7; 32]);
+    hello.extend_from_slice(&[0, 0, 2, 0, 0x2f, 1, 0]);
+    let ssl2 = [&[0x80, 28, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 0x2f][..], &[7; 16]].concat();
+    for (times, hello) in [(1, hello), (2, ssl2)] {
+        let mut client = Client::plain(server.address(1));
+        client.send(hello);
+        client.rest();
+        server.logged_times("why=tls-too-old", times);
+    }
+    server.logged(&["why=tls-too-old", "the client offers TLS 1.0 at most; it needs TLS 1.2"]);
+}
+
+#[test]
+fn a_client_for_certificates_of_another_kind_is_called_so() {
+    let place = place();
+    let server = place.serve();
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256];
+    let tls = Tls::with_provider(provider, &[&version::TLS12]);
+    assert!(Client::plain(server.address(1)).handshake(&tls).is_err());
+    server.logged(&["why=no-common-cipher", "only suites for RSA certificates"]);
 }
 
 #[test]

@@ -18,11 +18,11 @@ use tokio_rustls::rustls::{self, ProtocolVersion};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
-use super::tls::{self, Front};
+use super::tls::{self, Front, Opening, Terms};
 use crate::auth::CredentialStore;
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
-use crate::protocol::Username;
+use crate::protocol::{Stranger, Username};
 use crate::session::{self, End, Env, Link, Security, Stream, Summary};
 
 /// What a connection is served with.
@@ -76,33 +76,33 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         report.log(&Closing::of(&end));
         if let End::WriteTimeout = end {
-            return reset(stream.0.get_ref().0);
+            return reset(stream.0.get_ref().0.stream());
         }
         // Sends close_notify, so that the client can tell the end from an attack.
         close(&mut stream).await;
-        linger(stream.0.get_mut().0).await;
+        linger(stream.0.get_mut().0.stream_mut()).await;
     }
 
-    /// The TLS handshake, which counts as part of the log-in; `link` then knows what it says.
+    /// The TLS handshake, which counts as part of the login; `link` then knows what it says.
     async fn shake_hands(
         &self,
         stream: TcpStream,
         link: &mut Link,
-    ) -> Result<Box<TlsStream<TcpStream>>, Closing> {
+    ) -> Result<Box<Protected>, Closing> {
         let Some(front) = self.front else {
             return Err(Closing::new("no-certificate"));
         };
         let terms = front.terms();
-        let handshake = timeout_at(link.login_deadline, terms.acceptor().accept(stream));
-        let stream = tokio::select! {
+        let handshake = timeout_at(link.login_deadline, agree(stream, &terms));
+        let mut stream = tokio::select! {
             biased;
             outcome = handshake => match outcome {
-                Ok(Ok(stream)) => Box::new(stream),
-                Ok(Err(error)) => return Err(Closing::of_handshake(&error)),
+                Ok(agreed) => Box::new(agreed?),
                 Err(_) => return Err(Closing::of(&End::LoginTimeout)),
             },
             () = self.env.drain.cancelled() => return Err(Closing::of(&End::Shutdown)),
         };
+        stream.get_mut().0.forget();
         let connection = stream.get_ref().1;
         link.channel = tls::peer::channel(&terms, connection);
         link.certificate = tls::peer::users(connection);
@@ -127,8 +127,22 @@ impl Stream for TcpStream {
 
 impl Stream for Forgiving {
     fn acknowledge(&self) {
-        self.0.get_ref().0.acknowledge();
+        self.0.get_ref().0.stream().acknowledge();
     }
+}
+
+/// A connection with TLS.
+type Protected = TlsStream<Opening>;
+
+/// Agrees on TLS with a client that begins it.
+async fn agree(stream: TcpStream, terms: &Terms) -> Result<Protected, Closing> {
+    let opening = Opening::of(stream).await.map_err(|error| Closing::of_opening(&error))?;
+    // Whoever is behind the proxy could make nothing of an alert.
+    if let Some(proxy @ Stranger::Proxy) = Stranger::recognise(opening.first()) {
+        return Err(Closing::of(&End::Stranger(proxy)));
+    }
+    let handshake = terms.acceptor().accept(opening).into_fallible();
+    handshake.await.map_err(|(error, opening)| Closing::of_handshake(&error, &opening, terms))
 }
 
 /// How long a peer is waited for that no longer acknowledges anything. Later than the session's own
@@ -187,6 +201,8 @@ impl Closing {
     fn of(end: &End) -> Self {
         let detail = match end {
             End::BodyFailed(error) | End::Broken(error) => Some(error.to_string()),
+            End::Stranger(Stranger::Proxy) => Some(UNWANTED_PROXY.to_owned()),
+            End::Stranger(stranger) => Some(format!("the client speaks {stranger}")),
             End::Quit
             | End::StartTls
             | End::PeerClosed
@@ -196,32 +212,31 @@ impl Closing {
             | End::TooManyFaults
             | End::TooManyFailedLogins
             | End::PlaintextAfterStls
-            | End::Stranger(_)
             | End::StoresDown
             | End::Shutdown => None,
         };
         Self { why: end.to_string(), detail }
     }
 
-    fn of_handshake(error: &io::Error) -> Self {
-        use rustls::{Error, InvalidMessage};
-
+    /// The client went before it had begun TLS.
+    fn of_opening(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::of(&End::PeerClosed);
         }
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-        let why = match inner {
-            Some(Error::InvalidMessage(
-                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-            )) => "plaintext-on-tls-port",
-            Some(Error::NoApplicationProtocol) => "wrong-protocol",
-            // Most often a client that does not accept the certificate.
-            Some(Error::AlertReceived(_)) => "tls-refused-by-client",
-            _ => "tls-handshake-failed",
-        };
-        Self { why: why.into(), detail: Some(error.to_string()) }
+        Self { why: "tls-handshake-failed".into(), detail: Some(error.to_string()) }
+    }
+
+    fn of_handshake(error: &io::Error, opening: &Opening, terms: &Terms) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner.map(|inner| terms.refusal(inner, opening.first())) {
+            Some((why, detail)) => Self { why: why.into(), detail: Some(detail) },
+            None => Self::of_opening(error),
+        }
     }
 }
+
+const UNWANTED_PROXY: &str = "a proxy announces its client by the PROXY protocol, which is not read \
+                              here: switch it off in the proxy (haproxy: send-proxy)";
 
 /// The line in the log that ends a connection.
 ///
@@ -242,7 +257,7 @@ struct Protection {
 }
 
 impl Protection {
-    fn of(stream: &TlsStream<TcpStream>) -> Self {
+    fn of(stream: &Protected) -> Self {
         let connection = stream.get_ref().1;
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "1.2",
@@ -300,7 +315,7 @@ impl Drop for Report {
 
 /// A TLS stream on which a missing `close_notify` is a plain end: many clients send none, and a
 /// command that is cut short is not obeyed anyway.
-struct Forgiving(Box<TlsStream<TcpStream>>);
+struct Forgiving(Box<Protected>);
 
 impl AsyncRead for Forgiving {
     fn poll_read(

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
@@ -259,14 +259,26 @@ impl Tls {
 
     /// Only these versions.
     pub(crate) fn with_versions(versions: &[&'static SupportedProtocolVersion]) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        Self::with_provider(aws_lc_rs::default_provider(), versions)
+    }
+
+    /// Only these versions, with another cryptography.
+    pub(crate) fn with_provider(
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate))
             .with_no_client_auth();
         Self { config: Arc::new(config), name: "localhost".into() }
+    }
+
+    /// The same for the TLS library.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
     }
 
     /// Asks for another host.

@@ -20,13 +20,18 @@ use tracing::warn;
 use crate::config::{self, KeyPair};
 
 mod clients;
+mod hello;
 mod inspect;
+mod nameless;
+mod opening;
 mod pair;
 pub(super) mod peer;
+mod refusal;
 mod watch;
 
 pub use clients::Clients;
 pub use inspect::{Inspection, inspect};
+pub(super) use opening::Opening;
 pub use pair::PemError;
 pub(super) use watch::watch;
 
@@ -134,7 +139,7 @@ impl Terms {
 
     fn new(table: Arc<Table>, clients: Clients) -> Result<Self, FrontError> {
         let resolver = Arc::<Table>::clone(&table);
-        let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let mut config = ServerConfig::builder_with_provider(nameless::provider().into())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
             .with_client_cert_verifier(clients.verifier()?)
             .with_cert_resolver(resolver);

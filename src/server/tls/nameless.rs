@@ -1,0 +1,184 @@
+//! Clients that name the server by what is no host name: `[::1]`, `pop.example.org:995`.
+//!
+//! The TLS library ends such a handshake (rustls 0.23; from 0.24 on it can be told not to, by
+//! `InvalidSniPolicy`, and this file goes away). A server is free to take no notice of the extension
+//! (RFC 6066 §3), and others do so. The library takes no notice of extensions of types that it does
+//! not know. So:
+//!
+//! - [`mark`] changes the type of that extension, and nothing else, before the library reads it;
+//! - both sides hash what the client has sent, so [`Transcript`] puts the type back for the hash.
+//!   What client and server agree on is exactly what was sent, and nobody in between can change it
+//!   unnoticed: the change is undone only where it would have been made.
+//!
+//! Not covered is what the library reads past this file: the second `ClientHello` of a client that has
+//! to be asked for another key exchange group, and the signature of a client certificate in TLS 1.2.
+//! Those handshakes fail as they would without it.
+
+use std::sync::LazyLock;
+
+use tokio_rustls::rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::{
+    CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite,
+};
+use tracing::debug;
+
+use super::hello::{RECORD_HEADER, SERVER_NAME, alleged_name, nameless};
+
+/// Hides a server name that is none from the TLS library. `first` is what the client has sent.
+pub(super) fn mark(first: &mut [u8]) {
+    let Some(message) = first.get_mut(RECORD_HEADER..) else { return };
+    let Some(at) = nameless(message, SERVER_NAME) else { return };
+    debug!(
+        name = %alleged_name(message, at).escape_ascii(),
+        "the client calls the server by what is no host name: it gets the default certificate"
+    );
+    if let Some(kind) = message.get_mut(at..at + 2) {
+        kind.copy_from_slice(&MARK.to_be_bytes());
+    }
+}
+
+/// aws-lc-rs, with transcripts in which no mark is left.
+pub(super) fn provider() -> CryptoProvider {
+    CryptoProvider { cipher_suites: CIPHER_SUITES.clone(), ..aws_lc_rs::default_provider() }
+}
+
+/// Suites live as long as the program: that is what the library wants.
+static CIPHER_SUITES: LazyLock<Vec<SupportedCipherSuite>> =
+    LazyLock::new(|| aws_lc_rs::default_provider().cipher_suites.into_iter().map(suite).collect());
+
+fn suite(suite: SupportedCipherSuite) -> SupportedCipherSuite {
+    match suite {
+        SupportedCipherSuite::Tls12(suite) => {
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: common(&suite.common),
+                prf_provider: suite.prf_provider,
+                kx: suite.kx,
+                sign: suite.sign,
+                aead_alg: suite.aead_alg,
+            })))
+        }
+        SupportedCipherSuite::Tls13(suite) => {
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+                common: common(&suite.common),
+                hkdf_provider: suite.hkdf_provider,
+                aead_alg: suite.aead_alg,
+                quic: suite.quic,
+            })))
+        }
+    }
+}
+
+fn common(common: &CipherSuiteCommon) -> CipherSuiteCommon {
+    CipherSuiteCommon {
+        suite: common.suite,
+        hash_provider: Box::leak(Box::new(Transcript(common.hash_provider))),
+        confidentiality_limit: common.confidentiality_limit,
+    }
+}
+
+/// The hash function of a suite, which the library uses for the messages of a handshake.
+struct Transcript(&'static dyn Hash);
+
+impl Hash for Transcript {
+    fn start(&self) -> Box<dyn Context> {
+        Box::new(Unmarked(self.0.start()))
+    }
+
+    fn hash(&self, data: &[u8]) -> Output {
+        self.0.hash(data)
+    }
+
+    fn output_len(&self) -> usize {
+        self.0.output_len()
+    }
+
+    fn algorithm(&self) -> HashAlgorithm {
+        self.0.algorithm()
+    }
+
+    fn fips(&self) -> bool {
+        self.0.fips()
+    }
+}
+
+/// A hash that is given whole messages, and takes a mark out of a `ClientHello`.
+struct Unmarked(Box<dyn Context>);
+
+impl Context for Unmarked {
+    fn fork_finish(&self) -> Output {
+        self.0.fork_finish()
+    }
+
+    fn fork(&self) -> Box<dyn Context> {
+        Box::new(Self(self.0.fork()))
+    }
+
+    fn finish(self: Box<Self>) -> Output {
+        self.0.finish()
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        let parts = nameless(data, MARK).and_then(|at| {
+            let (before, rest) = data.split_at_checked(at)?;
+            Some((before, rest.get(2..)?))
+        });
+        match parts {
+            Some((before, after)) => {
+                self.0.update(before);
+                self.0.update(&SERVER_NAME.to_be_bytes());
+                self.0.update(after);
+            }
+            None => self.0.update(data),
+        }
+    }
+}
+
+/// Of the types that IANA keeps for private use. A client that sent it itself, with a name that is no
+/// host name, would find that its messages have been hashed otherwise, and go away.
+const MARK: u16 = 0xff4e;
+
+#[cfg(test)]
+mod tests {
+    use super::super::hello::tests::{names, record};
+    use super::*;
+
+    #[test]
+    fn a_marked_hello_is_hashed_as_it_was_sent() {
+        for suite in CIPHER_SUITES.iter() {
+            let hash = match suite {
+                SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+                SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+            };
+            for (name, is_marked) in [(&b"[::1]"[..], true), (b"pop.example.org", false)] {
+                let name = names(name);
+                let sent = record(&[(SERVER_NAME, &name), (10, &[0, 2, 0, 29]), (41, b"binders")]);
+                let mut read = sent.clone();
+                mark(&mut read);
+                assert_eq!(read != sent, is_marked);
+                // Binders are verified against a message that is cut off before them.
+                for end in [sent.len(), sent.len() - 7] {
+                    let mut context = hash.start();
+                    context.update(b"");
+                    context.update(&read[RECORD_HEADER..end]);
+                    let wanted = hash.hash(&sent[RECORD_HEADER..end]);
+                    assert_eq!(context.fork_finish().as_ref(), wanted.as_ref());
+                    assert_eq!(context.fork().finish().as_ref(), wanted.as_ref());
+                }
+            }
+        }
+    }
+
+    /// Somebody in between who marks a name that is one has changed the hash.
+    #[test]
+    fn a_good_name_cannot_be_marked_on_the_way() {
+        let name = names(b"pop.example.org");
+        let sent = record(&[(SERVER_NAME, &name)]);
+        let changed = record(&[(MARK, &name)]);
+        let SupportedCipherSuite::Tls13(suite) = CIPHER_SUITES[0] else { panic!("TLS 1.3 first") };
+        let hash = suite.common.hash_provider;
+        let mut context = hash.start();
+        context.update(&changed[RECORD_HEADER..]);
+        assert_ne!(context.finish().as_ref(), hash.hash(&sent[RECORD_HEADER..]).as_ref());
+    }
+}
