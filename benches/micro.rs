@@ -129,9 +129,10 @@ fn open(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let directory = maildir();
     let identity = runtime.block_on(identity());
-    let store = MaildirStore::new(PathTemplate::new(directory.path()), Duration::from_secs(5));
+    let store = MaildirStore::new(PathTemplate::new(directory.path()));
     let log_in = || {
-        let maildrop = runtime.block_on(store.open(&identity)).unwrap();
+        let maildrop =
+            runtime.block_on(store.open_within(&identity, Duration::from_secs(5), || {})).unwrap();
         assert_eq!(maildrop.count(), MESSAGES);
     };
     let mut group = criterion.benchmark_group("open-10000");

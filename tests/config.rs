@@ -85,7 +85,11 @@ fn every_value_arrives_in_its_place() {
                 },
             }],
         }),
-        maildir: Maildir { path: base.join("mail/{user}"), lock_wait: Duration::ZERO },
+        maildir: Maildir {
+            path: base.join("mail/{user}"),
+            lock_wait: Duration::ZERO,
+            yield_idle: Duration::from_secs(86_400),
+        },
         pop3: Pop3 { utf8: true },
         auth: Auth {
             allow_cleartext: true,

@@ -19,6 +19,7 @@ use nix::unistd::geteuid;
 use support::client::{Client, GREETING, Tls, greeted, logged_in};
 use support::{PATIENCE, PROGRAM, Place, Server, default_user};
 
+mod stop;
 mod support;
 
 const OFF: (&str, &str) = ("127.0.0.1:0", "off");
@@ -358,82 +359,6 @@ fn signals_that_mean_nothing_here_do_not_kill() {
     server.signal(Signal::SIGXFSZ);
     server.signal(Signal::SIGPIPE);
     assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
-}
-
-#[test]
-fn sigterm_closes_what_waits_and_ends() {
-    let place = plain_place("");
-    let mut server = place.serve();
-    let mut idle = logged_in(&server);
-    let address = server.address(0);
-    server.signal(Signal::SIGTERM);
-    assert_eq!(idle.rest(), b"", "closed without a word");
-    assert_eq!(server.exit(), Some(0));
-    server.logged(&["session ended user=mrose", "why=shutdown"]);
-    server.logged(&["stopped"]);
-    assert!(TcpStream::connect(address).is_err());
-}
-
-#[test]
-fn sigterm_lets_a_running_retr_finish() {
-    let place = plain_place("");
-    let message = large_message(12 << 20);
-    place.deliver(1, &message);
-    let mut server = place.serve();
-    let mut client = logged_in(&server);
-    assert_eq!(client.ask("RETR 1"), format!("+OK {} octets", message.len()));
-    server.signal(Signal::SIGTERM);
-    server.logged(&["no more connections"]);
-    assert_eq!(client.body().len(), message.len());
-    assert_eq!(client.rest(), b"");
-    assert_eq!(server.exit(), Some(0));
-    server.logged(&["session ended", "retrieved=1", "why=shutdown"]);
-}
-
-#[test]
-fn the_grace_time_and_a_second_signal_cut_off_who_does_not_read() {
-    for (grace, signals, expected) in
-        [("200ms", 1, "the grace time is over"), ("10m", 2, "SIGTERM again")]
-    {
-        let place = plain_place(&format!("[timeouts]\nshutdown-grace = \"{grace}\"\n"));
-        place.deliver(1, &large_message(12 << 20));
-        let mut server = place.serve();
-        let mut client = logged_in(&server);
-        client.ask("RETR 1");
-        server.signal(Signal::SIGTERM);
-        server.logged(&["no more connections"]);
-        if signals == 2 {
-            server.signal(Signal::SIGTERM);
-        }
-        server.logged(&["WARN", expected, "cut off"]);
-        assert_eq!(server.exit(), Some(0));
-        server.logged(&["session ended", "user=mrose", "why=cut-off"]);
-        assert_eq!(place.messages(), 1);
-        assert!(!client.rest().ends_with(b"\r\n.\r\n"), "a message that is cut off has no end");
-    }
-}
-
-#[test]
-fn a_removal_is_finished_whatever_signals_come() {
-    let place = plain_place("[timeouts]\nshutdown-grace = \"0s\"\n");
-    for number in 1..=3000 {
-        place.deliver(number, b"Subject: short\n\n");
-    }
-    let mut server = place.serve();
-    let mut client = logged_in(&server);
-    let marks: String = (1..=3000).map(|number| format!("DELE {number}\r\n")).collect();
-    client.send(marks);
-    for _ in 1..=3000 {
-        assert!(client.line().starts_with("+OK "));
-    }
-    client.send("QUIT\r\n");
-    while place.messages() == 3000 {
-        std::thread::yield_now();
-    }
-    server.signal(Signal::SIGTERM);
-    server.signal(Signal::SIGINT);
-    assert_eq!(server.exit(), Some(0));
-    assert_eq!(place.messages(), 0);
 }
 
 #[test]

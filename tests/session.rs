@@ -29,6 +29,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod several;
+
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const MESSAGES: [&str; 3] = [
@@ -95,12 +97,15 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
             bad_commands: 20,
             failed_logins: 5,
             sessions_per_user: 4,
+            lock_wait: Duration::from_secs(5),
+            yield_idle: Duration::from_secs(60),
             idle: Duration::from_secs(600),
             write: Duration::from_secs(300),
         },
         sessions: Slots::new(),
         removals: TaskTracker::new(),
         drain: CancellationToken::new(),
+        grace_over: CancellationToken::new(),
     }
 }
 

@@ -65,7 +65,7 @@ enum Command {
     /// Started as root it binds its ports and then becomes the user of run-as. It is ready when it
     /// has logged a line for each listening socket, and tells a service manager so.
     ///
-    /// SIGHUP reads the configuration again; SIGTERM lets running commands finish, and ends.
+    /// SIGHUP reads the configuration again; SIGTERM lets sessions go on to their QUIT, and ends.
     /// Certificates and credential files that change are read again without being asked to.
     Serve(serve::Args),
     /// Check the configuration and all that it names.

@@ -24,6 +24,7 @@ const FAILED_LOGINS: Number = number("failed-logins", 5, 100);
 const MOST_HASHES_AT_ONCE: u32 = 1_024;
 
 const LOCK_WAIT: Span = span("lock-wait", 5, 0, MINUTE);
+const YIELD_IDLE: Span = span("yield-idle", MINUTE, 10, 24 * HOUR);
 const FAILURE_DELAY: Span = span("failure-delay", 2, 0, 10);
 const CACHE: Span = span("cache", 0, 0, HOUR);
 const FIRST_DELAY: Span = span("first-delay", 1, 0, MINUTE);
@@ -273,7 +274,7 @@ pub(super) fn optional_file(
 }
 
 fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
-    let lock_wait = section.duration(&LOCK_WAIT);
+    let (lock_wait, yield_idle) = (section.duration(&LOCK_WAIT), section.duration(&YIELD_IDLE));
     let entry = section.required("path", TEMPLATE)?;
     let template = entry.text(TEMPLATE)?;
     entry.checked(value::maildir_template(template))?;
@@ -283,7 +284,7 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
         false => base.join(template),
     };
     entry.set(path.to_string_lossy().as_ref());
-    Some(Maildir { path, lock_wait })
+    Some(Maildir { path, lock_wait, yield_idle })
 }
 
 fn limits(section: &Section<'_>) -> Limits {

@@ -102,7 +102,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("listen", &["address", "tls"]),
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key"]),
-    ("maildir", &["path", "lock-wait"]),
+    ("maildir", &["path", "lock-wait", "yield-idle"]),
     ("pop3", &["utf8"]),
     (
         "auth",
@@ -199,6 +199,8 @@ pub struct Maildir {
     pub path: PathBuf,
     /// How long a second session waits for the first one to end.
     pub lock_wait: Duration,
+    /// How long the first one may do nothing before it ends for the second one.
+    pub yield_idle: Duration,
 }
 
 /// `[pop3]`
@@ -285,7 +287,7 @@ pub struct Timeouts {
     pub login: Duration,
     /// Without the client taking a single octet.
     pub write: Duration,
-    /// From SIGTERM to the end of the last session.
+    /// From SIGTERM until sessions no longer go on to their QUIT.
     pub shutdown_grace: Duration,
 }
 

@@ -5,8 +5,10 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fmt, io};
+
+use tokio::time::{self, Instant};
 
 use crate::auth::Identity;
 use crate::protocol::UniqueId;
@@ -21,8 +23,8 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Locks the maildrop of `identity` and takes its listing (RFC 1939 §4).
     ///
-    /// Waits briefly for another session to end. The lock is released when the maildrop is
-    /// dropped, on whichever way.
+    /// Waits for no other session. The lock is released when the maildrop is dropped, on whichever
+    /// way.
     ///
     /// # Errors
     /// [`OpenError`] when it is locked or cannot be read whole. Never a partial listing.
@@ -30,7 +32,43 @@ pub trait Mailbox: Send + Sync + 'static {
         &self,
         identity: &Identity,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send;
+
+    /// The same, and waits for another session to end, for as long as `wait`. Before each further
+    /// attempt `ask` is called, to ask that session to end.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    fn open_within(
+        &self,
+        identity: &Identity,
+        wait: Duration,
+        ask: impl Fn() + Send + Sync,
+    ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send {
+        async move {
+            let mut opened = self.open(identity).await;
+            if !matches!(opened, Err(OpenError::InUse { .. })) {
+                return opened;
+            }
+            let deadline = Instant::now() + wait;
+            let mut pause = FIRST_PAUSE;
+            while matches!(opened, Err(OpenError::InUse { .. })) {
+                ask();
+                if Instant::now() >= deadline {
+                    break;
+                }
+                time::sleep_until(deadline.min(Instant::now() + pause)).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+                opened = self.open(identity).await;
+            }
+            opened
+        }
+    }
 }
+
+/// How long a session that waits for the lock pauses between attempts: short at first, for a
+/// client that comes back at once, while its last session still writes the index.
+const FIRST_PAUSE: Duration = Duration::from_millis(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A locked maildrop: an immutable listing of messages, and the way to their bytes.
 pub trait Maildrop: Send + Sync + Sized + 'static {

@@ -207,6 +207,7 @@ impl Closing {
             | End::StartTls
             | End::PeerClosed
             | End::IdleTimeout
+            | End::Yielded
             | End::LoginTimeout
             | End::WriteTimeout
             | End::TooManyFaults

@@ -28,7 +28,8 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
     let limits = limits(CONNECTIONS, CONNECTIONS);
     let minute = Duration::from_secs(60);
     let timeouts = Timeouts { idle: minute, login: minute, write: minute, shutdown_grace: minute };
-    let (sessions, removals, drain) = (Slots::new(), TaskTracker::new(), CancellationToken::new());
+    let (sessions, removals) = (Slots::new(), TaskTracker::new());
+    let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
     let env = Env {
         mailbox: Arc::new(mailbox),
         authenticator: Authenticator::new(vec![Everybody], Rules::default(), Arc::default())
@@ -42,12 +43,15 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
             bad_commands: 10,
             failed_logins: 3,
             sessions_per_user: 10,
+            lock_wait: Duration::ZERO,
+            yield_idle: Duration::from_secs(60),
             idle: minute,
             write: minute,
         },
         sessions: Arc::clone(&sessions),
         removals: removals.clone(),
         drain: drain.clone(),
+        grace_over: grace_over.clone(),
     };
     House {
         throttle: Arc::default(),
@@ -58,6 +62,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
         sessions,
         removals,
         drain,
+        grace_over,
         cut: CancellationToken::new(),
     }
 }

@@ -23,7 +23,7 @@ use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
 use crate::config::{self, Config, Limits, Timeouts};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::protocol::Username;
-use crate::session::{Env, Policy, Slots};
+use crate::session::{Env, Policy, Slots, Wanted};
 use crate::telemetry::LevelHandle;
 
 mod accept;
@@ -104,11 +104,13 @@ struct House<M, C> {
     refusals: limits::Hush,
     /// What failed log-ins have brought upon users and networks; a reload does not forget it.
     throttle: Arc<Throttle>,
-    sessions: Arc<Slots<Username>>,
+    sessions: Arc<Slots<Username, Wanted>>,
     removals: TaskTracker,
-    /// No more connections; sessions end after the running command.
+    /// No more connections and logins; who is logged in goes on to QUIT.
     drain: CancellationToken,
-    /// The grace time is over; what still runs is cut off, removals apart.
+    /// The grace time is over; sessions end after the running command.
+    grace_over: CancellationToken,
+    /// What still runs is cut off, removals apart.
     cut: CancellationToken,
 }
 
@@ -133,9 +135,10 @@ impl House<MaildirStore, Store> {
         let tls = config.tls.clone().map(tls::Front::new).transpose().map_err(Error::Tls)?;
         let sessions = Slots::new();
         let removals = TaskTracker::new();
-        let drain = CancellationToken::new();
+        let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
         let throttle = Arc::new(Throttle::new((&config.throttle).into(), THROTTLE_ENTRIES));
-        let generation = Generation::new(config, &throttle, &sessions, &removals, &drain)?;
+        let generation =
+            Generation::new(config, &throttle, &sessions, &removals, &drain, &grace_over)?;
         Ok(Self {
             throttle,
             generation: RwLock::new(Arc::new(generation)),
@@ -145,6 +148,7 @@ impl House<MaildirStore, Store> {
             sessions,
             removals,
             drain,
+            grace_over,
             cut: CancellationToken::new(),
         })
     }
@@ -152,8 +156,8 @@ impl House<MaildirStore, Store> {
     /// Takes another configuration over for new connections, that of the throttle for all, or,
     /// when a part of it is broken, nothing of it.
     fn renew(&self, config: &Config) -> Result<(), Error> {
-        let Self { throttle, sessions, removals, drain, .. } = self;
-        let generation = Generation::new(config, throttle, sessions, removals, drain)?;
+        let Self { throttle, sessions, removals, drain, grace_over, .. } = self;
+        let generation = Generation::new(config, throttle, sessions, removals, drain, grace_over)?;
         if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
             front.reload(section.clone()).map_err(Error::Tls)?;
         }
@@ -178,9 +182,10 @@ impl Generation<MaildirStore, Store> {
     fn new(
         config: &Config,
         throttle: &Arc<Throttle>,
-        sessions: &Arc<Slots<Username>>,
+        sessions: &Arc<Slots<Username, Wanted>>,
         removals: &TaskTracker,
         drain: &CancellationToken,
+        grace_over: &CancellationToken,
     ) -> Result<Self, Error> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let stores = config
@@ -190,10 +195,7 @@ impl Generation<MaildirStore, Store> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Credentials)?;
         let env = Env {
-            mailbox: Arc::new(MaildirStore::new(
-                PathTemplate::new(maildir.path.clone()),
-                maildir.lock_wait,
-            )),
+            mailbox: Arc::new(MaildirStore::new(PathTemplate::new(maildir.path.clone()))),
             authenticator: Authenticator::new(
                 stores,
                 Rules {
@@ -208,6 +210,8 @@ impl Generation<MaildirStore, Store> {
                 hostname: config.hostname.clone(),
                 utf8: pop3.utf8,
                 sessions_per_user: limits.sessions_per_user.get(),
+                lock_wait: maildir.lock_wait,
+                yield_idle: maildir.yield_idle,
                 allow_cleartext: auth.allow_cleartext,
                 mechanisms: auth.mechanisms.as_deref().map(stores::mechanisms),
                 failure_delay: auth.failure_delay,
@@ -219,6 +223,7 @@ impl Generation<MaildirStore, Store> {
             sessions: Arc::clone(sessions),
             removals: removals.clone(),
             drain: drain.clone(),
+            grace_over: grace_over.clone(),
         };
         Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
     }

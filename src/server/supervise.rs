@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -52,7 +53,7 @@ async fn serve(
         tokio::select! {
             request = signals.next() => match request {
                 Request::Stop(name) => {
-                    info!("{name}: no more connections, the running ones may finish");
+                    info!("{name}: no more connections; sessions may go on to their QUIT");
                     return Ok(());
                 }
                 Request::Reload => {
@@ -71,8 +72,9 @@ async fn serve(
     }
 }
 
-/// Lets running commands finish, cuts off the rest at the end of the grace time or at a second
-/// signal, and waits for removals however long they take.
+/// Lets sessions go on to their QUIT, ends them after the running command at the end of the grace
+/// time, cuts off what remains a moment later or at a second signal, and waits for removals however
+/// long they take.
 async fn stop<M, C>(
     house: &House<M, C>,
     doors: &mut JoinSet<io::Result<()>>,
@@ -80,10 +82,16 @@ async fn stop<M, C>(
 ) {
     tell(&[NotifyState::Stopping, NotifyState::Status("waiting for sessions to end")]);
     house.drain.cancel();
-    let grace = sleep(house.current().timeouts.shutdown_grace);
+    let grace = house.current().timeouts.shutdown_grace;
+    let time_is_over = async {
+        sleep(grace).await;
+        warn!(?grace, "the grace time is over: what is not done in a moment is cut off");
+        house.grace_over.cancel();
+        sleep(LAST_COMMAND).await;
+    };
     let cut_off = async {
         tokio::select! {
-            () = grace => warn!("the grace time is over, the sessions that remain are cut off"),
+            () = time_is_over => {}
             name = signals.stop() => warn!("{name} again: the sessions that remain are cut off"),
         }
         house.cut.cancel();
@@ -102,6 +110,9 @@ async fn stop<M, C>(
     house.removals.wait().await;
     info!("stopped");
 }
+
+/// How long a command may still take that is running when the grace time is over.
+const LAST_COMMAND: Duration = Duration::from_secs(1);
 
 /// The signals that the server obeys.
 struct Signals {

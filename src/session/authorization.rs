@@ -144,11 +144,13 @@ impl Authorization {
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
         let (mut name, begun) = (name.clone(), Instant::now());
+        let (mut proved, lock_wait) = (false, answer.lock_wait());
         let opening = async {
             let identity = proving.await?;
+            proved = true;
             // Not every client says who it is, and none has to say it in the same way.
             name = ClaimedName::new(identity.username().as_str().as_bytes());
-            Transaction::open(identity, context).await
+            Transaction::open(identity, lock_wait, context).await
         };
         let opened = timeout_at(context.link.login_deadline, opening).await;
         match opened.unwrap_or(Err(Fault::TooSlow)) {
@@ -156,6 +158,11 @@ impl Authorization {
                 answer.logged_in(transaction.user(), transaction.listing.totals().messages);
                 let replied = answer.say(Notice::Totals(transaction.listing.totals()));
                 Ok((replied, transaction.stay()))
+            }
+            // The reply says that the password was right: its time need not hide that.
+            Err(fault) if proved => {
+                log_failure(&name, &fault);
+                Ok((answer.fault(&fault), self.stay()))
             }
             Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
         }

@@ -1,5 +1,7 @@
 //! Replies to commands: exactly one each, and a count of what the client gets wrong.
 
+use std::time::Duration;
+
 use super::fault::{Fault, Strike};
 use super::language::{Language, Notice};
 use super::wire::{Stream, Wire};
@@ -23,6 +25,8 @@ struct Conduct {
     failed_logins: u32,
     most_bad_in_a_row: u32,
     most_failed_logins: u32,
+    /// How long the connection may still wait for a maildrop that is in use.
+    lock_wait: Duration,
 }
 
 impl<'s> Dialogue<'s> {
@@ -40,6 +44,7 @@ impl<'s> Dialogue<'s> {
                 failed_logins: 0,
                 most_bad_in_a_row: policy.bad_commands,
                 most_failed_logins: policy.failed_logins,
+                lock_wait: policy.lock_wait,
             },
             language: Language::default(),
         }
@@ -116,6 +121,10 @@ impl Answer<'_, '_> {
             Strike::BadCommand => conduct.bad_in_a_row += 1,
             Strike::FailedLogin => conduct.failed_logins += 1,
         }
+        // Clients that try one mechanism after the other would wait that long for each of them.
+        if let Fault::InUse(_) = fault {
+            conduct.lock_wait = Duration::ZERO;
+        }
         let reply = match self.dialogue.verdict() {
             Some(End::TooManyFaults) => Fault::TooManyBadCommands.reply(language),
             _ => fault.reply(language),
@@ -160,6 +169,11 @@ impl Answer<'_, '_> {
             self.dialogue.summary.octets += message.octets();
         }
         Ok(Replied(()))
+    }
+
+    /// How long a log-in may wait for a maildrop that is in use.
+    pub(super) fn lock_wait(&self) -> Duration {
+        self.dialogue.conduct.lock_wait
     }
 
     /// What has come from the client behind the command.

@@ -15,6 +15,8 @@ pub enum End {
     PeerClosed,
     /// No command for too long after login.
     IdleTimeout,
+    /// It did nothing, and the user has logged in again.
+    Yielded,
     /// No login for too long.
     LoginTimeout,
     /// The client took nothing of what it was sent for too long.
@@ -49,6 +51,7 @@ impl End {
             Self::Quit
             | Self::StartTls
             | Self::IdleTimeout
+            | Self::Yielded
             | Self::LoginTimeout
             | Self::TooManyFaults
             | Self::TooManyFailedLogins
@@ -66,6 +69,7 @@ impl fmt::Display for End {
             Self::StartTls => "starttls",
             Self::PeerClosed => "peer-closed",
             Self::IdleTimeout => "idle-timeout",
+            Self::Yielded => "yielded",
             Self::LoginTimeout => "login-timeout",
             Self::WriteTimeout => "write-timeout",
             Self::TooManyFaults => "too-many-faults",

@@ -35,6 +35,11 @@ impl<D: Maildrop> Listing<D> {
         self.live
     }
 
+    /// Whether a message is marked as deleted.
+    pub(super) fn has_marks(&self) -> bool {
+        self.live.messages < self.maildrop.count()
+    }
+
     pub(super) fn maildrop(&self) -> &D {
         &self.maildrop
     }

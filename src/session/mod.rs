@@ -36,10 +36,12 @@ mod listing;
 mod slots;
 mod transaction;
 mod update;
+mod wanted;
 mod wire;
 
 pub use end::{End, Summary};
 pub use slots::{Slot, Slots};
+pub use wanted::Wanted;
 pub use wire::Stream;
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
@@ -51,11 +53,13 @@ pub struct Env<M, C> {
     /// The operator's choices.
     pub policy: Policy,
     /// How many sessions each user has.
-    pub sessions: Arc<Slots<Username>>,
+    pub sessions: Arc<Slots<Username, Wanted>>,
     /// Removals under way; they are finished whatever becomes of their sessions.
     pub removals: TaskTracker,
-    /// Cancelled when the server stops: sessions end after the running command.
+    /// Cancelled when the server is to stop: nobody logs in any more, and who has, goes on to QUIT.
     pub drain: CancellationToken,
+    /// Cancelled when the time for that is over: sessions end after the running command.
+    pub grace_over: CancellationToken,
 }
 
 /// The operator's choices that a session obeys.
@@ -78,6 +82,11 @@ pub struct Policy {
     pub failed_logins: u32,
     /// Sessions of one user, those included that wait for the lock.
     pub sessions_per_user: u32,
+    /// How long a connection waits in all for another session of its user to end.
+    pub lock_wait: Duration,
+    /// A session without marks that has waited so long for a command ends when its user logs in
+    /// again.
+    pub yield_idle: Duration,
     /// Without a command, after login.
     pub idle: Duration,
     /// Without the client taking a single octet.
@@ -204,7 +213,7 @@ async fn meet<M: Mailbox, C: CredentialStore>(
     dialogue.wire.flush().await?;
     while Stranger::may_follow(dialogue.wire.unread()) {
         let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
-        dialogue.wire.fill(patience, &context.env.drain).await?;
+        dialogue.wire.fill(patience, stopping(context.env)).await?;
     }
     match Stranger::recognise(dialogue.wire.unread()) {
         Some(stranger) => Err(End::Stranger(stranger)),
@@ -222,7 +231,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
         State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
         State::Exchange(_) | State::Explained(_) => LineLimit::Response,
     };
-    let mut idle = None;
+    let mut since = None;
     loop {
         match dialogue.wire.next_line(limit) {
             Ok(Some(line)) => return Ok(Ok(Secret::new(line.to_vec()))),
@@ -230,19 +239,28 @@ async fn read<M: Mailbox, C: CredentialStore>(
             Err(fault) => return Ok(Err(fault)),
         }
         dialogue.wire.settle().await?;
-        let patience = match state {
+        match state {
             State::Authorization(_) | State::Exchange(_) | State::Explained(_) => {
-                Patience { until: context.link.login_deadline, or: End::LoginTimeout }
+                let until = context.link.login_deadline;
+                let patience = Patience { until, or: End::LoginTimeout };
+                dialogue.wire.fill(patience, stopping(context.env)).await?;
             }
-            State::Transaction(_) => {
+            State::Transaction(transaction) => {
                 // Counted from when the client has had the last reply: octets that drip in do not
                 // prolong it, only a whole command does (RFC 1939 §3).
-                let until = *idle.get_or_insert_with(|| Instant::now() + context.env.policy.idle);
-                Patience { until, or: End::IdleTimeout }
+                let since = *since.get_or_insert_with(Instant::now);
+                let until = since + context.env.policy.idle;
+                let patience = Patience { until, or: End::IdleTimeout };
+                dialogue.wire.fill(patience, transaction.recalled(since, context.env)).await?;
             }
-        };
-        dialogue.wire.fill(patience, &context.env.drain).await?;
+        }
     }
+}
+
+/// Waits until the server is to stop, which ends who has not logged in.
+async fn stopping<M, C>(env: &Env<M, C>) -> End {
+    env.drain.cancelled().await;
+    End::Shutdown
 }
 
 /// A line without its end, which may carry a password, or what is wrong with it.

@@ -5,43 +5,67 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many of something each key holds. A key that holds none takes no memory.
+///
+/// The holders of one key have an `S` in common, which is made for the first of them.
 #[derive(Debug)]
-pub struct Slots<K> {
-    taken: Mutex<HashMap<K, u32>>,
+pub struct Slots<K, S = ()> {
+    taken: Mutex<HashMap<K, Taken<S>>>,
 }
 
-impl<K: Eq + Hash + Clone> Slots<K> {
+#[derive(Debug)]
+struct Taken<S> {
+    held: u32,
+    shared: S,
+}
+
+impl<K: Eq + Hash + Clone, S: Clone + Default> Slots<K, S> {
     /// A table in which nothing is taken.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { taken: Mutex::new(HashMap::new()) })
     }
 
     /// Takes a slot of `key` unless `limit` of them are taken; dropping it gives it back.
-    pub fn take(self: &Arc<Self>, key: K, limit: u32) -> Option<Slot<K>> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = taken.get(&key).copied().unwrap_or(0);
-        if held >= limit {
-            return None;
-        }
-        taken.insert(key.clone(), held + 1);
-        Some(Slot { table: Arc::clone(self), key })
+    pub fn take(self: &Arc<Self>, key: K, limit: u32) -> Option<Slot<K, S>> {
+        let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = match all.get_mut(&key) {
+            Some(taken) if taken.held >= limit => return None,
+            Some(taken) => {
+                taken.held += 1;
+                taken.shared.clone()
+            }
+            None if limit == 0 => return None,
+            None => {
+                let shared = S::default();
+                all.insert(key.clone(), Taken { held: 1, shared: shared.clone() });
+                shared
+            }
+        };
+        Some(Slot { table: Arc::clone(self), key, shared })
     }
 }
 
 /// A slot that is taken until it is dropped.
 #[derive(Debug)]
-pub struct Slot<K: Eq + Hash + Clone> {
-    table: Arc<Slots<K>>,
+pub struct Slot<K: Eq + Hash, S = ()> {
+    table: Arc<Slots<K, S>>,
     key: K,
+    shared: S,
 }
 
-impl<K: Eq + Hash + Clone> Drop for Slot<K> {
+impl<K: Eq + Hash, S> Slot<K, S> {
+    /// What it has in common with the other slots of its key.
+    pub fn shared(&self) -> &S {
+        &self.shared
+    }
+}
+
+impl<K: Eq + Hash, S> Drop for Slot<K, S> {
     fn drop(&mut self) {
-        let mut taken = self.table.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(&self.key) {
-            Some(held) if *held > 1 => *held -= 1,
+        let mut all = self.table.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(&self.key) {
+            Some(taken) if taken.held > 1 => taken.held -= 1,
             _ => {
-                taken.remove(&self.key);
+                all.remove(&self.key);
             }
         }
     }
@@ -53,7 +77,7 @@ mod tests {
 
     #[test]
     fn slots_are_given_back_on_drop() {
-        let table = Slots::new();
+        let table = Slots::<_>::new();
         let first = table.take("mrose", 2).unwrap();
         let second = table.take("mrose", 2).unwrap();
         assert!(table.take("mrose", 2).is_none());
@@ -62,5 +86,15 @@ mod tests {
         assert!(table.take("mrose", 2).is_some());
         drop(second);
         assert!(table.taken.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_holders_of_a_key_have_something_in_common() {
+        let table = Slots::<_, Arc<()>>::new();
+        let first = table.take("mrose", 2).unwrap();
+        let second = table.take("mrose", 2).unwrap();
+        let other = table.take("someone else", 2).unwrap();
+        assert!(Arc::ptr_eq(first.shared(), second.shared()));
+        assert!(!Arc::ptr_eq(first.shared(), other.shared()));
     }
 }

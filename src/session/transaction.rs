@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
 use super::dialogue::Answer;
@@ -10,7 +12,7 @@ use super::fault::Fault;
 use super::finish::Finish;
 use super::language::{self, Notice};
 use super::listing::{Listing, Totals};
-use super::{Context, Next, Slot, State, Turn};
+use super::{Context, End, Env, Next, Slot, State, Turn, Wanted};
 use crate::auth::{CredentialStore, Identity};
 use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::{Command, Extent, MessageNumber, Username};
@@ -21,13 +23,15 @@ use crate::protocol::{Command, Extent, MessageNumber, Username};
 pub(super) struct Transaction<D> {
     pub(super) listing: Listing<D>,
     identity: Identity,
-    _session: Slot<Username>,
+    session: Slot<Username, Wanted>,
 }
 
 impl<D: Maildrop> Transaction<D> {
-    /// Locks the maildrop of a user (RFC 1939 §4).
+    /// Locks the maildrop of a user (RFC 1939 §4), and waits for another session to end for as long
+    /// as `wait`.
     pub(super) async fn open<M, C>(
         identity: Identity,
+        wait: Duration,
         context: Context<'_, M, C>,
     ) -> Result<Self, Fault>
     where
@@ -45,8 +49,9 @@ impl<D: Maildrop> Transaction<D> {
         // sessions of the user until the store answers, or one user's tries could take all threads.
         let mailbox = Arc::clone(&env.mailbox);
         let opening = async move {
-            let listing = Listing::new(mailbox.open(&identity).await?);
-            Ok(Self { listing, identity, _session: session })
+            let ask = || session.shared().tell();
+            let listing = Listing::new(mailbox.open_within(&identity, wait, ask).await?);
+            Ok(Self { listing, identity, session })
         };
         Finish::new(opening.in_current_span()).await
     }
@@ -123,6 +128,30 @@ impl<D: Maildrop> Transaction<D> {
         Ok((replied, self.stay()))
     }
 
+    /// Waits for a reason to end a session whose client has said nothing since `since`.
+    ///
+    /// Ending it takes its marks back, so one with marks is left alone as long as the server can.
+    pub(super) async fn recalled<M, C>(&self, since: Instant, env: &Env<M, C>) -> End {
+        if self.listing.has_marks() {
+            env.grace_over.cancelled().await;
+            return End::Shutdown;
+        }
+        tokio::select! {
+            () = self.yielding(since + env.policy.yield_idle) => End::Yielded,
+            () = stopping(since + IDLE_AT_STOP, env) => End::Shutdown,
+        }
+    }
+
+    /// Waits until the user has logged in again, at `from` or later.
+    async fn yielding(&self, from: Instant) {
+        loop {
+            self.session.shared().told().await;
+            if Instant::now() >= from {
+                return;
+            }
+        }
+    }
+
     pub(super) fn stay(self) -> Next<D> {
         Next::Continue(State::Transaction(self))
     }
@@ -138,3 +167,16 @@ impl<D: Maildrop> Transaction<D> {
         message.map_err(|error| Fault::message(number, error))
     }
 }
+
+/// Waits until the server is to stop and has given the client time until `from`, or no longer can.
+async fn stopping<M, C>(from: Instant, env: &Env<M, C>) {
+    env.drain.cancelled().await;
+    tokio::select! {
+        () = sleep_until(from) => {}
+        () = env.grace_over.cancelled() => {}
+    }
+}
+
+/// When the server is to stop, a client that has said nothing for so long is not waited for: one that
+/// is at work comes with its next command sooner.
+const IDLE_AT_STOP: Duration = Duration::from_secs(5);

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 use zeroize::Zeroize as _;
 
 use super::End;
@@ -88,11 +87,12 @@ impl<'s> Wire<'s> {
         }
     }
 
-    /// Waits for more from the client, who has been sent everything by now.
+    /// Waits for more from the client, who has been sent everything by now, unless the session is
+    /// `recalled` before.
     pub(super) async fn fill(
         &mut self,
         patience: Patience,
-        drain: &CancellationToken,
+        recalled: impl Future<Output = End>,
     ) -> Result<(), End> {
         // A session that waits holds no buffers.
         self.output = Vec::new();
@@ -104,7 +104,7 @@ impl<'s> Wire<'s> {
                 Err(_elapsed) => return Err(patience.or),
                 Ok(read) => read.map_err(lost)?,
             },
-            () = drain.cancelled() => return Err(End::Shutdown),
+            end = recalled => return Err(end),
         };
         if count == 0 { Err(End::PeerClosed) } else { Ok(()) }
     }
@@ -241,6 +241,7 @@ fn lost(error: io::Error) -> End {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Context;
@@ -304,7 +305,7 @@ mod tests {
         let (mut client, pipe) = duplex(1024);
         let mut stream = Counted { pipe, acknowledged: AtomicU32::new(0) };
         let hour = Duration::from_secs(3600);
-        let (drain, second) = (CancellationToken::new(), Duration::from_secs(1));
+        let second = Duration::from_secs(1);
         for (sent, acknowledged) in [
             (&[&b"NOOP\r\n"[..]][..], false),
             (&[b"NOOP\r\nNOOP\r\n", b"QUIT\r\n"], false),
@@ -319,7 +320,7 @@ mod tests {
                 for _ in 0..2 {
                     let patience =
                         Patience { until: Instant::now() + second, or: End::IdleTimeout };
-                    match wire.fill(patience, &drain).await {
+                    match wire.fill(patience, pending()).await {
                         Ok(()) | Err(End::IdleTimeout) => {}
                         Err(end) => panic!("{end}"),
                     }

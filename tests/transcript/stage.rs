@@ -75,6 +75,8 @@ impl Stage {
             bad_commands: 20,
             failed_logins: 5,
             sessions_per_user: 4,
+            lock_wait: Duration::from_secs(1),
+            yield_idle: Duration::from_secs(60),
             idle: Duration::from_secs(600),
             write: Duration::from_secs(300),
         };
@@ -126,12 +128,13 @@ impl Stage {
         stores.extend(provider.map(|issuer| tokens(issuer, files.path())));
         let template = PathTemplate::new(files.path().join("Maildir"));
         let env = Env {
-            mailbox: Arc::new(MaildirStore::new(template, Duration::from_secs(1))),
+            mailbox: Arc::new(MaildirStore::new(template)),
             authenticator: Authenticator::new(stores, Rules::default(), Arc::default()).unwrap(),
             policy,
             sessions: Slots::new(),
             removals: TaskTracker::new(),
             drain: CancellationToken::new(),
+            grace_over: CancellationToken::new(),
         };
         let (client, mut server) = tokio::io::duplex(64 * 1024);
         let (ended, ends) = mpsc::unbounded_channel();

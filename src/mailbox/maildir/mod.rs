@@ -16,11 +16,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{self, Instant};
 
 use super::{Failure, Mailbox, OpenError};
 use crate::auth::Identity;
@@ -57,13 +55,12 @@ pub use path::PathTemplate;
 #[derive(Clone, Debug)]
 pub struct MaildirStore {
     template: PathTemplate,
-    lock_wait: Duration,
 }
 
 impl MaildirStore {
-    /// Maildirs where `template` says; a session waits `lock_wait` for another one to end.
-    pub fn new(template: PathTemplate, lock_wait: Duration) -> Self {
-        Self { template, lock_wait }
+    /// Maildirs where `template` says.
+    pub fn new(template: PathTemplate) -> Self {
+        Self { template }
     }
 }
 
@@ -78,17 +75,7 @@ impl Mailbox for MaildirStore {
         if let Some(opened) = maildrop::Opened::open_at_once(&path) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        let deadline = Instant::now() + self.lock_wait;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match attempt(path.clone()).await {
-                Err(OpenError::InUse { .. }) if Instant::now() < deadline => {
-                    time::sleep_until(deadline.min(Instant::now() + pause)).await;
-                    pause = LONGEST_PAUSE.min(pause * 2);
-                }
-                result => return result.map(LockedMaildir::new),
-            }
-        }
+        attempt(path).await.map(LockedMaildir::new)
     }
 }
 
@@ -116,8 +103,3 @@ fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHa
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     Ok(start(work).await?)
 }
-
-/// How long a session that waits for the lock pauses between attempts: short at first, for a
-/// client that comes back at once, while its last session still writes the index.
-const FIRST_PAUSE: Duration = Duration::from_millis(3);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);

@@ -57,7 +57,7 @@ async fn a_maildir_that_is_a_link_is_followed() {
     let links = tempfile::tempdir().unwrap();
     symlink(maildir.path(""), links.path().join("mrose")).unwrap();
     let template = PathTemplate::new(links.path().join("{user}"));
-    let store = MaildirStore::new(template, Duration::ZERO);
+    let store = MaildirStore::new(template);
     let maildrop = store.open(&Identity::for_test("mrose")).await.unwrap();
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
@@ -77,7 +77,7 @@ async fn a_maildir_that_vanishes_leaves_errors_behind() {
 
 #[tokio::test]
 async fn a_user_without_a_domain_is_told_from_a_missing_maildir() {
-    let store = MaildirStore::new(PathTemplate::new("/m/{domain}/{local}"), Duration::ZERO);
+    let store = MaildirStore::new(PathTemplate::new("/m/{domain}/{local}"));
     match store.open(&Identity::for_test("mrose")).await {
         Err(OpenError::Unavailable(failure)) => assert!(failure.to_string().contains("{domain}")),
         other => panic!("{other:?}"),
@@ -89,10 +89,10 @@ async fn a_user_without_a_domain_is_told_from_a_missing_maildir() {
 async fn a_second_session_is_told_since_when() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
     let first = maildir.open().await;
-    let store = maildir.store(Duration::from_millis(120));
-    let start = Instant::now();
+    let (store, start) = (maildir.store(), Instant::now());
+    let (identity, wait) = (Identity::for_test("mrose"), Duration::from_millis(120));
     let Err(OpenError::InUse { since: Some(since) }) =
-        store.open(&Identity::for_test("mrose")).await
+        store.open_within(&identity, wait, || {}).await
     else {
         panic!("two sessions at once");
     };
@@ -130,7 +130,7 @@ fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
         // The only thread for what blocks is busy, so that no login ends before it is given up.
         let (release, released) = std::sync::mpsc::channel::<()>();
         let busy = tokio::task::spawn_blocking(move || released.recv().is_ok());
-        let store = maildir.store(Duration::ZERO);
+        let store = maildir.store();
         let identity = Identity::for_test("mrose");
         assert!(timeout(Duration::ZERO, store.open(&identity)).await.is_err());
         release.send(()).unwrap();
@@ -164,7 +164,7 @@ async fn without_room_for_files_of_our_own_a_session_works() {
         fs::create_dir(maildir.path(name)).unwrap();
     }
     let maildrop = maildir.open().await;
-    let second = maildir.store(Duration::ZERO).open(&Identity::for_test("mrose")).await;
+    let second = maildir.store().open(&Identity::for_test("mrose")).await;
     assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"b\n");
     maildrop.remove(vec![Position(0)]).await.unwrap();

@@ -86,14 +86,14 @@ impl Maildir {
         names
     }
 
-    pub(super) fn store(&self, lock_wait: Duration) -> MaildirStore {
-        let template = PathTemplate::new(self.parent.path().join("Maildir"));
-        MaildirStore::new(template, lock_wait)
+    pub(super) fn store(&self) -> MaildirStore {
+        MaildirStore::new(PathTemplate::new(self.parent.path().join("Maildir")))
     }
 
     pub(super) async fn try_open(&self) -> Result<LockedMaildir, OpenError> {
         // Long enough for an earlier session's index to be written.
-        self.store(Duration::from_secs(30)).open(&Identity::for_test("mrose")).await
+        let wait = Duration::from_secs(30);
+        self.store().open_within(&Identity::for_test("mrose"), wait, || {}).await
     }
 
     pub(super) async fn open(&self) -> LockedMaildir {
