@@ -62,6 +62,8 @@ fn a_session_over_each_kind_of_socket() {
         assert_eq!(client.ask("QUIT"), "+OK goodbye, 1 message left");
         assert!(client.is_closed_in_order());
     }
+    server.logged(&["login succeeded user=mrose mechanism=USER messages=1 octets=23"]);
+    server.logged(&["login succeeded user=mrose mechanism=USER tls=1.3 messages=1 octets=23"]);
     let plain = server.logged(&["session ended user=mrose", "retrieved=1", "why=quit"]);
     assert!(plain.contains("left=1 octets=23 seconds="), "{plain}");
     assert!(plain.contains("peer=127.0.0.1:"), "{plain}");

@@ -71,7 +71,9 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
             Ok(stream) => stream,
             Err(closing) => return report.log(&closing),
         };
-        report.protection = Some(Protection::of(&stream));
+        let protection = Protection::of(&stream);
+        link.tls = Some(protection.version);
+        report.protection = Some(protection);
         let mut stream = Forgiving(stream);
         let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         report.log(&Closing::of(&end));

@@ -6,12 +6,13 @@ use super::dialogue::{Answer, Replied};
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::language::{self, Language, Notice};
+use super::listing::Totals;
 use super::transaction::Transaction;
-use super::{Context, End, Next, State, Turn};
+use super::{Context, End, Link, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{Channel, Mechanism};
-use crate::protocol::{Capability, ClaimedName, Command, InitialResponse, Secret};
+use crate::protocol::{Capability, ClaimedName, Command, InitialResponse, Secret, Username};
 
 /// Waiting for a command; the name is what the last USER said.
 #[derive(Default)]
@@ -89,7 +90,8 @@ impl Authorization {
                 let authenticator = &context.env.authenticator;
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
                 // Boxed, like all of a log-in: other commands need no room for one.
-                Box::pin(Self::default().log_in(&name, verified, answer, context)).await
+                let logging_in = Self::default().log_in(&name, USER, verified, answer, context);
+                Box::pin(logging_in).await
             }
             None => Ok((answer.fault(&Fault::UserFirst), self.stay())),
         }
@@ -112,8 +114,8 @@ impl Authorization {
         // Where the -PLUS mechanisms are not listed, a client that says so tells the truth.
         let channel =
             if offered.binds() { context.link.channel.clone() } else { Channel::default() };
-        let begun = Exchange::begin(mechanism.begin(channel), response, self, answer, context);
-        Box::pin(begun).await
+        let exchange = Exchange::new(mechanism, channel, self);
+        Box::pin(exchange.begin(response, answer, context)).await
     }
 
     /// What came in the clear behind STLS was put there by somebody in the middle: no reply, the
@@ -139,6 +141,7 @@ impl Authorization {
     pub(super) async fn log_in<M: Mailbox, C: CredentialStore>(
         self,
         name: &ClaimedName,
+        mechanism: &'static str,
         proving: impl Future<Output = Result<Identity, Refusal>> + Send,
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
@@ -155,8 +158,10 @@ impl Authorization {
         let opened = timeout_at(context.link.login_deadline, opening).await;
         match opened.unwrap_or(Err(Fault::TooSlow)) {
             Ok(transaction) => {
-                answer.logged_in(transaction.user(), transaction.listing.totals().messages);
-                let replied = answer.say(Notice::Totals(transaction.listing.totals()));
+                let totals = transaction.listing.totals();
+                log_success(transaction.user(), mechanism, totals, context.link);
+                answer.logged_in(transaction.user(), totals.messages);
+                let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }
             // The reply says that the password was right: its time need not hide that.
@@ -187,10 +192,20 @@ impl Authorization {
     }
 }
 
+/// Tells the operator that somebody got in, where from and how.
+fn log_success(user: &Username, mechanism: &'static str, totals: Totals, link: &Link) {
+    let Totals { messages, octets } = totals;
+    let user = user.as_str();
+    tracing::info!(user, mechanism, tls = link.tls, messages, octets, "login succeeded");
+}
+
+/// What the log calls a login with USER and PASS.
+const USER: &str = "USER";
+
 /// Tells the operator that somebody did not get in.
 pub(super) fn log_failure(name: &ClaimedName, fault: &Fault) {
     // config/fail2ban reads this line: what the client chose comes last.
-    tracing::info!(reply = %fault.reply(Language::default()), user = %name, "log-in failed");
+    tracing::info!(reply = %fault.reply(Language::default()), user = %name, "login failed");
 }
 
 /// What CAPA lists before login (RFC 2449 §5). What needs a password is listed when one may be

@@ -9,12 +9,14 @@ use super::{Context, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal, ScramLogin};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{
-    self, ScramExchange, ScramProof, ServerFinal, Step, TokenClaim, TokenDialect, TokenGuidance,
+    self, Channel, Mechanism, ScramExchange, ScramProof, ServerFinal, Step, TokenClaim,
+    TokenDialect, TokenGuidance,
 };
 use crate::protocol::{ClaimedName, InitialResponse, Secret};
 
 /// Waiting for a response in an AUTH exchange.
 pub(super) struct Exchange {
+    mechanism: Mechanism,
     stage: Stage,
     /// Where a failed exchange leads back to, as if AUTH had not been sent (RFC 5034 §4).
     before: Authorization,
@@ -31,20 +33,23 @@ enum Stage {
 }
 
 impl Exchange {
-    /// Begins an exchange, with the response that may have come with AUTH.
+    /// An exchange that has not begun.
+    pub(super) fn new(mechanism: Mechanism, channel: Channel, before: Authorization) -> Self {
+        Self { mechanism, stage: Stage::Claim(mechanism.begin(channel)), before }
+    }
+
+    /// Begins it, with the response that may have come with AUTH.
     pub(super) async fn begin<M: Mailbox, C: CredentialStore>(
-        exchange: sasl::Exchange,
+        self,
         response: InitialResponse,
-        before: Authorization,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let exchange = Self { stage: Stage::Claim(exchange), before };
         match response {
-            InitialResponse::Absent => Ok(exchange.challenge(answer)),
+            InitialResponse::Absent => Ok(self.challenge(answer)),
             InitialResponse::Present(response) => match sasl::decode_initial(response.expose()) {
-                Ok(response) => exchange.step(response, answer, context).await,
-                Err(sasl::NotBase64) => Ok(exchange.fail(&Fault::NotBase64, answer)),
+                Ok(response) => self.step(response, answer, context).await,
+                Err(sasl::NotBase64) => Ok(self.fail(&Fault::NotBase64, answer)),
             },
         }
     }
@@ -76,17 +81,20 @@ impl Exchange {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let Self { stage, before } = self;
+        let Self { mechanism, stage, before } = self;
         match stage {
-            Stage::Claim(exchange) => before.claim(exchange.step(response), answer, context).await,
+            Stage::Claim(exchange) => {
+                before.claim(mechanism, exchange.step(response), answer, context).await
+            }
             Stage::Proof(exchange, login) => match exchange.step(&response) {
-                Ok(proof) => before.prove(proof, login, answer, context).await,
+                Ok(proof) => before.prove(mechanism, proof, login, answer, context).await,
                 Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
             },
             Stage::Proved(identity, server_final) => match server_final.close(response.expose()) {
                 Ok(()) => {
                     let name = ClaimedName::new(identity.username().as_str().as_bytes());
-                    before.log_in(&name, async { Ok(identity) }, answer, context).await
+                    let proved = async { Ok(identity) };
+                    before.log_in(&name, mechanism.name(), proved, answer, context).await
                 }
                 Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
             },
@@ -123,6 +131,7 @@ impl Authorization {
     /// Goes on with what the client says of itself.
     async fn claim<M: Mailbox, C: CredentialStore>(
         self,
+        mechanism: Mechanism,
         step: Step,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
@@ -130,26 +139,28 @@ impl Authorization {
         let authenticator = &context.env.authenticator;
         let nobody = || ClaimedName::new(Vec::new());
         match step {
-            Step::Challenge(exchange) => Ok(self.challenge(Stage::Claim(exchange), answer)),
+            Step::Challenge(exchange) => {
+                Ok(self.challenge(mechanism, Stage::Claim(exchange), answer))
+            }
             Step::Verify(name, password) => {
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
-                self.log_in(&name, verified, answer, context).await
+                self.log_in(&name, mechanism.name(), verified, answer, context).await
             }
             Step::NeedKeys(awaiting) => {
                 let (name, begun) = (awaiting.name().clone(), Instant::now());
                 match in_time(authenticator.begin_scram(awaiting), context).await {
                     Ok((exchange, login)) => {
-                        Ok(self.challenge(Stage::Proof(exchange, login), answer))
+                        Ok(self.challenge(mechanism, Stage::Proof(exchange, login), answer))
                     }
                     Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
                 }
             }
-            Step::Token(claim) => self.redeem(claim, answer, context).await,
+            Step::Token(claim) => self.redeem(mechanism, claim, answer, context).await,
             Step::NoToken(dialect) => Ok(self.explain(&nobody(), dialect, answer, context)),
             Step::External(wanted) => {
                 let certified = authenticator.certify(&context.link.certificate, wanted.as_ref());
                 let name = wanted.clone().unwrap_or_else(nobody);
-                self.log_in(&name, certified, answer, context).await
+                self.log_in(&name, mechanism.name(), certified, answer, context).await
             }
             Step::Refused(fault) => Ok((answer.fault(&fault.into()), self.stay())),
         }
@@ -158,6 +169,7 @@ impl Authorization {
     /// Verifies the proof of a client, and gives it that of the server (RFC 5802 §3).
     async fn prove<M: Mailbox, C: CredentialStore>(
         self,
+        mechanism: Mechanism,
         proof: ScramProof,
         login: ScramLogin,
         answer: Answer<'_, '_>,
@@ -167,7 +179,7 @@ impl Authorization {
         let proved = context.env.authenticator.end_scram(login, proof, context.link.peer);
         match in_time(proved, context).await {
             Ok((identity, server_final)) => {
-                Ok(self.challenge(Stage::Proved(identity, server_final), answer))
+                Ok(self.challenge(mechanism, Stage::Proved(identity, server_final), answer))
             }
             Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
         }
@@ -176,6 +188,7 @@ impl Authorization {
     /// Finds out whom a token is for; a client whose token is not good is told which one would be.
     async fn redeem<M: Mailbox, C: CredentialStore>(
         self,
+        mechanism: Mechanism,
         claim: TokenClaim,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
@@ -185,7 +198,10 @@ impl Authorization {
         let shown = name.clone().unwrap_or_else(|| ClaimedName::new(Vec::new()));
         let redeeming = context.env.authenticator.redeem(name.as_ref(), &token, context.link.peer);
         match in_time(redeeming, context).await {
-            Ok(identity) => self.log_in(&shown, async { Ok(identity) }, answer, context).await,
+            Ok(identity) => {
+                let redeemed = async { Ok(identity) };
+                self.log_in(&shown, mechanism.name(), redeemed, answer, context).await
+            }
             Err(Fault::BadToken) => {
                 context.hold_back(begun).await;
                 Ok(self.explain(&shown, dialect, answer, context))
@@ -214,8 +230,13 @@ impl Authorization {
         (replied, Next::Continue(State::Explained(Explained { before: self })))
     }
 
-    fn challenge<D>(self, stage: Stage, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        Exchange { stage, before: self }.challenge(answer)
+    fn challenge<D>(
+        self,
+        mechanism: Mechanism,
+        stage: Stage,
+        answer: Answer<'_, '_>,
+    ) -> (Replied, Next<D>) {
+        Exchange { mechanism, stage, before: self }.challenge(answer)
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Link {
     pub security: Security,
     /// Where the client is.
     pub peer: IpAddr,
+    /// The version of TLS, for the log.
+    pub tls: Option<&'static str>,
     /// What a mechanism can be bound to.
     pub channel: Channel,
     /// The users that the client has a certificate for.
@@ -112,7 +114,7 @@ impl Link {
     /// A stream to which nothing can be bound, from a client without a certificate.
     pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
         let (channel, certificate) = (Channel::default(), Vec::new());
-        Self { security, peer, channel, certificate, login_deadline }
+        Self { security, peer, tls: None, channel, certificate, login_deadline }
     }
 }
 

@@ -48,7 +48,8 @@ impl Mechanism {
         Self::ALL.into_iter().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
     }
 
-    fn name(self) -> &'static str {
+    /// The name, as clients and the log have it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::External => "EXTERNAL",
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
