@@ -395,9 +395,8 @@ fn inheriting(place: &Place, socket: TcpListener) -> Command {
     command
 }
 
-#[test]
-fn the_service_manager_is_told() {
-    let place = plain_place("");
+/// The service manager's socket, and a command that knows it.
+fn managed(place: &Place) -> (impl Fn() -> String, Command) {
     let path = place.path("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     if let Some(name) = default_user() {
@@ -405,18 +404,66 @@ fn the_service_manager_is_told() {
         std::os::unix::fs::chown(&path, Some(user.uid.as_raw()), None).unwrap();
     }
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
+    let told = move || {
         let mut message = [0; 1024];
         let octets = socket.recv(&mut message).unwrap();
         String::from_utf8(message[..octets].to_vec()).unwrap()
     };
     let mut command = place.command();
     command.env("NOTIFY_SOCKET", &path);
+    (told, command)
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let place = plain_place("");
+    let (told, command) = managed(&place);
+    let mut server = Server::start(command);
+    assert_eq!(told(), "READY=1\nSTATUS=serving\n");
+    let good = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+    for (text, status) in [
+        (good.as_str(), "serving"),
+        ("surprise = 1\n", "serving; the last reload failed: "),
+        (&good.replace("users", "gone"), "serving; the last reload failed: "),
+        (&good, "serving"),
+    ] {
+        place.write("restante.toml", text);
+        server.signal(Signal::SIGHUP);
+        let reloading = told();
+        assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+        let ready = told();
+        assert!(ready.starts_with(&format!("READY=1\nSTATUS={status}")), "{ready}");
+        assert_eq!(ready.contains("failed"), status.contains("failed"), "{ready}");
+        assert_eq!(ready.lines().count(), 2, "{ready}");
+    }
+    server.signal(Signal::SIGTERM);
+    // For the grace time of 30 seconds, and as long again as the unit leaves for removals.
+    assert!(told().starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=120000000\nSTATUS="));
+    assert_eq!(server.exit(), Some(0));
+}
+
+#[test]
+fn the_watchdog_of_the_service_manager_hears_of_progress() {
+    let place = plain_place("");
+    let (told, mut command) = managed(&place);
+    command.env("WATCHDOG_USEC", "100000");
     let mut server = Server::start(command);
     assert!(told().starts_with("READY=1\n"));
-    server.signal(Signal::SIGHUP);
-    let reloading = told();
-    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    for _ in 0..3 {
+        assert_eq!(told(), "WATCHDOG=1\n");
+        logged_in(&server);
+    }
+    server.signal(Signal::SIGTERM);
+    while !told().starts_with("STOPPING=1\n") {}
+    assert_eq!(server.exit(), Some(0));
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_left_to_it() {
+    let place = plain_place("");
+    let (told, mut command) = managed(&place);
+    command.env("WATCHDOG_USEC", "100000").env("WATCHDOG_PID", "1");
+    let mut server = Server::start(command);
     assert!(told().starts_with("READY=1\n"));
     server.signal(Signal::SIGTERM);
     assert!(told().starts_with("STOPPING=1\n"));

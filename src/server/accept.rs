@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error, error_span, info, warn};
@@ -15,6 +16,7 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 use super::House;
 use super::connection::Host;
 use super::limits::{Admission, Refusal};
+use super::watchdog::{AcceptLoop, Question};
 use crate::auth::CredentialStore;
 use crate::config::TlsMode;
 use crate::mailbox::Mailbox;
@@ -24,12 +26,16 @@ use crate::mailbox::Mailbox;
 pub(super) struct Door {
     listener: TcpListener,
     tls: TlsMode,
+    /// What the watchdog asks.
+    questions: mpsc::Receiver<Question>,
 }
 
 impl Door {
-    /// Takes a socket into the runtime that is running.
-    pub(super) fn open(socket: super::Socket) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(socket.listener)?, tls: socket.tls })
+    /// Takes a socket into the runtime that is running; with it comes what the watchdog needs.
+    pub(super) fn open(socket: super::Socket) -> io::Result<(Self, AcceptLoop)> {
+        let (accept_loop, questions) = AcceptLoop::new(socket.address());
+        let listener = TcpListener::from_std(socket.listener)?;
+        Ok((Self { listener, tls: socket.tls, questions }, accept_loop))
     }
 
     /// Accepts connections until the server stops, then waits for the last of them.
@@ -53,7 +59,7 @@ impl Door {
 
     /// Consumes the door: once this is over, clients are turned away by the system.
     async fn accept_until_drain<M, C>(
-        self,
+        mut self,
         house: &Arc<House<M, C>>,
         connections: &mut Connections,
     ) -> io::Result<()>
@@ -66,6 +72,7 @@ impl Door {
             tokio::select! {
                 biased;
                 () = house.drain.cancelled() => return Ok(()),
+                Some(question) = self.questions.recv() => question.answer(),
                 () = connections.reap(), if !connections.tasks.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => {
@@ -317,7 +324,8 @@ mod tests {
         let house = Arc::new(fixture::house(Trap(store)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door { listener, tls: TlsMode::Off };
+        let (_watchdog, questions) = AcceptLoop::new(address);
+        let door = Door { listener, tls: TlsMode::Off, questions };
         let keeping = tokio::spawn(door.keep(Arc::clone(&house)));
 
         let mut bystander = Client::connect(address).await;

@@ -31,6 +31,11 @@ impl Gate {
             .ok_or(Refusal::Address)?;
         Ok(Admission { _all: all, _network: network })
     }
+
+    /// How many connections are open.
+    pub(super) fn open(&self) -> u32 {
+        self.all.held(&())
+    }
 }
 
 /// The right to be served; dropping it makes room for another connection.

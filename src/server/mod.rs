@@ -6,7 +6,9 @@
 //! later is read as the user that it will then be.
 //!
 //! - `listen`, `privileges`: before the runtime starts.
-//! - `supervise`: signals, reload, stop. `accept`: a loop a socket. `connection`: one client.
+//! - `supervise`: signals, reload, stop. `notices`: what the service manager is told of them.
+//!   `watchdog`: that the server makes progress. `accept`: a loop a socket. `connection`: one
+//!   client.
 //! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
 
@@ -33,11 +35,13 @@ mod descriptors;
 mod fixture;
 mod limits;
 mod listen;
+mod notices;
 mod privileges;
 mod reload;
 pub mod stores;
 mod supervise;
 pub mod tls;
+mod watchdog;
 
 pub use listen::{BindError, Socket, bind};
 pub use privileges::{PrivilegeError, assume};

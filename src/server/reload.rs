@@ -2,15 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
-use super::supervise::tell;
+use super::notices::Notices;
 use super::{House, Source};
 use crate::auth::Store;
 use crate::config::Config;
 use crate::mailbox::maildir::MaildirStore;
-use crate::telemetry::LevelHandle;
 
 /// What a reload needs to know.
 pub(super) struct Reload {
@@ -18,6 +16,7 @@ pub(super) struct Reload {
     /// The configuration at start: what it says of sockets still holds.
     started_with: Config,
     source: Source,
+    notices: Arc<Notices>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -26,46 +25,48 @@ impl Reload {
         house: Arc<House<MaildirStore, Store>>,
         started_with: Config,
         source: Source,
+        notices: Arc<Notices>,
     ) -> Self {
-        Self { house, started_with, source, one_at_a_time: Mutex::new(()) }
+        Self { house, started_with, source, notices, one_at_a_time: Mutex::new(()) }
     }
 
     /// Reads the configuration and takes it over for new connections. When anything in it is
     /// broken, the old one stays, whole.
     pub(super) fn run(&self) {
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let Source::File { path, level } = &self.source else {
-            warn!("SIGHUP: there is no configuration file to read again");
-            return;
-        };
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(error) => warn!("the service manager was not told: {error}"),
-        }
-        match Config::load(path) {
-            Ok(config) => self.take_over(&config, level),
-            Err(faults) => {
-                for line in faults.to_string().lines() {
-                    error!("{line}");
-                }
-                error!("SIGHUP: the configuration has faults, the old one stays in use");
-            }
-        }
+        self.notices.reloading();
+        let outcome = self.read_again();
+        // A stop that has begun meanwhile is what the service manager is to see.
         if !self.house.drain.is_cancelled() {
-            tell(&[NotifyState::Ready]);
+            self.notices.reloaded(outcome);
         }
     }
 
-    fn take_over(&self, config: &Config, level: &LevelHandle) {
-        if let Err(error) = self.house.renew(config) {
+    /// Logs what comes of it; a failure is also given back.
+    fn read_again(&self) -> Result<(), String> {
+        let Source::File { path, level } = &self.source else {
+            let nothing = "there is no configuration file to read again";
+            warn!("SIGHUP: {nothing}");
+            return Err(nothing.to_owned());
+        };
+        let config = Config::load(path).map_err(|faults| {
+            let faults = faults.to_string();
+            for line in faults.lines() {
+                error!("{line}");
+            }
+            error!("SIGHUP: the configuration has faults, the old one stays in use");
+            faults
+        })?;
+        self.house.renew(&config).map_err(|error| {
             error!("SIGHUP: the old configuration stays in use: {error}");
-            return;
-        }
+            error.to_string()
+        })?;
         level.set(config.log.level);
-        for key in fixed_keys(&self.started_with, config) {
+        for key in fixed_keys(&self.started_with, &config) {
             warn!("{key} has changed, which takes effect at the next start only");
         }
         info!("SIGHUP: the configuration is in use for new connections");
+        Ok(())
     }
 }
 

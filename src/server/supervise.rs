@@ -4,15 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use super::accept::Door;
+use super::notices::Notices;
 use super::reload::Reload;
-use super::{Error, House, Socket, Source, descriptors, tls};
+use super::{Error, House, Socket, Source, descriptors, tls, watchdog};
 use crate::config::{Config, TlsMode};
 
 /// Opens the doors, obeys signals, and sees everyone out.
@@ -25,22 +25,41 @@ pub(super) async fn supervise(
     check_descriptors(&config);
     let house = Arc::new(House::new(&config)?);
     let mut doors = JoinSet::new();
+    let mut accept_loops = Vec::new();
     for socket in sockets {
         let (address, tls) = (socket.address(), mode_name(socket.tls));
-        let door = Door::open(socket).map_err(Error::Runtime)?;
+        let (door, accept_loop) = Door::open(socket).map_err(Error::Runtime)?;
+        accept_loops.push(accept_loop);
         doors.spawn(door.keep(Arc::clone(&house)));
         info!(%address, %tls, "listening");
     }
     let watch = house.tls.as_ref().map(|front| tokio::spawn(tls::watch(Arc::clone(front))));
-    tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    let notices = Arc::new(Notices::default());
+    notices.ready();
+    let _watchdog = watchdog::start(accept_loops, Arc::clone(&notices));
+    let status = Notices::is_there()
+        .then(|| tokio::spawn(keep_status(Arc::clone(&notices), Arc::clone(&house))));
 
-    let reload = Arc::new(Reload::new(Arc::clone(&house), config, source));
-    let outcome = serve(&reload, &mut doors, &mut signals).await;
+    let reload = Reload::new(Arc::clone(&house), config, source, Arc::clone(&notices));
+    let outcome = serve(&Arc::new(reload), &mut doors, &mut signals).await;
+    if let Some(status) = status {
+        status.abort();
+    }
     if let Some(watch) = watch {
         watch.abort();
     }
-    stop(&house, &mut doors, &mut signals).await;
+    stop(&house, &notices, &mut doors, &mut signals).await;
     outcome
+}
+
+/// Tells the service manager now and then how many connections are open.
+async fn keep_status<M, C>(notices: Arc<Notices>, house: Arc<House<M, C>>) {
+    let mut ticks = interval(Notices::EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        notices.serving(house.gate.open());
+    }
 }
 
 /// Serves until a signal says stop, or a door breaks.
@@ -77,12 +96,13 @@ async fn serve(
 /// long they take.
 async fn stop<M, C>(
     house: &House<M, C>,
+    notices: &Notices,
     doors: &mut JoinSet<io::Result<()>>,
     signals: &mut Signals,
 ) {
-    tell(&[NotifyState::Stopping, NotifyState::Status("waiting for sessions to end")]);
-    house.drain.cancel();
     let grace = house.current().timeouts.shutdown_grace;
+    house.drain.cancel();
+    notices.stopping(grace);
     let time_is_over = async {
         sleep(grace).await;
         warn!(?grace, "the grace time is over: what is not done in a moment is cut off");
@@ -104,7 +124,7 @@ async fn stop<M, C>(
     }
     house.removals.close();
     if !house.removals.is_empty() {
-        tell(&[NotifyState::Status("waiting for removals to finish")]);
+        notices.waiting_for_removals();
         info!(removals = house.removals.len(), "waiting for removals to finish");
     }
     house.removals.wait().await;
@@ -154,13 +174,6 @@ impl Signals {
                 return name;
             }
         }
-    }
-}
-
-/// Tells the service manager, when there is one.
-pub(super) fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!("the service manager was not told: {error}");
     }
 }
 

@@ -42,6 +42,12 @@ impl<K: Eq + Hash + Clone, S: Clone + Default> Slots<K, S> {
         };
         Some(Slot { table: Arc::clone(self), key, shared })
     }
+
+    /// How many slots of `key` are taken.
+    pub fn held(&self, key: &K) -> u32 {
+        let all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(key).map_or(0, |taken| taken.held)
+    }
 }
 
 /// A slot that is taken until it is dropped.
@@ -81,6 +87,7 @@ mod tests {
         let first = table.take("mrose", 2).unwrap();
         let second = table.take("mrose", 2).unwrap();
         assert!(table.take("mrose", 2).is_none());
+        assert_eq!((table.held(&"mrose"), table.held(&"someone else")), (2, 0));
         assert!(table.take("someone else", 2).is_some());
         drop(first);
         assert!(table.take("mrose", 2).is_some());

@@ -1,0 +1,290 @@
+//! The watchdog of the service manager: it is told that all is well as long as the server makes
+//! progress, and only then. When it is told nothing for `WatchdogSec=`, it restarts the server.
+//!
+//! A thread of its own, which no fault of the runtime can hold up, asks twice in that time:
+//!
+//! - **the worker threads**, by a task that one of them has to run. One that hangs is not missed,
+//!   for the others do its work; when all of them hang, nobody is served any more.
+//! - **each accept loop**, by a question that it answers when it comes round. One that hangs leaves
+//!   the clients of its port waiting for ever.
+//! - **the blocking pool**, where mail is read, by a job that one of its threads has to run. A file
+//!   system that does not answer takes a thread for each session that waits for it; that is no
+//!   fault of the server, a restart would not mend it, and all others are served on the threads that
+//!   remain. With none left nobody can log in, which may still be a slow file system and a crowd. So
+//!   it is said in the log, and only what lasts for [`PATIENCE`] turns is left to a restart.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc as tokio_mpsc;
+use tracing::{error, info, warn};
+
+use super::notices::Notices;
+
+/// How many turns the blocking pool may take to run one job; with `WatchdogSec=1min`, 10 minutes.
+const PATIENCE: u32 = 20;
+
+/// Starts the watchdog, if the service manager wants one. It ends when what is given back is
+/// dropped.
+pub(super) fn start(accept_loops: Vec<AcceptLoop>, notices: Arc<Notices>) -> Option<Sender<()>> {
+    let allowed = sd_notify::watchdog_enabled()?;
+    let (guard, end) = mpsc::channel();
+    let parts = Parts { runtime: Handle::current(), accept_loops };
+    let watchdog = Watchdog { parts, pool: Pool::default(), turn: allowed / 2, notices, end };
+    match thread::Builder::new().name("watchdog".into()).spawn(|| watchdog.run()) {
+        Ok(_) => Some(guard),
+        Err(error) => {
+            // The service manager will restart the server, which is right when it has no thread.
+            error!("the watchdog cannot be started: {error}");
+            None
+        }
+    }
+}
+
+struct Watchdog {
+    parts: Parts,
+    pool: Pool,
+    /// Half of what the service manager allows.
+    turn: Duration,
+    notices: Arc<Notices>,
+    end: Receiver<()>,
+}
+
+impl Watchdog {
+    fn run(mut self) {
+        loop {
+            let mut round = self.parts.ask();
+            let mut waited = false;
+            while !round.wait(self.turn / 2) {
+                if self.is_over() {
+                    return;
+                }
+                if !waited {
+                    error!(
+                        missing = round.missing(),
+                        "the server makes no progress; the service manager restarts it unless \
+                         this is over soon"
+                    );
+                }
+                waited = true;
+            }
+            if waited {
+                info!("the server makes progress again");
+            }
+            if self.pool.is_alive(&self.parts.runtime) {
+                self.notices.alive();
+            }
+            match self.end.recv_timeout(self.turn) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.end.try_recv(), Err(TryRecvError::Disconnected))
+    }
+}
+
+/// What has to answer at once.
+struct Parts {
+    runtime: Handle,
+    accept_loops: Vec<AcceptLoop>,
+}
+
+impl Parts {
+    fn ask(&self) -> Round {
+        let (sender, answers) = mpsc::channel();
+        let mut missing = BTreeSet::new();
+        let mut ask = |part: String| {
+            missing.insert(part.clone());
+            Question { part, answers: sender.clone() }
+        };
+        let question = ask("worker threads".into());
+        self.runtime.spawn(async { question.answer() });
+        for accept_loop in &self.accept_loops {
+            // Full or closed: the question is dropped. It is full only when the last one was not
+            // answered, and then there is no new one.
+            drop(accept_loop.questions.try_send(ask(format!("listener {}", accept_loop.address))));
+        }
+        Round { missing, answers }
+    }
+}
+
+/// Where an accept loop is asked.
+pub(super) struct AcceptLoop {
+    address: SocketAddr,
+    questions: tokio_mpsc::Sender<Question>,
+}
+
+impl AcceptLoop {
+    /// The watchdog's end, and the accept loop's.
+    pub(super) fn new(address: SocketAddr) -> (Self, tokio_mpsc::Receiver<Question>) {
+        let (questions, asked) = tokio_mpsc::channel(1);
+        (Self { address, questions }, asked)
+    }
+}
+
+/// Whether a part of the server still makes progress. Dropped, it says that the part has ended.
+#[derive(Debug)]
+pub(super) struct Question {
+    part: String,
+    answers: Sender<String>,
+}
+
+impl Question {
+    pub(super) fn answer(self) {
+        // Nobody waits for it when the watchdog has ended.
+        drop(self.answers.send(self.part));
+    }
+}
+
+/// Questions that were asked together.
+struct Round {
+    missing: BTreeSet<String>,
+    answers: Receiver<String>,
+}
+
+impl Round {
+    /// Waits until each has been answered, or has been dropped with what it was about; not longer
+    /// than `limit` for one.
+    fn wait(&mut self, limit: Duration) -> bool {
+        loop {
+            match self.answers.recv_timeout(limit) {
+                Ok(part) => drop(self.missing.remove(&part)),
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+
+    fn missing(&self) -> String {
+        self.missing.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The blocking pool, and the job that it has been given.
+#[derive(Default)]
+struct Pool {
+    job: Option<Receiver<()>>,
+    turns: u32,
+}
+
+impl Pool {
+    /// Called once a turn: whether a job has got through, or may still.
+    fn is_alive(&mut self, runtime: &Handle) -> bool {
+        if let Some(job) = &self.job
+            && matches!(job.try_recv(), Err(TryRecvError::Empty))
+        {
+            self.turns = self.turns.saturating_add(1);
+            if self.turns == 1 {
+                warn!(
+                    "no thread is free to read mail, nobody can log in: does a file system or a \
+                     disk not answer?"
+                );
+            } else if self.turns == PATIENCE {
+                error!(
+                    "still no thread is free to read mail; the service manager restarts the server"
+                );
+            }
+            return self.turns < PATIENCE;
+        }
+        if self.turns > 0 {
+            info!("threads are free to read mail again");
+        }
+        let (done, job) = mpsc::channel();
+        runtime.spawn_blocking(move || drop(done));
+        (self.job, self.turns) = (Some(job), 0);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn runtime() -> Runtime {
+        Builder::new_multi_thread().worker_threads(2).max_blocking_threads(1).build().unwrap()
+    }
+
+    /// Keeps a thread busy until what it gives back is dropped.
+    fn hang(begin: impl FnOnce(Box<dyn FnOnce() + Send>)) -> Sender<()> {
+        let (guard, end) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
+        begin(Box::new(move || {
+            started.send(()).unwrap();
+            assert!(end.recv().is_err());
+        }));
+        has_started.recv().unwrap();
+        guard
+    }
+
+    fn hang_worker(runtime: &Runtime) -> Sender<()> {
+        hang(|work| drop(runtime.spawn(async { work() })))
+    }
+
+    fn accept_loop() -> (AcceptLoop, tokio_mpsc::Receiver<Question>) {
+        AcceptLoop::new("127.0.0.1:995".parse().unwrap())
+    }
+
+    #[test]
+    fn a_runtime_is_alive_until_all_its_workers_hang() {
+        let runtime = runtime();
+        let parts = Parts { runtime: runtime.handle().clone(), accept_loops: Vec::new() };
+        assert!(parts.ask().wait(LONG));
+        let one = hang_worker(&runtime);
+        assert!(parts.ask().wait(LONG), "the other worker serves");
+        let other = hang_worker(&runtime);
+        let mut round = parts.ask();
+        assert!(!round.wait(Duration::ZERO));
+        assert_eq!(round.missing(), "worker threads");
+        drop((one, other));
+        assert!(round.wait(LONG));
+        assert_eq!(round.missing(), "");
+    }
+
+    #[test]
+    fn an_accept_loop_that_does_not_come_round_is_missed_until_it_ends() {
+        let runtime = runtime();
+        let (accept_loop, mut asked) = accept_loop();
+        let parts = Parts { runtime: runtime.handle().clone(), accept_loops: vec![accept_loop] };
+        let answering = runtime.spawn(async move {
+            asked.recv().await.unwrap().answer();
+            asked
+        });
+        assert!(parts.ask().wait(LONG));
+        let asked = runtime.block_on(answering).unwrap();
+        let mut round = parts.ask();
+        let only_it = |round: &Round| round.missing() == "listener 127.0.0.1:995";
+        while !only_it(&round) {
+            assert!(!round.wait(Duration::ZERO));
+        }
+        drop(asked);
+        assert!(round.wait(LONG), "it has ended, and with it the question");
+        assert!(parts.ask().wait(LONG));
+    }
+
+    #[test]
+    fn a_full_blocking_pool_is_borne_for_long_but_not_for_ever() {
+        let runtime = runtime();
+        let mut pool = Pool::default();
+        let guard = hang(|work| drop(runtime.spawn_blocking(work)));
+        assert!((0..PATIENCE).all(|_| pool.is_alive(runtime.handle())));
+        assert!(!pool.is_alive(runtime.handle()));
+        assert!(!pool.is_alive(runtime.handle()));
+        drop(guard);
+        // The job is run now.
+        assert!(pool.job.as_ref().unwrap().recv().is_err());
+        assert!(pool.is_alive(runtime.handle()));
+        assert_eq!(pool.turns, 0);
+    }
+}
