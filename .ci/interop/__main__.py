@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+import compressed
 import quota
 import sessions
 from clients import CLIENTS, HERE, Client
@@ -42,6 +43,7 @@ def main() -> int:
                 over(report, client, lenient if transport == CLEARTEXT else server, transport)
         sessions.checks(report, world, server)
         quota.checks(report, world, server)
+        compressed.checks(report, world, server)
         report.check("server ends cleanly on SIGTERM", lambda: ended(server, lenient))
         report.check("log without errors and passwords", lambda: discreet(world, server, lenient))
     finally:

@@ -6,10 +6,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::budget::Budget;
+use super::compressed::{Contents, Decoder, Format};
 use super::folder::{FileId, Folder, Folders};
-use super::listing::Sizes;
+use super::listing::{Form, Sizes};
 use crate::protocol::OctetCounter;
 
 /// A file whose octets are wanted.
@@ -51,11 +53,13 @@ pub(super) fn all(folders: &Folders, files: &[Uncounted<'_>]) -> Vec<Counted> {
     counted
 }
 
-/// Counts the octets of the first `size` bytes of a file, as RETR sends them (RFC 1939 §11).
+/// Counts the octets of the message in the first `size` bytes of a file, as RETR sends them
+/// (RFC 1939 §11).
 ///
 /// # Errors
-/// `UnexpectedEof` when the file is shorter.
-pub(super) fn octets(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
+/// `UnexpectedEof` when the file is shorter, `InvalidData` when it holds no message that can be
+/// read.
+pub(super) fn sizes(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<Sizes> {
     buffer.resize(BUFFER, 0);
     let mut counter = OctetCounter::new();
     let mut offset = 0;
@@ -63,10 +67,33 @@ pub(super) fn octets(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result
         let most = usize::try_from(size - offset).map_or(BUFFER, |left| left.min(BUFFER));
         let part = buffer.get_mut(..most).unwrap_or_default();
         file.read_exact_at(part, offset)?;
+        if offset == 0 {
+            match Contents::of(part) {
+                Contents::Plain => {}
+                Contents::Compressed(format) => {
+                    return decompressed(format, file.try_clone()?, size, buffer);
+                }
+                Contents::Unreadable(why) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+            }
+        }
         counter.update(part);
         offset += part.len() as u64;
     }
-    Ok(counter.finish())
+    Ok(Sizes { physical: size, octets: counter.finish(), form: Form::Plain })
+}
+
+fn decompressed(format: Format, file: File, size: u64, buffer: &mut [u8]) -> io::Result<Sizes> {
+    let mut decoder = Decoder::within(LONGEST, format, file, size);
+    let mut counter = OctetCounter::new();
+    loop {
+        let length = decoder.fill(buffer)?;
+        counter.update(buffer.get(..length).unwrap_or_default());
+        if length < buffer.len() {
+            return Ok(Sizes { physical: size, octets: counter.finish(), form: Form::Compressed });
+        }
+    }
 }
 
 /// Counts one file after the other.
@@ -85,8 +112,7 @@ impl<'a> Counter<'a> {
         if file.id.is_some_and(|id| id != open.id) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let octets = octets(&open.file, open.size, &mut self.buffer)?;
-        Ok(Sizes { physical: open.size, octets })
+        sizes(&open.file, open.size, &mut self.buffer)
     }
 }
 
@@ -100,3 +126,7 @@ static HANDS: LazyLock<Budget> =
 const BATCH: usize = 256;
 
 const BUFFER: usize = 64 << 10;
+
+/// A message that takes longer to decompress is left out: a few bytes may hold terabytes. This is
+/// enough for some ten gigabytes.
+const LONGEST: Duration = Duration::from_secs(60);

@@ -2,11 +2,12 @@
 //! what the index keeps of it.
 //!
 //! ```abnf
-//! entry    = flags unique physical added [device inode] [hash] length name
-//! flags    = OCTET                 ; bit 0: in new; bits 1-2: namesake; bit 3: hash
+//! entry    = flags unique physical octets [device inode] [hash] length name
+//! flags    = OCTET                 ; bit 0: in new; bits 1-2: namesake; bit 3: hash;
+//!                                  ; bit 4: compressed
 //! unique   = number                ; how much of the name is the unique-id; not used with a hash
 //! physical = number                ; bytes of the file
-//! added    = number                ; octets that RETR adds to that
+//! octets   = number                ; that RETR sends; if it is not compressed, without physical
 //! device   = 8OCTET                ; with a namesake: which file it is
 //! inode    = 8OCTET
 //! hash     = 64OCTET               ; the unique-id, where no part of the name can be one
@@ -44,6 +45,31 @@ pub(super) struct Sizes {
     pub(super) physical: u64,
     /// Octets as RETR sends them.
     pub(super) octets: u64,
+    /// What the bytes in the file are.
+    pub(super) form: Form,
+}
+
+/// How a message is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is.
+    Plain,
+    /// See `compressed`.
+    Compressed,
+}
+
+impl Sizes {
+    /// Whether there can be such a message.
+    fn are_possible(self) -> bool {
+        let Self { physical, octets, form } = self;
+        match form {
+            // At most every byte is a line feed, or the last line end is missing.
+            Form::Plain => {
+                (physical..=physical.saturating_mul(2).saturating_add(1)).contains(&octets)
+            }
+            Form::Compressed => true,
+        }
+    }
 }
 
 impl Listing {
@@ -162,10 +188,7 @@ impl<'a> Entry<'a> {
     /// Whether it can be what the name and the size of a file were made into. The name is going
     /// to be opened and removed, so it must be one in its folder.
     fn is_sound(&self) -> bool {
-        let Sizes { physical, octets } = self.sizes;
-        // At most every byte is a line feed, or the last line end is missing.
-        let possible = physical..=physical.saturating_mul(2).saturating_add(1);
-        possible.contains(&octets)
+        self.sizes.are_possible()
             && self.name.first().is_some_and(|first| *first != b'.')
             && memchr3(b'/', b'\0', b'\n', self.name).is_none()
             && self.id_text().is_some_and(|text| UniqueId::try_from(text).is_ok())
@@ -176,7 +199,7 @@ impl<'a> Entry<'a> {
         let (&flags, rest) = bytes.split_first()?;
         let (unique, rest) = split_number(rest)?;
         let (physical, rest) = split_number(rest)?;
-        let (added, mut rest) = split_number(rest)?;
+        let (octets, mut rest) = split_number(rest)?;
         let mut word = || {
             let (word, after) = rest.split_first_chunk::<8>()?;
             rest = after;
@@ -203,7 +226,12 @@ impl<'a> Entry<'a> {
         let (length, rest) = split_number(rest)?;
         let (name, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
         let folder = if flags & IN_NEW == 0 { Folder::Cur } else { Folder::New };
-        let sizes = Sizes { physical, octets: physical.checked_add(added)? };
+        let (form, octets) = if flags & COMPRESSED == 0 {
+            (Form::Plain, physical.checked_add(octets)?)
+        } else {
+            (Form::Compressed, octets)
+        };
+        let sizes = Sizes { physical, octets, form };
         Some((Self { folder, name, namesake, sizes, id }, rest))
     }
 
@@ -222,11 +250,15 @@ impl<'a> Entry<'a> {
             IdText::Name(length) => (0, length),
             IdText::Hash(_) => (HASHED, 0),
         };
-        let Sizes { physical, octets } = self.sizes;
-        bytes.push(folder | kind << 1 | hashed);
+        let Sizes { physical, octets, form } = self.sizes;
+        let (compressed, octets) = match form {
+            Form::Plain => (0, octets.saturating_sub(physical)),
+            Form::Compressed => (COMPRESSED, octets),
+        };
+        bytes.push(folder | kind << 1 | hashed | compressed);
         append_number(bytes, unique as u64);
         append_number(bytes, physical);
-        append_number(bytes, octets.saturating_sub(physical));
+        append_number(bytes, octets);
         for word in self.namesake.id().map(FileId::to_words).into_iter().flatten() {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
@@ -351,6 +383,7 @@ impl<'a> Key<'a> {
 
 const IN_NEW: u8 = 1;
 const HASHED: u8 = 1 << 3;
+const COMPRESSED: u8 = 1 << 4;
 
 /// What an entry takes at least, in all likelihood: room for as many is made at once.
 const LIKELY_BYTES: usize = 24;
@@ -361,7 +394,7 @@ mod tests {
 
     use super::*;
 
-    const SIZES: Sizes = Sizes { physical: 100, octets: 104 };
+    const SIZES: Sizes = Sizes { physical: 100, octets: 104, form: Form::Plain };
 
     /// The same listing from its bytes, with something before and after them.
     fn parsed(listing: &Listing) -> Option<Listing> {
@@ -437,7 +470,7 @@ mod tests {
             (1 << 62, 1 << 61, b"2.b c", Namesake::Later(id(u64::MAX))),
             (16_383, 16_384, &long, Namesake::None),
         ] {
-            let sizes = Sizes { physical, octets: physical + added };
+            let sizes = Sizes { physical, octets: physical + added, form: Form::Plain };
             builder.push((Folder::New, name), namesake, sizes).unwrap();
         }
         let listing = builder.finish();

@@ -1,5 +1,5 @@
 //! Reading one message, in chunks: on the worker thread what the system has in memory, off it what
-//! has to be waited for.
+//! has to be waited for or decompressed.
 //!
 //! The file is read, never mapped: one that shrinks while it is mapped ends the process.
 
@@ -8,6 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Weak};
 
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -15,8 +16,10 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use super::super::{Failure, Message, MessageError};
 use super::blocking;
 use super::chase::{NotFound, Visit, Wanted, chase};
+use super::compressed::{Contents, Decoder};
 use super::count;
 use super::folder::{FileId, Folder, OpenFile, Place};
+use super::listing::{Form, Sizes};
 use super::maildrop::Opened;
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
@@ -42,55 +45,62 @@ struct Reader {
 /// What is to be read yet.
 #[derive(Debug)]
 struct Rest {
-    file: File,
     /// For the log.
     path: String,
-    offset: u64,
-    size: u64,
+    bytes: Bytes,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+enum Bytes {
+    Stored {
+        file: File,
+        offset: u64,
+        size: u64,
+    },
+    Compressed {
+        decoder: Box<Decoder>,
+        /// Who is to know when it cannot be decompressed.
+        maildrop: Weak<Opened>,
+        at: u32,
+    },
 }
 
 impl StoredMessage {
     /// Opens a message of a listing, if it is where it was seen last and as big as it is listed,
     /// and reads the first chunk: all without waiting, or not at all.
     pub(super) fn open_cached(maildrop: &Opened, at: u32) -> Option<Self> {
-        let Place { folder, name } = maildrop.place(at);
-        let OpenFile { file, id, size } = maildrop.folders.open_cached(folder, &name).ok()?;
         let entry = maildrop.listing.entry(at);
         let sizes = entry.sizes;
+        if sizes.form == Form::Compressed {
+            return None;
+        }
+        let Place { folder, name } = maildrop.place(at);
+        let OpenFile { file, id, size } = maildrop.folders.open_cached(folder, &name).ok()?;
         let other = entry.file_id().is_some_and(|listed| listed != id);
         if other || size != sizes.physical {
             return None;
         }
         let mut buffer = vec![0; chunk_size(size, FIRST_CHUNK)];
         let length = read_cached(&file, &mut buffer, 0);
-        if length < buffer.len() {
+        if length < buffer.len() || Contents::of(&buffer) != Contents::Plain {
             return None;
         }
-        let rest = (length as u64) < size;
-        let rest = rest.then(|| Rest {
-            file,
-            path: maildrop.folders.describe(folder, &name),
-            offset: length as u64,
-            size,
-        });
-        let reader = Reader { rest, buffer, length };
+        let reader = Reader::begun(file, size, buffer, || maildrop.folders.describe(folder, &name));
         Some(Self { octets: sizes.octets, reader: Some(reader), primed: true })
     }
 
     /// Opens a message of a listing, wherever its file is by now, and reads the first chunk.
-    pub(super) fn open(maildrop: &Opened, at: u32) -> Result<Self, MessageError> {
+    pub(super) fn open(maildrop: &Arc<Opened>, at: u32) -> Result<Self, MessageError> {
         let unreadable = |error: io::Error| {
-            if matches!(error.kind(), io::ErrorKind::PermissionDenied) {
+            if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData)
+            {
                 maildrop.distrust(at);
             }
             MessageError::Unreadable(not_read(&path(maildrop, at), error))
         };
-        let file = open(maildrop, at)?.ok_or(MessageError::Gone)?.map_err(unreadable)?;
-        let octets = current_octets(maildrop, at, &file).map_err(unreadable)?;
-        let OpenFile { file, size, .. } = file;
-        let rest = Rest { file, path: path(maildrop, at), offset: 0, size };
-        let mut reader = Reader { rest: Some(rest), buffer: Vec::new(), length: 0 };
-        reader.read().map_err(MessageError::Unreadable)?;
+        let open = open(maildrop, at)?.ok_or(MessageError::Gone)?.map_err(unreadable)?;
+        let (octets, reader) = read_first(maildrop, at, open).map_err(unreadable)?;
         Ok(Self { octets, reader: Some(reader), primed: true })
     }
 }
@@ -116,36 +126,75 @@ impl Message for StoredMessage {
 }
 
 impl Reader {
+    /// Reads on after the buffer, which has the first bytes of a file as they are stored.
+    fn begun(file: File, size: u64, buffer: Vec<u8>, path: impl FnOnce() -> String) -> Self {
+        let length = buffer.len();
+        let offset = length as u64;
+        let rest = (offset < size)
+            .then(|| Rest { path: path(), bytes: Bytes::Stored { file, offset, size } });
+        Self { rest, buffer, length }
+    }
+
     /// Reads the next chunk, or as much of it as can be read without waiting. Says whether that is
     /// anything, or there is nothing left.
     fn read_cached(&mut self) -> bool {
         self.length = 0;
-        let Some(rest) = &self.rest else { return true };
-        let room = room(&mut self.buffer, rest);
-        let length = read_cached(&rest.file, room, rest.offset);
-        self.take(length);
-        length > 0
+        match &mut self.rest {
+            None => true,
+            Some(Rest { bytes: Bytes::Stored { file, offset, size }, .. }) => {
+                let room = room(&mut self.buffer, size.saturating_sub(*offset));
+                self.length = read_cached(file, room, *offset);
+                *offset += self.length as u64;
+                if offset >= size {
+                    self.rest = None;
+                }
+                self.length > 0
+            }
+            // It is a processor that would have to be waited for.
+            Some(Rest { bytes: Bytes::Compressed { .. }, .. }) => false,
+        }
     }
 
     /// Reads the next chunk.
     fn read(&mut self) -> Result<(), Failure> {
-        self.length = 0;
-        let Some(rest) = &self.rest else { return Ok(()) };
-        let room = room(&mut self.buffer, rest);
-        // What has been appended since is not read; what has been cut off is an error.
-        rest.file.read_exact_at(room, rest.offset).map_err(|error| not_read(&rest.path, error))?;
-        let length = room.len();
-        self.take(length);
-        Ok(())
+        self.try_read().map_err(|error| {
+            let path = self.rest.as_ref().map_or("a message", |rest| &rest.path);
+            not_read(path, error)
+        })
     }
 
-    /// Makes what has been read the chunk; closes the file at its end.
-    fn take(&mut self, length: usize) {
-        self.length = length;
-        self.rest = self.rest.take().and_then(|mut rest| {
-            rest.offset += length as u64;
-            (rest.offset < rest.size).then_some(rest)
-        });
+    /// Reads the next chunk; closes the file at its end.
+    fn try_read(&mut self) -> io::Result<()> {
+        self.length = 0;
+        let Some(Rest { bytes, .. }) = &mut self.rest else { return Ok(()) };
+        let ended = match bytes {
+            Bytes::Stored { file, offset, size } => {
+                let room = room(&mut self.buffer, size.saturating_sub(*offset));
+                // What has been appended since is not read; what has been cut off is an error.
+                file.read_exact_at(room, *offset)?;
+                self.length = room.len();
+                *offset += self.length as u64;
+                offset >= size
+            }
+            Bytes::Compressed { decoder, maildrop, at } => {
+                let room = room(&mut self.buffer, u64::MAX);
+                match decoder.fill(room) {
+                    Ok(length) => self.length = length,
+                    Err(error) => {
+                        // The file is as big as the index says; so only this tells the next login.
+                        if let Some(maildrop) = maildrop.upgrade() {
+                            maildrop.distrust(*at);
+                        }
+                        return Err(error);
+                    }
+                }
+                self.length < room.len()
+            }
+        };
+        if ended {
+            self.rest = None;
+        }
+        Ok(())
     }
 
     fn chunk(&self) -> &[u8] {
@@ -153,9 +202,9 @@ impl Reader {
     }
 }
 
-/// Room for the next chunk.
-fn room<'b>(buffer: &'b mut Vec<u8>, rest: &Rest) -> &'b mut [u8] {
-    let size = chunk_size(rest.size.saturating_sub(rest.offset), CHUNK);
+/// Room for the next chunk, when so many bytes are left.
+fn room(buffer: &mut Vec<u8>, left: u64) -> &mut [u8] {
+    let size = chunk_size(left, CHUNK);
     if buffer.len() < size {
         buffer.resize(size, 0);
     }
@@ -224,14 +273,43 @@ fn try_open(
     }
 }
 
-/// The octets of a message: those of the listing, unless the file has another size by now.
-fn current_octets(maildrop: &Opened, at: u32, file: &OpenFile) -> io::Result<u64> {
+/// The octets of a message that has been opened, and its first chunk.
+fn read_first(maildrop: &Arc<Opened>, at: u32, open: OpenFile) -> io::Result<(u64, Reader)> {
+    let mut buffer = vec![0; chunk_size(open.size, CHUNK)];
+    open.file.read_exact_at(&mut buffer, 0)?;
+    let contents = Contents::of(&buffer);
+    let octets = current_octets(maildrop, at, &open, contents)?;
+    let OpenFile { file, size, .. } = open;
+    let path = || path(maildrop, at);
+    let format = match contents {
+        Contents::Plain => return Ok((octets, Reader::begun(file, size, buffer, path))),
+        Contents::Compressed(format) => format,
+        Contents::Unreadable(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+    };
+    let decoder = Box::new(Decoder::new(format, file, size));
+    let bytes = Bytes::Compressed { decoder, maildrop: Arc::downgrade(maildrop), at };
+    let mut reader = Reader { rest: Some(Rest { path: path(), bytes }), buffer, length: 0 };
+    reader.try_read()?;
+    Ok((octets, reader))
+}
+
+/// The octets of a message: those of the listing, unless the file is another by now.
+fn current_octets(
+    maildrop: &Opened,
+    at: u32,
+    open: &OpenFile,
+    contents: Contents,
+) -> io::Result<u64> {
     let listed = maildrop.listing.entry(at).sizes;
-    if file.size == listed.physical {
+    let form = match contents {
+        Contents::Plain => Form::Plain,
+        Contents::Compressed(_) | Contents::Unreadable(_) => Form::Compressed,
+    };
+    if (open.size, form) == (listed.physical, listed.form) {
         return Ok(listed.octets);
     }
     maildrop.distrust(at);
-    let octets = count::octets(&file.file, file.size, &mut Vec::new())?;
+    let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new())?;
     tracing::warn!(
         path = path(maildrop, at),
         listed = listed.octets,
@@ -263,7 +341,8 @@ mod tests {
     use super::*;
 
     fn reader(file: File, size: u64) -> Reader {
-        let rest = Rest { file, path: "new/1.a".to_owned(), offset: 0, size };
+        let bytes = Bytes::Stored { file, offset: 0, size };
+        let rest = Rest { path: "new/1.a".to_owned(), bytes };
         Reader { rest: Some(rest), buffer: Vec::new(), length: 0 }
     }
 

@@ -10,6 +10,7 @@
 //!   have been renamed; `file_system`: what can be relied on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
+//! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
 //!   tells delivery agents; `budget`: how much of the process it may use for that.
 
@@ -25,6 +26,7 @@ use crate::auth::Identity;
 
 mod budget;
 mod chase;
+mod compressed;
 mod count;
 mod directories;
 mod file_system;

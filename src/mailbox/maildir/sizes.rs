@@ -23,7 +23,7 @@ pub(super) struct Report {
     pub(super) passes: u32,
     /// How many message files were opened and counted.
     pub(super) opened: u32,
-    /// How many could not be opened.
+    /// How many could not be read.
     pub(super) left_out: u32,
     /// Whether the index has other messages.
     pub(super) index_is_stale: bool,
@@ -41,7 +41,7 @@ pub(super) struct Taken {
 /// Takes the listing of a Maildir.
 ///
 /// # Errors
-/// When it cannot be taken whole. A message that cannot be opened itself is left out.
+/// When it cannot be taken whole. A message that cannot be read itself is left out.
 pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
     let mut index = Index::read(folders.root());
     if let Some(unchanged) = believe(folders, &mut index)? {
@@ -66,12 +66,12 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
     let left_out = counting.left_out.count;
     if let Some(first) = counting.left_out.first {
         if builder.is_empty() {
-            // One message that cannot be opened is its own trouble; all of them are the Maildir's.
-            let error = io::Error::other(format!("no message can be opened, the first is {first}"));
+            // One message that cannot be read is its own trouble; all of them are the Maildir's.
+            let error = io::Error::other(format!("no message can be read, the first is {first}"));
             let what = format!("read {}", folders.root().path().display());
             return Err(Failure::new(what, error));
         }
-        tracing::warn!(count = left_out, first, "messages that cannot be opened are left out");
+        tracing::warn!(count = left_out, first, "messages that cannot be read are left out");
     }
     // What is left out now may be let in by a change that leaves no stamp on its folder.
     let basis = basis.filter(|_| left_out == 0 && folders.are_stamped_faithfully());
@@ -212,6 +212,7 @@ impl Counting<'_> {
                 if !is_about_this_file_alone(&error) {
                     return Err(Failure::new(format!("read {path}"), error));
                 }
+                tracing::debug!(path, %error, "left out");
                 self.left_out.add(|| format!("{path}: {error}"));
                 Ok(Some(Known::Never))
             }
@@ -229,7 +230,10 @@ fn uncounted<'a>(seen: &'a Seen, file: &FoundFile) -> Uncounted<'a> {
 fn is_about_this_file_alone(error: &io::Error) -> bool {
     match Errno::from_io_error(error) {
         Some(errno) => matches!(errno, Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NXIO),
-        // Not a regular file, or cut short while it was read.
-        None => matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof),
+        // Not a regular file, cut short while it was read, or not a message that can be read.
+        None => matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+        ),
     }
 }

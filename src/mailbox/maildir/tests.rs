@@ -1,5 +1,6 @@
 //! The Maildir store as a whole, on real directories; the parts have their tests beside them.
 
+mod compressed;
 mod faults;
 mod listings;
 mod messages;

@@ -1,0 +1,213 @@
+//! Messages that are stored compressed: known by their first bytes, read as the messages that they
+//! hold.
+//!
+//! Dovecot's zlib plugin and scripts of administrators write such files; their names do not tell.
+//! A message is decompressed as a stream: what that takes of memory is bounded by the format, and
+//! by [`LARGEST_WINDOW`] where the file may ask for more. All members or frames of a file are read.
+//! What is damaged, cut short or encrypted is an error that says so; it is never a shorter message,
+//! and never served as it is stored.
+//!
+//! - `source`: the bytes of a file, for decoders. `members`: gzip, bzip2, xz. `zstd`. `lz4`.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::lz4::{DovecotLz4, Lz4};
+use self::members::{Bzip2, Gzip, xz};
+use self::source::Source;
+use self::zstd::Zstd;
+
+mod lz4;
+mod members;
+mod source;
+#[cfg(test)]
+pub(super) mod tests;
+mod zstd;
+
+/// What a file begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// The message itself, as far as can be told.
+    Plain,
+    /// A message that is compressed.
+    Compressed(Format),
+    /// Something that is known not to be readable, and why not.
+    Unreadable(&'static str),
+}
+
+impl Contents {
+    /// What a file is whose first bytes are these: all, or as many as anybody reads at once.
+    pub(super) fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Compressed(Format::Gzip),
+            // The first block, or right away the end.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => {
+                Self::Compressed(Format::Bzip2)
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Compressed(Format::Xz),
+            // A frame, or one that is to be skipped and stands before it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                Self::Compressed(Format::Zstd)
+            }
+            [0x04, 0x22, 0x4d, 0x18, ..] => Self::Compressed(Format::Lz4),
+            [0x02, 0x21, 0x4c, 0x18, ..] => {
+                Self::Unreadable("compressed in the legacy format of lz4, which has no end")
+            }
+            _ if head.starts_with(lz4::DOVECOT_MAGIC) => Self::Compressed(Format::DovecotLz4),
+            _ if head.starts_with(CRYPT_MAGIC) => {
+                Self::Unreadable("encrypted by the mail-crypt plugin of Dovecot")
+            }
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// How a message is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Gzip,
+    Bzip2,
+    Xz,
+    Zstd,
+    /// The frames of lz4.
+    Lz4,
+    /// What Dovecot had before lz4 had frames.
+    DovecotLz4,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::DovecotLz4 => "Dovecot's lz4",
+        })
+    }
+}
+
+/// Reads the message that a compressed file holds.
+pub(super) struct Decoder {
+    format: Format,
+    kind: Kind,
+    until: Option<Instant>,
+}
+
+enum Kind {
+    Gzip(Gzip),
+    Bzip2(Bzip2),
+    Xz(Box<dyn Read + Send>),
+    Zstd(Box<Zstd>),
+    Lz4(Box<Lz4>),
+    DovecotLz4(Box<DovecotLz4>),
+}
+
+impl Decoder {
+    /// Reads the first `size` bytes of a file.
+    pub(super) fn new(format: Format, file: File, size: u64) -> Self {
+        Self::with(format, Source::new(file, size, None), None)
+    }
+
+    /// The same, but it is an error when the end has not been reached after a while: who waits for
+    /// the octets of a message that never ends would wait for ever.
+    pub(super) fn within(limit: Duration, format: Format, file: File, size: u64) -> Self {
+        let until = Instant::now().checked_add(limit);
+        Self::with(format, Source::new(file, size, until), until)
+    }
+
+    fn with(format: Format, source: Source, until: Option<Instant>) -> Self {
+        let kind = match format {
+            Format::Gzip => Kind::Gzip(Gzip::new(source)),
+            Format::Bzip2 => Kind::Bzip2(Bzip2::new(source)),
+            Format::Xz => Kind::Xz(Box::new(xz(source))),
+            Format::Zstd => Kind::Zstd(Box::new(Zstd::new(source))),
+            Format::Lz4 => Kind::Lz4(Box::new(Lz4::new(source))),
+            Format::DovecotLz4 => Kind::DovecotLz4(Box::new(DovecotLz4::new(source))),
+        };
+        Self { format, kind, until }
+    }
+
+    /// Fills the buffer with what comes next; with less only at the end of the message.
+    ///
+    /// # Errors
+    /// `InvalidData` when the file does not hold a whole message of its format; else what reading
+    /// it gives. After an error there is nothing more to be had.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.read(room) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(error) => return Err(explained(self.format, &error)),
+            }
+            source::in_time(self.until).map_err(|error| explained(self.format, &error))?;
+        }
+        Ok(filled)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.kind {
+            Kind::Gzip(decoder) => decoder.read(buffer),
+            Kind::Bzip2(decoder) => decoder.read(buffer),
+            Kind::Xz(decoder) => decoder.read(buffer),
+            Kind::Zstd(decoder) => decoder.read(buffer),
+            Kind::Lz4(decoder) => decoder.read(buffer),
+            Kind::DovecotLz4(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+/// What an error of a decoder is to us: one of the system stays what it is, any other says
+/// something of the file.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of the standard library")]
+fn explained(format: Format, error: &io::Error) -> io::Error {
+    let origin = origin(error);
+    if let Some(code) = origin.raw_os_error() {
+        return io::Error::from_raw_os_error(code);
+    }
+    let why = match origin.kind() {
+        io::ErrorKind::UnexpectedEof => format!("{format} that is cut short"),
+        io::ErrorKind::OutOfMemory => format!(
+            "{format} with a window of more than {} MiB, which is not taken",
+            LARGEST_WINDOW >> 20
+        ),
+        io::ErrorKind::TimedOut => format!("{format} that takes too long to decompress"),
+        _ => format!("damaged {format}: {error}"),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// The first error of reading, in what a decoder has made of it.
+fn origin(error: &io::Error) -> &io::Error {
+    let mut origin = error;
+    let mut cause = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    while let Some(error) = cause {
+        origin = error.downcast_ref().unwrap_or(origin);
+        cause = error.source();
+    }
+    origin
+}
+
+fn damaged(why: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// xz and zstd may refer back so far, and no further: it is what a decoder has to keep in memory,
+/// if the message is that big. The highest levels of both stay within it.
+const LARGEST_WINDOW: u32 = 128 << 20;
+
+const CRYPT_MAGIC: &[u8] = b"CRYPTED\x03\x07";

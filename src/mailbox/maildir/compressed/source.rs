@@ -1,0 +1,101 @@
+//! The bytes of a file from its start to the end that it had when it was opened, as decoders want
+//! them.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
+
+use tokio::time::Instant;
+
+/// Reads a file in pieces. Unlike many readers it never gives less than it was asked for, except
+/// at the end: some decoders take that for granted.
+#[derive(Debug)]
+pub(super) struct Source {
+    file: File,
+    /// What has been read into the buffer ends here.
+    offset: u64,
+    size: u64,
+    buffer: Vec<u8>,
+    /// How much of the buffer has been taken.
+    taken: usize,
+    until: Option<Instant>,
+}
+
+impl Source {
+    /// The first `size` bytes of a file, not read later than `until`.
+    pub(super) fn new(file: File, size: u64, until: Option<Instant>) -> Self {
+        Self { file, offset: 0, size, buffer: Vec::new(), taken: 0, until }
+    }
+
+    /// Whether there is nothing left.
+    pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
+        Ok(self.fill_buf()?.is_empty())
+    }
+
+    /// Reads a number as lz4 and zstd write it.
+    pub(super) fn number(&mut self) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.read_exact(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Passes over so many bytes, which have to be there.
+    pub(super) fn skip(&mut self, length: u32) -> io::Result<()> {
+        let mut left = u64::from(length);
+        while left > 0 {
+            let here = self.fill_buf()?.len();
+            if here == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let step = usize::try_from(left).map_or(here, |left| left.min(here));
+            self.consume(step);
+            left -= step as u64;
+        }
+        Ok(())
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.taken == self.buffer.len() && self.offset < self.size {
+            in_time(self.until)?;
+            let left = self.size - self.offset;
+            self.buffer.resize(usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER)), 0);
+            self.taken = self.buffer.len();
+            // What has been appended since is not read; what has been cut off is an error.
+            self.file.read_exact_at(&mut self.buffer, self.offset)?;
+            self.taken = 0;
+            self.offset += self.buffer.len() as u64;
+        }
+        Ok(self.buffer.get(self.taken..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.taken = self.taken.saturating_add(length).min(self.buffer.len());
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let length = self.fill_buf()?.read(room)?;
+            if length == 0 {
+                break;
+            }
+            self.consume(length);
+            filled += length;
+        }
+        Ok(filled)
+    }
+}
+
+/// An error when it is too late.
+pub(super) fn in_time(until: Option<Instant>) -> io::Result<()> {
+    match until {
+        Some(until) if Instant::now() >= until => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
+const BUFFER: usize = 32 << 10;
