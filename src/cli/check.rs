@@ -225,6 +225,9 @@ impl Examination<'_> {
         for warning in &seen.warnings {
             self.warn(&key, warning);
         }
+        for warning in &seen.key_warnings {
+            self.warn(&format!("{section}.private-key"), warning);
+        }
         let has = if seen.names.is_empty() { "no host".to_owned() } else { seen.names.join(", ") };
         for name in names.iter().filter(|name| !seen.names.iter().any(|has| covers(has, name))) {
             self.warn(
@@ -235,8 +238,7 @@ impl Examination<'_> {
                 ),
             );
         }
-        let days = seen.not_after.duration_since(now).map_or(0, |left| left.as_secs() / 86_400);
-        self.does("certificate", format!("{has}  {days} days left"));
+        self.does("certificate", format!("{has}  {}", seen.time_left(now)));
     }
 
     /// Looks at whom the certificates of clients have to come from.

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{self, RootCertStore};
 
-use super::pair::{PemError, certificates};
+use super::pem::{Fault, PemError, certificates};
 
 /// The certificates of `client-ca`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Clients {
     pub fn load(client_ca: Option<&Path>) -> Result<Self, PemError> {
         let Some(path) = client_ca else { return Ok(Self(Vec::new())) };
         let clients = Self(certificates(path)?);
-        clients.roots().map_err(|error| PemError::unsupported(path, error))?;
+        clients.roots().map_err(|error| PemError::new(path, Fault::Unsupported(error)))?;
         Ok(clients)
     }
 

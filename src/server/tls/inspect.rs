@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use x509_cert::Certificate;
-use x509_cert::der::{DateTime, Decode};
+use x509_cert::der::DateTime;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::pair::{self, PemError};
+use super::pair::{self, Loaded};
+use super::pem::PemError;
 use crate::config::KeyPair;
 
 /// A pair that can be served, as `restante check` shows it.
@@ -24,6 +25,22 @@ pub struct Inspection {
     pub not_after: SystemTime,
     /// What needs a look, in words for the operator.
     pub warnings: Vec<String>,
+    /// The same about the private key.
+    pub key_warnings: Vec<String>,
+}
+
+impl Inspection {
+    pub(super) fn all_warnings(&self) -> impl Iterator<Item = &String> {
+        self.warnings.iter().chain(&self.key_warnings)
+    }
+
+    /// How long the certificate is still valid as of `now`, in words.
+    pub fn time_left(&self, now: SystemTime) -> String {
+        match self.not_after.duration_since(now) {
+            Ok(left) => format!("{} left", days(left)),
+            Err(_) => "expired".to_owned(),
+        }
+    }
 }
 
 /// Reads a pair as the server would, and looks at it as of `now`.
@@ -31,28 +48,39 @@ pub struct Inspection {
 /// # Errors
 /// [`PemError`], one for each file that is at fault, when the server could not use it.
 pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PemError>> {
-    let faults = pair::faults(pair);
-    if !faults.is_empty() {
-        return Err(faults);
+    match pair::load(pair) {
+        Ok(loaded) => Ok(look_at(pair, &loaded, now)),
+        Err(_) => Err(pair::faults(pair)),
     }
-    look_at(pair, now).map_err(|fault| vec![fault])
 }
 
-/// Looks at a pair that can be loaded.
-pub(super) fn look_at(pair: &KeyPair, now: SystemTime) -> Result<Inspection, PemError> {
-    let chain = pair::certificates(&pair.certificate)?;
-    let not_x509 = |error| PemError::not_x509(&pair.certificate, error);
-    let certificate = match chain.first() {
-        Some(der) => Certificate::from_der(der).map_err(not_x509)?,
-        None => return Err(not_x509(x509_cert::der::ErrorKind::Failed.into())),
-    };
-    let validity = certificate.tbs_certificate().validity();
+/// Looks at a pair that has been loaded.
+pub(super) fn look_at(pair: &KeyPair, loaded: &Loaded, now: SystemTime) -> Inspection {
+    let validity = loaded.leaf.tbs_certificate().validity();
     let (not_before, not_after) =
         (validity.not_before.to_system_time(), validity.not_after.to_system_time());
     let mut warnings = Vec::new();
     warnings.extend(expiry(pair, not_before, not_after, now));
-    warnings.extend(exposure(pair));
-    Ok(Inspection { names: names(&certificate), not_before, not_after, warnings })
+    warnings.extend(chain(pair, loaded));
+    let key_warnings = exposure(pair).into_iter().collect();
+    Inspection { names: names(&loaded.leaf), not_before, not_after, warnings, key_warnings }
+}
+
+fn chain(pair: &KeyPair, loaded: &Loaded) -> Vec<String> {
+    let path = pair.certificate.display();
+    let order = loaded.reordered.then(|| {
+        format!(
+            "{path}: the certificates are not in order: the server's own has to come first, and the \
+             one of its issuer next; they are sent in that order"
+        )
+    });
+    let issuer = loaded.unverified.as_ref().map(|issuer| {
+        format!(
+            "{path}: the certificate of its issuer ({issuer}) is not in the file: clients that do not \
+             have it will not be able to verify the server's; use fullchain.pem, or put it behind"
+        )
+    });
+    order.into_iter().chain(issuer).collect()
 }
 
 fn expiry(
@@ -74,8 +102,8 @@ fn expiry(
             date(not_after)
         )),
         Ok(left) if left < SOON => Some(format!(
-            "{path}: the certificate expires in {} days, on {}; renew it",
-            left.as_secs() / 86_400,
+            "{path}: the certificate expires in {}, on {}; renew it",
+            days(left),
             date(not_after)
         )),
         Ok(_) => None,
@@ -112,6 +140,14 @@ fn readable(name: &GeneralName) -> Option<String> {
     }
 }
 
+fn days(left: Duration) -> String {
+    match left.as_secs() / 86_400 {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
 fn date(time: SystemTime) -> String {
     DateTime::from_system_time(time).map_or_else(
         |_| "an unknown date".into(),
@@ -124,6 +160,8 @@ const SOON: Duration = Duration::from_secs(21 * 86_400);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::server::fixture;
 
@@ -148,12 +186,21 @@ mod tests {
             (seen.not_before - DAY, "is not valid before"),
             (seen.not_after + DAY, "expired on"),
             (seen.not_after - 20 * DAY, "expires in 20 days"),
+            (seen.not_after - DAY, "expires in 1 day,"),
+            (seen.not_after - DAY / 2, "expires in less than a day,"),
         ] {
             let warnings = inspect(&pair, now).unwrap().warnings;
             assert_eq!(warnings.len(), 1, "{warnings:?}");
             assert!(warnings[0].contains(expected), "{warnings:?}");
         }
         assert_eq!(inspect(&pair, seen.not_after - 22 * DAY).unwrap().warnings.len(), 0);
+        for (now, expected) in [
+            (seen.not_after + DAY, "expired"),
+            (seen.not_after - DAY / 2, "less than a day left"),
+            (seen.not_after - 22 * DAY, "22 days left"),
+        ] {
+            assert_eq!(seen.time_left(now), expected);
+        }
     }
 
     #[test]
@@ -161,7 +208,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pair = fixture::key_pair(dir.path(), "host", &["localhost"]);
         fs::set_permissions(&pair.private_key, fs::Permissions::from_mode(0o644)).unwrap();
-        let warnings = inspect(&pair, SystemTime::now()).unwrap().warnings;
+        let warnings = inspect(&pair, SystemTime::now()).unwrap().key_warnings;
         assert!(warnings[0].contains("can read the private key"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_chain_with_a_gap_or_out_of_order_needs_a_look() {
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/certificates");
+        let dir = tempfile::tempdir().unwrap();
+        let certificate = dir.path().join("chain.pem");
+        let pair = KeyPair { certificate: certificate.clone(), private_key: made.join("leaf.key") };
+        for (file, expected) in [
+            (&["leaf.crt"][..], Some("the certificate of its issuer (CN=intermediate) is not in")),
+            (&["leaf.crt", "intermediate.crt"], None),
+            (&["intermediate.crt", "leaf.crt"], Some("the certificates are not in order")),
+        ] {
+            let pem = |name: &&str| fs::read(made.join(name)).unwrap();
+            fs::write(&certificate, file.iter().flat_map(pem).collect::<Vec<_>>()).unwrap();
+            let warnings = inspect(&pair, SystemTime::now()).unwrap().warnings;
+            assert_eq!(warnings.len(), usize::from(expected.is_some()), "{warnings:?}");
+            assert!(expected.is_none_or(|text| warnings[0].contains(text)), "{warnings:?}");
+        }
     }
 }

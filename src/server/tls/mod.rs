@@ -22,17 +22,19 @@ use crate::config::{self, KeyPair};
 mod clients;
 mod hello;
 mod inspect;
+mod key_kind;
 mod nameless;
 mod opening;
 mod pair;
 pub(super) mod peer;
+mod pem;
 mod refusal;
 mod watch;
 
 pub use clients::Clients;
 pub use inspect::{Inspection, inspect};
 pub(super) use opening::Opening;
-pub use pair::PemError;
+pub use pem::PemError;
 pub(super) use watch::watch;
 
 /// The TLS side of a server.
@@ -86,8 +88,8 @@ impl Front {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         for pair in pairs(&files.section) {
             // One that is broken by now has been reported when it changed.
-            let seen = inspect(pair, SystemTime::now());
-            for warning in seen.map(|seen| seen.warnings).unwrap_or_default() {
+            let Ok(seen) = inspect(pair, SystemTime::now()) else { continue };
+            for warning in seen.all_warnings() {
                 warn!("{warning}");
             }
         }
@@ -243,12 +245,12 @@ fn pairs(section: &config::Tls) -> impl Iterator<Item = &KeyPair> {
 }
 
 fn load_with_warnings(pair: &KeyPair) -> Result<Arc<Certificate>, PemError> {
-    let key = pair::load(pair)?;
-    for warning in inspect::look_at(pair, SystemTime::now())?.warnings {
+    let loaded = pair::load(pair)?;
+    for warning in inspect::look_at(pair, &loaded, SystemTime::now()).all_warnings() {
         warn!("{warning}");
     }
-    let end_point = key.cert.first().and_then(peer::end_point);
-    Ok(Arc::new(Certificate { key, end_point }))
+    let end_point = loaded.certified.cert.first().and_then(peer::end_point);
+    Ok(Arc::new(Certificate { key: loaded.certified, end_point }))
 }
 
 #[cfg(test)]
