@@ -87,6 +87,7 @@ fn every_value_arrives_in_its_place() {
         }),
         maildir: Maildir {
             path: base.join("mail/{user}"),
+            create: true,
             lock_wait: Duration::ZERO,
             yield_idle: Duration::from_secs(86_400),
         },

@@ -12,6 +12,7 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod hash;
+pub mod maildir;
 mod password;
 pub mod serve;
 pub mod user;
@@ -49,6 +50,7 @@ impl Cli {
             Command::Config(args) => config::run(args),
             Command::User(args) => user::run(args),
             Command::Hash(args) => hash::run(args),
+            Command::InitRoot(args) => maildir::init_root(args),
         }
     }
 }
@@ -84,6 +86,12 @@ enum Command {
     User(user::Args),
     /// Print the hash of a password.
     Hash(hash::Args),
+    /// Say that a directory holds mail, so that missing Maildirs can be made below it.
+    ///
+    /// Makes the file restante.root in it. Where a file system is not mounted, that file is not
+    /// there, and nothing is made: a user whose mail is not mounted is never shown an empty
+    /// maildrop. Run it while the mail is mounted, for each file system that holds mail.
+    InitRoot(maildir::Args),
 }
 
 /// Why a command failed, in words for the person who gave it.

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use crate::auth::WeakSchemes;
 use crate::auth::edit::{self, Added, EditError};
 use crate::cli::password::PasswordArgs;
-use crate::cli::{CONFIG, Failure};
+use crate::cli::{CONFIG, Failure, maildir};
 use crate::config::{Config, Credentials, RunAs};
 use crate::protocol::Username;
 
@@ -33,6 +33,9 @@ enum Action {
         user: UserArgs,
         #[command(flatten)]
         password: PasswordArgs,
+        /// Make the user's Maildir too, where the configuration says; see restante init-root.
+        #[arg(long)]
+        maildir: bool,
     },
     /// Give a user another password.
     SetPassword {
@@ -93,10 +96,17 @@ struct CredentialFile {
 /// [`Failure`] when the file cannot be read or changed, or there is no password.
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.action {
-        Action::Add { user: UserArgs { file, name }, password } => {
+        Action::Add { user: UserArgs { file, name }, password, maildir } => {
+            let config = maildir.then(|| Config::load(&file.config)).transpose();
+            let config = config.map_err(Failure::of)?;
             let file = file.find()?;
             edit::expect_absent(&file.path, &name)?;
+            let place = config.as_ref().map(|config| maildir::place(config, &name)).transpose()?;
             let (new, scheme) = (password.read(&format!(" for {name}"))?, password.scheme());
+            // First, so that the command can be given again if this fails.
+            if let Some((config, place)) = config.as_ref().zip(place) {
+                maildir::make(config, &place)?;
+            }
             match edit::add(&file.path, &name, &new, scheme)? {
                 Added::ToFile => Ok(()),
                 Added::ToNewFile => say(io::stderr(), format_args!("{}", file.created())),
@@ -253,6 +263,8 @@ mod tests {
             "test --file users mrose",
             "add mrose",
             "add --config restante.toml mrose",
+            "add --maildir --stdin mrose",
+            "add --maildir --config restante.toml --file users mrose",
             "remove mrose",
             "list",
             "list -c restante.toml",

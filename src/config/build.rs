@@ -275,6 +275,7 @@ pub(super) fn optional_file(
 
 fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
     let (lock_wait, yield_idle) = (section.duration(&LOCK_WAIT), section.duration(&YIELD_IDLE));
+    let create = section.flag("create", false);
     let entry = section.required("path", TEMPLATE)?;
     let template = entry.text(TEMPLATE)?;
     entry.checked(value::maildir_template(template))?;
@@ -284,7 +285,7 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
         false => base.join(template),
     };
     entry.set(path.to_string_lossy().as_ref());
-    Some(Maildir { path, lock_wait, yield_idle })
+    Some(Maildir { path, create, lock_wait, yield_idle })
 }
 
 fn limits(section: &Section<'_>) -> Limits {

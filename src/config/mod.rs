@@ -102,7 +102,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("listen", &["address", "tls"]),
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key"]),
-    ("maildir", &["path", "lock-wait", "yield-idle"]),
+    ("maildir", &["path", "create", "lock-wait", "yield-idle"]),
     ("pop3", &["utf8"]),
     (
         "auth",
@@ -197,6 +197,8 @@ pub struct TlsHost {
 pub struct Maildir {
     /// The template; its placeholders have been checked.
     pub path: PathBuf,
+    /// A Maildir that is missing is made at login, below a mail root.
+    pub create: bool,
     /// How long a second session waits for the first one to end.
     pub lock_wait: Duration,
     /// How long the first one may do nothing before it ends for the second one.

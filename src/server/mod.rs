@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
 use crate::config::{self, Config, Limits, Timeouts};
-use crate::mailbox::maildir::{MaildirStore, PathTemplate};
+use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots, Wanted};
 use crate::telemetry::LevelHandle;
@@ -44,7 +44,7 @@ pub mod tls;
 mod watchdog;
 
 pub use listen::{BindError, Socket, bind};
-pub use privileges::{PrivilegeError, assume};
+pub use privileges::{PrivilegeError, as_server, assume};
 
 /// Where the configuration is read again on SIGHUP.
 #[derive(Clone, Debug)]
@@ -199,7 +199,7 @@ impl Generation<MaildirStore, Store> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Credentials)?;
         let env = Env {
-            mailbox: Arc::new(MaildirStore::new(PathTemplate::new(maildir.path.clone()))),
+            mailbox: Arc::new(mailbox(maildir)),
             authenticator: Authenticator::new(
                 stores,
                 Rules {
@@ -231,4 +231,9 @@ impl Generation<MaildirStore, Store> {
         };
         Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
     }
+}
+
+fn mailbox(config: &config::Maildir) -> MaildirStore {
+    let missing = if config.create { Missing::Make } else { Missing::Refuse };
+    MaildirStore::new(PathTemplate::new(config.path.clone())).with_missing(missing)
 }

@@ -3,8 +3,11 @@
 use std::ffi::CString;
 use std::fmt;
 use std::io;
+use std::panic;
+use std::thread;
 
 use nix::unistd::{self, Gid, Group, Uid, User};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 use crate::config::RunAs;
 
@@ -38,6 +41,31 @@ pub fn assume(run_as: Option<&RunAs>) -> Result<(), PrivilegeError> {
         return Err(PrivilegeError::Regained);
     }
     Ok(())
+}
+
+/// Does work as the user of `run-as` when called by root: in a thread that gives up root, while the
+/// process keeps it.
+///
+/// # Errors
+/// Those of [`assume`]: what belongs to the server is not made as anybody else.
+pub fn as_server<T: Send>(
+    run_as: Option<&RunAs>,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, PrivilegeError> {
+    if !unistd::geteuid().is_root() {
+        return assume(run_as).map(|()| work());
+    }
+    let (user, gid) = look_up(run_as.ok_or(PrivilegeError::Root)?)?;
+    if user.uid.is_root() {
+        return Err(PrivilegeError::RunAsRoot);
+    }
+    let thread = || {
+        become_user_in_this_thread(&user, gid)?;
+        Ok(work())
+    };
+    thread::scope(|scope| scope.spawn(thread).join())
+        .unwrap_or_else(|panic| panic::resume_unwind(panic))
+        .map_err(|error| PrivilegeError::System { user: user.name.clone(), error })
 }
 
 /// Why the server cannot run as whom it should.
@@ -109,6 +137,16 @@ fn look_up(run_as: &RunAs) -> Result<(User, Gid), PrivilegeError> {
         }
     };
     Ok((user, gid))
+}
+
+/// Like [`become_user`], which changes all threads.
+fn become_user_in_this_thread(user: &User, gid: Gid) -> io::Result<()> {
+    let name = CString::new(user.name.as_str())?;
+    let groups = unistd::getgrouplist(&name, gid)?;
+    let group = |gid: &Gid| rustix::fs::Gid::from_raw(gid.as_raw());
+    set_thread_groups(&groups.iter().map(group).collect::<Vec<_>>())?;
+    set_thread_gid(group(&gid))?;
+    Ok(set_thread_uid(rustix::fs::Uid::from_raw(user.uid.as_raw()))?)
 }
 
 /// The order matters: once the user is changed, the groups cannot be.

@@ -10,7 +10,7 @@ use crate::auth::{Identity, Reason};
 use crate::cli::password::InputArgs;
 use crate::cli::{CONFIG, Failure, check};
 use crate::config::{Config, Credentials, FileSection};
-use crate::mailbox::maildir::{PathTemplate, examine};
+use crate::mailbox::maildir::{PathTemplate, could_create, examine};
 use crate::protocol::ClaimedName;
 use crate::server::stores::{self, Decided, Judgement};
 
@@ -78,7 +78,7 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         Failure::new(format!("{user} would not be let in all the same: {why}")).exit_with(NO_MAIL)
     })?;
     let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
-    say(io::stdout(), format_args!("  mail         {}", maildir.display()))?;
+    say(io::stdout(), format_args!("  mail         {maildir}"))?;
     say(io::stdout(), format_args!("  sessions     {sessions}"))
 }
 
@@ -91,16 +91,27 @@ fn exit_code(reason: &Reason) -> u8 {
     }
 }
 
-/// Where the mail of a user is, or why it cannot be accessed.
-fn maildir(config: &Config, identity: &Identity) -> Result<PathBuf, String> {
-    let path = PathTemplate::new(&config.maildir.path)
+/// Where the mail of a user is, with what there is to say of it, or why it cannot be accessed.
+fn maildir(config: &Config, identity: &Identity) -> Result<String, String> {
+    let template = PathTemplate::new(&config.maildir.path);
+    let path = template
         .path(identity.username(), identity.home(), identity.mail())
         .map_err(|error| error.to_string())?;
-    examine(&path).map_err(|failure| failure.to_string())?;
+    match examine(&path) {
+        Ok(()) => {}
+        Err(missing)
+            if config.maildir.create && missing.source().kind() == io::ErrorKind::NotFound =>
+        {
+            let highest = template.root().filter(|_| identity.mail().is_none());
+            could_create(&path, highest).map_err(|failure| failure.to_string())?;
+            return Ok(format!("{}  made at the first login", path.display()));
+        }
+        Err(failure) => return Err(failure.to_string()),
+    }
     for folder in ["cur", "new"].map(|name| path.join(name)) {
         accessible(&folder)?;
     }
-    Ok(path)
+    Ok(path.display().to_string())
 }
 
 fn accessible(folder: &Path) -> Result<(), String> {

@@ -6,8 +6,9 @@
 //! at any time; nothing here takes their absence for granted.
 //!
 //! - `path`: whose Maildir is where. `lock`: one session at a time. `wait`: not on a worker thread.
-//! - `directories`: what a Maildir has to have; `folder`: what is done in them; `chase`: files that
-//!   have been renamed; `file_system`: what can be relied on.
+//! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `folder`:
+//!   what is done in them; `chase`: files that have been renamed; `file_system`: what can be relied
+//!   on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
 //! - `compressed`: messages that are stored so.
@@ -15,7 +16,7 @@
 //!   tells delivery agents; `budget`: how much of the process it may use for that.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -28,6 +29,7 @@ mod budget;
 mod chase;
 mod compressed;
 mod count;
+mod create;
 mod directories;
 mod file_system;
 mod folder;
@@ -48,6 +50,7 @@ mod stamp;
 mod tests;
 mod wait;
 
+pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::examine;
 pub use maildrop::LockedMaildir;
 pub use message::StoredMessage;
@@ -57,12 +60,40 @@ pub use path::PathTemplate;
 #[derive(Clone, Debug)]
 pub struct MaildirStore {
     template: PathTemplate,
+    missing: Missing,
 }
 
 impl MaildirStore {
     /// Maildirs where `template` says.
     pub fn new(template: PathTemplate) -> Self {
-        Self { template }
+        Self { template, missing: Missing::Refuse }
+    }
+
+    /// The same, with another way to deal with Maildirs that are not there.
+    #[must_use]
+    pub fn with_missing(self, missing: Missing) -> Self {
+        Self { missing, ..self }
+    }
+
+    /// Makes what is missing of the Maildir of `identity` at `path`.
+    async fn make(&self, identity: &Identity, path: &Path) -> Result<(), OpenError> {
+        let highest = match identity.mail() {
+            Some(_) => None,
+            None => self.template.root().map(Path::to_owned),
+        };
+        let what = format!("make the Maildir {}", path.display());
+        let path = path.to_owned();
+        let made = blocking(move || {
+            let made = create(&path, highest.as_deref())?;
+            match made {
+                Made::Maildir => tracing::info!(path = %path.display(), "a Maildir is made"),
+                Made::Tmp => tracing::info!(path = %path.display(), "tmp is made in a Maildir"),
+                Made::Nothing => {}
+            }
+            Ok(())
+        });
+        let made = made.await.unwrap_or_else(|error| Err(Failure::new(what, error)));
+        made.map_err(OpenError::Unavailable)
     }
 }
 
@@ -77,7 +108,16 @@ impl Mailbox for MaildirStore {
         if let Some(opened) = maildrop::Opened::open_at_once(&path) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        attempt(path).await.map(LockedMaildir::new)
+        match attempt(path.clone()).await {
+            Err(OpenError::Unavailable(failure))
+                if self.missing == Missing::Make
+                    && failure.source().kind() == io::ErrorKind::NotFound =>
+            {
+                self.make(identity, &path).await?;
+                attempt(path).await.map(LockedMaildir::new)
+            }
+            result => result.map(LockedMaildir::new),
+        }
     }
 }
 

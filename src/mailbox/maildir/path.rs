@@ -75,6 +75,14 @@ impl PathTemplate {
         )
     }
 
+    /// The directory above the first placeholder, the same for all users; none when it begins with
+    /// their homes.
+    pub fn root(&self) -> Option<&Path> {
+        let has_placeholder = |path: &Path| path.as_os_str().as_bytes().contains(&b'{');
+        let root = self.0.ancestors().find(|path| !has_placeholder(path));
+        root.filter(|_| !self.0.starts_with("{home}"))
+    }
+
     /// The template as it was written.
     pub fn as_path(&self) -> &Path {
         &self.0
@@ -105,6 +113,20 @@ mod tests {
             ("{home}/Maildir", "mrose", "/home/{user}/Maildir"),
         ] {
             assert_eq!(path(template, user).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_root_is_above_the_first_placeholder() {
+        for (template, root) in [
+            ("/var/vmail/{domain}/{local}/Maildir", Some("/var/vmail")),
+            ("/var/vmail/x{user}", Some("/var/vmail")),
+            ("/{user}/Maildir", Some("/")),
+            ("mail/{user}", Some("mail")),
+            ("{user}", Some("")),
+            ("{home}/Maildir", None),
+        ] {
+            assert_eq!(PathTemplate::new(template).root(), root.map(Path::new), "{template}");
         }
     }
 

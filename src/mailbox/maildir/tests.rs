@@ -1,6 +1,7 @@
 //! The Maildir store as a whole, on real directories; the parts have their tests beside them.
 
 mod compressed;
+mod creation;
 mod faults;
 mod listings;
 mod messages;
