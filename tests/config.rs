@@ -181,7 +181,7 @@ fn every_value_arrives_in_its_place() {
             write: Duration::from_secs(3_600),
             shutdown_grace: Duration::ZERO,
         },
-        log: Log { format: LogFormat::Json, level: LogLevel::Debug },
+        log: Log { format: LogFormat::Json, level: LogLevel::Debug, removals: false },
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }

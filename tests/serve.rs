@@ -82,6 +82,22 @@ fn each_removal_is_counted_in_the_log() {
     assert_eq!(client.ask("QUIT"), "+OK 1 message removed, 1 left");
     assert_eq!(place.messages(), 1);
     server.logged(&["session ended", "retrieved=0 removed=1 left=1"]);
+    server.logged(&["message removed user=mrose unique_id=1.M1P1.localhost octets=16"]);
+    assert_eq!(server.count("message removed"), 1);
+}
+
+#[test]
+fn removed_messages_have_no_line_of_their_own_where_the_operator_wants_none() {
+    let place = plain_place("[log]\nremovals = false\n");
+    place.deliver(1, b"Subject: one\n\n");
+    let mut server = place.serve();
+    let mut client = logged_in(&server);
+    client.ask("DELE 1");
+    assert_eq!(client.ask("QUIT"), "+OK 1 message removed, 0 left");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit(), Some(0));
+    server.logged(&["session ended", "removed=1"]);
+    assert_eq!(server.count("message removed"), 0);
 }
 
 #[test]

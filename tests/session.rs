@@ -99,6 +99,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
             sessions_per_user: 4,
             lock_wait: Duration::from_secs(5),
             yield_idle: Duration::from_secs(60),
+            log_removals: true,
             idle: Duration::from_secs(600),
             write: Duration::from_secs(300),
         },

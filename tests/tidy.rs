@@ -195,6 +195,43 @@ fn citations(text: &str) -> Vec<String> {
     found
 }
 
+/// The words of `why=` in the log: those of `End`, and those that `server` adds.
+fn reasons() -> BTreeSet<String> {
+    let read = |file| fs::read_to_string(root().join(file)).unwrap();
+    let mut reasons = BTreeSet::new();
+    for file in ["src/session/end.rs", "src/server/connection.rs", "src/server/tls/refusal.rs"] {
+        let text = read(file);
+        let literals = code(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        for literal in literals.flat_map(|line| line.split('"').skip(1).step_by(2)) {
+            let is_word = |word: &str| {
+                !word.is_empty()
+                    && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            };
+            let words = literal.split('-').all(is_word);
+            if words && (literal.contains('-') || file.ends_with("end.rs")) {
+                reasons.insert(literal.to_owned());
+            }
+        }
+    }
+    reasons
+}
+
+#[test]
+fn every_why_of_the_log_is_explained_and_no_other() {
+    let page = fs::read_to_string(root().join("docs/LOGS.md")).unwrap();
+    let table = page.split("## Why a session ended").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let explained: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned()))
+        .filter(|word| word != "why")
+        .collect();
+    // No client sees this one: STLS begins another session on the same connection.
+    let mut reasons = reasons();
+    assert!(reasons.remove("starttls"));
+    assert_eq!(explained, reasons);
+}
+
 #[test]
 fn every_transcript_says_what_it_shows() {
     for (file, text) in files("tests/transcripts", "txt") {

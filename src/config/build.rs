@@ -311,6 +311,7 @@ fn log(section: &Section<'_>) -> Log {
     Log {
         format: section.choice("format", LogFormat::Auto),
         level: section.choice("level", LogLevel::Info),
+        removals: section.flag("removals", true),
     }
 }
 

@@ -129,7 +129,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("timeouts", &["idle", "login", "write", "shutdown-grace"]),
-    ("log", &["format", "level"]),
+    ("log", &["format", "level", "removals"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -300,6 +300,8 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is logged.
     pub level: LogLevel,
+    /// Each message that is removed has a line.
+    pub removals: bool,
 }
 
 /// The form of a log line.

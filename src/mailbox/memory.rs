@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use std::{future, io};
 
-use super::{Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position, RemovalError};
+use super::{
+    Failure, Gone, Mailbox, Maildrop, Message, MessageError, OpenError, Position, RemovalError,
+    Witness,
+};
 use crate::auth::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
 
@@ -116,10 +119,17 @@ impl Maildrop for MemoryMaildrop {
     fn remove(
         self,
         marked: Vec<Position>,
+        witness: Option<Witness>,
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static {
-        let gone: Vec<&str> = marked.into_iter().map(|at| self.entry(at).0.as_str()).collect();
+        let gone: Vec<&str> = marked.iter().map(|at| self.entry(*at).0.as_str()).collect();
         if let Some(stored) = self.lock.store.drops().get_mut(&self.lock.user) {
             stored.messages.retain(|(unique_id, _)| !gone.contains(&unique_id.as_str()));
+        }
+        for at in marked {
+            let (unique_id, octets) = (&self.entry(at).0, self.octets(at));
+            if let Some(witness) = &witness {
+                witness.show(&Gone { unique_id, octets, message_id: None });
+            }
         }
         future::ready(Ok(()))
     }

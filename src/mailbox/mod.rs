@@ -98,15 +98,49 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
 
     /// Removes messages for good, makes that durable, and releases the lock.
     ///
-    /// A message that is already gone counts as removed. When some cannot be removed the others
-    /// are removed all the same.
+    /// - A message that is already gone counts as removed. When some cannot be removed the others
+    ///   are removed all the same.
+    /// - Then, and without anybody waiting for it, `witness` is shown what was removed here.
     ///
     /// # Errors
     /// [`RemovalError`] with the number of those that remain.
     fn remove(
         self,
         marked: Vec<Position>,
+        witness: Option<Witness>,
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static;
+}
+
+/// Who is shown each message that has been removed.
+pub struct Witness(Box<dyn Fn(&Gone<'_>) + Send>);
+
+impl Witness {
+    /// Does so with each message. It may wait a little, and is not called where others wait for it.
+    pub fn new(see: impl Fn(&Gone<'_>) + Send + 'static) -> Self {
+        Self(Box::new(see))
+    }
+
+    /// Shows it a message.
+    pub fn show(&self, gone: &Gone<'_>) {
+        (self.0)(gone);
+    }
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+/// A message that is no more.
+#[derive(Debug)]
+pub struct Gone<'a> {
+    /// As the client knew it.
+    pub unique_id: &'a str,
+    /// As the listing had them.
+    pub octets: u64,
+    /// What its header says, where that could be read at no great cost. It is the sender's text.
+    pub message_id: Option<&'a str>,
 }
 
 /// The place of a message in the listing of its maildrop, from 0.

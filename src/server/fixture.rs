@@ -45,6 +45,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
             sessions_per_user: 10,
             lock_wait: Duration::ZERO,
             yield_idle: Duration::from_secs(60),
+            log_removals: true,
             idle: minute,
             write: minute,
         },

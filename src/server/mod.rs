@@ -216,6 +216,7 @@ impl Generation<MaildirStore, Store> {
                 sessions_per_user: limits.sessions_per_user.get(),
                 lock_wait: maildir.lock_wait,
                 yield_idle: maildir.yield_idle,
+                log_removals: config.log.removals,
                 allow_cleartext: auth.allow_cleartext,
                 mechanisms: auth.mechanisms.as_deref().map(stores::mechanisms),
                 failure_delay: auth.failure_delay,

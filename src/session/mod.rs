@@ -87,6 +87,8 @@ pub struct Policy {
     /// A session without marks that has waited so long for a command ends when its user logs in
     /// again.
     pub yield_idle: Duration,
+    /// Each message that is removed has a line in the log.
+    pub log_removals: bool,
     /// Without a command, after login.
     pub idle: Duration,
     /// Without the client taking a single octet.

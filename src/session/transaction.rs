@@ -22,7 +22,7 @@ use crate::protocol::{Command, Extent, MessageNumber, Username};
 /// Dropping it releases the lock and removes nothing; only [`update`](Self::update) removes.
 pub(super) struct Transaction<D> {
     pub(super) listing: Listing<D>,
-    identity: Identity,
+    pub(super) identity: Identity,
     session: Slot<Username, Wanted>,
 }
 

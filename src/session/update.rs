@@ -1,12 +1,15 @@
 //! UPDATE: what was marked is removed (RFC 1939 §6). The only place that removes mail.
 
-use super::Context;
+use tracing::Level;
+
 use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
 use super::language::Notice;
 use super::transaction::Transaction;
+use super::{Context, Env};
 use crate::auth::CredentialStore;
-use crate::mailbox::{Mailbox, Maildrop};
+use crate::mailbox::{Mailbox, Maildrop, Witness};
+use crate::protocol::Username;
 
 impl<D: Maildrop> Transaction<D> {
     /// Removes the marked messages, releases the lock, and only then replies.
@@ -30,7 +33,8 @@ impl<D: Maildrop> Transaction<D> {
             drop(maildrop);
             return answer.say(Notice::NothingRemoved(left));
         }
-        let removal = context.env.removals.spawn(maildrop.remove(positions)).await;
+        let witness = witness(self.identity.username().clone(), context.env);
+        let removal = context.env.removals.spawn(maildrop.remove(positions, witness)).await;
         let outcome = match removal {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Fault::removal(marked, error)),
@@ -48,4 +52,19 @@ impl<D: Maildrop> Transaction<D> {
             Err(fault) => answer.fault(&fault),
         }
     }
+}
+
+/// Tells the operator of each message that was removed, unless nobody wants to know.
+fn witness<M, C>(user: Username, env: &Env<M, C>) -> Option<Witness> {
+    if !env.policy.log_removals || !tracing::enabled!(Level::INFO) {
+        return None;
+    }
+    // The server does not end before all is told.
+    let telling = env.removals.token();
+    Some(Witness::new(move |gone| {
+        let _telling = &telling;
+        let (user, unique_id) = (user.as_str(), gone.unique_id);
+        let (octets, message_id) = (gone.octets, gone.message_id);
+        tracing::info!(user, unique_id, octets, message_id, "message removed");
+    }))
 }

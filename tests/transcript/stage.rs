@@ -77,6 +77,7 @@ impl Stage {
             sessions_per_user: 4,
             lock_wait: Duration::from_secs(1),
             yield_idle: Duration::from_secs(60),
+            log_removals: true,
             idle: Duration::from_secs(600),
             write: Duration::from_secs(300),
         };

@@ -258,6 +258,12 @@ impl Folders {
         self.prompt.then(|| open_at(self.fd(folder), name, flags, Wait::IfNeedBe).ok())?
     }
 
+    /// The same, to be read once it has been unlinked, on all file systems of this machine.
+    pub(super) fn hold_to_read(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
+        let local = self.prompt || self.faithful;
+        local.then(|| open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe).ok())?
+    }
+
     /// Removes a message file.
     pub(super) fn unlink(&self, folder: Folder, name: &[u8]) -> Result<(), Errno> {
         unlinkat(self.fd(folder), name, AtFlags::empty())

@@ -11,13 +11,14 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError};
+use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError, Witness};
 use super::folder::{Folders, Place};
 use super::index;
 use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::{self, StoredMessage};
-use super::removal::{self, Remains, Removed};
+use super::removal::{self, Contents, Remains, Removed};
+use super::shown::Shown;
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::Basis;
 use super::wait::Wait;
@@ -88,6 +89,7 @@ impl Maildrop for LockedMaildir {
     fn remove(
         self,
         marked: Vec<Position>,
+        witness: Option<Witness>,
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static {
         let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
         let opened = Arc::clone(&self.0);
@@ -95,10 +97,14 @@ impl Maildrop for LockedMaildir {
         // Started here and not when it is awaited: what was asked for once is finished, even if
         // nobody waits for it.
         start(move || {
-            let remains = opened.remove(&marked, |result| drop(done.send(result)));
+            let contents = if witness.is_some() { Contents::Wanted } else { Contents::Unread };
+            let removed = opened.remove(&marked, contents, |result| drop(done.send(result)));
+            let shown = witness.map(|witness| (Shown::of(&opened, &removed.0), witness));
             // The next session need not wait for the rest.
             drop(opened);
-            drop(remains);
+            if let Some((shown, witness)) = shown {
+                shown.show(&removed.1, &witness);
+            }
         });
         async move {
             removal.await.unwrap_or_else(|_| {
@@ -163,16 +169,23 @@ impl Opened {
         }
     }
 
-    /// Removes messages and says so to `done`, then has the index forget them.
-    fn remove(&self, marked: &[Position], done: impl FnOnce(Result<(), RemovalError>)) -> Remains {
-        let Removed { messages, result, remains } = removal::remove(self, marked);
+    /// Removes messages and says so to `done`, then has the index forget them. Gives those that were
+    /// unlinked here.
+    fn remove(
+        &self,
+        marked: &[Position],
+        contents: Contents,
+        done: impl FnOnce(Result<(), RemovalError>),
+    ) -> (BTreeSet<u32>, Remains) {
+        let removed = removal::remove(self, marked, contents);
+        let Removed { messages, unlinked, result, remains } = removed;
         // Taken before the lock can be given back: nobody else is to write before this.
         let writing = lock(&self.index);
         done(result);
         if !messages.is_empty() {
             self.forget(&writing, messages);
         }
-        remains
+        (unlinked, remains)
     }
 
     fn try_open(path: &Path) -> Result<Self, OpenError> {

@@ -13,7 +13,7 @@
 //!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
-//!   tells delivery agents; `budget`: how much of the process it may use for that.
+//!   tells delivery agents; `shown`: what it tells the operator; `budget`: how much of the process it may use for that.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ mod quota;
 mod removal;
 mod scan;
 mod seen;
+mod shown;
 mod sizes;
 mod stamp;
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! - Removed means that the directories are synced too. No crash brings a message back after the
 //!   client has been told that it is removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -26,27 +26,45 @@ use super::quota::Freed;
 pub(super) struct Removed {
     /// The messages that are gone.
     pub(super) messages: BTreeSet<u32>,
+    /// Those of them that were removed here and not by somebody else before.
+    pub(super) unlinked: BTreeSet<u32>,
     pub(super) result: Result<(), RemovalError>,
     /// Dropping it takes its time, and nobody needs to wait for that.
     pub(super) remains: Remains,
 }
 
+/// What becomes of the contents of what is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// Nobody wants them.
+    Unread,
+    /// Somebody wants to look at them once they are gone.
+    Wanted,
+}
+
 /// Removes messages and makes that durable; blocks until it is done.
-pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Removed {
+pub(super) fn remove(maildrop: &Opened, marked: &[Position], contents: Contents) -> Removed {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
-    let remains = Remains { loan: HELD.borrow(marked.len()), files: Vec::new() };
+    let remains = Remains { loan: HELD.borrow(marked.len()), files: BTreeMap::new() };
     if marked.is_empty() {
-        return Removed { messages: marked, result: Ok(()), remains };
+        return Removed { messages: marked, unlinked: BTreeSet::new(), result: Ok(()), remains };
     }
-    let (touched, remaining) = (BTreeSet::new(), BTreeSet::new());
-    let freed = Freed::default();
-    let mut removal = Removal { maildrop, touched, remaining, cause: None, freed, remains };
+    let mut removal = Removal {
+        maildrop,
+        contents,
+        touched: BTreeSet::new(),
+        remaining: BTreeSet::new(),
+        unlinked: BTreeSet::new(),
+        cause: None,
+        freed: Freed::default(),
+        remains,
+    };
     let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Missed);
     let missing = missing.collect::<Vec<_>>();
     removal.wherever_they_are(&missing);
     removal.freed.record(maildrop.folders.root());
     let unsynced = removal.touched.iter().filter_map(|f| maildrop.folders.sync(*f).err()).next();
-    let Removal { remaining, cause, remains, .. } = removal;
+    let Removal { remaining, unlinked, cause, remains, .. } = removal;
     let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let result = match (unsynced, cause) {
         // Nobody can say which of the removals a crash would undo.
@@ -54,15 +72,23 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position]) -> Removed {
         (None, Some(cause)) => Err(RemovalError { remaining: count(&remaining), cause }),
         (None, None) => Ok(()),
     };
-    Removed { messages: marked.difference(&remaining).copied().collect(), result, remains }
+    let messages = marked.difference(&remaining).copied().collect();
+    Removed { messages, unlinked, result, remains }
 }
 
 /// Files that have no name any more and are still open. Freeing the blocks of a file is most of
 /// what it costs to remove it, and is done when the last descriptor is closed.
 #[derive(Debug)]
 pub(super) struct Remains {
-    files: Vec<OwnedFd>,
+    files: BTreeMap<u32, OwnedFd>,
     loan: Loan,
+}
+
+impl Remains {
+    /// The file of a message, if it was held.
+    pub(super) fn file(&self, at: u32) -> Option<&OwnedFd> {
+        self.files.get(&at)
+    }
 }
 
 /// Descriptors for that.
@@ -70,8 +96,10 @@ static HELD: Budget = Budget::new(1024);
 
 struct Removal<'a> {
     maildrop: &'a Opened,
+    contents: Contents,
     touched: BTreeSet<Folder>,
     remaining: BTreeSet<u32>,
+    unlinked: BTreeSet<u32>,
     cause: Option<Failure>,
     freed: Freed,
     remains: Remains,
@@ -138,12 +166,17 @@ impl Removal<'_> {
     fn unlink(&mut self, at: u32, place: &Place) -> Visit {
         let folders = &self.maildrop.folders;
         if self.remains.files.len() < self.remains.loan.count() {
-            self.remains.files.extend(folders.hold(place.folder, &place.name));
+            let file = match self.contents {
+                Contents::Unread => folders.hold(place.folder, &place.name),
+                Contents::Wanted => folders.hold_to_read(place.folder, &place.name),
+            };
+            self.remains.files.extend(file.map(|file| (at, file)));
         }
         match folders.unlink(place.folder, &place.name) {
             Ok(()) => {
                 let sizes = self.maildrop.listing.entry(at).sizes;
                 self.freed.add(&place.name, sizes.physical);
+                self.unlinked.insert(at);
                 Visit::Done
             }
             Err(Errno::NOENT) => Visit::Missed,

@@ -150,7 +150,7 @@ async fn the_lock_lasts_as_long_as_the_removal() {
         maildir.put(format!("new/{message}.m"), b"x\n");
     }
     let maildrop = maildir.open().await;
-    let removal = maildrop.remove((0..300).map(Position).collect());
+    let removal = maildrop.remove((0..300).map(Position).collect(), None);
     // Whatever the second session sees, it is the whole of what the first has left.
     assert_eq!(maildir.open().await.count(), 0);
     removal.await.unwrap();
@@ -167,7 +167,7 @@ async fn without_room_for_files_of_our_own_a_session_works() {
     let second = maildir.store().open(&Identity::for_test("mrose")).await;
     assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"b\n");
-    maildrop.remove(vec![Position(0)]).await.unwrap();
+    maildrop.remove(vec![Position(0)], None).await.unwrap();
     assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
 }
 
@@ -239,7 +239,7 @@ async fn folders_without_permission_are_never_taken_for_empty_ones() {
         assert!(failure.to_string().contains(&folder.display().to_string()), "{failure}");
     }
     mode(0o500);
-    let result = maildir.open().await.remove(vec![Position(0), Position(1)]).await;
+    let result = maildir.open().await.remove(vec![Position(0), Position(1)], None).await;
     mode(0o700);
     assert!(!maildir.exists("cur/2.b:2,"));
     if superuser {

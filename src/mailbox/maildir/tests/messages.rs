@@ -259,7 +259,7 @@ async fn a_size_found_wrong_is_corrected_though_another_message_is_removed() {
     maildir.put("new/1.a", b"longer\n");
     let message = maildrop.message(Position(0)).await.unwrap();
     assert_eq!((maildrop.octets(Position(0)), message.octets()), (3, 8));
-    maildrop.remove(vec![Position(1)]).await.unwrap();
+    maildrop.remove(vec![Position(1)], None).await.unwrap();
     let maildrop = maildir.open().await;
     assert_eq!(listing(&maildrop), [("1.a".to_owned(), 8)]);
 }

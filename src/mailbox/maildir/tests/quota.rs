@@ -23,7 +23,7 @@ fn quota(maildir: &Maildir) -> String {
 
 async fn remove(maildir: &Maildir, positions: &[u32]) {
     let marked = positions.iter().copied().map(Position).collect();
-    maildir.open().await.remove(marked).await.unwrap();
+    maildir.open().await.remove(marked, None).await.unwrap();
     maildir.come_to_rest();
 }
 
@@ -44,7 +44,7 @@ async fn one_line_tells_of_all() {
     let maildrop = maildir.open().await;
     // The name that counts is the one by which it is removed.
     maildir.rename("cur/2.b:2,S", "cur/2.b,S=4001:2,ST");
-    maildrop.remove(vec![Position(0), Position(1)]).await.unwrap();
+    maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap();
     assert_eq!(quota(&maildir), "10240S\n8158 2\n-8080 -2\n");
 }
 
@@ -53,7 +53,7 @@ async fn what_somebody_else_has_removed_is_not_subtracted() {
     let maildir = maildir();
     let maildrop = maildir.open().await;
     maildir.remove("new/1.a,S=4079");
-    maildrop.remove(vec![Position(0), Position(1)]).await.unwrap();
+    maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap();
     assert_eq!(quota(&maildir), "10240S\n8158 2\n-4000 -1\n");
     remove(&maildir, &[]).await;
     let maildrop = maildir.open().await;
@@ -67,7 +67,7 @@ async fn what_cannot_be_removed_is_not_subtracted() {
     // Two files of one unique name now, of which neither is removed.
     maildir.rename("cur/2.b:2,S", "cur/2.b:2,");
     maildir.put("cur/2.b:2,RS", b"another\n");
-    let error = maildrop.remove(vec![Position(0), Position(1)]).await.unwrap_err();
+    let error = maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap_err();
     assert_eq!(error.remaining, 1);
     assert_eq!(quota(&maildir), "10240S\n8158 2\n-4079 -1\n");
 }

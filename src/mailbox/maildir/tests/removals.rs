@@ -1,9 +1,11 @@
 //! Removing messages: all of what was marked, and nothing else.
 
 use std::fs;
+use std::sync::mpsc::{self, Receiver};
 
+use super::super::file_system::FileSystem;
 use super::support::{Maildir, read, unique_ids};
-use crate::mailbox::{Maildrop, Position};
+use crate::mailbox::{Gone, Maildrop, Position, Witness};
 
 #[tokio::test]
 async fn marked_messages_are_removed_and_no_others() {
@@ -14,7 +16,7 @@ async fn marked_messages_are_removed_and_no_others() {
         ("tmp/4.d", b"d\n"),
     ]);
     let maildrop = maildir.open().await;
-    maildrop.remove(vec![Position(1), Position(0), Position(1)]).await.unwrap();
+    maildrop.remove(vec![Position(1), Position(0), Position(1)], None).await.unwrap();
     let maildrop = maildir.open().await;
     assert_eq!(unique_ids(&maildrop), ["3.c"]);
     assert!(!maildrop.report().index_is_stale, "the index has forgotten what was removed");
@@ -24,7 +26,7 @@ async fn marked_messages_are_removed_and_no_others() {
 #[tokio::test]
 async fn without_a_mark_nothing_is_removed() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
-    maildir.open().await.remove(Vec::new()).await.unwrap();
+    maildir.open().await.remove(Vec::new(), None).await.unwrap();
     drop(maildir.open().await);
     assert!(maildir.exists("new/1.a"));
 }
@@ -38,7 +40,7 @@ async fn messages_are_removed_wherever_they_are_by_now() {
     maildir.rename("new/1.a", "cur/1.a:2,S");
     maildir.rename("cur/2.b:2,", "cur/2.b,S=2,W=3:2,RS");
     maildir.remove("new/3.c");
-    maildrop.remove((0..3).map(Position).collect()).await.unwrap();
+    maildrop.remove((0..3).map(Position).collect(), None).await.unwrap();
     maildir.come_to_rest();
     assert_eq!(maildir.tree(), ["/restante.index", "/restante.lock"]);
 }
@@ -51,7 +53,7 @@ async fn what_cannot_be_removed_is_counted_and_the_others_go() {
     // A directory is what even the superuser cannot unlink.
     maildir.remove("new/2.b");
     fs::create_dir(maildir.path("new/2.b")).unwrap();
-    let error = maildrop.remove((0..3).map(Position).collect()).await.unwrap_err();
+    let error = maildrop.remove((0..3).map(Position).collect(), None).await.unwrap_err();
     assert_eq!(error.remaining, 1);
     assert!(error.cause.to_string().contains("new/2.b"), "{}", error.cause);
     maildir.come_to_rest();
@@ -66,7 +68,7 @@ async fn a_removal_is_finished_even_if_nobody_waits() {
         maildir.put(format!("new/{message}.m"), b"x\n");
     }
     let maildrop = maildir.open().await;
-    drop(maildrop.remove((0..200).map(Position).collect()));
+    drop(maildrop.remove((0..200).map(Position).collect(), None));
     // The lock is given back only when the removal is done.
     assert_eq!(maildir.open().await.count(), 0);
 }
@@ -80,7 +82,7 @@ async fn of_two_files_of_one_unique_name_only_the_marked_one_is_removed() {
         let maildir = Maildir::with(&[("new/1.a", b"in new\n"), ("cur/1.a:2,S", b"in cur\n")]);
         let maildrop = maildir.open().await;
         assert_eq!(maildrop.count(), 2);
-        maildrop.remove(vec![Position(marked)]).await.unwrap();
+        maildrop.remove(vec![Position(marked)], None).await.unwrap();
         assert_eq!(fs::read(maildir.path(left)).unwrap(), contents);
         assert_eq!(unique_ids(&maildir.open().await), ["1.a"]);
     }
@@ -94,7 +96,7 @@ async fn of_two_renamed_namesakes_only_the_marked_one_is_removed() {
     maildir.rename("cur/1.a:2,", "cur/1.a:2,F");
     maildir.rename("cur/1.a:2,S", "cur/1.a:2,");
     maildir.rename("cur/1.a:2,F", "cur/1.a:2,S");
-    maildrop.remove(vec![Position(0)]).await.unwrap();
+    maildrop.remove(vec![Position(0)], None).await.unwrap();
     assert!(!maildir.exists("cur/1.a:2,S"));
     assert_eq!(fs::read(maildir.path("cur/1.a:2,")).unwrap(), b"second\n");
 }
@@ -104,7 +106,7 @@ async fn both_names_of_one_message_are_removed() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
     fs::hard_link(maildir.path("new/1.a"), maildir.path("cur/1.a:2,S")).unwrap();
     let maildrop = maildir.open().await;
-    maildrop.remove(vec![Position(0)]).await.unwrap();
+    maildrop.remove(vec![Position(0)], None).await.unwrap();
     assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
 }
 
@@ -112,7 +114,7 @@ async fn both_names_of_one_message_are_removed() {
 async fn a_copy_under_another_unique_name_stays() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
     fs::hard_link(maildir.path("new/1.a"), maildir.path("new/2.b")).unwrap();
-    maildir.open().await.remove(vec![Position(0)]).await.unwrap();
+    maildir.open().await.remove(vec![Position(0)], None).await.unwrap();
     let maildrop = maildir.open().await;
     assert_eq!(unique_ids(&maildrop), ["2.b"]);
     assert_eq!(read(&maildrop, 0).await.unwrap(), b"a\n");
@@ -124,7 +126,7 @@ async fn when_a_second_file_has_got_the_name_meanwhile_neither_is_removed() {
     let maildrop = maildir.open().await;
     maildir.rename("new/1.a", "cur/1.a:2,S");
     maildir.put("cur/1.a:2,", b"not listed\n");
-    let error = maildrop.remove(vec![Position(0)]).await.unwrap_err();
+    let error = maildrop.remove(vec![Position(0)], None).await.unwrap_err();
     assert_eq!(error.remaining, 1);
     assert!(maildir.exists("cur/1.a:2,S") && maildir.exists("cur/1.a:2,"));
 }
@@ -138,6 +140,57 @@ async fn new_mail_survives_an_old_session() {
     maildir.deliver("1.earlier", b"new\n");
     maildir.deliver("2.olde", b"new\n");
     maildir.deliver("3.later", b"new\n");
-    maildrop.remove(vec![Position(0)]).await.unwrap();
+    maildrop.remove(vec![Position(0)], None).await.unwrap();
     assert_eq!(unique_ids(&maildir.open().await), ["1.earlier", "2.olde", "3.later"]);
+}
+
+/// A witness that hands on what it sees: unique-id, octets and Message-ID.
+fn witness() -> (Witness, Receiver<(String, u64, Option<String>)>) {
+    let (tell, told) = mpsc::channel();
+    let see = move |gone: &Gone<'_>| {
+        let message_id = gone.message_id.map(str::to_owned);
+        tell.send((gone.unique_id.to_owned(), gone.octets, message_id)).unwrap();
+    };
+    (Witness::new(see), told)
+}
+
+#[tokio::test]
+async fn what_was_removed_here_is_shown_and_nothing_else() {
+    let maildir = Maildir::with(&[
+        ("new/1.a", b"Message-ID: <1@example.org>\n\na\n"),
+        ("new/2.b", b"Subject: renamed\nMessage-ID: <2@example.org>\n\n"),
+        ("new/3.c", b"Message-ID: <3@example.org>\n\nremoved by another\n"),
+        ("new/4.d", b"Message-ID: <4@example.org>\n\ncannot be removed\n"),
+        ("new/5.e", b"Message-ID: <5@example.org>\n\nnot marked\n"),
+        ("new/6.f", b"without\n"),
+    ]);
+    let maildrop = maildir.open().await;
+    maildir.rename("new/2.b", "cur/2.b:2,S");
+    maildir.remove("new/3.c");
+    maildir.remove("new/4.d");
+    fs::create_dir(maildir.path("new/4.d")).unwrap();
+    let (witness, told) = witness();
+    let marked = [0, 1, 2, 3, 5].map(Position).into();
+    assert_eq!(maildrop.remove(marked, Some(witness)).await.unwrap_err().remaining, 1);
+    let readable = FileSystem::of(fs::File::open(maildir.path("new")).unwrap()).is_faithful();
+    let id = |id: &str| readable.then(|| id.to_owned());
+    let expected = [
+        ("1.a".to_owned(), 34, id("<1@example.org>")),
+        ("2.b".to_owned(), 49, id("<2@example.org>")),
+        ("6.f".to_owned(), 9, None),
+    ];
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn all_of_a_large_removal_is_shown_and_holds_up_no_session() {
+    let maildir = Maildir::new();
+    for number in 0..600 {
+        maildir.put(format!("new/{number}.a"), b"Message-ID: <a>\n\n");
+    }
+    let maildrop = maildir.open().await;
+    let (witness, told) = witness();
+    maildrop.remove((0..600).map(Position).collect(), Some(witness)).await.unwrap();
+    drop(maildir.open().await);
+    assert_eq!(told.into_iter().count(), 600);
 }

@@ -68,7 +68,7 @@ async fn a_maildir_at_rest_is_not_read() {
     assert_eq!(read(&second, 0).await.unwrap(), b"one\n");
     assert_eq!(read(&second, 1).await.unwrap(), b"another\n");
     assert_eq!(read(&second, 2).await.unwrap(), b"two\r\n");
-    second.remove(vec![Position(1)]).await.unwrap();
+    second.remove(vec![Position(1)], None).await.unwrap();
     maildir.come_to_rest();
     assert!(maildir.exists("cur/2.b:2,S") && !maildir.exists("cur/2.b:2,"));
 }
@@ -231,7 +231,7 @@ async fn a_login_to_a_maildir_at_rest_writes_nothing() {
     tokio::time::sleep(Duration::from_millis(15)).await;
     let maildrop = maildir.open().await;
     assert_eq!(maildrop.report().passes, 0);
-    maildrop.remove(Vec::new()).await.unwrap();
+    maildrop.remove(Vec::new(), None).await.unwrap();
     maildir.come_to_rest();
     assert_eq!(changed(), before);
 }
@@ -296,7 +296,7 @@ impl Deed {
             Self::Dele(pick) => {
                 let maildrop = maildir.open().await;
                 if let Some(at) = u32::try_from(pick).unwrap_or(7).checked_rem(maildrop.count()) {
-                    maildrop.remove(vec![Position(at)]).await.unwrap();
+                    maildrop.remove(vec![Position(at)], None).await.unwrap();
                 }
             }
             Self::Retr(pick) => {
