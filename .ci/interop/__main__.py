@@ -13,12 +13,17 @@ import sys
 from pathlib import Path
 
 import compressed
+import everyday
 import quota
 import sessions
 from clients import CLIENTS, HERE, Client
+from commands import COMMANDS
 from corpus import LARGE, corpus, ordinary
+from desktop import DESKTOP
+from libraries import LIBRARIES
 from relay import Relay
 from report import Report, require, same_messages
+from screens import SCREENS
 from server import CLEARTEXT, STLS, Server, World
 
 
@@ -32,7 +37,8 @@ def main() -> int:
     # Takes passwords without TLS too.
     lenient = Server(world, "lenient", allow_cleartext=True)
     try:
-        shutil.copy(HERE / "net_pop3.pl", world.root)
+        # Where those that the clients run as can read them.
+        shutil.copytree(HERE / "scripts", world.root / "scripts")
         server.start()
         lenient.start()
         for kind in CLIENTS:
@@ -41,6 +47,7 @@ def main() -> int:
             report.check(f"{client.name} cleartext-refused", lambda: refused(client, server))
             for transport in client.transports:
                 over(report, client, lenient if transport == CLEARTEXT else server, transport)
+        everyday.checks(report, world, (*DESKTOP, *COMMANDS, *SCREENS, *LIBRARIES))
         sessions.checks(report, world, server)
         quota.checks(report, world, server)
         compressed.checks(report, world, server)

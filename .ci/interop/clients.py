@@ -222,8 +222,8 @@ class NetPop3(Client):
     ) -> list[bytes]:
         run(
             [
-                "perl", self.world.root / "net_pop3.pl", task, endpoint.port, endpoint.transport,
-                account.user, self.world.certificate, home, limit,
+                "perl", self.world.root / "scripts" / "net_pop3.pl", task, endpoint.port,
+                endpoint.transport, account.user, self.world.certificate, home, limit,
             ],
             stdin=account.password + "\n", home=home,
         )

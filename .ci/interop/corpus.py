@@ -137,3 +137,14 @@ def corpus() -> list[Message]:
         if number % 7 == 3:
             messages.append(large(1000 + number))
     return messages
+
+
+def small_maildrop() -> list[Message]:
+    """A small maildrop of mail as people get it, one message of 5 MB among it."""
+    wanted = (
+        "usual end", "no final newline", "many blank lines at the end", "empty body",
+        "a line of one dot", "dots at every start", "ends with a line of one dot",
+        "stored with CRLF", "UTF-8", "Latin-1", "line of 998", "dots around 4096",
+    )
+    shapes = [message for message in awkward() if message.name in wanted]
+    return [ordinary(1), *shapes, ordinary(2, octets=5_000_000), ordinary(3)]

@@ -1,6 +1,7 @@
 """Counting and printing: a line for each thing that was checked, and the closing line."""
 
 import sys
+import threading
 import time
 from collections import Counter
 from typing import Callable, Iterable
@@ -13,10 +14,11 @@ class Failed(Exception):
 
 
 class Report:
-    """Runs checks, prints how each went, and remembers the failures."""
+    """Runs checks, prints how each went, and remembers the failures; from any thread."""
 
     def __init__(self, only: list[str]) -> None:
         self.only = only
+        self._lock = threading.Lock()
         self.passed = 0
         self.failed: list[str] = []
 
@@ -32,11 +34,14 @@ class Report:
         try:
             detail = body()
         except Exception as error:  # whatever went wrong is this check's failure, not the run's
-            self.failed.append(name)
-            print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
+            with self._lock:
+                self.failed.append(name)
+                print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
             return
-        self.passed += 1
-        print(f"ok {name} ({detail}, {time.monotonic() - started:.1f} s)", flush=True)
+        took = time.monotonic() - started
+        with self._lock:
+            self.passed += 1
+            print(f"ok {name} ({detail}, {took:.1f} s)", flush=True)
 
     def close(self) -> int:
         """Prints the closing line and gives the exit code."""

@@ -1,6 +1,7 @@
 """The mail root, the accounts in it, and a real `restante serve` in front of them."""
 
 import hashlib
+import itertools
 import os
 import pwd
 import random
@@ -12,7 +13,8 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Optional
+from types import MappingProxyType
+from typing import Any, Iterable, Mapping, Optional
 
 from corpus import Message
 from report import Failed, require
@@ -81,7 +83,7 @@ class World:
         self.key = self.root / "key.pem"
         self.users = self.root / "users"
         self.accounts: dict[str, Account] = {}
-        self._homes = 0
+        self._homes = itertools.count(1)
         for directory in ("mail", "homes"):
             (self.root / directory).mkdir()
         self._make_certificate()
@@ -103,8 +105,7 @@ class World:
 
     def home(self) -> Path:
         """A fresh home directory for a client."""
-        self._homes += 1
-        home = self.root / "homes" / str(self._homes)
+        home = self.root / "homes" / str(next(self._homes))
         home.mkdir(mode=0o700)
         self.own(home, CLIENT_USER)
         return home
@@ -303,19 +304,13 @@ def run(
     home: Optional[Path] = None,
     codes: Iterable[int] = (0,),
     timeout: float = 120,
+    variables: Mapping[str, object] = MappingProxyType({}),
 ) -> "Finished":
     """Runs a program to its end, as a plain user; any exit code but those of `codes` fails."""
     words = [str(word) for word in command]
-    identity: dict[str, Any] = {}
-    if who is not None and os.geteuid() == 0:
-        entry = pwd.getpwnam(who)
-        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-    if home is not None:
-        environment["HOME"] = str(home)
     result = subprocess.run(
-        words, input=stdin.encode(), capture_output=True, cwd=home,
-        timeout=timeout, env=environment, check=False, **identity,
+        words, input=stdin.encode(), capture_output=True, cwd=home, timeout=timeout,
+        env=environment(home, variables), check=False, **identity(who),
     )
     # Decoded here, since text mode would turn CRLF into LF.
     finished = Finished(
@@ -325,6 +320,26 @@ def run(
         said = (finished.stderr + finished.stdout).strip()[-1500:]
         raise Failed(f"{words[0]} ended with {result.returncode}: {said}")
     return finished
+
+
+def identity(who: Optional[str] = CLIENT_USER) -> dict[str, Any]:
+    """What `subprocess` is told to run a program as this user, where we may."""
+    if who is None or os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam(who)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def environment(
+    home: Optional[Path], variables: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, str]:
+    """The environment of a client: nothing of ours but where programs are."""
+    return {
+        "PATH": os.environ["PATH"],
+        "LC_ALL": "C.UTF-8",
+        **({} if home is None else {"HOME": str(home)}),
+        **{name: str(value) for name, value in variables.items()},
+    }
 
 
 def free_port() -> int:

@@ -1,0 +1,81 @@
+"""A terminal for programs that want one: what they print is read, keys are typed."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+from typing import Mapping
+
+from report import Failed
+from server import environment, identity
+
+
+class Terminal:
+    """Runs a program while the `with` block does."""
+
+    def __init__(
+        self, command: list[object], home: Path, variables: Mapping[str, object], limit: float
+    ) -> None:
+        self.text = ""
+        self._ends = time.monotonic() + limit
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=slave, stdout=slave, stderr=slave, cwd=home, start_new_session=True,
+                env=environment(home, {"TERM": "xterm", **variables}), **identity(),
+            )
+        finally:
+            os.close(slave)
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def type(self, keys: str) -> None:
+        """Types these keys; what was printed before them is not waited for any more."""
+        self.text = ""
+        os.write(self._master, keys.encode())
+
+    def until(self, pattern: str) -> str:
+        """Waits for this to be printed, and gives what was printed up to then."""
+        while re.search(pattern, self.text, re.DOTALL) is None:
+            if not self._read():
+                raise Failed(f"ended or took too long before {pattern!r}: {self.text[-1500:]}")
+        return self.text
+
+    def end(self) -> None:
+        """Waits for the program to end by itself."""
+        while self._read():
+            pass
+        if self._process.poll() is None and time.monotonic() >= self._ends:
+            raise Failed(f"it did not end: {self.text[-1500:]}")
+        self._process.wait(10)
+
+    def _read(self) -> bool:
+        """Takes what is printed next; false once there is no more, or no time."""
+        ready, _, _ = select.select([self._master], [], [], max(0.0, self._ends - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            printed = os.read(self._master, 65_536)
+        except OSError:
+            return False  # the program has closed its side
+        self.text += CONTROL.sub(" ", printed.decode(errors="replace"))
+        return bool(printed)
+
+
+# What moves the cursor and colours the screen.
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78]|[\x00-\x08\x0e-\x1f]")
