@@ -1,14 +1,16 @@
 //! Logs: where lines go, in which form, from which level on.
 //!
-//! - Lines go to standard error through a bounded queue and a thread of their own: a sink that
+//! - Lines go to standard error, or to the journal, through a bounded queue and a thread of their own: a sink that
 //!   takes no more never stops the service. What does not fit is dropped and counted (`sink`).
-//! - The form is text for people, JSON, or text with the priority that journald reads (`line`).
+//! - The form is text for people, JSON, or text with the priority that journald reads (`line`), or
+//!   an entry with fields for journald itself (`journal`).
 //!   Whatever comes from a peer is escaped in all of them (`escape`).
 //! - The level is the configuration's and changes with it; `RUST_LOG` is not looked at, so that
 //!   there is one place to find out why something is or is not logged.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
@@ -20,19 +22,21 @@ use tracing_subscriber::{Layer, Registry, reload};
 use crate::config::{Log, LogFormat, LogLevel};
 
 mod escape;
+mod journal;
 mod line;
 mod sink;
 
+use journal::{Entry, EntryFields, Journal};
 use line::{JsonLine, TextFields, TextLine};
 
 /// Starts logging, for the whole program and until the [`Guard`] is dropped.
 ///
 /// Called once; what is logged before is lost.
 pub fn start(log: &Log) -> Guard {
-    let form = Form::choose(log.format);
+    let (form, out) = choose(log.format);
     let bare = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = io::stderr().is_terminal() && !bare;
-    let (dispatch, guard) = prepare(form, log.level, colour, QUEUED_LINES, io::stderr());
+    let (dispatch, guard) = prepare(form, log.level, colour, QUEUED_LINES, out);
     // Fails only when logging has been started before, and then that one stays.
     drop(tracing::dispatcher::set_global_default(dispatch));
     guard
@@ -70,18 +74,50 @@ impl LevelHandle {
 enum Form {
     Text,
     Json,
+    /// Text for a standard error that is, or will be, read by the journal.
     Journald,
+    /// For the journal itself.
+    JournalEntry,
 }
 
-impl Form {
-    fn choose(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Auto if is_journal(env::var("JOURNAL_STREAM").ok().as_deref()) => {
-                Self::Journald
+/// The form, and where lines of it go. Where standard error is not the journal, that is where they
+/// are wanted; where the journal itself cannot be reached, they get there by it.
+fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>) {
+    let form = match format {
+        LogFormat::Auto | LogFormat::Journald if is_service() => {
+            match Journal::open(Path::new(journal::SOCKET)) {
+                Ok(journal) => return (Form::JournalEntry, Box::new(journal)),
+                Err(_) => Form::Journald,
             }
-            LogFormat::Auto | LogFormat::Text => Self::Text,
-            LogFormat::Json => Self::Json,
-            LogFormat::Journald => Self::Journald,
+        }
+        LogFormat::Auto | LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
+        LogFormat::Journald => Form::Journald,
+    };
+    (form, Box::new(io::stderr()))
+}
+
+/// Whether the service manager has started this: standard error is the journal.
+pub fn is_service() -> bool {
+    is_journal(env::var("JOURNAL_STREAM").ok().as_deref())
+}
+
+/// How important a line is that is not logged but said, on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// It keeps the program from doing what it was called for.
+    Error,
+    /// It does not.
+    Warning,
+}
+
+impl Priority {
+    /// What has to stand before each line, so that the journal knows; nothing elsewhere.
+    pub fn mark(self) -> &'static str {
+        match self {
+            _ if !is_service() => "",
+            Self::Error => "<3>",
+            Self::Warning => "<4>",
         }
     }
 }
@@ -110,6 +146,9 @@ fn prepare(
         Form::Json => layer.fmt_fields(JsonFields::new()).event_format(JsonLine::new()).boxed(),
         Form::Text => {
             layer.with_ansi(colour).fmt_fields(TextFields).event_format(TextLine::Clock).boxed()
+        }
+        Form::JournalEntry => {
+            layer.with_ansi(false).fmt_fields(EntryFields).event_format(Entry).boxed()
         }
         Form::Journald => {
             layer.with_ansi(false).fmt_fields(TextFields).event_format(TextLine::Priority).boxed()

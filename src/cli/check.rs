@@ -23,6 +23,7 @@ use crate::mailbox::maildir::PathTemplate;
 use crate::protocol::Username;
 use crate::server::stores::{self, Extent, Probed};
 use crate::server::{self, tls};
+use crate::telemetry::Priority;
 
 mod access;
 
@@ -55,8 +56,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Err(_) => {}
         }
     }
-    let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-    let errors = report.errors.iter().chain(&report.silent).map(|error| format!("{error}\n"));
+    let (warn, err) = (Priority::Warning.mark(), Priority::Error.mark());
+    let warnings = report.warnings.iter().map(|warning| format!("{warn}warning: {warning}\n"));
+    let errors = report.errors.iter().chain(&report.silent).map(|error| format!("{err}{error}\n"));
     say(io::stderr(), &warnings.chain(errors).collect::<String>())?;
     let file = file.display();
     if let Some(consequence) = report.consequence() {

@@ -135,7 +135,8 @@ fn colour(level: Level) -> u8 {
     }
 }
 
-fn priority(level: Level) -> u8 {
+/// The priority of syslog(3).
+pub(super) fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,

@@ -9,7 +9,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-use super::Form;
+use super::{Form, journal};
 
 /// Starts the thread that writes lines to `out`.
 ///
@@ -109,6 +109,10 @@ fn lost_line(form: Form, lost: usize) -> String {
              \"target\":\"restante::telemetry\"}}\n"
         ),
         Form::Journald => format!("<4>{LOST} lost={lost}\n"),
+        Form::JournalEntry => {
+            let heading = journal::heading(4);
+            format!("{heading}MESSAGE={LOST} lost={lost}\nRESTANTE_LOST={lost}\n")
+        }
     }
 }
 

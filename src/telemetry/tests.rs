@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,6 +82,69 @@ fn a_value_cannot_pose_as_fields() {
         "<6>session{peer=192.0.2.1:995}: ended user=\"mrose why=quit\" \
          other=\"\\\"a\\\" why=\\\"b\\\"\" quoted=\"a b\"\n"
     );
+}
+
+#[test]
+fn an_entry_has_the_line_and_its_fields() {
+    let log = logged(Form::JournalEntry, LogLevel::Info, |_| {
+        let span = info_span!("session", peer = "192.0.2.1:995", user = tracing::field::Empty);
+        let _entered = span.enter();
+        info!(octets = 320_u64, reply = "-ERR [AUTH] no", "ended");
+        span.record("user", "mrose");
+        warn!("again");
+    });
+    assert_eq!(
+        log,
+        "PRIORITY=6\nSYSLOG_IDENTIFIER=restante\nRESTANTE_PEER=192.0.2.1:995\n\
+         MESSAGE=session{peer=192.0.2.1:995}: ended octets=320 reply=\"-ERR [AUTH] no\"\n\
+         RESTANTE_OCTETS=320\nRESTANTE_REPLY=-ERR [AUTH] no\n\
+         PRIORITY=4\nSYSLOG_IDENTIFIER=restante\n\
+         RESTANTE_PEER=192.0.2.1:995\nRESTANTE_USER=mrose\n\
+         MESSAGE=session{peer=192.0.2.1:995 user=mrose}: again\n"
+    );
+}
+
+#[test]
+fn nothing_hostile_makes_a_field_of_its_own() {
+    let log = logged(Form::JournalEntry, LogLevel::Info, |_| {
+        let _span = info_span!("session", peer = %HOSTILE, user = "a\nPRIORITY=0").entered();
+        info!(display = %"a\n_UID=0", debug = ?HOSTILE, text = HOSTILE, "message {HOSTILE}\nA=b");
+    });
+    let keys: Vec<_> = log.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    let fields = ["PEER", "USER", "MESSAGE", "DISPLAY", "DEBUG", "TEXT"]
+        .map(|name| if name == "MESSAGE" { name.to_owned() } else { format!("RESTANTE_{name}") });
+    assert_eq!(keys[..2], ["PRIORITY", "SYSLOG_IDENTIFIER"]);
+    assert_eq!(keys[2..], fields);
+    assert!(!log.chars().any(|c| c != '\n' && escape::hidden(c)), "{log}");
+}
+
+#[test]
+fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    assert!(Journal::open(&path).is_err());
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let journal = Journal::open(&path).unwrap();
+    let (dispatch, guard) = prepare(Form::JournalEntry, LogLevel::Info, false, 100, journal);
+    let mut datagram = vec![0; 1 << 20];
+    let mut next = || {
+        let octets = socket.recv(&mut datagram).unwrap();
+        String::from_utf8(datagram[..octets].to_vec()).unwrap()
+    };
+    let heading = journal::heading(6);
+    tracing::dispatcher::with_default(&dispatch, || {
+        info!("first");
+        // As long as what a command can be, many times over.
+        info!(text = "x".repeat(64 << 10), "second");
+        info!(text = "x".repeat(8 << 20), "third");
+        info!("fourth");
+    });
+    assert_eq!(next(), format!("{heading}MESSAGE=first\n"));
+    assert!(next().contains("MESSAGE=second "));
+    assert_eq!(next(), format!("{heading}MESSAGE=fourth\n"));
+    let lost = next();
+    assert!(lost.starts_with("PRIORITY=4\n") && lost.ends_with("\nRESTANTE_LOST=1\n"), "{lost}");
+    drop(guard);
 }
 
 #[test]

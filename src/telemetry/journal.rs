@@ -1,0 +1,162 @@
+//! The journal's own protocol: an entry is a datagram of `KEY=value` lines, so that
+//! `journalctl RESTANTE_USER=mrose@example.org` finds what is about one user.
+//!
+//! - `MESSAGE` is the line that is written everywhere else, with span and fields, for people and
+//!   for fail2ban. Each field is there besides, in capitals behind `RESTANTE_`.
+//! - Whatever comes from a peer is escaped as in the other forms. So no value has a line end, none
+//!   can begin a field of its own, and the encoding for binary values is not needed; nor does
+//!   `journalctl` show a value as a blob.
+//! - An entry is as long as what a session can be told in a line, far below what a datagram holds.
+//!   One that the system refuses all the same is counted as lost.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use tracing::field::{Field, Visit};
+use tracing::span::Record;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::escape::Escaping;
+use super::line::{TextFields, priority};
+
+/// Where the journal takes entries.
+pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Sends entries to the journal. It may wait for it: that is the thread of the log, and no other.
+#[derive(Debug)]
+pub(super) struct Journal {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Fails when there is no journal to be seen, as in a chroot.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        UnixDatagram::unbound()?.connect(path)?;
+        Ok(Self { socket: UnixDatagram::unbound()?, path: path.to_owned() })
+    }
+}
+
+impl Write for Journal {
+    /// The socket is looked up each time, as it may be another one after an update of systemd.
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        self.socket.send_to(entry, &self.path)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The beginning of an entry.
+pub(super) fn heading(priority: u8) -> String {
+    format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=restante\n")
+}
+
+/// An event as an entry.
+pub(super) struct Entry;
+
+impl<S> FormatEvent<S, EntryFields> for Entry
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, EntryFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        writer.write_str(&heading(priority(*event.metadata().level())))?;
+        let spans = || context.event_scope().into_iter().flat_map(|scope| scope.from_root());
+        for span in spans() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<EntryFields>>() {
+                writer.write_str(halves(fields).1)?;
+            }
+        }
+        writer.write_str("MESSAGE=")?;
+        for span in spans() {
+            writer.write_str(span.name())?;
+            if let Some(fields) = span.extensions().get::<FormattedFields<EntryFields>>()
+                && let (text, _) = halves(fields)
+                && !text.is_empty()
+            {
+                write!(writer, "{{{text}}}")?;
+            }
+            writer.write_str(": ")?;
+        }
+        context.format_fields(writer, event)
+    }
+}
+
+/// Fields twice: as text, and after a line end as lines of an entry. Neither half has a line end
+/// within what is not its own.
+pub(super) struct EntryFields;
+
+impl<'writer> FormatFields<'writer> for EntryFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        TextFields.format_fields(writer.by_ref(), &fields)?;
+        writer.write_char('\n')?;
+        let mut visitor = EntryVisitor { writer, result: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.result
+    }
+
+    fn add_fields(
+        &self,
+        current: &'writer mut FormattedFields<Self>,
+        fields: &Record<'_>,
+    ) -> fmt::Result {
+        let mut added = FormattedFields::<Self>::new(String::new());
+        self.format_fields(added.as_writer(), fields)?;
+        let ((text, entries), (more_text, more_entries)) = (halves(current), halves(&added));
+        let blank = if text.is_empty() || more_text.is_empty() { "" } else { " " };
+        current.fields = format!("{text}{blank}{more_text}\n{entries}{more_entries}");
+        Ok(())
+    }
+}
+
+fn halves(fields: &str) -> (&str, &str) {
+    fields.split_once('\n').unwrap_or((fields, ""))
+}
+
+struct EntryVisitor<'writer> {
+    writer: Writer<'writer>,
+    result: fmt::Result,
+}
+
+impl EntryVisitor<'_> {
+    fn write(&mut self, field: &Field, value: &str) -> fmt::Result {
+        self.writer.write_str("RESTANTE_")?;
+        for c in field.name().chars() {
+            let may_be_there = c.is_ascii_alphanumeric();
+            self.writer.write_char(if may_be_there { c.to_ascii_uppercase() } else { '_' })?;
+        }
+        self.writer.write_char('=')?;
+        Escaping(&mut self.writer).write_str(value)?;
+        self.writer.write_char('\n')
+    }
+}
+
+impl Visit for EntryVisitor<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if self.result.is_ok() && field.name() != "message" {
+            self.result = self.write(field, value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() != "message" {
+            self.record_str(field, &format!("{value:?}"));
+        }
+    }
+}
