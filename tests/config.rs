@@ -19,10 +19,10 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, Introspection,
-    KEYS, KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel,
-    Maildir, Mechanism, Oauth2Section, PamSection, Pop3, RunAs, SqlSection, Throttle, Timeouts,
-    Tls, TlsHost, TlsMode,
+    Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, FlagSeparator,
+    Introspection, KEYS, KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
+    LogLevel, Maildir, Mechanism, Oauth2Section, PamSection, Pop3, RunAs, SqlSection, Throttle,
+    Timeouts, Tls, TlsHost, TlsMode,
 };
 
 #[test]
@@ -88,6 +88,7 @@ fn every_value_arrives_in_its_place() {
         maildir: Maildir {
             path: base.join("mail/{user}"),
             create: true,
+            flag_separator: FlagSeparator::Semicolon,
             lock_wait: Duration::ZERO,
             yield_idle: Duration::from_secs(86_400),
         },

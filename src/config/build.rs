@@ -12,8 +12,8 @@ use super::entry::Entry;
 use super::read::{Book, Number, Remarks, Section, Span};
 use super::setting::Settings;
 use super::{
-    Auth, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3, Throttle, Timeouts,
-    TlsMode, value,
+    Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3,
+    Throttle, Timeouts, TlsMode, value,
 };
 
 const CONNECTIONS: Number = number("connections", 10_000, 1_000_000);
@@ -276,6 +276,7 @@ pub(super) fn optional_file(
 fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
     let (lock_wait, yield_idle) = (section.duration(&LOCK_WAIT), section.duration(&YIELD_IDLE));
     let create = section.flag("create", false);
+    let flag_separator = section.choice("flag-separator", FlagSeparator::Colon);
     let entry = section.required("path", TEMPLATE)?;
     let template = entry.text(TEMPLATE)?;
     entry.checked(value::maildir_template(template))?;
@@ -285,7 +286,7 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
         false => base.join(template),
     };
     entry.set(path.to_string_lossy().as_ref());
-    Some(Maildir { path, create, lock_wait, yield_idle })
+    Some(Maildir { path, create, flag_separator, lock_wait, yield_idle })
 }
 
 fn limits(section: &Section<'_>) -> Limits {

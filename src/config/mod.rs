@@ -102,7 +102,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("listen", &["address", "tls"]),
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key"]),
-    ("maildir", &["path", "create", "lock-wait", "yield-idle"]),
+    ("maildir", &["path", "create", "flag-separator", "lock-wait", "yield-idle"]),
     ("pop3", &["utf8"]),
     (
         "auth",
@@ -199,10 +199,26 @@ pub struct Maildir {
     pub path: PathBuf,
     /// A Maildir that is missing is made at login, below a mail root.
     pub create: bool,
+    /// What stands before the flags in the names of files.
+    pub flag_separator: FlagSeparator,
     /// How long a second session waits for the first one to end.
     pub lock_wait: Duration,
     /// How long the first one may do nothing before it ends for the second one.
     pub yield_idle: Duration,
+}
+
+/// What stands before the flags in the name of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum FlagSeparator {
+    #[serde(rename = ":")]
+    Colon,
+    #[serde(rename = ";")]
+    Semicolon,
+    #[serde(rename = "!")]
+    Exclamation,
+    #[serde(rename = "_")]
+    Underscore,
 }
 
 /// `[pop3]`

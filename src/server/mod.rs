@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
-use crate::config::{self, Config, Limits, Timeouts};
-use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate};
+use crate::config::{self, Config, FlagSeparator, Limits, Timeouts};
+use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots, Wanted};
 use crate::telemetry::LevelHandle;
@@ -236,5 +236,17 @@ impl Generation<MaildirStore, Store> {
 
 fn mailbox(config: &config::Maildir) -> MaildirStore {
     let missing = if config.create { Missing::Make } else { Missing::Refuse };
-    MaildirStore::new(PathTemplate::new(config.path.clone())).with_missing(missing)
+    MaildirStore::new(PathTemplate::new(config.path.clone()))
+        .with_separator(separator(config))
+        .with_missing(missing)
+}
+
+/// What a configuration says of file names.
+pub fn separator(config: &config::Maildir) -> Separator {
+    match config.flag_separator {
+        FlagSeparator::Colon => Separator::Colon,
+        FlagSeparator::Semicolon => Separator::Semicolon,
+        FlagSeparator::Exclamation => Separator::Exclamation,
+        FlagSeparator::Underscore => Separator::Underscore,
+    }
 }

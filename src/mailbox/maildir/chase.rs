@@ -82,9 +82,10 @@ fn look<'a>(
     uniques: impl Iterator<Item = &'a [u8]>,
 ) -> Result<HashMap<&'a [u8], Vec<Place>>, Failure> {
     let mut places = uniques.map(|unique| (unique, Vec::new())).collect::<HashMap<_, _>>();
+    let separator = folders.root().separator();
     for folder in Folder::READING_ORDER {
         folders.read(folder, |file_name, _| {
-            if let Some(places) = places.get_mut(name::unique(file_name)) {
+            if let Some(places) = places.get_mut(name::unique(file_name, separator)) {
                 places.push(Place::new(folder, file_name));
             }
         })?;

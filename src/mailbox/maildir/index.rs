@@ -6,7 +6,8 @@
 //!
 //! ```abnf
 //! file     = magic basis count *entry checksum
-//! magic    = "restante index 3"
+//! magic    = "restante index" separator "4"
+//! separator = " " / ";" / "!" / "_" ; before the flags in the names; a blank for ":"
 //! basis    = 56OCTET               ; what the folders were like; zeros when they did not rest
 //! count    = 8OCTET                ; how many entries follow; see `listing`
 //! checksum = 4OCTET                ; CRC-32 of everything before
@@ -21,6 +22,7 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use super::listing::{Entry, Key, Listing, Sizes};
 use super::lock::Root;
 use super::seen::Seen;
+use super::separator::Separator;
 use super::stamp::Basis;
 use super::wait::{Wait, open_at};
 
@@ -36,13 +38,13 @@ pub(super) struct Index {
 impl Index {
     /// Reads the index of a Maildir; without a sound one it is empty.
     pub(super) fn read(root: &Root) -> Self {
-        let path = root.path().display();
+        let (path, separator) = (root.path().display(), root.separator());
         match read(root) {
-            Ok(Some(bytes)) if is_of_another_version(&bytes) => {
-                tracing::debug!(%path, "the index is of another version and not used");
+            Ok(Some(bytes)) if is_of_another_kind(&bytes, separator) => {
+                tracing::debug!(%path, "the index is of another kind and not used");
                 Self::default()
             }
-            Ok(Some(bytes)) => Self::parse(bytes).unwrap_or_else(|| {
+            Ok(Some(bytes)) => Self::parse(bytes, separator).unwrap_or_else(|| {
                 tracing::warn!(%path, "the index is damaged and not used");
                 Self::default()
             }),
@@ -60,7 +62,7 @@ impl Index {
         let mut bytes = vec![0; size(&file).ok().filter(|size| *size <= SMALL)?];
         let buffers = &mut [IoSliceMut::new(&mut bytes)];
         let read = preadv2(&file, buffers, 0, ReadWriteFlags::NOWAIT).ok()?;
-        (read == bytes.len()).then(|| Self::parse(bytes))?
+        (read == bytes.len()).then(|| Self::parse(bytes, root.separator()))?
     }
 
     /// Starts to look sizes up, in the order of the listing.
@@ -78,18 +80,19 @@ impl Index {
         })
     }
 
-    fn parse(bytes: Vec<u8>) -> Option<Self> {
+    fn parse(bytes: Vec<u8>, separator: Separator) -> Option<Self> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return None;
         }
-        let (words, _) = content.strip_prefix(MAGIC)?.split_first_chunk::<{ 8 * WORDS }>()?;
+        let (words, _) =
+            content.strip_prefix(&magic(separator))?.split_first_chunk::<{ 8 * WORDS }>()?;
         let mut words = words.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
         let mut word = || words.next()?.ok();
         let basis = [word()?, word()?, word()?, word()?, word()?, word()?, word()?];
         let count = word()?;
         let end = content.len();
-        let listing = Listing::parse(bytes, MAGIC.len() + 8 * WORDS, end)?;
+        let listing = Listing::parse(bytes, MAGIC_LENGTH + 8 * WORDS, end)?;
         let complete = u64::from(listing.count()) == count;
         complete.then(|| Self { listing, basis: Basis::from_words(basis) })
     }
@@ -143,7 +146,7 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
-    let written = write_to(File::from(file), listing, basis)
+    let written = write_to(File::from(file), &magic(root.separator()), listing, basis)
         .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
     if written.is_err() {
         // A full disk is not to keep half a cache; if even this fails, nothing is lost.
@@ -152,14 +155,14 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
     written
 }
 
-fn write_to(file: File, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
+fn write_to(file: File, magic: &[u8], listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
     let mut output = BufWriter::new(file);
     let mut checksum = crc32fast::Hasher::new();
     let mut write = |bytes: &[u8]| {
         checksum.update(bytes);
         output.write_all(bytes)
     };
-    write(MAGIC)?;
+    write(magic)?;
     for word in basis.map_or([0; 7], |basis| basis.to_words()) {
         write(&word.to_le_bytes())?;
     }
@@ -181,10 +184,20 @@ fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Whether it was written before or after what is written now came to be.
-fn is_of_another_version(bytes: &[u8]) -> bool {
-    let magic = MAGIC.strip_suffix(b"3").unwrap_or(MAGIC);
-    bytes.starts_with(magic) && !bytes.starts_with(MAGIC)
+/// Whether it was written by another version, or for names with another separator: what it says of
+/// unique names is not so now.
+fn is_of_another_kind(bytes: &[u8], separator: Separator) -> bool {
+    bytes.starts_with(NAME) && !bytes.starts_with(&magic(separator))
+}
+
+fn magic(separator: Separator) -> [u8; MAGIC_LENGTH] {
+    let mut magic = [b'4'; MAGIC_LENGTH];
+    let (name, rest) = magic.split_at_mut(NAME.len());
+    name.copy_from_slice(NAME);
+    if let Some(place) = rest.first_mut() {
+        *place = if separator == Separator::Colon { b' ' } else { separator.byte() };
+    }
+    magic
 }
 
 fn size(file: &File) -> io::Result<usize> {
@@ -201,7 +214,8 @@ const FLAGS: OFlags =
 
 const INDEX_FILE: &str = "restante.index";
 const NEW_FILE: &str = "restante.index.new";
-const MAGIC: &[u8; 16] = b"restante index 3";
+const NAME: &[u8; 14] = b"restante index";
+const MAGIC_LENGTH: usize = NAME.len() + 2;
 
 /// Seven of the basis, and the count.
 const WORDS: usize = 8;
@@ -252,7 +266,7 @@ mod tests {
 
     fn key(name: &str) -> Key<'_> {
         let name = name.as_bytes();
-        Key::new(Folder::Cur, name, name::unique(name), Namesake::None)
+        Key::new(Folder::Cur, name, name::unique(name, Separator::Colon), Namesake::None)
     }
 
     #[test]
@@ -300,32 +314,54 @@ mod tests {
     #[test]
     fn an_index_of_an_earlier_version_is_not_used() {
         let mut bytes = written(&[("1.a", 10)]);
-        assert!(!is_of_another_version(&bytes));
+        assert!(!is_of_another_kind(&bytes, Separator::Colon));
         bytes[15] = b'2';
-        assert!(is_of_another_version(&bytes));
-        assert!(Index::parse(bytes).is_none());
-        assert!(!is_of_another_version(b"nonsense"));
+        assert!(is_of_another_kind(&bytes, Separator::Colon));
+        assert!(Index::parse(bytes, Separator::Colon).is_none());
+        assert!(!is_of_another_kind(b"nonsense", Separator::Colon));
+    }
+
+    #[test]
+    fn an_index_for_names_with_another_separator_is_not_used() {
+        let maildir = tempfile::tempdir().unwrap();
+        let root = root(maildir.path()).with_separator(Separator::Semicolon);
+        write(&root, &listing(&[("1.a", 10)]), None).unwrap();
+        let bytes = fs::read(maildir.path().join(INDEX_FILE)).unwrap();
+        assert!(bytes.starts_with(b"restante index;4"));
+        for separator in Separator::ALL {
+            let fits = separator == Separator::Semicolon;
+            assert_eq!(is_of_another_kind(&bytes, separator), !fits);
+            assert_eq!(Index::parse(bytes.clone(), separator).is_some(), fits);
+        }
+        assert_eq!(Index::read(&root).listing.count(), 1);
+        assert_eq!(Index::read(&root.with_separator(Separator::Colon)).listing.count(), 0);
     }
 
     /// Every error of one byte is noticed, wherever it is.
     #[test]
     fn one_wrong_byte_makes_an_index_unsound() {
         let bytes = written(&[("1.a", 10), ("2.b", 20)]);
-        assert!(Index::parse(bytes.clone()).is_some());
+        assert!(Index::parse(bytes.clone(), Separator::Colon).is_some());
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
-                assert!(Index::parse(damaged).is_none(), "bit {bit} of byte {at}");
+                assert!(
+                    Index::parse(damaged, Separator::Colon).is_none(),
+                    "bit {bit} of byte {at}"
+                );
             }
-            assert!(Index::parse(bytes[..at].to_vec()).is_none(), "cut after {at}");
+            assert!(
+                Index::parse(bytes[..at].to_vec(), Separator::Colon).is_none(),
+                "cut after {at}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(Index::parse(bytes).is_none());
+            prop_assert!(Index::parse(bytes, Separator::Colon).is_none());
         }
 
         /// Even with the right checksum: whatever it says, reading it ends and finds no nonsense.
@@ -340,7 +376,7 @@ mod tests {
                 bytes.truncate(bytes.len() - 4);
                 bytes
             } else {
-                [&MAGIC[..], &[0; 56], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
+                [&magic(Separator::Colon)[..], &[0; 56], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
             };
             for (at, byte) in splices {
                 let length = bytes.len();
@@ -348,7 +384,7 @@ mod tests {
             }
             let checksum = crc32fast::hash(&bytes).to_le_bytes();
             bytes.extend_from_slice(&checksum);
-            let index = Index::parse(bytes).unwrap_or_default();
+            let index = Index::parse(bytes, Separator::Colon).unwrap_or_default();
             let mut cursor = index.cursor();
             for name in ["1.a", "2.b", "3.c", "4.d"] {
                 if let Some(sizes) = cursor.find(&key(name)) {

@@ -5,7 +5,7 @@
 //! entry    = flags unique physical octets [device inode] [hash] length name
 //! flags    = OCTET                 ; bit 0: in new; bits 1-2: namesake; bit 3: hash;
 //!                                  ; bit 4: compressed
-//! unique   = number                ; how much of the name is the unique-id; not used with a hash
+//! unique   = number                ; how much of the name is the unique name
 //! physical = number                ; bytes of the file
 //! octets   = number                ; that RETR sends; if it is not compressed, without physical
 //! device   = 8OCTET                ; with a namesake: which file it is
@@ -25,6 +25,7 @@ use super::super::Failure;
 use super::folder::{FileId, Folder};
 use super::name::{self, HASH_LENGTH};
 use super::scan::Namesake;
+use super::separator::Separator;
 use crate::protocol::UniqueId;
 
 /// Messages in their order.
@@ -142,14 +143,16 @@ pub(super) struct Entry<'a> {
     pub(super) namesake: Namesake,
     /// How big it is.
     pub(super) sizes: Sizes,
+    /// How much of the name is the unique name.
+    unique: usize,
     id: IdText<'a>,
 }
 
 /// Where the characters of a unique-id are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdText<'a> {
-    /// They are the first of the name.
-    Name(usize),
+    /// They are those of the unique name.
+    Name,
     Hash(&'a [u8; HASH_LENGTH]),
 }
 
@@ -162,10 +165,7 @@ impl<'a> Entry<'a> {
 
     /// The unique name of the file.
     pub(super) fn unique_name(&self) -> &'a [u8] {
-        match self.id {
-            IdText::Name(length) => self.name.get(..length).unwrap_or_default(),
-            IdText::Hash(_) => name::unique(self.name),
-        }
+        self.name.get(..self.unique).unwrap_or_default()
     }
 
     /// The identity of the file, where its unique name alone does not tell.
@@ -180,7 +180,7 @@ impl<'a> Entry<'a> {
 
     fn id_text(&self) -> Option<&'a [u8]> {
         match self.id {
-            IdText::Name(length) => self.name.get(..length),
+            IdText::Name => self.name.get(..self.unique),
             IdText::Hash(hash) => Some(hash),
         }
     }
@@ -191,6 +191,7 @@ impl<'a> Entry<'a> {
         self.sizes.are_possible()
             && self.name.first().is_some_and(|first| *first != b'.')
             && memchr3(b'/', b'\0', b'\n', self.name).is_none()
+            && self.unique <= self.name.len()
             && self.id_text().is_some_and(|text| UniqueId::try_from(text).is_ok())
     }
 
@@ -217,7 +218,7 @@ impl<'a> Entry<'a> {
             }
         };
         let id = if flags & HASHED == 0 {
-            IdText::Name(usize::try_from(unique).ok()?)
+            IdText::Name
         } else {
             let (hash, after) = rest.split_first_chunk()?;
             rest = after;
@@ -232,7 +233,8 @@ impl<'a> Entry<'a> {
             (Form::Compressed, octets)
         };
         let sizes = Sizes { physical, octets, form };
-        Some((Self { folder, name, namesake, sizes, id }, rest))
+        let unique = usize::try_from(unique).ok()?;
+        Some((Self { folder, name, namesake, sizes, unique, id }, rest))
     }
 
     fn append_to(&self, bytes: &mut Vec<u8>) {
@@ -246,9 +248,9 @@ impl<'a> Entry<'a> {
             Namesake::First(_) => 2,
             Namesake::Later(_) => 3,
         };
-        let (hashed, unique) = match self.id {
-            IdText::Name(length) => (0, length),
-            IdText::Hash(_) => (HASHED, 0),
+        let hashed = match self.id {
+            IdText::Name => 0,
+            IdText::Hash(_) => HASHED,
         };
         let Sizes { physical, octets, form } = self.sizes;
         let (compressed, octets) = match form {
@@ -256,7 +258,7 @@ impl<'a> Entry<'a> {
             Form::Compressed => (COMPRESSED, octets),
         };
         bytes.push(folder | kind << 1 | hashed | compressed);
-        append_number(bytes, unique as u64);
+        append_number(bytes, self.unique as u64);
         append_number(bytes, physical);
         append_number(bytes, octets);
         for word in self.namesake.id().map(FileId::to_words).into_iter().flatten() {
@@ -292,11 +294,17 @@ fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 /// Builds a [`Listing`] from its messages in their order.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
+    separator: Separator,
     bytes: Vec<u8>,
     starts: Vec<u32>,
 }
 
 impl Builder {
+    /// A builder for files in whose names this separates the flags.
+    pub(super) fn new(separator: Separator) -> Self {
+        Self { separator, ..Self::default() }
+    }
+
     /// Adds the next message.
     ///
     /// # Errors
@@ -307,7 +315,7 @@ impl Builder {
         namesake: Namesake,
         sizes: Sizes,
     ) -> Result<(), Failure> {
-        let unique = name::unique(file_name);
+        let unique = name::unique(file_name, self.separator);
         let hash;
         let id = match namesake {
             Namesake::Later(id) => {
@@ -315,13 +323,14 @@ impl Builder {
                 hash = name::hash(&[unique, b"/", &id.to_bytes()].concat());
                 IdText::Hash(&hash)
             }
-            _ if name::is_unique_id(unique) => IdText::Name(unique.len()),
+            _ if name::is_unique_id(unique) => IdText::Name,
             Namesake::None | Namesake::Itself(_) | Namesake::First(_) => {
                 hash = name::hash(unique);
                 IdText::Hash(&hash)
             }
         };
-        self.append(&Entry { folder, name: file_name, namesake, sizes, id })
+        let unique = unique.len();
+        self.append(&Entry { folder, name: file_name, namesake, sizes, unique, id })
     }
 
     /// Whether no message has been added.
@@ -331,7 +340,7 @@ impl Builder {
 
     /// The listing.
     pub(super) fn finish(self) -> Listing {
-        let Self { mut bytes, mut starts } = self;
+        let Self { mut bytes, mut starts, .. } = self;
         bytes.shrink_to_fit();
         starts.shrink_to_fit();
         let end = bytes.len();

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::FileId;
+use super::separator::Separator;
 use super::stamp::Moment;
 use super::wait::{Wait, open_at};
 
@@ -32,6 +33,7 @@ pub(super) struct Root {
     // First, so that it is off the list before anybody else can be on it.
     _entry: Entry,
     path: PathBuf,
+    separator: Separator,
     lock_file: Option<File>,
     directory: File,
 }
@@ -85,7 +87,18 @@ impl Root {
             Err(error) => return Err(error),
         }
         let path = path.to_owned();
-        Ok(Attempt::Locked(Self { _entry: Entry::make(id), path, lock_file, directory }))
+        let separator = Separator::default();
+        Ok(Attempt::Locked(Self { _entry: Entry::make(id), path, separator, lock_file, directory }))
+    }
+
+    /// The same with another separator in the names of its files.
+    pub(super) fn with_separator(self, separator: Separator) -> Self {
+        Self { separator, ..self }
+    }
+
+    /// What separates the flags in the names of its files.
+    pub(super) fn separator(&self) -> Separator {
+        self.separator
     }
 
     /// The Maildir.

@@ -18,6 +18,7 @@ use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::{self, StoredMessage};
 use super::removal::{self, Contents, Remains, Removed};
+use super::separator::Separator;
 use super::shown::Shown;
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::Basis;
@@ -153,8 +154,12 @@ impl Opened {
     ///
     /// If nobody waits any more, all that has been counted is kept in the index all the same: the
     /// first login to a very big maildrop may take longer than its client waits, but only once.
-    pub(super) fn open(path: &Path, done: impl FnOnce(Result<Arc<Self>, OpenError>)) {
-        let opened = match Self::try_open(path) {
+    pub(super) fn open(
+        path: &Path,
+        separator: Separator,
+        done: impl FnOnce(Result<Arc<Self>, OpenError>),
+    ) {
+        let opened = match Self::try_open(path, separator) {
             Ok(opened) => Arc::new(opened),
             Err(error) => return done(Err(error)),
         };
@@ -188,9 +193,9 @@ impl Opened {
         (unlinked, remains)
     }
 
-    fn try_open(path: &Path) -> Result<Self, OpenError> {
+    fn try_open(path: &Path, separator: Separator) -> Result<Self, OpenError> {
         let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
-            Attempt::Locked(root) => root,
+            Attempt::Locked(root) => root.with_separator(separator),
             Attempt::InUse(since) => return Err(in_use(since)),
         };
         let folders = Folders::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
@@ -200,8 +205,8 @@ impl Opened {
 
     /// Opens it without waiting for anything, if nobody has it, it has not changed since the last
     /// session, and all of that is in memory: the usual case for a client that polls.
-    pub(super) fn open_at_once(path: &Path) -> Option<Self> {
-        let root = Root::lock_at_once(path)?;
+    pub(super) fn open_at_once(path: &Path, separator: Separator) -> Option<Self> {
+        let root = Root::lock_at_once(path)?.with_separator(separator);
         let folders = Folders::open(root, Wait::Never).ok()?;
         let taken = take_listing_at_once(&folders)?;
         Some(Self::new(folders, taken))

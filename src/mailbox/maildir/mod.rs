@@ -10,10 +10,12 @@
 //!   what is done in them; `chase`: files that have been renamed; `file_system`: what can be relied
 //!   on.
 //! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
-//!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says.
+//!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says,
+//!   `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
-//!   tells delivery agents; `shown`: what it tells the operator; `budget`: how much of the process it may use for that.
+//!   tells delivery agents; `shown`: what it tells the operator; `budget`: how much of the process it
+//!   may use for that.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,7 @@ mod quota;
 mod removal;
 mod scan;
 mod seen;
+mod separator;
 mod shown;
 mod sizes;
 mod stamp;
@@ -56,18 +59,26 @@ pub use directories::examine;
 pub use maildrop::LockedMaildir;
 pub use message::StoredMessage;
 pub use path::PathTemplate;
+pub use separator::{Separator, foreign_separator};
 
 /// Maildirs, found by the names of their users.
 #[derive(Clone, Debug)]
 pub struct MaildirStore {
     template: PathTemplate,
+    separator: Separator,
     missing: Missing,
 }
 
 impl MaildirStore {
     /// Maildirs where `template` says.
     pub fn new(template: PathTemplate) -> Self {
-        Self { template, missing: Missing::Refuse }
+        Self { template, separator: Separator::Colon, missing: Missing::Refuse }
+    }
+
+    /// The same, with another separator before the flags in file names.
+    #[must_use]
+    pub fn with_separator(self, separator: Separator) -> Self {
+        Self { separator, ..self }
     }
 
     /// The same, with another way to deal with Maildirs that are not there.
@@ -106,27 +117,27 @@ impl Mailbox for MaildirStore {
             .template
             .path(identity.username(), identity.home(), identity.mail())
             .map_err(OpenError::Unavailable)?;
-        if let Some(opened) = maildrop::Opened::open_at_once(&path) {
+        if let Some(opened) = maildrop::Opened::open_at_once(&path, self.separator) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        match attempt(path.clone()).await {
+        match attempt(path.clone(), self.separator).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                attempt(path).await.map(LockedMaildir::new)
+                attempt(path, self.separator).await.map(LockedMaildir::new)
             }
             result => result.map(LockedMaildir::new),
         }
     }
 }
 
-async fn attempt(path: PathBuf) -> Result<Arc<maildrop::Opened>, OpenError> {
+async fn attempt(path: PathBuf, separator: Separator) -> Result<Arc<maildrop::Opened>, OpenError> {
     let what = format!("open {}", path.display());
     let (done, opened) = oneshot::channel();
     start(move || {
-        maildrop::Opened::open(&path, |result| {
+        maildrop::Opened::open(&path, separator, |result| {
             // If nobody waits for it any more, it is dropped, and with it the lock.
             drop(done.send(result));
         });

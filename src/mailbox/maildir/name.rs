@@ -7,22 +7,21 @@
 use memchr::{memchr, memmem};
 use sha2::{Digest, Sha256};
 
+use super::separator::Separator;
 use crate::protocol::UniqueId;
 
 /// The part of a file name that stays when flags or sizes in it are rewritten.
 ///
-/// It ends before the first `:`, and before the first `,S=` or `,W=`, which other servers add.
-pub(super) fn unique(file_name: &[u8]) -> &[u8] {
-    let end = memchr(b':', file_name).unwrap_or(file_name.len());
-    let base = file_name.get(..end).unwrap_or(file_name);
+/// It ends before the flags, and before the first `,S=` or `,W=`, which other servers add.
+pub(super) fn unique(file_name: &[u8], separator: Separator) -> &[u8] {
+    let base = separator.before_flags(file_name);
     let sizes = [&b",S="[..], b",W="].into_iter().filter_map(|field| memmem::find(base, field));
     sizes.min().and_then(|at| base.get(..at)).unwrap_or(base)
 }
 
 /// The size that the name of a file says it has (`,S=`): what was counted when it was delivered.
-pub(super) fn size(file_name: &[u8]) -> Option<u64> {
-    let end = memchr(b':', file_name).unwrap_or(file_name.len());
-    let base = file_name.get(..end)?;
+pub(super) fn size(file_name: &[u8], separator: Separator) -> Option<u64> {
+    let base = separator.before_flags(file_name);
     let value = base.get(memmem::find(base, b",S=")? + 3..)?;
     let digits = value.get(..memchr(b',', value).unwrap_or(value.len()))?;
     // Numbers may have a sign for others, not here.
@@ -89,7 +88,7 @@ mod tests {
             (",S=1", ""),
         ] {
             assert_eq!(
-                unique(file_name.as_bytes()).escape_ascii().to_string(),
+                unique(file_name.as_bytes(), Separator::Colon).escape_ascii().to_string(),
                 expected,
                 "{file_name}"
             );
@@ -112,7 +111,7 @@ mod tests {
             ("1.x:2,S,S=4", None),
             ("1.x,s=4", None),
         ] {
-            assert_eq!(size(file_name.as_bytes()), expected, "{file_name}");
+            assert_eq!(size(file_name.as_bytes(), Separator::Colon), expected, "{file_name}");
         }
     }
 

@@ -19,6 +19,7 @@ use rustix::io::{Errno, write};
 
 use super::lock::Root;
 use super::name;
+use super::separator::Separator;
 use super::wait::{Wait, open_at};
 
 /// What the files that have been removed took of the quota.
@@ -30,8 +31,9 @@ pub(super) struct Freed {
 
 impl Freed {
     /// Takes one more file into account, of this name and with so many bytes.
-    pub(super) fn add(&mut self, name: &[u8], physical: u64) {
-        self.octets = self.octets.saturating_add(name::size(name).unwrap_or(physical));
+    pub(super) fn add(&mut self, name: &[u8], separator: Separator, physical: u64) {
+        let size = name::size(name, separator).unwrap_or(physical);
+        self.octets = self.octets.saturating_add(size);
         self.messages = self.messages.saturating_add(1);
     }
 

@@ -175,7 +175,7 @@ impl Removal<'_> {
         match folders.unlink(place.folder, &place.name) {
             Ok(()) => {
                 let sizes = self.maildrop.listing.entry(at).sizes;
-                self.freed.add(&place.name, sizes.physical);
+                self.freed.add(&place.name, folders.root().separator(), sizes.physical);
                 self.unlinked.insert(at);
                 Visit::Done
             }

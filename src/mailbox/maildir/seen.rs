@@ -7,10 +7,12 @@ use super::folder::{Folder, Folders, Ignored, Place};
 use super::listing::Key;
 use super::name;
 use super::scan::Namesake;
+use super::separator::Separator;
 
 /// File names with where and when they were seen.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    separator: Separator,
     names: Vec<u8>,
     sightings: Vec<Sighting>,
     ignored: Ignored,
@@ -34,7 +36,8 @@ pub(super) struct Sighting {
 impl Seen {
     /// Reads both folders once.
     pub(super) fn read(folders: &Folders, pass: u32) -> Result<Self, Failure> {
-        let mut seen = Self::default();
+        let separator = folders.root().separator();
+        let mut seen = Self { separator, ..Self::default() };
         for folder in Folder::READING_ORDER {
             let ignored =
                 folders.read(folder, |name, inode| seen.push(folder, name, inode, pass))?;
@@ -111,7 +114,7 @@ impl Seen {
     }
 
     fn push(&mut self, folder: Folder, file_name: &[u8], inode: u64, pass: u32) {
-        let unique = name::unique(file_name);
+        let unique = name::unique(file_name, self.separator);
         // A directory entry is shorter than 64 KiB, so both fit.
         let (Ok(length), Ok(unique_length)) =
             (u16::try_from(file_name.len()), u16::try_from(unique.len()))

@@ -56,7 +56,7 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
     if sizes.contains(&Known::Not) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(folders.root().separator());
     for (file, known) in files.iter().zip(&sizes) {
         if let Known::Sizes(sizes) = known {
             let place = (file.sighting.folder, seen.name(&file.sighting));

@@ -7,5 +7,6 @@ mod listings;
 mod messages;
 mod quota;
 mod removals;
+mod separators;
 mod support;
 mod unchanged;
