@@ -1,11 +1,16 @@
 //! `restante check` as a person runs it: what goes where, and the exit code.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails, its helpers too")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, its helpers too"
+)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 fn check(config: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_restante"))
@@ -24,29 +29,135 @@ fn all_errors_go_to_standard_error_and_the_exit_code_is_1() {
     let case = Path::new("tests/configs/bad/several-faults");
     let file = case.join("restante.toml");
     let output = check(&file);
+    let shown = file.display().to_string();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     let expected = fs::read_to_string(case.join("expected-error")).unwrap();
-    let expected = expected.replace("restante.toml", &file.display().to_string());
-    let count = expected.lines().count();
-    let last =
-        format!("restante: {} has {count} errors; the server would not start\n", file.display());
-    assert_eq!(text(output.stderr), expected + &last);
-    assert_eq!(text(output.stdout), "");
+    for line in expected.lines() {
+        let line = format!("error: {}\n", line.replace("restante.toml", &shown));
+        assert!(stderr.contains(&line), "{line} is not in {stderr}");
+    }
+    // What is wrong in the file does not hide what is wrong outside of it.
+    assert!(stderr.contains(&format!("error: {shown}:13:15: tls.certificate: ")), "{stderr}");
+    let count = stderr.lines().filter(|line| line.starts_with("error: ")).count();
+    let last = format!("restante: {shown} has {count} errors; the server would not start\n");
+    assert!(count > expected.lines().count() && stderr.ends_with(&last), "{stderr}");
+    assert_eq!((stdout, output.status.code()), (String::new(), Some(1)));
+}
+
+/// A directory with a configuration that can be used, with one warning; and the configuration.
+fn usable() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("mail")).unwrap();
+    fs::write(dir.path().join("users"), "mrose:{PLAIN}tanstaaf\n").unwrap();
+    fs::set_permissions(dir.path().join("users"), fs::Permissions::from_mode(0o600)).unwrap();
+    let good = fs::read_to_string("tests/configs/good/cleartext-without-tls/restante.toml");
+    let config = dir.path().join("restante.toml");
+    fs::write(&config, good.unwrap().replace("127.0.0.1:1110", "127.0.0.1:0")).unwrap();
+    (dir, config)
+}
+
+fn check_with(config: &Path, options: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(["check", "--config"])
+        .arg(config)
+        .args(options)
+        .output()
+        .expect("the program runs")
+}
+
+#[test]
+fn programs_get_an_object() {
+    let (_dir, config) = usable();
+    let output = check_with(&config, &["--json"]);
+    assert_eq!(text(output.stderr), "");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["file"], config.to_str().unwrap());
+    assert_eq!((&report["errors"], &report["warnings"]), (&0.into(), &1.into()), "{report}");
+    let finding = &report["findings"][0];
+    assert_eq!(finding["severity"], "warning");
+    assert_eq!(finding["key"], "maildir.path");
+    assert_eq!(finding["file"], config.to_str().unwrap());
+    assert!(finding["line"].as_u64() > Some(1) && finding["column"] == 8, "{report}");
+    assert!(finding["message"].as_str().unwrap().starts_with("there is no Maildir yet"));
+    assert_eq!(report["summary"][0]["about"], "greets as");
+    let bad = Path::new("tests/configs/bad/several-faults/restante.toml");
+    let output = check_with(bad, &["--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["starts"], output.status.code()), (&false.into(), Some(1)));
+    assert_eq!(report["findings"][0]["severity"], "error");
+    assert_eq!(check_with(bad, &["--json", "--quiet"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_quiet_check_says_errors_alone() {
+    let (_dir, config) = usable();
+    let output = check_with(&config, &["--quiet"]);
+    assert_eq!((text(output.stdout), text(output.stderr)), (String::new(), String::new()));
+    let bad = Path::new("tests/configs/bad/several-faults/restante.toml");
+    let stderr = text(check_with(bad, &["--quiet"]).stderr);
+    assert!(stderr.starts_with("error: ") && !stderr.contains("warning: "), "{stderr}");
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let (_dir, config) = usable();
+    let check = |variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_restante"))
+            .args(["check", "--config"])
+            .arg(&config)
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
+            .output();
+        text(output.expect("the program runs").stderr)
+    };
+    assert!(check(&[]).starts_with("warning: "));
+    assert!(check(&[("CLICOLOR_FORCE", "1")]).starts_with("\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m "));
+    assert!(check(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]).starts_with("warning: "));
+}
+
+#[test]
+fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
+    let (dir, config) = usable();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, good.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))).unwrap();
+    // Served from here, the port is another program's.
+    let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let output = check(&config);
+    let stderr = text(output.stderr);
+    let pid = std::process::id();
+    assert!(stderr.contains(&format!(" (pid {pid}) has this port\n")), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
+    drop(other);
+    let text_of = |output: Output| (text(output.stdout), text(output.stderr));
+    assert!(text_of(check(&config)).0.contains("passwords in the clear\n"));
+    // The demo is the same program, and needs no user to run as.
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(["demo", "--pop3s", "127.0.0.1:0", "--pop3", &format!("127.0.0.1:{port}")])
+        .env("TMPDIR", dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("Restante serves")));
+    let (stdout, stderr) = text_of(check(&config));
+    demo.kill().unwrap();
+    let pid = demo.id();
+    demo.wait().unwrap();
+    let note = format!("passwords in the clear; in use by restante (pid {pid})\n");
+    assert!(stdout.contains(&note), "{stdout}{stderr}");
 }
 
 #[test]
 fn the_summary_goes_to_standard_output_and_the_exit_code_is_0() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("mail")).unwrap();
-    fs::write(dir.path().join("users"), "mrose:{PLAIN}tanstaaf\n").unwrap();
-    let config = dir.path().join("restante.toml");
-    fs::copy("tests/configs/good/cleartext-without-tls/restante.toml", &config).unwrap();
+    let (_dir, config) = usable();
     let output = check(&config);
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert!(stdout.contains("127.0.0.1:1110  no TLS, passwords in the clear\n"), "{stdout}");
+    assert!(stdout.contains("127.0.0.1:0  no TLS, passwords in the clear\n"), "{stdout}");
     assert!(stdout.contains("mail/mrose  for mrose\n"), "{stdout}");
-    // A file in clear that all can read is worth a word, and nothing else is.
+    // A user who has no Maildir yet is worth a word, and nothing else is.
     let words: Vec<&str> = stderr.lines().collect();
     assert!(words.iter().all(|line| line.starts_with("warning: ")), "{stderr}");
 }
@@ -66,6 +177,8 @@ fn stores_are_asked_as_the_user_of_run_as() {
     };
     let good =
         fs::read_to_string("tests/configs/good/cleartext-without-tls/restante.toml").unwrap();
+    let good = good.replace("127.0.0.1:1110", "127.0.0.1:0");
+    fs::create_dir(dir.path().join("mail")).unwrap();
     let store = format!("[[credentials]]\nkind = \"checkpassword\"\ncommand = [{program:?}]\n");
     let config = dir.path().join("restante.toml");
     fs::write(dir.path().join("users"), "").unwrap();
@@ -73,7 +186,7 @@ fn stores_are_asked_as_the_user_of_run_as() {
     let output = check(&config);
     let stderr = text(output.stderr);
     assert!(stderr.contains(&format!("it cannot tell now (111): {name}")), "{stderr}");
-    assert!(stderr.ends_with("the server would start, and refuse log-ins that need the store\n"));
+    assert!(stderr.ends_with("the server would start, and refuse logins that need the store\n"));
     assert_eq!(output.status.code(), Some(1));
 }
 

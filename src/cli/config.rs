@@ -13,7 +13,7 @@ use crate::config::Draft;
         restante config > copy.toml && restante check --config copy.toml")]
 pub struct Args {
     /// The configuration.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/restante/restante.toml")]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
     /// Leave out what is as it would be without a word in the file.
     #[arg(long, short)]

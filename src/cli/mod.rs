@@ -72,9 +72,10 @@ enum Command {
     Serve(serve::Args),
     /// Check the configuration and all that it names.
     ///
-    /// Reads it with the certificates and credential files that it names, and reports all errors
-    /// at once: file, line, column and key, what is wrong, and what to write. Warnings are about
-    /// what the server works in spite of. The exit code is 0 without errors and 1 with them.
+    /// Reads it with the certificates and credential files that it names, tries its ports, looks at
+    /// the mail, and reports all errors at once: file, line, column and key, what is wrong, and
+    /// what to write. Warnings are about what the server works in spite of. The exit code is 0
+    /// without errors and 1 with them.
     Check(check::Args),
     /// Print the configuration in force, with its defaults.
     ///

@@ -1,6 +1,7 @@
 //! What each key means: its type, default and bounds, and what has to fit together.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -173,18 +174,17 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<DraftListen> {
              tls = \"implicit\"",
         );
     }
-    let mut seen = HashMap::new();
-    let mut listen = Vec::new();
-    for (nth, section) in sections.iter().enumerate() {
+    let mut listen: Vec<DraftListen> = Vec::new();
+    for section in &sections {
         let address = section.required("address", ADDRESS).and_then(|entry| {
             let address = entry.checked(value::socket_address(entry.text(ADDRESS)?))?;
-            // Port 0 is a different port each time.
-            match seen.insert(address, nth).filter(|_| address.port() != 0) {
-                Some(first) => entry.refuse(format!(
-                    "{address} is the address of listen[{first}] too, remove one of them"
-                )),
-                None => return Some(address),
-            }
+            let other = |it: &DraftListen| it.address.is_some_and(|it| is_same(it, address));
+            let Some(first) = listen.iter().position(other) else { return Some(address) };
+            let is = match listen.iter().any(|it| it.address == Some(address)) {
+                true => "is the address",
+                false => "is among the addresses",
+            };
+            entry.refuse(format!("{address} {is} of listen[{first}] too, remove one of them"));
             None
         });
         let tls = section
@@ -202,6 +202,15 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<DraftListen> {
         listen.push(DraftListen { address, tls });
     }
     listen
+}
+
+/// Whether no two sockets can listen on these, because one is within the other. Those of IPv6 leave
+/// IPv4 to others; and port 0 is a different port each time.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port()
+        && one.port() != 0
+        && one.is_ipv4() == other.is_ipv4()
+        && (one == other || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<DraftTls> {

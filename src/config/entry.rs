@@ -21,7 +21,7 @@ pub(super) struct Entry<'a> {
     /// The key with its section, as they are written.
     pub(super) path: String,
     pub(super) at: usize,
-    /// The section with its place in a list, and the key that was meant.
+    /// The section with its place in a list, and the key, as they are meant.
     pub(super) key: (String, &'static str),
 }
 
@@ -81,7 +81,8 @@ impl<'a> Entry<'a> {
         }
         let path = base.join(text);
         self.set(path.to_string_lossy().as_ref());
-        self.book.files.borrow_mut().push((self.path.clone(), path.clone()));
+        let (section, key) = &self.key;
+        self.book.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));
         Some(path)
     }
 

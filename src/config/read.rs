@@ -88,10 +88,19 @@ pub(super) struct Section<'a> {
     /// The section of [`KEYS`].
     name: &'static str,
     /// As `name`, with the place in a list: `tls.host[0]`.
+    meant: String,
+    /// The same as it is written.
     path: String,
     at: usize,
     /// Keys by the words that they are misspelt as.
     misspelt: Vec<(&'static str, String)>,
+}
+
+/// Where a section is: by the words that were meant, and by those that are written.
+#[derive(Default)]
+struct Paths {
+    meant: String,
+    written: String,
 }
 
 impl<'a> Book<'a> {
@@ -121,7 +130,7 @@ impl<'a> Book<'a> {
 
     /// The table of the whole file.
     pub(super) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
-        Section::open(self, Some(table), "", String::new(), 0)
+        Section::open(self, Some(table), "", Paths::default(), 0)
     }
 
     /// All that has been noted.
@@ -177,10 +186,10 @@ impl<'a> Section<'a> {
         book: &'a Book<'a>,
         table: Option<&'a DeTable<'a>>,
         name: &'static str,
-        path: String,
+        Paths { meant, written: path }: Paths,
         at: usize,
     ) -> Self {
-        let mut section = Self { book, table, name, path, at, misspelt: Vec::new() };
+        let mut section = Self { book, table, name, meant, path, at, misspelt: Vec::new() };
         for key in table.into_iter().flat_map(DeTable::keys) {
             let word = key.get_ref().as_ref();
             if keys_of(name).contains(&word) {
@@ -236,7 +245,7 @@ impl<'a> Section<'a> {
             value: value.get_ref(),
             path: self.path_of(&shown(word)),
             at: value.span().start,
-            key: (self.path.clone(), key),
+            key: (self.meant.clone(), key),
         };
         entry.set_as_written();
         Some(entry)
@@ -244,7 +253,7 @@ impl<'a> Section<'a> {
 
     /// Says what counts in place of a key that is not there.
     pub(super) fn default(&self, key: &'static str, value: impl Into<Value>) {
-        self.book.settings.borrow_mut().write_default(&self.path, key, value.into());
+        self.book.settings.borrow_mut().write_default(&self.meant, key, value.into());
     }
 
     /// The value of a key that must be there.
@@ -258,16 +267,17 @@ impl<'a> Section<'a> {
 
     /// The section `[key]` within this one.
     pub(super) fn section(&self, key: &'static str) -> Self {
-        let (mut at, mut path) = (self.at, self.path_of(key));
+        let meant = path_in(&self.meant, key);
+        let (mut at, mut written) = (self.at, self.path_of(key));
         let table = self.entry(key).and_then(|entry| {
-            (at, path) = (entry.at, entry.path.clone());
+            (at, written) = (entry.at, entry.path.clone());
             let table = entry.value.as_table();
             if table.is_none() {
                 entry.mismatch(format!("a section [{}]", entry.path));
             }
             table
         });
-        Self::open(self.book, table, self.child(key), path, at)
+        Self::open(self.book, table, self.child(key), Paths { meant, written }, at)
     }
 
     /// The sections `[[key]]` within this one.
@@ -284,16 +294,18 @@ impl<'a> Section<'a> {
         if list.is_empty() {
             entry.refuse(format!("is empty, write a section [[{}]]", entry.path));
         }
-        let section = |item: Entry<'a>| match item.value.as_table() {
+        let section = |(nth, item): (usize, Entry<'a>)| match item.value.as_table() {
             Some(table) => {
-                Some(Self::open(self.book, Some(table), self.child(key), item.path, item.at))
+                let meant = format!("{}[{nth}]", path_in(&self.meant, key));
+                let paths = Paths { meant, written: item.path };
+                Some(Self::open(self.book, Some(table), self.child(key), paths, item.at))
             }
             None => {
                 item.mismatch(format!("a section [[{}]]", entry.path));
                 None
             }
         };
-        entry.items(list).filter_map(section).collect()
+        entry.items(list).enumerate().filter_map(section).collect()
     }
 
     /// A whole number from 1.
@@ -339,13 +351,12 @@ impl<'a> Section<'a> {
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        path_in(&self.path, key)
     }
 
     /// The name in [`KEYS`] of a section within this one.
     fn child(&self, key: &'static str) -> &'static str {
-        let path =
-            if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        let path = path_in(self.name, key);
         KEYS.iter().map(|(name, _)| *name).find(|name| *name == path).unwrap_or(key)
     }
 }
@@ -372,9 +383,14 @@ pub(super) fn offset_of(text: &str, key: &str) -> usize {
             found = value.span().start;
         }
         table = value.get_ref().as_table();
-        section = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
+        section = path_in(&section, name);
     }
     found
+}
+
+/// A key with its section.
+fn path_in(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
 /// The value of a key of a section, also when the key is misspelt.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
+use super::Holder;
 use crate::config::{Listen, TlsMode};
 
 /// A bound socket, and how TLS comes about on it.
@@ -38,13 +39,15 @@ impl Socket {
 /// nobody, or without the TLS that the operator expects.
 pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
     let mut inherited = inherit(ListenFd::from_env(), listen)?;
+    let addresses: Vec<_> = listen.iter().map(|entry| entry.address).collect();
     listen
         .iter()
         .map(|entry| {
             let passed = inherited.iter().position(|(for_entry, _)| for_entry == entry);
             let listener = match passed {
                 Some(at) => inherited.swap_remove(at).1,
-                None => bind_one(entry.address, has_ipv4_twin(entry.address, listen))
+                None => bound(entry.address, has_ipv4_twin(entry.address, &addresses))
+                    .and_then(listening)
                     .map_err(|error| BindError::System { address: entry.address, error })?,
             };
             let system = |error| BindError::System { address: entry.address, error };
@@ -53,6 +56,17 @@ pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
             Ok(Socket { listener, tls: entry.tls, address })
         })
         .collect()
+}
+
+/// Binds each of these addresses, as [`bind`] would, and gives it up at once.
+///
+/// - Nothing listens on it meanwhile: no client can connect.
+pub fn try_bind(addresses: &[SocketAddr]) -> Vec<Result<(), BindError>> {
+    let attempt = |&address| {
+        let socket = bound(address, has_ipv4_twin(address, addresses));
+        socket.map(drop).map_err(|error| BindError::System { address, error })
+    };
+    addresses.iter().map(attempt).collect()
 }
 
 /// Why there is no socket for an entry, or no entry for a socket.
@@ -89,6 +103,16 @@ impl BindError {
             Self::System { .. } | Self::Unmatched { .. } | Self::NotListening { .. } => None,
         }
     }
+
+    /// Who has the port, when it is in use.
+    pub fn holder(&self) -> Option<Holder> {
+        self.in_use().map(Holder::of)
+    }
+
+    /// Whether it is only that the present user may not bind the port.
+    pub fn wants_privilege(&self) -> bool {
+        matches!(self, Self::System { address, error } if is_privileged(*address, error))
+    }
 }
 
 impl fmt::Display for BindError {
@@ -115,8 +139,8 @@ impl std::error::Error for BindError {}
 
 fn reason(address: SocketAddr, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
-        "another program has this port".into()
-    } else if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+        format!("{} has this port", Holder::of(address))
+    } else if is_privileged(address, error) {
         "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or root with run-as".into()
     } else if error.kind() == io::ErrorKind::AddrNotAvailable {
         format!("this machine does not have the address {}", address.ip())
@@ -125,6 +149,10 @@ fn reason(address: SocketAddr, error: &io::Error) -> String {
     } else {
         error.to_string()
     }
+}
+
+fn is_privileged(address: SocketAddr, error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024
 }
 
 /// What all connections inherit from the socket that they come in by (Linux copies it all).
@@ -185,15 +213,13 @@ fn entry_for<'a>(
 }
 
 /// Whether an IPv6 socket has to leave IPv4 on its port to another entry.
-fn has_ipv4_twin(address: SocketAddr, listen: &[Listen]) -> bool {
+fn has_ipv4_twin(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
     address.is_ipv6()
         && address.port() != 0
-        && listen
-            .iter()
-            .any(|other| other.address.is_ipv4() && other.address.port() == address.port())
+        && addresses.iter().any(|other| other.is_ipv4() && other.port() == address.port())
 }
 
-fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr, only_v6: bool) -> io::Result<socket2::Socket> {
     let socket =
         socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the last run to leave TIME_WAIT.
@@ -202,6 +228,10 @@ fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
         socket.set_only_v6(only_v6)?;
     }
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listening(socket: socket2::Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -246,10 +276,24 @@ mod tests {
         let address = first[0].address();
         let error = bind(&[Listen { address, tls: TlsMode::Off }]).unwrap_err();
         assert_eq!(error.in_use(), Some(address));
-        assert_eq!(
-            error.to_string(),
-            format!("cannot listen on {address}: another program has this port")
-        );
+        let text = error.to_string();
+        // It is the test program itself that has it.
+        assert!(text.starts_with(&format!("cannot listen on {address}: restante-")), "{text}");
+        assert!(text.ends_with(&format!(" (pid {}) has this port", std::process::id())), "{text}");
+    }
+
+    #[test]
+    fn an_attempt_says_what_serving_would_and_leaves_the_port_free() {
+        let first = bind(&[entry("127.0.0.1:0")]).unwrap();
+        let taken = first[0].address();
+        let [refused, _] = &try_bind(&[taken, "127.0.0.1:0".parse().unwrap()])[..] else {
+            panic!("an outcome for each");
+        };
+        assert_eq!(refused.as_ref().unwrap_err().in_use(), Some(taken));
+        drop(first);
+        for _ in 0..2 {
+            assert!(try_bind(&[taken])[0].is_ok());
+        }
     }
 
     #[test]
@@ -285,10 +329,10 @@ mod tests {
 
     #[test]
     fn ipv6_leaves_ipv4_alone_only_when_another_entry_has_the_port() {
-        let listen = [entry("[::]:995"), entry("0.0.0.0:995"), entry("[::]:110")];
-        assert!(has_ipv4_twin(listen[0].address, &listen));
-        assert!(!has_ipv4_twin(listen[1].address, &listen));
-        assert!(!has_ipv4_twin(listen[2].address, &listen));
+        let listen = ["[::]:995", "0.0.0.0:995", "[::]:110"].map(|text| text.parse().unwrap());
+        assert!(has_ipv4_twin(listen[0], &listen));
+        assert!(!has_ipv4_twin(listen[1], &listen));
+        assert!(!has_ipv4_twin(listen[2], &listen));
     }
 
     #[test]

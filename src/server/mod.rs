@@ -5,7 +5,7 @@
 //! process may be root it does nothing but bind, and everything that it will have to read again
 //! later is read as the user that it will then be.
 //!
-//! - `listen`, `privileges`: before the runtime starts.
+//! - `listen`, `holder`, `privileges`: before the runtime starts.
 //! - `supervise`: signals, reload, stop. `notices`: what the service manager is told of them.
 //!   `watchdog`: that the server makes progress. `accept`: a loop a socket. `connection`: one
 //!   client.
@@ -33,6 +33,7 @@ mod connection;
 mod descriptors;
 #[cfg(test)]
 mod fixture;
+mod holder;
 mod limits;
 mod listen;
 mod notices;
@@ -43,7 +44,8 @@ mod supervise;
 pub mod tls;
 mod watchdog;
 
-pub use listen::{BindError, Socket, bind};
+pub use holder::Holder;
+pub use listen::{BindError, Socket, bind, try_bind};
 pub use privileges::{PrivilegeError, as_server, assume};
 
 /// Where the configuration is read again on SIGHUP.

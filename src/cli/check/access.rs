@@ -1,24 +1,30 @@
-//! Whether another user gets at a file, going by owners and permission bits.
+//! Whether a user gets at a file: the present one by asking the system, another one going by
+//! owners and permission bits.
 //!
-//! Access control lists are not read: nothing is said of a file or directory that has one.
+//! Of another user, access control lists are not read: nothing is said of a file or directory that
+//! has one.
 
 use std::ffi::CString;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Group, User, getgrouplist};
+use nix::unistd::{Gid, Group, User, geteuid, getgrouplist};
+use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statvfs};
+use rustix::io::Errno;
 
 use crate::config::RunAs;
 use crate::mailbox::maildir::examine;
 
-/// The user of `run-as`, with all groups.
+/// A user, with all groups.
 #[derive(Debug)]
 pub(super) struct Account {
     name: String,
     user: u32,
     groups: Vec<u32>,
+    /// The system is asked about the present user, and knows of more than permission bits.
+    is_present: bool,
 }
 
 impl Account {
@@ -40,7 +46,24 @@ impl Account {
         let others =
             CString::new(name.as_str()).ok().and_then(|name| getgrouplist(&name, gid).ok());
         let groups = others.unwrap_or_else(|| vec![gid]).into_iter().map(Gid::as_raw).collect();
-        Ok(Self { name: name.clone(), user: user.uid.as_raw(), groups })
+        let is_present = user.uid == geteuid() && !user.uid.is_root();
+        Ok(Self { name: name.clone(), user: user.uid.as_raw(), groups, is_present })
+    }
+
+    /// The present user, unless that is root: what root gets at says nothing.
+    pub(super) fn present() -> Option<Self> {
+        let user = geteuid();
+        let known = User::from_uid(user).ok().flatten();
+        let name = known.map_or_else(|| user.to_string(), |known| known.name);
+        let account = Self { name, user: user.as_raw(), groups: Vec::new(), is_present: true };
+        (!user.is_root()).then_some(account)
+    }
+
+    /// The same user, in these groups as well; groups that are not known are passed over.
+    pub(super) fn with_groups(mut self, names: &[String]) -> Self {
+        let known = names.iter().filter_map(|name| Group::from_name(name).ok().flatten());
+        self.groups.extend(known.map(|group| group.gid.as_raw()));
+        self
     }
 
     /// What keeps this user from reading a file or entering a directory, and what to do about it.
@@ -50,21 +73,20 @@ impl Account {
         let metadata = fs::metadata(path).ok()?;
         let target = fs::canonicalize(path).ok()?;
         // A symbolic link may lead through other directories than its own path.
-        let closed = path.ancestors().chain(target.ancestors()).skip(1).find(|above| {
-            fs::metadata(above).is_ok_and(|m| m.is_dir() && !self.may(&m, ENTER))
-                && !has_access_list(above)
-        });
-        if let Some(closed) = closed {
+        let above = path.ancestors().skip(1).chain(target.ancestors().skip(1));
+        let mut closed = above.filter(|above| above.is_dir() && !self.may(above, ENTER));
+        if let Some(closed) = closed.next() {
             return Some(format!(
-                "{} cannot enter {}, which is on the way to {}: chmod or chgrp it",
+                "{} cannot enter {}, which is on the way to {}: {}",
                 self.name,
                 closed.display(),
-                path.display()
+                path.display(),
+                remedy(closed)
             ));
         }
         let (want, word) = if metadata.is_dir() { (ENTER, "enter") } else { (READ, "read") };
-        let may = self.may(&metadata, want) || has_access_list(path);
-        (!may).then(|| format!("{} cannot {word} {}: chmod or chgrp it", self.name, path.display()))
+        (!self.may(path, want))
+            .then(|| format!("{} cannot {word} {}: {}", self.name, path.display(), remedy(path)))
     }
 
     /// What keeps this user from reading a Maildir and removing mail from it, and what to do about
@@ -73,10 +95,7 @@ impl Account {
     /// Nothing is said of what is not there, or cannot be seen by the present user.
     pub(super) fn obstacle_to_mail(&self, maildir: &Path) -> Option<String> {
         let folders = || ["cur", "new"].map(|name| maildir.join(name)).into_iter();
-        let closed = |folder: &PathBuf| {
-            let may = |m: &Metadata| [READ, WRITE, ENTER].iter().all(|&bit| self.may(m, bit));
-            fs::metadata(folder).is_ok_and(|metadata| !may(&metadata)) && !has_access_list(folder)
-        };
+        let closed = |folder: &PathBuf| folder.is_dir() && !self.may(folder, READ | WRITE | ENTER);
         let refused = || {
             let failure = examine(maildir).err()?;
             let seen = failure.source().kind() != io::ErrorKind::PermissionDenied;
@@ -89,8 +108,15 @@ impl Account {
         })
     }
 
-    /// The bits that count are those of the first class that the user is in.
-    fn may(&self, metadata: &Metadata, bit: u32) -> bool {
+    /// Whether this user has these rights to a file; also when that cannot be told.
+    fn may(&self, path: &Path, wanted: u32) -> bool {
+        if self.is_present {
+            let access = Access::from_bits_truncate(wanted);
+            let refused = accessat(CWD, path, access, AtFlags::EACCESS).err();
+            return refused != Some(Errno::ACCESS);
+        }
+        let Ok(metadata) = fs::metadata(path) else { return true };
+        // The bits that count are those of the first class that the user is in.
         let shift = if metadata.uid() == self.user {
             6
         } else if self.groups.contains(&metadata.gid()) {
@@ -98,15 +124,51 @@ impl Account {
         } else {
             0
         };
-        self.user == 0 || metadata.mode() >> shift & bit != 0
+        self.user == 0 || metadata.mode() >> shift & wanted == wanted || has_access_list(path)
     }
+}
+
+/// What opens a file or directory that is closed.
+fn remedy(closed: &Path) -> String {
+    if is_hidden_by_unit(closed) {
+        format!(
+            "the unit hides it, by ProtectHome= or InaccessiblePaths=; where mail is in {}, write \
+             ProtectHome=read-only and ReadWritePaths={0} (systemctl edit restante)",
+            closed.display()
+        )
+    } else {
+        "chmod or chgrp it".to_owned()
+    }
+}
+
+/// Whether the service manager has put an empty directory in its place (systemd.exec(5)).
+fn is_hidden_by_unit(directory: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    is_hidden_by(&mounts, directory)
+}
+
+/// As [`is_hidden_by_unit`], by the text of `proc_pid_mountinfo(5)`: the fourth field is what is
+/// mounted, the fifth where.
+fn is_hidden_by(mounts: &str, directory: &Path) -> bool {
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let what = fields.next().unwrap_or_default();
+        what.ends_with("/systemd/inaccessible/dir")
+            && fields.next().is_some_and(|place| Path::new(place) == directory)
+    })
+}
+
+/// Whether nothing can be written where this directory is, whoever asks: the mount, as this process
+/// sees it, is read-only.
+pub(super) fn is_read_only(directory: &Path) -> bool {
+    statvfs(directory).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Whether more than the permission bits decides about a file.
 fn has_access_list(path: &Path) -> bool {
     let list = rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 1024]);
     // A list that does not fit is one all the same.
-    list.map_or_else(|error| error == rustix::io::Errno::RANGE, |octets| octets > 0)
+    list.map_or_else(|error| error == Errno::RANGE, |octets| octets > 0)
 }
 
 const READ: u32 = 4;
@@ -122,7 +184,7 @@ mod tests {
     /// A stranger to the files of whoever runs the tests, and a member of their group if asked.
     fn account(group_of: Option<&Path>) -> Account {
         let groups = group_of.map(|path| fs::metadata(path).unwrap().gid()).into_iter().collect();
-        Account { name: "vmail".to_owned(), user: u32::MAX - 1, groups }
+        Account { name: "vmail".to_owned(), user: u32::MAX - 1, groups, is_present: false }
     }
 
     /// What is said of `path`, unless it is about a directory above `dir`, which is not ours.
@@ -179,6 +241,21 @@ mod tests {
         set_mode(&archive, 0o700);
         let found = obstacle(&account(None), &dir.path().join("key"), dir.path()).unwrap();
         assert!(found.contains("archive, which is on the way to"), "{found}");
+    }
+
+    #[test]
+    fn what_the_unit_hides_is_not_to_be_chmodded() {
+        let mounts = "1040 1022 0:25 /systemd/inaccessible/dir /home ro,nosuid shared:1 - tmpfs tmpfs rw\n\
+                      1041 1022 8:1 /srv/mail /srv/mail rw - ext4 /dev/sda1 rw\n";
+        assert!(is_hidden_by(mounts, Path::new("/home")));
+        assert!(!is_hidden_by(mounts, Path::new("/srv/mail")));
+        assert!(!is_hidden_by(mounts, Path::new("/root")));
+    }
+
+    #[test]
+    fn a_mount_that_cannot_be_written_is_told_from_others() {
+        assert!(!is_read_only(tempfile::tempdir().unwrap().path()));
+        assert!(!is_read_only(Path::new("/no/such/directory")));
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! Certificates and keys, and whom the certificates of clients have to come from.
+
+use std::fs::File;
+use std::iter;
+use std::time::SystemTime;
+
+use super::Examination;
+use super::report::counted;
+use crate::config::{Credentials, DraftTls, KeyPair};
+use crate::server::tls;
+
+impl Examination<'_> {
+    /// Looks at all pairs as of `now`.
+    pub(super) fn certificates(&mut self, now: SystemTime) {
+        let Some(DraftTls { default, hosts, .. }) = &self.draft.tls else { return };
+        // A client that is given the name of the greeting asks for it, if it asks at all.
+        let own =
+            self.draft.hostname.iter().filter(|own| {
+                !hosts.iter().flat_map(|host| &host.names).any(|name| covers(name, own))
+            });
+        let own: Vec<_> = own.cloned().collect();
+        let first = iter::once(("tls".to_owned(), default, &own));
+        let others = hosts.iter().enumerate();
+        let others =
+            others.map(|(nth, host)| (format!("tls.host[{nth}]"), &host.pair, &host.names));
+        for (section, pair, names) in first.chain(others) {
+            match pair {
+                Some(pair) => self.certificate(&section, pair, names, now),
+                None => self.rest_of_pair(&section),
+            }
+        }
+    }
+
+    /// Looks at one pair, which is presented to clients that want one of `names`.
+    fn certificate(&mut self, section: &str, pair: &KeyPair, names: &[String], now: SystemTime) {
+        let (certificate, private_key) =
+            (format!("{section}.certificate"), format!("{section}.private-key"));
+        let seen = match tls::inspect(pair, now) {
+            Ok(seen) => seen,
+            Err(faults) => {
+                for fault in faults {
+                    let is_key = fault.path() == pair.private_key;
+                    self.error(if is_key { &private_key } else { &certificate }, fault.to_string());
+                }
+                return;
+            }
+        };
+        for warning in &seen.warnings {
+            self.warn(&certificate, warning);
+        }
+        for warning in &seen.key_warnings {
+            self.warn(&private_key, warning);
+        }
+        let has =
+            if seen.names.is_empty() { "no host name".to_owned() } else { seen.names.join(", ") };
+        for name in names.iter().filter(|name| !seen.names.iter().any(|has| covers(has, name))) {
+            self.warn(
+                &certificate,
+                format!(
+                    "the certificate is for {has}, not for {name}: clients that connect to that \
+                     name will refuse it"
+                ),
+            );
+        }
+        self.report.does("certificate", format!("for {has}, {}", seen.time_left(now)));
+    }
+
+    /// Looks at the file of a pair whose other half is not known.
+    fn rest_of_pair(&mut self, section: &str) {
+        let keys = [format!("{section}.certificate"), format!("{section}.private-key")];
+        for (key, path) in self.draft.files.iter().filter(|(key, _)| keys.contains(key)) {
+            if let Err(error) = File::open(path) {
+                self.error(key, format!("{}: cannot be read: {error}", path.display()));
+            }
+        }
+    }
+
+    /// Looks at whom the certificates of clients have to come from.
+    pub(super) fn clients(&mut self) {
+        let Some(path) = self.draft.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) else {
+            return;
+        };
+        let mut stores = self.draft.credentials.iter().flatten();
+        if self.draft.is_sound("credentials") && !stores.any(Credentials::looks_users_up) {
+            self.warn(
+                "tls.client-ca",
+                "nobody can log in with a certificate, for no store knows users without their \
+                 password: add one of kind \"file\", \"sql\", or \"ldap\" with base and filter",
+            );
+        }
+        match tls::Clients::load(Some(path)) {
+            Ok(clients) => {
+                let trusted = counted(clients.count(), "certificate");
+                self.report.does("client-ca", format!("{trusted} in {}", path.display()));
+            }
+            Err(fault) => self.error("tls.client-ca", fault.to_string()),
+        }
+    }
+}
+
+/// Whether a name stands for a host name. Of a wildcard that is asked about, only the same
+/// wildcard is sure to.
+fn covers(has: &str, name: &str) -> bool {
+    has.eq_ignore_ascii_case(name)
+        || has.strip_prefix("*.").is_some_and(|domain| {
+            name.split_once('.')
+                .is_some_and(|(label, rest)| label != "*" && rest.eq_ignore_ascii_case(domain))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_certificates() {
+        for (has, name, covered) in [
+            ("pop.example.org", "POP.example.org", true),
+            ("*.example.org", "pop.example.org", true),
+            ("*.example.org", "example.org", false),
+            ("*.example.org", "a.pop.example.org", false),
+            ("*.example.org", "*.example.org", true),
+            ("pop.example.org", "*.example.org", false),
+            ("*.org", "*.example.org", false),
+            ("*.example.org", "*.a.example.org", false),
+        ] {
+            assert_eq!(covers(has, name), covered, "{has} {name}");
+        }
+    }
+}

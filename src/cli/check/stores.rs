@@ -1,0 +1,84 @@
+//! Credential stores: the files with their users, and the stores that are elsewhere.
+
+use std::path::Path;
+
+use super::Examination;
+use super::report::Severity;
+use crate::auth::{self, Attributes, WeakSchemes, edit};
+use crate::config::{Credentials, Fault, FileSection, Place};
+use crate::protocol::Username;
+use crate::server::stores::{self, Extent, Probed};
+
+impl Examination<'_> {
+    /// Looks at the credential files; all their users, but for those of whom it is not known where
+    /// their mail is.
+    pub(super) fn users(&mut self) -> Vec<(Username, Attributes)> {
+        let weak = WeakSchemes::from(self.draft.auth.weak_schemes);
+        let mut users = Vec::new();
+        for (nth, store) in self.draft.credentials.iter().enumerate() {
+            let Some(Credentials::File(FileSection { path, .. })) = store else { continue };
+            let key = format!("credentials[{nth}].path");
+            let found = auth::inspect(path, weak);
+            for finding in &found.errors {
+                self.finding(Severity::Error, &key, path, finding);
+            }
+            for finding in &found.warnings {
+                self.finding(Severity::Warning, &key, path, finding);
+            }
+            self.report.does("users", format!("{} in {}", found.users, path.display()));
+            let listed = edit::list(path, weak).into_iter().flatten();
+            users.extend(listed.filter_map(|user| Some((user.name, user.attributes?))));
+        }
+        users
+    }
+
+    /// What is said of a line stands at that line, what is said of the file where it is named.
+    fn finding(&mut self, severity: Severity, key: &str, path: &Path, finding: &auth::Finding) {
+        match finding.line.and_then(|line| usize::try_from(line).ok()) {
+            Some(line) => {
+                let place = Some(Place { line, column: 1 });
+                let fault = Fault { place, key: String::new(), what: finding.what.clone() };
+                self.report.add(severity, path, fault);
+            }
+            None => self.add(severity, key, format!("{} {}", path.display(), finding.what)),
+        }
+    }
+
+    /// Opens the stores that are not files and, unless offline, asks them.
+    pub(super) fn stores(&mut self, extent: Extent) {
+        let sections = self.draft.credentials.iter().enumerate();
+        let others = sections.filter_map(|(nth, section)| Some((nth, section.as_ref()?)));
+        let others = others.filter(|(nth, section)| {
+            // Of a file that is closed to the server, nothing new would be said.
+            !matches!(section, Credentials::File(_))
+                && !self.report.has_error_at(&format!("credentials[{nth}]"))
+        });
+        let (places, asked): (Vec<_>, Vec<_>) =
+            others.map(|(nth, section)| ((nth, section), section.clone())).unzip();
+        if asked.is_empty() {
+            return;
+        }
+        let outcomes = match stores::probe(asked, self.draft.auth.weak_schemes.into(), extent) {
+            Ok(outcomes) => outcomes,
+            Err(why) => return self.error("credentials", why),
+        };
+        for ((nth, section), outcome) in places.into_iter().zip(outcomes) {
+            match outcome {
+                Probed::Opened => {}
+                Probed::Reached(what) => self.report.does("store", what),
+                Probed::Silent(why) => {
+                    self.add(Severity::Silence, &format!("credentials[{nth}].kind"), why);
+                }
+                Probed::Unusable(why) => {
+                    // What is said of a file stands where it is named.
+                    let named = section.files().into_iter().find(|(_, path)| {
+                        why.strip_prefix(&*path.to_string_lossy())
+                            .is_some_and(|rest| rest.starts_with(' '))
+                    });
+                    let key = named.map_or("kind", |(key, _)| key);
+                    self.error(&format!("credentials[{nth}].{key}"), why);
+                }
+            }
+        }
+    }
+}

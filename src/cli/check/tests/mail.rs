@@ -1,0 +1,180 @@
+//! Reports on where mail is: the directory above all of it, and the Maildirs of users.
+
+use super::*;
+
+#[test]
+fn users_without_a_maildir_are_counted() {
+    let house = House::new();
+    house.write("users", "fred@example.org:{PLAIN}x\nmrose@example.org:{PLAIN}x\n");
+    let absent = "restante.toml:16:8: maildir.path: there is no Maildir yet for ";
+    let found = |report: &Seen| report.warnings.iter().find(|w| w.starts_with(absent)).cloned();
+    let both = found(&house.report(SystemTime::now())).unwrap();
+    assert!(both.contains("2 users (say mail/example.org/fred for fred@example.org)"), "{both}");
+    fs::create_dir_all(house.path("mail/example.org/fred")).unwrap();
+    fs::create_dir_all(house.path("mail/example.org/mrose")).unwrap();
+    assert_eq!(found(&house.report(SystemTime::now())), None);
+}
+
+#[test]
+fn maildirs_that_a_login_makes_are_not_missed() {
+    let house = House::new();
+    house.write("restante.toml", &GOOD.replace("[maildir]", "[maildir]\ncreate = true"));
+    let found = |report: &Seen| report.warnings.iter().find(|w| w.contains("no Maildir")).cloned();
+    let unmarked = found(&house.report(SystemTime::now())).unwrap();
+    assert!(unmarked.contains("who cannot log in: ") && unmarked.contains("mail"), "{unmarked}");
+    house.write("mail/restante.root", "");
+    let marked = house.report(SystemTime::now());
+    assert_eq!(found(&marked), None, "{marked:?}");
+}
+
+#[test]
+fn what_the_file_says_of_a_users_mail_is_what_counts() {
+    let house = House::new();
+    house.write("restante.toml", &GOOD.replace("mail/{domain}/{local}", "{home}/Maildir"));
+    let home = house.path("mail");
+    let home = home.display();
+    house.write(
+        "users",
+        &format!(
+            "mrose:{{PLAIN}}x::::{home}/mrose::\n\
+             fred:{{PLAIN}}x::::::userdb_mail=maildir:{home}/fred\n\
+             nobody:{{PLAIN}}x::::::userdb_mail=maildir:%h/Maildir\n\
+             bob:{{PLAIN}}x\n"
+        ),
+    );
+    let maildir_path = |report: &Seen| {
+        let about = report.warnings.iter().filter(|line| line.contains(" maildir.path: "));
+        about.map(|line| line.replace("restante.toml:16:8: maildir.path: ", "")).collect()
+    };
+    let found: Vec<String> = maildir_path(&house.report(SystemTime::now()));
+    assert_eq!(
+        found,
+        [
+            "{home} cannot be filled in for 1 user (say bob), who cannot read mail: give each a \
+             home directory, or write {user} in place of it",
+            "there is no Maildir yet for 2 users (say mail/mrose/Maildir for mrose), who cannot \
+             log in until it is made",
+        ]
+    );
+    fs::create_dir_all(house.path("mail/mrose/Maildir")).unwrap();
+    fs::create_dir_all(house.path("mail/fred")).unwrap();
+    let report = house.report(SystemTime::now());
+    assert_eq!(maildir_path(&report).len(), 1, "{report:?}");
+    assert!(report.summary.contains("mail/mrose/Maildir  for mrose"), "{report:?}");
+}
+
+#[test]
+fn maildirs_that_the_user_of_run_as_does_not_get_at_are_counted() {
+    let house = House::new();
+    house.write("restante.toml", &format!("run-as = \"daemon\"\n{GOOD}"));
+    fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (folder, mode) in [("cur", 0o777), ("new", 0o777), ("tmp", 0o755)] {
+        let folder = house.path(&format!("mail/example.org/mrose/{folder}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let open = [("mail/example.org", 0o755), ("mail/example.org/mrose/cur", 0o777)];
+    let warning = |modes: [(&str, u32); 2]| {
+        for (path, mode) in modes {
+            fs::set_permissions(house.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let report = house.report(SystemTime::now());
+        report.warnings.into_iter().find(|line| line.contains("cannot fetch mail"))
+    };
+    assert_eq!(warning(open), None);
+    let [above, cur] = open;
+    for (modes, why) in [
+        ([(above.0, 0o700), cur], "daemon cannot enter "),
+        ([above, (cur.0, 0o755)], "daemon cannot read and write mail/example.org/mrose/cur"),
+    ] {
+        let start = "restante.toml:17:8: maildir.path: 1 user (say mrose@example.org) cannot fetch \
+                     mail, or not remove it: ";
+        let line = warning(modes).unwrap();
+        assert!(line.starts_with(&format!("{start}{why}")), "{line}");
+    }
+    // What every login would refuse is not fine because nobody is kept from it.
+    for folder in ["tmp", "new"] {
+        let path = house.path("mail/example.org/mrose").join(folder);
+        fs::remove_dir(&path).unwrap();
+        let missing = warning(open).unwrap();
+        assert!(missing.contains(&format!("open mail/example.org/mrose/{folder}: ")), "{missing}");
+        std::os::unix::fs::symlink("cur", &path).unwrap();
+        let link = warning(open).unwrap();
+        assert!(link.contains(&format!("open mail/example.org/mrose/{folder}: not a ")), "{link}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+}
+
+#[test]
+fn a_mail_root_that_is_not_there_is_an_error_that_names_the_mount() {
+    let house = House::new();
+    fs::remove_dir(house.path("mail")).unwrap();
+    for what in ["mail is not there: ", "mail is not a directory: "] {
+        let report = house.report(SystemTime::now());
+        let start = format!("restante.toml:16:8: maildir.path: {what}");
+        assert_eq!(report.errors.len(), 1, "{report:?}");
+        assert!(report.errors[0].starts_with(&start), "{report:?}");
+        assert!(report.errors[0].contains("RequiresMountsFor=mail"), "{report:?}");
+        assert!(!report.warnings.iter().any(|line| line.contains("no Maildir yet")), "{report:?}");
+        house.write("mail", "");
+    }
+}
+
+#[test]
+fn of_many_users_a_hundred_maildirs_are_looked_at_unless_all_are_asked_for() {
+    let house = House::new();
+    let users: String = (0..250).map(|nth| format!("user{nth}@example.org:{{PLAIN}}x\n")).collect();
+    house.write("users", &users);
+    let warned = |report: &Seen, count: &str| {
+        let line = format!("there is no Maildir yet for {count} users ");
+        report.warnings.iter().any(|warning| warning.contains(&line))
+    };
+    let report = house.report(SystemTime::now());
+    assert!(warned(&report, "84"), "each third: {report:?}");
+    assert!(report.summary.contains("  looked at    84 of 250 Maildirs, --users "), "{report:?}");
+    let all = Circumstances { all_users: true, ..circumstances() };
+    let report = house.report_in(&all, Extent::Offline);
+    assert!(warned(&report, "250") && !report.summary.contains("looked at"), "{report:?}");
+}
+
+#[test]
+fn what_the_unit_keeps_from_the_service_is_named_with_the_line_to_write() {
+    let house = House::new();
+    let file = house.path("restante.toml").canonicalize().unwrap();
+    fs::create_dir_all(house.path("mail/example.org/mrose")).unwrap();
+    let unit = |properties: &str| {
+        let command = format!("restante serve --config {}", file.display());
+        let text = format!("LoadState=loaded\nExecStart={command} ;\n{properties}\n");
+        Circumstances { unit: Unit::parse(&text, &file), ..circumstances() }
+    };
+    let home = house.0.path().canonicalize().unwrap();
+    let rooted = GOOD.replace("path = \"mail/", &format!("path = \"{}/mail/", home.display()));
+    for (properties, run_as, words) in [
+        ("ProtectSystem=strict", "", "messages cannot be removed: mail is read-only for restante"),
+        ("InaccessiblePaths=DIR", "", "mail is hidden from restante.service by ProtectHome="),
+        ("ProtectSystem=strict\nReadWritePaths=DIR/mail", "", ""),
+        ("User=daemon", "run-as = \"bin\"", "and only root can become bin: write User=bin"),
+    ] {
+        house.write("restante.toml", &format!("{run_as}\n{rooted}"));
+        let properties = properties.replace("DIR", &home.display().to_string());
+        let report = house.report_in(&unit(&properties), Extent::Offline);
+        let about =
+            |line: &&String| line.contains(" restante.service") || line.contains(" run-as: ");
+        let found: Vec<_> = report.warnings.iter().filter(about).collect();
+        assert_eq!(found.is_empty(), words.is_empty(), "{properties}: {report:#?}");
+        assert!(found.iter().all(|line| line.contains(words)), "{properties}: {report:#?}");
+        assert_eq!(report.errors, [""; 0], "{report:#?}");
+    }
+}
+
+#[test]
+fn two_users_in_one_maildir_are_named() {
+    let house = House::new();
+    house.write("users", "mrose@example.org:{PLAIN}x\nmrose@example.net:{PLAIN}x\n");
+    house.write("restante.toml", &GOOD.replace("{domain}/{local}", "{local}"));
+    let report = house.report(SystemTime::now());
+    let shared = "mail/mrose is the Maildir of mrose@example.org and of mrose@example.net: ";
+    assert!(report.warnings.iter().any(|line| line.contains(shared)), "{report:?}");
+}

@@ -1,0 +1,150 @@
+//! Who listens on a port that is in use, as far as `/proc` lets the present user see (proc(5)).
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// Who listens on a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This program, running.
+    Restante {
+        /// Its process.
+        pid: u32,
+    },
+    /// Process 1: it passes the socket on to a service.
+    ServiceManager,
+    /// Another program.
+    Program {
+        /// Its process.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
+    /// Somebody whom only root can see.
+    Unknown,
+}
+
+impl Holder {
+    /// Finds out who keeps `address` from being bound.
+    pub fn of(address: SocketAddr) -> Self {
+        let sockets: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
+            .iter()
+            .flat_map(|table| listening(&fs::read_to_string(table).unwrap_or_default(), address))
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect();
+        let holders = processes().filter(|(_, process)| {
+            let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+            let mut links = descriptors.filter_map(|fd| fs::read_link(fd.path()).ok());
+            links.any(|link| sockets.iter().any(|socket| link.as_os_str() == OsStr::new(socket)))
+        });
+        let mut holders: Vec<_> =
+            holders.map(|(pid, process)| Self::named(pid, &process)).collect();
+        // A socket that the service manager passes on is held by both, and one that a program has
+        // inherited by its parent too.
+        let restante = holders.iter().position(|it| matches!(it, Self::Restante { .. }));
+        let manager = || holders.iter().position(|it| matches!(it, Self::ServiceManager));
+        let at = restante.or_else(manager).unwrap_or_default();
+        if at < holders.len() { holders.swap_remove(at) } else { Self::Unknown }
+    }
+
+    fn named(pid: u32, process: &Path) -> Self {
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned();
+        match (pid, name.as_str()) {
+            (1, _) => Self::ServiceManager,
+            (_, OWN_NAME) => Self::Restante { pid },
+            _ => Self::Program { pid, name },
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restante { pid } => write!(f, "restante (pid {pid})"),
+            Self::ServiceManager => f.write_str("the service manager, for a socket unit,"),
+            Self::Program { pid, name } => write!(f, "{} (pid {pid})", name.escape_debug()),
+            Self::Unknown => f.write_str("another program"),
+        }
+    }
+}
+
+/// The directories of all processes.
+fn processes() -> impl Iterator<Item = (u32, std::path::PathBuf)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+}
+
+/// The sockets of a table that keep `address` from being bound.
+fn listening(table: &str, address: SocketAddr) -> Vec<u64> {
+    let in_the_way = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (local, state) = (fields.get(1)?, fields.get(3)?);
+        let (ip, port) = local.split_once(':')?;
+        let (ip, port) = (ip_address(ip)?, u16::from_str_radix(port, 16).ok()?);
+        let overlaps = ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified();
+        let is_it = *state == LISTEN && port == address.port() && overlaps;
+        fields.get(9)?.parse().ok().filter(|_| is_it)
+    };
+    table.lines().filter_map(in_the_way).collect()
+}
+
+/// An address as the kernel prints it: words of four octets, each in the order of the machine.
+fn ip_address(hex: &str) -> Option<IpAddr> {
+    let words = hex.as_bytes().chunks(8).map(|word| {
+        let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    });
+    let octets = words.collect::<Option<Vec<_>>>()?.concat();
+    let v4 = <[u8; 4]>::try_from(octets.as_slice()).map(|octets| Ipv4Addr::from(octets).into());
+    let v6 = <[u8; 16]>::try_from(octets.as_slice()).map(|octets| Ipv6Addr::from(octets).into());
+    v4.or(v6).ok()
+}
+
+const LISTEN: &str = "0A";
+
+/// The name of a process that runs this program.
+const OWN_NAME: &str = env!("CARGO_PKG_NAME");
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_port_is_found() {
+        for any in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
+            let listener = TcpListener::bind(any).unwrap();
+            let found = Holder::of(listener.local_addr().unwrap());
+            let Holder::Program { pid, name } = found else { panic!("{any}: {found:?}") };
+            assert_eq!(pid, std::process::id());
+            assert!(name.starts_with("restante-"), "{name}: the name of the test program");
+        }
+    }
+
+    #[test]
+    fn only_what_listens_and_overlaps_is_in_the_way() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             0: 0100007F:03E3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 x\n\
+             1: 00000000:006E 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 x\n\
+             2: 0100007F:006E 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 13 1 x\n";
+        for (address, sockets) in [
+            ("127.0.0.1:995", &[11][..]),
+            ("127.0.0.2:995", &[]),
+            ("0.0.0.0:995", &[11]),
+            ("[::]:995", &[11]),
+            ("127.0.0.1:110", &[12]),
+            ("127.0.0.1:111", &[]),
+        ] {
+            assert_eq!(listening(table, address.parse().unwrap()), sockets, "{address}");
+        }
+        let loopback = "00000000000000000000000001000000";
+        assert_eq!(ip_address(loopback), Some(Ipv6Addr::LOCALHOST.into()));
+        for bad in ["", "zz", "0100007F0100007F"] {
+            assert_eq!(ip_address(bad), None, "{bad}");
+        }
+    }
+}
