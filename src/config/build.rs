@@ -14,10 +14,10 @@ use super::read::{Book, Number, Remarks, Section, Span};
 use super::setting::Settings;
 use super::{
     Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3,
-    Throttle, Timeouts, TlsMode, value,
+    Throttle, Timeouts, TlsMode, open_files, value,
 };
 
-const CONNECTIONS: Number = number("connections", 10_000, 1_000_000);
+const MOST_CONNECTIONS: u32 = 1_000_000;
 const CONNECTIONS_PER_ADDRESS: Number = number("connections-per-address", 50, 1_000_000);
 const SESSIONS_PER_USER: Number = number("sessions-per-user", 4, 1_000);
 const BAD_COMMANDS: Number = number("bad-commands", 20, 1_000);
@@ -299,8 +299,9 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
 }
 
 fn limits(section: &Section<'_>) -> Limits {
+    let connections = open_files::at_most(10_000);
     Limits {
-        connections: section.number(&CONNECTIONS),
+        connections: section.number(&number("connections", connections, MOST_CONNECTIONS)),
         connections_per_address: section.number(&CONNECTIONS_PER_ADDRESS),
         sessions_per_user: section.number(&SESSIONS_PER_USER),
         bad_commands: section.number(&BAD_COMMANDS),

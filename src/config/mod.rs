@@ -18,6 +18,7 @@ mod duration;
 mod entry;
 mod fault;
 mod hint;
+mod open_files;
 mod read;
 mod remote;
 mod setting;
@@ -29,6 +30,7 @@ pub use credentials::{
 };
 pub use draft::{Draft, DraftHost, DraftListen, DraftTls};
 pub use fault::{Fault, Faults, Place};
+pub use open_files::files_for;
 pub use setting::Settings;
 
 /// A whole, checked configuration. Paths are absolute or relative to the current directory.

@@ -13,17 +13,6 @@ pub(super) fn raise_limit() -> Option<u64> {
     Some(soft)
 }
 
-/// The open files that a server with so many connections may need at the same time.
-pub(super) fn needed(connections: u32) -> u64 {
-    u64::from(connections) * PER_SESSION + BASE
-}
-
-/// The socket; the Maildir, its lock file, `new` and `cur`; a message.
-const PER_SESSION: u64 = 6;
-
-/// Listening sockets, the runtime, the log, files that are being read again.
-const BASE: u64 = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use super::accept::Door;
 use super::notices::Notices;
 use super::reload::Reload;
 use super::{Error, House, Socket, Source, descriptors, tls, watchdog};
-use crate::config::{Config, TlsMode};
+use crate::config::{Config, TlsMode, files_for};
 
 /// Opens the doors, obeys signals, and sees everyone out.
 pub(super) async fn supervise(
@@ -179,7 +179,7 @@ impl Signals {
 
 fn check_descriptors(config: &Config) {
     let Some(limit) = descriptors::raise_limit() else { return };
-    let needed = descriptors::needed(config.limits.connections.get());
+    let needed = files_for(config.limits.connections.get());
     if limit < needed {
         warn!(
             limit,
