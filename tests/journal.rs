@@ -1,5 +1,7 @@
 //! What is said on standard error when that is the journal: each line with its priority.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, its helpers too")]
+
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
