@@ -17,7 +17,7 @@ use super::index;
 use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::{self, StoredMessage};
-use super::removal::{self, Contents, Remains, Removed};
+use super::removal::{self, Hold, Remains, Removed};
 use super::separator::Separator;
 use super::shown::Shown;
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
@@ -98,8 +98,8 @@ impl Maildrop for LockedMaildir {
         // Started here and not when it is awaited: what was asked for once is finished, even if
         // nobody waits for it.
         start(move || {
-            let contents = if witness.is_some() { Contents::Wanted } else { Contents::Unread };
-            let removed = opened.remove(&marked, contents, |result| drop(done.send(result)));
+            let hold = if witness.is_some() { Hold::Readable } else { Hold::Closed };
+            let removed = opened.remove(&marked, hold, |result| drop(done.send(result)));
             let shown = witness.map(|witness| (Shown::of(&opened, &removed.0), witness));
             // The next session need not wait for the rest.
             drop(opened);
@@ -179,10 +179,10 @@ impl Opened {
     fn remove(
         &self,
         marked: &[Position],
-        contents: Contents,
+        hold: Hold,
         done: impl FnOnce(Result<(), RemovalError>),
     ) -> (BTreeSet<u32>, Remains) {
-        let removed = removal::remove(self, marked, contents);
+        let removed = removal::remove(self, marked, hold);
         let Removed { messages, unlinked, result, remains } = removed;
         // Taken before the lock can be given back: nobody else is to write before this.
         let writing = lock(&self.index);

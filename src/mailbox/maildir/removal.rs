@@ -33,17 +33,17 @@ pub(super) struct Removed {
     pub(super) remains: Remains,
 }
 
-/// What becomes of the contents of what is removed.
+/// How a file that is unlinked is held for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Contents {
-    /// Nobody wants them.
-    Unread,
-    /// Somebody wants to look at them once they are gone.
-    Wanted,
+pub(super) enum Hold {
+    /// So that its blocks are not freed yet.
+    Closed,
+    /// So that it can be read.
+    Readable,
 }
 
 /// Removes messages and makes that durable; blocks until it is done.
-pub(super) fn remove(maildrop: &Opened, marked: &[Position], contents: Contents) -> Removed {
+pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Removed {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
     let remains = Remains { loan: HELD.borrow(marked.len()), files: BTreeMap::new() };
     if marked.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], contents: Contents)
     }
     let mut removal = Removal {
         maildrop,
-        contents,
+        hold,
         touched: BTreeSet::new(),
         remaining: BTreeSet::new(),
         unlinked: BTreeSet::new(),
@@ -96,7 +96,7 @@ static HELD: Budget = Budget::new(1024);
 
 struct Removal<'a> {
     maildrop: &'a Opened,
-    contents: Contents,
+    hold: Hold,
     touched: BTreeSet<Folder>,
     remaining: BTreeSet<u32>,
     unlinked: BTreeSet<u32>,
@@ -166,9 +166,9 @@ impl Removal<'_> {
     fn unlink(&mut self, at: u32, place: &Place) -> Visit {
         let folders = &self.maildrop.folders;
         if self.remains.files.len() < self.remains.loan.count() {
-            let file = match self.contents {
-                Contents::Unread => folders.hold(place.folder, &place.name),
-                Contents::Wanted => folders.hold_to_read(place.folder, &place.name),
+            let file = match self.hold {
+                Hold::Closed => folders.hold(place.folder, &place.name),
+                Hold::Readable => folders.hold_to_read(place.folder, &place.name),
             };
             self.remains.files.extend(file.map(|file| (at, file)));
         }

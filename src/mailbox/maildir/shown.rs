@@ -7,15 +7,18 @@
 //!   in: such removals take turns, and pause.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use memchr::memchr;
+use rustix::fs::fstat;
 use rustix::io::pread;
 
 use super::super::{Gone, Witness};
+use super::compressed::{Contents, Decoder, Format};
 use super::maildrop::Opened;
 use super::removal::Remains;
 
@@ -67,10 +70,26 @@ fn pause() {
 const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(40);
 
-fn read_message_id(file: impl AsFd, head: &mut [u8]) -> Option<String> {
+fn read_message_id(file: &OwnedFd, head: &mut [u8]) -> Option<String> {
+    let length = read_head(file, head)?;
+    message_id(head.get(..length)?)
+}
+
+/// Reads how a message begins. What takes more than a moment to decompress is left alone.
+fn read_head(file: &OwnedFd, head: &mut [u8]) -> Option<usize> {
     // What cannot be read in one go is as good as not there.
     let length = pread(file, &mut *head, 0).ok()?;
-    message_id(head.get(..length)?)
+    match Contents::of(head.get(..length)?) {
+        Contents::Plain => Some(length),
+        Contents::Compressed(
+            format @ (Format::Gzip | Format::Zstd | Format::Lz4 | Format::DovecotLz4),
+        ) => {
+            let size = u64::try_from(fstat(file).ok()?.st_size).ok()?;
+            let file = File::from(file.try_clone().ok()?);
+            Decoder::within(MOMENT, format, file, size).fill(head).ok()
+        }
+        Contents::Compressed(Format::Bzip2 | Format::Xz) | Contents::Unreadable(_) => None,
+    }
 }
 
 /// The Message-ID in the first bytes of a message, if they are the header of one.
@@ -109,6 +128,9 @@ fn folded(rest: &[u8]) -> Option<&[u8]> {
     let line = rest.get(..memchr(b'\n', rest)?)?.trim_ascii();
     (matches!(rest.first(), Some(b' ' | b'\t')) && !line.is_empty()).then_some(line)
 }
+
+/// How long a message may take to be decompressed for that.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// How much of a message is read for that.
 const HEAD: usize = 8 << 10;

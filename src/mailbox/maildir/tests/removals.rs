@@ -1,6 +1,7 @@
 //! Removing messages: all of what was marked, and nothing else.
 
 use std::fs;
+use std::io::Write as _;
 use std::sync::mpsc::{self, Receiver};
 
 use super::super::file_system::FileSystem;
@@ -144,6 +145,12 @@ async fn new_mail_survives_an_old_session() {
     assert_eq!(unique_ids(&maildir.open().await), ["1.earlier", "2.olde", "3.later"]);
 }
 
+fn gzip(contents: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(contents).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// A witness that hands on what it sees: unique-id, octets and Message-ID.
 fn witness() -> (Witness, Receiver<(String, u64, Option<String>)>) {
     let (tell, told) = mpsc::channel();
@@ -164,13 +171,14 @@ async fn what_was_removed_here_is_shown_and_nothing_else() {
         ("new/5.e", b"Message-ID: <5@example.org>\n\nnot marked\n"),
         ("new/6.f", b"without\n"),
     ]);
+    maildir.put("new/7.g", &gzip(b"Message-ID: <7@example.org>\n\n"));
     let maildrop = maildir.open().await;
     maildir.rename("new/2.b", "cur/2.b:2,S");
     maildir.remove("new/3.c");
     maildir.remove("new/4.d");
     fs::create_dir(maildir.path("new/4.d")).unwrap();
     let (witness, told) = witness();
-    let marked = [0, 1, 2, 3, 5].map(Position).into();
+    let marked = [0, 1, 2, 3, 5, 6].map(Position).into();
     assert_eq!(maildrop.remove(marked, Some(witness)).await.unwrap_err().remaining, 1);
     let readable = FileSystem::of(fs::File::open(maildir.path("new")).unwrap()).is_faithful();
     let id = |id: &str| readable.then(|| id.to_owned());
@@ -178,6 +186,7 @@ async fn what_was_removed_here_is_shown_and_nothing_else() {
         ("1.a".to_owned(), 34, id("<1@example.org>")),
         ("2.b".to_owned(), 49, id("<2@example.org>")),
         ("6.f".to_owned(), 9, None),
+        ("7.g".to_owned(), 31, id("<7@example.org>")),
     ];
     assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
 }
