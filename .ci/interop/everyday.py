@@ -8,7 +8,6 @@ and soon. The passwords are stored in clear, so that SCRAM is offered beside the
 import re
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Callable, Iterable
 
 from clients import Client, Poplib
 from corpus import Message, small_maildrop
+from relay import Relay
 from report import Failed, Report, require, same_messages
 from server import CLEARTEXT, SERVER_USER, TLS, Account, Server, World
 
@@ -36,8 +36,6 @@ class Everyday(Client):
     # What it says (a regular expression) about a wrong password, and about a maildrop in use.
     wrong = ""
     busy = ""
-    # Seconds that it waits by itself between two ways to log in.
-    pauses = 0.0
     # Seconds for each of its runs.
     limit = 30.0
 
@@ -199,18 +197,15 @@ def in_use(client: Everyday, servers: Servers) -> str:
     endpoint = servers.taking(transport).endpoint(transport)
     before = account.files()
     other = Poplib(client.world).open(account, servers.usual.endpoint(TLS))
-    started = time.monotonic()
-    said = client.refusal(account, endpoint, client.world.home())
-    refused = time.monotonic() - started
+    # The time counts that the server takes, in all tries together, and no other.
+    with Relay(endpoint.port) as relay:
+        said = client.refusal(account, relay.endpoint(transport), client.world.home())
+        waited = relay.waited
     other.quit()
-    started = time.monotonic()
     received = client.fetch(account, endpoint, client.world.home())
-    usual = time.monotonic() - started
     same_messages(received, small_maildrop()[:1], client.shape)
     require(account.files() == before, "the Maildir changed")
     words = found(client.busy, said)
-    # What the program takes for itself is no matter of ours.
-    waited = refused - usual - client.pauses
     require(waited < IN_USE, f"answered after {waited:.1f} s")
     return f"{words}, after {waited:.1f} s"
 

@@ -20,8 +20,6 @@ class Mutt(Everyday):
     remembers = False
     wrong = r"Login failed\.? PASS: \[AUTH\] wrong user name or password"
     busy = r"Login failed\.? PASS: \[IN-USE\] this maildrop is open"
-    # It tries SASL, then USER and PASS.
-    pauses = 2.0
     # The mechanisms to name where -PLUS is offered: with that, its library fails.
     without_binding = "scram-sha-256:plain"
 
@@ -142,8 +140,7 @@ class Alpine(Everyday):
                 (";", "select All"), ("A", "selected"), ("A", "APPLY command"),
                 ("S", "to folder"), ("saved\r", r"Create.*N  No"), ("y", "HELP|PrevMsg"),
             ):
-                terminal.type(keys)
-                terminal.until(answer)
+                terminal.ask(keys, answer)
             terminal.type("q")
             terminal.end()
         added = re.compile(rb"^(Status|X-Status|X-Keywords|X-UID):.*\n", re.MULTILINE)

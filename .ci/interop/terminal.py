@@ -49,6 +49,18 @@ class Terminal:
         self.text = ""
         os.write(self._master, keys.encode())
 
+    def ask(self, keys: str, pattern: str) -> str:
+        """Types these keys and waits for this to be printed.
+
+        A program may throw away what is typed while it draws a question: keys that have made it
+        print nothing at all are typed again.
+        """
+        self.type(keys)
+        while not self.text and time.monotonic() < self._ends:
+            if not self._read(seconds=3):
+                self.type(keys)
+        return self.until(pattern)
+
     def until(self, pattern: str) -> str:
         """Waits for this to be printed, and gives what was printed up to then."""
         while re.search(pattern, self.text, re.DOTALL) is None:
@@ -64,9 +76,10 @@ class Terminal:
             raise Failed(f"it did not end: {self.text[-1500:]}")
         self._process.wait(10)
 
-    def _read(self) -> bool:
+    def _read(self, seconds: float = float("inf")) -> bool:
         """Takes what is printed next; false once there is no more, or no time."""
-        ready, _, _ = select.select([self._master], [], [], max(0.0, self._ends - time.monotonic()))
+        left = max(0.0, self._ends - time.monotonic())
+        ready, _, _ = select.select([self._master], [], [], min(left, seconds))
         if not ready:
             return False
         try:
