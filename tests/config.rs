@@ -60,7 +60,11 @@ fn good_files_load() {
 fn every_value_arrives_in_its_place() {
     let base = Path::new("tests/configs/good/everything");
     let number = |number| NonZeroU32::new(number).unwrap();
-    let listen = |address: &str, tls| Listen { address: address.parse().unwrap(), tls };
+    let listen = |address: &str, tls| Listen {
+        address: address.parse().unwrap(),
+        tls,
+        default_domain: address.ends_with(":995").then(|| "example.org".into()),
+    };
     let asking = Asking { deadline: Duration::from_secs(5), at_once: number(10) };
     let expected = Config {
         hostname: "POP.example.org".to_owned(),
@@ -83,6 +87,7 @@ fn every_value_arrives_in_its_place() {
                     certificate: base.join("tls/net.pem"),
                     private_key: base.join("tls/net.key"),
                 },
+                default_domain: Some("example.net".into()),
             }],
         }),
         maildir: Maildir {
@@ -101,6 +106,7 @@ fn every_value_arrives_in_its_place() {
             mechanisms: Some(vec![Mechanism::ScramSha256Plus, Mechanism::Xoauth2]),
             weak_schemes: true,
             cache: Duration::from_secs(300),
+            default_domain: Some("bücher.example".into()),
         },
         throttle: Throttle {
             first_delay: Duration::from_millis(500),

@@ -90,6 +90,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
         .unwrap(),
         policy: Policy {
             hostname: "pop.example.org".to_owned(),
+            default_domain: None,
             utf8: false,
             allow_cleartext: false,
             mechanisms: None,

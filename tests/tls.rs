@@ -167,6 +167,61 @@ fn a_client_that_could_bind_logs_in_where_binding_is_not_offered() {
     assert!(reply.starts_with("+OK "), "{reply}");
 }
 
+#[test]
+fn a_name_without_a_domain_is_one_of_the_listener_or_of_the_certificate_name() {
+    let place = Place::new();
+    place.pair("other", &["pop.c.example"]);
+    for (messages, domain) in [(1, "a.example"), (2, "b.example"), (3, "c.example")] {
+        let user = format!("mrose@{domain}");
+        place.user(&user);
+        for number in 1..=messages {
+            place.deliver_to(&user, number, b"\n");
+        }
+    }
+    place.configure(
+        &[("127.0.0.1:0", "starttls"), ("127.0.0.1:0", "implicit"), ("127.0.0.1:0", "off")],
+        "allow-cleartext = true\ndefault-domain = \"A.Example\"\n\
+         mechanisms = [\"PLAIN\", \"SCRAM-SHA-256-PLUS\"]\n\
+         [[tls.host]]\nnames = [\"pop.c.example\"]\ndefault-domain = \"c.example\"\n\
+         certificate = \"other.crt\"\nprivate-key = \"other.key\"\n",
+    );
+    let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
+    let implicit = "tls = \"implicit\"\n";
+    let with_domain = format!("{implicit}default-domain = \"b.example\"\n");
+    place.write("restante.toml", text.replace(implicit, &with_domain));
+    let server = place.serve();
+    let c = Tls::new().name("pop.c.example");
+    let upgraded = |tls| {
+        let mut client = Client::plain(server.address(0));
+        client.line();
+        client.upgrade(tls)
+    };
+    let greeted = |mut client: Client| {
+        client.line();
+        client
+    };
+    for (mut client, messages) in [
+        (greeted(Client::plain(server.address(2))), 1),
+        (greeted(Client::plain(server.address(0))), 1),
+        (upgraded(&Tls::new()), 1),
+        (upgraded(&c), 3),
+        (greeted(Client::tls(server.address(1), &Tls::new())), 2),
+        (greeted(Client::tls(server.address(1), &c)), 3),
+    ] {
+        assert!(client.log_in().starts_with(&format!("+OK {messages} message")), "{messages}");
+        client.ask("QUIT");
+    }
+    // The name is a part of what the proof of SCRAM is made with: as the client sent it.
+    let mut client = greeted(Client::tls(server.address(1), &c));
+    let first = STANDARD.encode("p=tls-exporter,,n=mrose,r=nonce");
+    let challenge = client.ask(&format!("AUTH SCRAM-SHA-256-PLUS {first}"));
+    let proved = client.ask(&scram_final("p=tls-exporter,,", &challenge, &client.exporter()));
+    assert!(proved.starts_with("+ "), "{proved}");
+    assert!(client.ask("").starts_with("+OK 3 messages"));
+    client.ask("QUIT");
+    server.logged(&["session ended", "user=mrose@c.example", "why=quit"]);
+}
+
 /// The answer of a SCRAM client whose password is `tanstaaf` and whose nonce is `nonce`.
 fn scram_final(header: &str, challenge: &str, binding: &[u8]) -> String {
     let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {

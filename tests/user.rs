@@ -220,6 +220,23 @@ fn each_outcome_of_a_login_has_an_exit_code() {
 }
 
 #[test]
+fn a_login_is_tried_with_the_default_domain() {
+    let place = Place::new(&format!("default-domain = \"example.org\"\n{ONE_FILE}"));
+    place.write("users", "mrose:{PLAIN}bare\nmrose@example.org:{PLAIN}whole\n");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(place.path("users"), open).unwrap();
+    let test = |password: &str| place.run("test --stdin mrose", password);
+    assert!(test("whole\n").stdout.starts_with("mrose@example.org: the password is right"));
+    let said = test("bare\n");
+    assert_eq!(said.code, Some(3));
+    assert!(said.stderr.contains("mrose@example.org: wrong password"), "{}", said.stderr);
+    let config = place.path("restante.toml");
+    let said = restante(&format!("check --config {}", config.display()), "").stderr;
+    let warning = "auth.default-domain: keeps out 1 user without a domain (say mrose), ";
+    assert!(said.contains(warning), "{said}");
+}
+
+#[test]
 fn the_exit_codes_are_documented_as_they_are() {
     let help = restante("user test --help", "").stdout;
     let page = fs::read_to_string("docs/CREDENTIALS.md").unwrap();

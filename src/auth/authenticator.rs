@@ -21,7 +21,7 @@ use super::{
     Offers, Reason, Refusal, Throttle, TokenHint, Verdict, Verifier,
 };
 use crate::protocol::sasl::saslprep;
-use crate::protocol::{ClaimedName, Secret, Username};
+use crate::protocol::{ClaimedName, NameFault, Secret, Username};
 
 /// Verifies passwords against what the stores know.
 ///
@@ -41,11 +41,12 @@ pub struct Authenticator<C> {
     cache: Option<Cache<Attributes>>,
     turns: Arc<Semaphore>,
     wait: Duration,
+    default_domain: Option<Arc<str>>,
     verifications: Arc<AtomicU64>,
 }
 
 /// How passwords are verified.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Passwords hashed at the same time.
     pub hashes_at_once: NonZeroU32,
@@ -53,6 +54,8 @@ pub struct Rules {
     pub hash_wait: Duration,
     /// How long a password that was right is not verified again; nothing for always.
     pub cache: Duration,
+    /// The domain of users whom a token names without one. Never one that the client chooses.
+    pub default_domain: Option<Arc<str>>,
 }
 
 impl Default for Rules {
@@ -61,6 +64,7 @@ impl Default for Rules {
             hashes_at_once: NonZeroU32::MIN,
             hash_wait: Duration::from_secs(10),
             cache: Duration::ZERO,
+            default_domain: None,
         }
     }
 }
@@ -82,6 +86,7 @@ impl<C: CredentialStore> Authenticator<C> {
             cache,
             turns: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             wait: rules.hash_wait,
+            default_domain: rules.default_domain,
             verifications: Arc::default(),
         })
     }
@@ -213,6 +218,14 @@ impl<C: CredentialStore> Authenticator<C> {
             }
             (None, Asked::Store) => Ok(()),
             (None, Asked::Nobody) => self.compare(Verifier::costly(), password).await.map(drop),
+        }
+    }
+
+    /// The name of a user whom a token names.
+    pub(super) fn whole(&self, name: Username) -> Result<Username, NameFault> {
+        match &self.default_domain {
+            Some(domain) => (&ClaimedName::new(name.as_str().as_bytes()).within(domain)).try_into(),
+            None => Ok(name),
         }
     }
 

@@ -31,17 +31,21 @@ impl<C: CredentialStore> Authenticator<C> {
                 Redeemed::Unavailable(why) => {
                     return Err(Refusal::of(claimed, Reason::Unavailable(why)));
                 }
-                Redeemed::For(username) => {
-                    if name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(&username)) {
+                Redeemed::For(named) => match self.whole(named) {
+                    Ok(user)
+                        if name
+                            .is_none_or(|name| Username::try_from(name).as_ref() == Ok(&user)) =>
+                    {
                         attempt.succeeded();
-                        let known = self.known(&username).await.and_then(|account| {
+                        let known = self.known(&user).await.and_then(|account| {
                             let attributes = account.map(|account| account.attributes);
-                            admit(username, attributes.unwrap_or_default())
+                            admit(user, attributes.unwrap_or_default())
                         });
                         return known.map_err(|reason| Refusal::of(claimed, reason));
                     }
-                    format!("it is for {username}")
-                }
+                    Ok(user) => format!("it is for {user}"),
+                    Err(fault) => format!("with default-domain, the name of its user {fault}"),
+                },
                 Redeemed::Bad(why) => why,
             };
             info!(user = %claimed, why, "refused: the token is not good");

@@ -18,6 +18,7 @@ use crate::telemetry;
 mod access;
 mod account;
 mod certificates;
+mod domain;
 mod listeners;
 mod mail;
 mod report;
@@ -124,6 +125,7 @@ fn look_at(file: &Path, circumstances: &Circumstances) -> (Report, Option<Draft>
     examination.mechanisms();
     examination.throttle();
     let users = examination.users();
+    examination.bare_names(&users);
     let account = examination.account();
     if let Some(account) = &account {
         examination.files(account);

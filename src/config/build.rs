@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ const HOST_NAME: &str = "\"pop.example.org\"";
 const RUN_AS: &str = "\"vmail:vmail\"";
 const ADDRESS: &str = "\"[::]:995\"";
 const MECHANISM: &str = "\"PLAIN\"";
+const DOMAIN: &str = "\"example.org\"";
 const NETWORK: &str = "\"192.0.2.0/24\"";
 const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 
@@ -134,7 +136,14 @@ fn auth(section: &Section<'_>) -> Auth {
         mechanisms: mechanisms(section),
         weak_schemes: section.flag("weak-schemes", false),
         cache: section.duration(&CACHE),
+        default_domain: default_domain(section),
     }
+}
+
+/// The domain of names without one, for all listeners or for some.
+fn default_domain(section: &Section<'_>) -> Option<Arc<str>> {
+    let entry = section.entry("default-domain")?;
+    entry.checked(value::domain(entry.text(DOMAIN)?))
 }
 
 fn mechanisms(section: &Section<'_>) -> Option<Vec<Mechanism>> {
@@ -199,7 +208,7 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<DraftListen> {
                 }
                 Some(tls)
             });
-        listen.push(DraftListen { address, tls });
+        listen.push(DraftListen { address, tls, default_domain: default_domain(section) });
     }
     listen
 }
@@ -231,7 +240,8 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<DraftTls> {
     let mut hosts = Vec::new();
     for (nth, host) in section.sections("host").iter().enumerate() {
         let names = host_names(host, nth, &mut seen);
-        hosts.push(DraftHost { names, pair: key_pair(host, base) });
+        let (pair, default_domain) = (key_pair(host, base), default_domain(host));
+        hosts.push(DraftHost { names, pair, default_domain });
     }
     Some(DraftTls { default, client_ca, hosts })
 }

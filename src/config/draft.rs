@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fault::{Fault, Faults, NOT_TOML, Place};
 use super::setting::Settings;
@@ -52,12 +53,14 @@ pub struct Draft {
 }
 
 /// `[[listen]]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DraftListen {
     /// Address and port.
     pub address: Option<SocketAddr>,
     /// How TLS comes about on this socket.
     pub tls: Option<TlsMode>,
+    /// The domain of names without one.
+    pub default_domain: Option<Arc<str>>,
 }
 
 /// `[tls]`
@@ -78,6 +81,8 @@ pub struct DraftHost {
     pub names: Vec<String>,
     /// What to present for them.
     pub pair: Option<KeyPair>,
+    /// The domain of names without one.
+    pub default_domain: Option<Arc<str>>,
 }
 
 impl Draft {
@@ -156,7 +161,9 @@ impl Draft {
 
     /// The configuration, when nothing of it is absent.
     fn config(self) -> Option<Config> {
-        let listen = |DraftListen { address, tls }| Some(Listen { address: address?, tls: tls? });
+        let listen = |DraftListen { address, tls, default_domain }| {
+            Some(Listen { address: address?, tls: tls?, default_domain })
+        };
         Some(Config {
             hostname: self.hostname?,
             run_as: self.run_as,
@@ -179,7 +186,9 @@ impl Draft {
 
 impl DraftTls {
     fn finish(self) -> Option<Tls> {
-        let host = |DraftHost { names, pair }| Some(TlsHost { names, pair: pair? });
+        let host = |DraftHost { names, pair, default_domain }| {
+            Some(TlsHost { names, pair: pair?, default_domain })
+        };
         Some(Tls {
             default: self.default?,
             client_ca: self.client_ca,

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -101,9 +102,9 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "log",
         ],
     ),
-    ("listen", &["address", "tls"]),
+    ("listen", &["address", "tls", "default-domain"]),
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
-    ("tls.host", &["names", "certificate", "private-key"]),
+    ("tls.host", &["names", "certificate", "private-key", "default-domain"]),
     ("maildir", &["path", "create", "flag-separator", "lock-wait", "yield-idle"]),
     ("pop3", &["utf8"]),
     (
@@ -116,6 +117,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "hash-wait",
             "weak-schemes",
             "cache",
+            "default-domain",
         ],
     ),
     ("throttle", &["first-delay", "longest-delay", "forget-after", "trusted"]),
@@ -144,12 +146,14 @@ pub struct RunAs {
 }
 
 /// `[[listen]]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Address and port.
     pub address: SocketAddr,
     /// How TLS comes about on this socket.
     pub tls: TlsMode,
+    /// The domain of names without one, in place of that of `[auth]`.
+    pub default_domain: Option<Arc<str>>,
 }
 
 /// How TLS comes about on a socket.
@@ -192,6 +196,8 @@ pub struct TlsHost {
     pub names: Vec<String>,
     /// What to present for them.
     pub pair: KeyPair,
+    /// The domain of names without one, in place of that of the listener.
+    pub default_domain: Option<Arc<str>>,
 }
 
 /// `[maildir]`
@@ -248,6 +254,8 @@ pub struct Auth {
     pub weak_schemes: bool,
     /// How long a password that was right is not verified again; nothing for always.
     pub cache: Duration,
+    /// The domain of names without one.
+    pub default_domain: Option<Arc<str>>,
 }
 
 /// A SASL mechanism, by its registered name.

@@ -4,6 +4,7 @@
 //! with it and what to write.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -31,6 +32,24 @@ pub(super) fn certificate_name(text: &str) -> Result<String, String> {
             "{text:?} is not a host name, write one such as \"pop.example.org\" or \
              \"*.example.org\""
         ))
+    }
+}
+
+/// A domain as names of users have it. Given back in lower case (ASCII).
+pub(super) fn domain(text: &str) -> Result<Arc<str>, String> {
+    if let Some(bare) = text.strip_prefix('@') {
+        return Err(format!("{text:?} begins with @, write {bare:?}"));
+    }
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 200 && text.split('.').all(is_label) {
+        Ok(text.to_ascii_lowercase().into())
+    } else {
+        Err(format!("{text:?} is not a domain, write one such as \"example.org\""))
     }
 }
 
@@ -183,6 +202,40 @@ mod tests {
         for bad in ["*", "*.", "a.*", "*.*.a", "**.a"] {
             assert!(certificate_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn domains() {
+        for (good, whole) in [
+            ("example.org", "example.org"),
+            ("Example.ORG", "example.org"),
+            ("localhost", "localhost"),
+            ("b\u{fc}cher.example", "b\u{fc}cher.example"),
+        ] {
+            assert_eq!(domain(good).as_deref(), Ok(whole));
+        }
+        let long = "a.".repeat(130);
+        for bad in [
+            "",
+            ".",
+            "@",
+            "@example.org",
+            "mrose@example.org",
+            ".org",
+            "a..b",
+            "a.",
+            "a b",
+            "a/b",
+            "{domain}",
+            "%d",
+            "*.org",
+            "a\0",
+            "a\u{200b}b",
+            &long,
+        ] {
+            assert!(domain(bad).is_err(), "{bad:?}");
+        }
+        assert!(domain("@example.org").unwrap_err().ends_with("write \"example.org\""));
     }
 
     #[test]

@@ -18,6 +18,15 @@ impl ClaimedName {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The same name with `domain` behind an `@`, unless it has an `@` or is empty.
+    #[must_use]
+    pub fn within(self, domain: &str) -> Self {
+        if self.0.is_empty() || self.0.contains(&b'@') {
+            return self;
+        }
+        Self([&self.0, &b"@"[..], domain.as_bytes()].concat().into())
+    }
 }
 
 impl fmt::Display for ClaimedName {
@@ -196,6 +205,26 @@ mod tests {
         }
         let claim = ClaimedName::new(*b"\xff\xfe");
         assert_eq!(Username::try_from(&claim), Err(NameFault::NotUtf8));
+    }
+
+    #[test]
+    fn a_bare_name_gets_a_domain() {
+        for (given, whole) in [
+            ("mrose", "mrose@example.org"),
+            ("m rose", "m rose@example.org"),
+            ("mrose@example.net", "mrose@example.net"),
+            // Not made into names that somebody can have.
+            ("mrose@", "mrose@"),
+            ("@", "@"),
+            ("", ""),
+        ] {
+            let name = ClaimedName::new(given.as_bytes()).within("example.org");
+            assert_eq!(name.as_bytes(), whole.as_bytes());
+        }
+        for given in ["../mrose", ".mrose", "~mrose", "mrose ", "mr\0ose"] {
+            let name = ClaimedName::new(given.as_bytes()).within("example.org");
+            assert!(Username::try_from(&name).is_err(), "{given:?}");
+        }
     }
 
     #[test]

@@ -18,14 +18,14 @@ use super::connection::Host;
 use super::limits::{Admission, Refusal};
 use super::watchdog::{AcceptLoop, Question};
 use crate::auth::CredentialStore;
-use crate::config::TlsMode;
+use crate::config::{Listen, TlsMode};
 use crate::mailbox::Mailbox;
 
 /// A listening socket within the runtime.
 #[derive(Debug)]
 pub(super) struct Door {
     listener: TcpListener,
-    tls: TlsMode,
+    entry: Listen,
     /// What the watchdog asks.
     questions: mpsc::Receiver<Question>,
 }
@@ -35,7 +35,7 @@ impl Door {
     pub(super) fn open(socket: super::Socket) -> io::Result<(Self, AcceptLoop)> {
         let (accept_loop, questions) = AcceptLoop::new(socket.address());
         let listener = TcpListener::from_std(socket.listener)?;
-        Ok((Self { listener, tls: socket.tls, questions }, accept_loop))
+        Ok((Self { listener, entry: socket.entry, questions }, accept_loop))
     }
 
     /// Accepts connections until the server stops, then waits for the last of them.
@@ -105,13 +105,13 @@ impl Door {
         // An IPv4 client of an IPv6 socket is shown as what it is.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match house.gate.admit(peer.ip(), &house.current().limits) {
-            Ok(admission) => connections.start(house, admission, stream, peer, self.tls),
+            Ok(admission) => connections.start(house, admission, stream, peer, &self.entry),
             Err(refusal) => {
                 if let Some(passed_over) = house.refusals.due() {
                     let key = refusal.key();
                     warn!(%peer, limit = key, passed_over, "too many connections, one was refused");
                 }
-                turn_away(stream, refusal, self.tls);
+                turn_away(stream, refusal, self.entry.tls);
             }
         }
     }
@@ -131,12 +131,13 @@ impl Connections {
         admission: Admission,
         stream: TcpStream,
         peer: SocketAddr,
-        mode: TlsMode,
+        entry: &Listen,
     ) where
         M: Mailbox,
         C: CredentialStore,
     {
         let house = Arc::clone(house);
+        let (mode, domain) = (entry.tls, entry.default_domain.clone());
         // Of the highest level, so that no line of the session goes without the address.
         let span = error_span!("session", %peer);
         let serving = async move {
@@ -146,7 +147,7 @@ impl Connections {
                 timeouts: &generation.timeouts,
                 front: house.tls.as_deref(),
             };
-            host.serve(stream, peer.ip(), mode).await;
+            host.serve(stream, peer.ip(), mode, domain).await;
             drop(admission);
         };
         let task = self.tasks.spawn(serving.instrument(span));
@@ -325,7 +326,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_watchdog, questions) = AcceptLoop::new(address);
-        let door = Door { listener, tls: TlsMode::Off, questions };
+        let entry = Listen { address, tls: TlsMode::Off, default_domain: None };
+        let door = Door { listener, entry, questions };
         let keeping = tokio::spawn(door.keep(Arc::clone(&house)));
 
         let mut bystander = Client::connect(address).await;

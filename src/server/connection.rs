@@ -7,6 +7,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,8 +38,14 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     /// Serves a connection to its end, which is logged on whichever way it comes.
     ///
     /// The address of the client is in the span that this runs in.
-    pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr, mode: TlsMode) {
-        let report = Report::new(peer);
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        mode: TlsMode,
+        domain: Option<Arc<str>>,
+    ) {
+        let report = Report::new(peer, domain);
         if let Err(error) = set_user_timeout(&stream, self.timeouts) {
             // The client has gone already; the session will find that out.
             debug!("a socket option was not set: {error}");
@@ -108,11 +115,15 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         let connection = stream.get_ref().1;
         link.channel = tls::peer::channel(&terms, connection);
         link.certificate = tls::peer::users(connection);
+        if let Some(domain) = terms.default_domain(connection.server_name()) {
+            link.default_domain = Some(domain);
+        }
         Ok(stream)
     }
 
     fn link(&self, security: Security, report: &Report) -> Link {
-        Link::new(security, report.peer, report.opened + self.timeouts.login)
+        let link = Link::new(security, report.peer, report.opened + self.timeouts.login);
+        Link { default_domain: report.domain.clone(), ..link }
     }
 }
 
@@ -247,6 +258,8 @@ const UNWANTED_PROXY: &str = "a proxy announces its client by the PROXY protocol
 /// panics.
 struct Report {
     peer: IpAddr,
+    /// The domain of names without one, for the sessions of this connection.
+    domain: Option<Arc<str>>,
     opened: Instant,
     protection: Option<Protection>,
     summary: Summary,
@@ -274,9 +287,10 @@ impl Protection {
 }
 
 impl Report {
-    fn new(peer: IpAddr) -> Self {
+    fn new(peer: IpAddr, domain: Option<Arc<str>>) -> Self {
         Self {
             peer,
+            domain,
             opened: Instant::now(),
             protection: None,
             summary: Summary::default(),

@@ -36,6 +36,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
             .unwrap(),
         policy: Policy {
             hostname: "pop.example.org".into(),
+            default_domain: None,
             utf8: false,
             allow_cleartext: true,
             mechanisms: None,

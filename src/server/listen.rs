@@ -11,13 +11,13 @@ use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::Holder;
-use crate::config::{Listen, TlsMode};
+use crate::config::Listen;
 
-/// A bound socket, and how TLS comes about on it.
+/// A bound socket, and what the configuration says of it.
 #[derive(Debug)]
 pub struct Socket {
     pub(super) listener: TcpListener,
-    pub(super) tls: TlsMode,
+    pub(super) entry: Listen,
     address: SocketAddr,
 }
 
@@ -53,7 +53,7 @@ pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
             let system = |error| BindError::System { address: entry.address, error };
             set_options(&listener).map_err(system)?;
             let address = listener.local_addr().map_err(system)?;
-            Ok(Socket { listener, tls: entry.tls, address })
+            Ok(Socket { listener, entry: entry.clone(), address })
         })
         .collect()
 }
@@ -203,11 +203,11 @@ fn entry_for<'a>(
     entries: impl Iterator<Item = &'a Listen> + Clone,
 ) -> Option<Listen> {
     if let Some(same) = entries.clone().find(|entry| entry.address == address) {
-        return Some(*same);
+        return Some(same.clone());
     }
     let mut same_port = entries.filter(|entry| entry.address.port() == address.port());
     match (same_port.next(), same_port.next()) {
-        (Some(only), None) => Some(*only),
+        (Some(only), None) => Some(only.clone()),
         _ => None,
     }
 }
@@ -242,10 +242,12 @@ const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests {
+    use crate::config::TlsMode;
+
     use super::*;
 
     fn entry(address: &str) -> Listen {
-        Listen { address: address.parse().unwrap(), tls: TlsMode::Off }
+        Listen { address: address.parse().unwrap(), tls: TlsMode::Off, default_domain: None }
     }
 
     #[test]
@@ -274,7 +276,7 @@ mod tests {
     fn a_port_in_use_is_named() {
         let first = bind(&[entry("127.0.0.1:0")]).unwrap();
         let address = first[0].address();
-        let error = bind(&[Listen { address, tls: TlsMode::Off }]).unwrap_err();
+        let error = bind(&[Listen { address, ..entry("127.0.0.1:0") }]).unwrap_err();
         assert_eq!(error.in_use(), Some(address));
         let text = error.to_string();
         // It is the test program itself that has it.
@@ -339,8 +341,8 @@ mod tests {
     fn an_inherited_socket_is_matched_by_address_then_by_port() {
         let listen = [entry("127.0.0.1:110"), entry("[::1]:110"), entry("0.0.0.0:995")];
         let find = |address: &str| entry_for(address.parse().unwrap(), listen.iter());
-        assert_eq!(find("[::1]:110"), Some(listen[1]));
-        assert_eq!(find("[::]:995"), Some(listen[2]));
+        assert_eq!(find("[::1]:110"), Some(listen[1].clone()));
+        assert_eq!(find("[::]:995"), Some(listen[2].clone()));
         assert_eq!(find("0.0.0.0:110"), None, "two entries have the port");
         assert_eq!(find("0.0.0.0:1110"), None);
     }

@@ -208,12 +208,14 @@ impl Generation<MaildirStore, Store> {
                     hashes_at_once: auth.hashes_at_once,
                     hash_wait: auth.hash_wait,
                     cache: auth.cache,
+                    default_domain: auth.default_domain.clone(),
                 },
                 Arc::clone(throttle),
             )
             .map_err(Error::Credentials)?,
             policy: Policy {
                 hostname: config.hostname.clone(),
+                default_domain: auth.default_domain.clone(),
                 utf8: pop3.utf8,
                 sessions_per_user: limits.sessions_per_user.get(),
                 lock_wait: maildir.lock_wait,

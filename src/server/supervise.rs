@@ -27,7 +27,7 @@ pub(super) async fn supervise(
     let mut doors = JoinSet::new();
     let mut accept_loops = Vec::new();
     for socket in sockets {
-        let (address, tls) = (socket.address(), mode_name(socket.tls));
+        let (address, tls) = (socket.address(), mode_name(socket.entry.tls));
         let (door, accept_loop) = Door::open(socket).map_err(Error::Runtime)?;
         accept_loops.push(accept_loop);
         doors.spawn(door.keep(Arc::clone(&house)));

@@ -71,7 +71,7 @@ impl Authorization {
         if let Some(fault) = context.without_passwords() {
             return Ok((answer.fault(&fault), self.stay()));
         }
-        let claimed = Some(name);
+        let claimed = Some(context.whole(name));
         Ok((answer.say(Notice::SendPass), Self { claimed }.stay()))
     }
 

@@ -143,11 +143,13 @@ impl Authorization {
                 Ok(self.challenge(mechanism, Stage::Claim(exchange), answer))
             }
             Step::Verify(name, password) => {
+                let name = context.whole(name);
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
                 self.log_in(&name, mechanism.name(), verified, answer, context).await
             }
             Step::NeedKeys(awaiting) => {
-                let (name, begun) = (awaiting.name().clone(), Instant::now());
+                let (name, begun) = (context.whole(awaiting.name().clone()), Instant::now());
+                let awaiting = awaiting.about(name.clone());
                 match in_time(authenticator.begin_scram(awaiting), context).await {
                     Ok((exchange, login)) => {
                         Ok(self.challenge(mechanism, Stage::Proof(exchange, login), answer))
@@ -158,6 +160,7 @@ impl Authorization {
             Step::Token(claim) => self.redeem(mechanism, claim, answer, context).await,
             Step::NoToken(dialect) => Ok(self.explain(&nobody(), dialect, answer, context)),
             Step::External(wanted) => {
+                let wanted = wanted.map(|name| context.whole(name));
                 let certified = authenticator.certify(&context.link.certificate, wanted.as_ref());
                 let name = wanted.clone().unwrap_or_else(nobody);
                 self.log_in(&name, mechanism.name(), certified, answer, context).await
@@ -194,6 +197,7 @@ impl Authorization {
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
         let TokenClaim { name, token, dialect } = claim;
+        let name = name.map(|name| context.whole(name));
         let begun = Instant::now();
         let shown = name.clone().unwrap_or_else(|| ClaimedName::new(Vec::new()));
         let redeeming = context.env.authenticator.redeem(name.as_ref(), &token, context.link.peer);

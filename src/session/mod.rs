@@ -22,7 +22,8 @@ use crate::auth::{Authenticator, CredentialStore};
 use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::sasl::{Channel, Mechanism, MechanismSet};
 use crate::protocol::{
-    Capability, Command, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger, Username,
+    Capability, ClaimedName, Command, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger,
+    Username,
 };
 
 mod authorization;
@@ -67,6 +68,8 @@ pub struct Env<M, C> {
 pub struct Policy {
     /// The name in the greeting.
     pub hostname: String,
+    /// The domain of names without one, unless the link has another.
+    pub default_domain: Option<Arc<str>>,
     /// UTF8 is listed among the capabilities; the command is taken in any case.
     pub utf8: bool,
     /// Passwords are taken without TLS.
@@ -108,6 +111,8 @@ pub struct Link {
     pub channel: Channel,
     /// The users that the client has a certificate for.
     pub certificate: Vec<Username>,
+    /// The domain of names without one, in place of that of the policy.
+    pub default_domain: Option<Arc<str>>,
     /// By when the client has to be logged in.
     pub login_deadline: Instant,
 }
@@ -116,7 +121,8 @@ impl Link {
     /// A stream to which nothing can be bound, from a client without a certificate.
     pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
         let (channel, certificate) = (Channel::default(), Vec::new());
-        Self { security, peer, tls: None, channel, certificate, login_deadline }
+        let (tls, default_domain) = (None, None);
+        Self { security, peer, tls, channel, certificate, default_domain, login_deadline }
     }
 }
 
@@ -340,6 +346,14 @@ impl<M, C> Context<'_, M, C> {
     /// Whether a password may be sent now (RFC 8314 §4.1).
     fn takes_passwords(&self) -> bool {
         self.link.security.is_tls() || self.env.policy.allow_cleartext
+    }
+
+    /// The name that counts, for stores, throttle and log alike: one account has one name.
+    fn whole(&self, name: ClaimedName) -> ClaimedName {
+        match self.link.default_domain.as_ref().or(self.env.policy.default_domain.as_ref()) {
+            Some(domain) => name.within(domain),
+            None => name,
+        }
     }
 
     fn offers_stls(&self) -> bool {

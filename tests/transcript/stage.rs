@@ -68,6 +68,7 @@ impl Stage {
         let mut security = Security::Cleartext { stls: false };
         let mut policy = Policy {
             hostname: "pop.example.org".to_owned(),
+            default_domain: None,
             utf8: false,
             allow_cleartext: true,
             mechanisms: None,
@@ -111,6 +112,7 @@ impl Stage {
                         "failed-logins" => policy.failed_logins = value.parse().expect(line),
                         "failure-delay" => policy.failure_delay = time(),
                         "idle" => policy.idle = time(),
+                        "default-domain" => policy.default_domain = Some(value.as_str().into()),
                         "utf8" => policy.utf8 = value.parse().expect(line),
                         "login" => login = time(),
                         _ => panic!("{line}"),

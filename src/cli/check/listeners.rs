@@ -13,7 +13,7 @@ impl Examination<'_> {
         }
         let addresses: Vec<_> = self.draft.listen.iter().filter_map(|it| it.address).collect();
         let mut outcomes = if bind { try_bind(&addresses) } else { Vec::new() }.into_iter();
-        for (nth, DraftListen { address, tls }) in self.draft.listen.iter().enumerate() {
+        for (nth, DraftListen { address, tls, .. }) in self.draft.listen.iter().enumerate() {
             let Some(address) = address else { continue };
             let note = match outcomes.next() {
                 Some(Err(error)) => self.not_bound(&format!("listen[{nth}].address"), &error),

@@ -62,6 +62,10 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
     let password = password.existing(&format!(" of {name}"))?;
     check::become_the_server(config.run_as.as_ref()).map_err(unusable)?;
     let claimed = ClaimedName::new(name.as_bytes());
+    let claimed = match &config.auth.default_domain {
+        Some(domain) => claimed.within(domain),
+        None => claimed,
+    };
     let Judgement { store, outcome } =
         stores::judge(&config, &claimed, password).map_err(Failure::new).map_err(unusable)?;
     let decided = match &store {

@@ -150,6 +150,11 @@ impl Terms {
         Ok(Self { config: Arc::new(config), table, clients })
     }
 
+    /// The domain of users who name none, if the host that their client asks for has one.
+    pub(super) fn default_domain(&self, server_name: Option<&str>) -> Option<Arc<str>> {
+        self.table.choose(server_name).default_domain.clone()
+    }
+
     /// What turns a stream into a TLS stream.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.config).into()
@@ -205,6 +210,8 @@ struct Certificate {
     key: Arc<CertifiedKey>,
     /// Made once, and not for every connection.
     end_point: Option<Vec<u8>>,
+    /// The domain of names without one.
+    default_domain: Option<Arc<str>>,
 }
 
 impl ResolvesServerCert for Table {
@@ -215,10 +222,10 @@ impl ResolvesServerCert for Table {
 
 impl Table {
     fn load(section: &config::Tls) -> Result<Self, PemError> {
-        let default = load_with_warnings(&section.default)?;
+        let default = load_with_warnings(&section.default, None)?;
         let mut by_name = HashMap::new();
         for host in &section.hosts {
-            let certified = load_with_warnings(&host.pair)?;
+            let certified = load_with_warnings(&host.pair, host.default_domain.clone())?;
             for name in &host.names {
                 by_name.insert(name.to_ascii_lowercase(), Arc::clone(&certified));
             }
@@ -244,13 +251,16 @@ fn pairs(section: &config::Tls) -> impl Iterator<Item = &KeyPair> {
     std::iter::once(&section.default).chain(section.hosts.iter().map(|host| &host.pair))
 }
 
-fn load_with_warnings(pair: &KeyPair) -> Result<Arc<Certificate>, PemError> {
+fn load_with_warnings(
+    pair: &KeyPair,
+    default_domain: Option<Arc<str>>,
+) -> Result<Arc<Certificate>, PemError> {
     let loaded = pair::load(pair)?;
     for warning in inspect::look_at(pair, &loaded, SystemTime::now()).all_warnings() {
         warn!("{warning}");
     }
     let end_point = loaded.certified.cert.first().and_then(peer::end_point);
-    Ok(Arc::new(Certificate { key: loaded.certified, end_point }))
+    Ok(Arc::new(Certificate { key: loaded.certified, end_point, default_domain }))
 }
 
 #[cfg(test)]
@@ -266,6 +276,7 @@ mod tests {
         let host = |file: &str, names: &[&str]| TlsHost {
             names: names.iter().map(|&name| name.into()).collect(),
             pair: fixture::key_pair(dir, file, names),
+            default_domain: None,
         };
         config::Tls {
             default: fixture::key_pair(dir, "default", &["localhost"]),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, advance, pause, resume};
 use self::provider::{DISCOVERY, Page, Server, SigningKey, encoded};
 use super::*;
 use crate::auth::{Authenticator, Refusal, Rules, Store, Table};
+use crate::protocol::ClaimedName;
 
 mod provider;
 
@@ -537,4 +538,28 @@ async fn what_another_store_says_of_the_user_of_a_token_holds() {
     assert_eq!(log_in("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
     let barred = log_in("barred@example.org").await.unwrap_err();
     assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
+}
+
+/// The client may choose a domain by the name that it asks for in TLS: not for what a provider says.
+#[tokio::test]
+async fn a_token_without_a_domain_is_for_a_user_of_the_default_domain_and_no_other() {
+    let key = SigningKey::ec("e");
+    let server = Server::start(&[&key]);
+    let stores = vec![Store::Oauth2(Box::new(open(&server)))];
+    let rules = Rules { default_domain: Some("example.org".into()), ..Rules::default() };
+    let authenticator = Authenticator::new(stores, rules, Arc::default()).unwrap();
+    let log_in = async |email: &str, name: &str| {
+        let token = key.sign(&with(claims(&server), "email", email.into()));
+        let (name, token) = (ClaimedName::new(name.as_bytes()), Secret::new(token.into_bytes()));
+        authenticator.redeem(Some(&name), &token, "192.0.2.1".parse().unwrap()).await
+    };
+    for email in ["mrose", "mrose@example.org"] {
+        let identity = log_in(email, "mrose@example.org").await.unwrap();
+        assert_eq!(identity.username().as_str(), "mrose@example.org");
+        for name in ["mrose@example.net", "mrose", ""] {
+            assert_eq!(log_in(email, name).await.unwrap_err(), Refusal::BadToken, "{name}");
+        }
+    }
+    let long = "x".repeat(250);
+    assert_eq!(log_in(&long, &long).await.unwrap_err(), Refusal::BadToken);
 }

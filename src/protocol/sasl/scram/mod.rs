@@ -118,6 +118,13 @@ impl Awaiting {
         &self.name
     }
 
+    /// The same exchange about the user whose whole name this is. What the client has sent, and
+    /// signs with its proof, stays as it is.
+    #[must_use]
+    pub fn about(self, name: ClaimedName) -> Self {
+        Self { name, ..self }
+    }
+
     /// Which keys are needed.
     pub fn hash(&self) -> ScramHash {
         self.hash

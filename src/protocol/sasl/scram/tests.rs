@@ -49,10 +49,12 @@ fn the_exchanges_of_the_rfcs() {
         assert_eq!(exchange.challenge(), b"");
         let awaiting = named(exchange.step(secret(example.client_first))).unwrap();
         assert_eq!((awaiting.name().as_bytes(), awaiting.hash()), (&b"user"[..], example.hash));
+        // Another name of the account changes nothing of what is signed.
+        let awaiting = awaiting.about(ClaimedName::new(*b"user@example.org"));
         let exchange = awaiting.supply(&keys, &Nonce::for_test(example.server_nonce));
         assert_eq!(exchange.challenge(), example.server_first.as_bytes());
         let proof = exchange.step(&secret(example.client_final)).unwrap();
-        assert_eq!(proof.name().as_bytes(), b"user");
+        assert_eq!(proof.name().as_bytes(), b"user@example.org");
         let server_final = proof.verify(&keys).expect("the proof is right");
         assert_eq!(server_final.challenge(), example.server_final.as_bytes());
         assert_eq!(server_final.close(b""), Ok(()));
