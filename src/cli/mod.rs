@@ -9,10 +9,12 @@ use std::fmt;
 use clap::{Parser, Subcommand};
 
 pub mod check;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod hash;
 pub mod maildir;
+pub mod man;
 mod password;
 pub mod serve;
 pub mod user;
@@ -20,11 +22,19 @@ pub mod user;
 /// Where the configuration is unless `--config` says otherwise.
 const CONFIG: &str = "/etc/restante/restante.toml";
 
+/// What `--version` says; `-V` has the first line.
+const LONG_VERSION: &str = if cfg!(feature = "pam") {
+    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: pam")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: none (pam is not compiled in)")
+};
+
 /// `restante`
 #[derive(Debug, Parser)]
 #[command(
     name = "restante",
     version,
+    long_version = LONG_VERSION,
     about = "A POP3 server for Maildirs",
     long_about = "A POP3 server for Maildirs.\n\n\
         Point it at the Maildirs that Postfix, Exim or OpenSMTPD fill, and mail clients at it.",
@@ -51,6 +61,8 @@ impl Cli {
             Command::User(args) => user::run(args),
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     }
 }
@@ -93,6 +105,10 @@ enum Command {
     /// there, and nothing is made: a user whose mail is not mounted is never shown an empty
     /// maildrop. Run it while the mail is mounted, for each file system that holds mail.
     InitRoot(maildir::Args),
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::Args),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Args),
 }
 
 /// Why a command failed, in words for the person who gave it.
