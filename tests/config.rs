@@ -143,6 +143,7 @@ fn every_value_arrives_in_its_place() {
                 mail_attribute: Some("mailMessageStore".to_owned()),
                 pop3_attribute: Some("pop3Enabled".to_owned()),
                 sessions_attribute: Some("pop3Sessions".to_owned()),
+                allow_nets_attribute: Some("allowNets".to_owned()),
                 asking,
             }),
             Credentials::Ldap(LdapSection {
@@ -154,6 +155,7 @@ fn every_value_arrives_in_its_place() {
                 mail_attribute: None,
                 pop3_attribute: None,
                 sessions_attribute: None,
+                allow_nets_attribute: None,
                 asking,
             }),
             Credentials::Pam(PamSection { service: "pop3".to_owned(), asking }),

@@ -167,6 +167,37 @@ fn a_client_that_could_bind_logs_in_where_binding_is_not_offered() {
     assert!(reply.starts_with("+OK "), "{reply}");
 }
 
+/// Who has the password learns no more than who has not, and neither is let in.
+#[test]
+fn a_user_of_another_network_is_refused_as_with_a_wrong_password() {
+    let place = Place::new();
+    place.configure(&LISTEN, WITH_BINDING);
+    place.write("users", "mrose:{PLAIN}tanstaaf::::::allow_nets=192.0.2.0/24,local\n");
+    let server = place.serve();
+    let greeted = || {
+        let mut client = Client::tls(server.address(1), &Tls::new());
+        client.line();
+        client
+    };
+    const REFUSED: &str = "-ERR [AUTH] wrong user name or password";
+    for password in ["tanstaaf", "wrong"] {
+        let mut client = greeted();
+        let response = STANDARD.encode(format!("\0mrose\0{password}"));
+        assert_eq!(client.ask(&format!("AUTH PLAIN {response}")), REFUSED);
+        assert_eq!(client.ask("USER mrose"), "+OK send PASS");
+        assert_eq!(client.ask(&format!("PASS {password}")), REFUSED);
+    }
+    let mut client = greeted();
+    let first = STANDARD.encode("p=tls-exporter,,n=mrose,r=nonce");
+    let challenge = client.ask(&format!("AUTH SCRAM-SHA-256-PLUS {first}"));
+    let proof = scram_final("p=tls-exporter,,", &challenge, &client.exporter());
+    assert_eq!(client.ask(&proof), REFUSED);
+    server.logged_times("refused: the password is right, and the user may not log in from", 3);
+    // An edit of the file counts at once.
+    place.write("users", "mrose:{PLAIN}tanstaaf::::::allow_nets=127.0.0.0/8,::1\n");
+    assert!(greeted().log_in().starts_with("+OK 0 messages"));
+}
+
 #[test]
 fn a_name_without_a_domain_is_one_of_the_listener_or_of_the_certificate_name() {
     let place = Place::new();

@@ -174,7 +174,9 @@ fn each_outcome_of_a_login_has_an_exit_code() {
     };
     let users = format!(
         "{MROSE}homeless:{{PLAIN}}tanstaaf\naway:{{PLAIN}}tanstaaf::::::pop3=no\n\
-         barred:{{PLAIN}}tanstaaf::::::nologin\nold:{{SHA3}}tanstaaf\n"
+         barred:{{PLAIN}}tanstaaf::::::nologin\nold:{{SHA3}}tanstaaf\n\
+         near:{{PLAIN}}tanstaaf::::::allow_nets=192.0.2.0/24\n\
+         broken:{{PLAIN}}tanstaaf::::::allow_nets=192.0.2.0/33\n"
     );
     place.write("users", &users);
     open(place.path("users"), 0o644);
@@ -192,6 +194,11 @@ fn each_outcome_of_a_login_has_an_exit_code() {
         ("away", "tanstaafl", 3, "wrong password"),
         ("barred", "tanstaaf", 6, "nologin"),
         ("old", "tanstaaf", 6, "the scheme SHA3 is not supported"),
+        ("near --address 192.0.2.9", "tanstaaf", 7, "/mail/near"),
+        ("near --address 192.0.3.9", "tanstaaf", 9, "may not log in from this address"),
+        ("near --address 192.0.3.9", "tanstaafl", 3, "wrong password"),
+        ("near", "tanstaaf", 7, "/mail/near"),
+        ("broken", "tanstaaf", 6, "its allow_nets has something that is no network"),
         ("homeless", "tanstaaf", 7, "/mail/homeless"),
     ] {
         let said = place.run(&format!("test --stdin {name}"), &format!("{password}\n"));
@@ -240,7 +247,7 @@ fn a_login_is_tried_with_the_default_domain() {
 fn the_exit_codes_are_documented_as_they_are() {
     let help = restante("user test --help", "").stdout;
     let page = fs::read_to_string("docs/CREDENTIALS.md").unwrap();
-    for code in 0..=8 {
+    for code in 0..=9 {
         let line = help.lines().find(|line| line.starts_with(&format!("  {code}  ")));
         let meaning = line.unwrap_or_else(|| panic!("{code} is not in {help}")).trim_start();
         let meaning = meaning.trim_start_matches(char::is_numeric).trim();

@@ -1,9 +1,10 @@
 //! What a store knows of a user besides the name: how to check a password, and what the user may.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use super::Verifier;
+use super::{AllowedNetworks, Verifier};
 
 /// A user of a store.
 #[derive(Clone, Debug)]
@@ -32,10 +33,19 @@ pub struct Attributes {
     pub pop3: bool,
     /// How many sessions the user may have.
     pub sessions: Option<NonZeroU32>,
+    /// Where the user may log in from; nothing for everywhere.
+    pub allow_nets: Option<AllowedNetworks>,
+}
+
+impl Attributes {
+    /// Whether the user may log in from an address.
+    pub(super) fn allow(&self, peer: IpAddr) -> bool {
+        self.allow_nets.as_ref().is_none_or(|networks| networks.contain(peer))
+    }
 }
 
 impl Default for Attributes {
     fn default() -> Self {
-        Self { home: None, mail: None, pop3: true, sessions: None }
+        Self { home: None, mail: None, pop3: true, sessions: None, allow_nets: None }
     }
 }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use super::AllowedNetworks;
+
 /// A home directory: a whole path; an empty text says nothing.
 pub(super) fn home(text: &str) -> Result<Option<PathBuf>, &'static str> {
     match text {
@@ -50,6 +52,11 @@ pub(super) fn pop3(text: &str) -> Result<bool, &'static str> {
 /// How many sessions the user may have.
 pub(super) fn sessions(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "is not a number of sessions, write 1 or more")
+}
+
+/// Where the user may log in from.
+pub(super) fn allow_nets(text: &str) -> Result<AllowedNetworks, &'static str> {
+    AllowedNetworks::parse(text)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::cache::Cache;
 use super::throttle::Attempt;
@@ -139,28 +139,49 @@ impl<C: CredentialStore> Authenticator<C> {
         let mut attempt = self.take_turn(peer, name).await?;
         let password = Arc::new(password);
         attempt.heard(&password);
-        let Verdict { store, outcome } = self.judge(name, &password).await;
-        match &outcome {
-            Ok(_) | Err(Reason::NotAllowed) => attempt.succeeded(),
+        let Verdict { store, outcome } = self.judge(name, &password, Some(peer)).await;
+        let repeated = match &outcome {
+            Ok(_) | Err(Reason::NotAllowed) => {
+                attempt.succeeded();
+                false
+            }
             Err(
                 Reason::ImpossibleName(_)
                 | Reason::UnknownUser
                 | Reason::UnknownOrWrong
-                | Reason::WrongPassword,
-            ) => {
-                attempt.failed(&password);
+                | Reason::WrongPassword
+                | Reason::NotFromThere,
+            ) => attempt.failed(&password),
+            Err(Reason::Overloaded | Reason::Unavailable(_)) => {
+                attempt.unanswered();
+                false
             }
-            Err(Reason::Overloaded | Reason::Unavailable(_)) => attempt.unanswered(),
-        }
+        };
         outcome.map_err(|reason| {
             let store = store.and_then(|nth| self.stores.get(nth)).map(C::label);
-            debug!(user = %name, store, "refused: {reason}");
-            Refusal::of(name, reason)
+            if reason == Reason::NotFromThere {
+                // Somebody may have the password of a user who does not notice.
+                info!(store, user = %name, "refused: {reason}");
+            } else {
+                debug!(store, user = %name, "refused: {reason}");
+            }
+            let refusal = Refusal::of(name, reason);
+            let is_repeat = repeated && refusal == Refusal::BadCredentials;
+            if is_repeat { Refusal::RepeatedPassword } else { refusal }
         })
     }
 
-    /// The same without any waiting, with the reason and the store that decided.
-    pub async fn judge(&self, name: &ClaimedName, password: &Arc<Secret<Vec<u8>>>) -> Verdict {
+    /// The same without any waiting, with the reason and the store that decided. Without a `peer`
+    /// it does not matter where the user may log in from.
+    ///
+    /// - From where a user may not log in, the right password costs what a wrong one costs: nothing
+    ///   is remembered or rewritten, and the same stores are asked.
+    pub async fn judge(
+        &self,
+        name: &ClaimedName,
+        password: &Arc<Secret<Vec<u8>>>,
+        peer: Option<IpAddr>,
+    ) -> Verdict {
         let username = match Username::try_from(name) {
             Ok(username) => username,
             Err(fault) => {
@@ -172,6 +193,7 @@ impl<C: CredentialStore> Authenticator<C> {
             }
         };
         let mut asked = Asked::Nobody;
+        let mut barred = None;
         for (nth, store) in self.stores.iter().enumerate() {
             let (account, decides) = match store.look_up(&username).await {
                 Lookup::Found(account) => (account, true),
@@ -179,21 +201,34 @@ impl<C: CredentialStore> Authenticator<C> {
                 Lookup::Unknown => continue,
                 Lookup::Unavailable(why) => return Verdict::of(nth, Err(Reason::Unavailable(why))),
             };
-            match self.verify_or_recall(nth, store, &username, &account, password).await {
+            let tried = (nth, store, &username, &account);
+            match self.verify_or_recall(tried, password, peer).await {
                 Ok(Some(attributes)) => {
                     // What the store has just said counts, not what is remembered of it.
                     let attributes = if decides { account.attributes } else { attributes };
-                    return Verdict::of(nth, admit(username, attributes));
+                    let admitted = admit(username.clone(), attributes, peer);
+                    match (admitted, barred) {
+                        // After a wrong password the next store would be asked.
+                        (Err(Reason::NotFromThere), None) if !decides => {
+                            (asked, barred) = (Asked::Store, Some(nth));
+                        }
+                        (_, Some(first)) => return Verdict::barred(first),
+                        (admitted, None) => return Verdict::of(nth, admitted),
+                    }
                 }
-                Ok(None) if decides => return Verdict::of(nth, Err(Reason::WrongPassword)),
+                Ok(None) if decides => {
+                    let wrong = || Verdict::of(nth, Err(Reason::WrongPassword));
+                    return barred.map_or_else(wrong, Verdict::barred);
+                }
                 Ok(None) => asked = Asked::Store,
                 Err(reason) => return Verdict::of(nth, Err(reason)),
             }
         }
         let spent = self.spend(&username, password, asked).await;
-        let refused = match asked {
-            Asked::Store => Reason::UnknownOrWrong,
-            Asked::Nobody => Reason::UnknownUser,
+        let refused = match (asked, barred) {
+            (_, Some(first)) => return Verdict::barred(first),
+            (Asked::Store, None) => Reason::UnknownOrWrong,
+            (Asked::Nobody, None) => Reason::UnknownUser,
         };
         Verdict::nobody(spent.err().unwrap_or(refused))
     }
@@ -260,16 +295,19 @@ impl<C: CredentialStore> Authenticator<C> {
     /// The same as [`verify`](Self::verify), unless it is remembered to have been right.
     async fn verify_or_recall(
         &self,
-        nth: usize,
-        store: &C,
-        name: &Username,
-        account: &Account,
+        (nth, store, name, account): (usize, &C, &Username, &Account),
         password: &Arc<Secret<Vec<u8>>>,
+        peer: Option<IpAddr>,
     ) -> Result<Option<Attributes>, Reason> {
+        let allows = |attributes: &Attributes| peer.is_none_or(|peer| attributes.allow(peer));
+        if !allows(&account.attributes) {
+            return self.verify(store, name, account, password).await;
+        }
         let cache = self.cache.as_ref().filter(|_| account.verifier.cost() != Some(Cost::Trifling));
         let context = cache.map(|cache| (cache, account.verifier.fingerprint(nth)));
         if let Some((cache, context)) = &context
             && let Some(attributes) = cache.knows(name, context, password)
+            && allows(&attributes)
         {
             return Ok(Some(attributes));
         }
@@ -353,9 +391,21 @@ enum Asked {
     Store,
 }
 
-/// Whoever has the right password is let in, unless the store says that it is not for POP3.
-pub(super) fn admit(name: Username, attributes: Attributes) -> Result<Identity, Reason> {
-    if attributes.pop3 { Ok(Identity { name, attributes }) } else { Err(Reason::NotAllowed) }
+/// Whoever has the right password is let in, unless the store says that it is not for POP3, or not
+/// from there.
+pub(super) fn admit(
+    name: Username,
+    attributes: Attributes,
+    peer: Option<IpAddr>,
+) -> Result<Identity, Reason> {
+    if peer.is_some_and(|peer| !attributes.allow(peer)) {
+        // First, for the other reason is told to the client.
+        Err(Reason::NotFromThere)
+    } else if attributes.pop3 {
+        Ok(Identity { name, attributes })
+    } else {
+        Err(Reason::NotAllowed)
+    }
 }
 
 /// Compares the password as it came and, where that makes a difference, as SASLprep makes it: hashes

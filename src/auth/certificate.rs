@@ -1,10 +1,12 @@
 //! Log-ins by the certificate of the client, which has been verified when it comes here: what is left
 //! to find out is which of its names the client wants to be, and whether a store knows that user.
 
+use std::net::IpAddr;
+
 use tracing::info;
 
 use super::authenticator::admit;
-use super::{Authenticator, CredentialStore, Identity, Refusal};
+use super::{Authenticator, CredentialStore, Identity, Reason, Refusal};
 use crate::protocol::{ClaimedName, Username};
 
 impl<C: CredentialStore> Authenticator<C> {
@@ -19,6 +21,7 @@ impl<C: CredentialStore> Authenticator<C> {
         &self,
         names: &[Username],
         wanted: Option<&ClaimedName>,
+        peer: IpAddr,
     ) -> Result<Identity, Refusal> {
         let username = match (wanted, names) {
             (None, [only]) => only.clone(),
@@ -36,9 +39,13 @@ impl<C: CredentialStore> Authenticator<C> {
         };
         let claimed = ClaimedName::new(username.as_str().as_bytes());
         match self.known(&username).await {
-            Ok(Some(account)) => {
-                admit(username, account.attributes).map_err(|reason| Refusal::of(&claimed, reason))
-            }
+            Ok(Some(account)) => match admit(username, account.attributes, Some(peer)) {
+                Err(Reason::NotFromThere) => {
+                    info!(user = %claimed, "refused: the user may not log in from this address");
+                    Err(Refusal::BadCertificate)
+                }
+                admitted => admitted.map_err(|reason| Refusal::of(&claimed, reason)),
+            },
             Ok(None) => {
                 info!(user = %claimed, "refused: the certificate is for nobody who is known");
                 Err(Refusal::BadCertificate)
@@ -58,7 +65,9 @@ mod tests {
     const USERS: &[u8] = b"mrose:{PLAIN}a::::/home/mrose::sessions=2\n\
         crocker:{UNHEARD-OF}b\n\
         away:{PLAIN}c::::::pop3=no\n\
-        barred:{PLAIN}d::::::nologin\n";
+        barred:{PLAIN}d::::::nologin\n\
+        here:{PLAIN}e::::::allow_nets=192.0.2.0/24\n\
+        there:{PLAIN}f::::::allow_nets=198.51.100.0/24 pop3=no\n";
 
     /// What becomes of a client with a certificate for these users, who says that it is `wanted`.
     async fn certify(names: &[&str], wanted: Option<&str>) -> Result<Identity, Refusal> {
@@ -67,7 +76,7 @@ mod tests {
             Authenticator::new(vec![table], Rules::default(), Arc::default()).unwrap();
         let names: Vec<_> = names.iter().map(|&name| Username::try_from(name).unwrap()).collect();
         let wanted = wanted.map(|wanted| ClaimedName::new(wanted.as_bytes()));
-        authenticator.certify(&names, wanted.as_ref()).await
+        authenticator.certify(&names, wanted.as_ref(), "192.0.2.1".parse().unwrap()).await
     }
 
     #[tokio::test]
@@ -84,6 +93,7 @@ mod tests {
         }
         let identity = certify(&["crocker"], None).await.unwrap();
         assert_eq!(identity.username().as_str(), "crocker", "a password is not needed");
+        assert!(certify(&["here"], None).await.is_ok());
     }
 
     #[tokio::test]
@@ -97,6 +107,7 @@ mod tests {
             (&["mrose"], Some("../mrose")),
             (&["mrose"], Some("mrose\0")),
             (&["stranger"], None),
+            (&["there"], None),
         ] {
             let refusal = certify(names, wanted).await.unwrap_err();
             assert_eq!(refusal, Refusal::BadCertificate, "{names:?} {wanted:?}");

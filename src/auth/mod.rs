@@ -47,7 +47,7 @@ pub use account::{Account, Attributes};
 pub use authenticator::{Authenticator, Rules};
 pub use breaker::{Breaker, Probe};
 pub use file::{BadFile, FileOptions, FileStore, inspect};
-pub use network::Network;
+pub use network::{AllowedNetworks, Network};
 pub use password::{NewPassword, PasswordFault};
 pub use refusal::{Reason, Refusal, Verdict};
 pub use scheme::{Cost, Digest, NewScheme, Unhashed, Verifier, WeakSchemes, hash};
@@ -93,6 +93,11 @@ impl Identity {
     /// How many sessions the user may have, if a store says so.
     pub fn sessions(&self) -> Option<NonZeroU32> {
         self.attributes.sessions
+    }
+
+    /// Where the user may log in from, if a store says so.
+    pub fn allow_nets(&self) -> Option<&AllowedNetworks> {
+        self.attributes.allow_nets.as_ref()
     }
 
     /// An identity without a password, for the tests of other rooms.

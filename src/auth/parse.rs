@@ -112,6 +112,7 @@ impl Entry<'_> {
             mail: self.read("userdb_mail", mail)?.flatten(),
             pop3: self.read("pop3", attribute::pop3)?.unwrap_or(true),
             sessions: self.read("sessions", attribute::sessions)?,
+            allow_nets: self.read("allow_nets", attribute::allow_nets)?,
             home,
         })
     }
@@ -147,7 +148,7 @@ impl Entry<'_> {
 /// Fields that are obeyed, fields for the other half of Dovecot (the userdb), for its log, and for
 /// how it delays replies.
 fn harmless(key: &str) -> bool {
-    matches!(key, "pop3" | "sessions" | "nodelay")
+    matches!(key, "allow_nets" | "pop3" | "sessions" | "nodelay")
         || (key.starts_with("userdb_") && !is_among(ELSEWHERE, key))
         || key.starts_with("event_")
 }
@@ -157,7 +158,7 @@ fn is_among(keys: &str, key: &str) -> bool {
 }
 
 /// Extra fields that may be named in a message; another word may be a piece of a password.
-const RESTRICTIONS: &str = "allow_nets allow_real_nets allow_services auth_mech delay_until deny \
+const RESTRICTIONS: &str = "allow_real_nets allow_services auth_mech delay_until deny \
     destuser domain fail host master mech noauthenticate nologin nopassword pass port proxy \
     proxy_maybe proxy_mech reason user username";
 
@@ -243,7 +244,13 @@ mod tests {
             (":::::: userdb_quota_rule=*:storage=1G nodelay event_x=1", true),
             ("::::::nologin", false),
             ("::::::userdb_uid=1 nologin=yes reason=moved", false),
-            ("::::::allow_nets=127.0.0.1,::1", false),
+            ("::::::allow_nets=127.0.0.1,::1", true),
+            ("::::::allow_nets=127.0.0.0/8,local sessions=3", true),
+            ("::::::allow_nets=127.0.0.1,hunter2", false),
+            ("::::::allow_nets=", false),
+            ("::::::allow_nets", false),
+            ("::::::allow_nets=127.0.0.1 allow_nets=::1", false),
+            ("::::::allow_real_nets=127.0.0.1", false),
             ("::::::user=postmaster", false),
             ("::::::proxy host=192.0.2.1", false),
             ("::::::hunter2", false),

@@ -28,6 +28,8 @@ pub enum Reason {
     WrongPassword,
     /// The password is right, and the user may not use POP3.
     NotAllowed,
+    /// The password is right, and the user may not log in from this address.
+    NotFromThere,
     /// Too many passwords were waiting to be verified.
     Overloaded,
     /// The password cannot be checked now, and why.
@@ -37,10 +39,14 @@ pub enum Reason {
 /// Why somebody was not let in, as far as the client may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such user, another password, or a name that no user can have (say `../mrose`).
+    /// No such user, another password, a name that no user can have (say `../mrose`), or an address
+    /// that the user may not log in from.
     ///
-    /// The three are one on purpose: they cost the same and must look the same to the client.
+    /// These are one on purpose: they cost the same and must look the same to the client.
     BadCredentials,
+    /// To the client the same as [`Self::BadCredentials`]: a wrong password that has been tried from
+    /// there before, by a device with an old one, say.
+    RepeatedPassword,
     /// The password is right, and the user may not use POP3.
     NotAllowed,
     /// The token is not good, or is another user's.
@@ -61,6 +67,11 @@ impl Verdict {
         Self { store: Some(nth), outcome }
     }
 
+    /// The store with this number has found the password right.
+    pub(super) fn barred(nth: usize) -> Self {
+        Self::of(nth, Err(Reason::NotFromThere))
+    }
+
     pub(super) fn nobody(reason: Reason) -> Self {
         Self { store: None, outcome: Err(reason) }
     }
@@ -73,7 +84,8 @@ impl Refusal {
             Reason::ImpossibleName(_)
             | Reason::UnknownUser
             | Reason::UnknownOrWrong
-            | Reason::WrongPassword => Self::BadCredentials,
+            | Reason::WrongPassword
+            | Reason::NotFromThere => Self::BadCredentials,
             Reason::NotAllowed => Self::NotAllowed,
             Reason::Overloaded => Self::Overloaded,
             Reason::Unavailable(why) => Self::Unavailable(format!("{name}: {why}")),
@@ -91,6 +103,9 @@ impl fmt::Display for Reason {
             }
             Self::WrongPassword => f.write_str("wrong password"),
             Self::NotAllowed => f.write_str("the user may not use POP3"),
+            Self::NotFromThere => {
+                f.write_str("the password is right, and the user may not log in from this address")
+            }
             Self::Overloaded => f.write_str("too many log-ins at once"),
             Self::Unavailable(why) => write!(f, "passwords cannot be checked now: {why}"),
         }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::authenticator::admit;
 use super::{
@@ -61,18 +61,21 @@ impl<C: CredentialStore> Authenticator<C> {
         let ScramLogin { keys, account } = login;
         // Each exchange has a proof of its own: that it is the same password again cannot be seen.
         let guess = Secret::new(proof.proof().to_vec());
-        match (proof.verify(&keys), account) {
-            (Some(server_final), Some((username, attributes))) => {
-                attempt.succeeded();
-                let identity = admit(username, attributes);
-                identity.map(|it| (it, server_final)).map_err(|why| Refusal::of(&name, why))
-            }
-            (None | Some(_), _) => {
+        let (Some(server_final), Some((username, attributes))) = (proof.verify(&keys), account)
+        else {
+            attempt.failed(&guess);
+            debug!(user = %name, "refused: the proof does not fit");
+            return Err(Refusal::BadCredentials);
+        };
+        let admitted = admit(username, attributes, Some(peer));
+        match &admitted {
+            Err(reason @ Reason::NotFromThere) => {
                 attempt.failed(&guess);
-                debug!(user = %name, "refused: the proof does not fit");
-                Err(Refusal::BadCredentials)
+                info!(user = %name, "refused: {reason}");
             }
+            Ok(_) | Err(_) => attempt.succeeded(),
         }
+        admitted.map(|it| (it, server_final)).map_err(|reason| Refusal::of(&name, reason))
     }
 
     async fn find_keys(&self, name: &ClaimedName, hash: ScramHash) -> Result<ScramLogin, Reason> {

@@ -245,14 +245,15 @@ impl<'a> Attempt<'a> {
         self.heard = None;
     }
 
-    /// The password was wrong, or there is no such user.
-    pub fn failed(mut self, password: &Secret<Vec<u8>>) {
+    /// The password was wrong, or there is no such user. Whether this pair has tried the same one
+    /// before, which counts for nothing more; of who is not counted that is not known.
+    pub fn failed(mut self, password: &Secret<Vec<u8>>) -> bool {
         self.heard = None;
-        self.count(password);
+        self.count(password)
     }
 
-    fn count(&self, password: &Secret<Vec<u8>>) {
-        let Some(pair) = self.pair else { return };
+    fn count(&self, password: &Secret<Vec<u8>>) -> bool {
+        let Some(pair) = self.pair else { return false };
         let throttle = self.throttle;
         let now = Instant::now();
         let wrong = throttle.key.hash_one(("wrong", pair, password.expose()));
@@ -260,7 +261,7 @@ impl<'a> Attempt<'a> {
         let is_known = state.wrong.get(&wrong, now).is_some();
         state.wrong.put(wrong, (), now + WRONG, now);
         if is_known {
-            return;
+            return true;
         }
         let mut tries = state.tries(pair, now);
         tries.clear = state.settings.add_failure(tries.clear, now);
@@ -277,6 +278,7 @@ impl<'a> Attempt<'a> {
         state.users.put(pair.user, clear, clear, now);
 
         state.put_tries(pair, tries, now);
+        false
     }
 
     /// The password was right.

@@ -32,16 +32,20 @@ impl<C: CredentialStore> Authenticator<C> {
                     return Err(Refusal::of(claimed, Reason::Unavailable(why)));
                 }
                 Redeemed::For(named) => match self.whole(named) {
-                    Ok(user)
-                        if name
-                            .is_none_or(|name| Username::try_from(name).as_ref() == Ok(&user)) =>
-                    {
-                        attempt.succeeded();
-                        let known = self.known(&user).await.and_then(|account| {
+                    Ok(user) if claims_to_be(name, &user) => {
+                        let admitted = self.known(&user).await.and_then(|account| {
                             let attributes = account.map(|account| account.attributes);
-                            admit(user, attributes.unwrap_or_default())
+                            admit(user, attributes.unwrap_or_default(), Some(peer))
                         });
-                        return known.map_err(|reason| Refusal::of(claimed, reason));
+                        match admitted {
+                            Err(Reason::NotFromThere) => {
+                                "its user may not log in from this address".to_owned()
+                            }
+                            admitted => {
+                                attempt.succeeded();
+                                return admitted.map_err(|reason| Refusal::of(claimed, reason));
+                            }
+                        }
                     }
                     Ok(user) => format!("it is for {user}"),
                     Err(fault) => format!("with default-domain, the name of its user {fault}"),
@@ -56,4 +60,9 @@ impl<C: CredentialStore> Authenticator<C> {
         attempt.failed(token);
         Err(Refusal::BadToken)
     }
+}
+
+/// Whether a client that may have said who it is means this user.
+fn claims_to_be(name: Option<&ClaimedName>, user: &Username) -> bool {
+    name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(user))
 }

@@ -115,6 +115,8 @@ pub struct LdapSection {
     pub pop3_attribute: Option<String>,
     /// The attribute that says how many sessions the user may have.
     pub sessions_attribute: Option<String>,
+    /// The attribute that says where the user may log in from.
+    pub allow_nets_attribute: Option<String>,
     /// How it is asked.
     pub asking: Asking,
 }
@@ -235,6 +237,7 @@ impl Kind {
                 "mail-attribute",
                 "pop3-attribute",
                 "sessions-attribute",
+                "allow-nets-attribute",
                 "deadline",
                 "at-once",
             ],
@@ -275,6 +278,7 @@ pub(super) const KEYS: &[&str] = &[
     "mail-attribute",
     "pop3-attribute",
     "sessions-attribute",
+    "allow-nets-attribute",
     "service",
     "command",
     "issuer",
@@ -372,6 +376,7 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
     let mail_attribute = attribute("mail-attribute", "\"mailMessageStore\"");
     let pop3_attribute = attribute("pop3-attribute", "\"pop3Allowed\"");
     let sessions_attribute = attribute("sessions-attribute", "\"sessionLimit\"");
+    let allow_nets_attribute = attribute("allow-nets-attribute", "\"allowNets\"");
     let asking = asking(section);
     Some(LdapSection {
         url: url?,
@@ -382,6 +387,7 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
         mail_attribute,
         pop3_attribute,
         sessions_attribute,
+        allow_nets_attribute,
         asking,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -146,7 +147,8 @@ pub enum Decided {
     Nobody(Vec<String>),
 }
 
-/// Puts a name and a password to the stores of a configuration, as a log-in would.
+/// Puts a name and a password to the stores of a configuration, as a login from `peer` would, or
+/// from anywhere.
 ///
 /// # Errors
 /// Why a store cannot be used, in a line.
@@ -154,6 +156,7 @@ pub fn judge(
     config: &Config,
     name: &ClaimedName,
     password: Secret<Vec<u8>>,
+    peer: Option<IpAddr>,
 ) -> Result<Judgement, String> {
     runtime()?.block_on(async {
         let weak = config.auth.weak_schemes.into();
@@ -161,7 +164,7 @@ pub fn judge(
         let sections = config.credentials.iter().map(without_rehash);
         let stores = sections.map(|section| open(&section, weak)).collect::<Result<Vec<_>, _>>()?;
         let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
-        let Verdict { store, outcome } = authenticator.judge(name, &Arc::new(password)).await;
+        let Verdict { store, outcome } = authenticator.judge(name, &Arc::new(password), peer).await;
         let labels = || authenticator.stores().iter().map(Store::label);
         let store = match store.and_then(|nth| labels().nth(nth)) {
             Some(label) => Decided::By(label),
@@ -213,6 +216,7 @@ fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
             mail: section.mail_attribute.clone(),
             pop3: section.pop3_attribute.clone(),
             sessions: section.sessions_attribute.clone(),
+            allow_nets: section.allow_nets_attribute.clone(),
         },
         deadline: section.asking.deadline,
         at_once: section.asking.at_once,

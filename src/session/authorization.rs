@@ -205,7 +205,9 @@ const USER: &str = "USER";
 /// Tells the operator that somebody did not get in.
 pub(super) fn log_failure(name: &ClaimedName, fault: &Fault) {
     // config/fail2ban reads this line: what the client chose comes last.
-    tracing::info!(reply = %fault.reply(Language::default()), user = %name, "login failed");
+    let reply = fault.reply(Language::default());
+    let repeated = matches!(fault, Fault::RepeatedPassword).then_some(true);
+    tracing::info!(%reply, repeated, user = %name, "login failed");
 }
 
 /// What CAPA lists before login (RFC 2449 §5). What needs a password is listed when one may be

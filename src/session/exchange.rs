@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout_at};
 use super::authorization::{Authorization, log_failure};
 use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
-use super::{Context, Next, State, Turn};
+use super::{Context, Link, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal, ScramLogin};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{
@@ -161,7 +161,8 @@ impl Authorization {
             Step::NoToken(dialect) => Ok(self.explain(&nobody(), dialect, answer, context)),
             Step::External(wanted) => {
                 let wanted = wanted.map(|name| context.whole(name));
-                let certified = authenticator.certify(&context.link.certificate, wanted.as_ref());
+                let Link { certificate, peer, .. } = context.link;
+                let certified = authenticator.certify(certificate, wanted.as_ref(), *peer);
                 let name = wanted.clone().unwrap_or_else(nobody);
                 self.log_in(&name, mechanism.name(), certified, answer, context).await
             }

@@ -51,6 +51,8 @@ pub(super) enum Fault {
     Unbound,
     /// Unknown user or wrong password: nobody is told which.
     BadCredentials,
+    /// The same, with a password that has been wrong before.
+    RepeatedPassword,
     /// The password is right, and the user may not use POP3.
     NotAllowed,
     /// The token is not good.
@@ -132,6 +134,7 @@ impl Fault {
             | Self::Downgraded
             | Self::Unbound
             | Self::BadCredentials
+            | Self::RepeatedPassword
             | Self::NotAllowed
             | Self::BadToken
             | Self::BadCertificate
@@ -183,6 +186,7 @@ impl Fault {
             }
             Self::ForAnother
             | Self::BadCredentials
+            | Self::RepeatedPassword
             | Self::BadToken
             | Self::BadCertificate
             | Self::UnknownCommand
@@ -214,6 +218,7 @@ impl Fault {
             | Self::NoPasswords
             | Self::ForAnother
             | Self::BadCredentials
+            | Self::RepeatedPassword
             | Self::NotAllowed
             | Self::BadToken
             | Self::BadCertificate => Some(ResponseCode::Auth),
@@ -284,6 +289,7 @@ impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::BadCredentials => Self::BadCredentials,
+            Refusal::RepeatedPassword => Self::RepeatedPassword,
             Refusal::NotAllowed => Self::NotAllowed,
             Refusal::BadToken => Self::BadToken,
             Refusal::BadCertificate => Self::BadCertificate,

@@ -4,14 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::*;
-use crate::auth::{Cost, FileOptions, FileStore, Store, Table};
+use crate::auth::{
+    CheckpasswordProgram, Cost, FileOptions, FileStore, GatekeeperStore, Store, Table,
+};
 
 const USERS: &str = "\
     mrose:{PLAIN}tanstaaf\n\
     light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
     crypt:{SHA512-CRYPT}$6$salt$hash\n\
     absurd:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
-    barred:{PLAIN}tanstaaf::::::allow_nets=192.0.2.0/24\n";
+    barred:{PLAIN}tanstaaf::::::nologin\n";
 
 /// Passwords that are only compared wait for nobody.
 const HASHED: &str =
@@ -107,7 +109,7 @@ async fn a_password_fits_as_it_came_or_as_saslprep_makes_it() {
 async fn what_cannot_be_checked_is_never_a_wrong_password() {
     let authenticator = authenticator(USERS);
     for (name, reason) in
-        [("crypt", "SHA512-CRYPT"), ("absurd", "m=4194304"), ("barred", "allow_nets")]
+        [("crypt", "SHA512-CRYPT"), ("absurd", "m=4194304"), ("barred", "nologin")]
     {
         match log_in(&authenticator, name, "tanstaaf").await {
             Err(Refusal::Unavailable(why)) => {
@@ -291,7 +293,7 @@ async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
     let authenticator = new(vec![store], remembering);
     let name = ClaimedName::new(*b"light");
     let password = Arc::new(Secret::new(LIGHT.into()));
-    let judge = async || authenticator.judge(&name, &password).await.outcome;
+    let judge = async || authenticator.judge(&name, &password, None).await.outcome;
     assert_eq!(judge().await.unwrap().home(), Some(Path::new("/home/light")));
     says("/srv/light::sessions=3");
     let identity = judge().await.unwrap();
@@ -300,4 +302,100 @@ async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
     says("/srv/light::pop3=no");
     assert_eq!(judge().await, Err(Reason::NotAllowed));
     assert_eq!(authenticator.verifications(), 1, "the password is remembered");
+}
+
+/// What the same user and password come to from 192.0.2.1, and from where the user may not be.
+async fn from_two_places<C: CredentialStore>(
+    authenticator: &Authenticator<C>,
+    password: &str,
+) -> [Result<Identity, Reason>; 2] {
+    let (name, password) = (ClaimedName::new(*b"light"), Arc::new(Secret::new(password.into())));
+    let from = async |peer: &str| {
+        authenticator.judge(&name, &password, Some(peer.parse().unwrap())).await.outcome
+    };
+    [from("192.0.2.1").await, from("198.51.100.1").await]
+}
+
+#[tokio::test]
+async fn a_right_password_from_another_network_costs_and_gives_what_a_wrong_one_does() {
+    let users = format!("{}::::::allow_nets=192.0.2.0/24\n", HASHED.trim_end());
+    let table = || Table::try_from(users.as_bytes()).unwrap();
+    for cache in [Duration::ZERO, Duration::from_secs(300)] {
+        let authenticator = new(vec![table()], Rules { cache, ..rules(2, 60) });
+        // The first one is remembered, and lets nobody else in.
+        for round in 1..3 {
+            let [here, there] = from_two_places(&authenticator, LIGHT).await;
+            assert!(here.is_ok());
+            assert_eq!(there, Err(Reason::NotFromThere));
+            let verified = if cache.is_zero() { 2 * round } else { 1 + round };
+            assert_eq!(authenticator.verifications(), verified, "{cache:?}");
+        }
+        let before = authenticator.verifications();
+        let [here, there] = from_two_places(&authenticator, "wrong").await;
+        assert_eq!((here, there), (Err(Reason::WrongPassword), Err(Reason::WrongPassword)));
+        assert_eq!(authenticator.verifications(), before + 2);
+        for (password, outcome) in [(LIGHT, Ok("light".to_owned())), ("x", Err(()))] {
+            let outcome = outcome.map_err(|()| Refusal::BadCredentials);
+            assert_eq!(log_in(&authenticator, "light", password).await, outcome);
+        }
+    }
+    // Nor is anything told by what else the user may not do.
+    let users = users.replace("allow_nets=192.0.2.0/24", "allow_nets=local pop3=no");
+    let authenticator = authenticator(&users);
+    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Err(Refusal::BadCredentials));
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_asked_as_ever() {
+    let script = "n=$(tr '\\0' '\\n' <&3 | sed -n 2p); [ \"$n\" = right ] || exit 1\n\
+                  RESTANTE_ALLOW_NETS=192.0.2.0/24 exec \"$@\"";
+    let command = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+    let program = CheckpasswordProgram::new(command).unwrap();
+    let at_once = NonZeroU32::new(2).unwrap();
+    let first = GatekeeperStore::new(program, Duration::from_secs(20), at_once);
+    // The next store would let anybody in with the same password.
+    let next = Table::try_from(&b"light:{PLAIN}right\n"[..]).unwrap();
+    let stores = vec![Store::Checkpassword(Box::new(first)), Store::Table(next)];
+    let authenticator = new(stores, Rules { cache: Duration::from_secs(300), ..rules(2, 60) });
+    for _ in 0..2 {
+        let [here, there] = from_two_places(&authenticator, "right").await;
+        assert!(here.is_ok());
+        assert_eq!(there, Err(Reason::NotFromThere));
+    }
+    let asked = async |password| {
+        let before = authenticator.verifications();
+        let outcomes = from_two_places(&authenticator, password).await;
+        (outcomes, authenticator.verifications() - before)
+    };
+    // Recalled here; there the program, then the table; for a wrong one both, in both places.
+    assert_eq!(asked("right").await.1, 2);
+    let (outcomes, verified) = asked("wrong").await;
+    assert_eq!(outcomes, [Err(Reason::WrongPassword), Err(Reason::WrongPassword)]);
+    assert_eq!(verified, 4);
+}
+
+#[tokio::test]
+async fn the_same_wrong_password_again_is_told_apart() {
+    let settings = crate::auth::throttle::Settings {
+        first: Duration::from_nanos(1),
+        most: Duration::from_nanos(1),
+        forget: Duration::from_secs(60),
+        trusted: Vec::new(),
+    };
+    let throttle = Arc::new(Throttle::new(settings, 100));
+    let table = Table::try_from(USERS.as_bytes()).unwrap();
+    let authenticator = Authenticator::new(vec![table], rules(2, 60), throttle).unwrap();
+    for (name, password, refusal) in [
+        ("mrose", "old", Refusal::BadCredentials),
+        ("mrose", "old", Refusal::RepeatedPassword),
+        ("MRose", "old", Refusal::RepeatedPassword),
+        ("mrose", "older", Refusal::BadCredentials),
+        ("nobody", "old", Refusal::BadCredentials),
+        ("nobody", "old", Refusal::RepeatedPassword),
+        ("../mrose", "old", Refusal::BadCredentials),
+        ("../mrose", "old", Refusal::RepeatedPassword),
+    ] {
+        assert_eq!(log_in(&authenticator, name, password).await, Err(refusal), "{name} {password}");
+    }
+    assert!(log_in(&authenticator, "mrose", "tanstaaf").await.is_ok());
 }

@@ -243,6 +243,7 @@ fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, String>
         mail: environment.read("MAILDIR", mail)?.flatten(),
         pop3: environment.read("RESTANTE_POP3", attribute::pop3)?.unwrap_or(true),
         sessions: environment.read("RESTANTE_SESSIONS", attribute::sessions)?,
+        allow_nets: environment.read("RESTANTE_ALLOW_NETS", attribute::allow_nets)?,
         home,
     })
 }
@@ -439,6 +440,7 @@ mod tests {
             (with_proof(b"MAILDIR=/\xff\0"), "not UTF-8"),
             (with_proof(b"RESTANTE_POP3=perhaps\0"), "may use POP3"),
             (with_proof(b"RESTANTE_SESSIONS=0\0"), "1 or more"),
+            (with_proof(b"RESTANTE_ALLOW_NETS=here\0"), "no network"),
             (Vec::new(), "without running"),
             (b"/usr/bin/env -0 RESTANTE=right\n".to_vec(), "without running"),
         ] {

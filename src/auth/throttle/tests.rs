@@ -422,7 +422,9 @@ proptest! {
                     advance(attempt.delay()).await;
                 }
                 match act {
-                    Move::Fail(password) => attempt.failed(&secret(&password.to_string())),
+                    Move::Fail(password) => {
+                        attempt.failed(&secret(&password.to_string()));
+                    }
                     Move::Succeed => attempt.succeeded(),
                     Move::Drop => {
                         // It keeps its place in the line.

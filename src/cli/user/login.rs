@@ -1,6 +1,7 @@
 //! `restante user test`: what would come of a login, with an exit code for each outcome.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -26,6 +27,9 @@ pub(super) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     password: InputArgs,
+    /// Where the client would be, for users who may log in from some networks only.
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
     /// The name as a client would send it.
     name: String,
 }
@@ -40,6 +44,7 @@ const EXIT_CODES: &str = "Exit codes:
   6  a store does not answer, or what it says of the user cannot be used
   7  the mail of the user cannot be accessed
   8  the configuration, or a store that it names, cannot be used
+  9  the password is right, and the user may not log in from --address
 
 A monitoring probe:
   restante user test --stdin probe@example.org < /etc/restante/probe";
@@ -50,10 +55,11 @@ const NOT_ALLOWED: u8 = 5;
 const NO_ANSWER: u8 = 6;
 const NO_MAIL: u8 = 7;
 const BAD_CONFIGURATION: u8 = 8;
+const NOT_FROM_THERE: u8 = 9;
 
 /// Says what would come of a login.
 pub(super) fn test(args: Args) -> Result<(), Failure> {
-    let Args { config, file, password, name } = args;
+    let Args { config, file, password, address, name } = args;
     let unusable = |failure: Failure| failure.exit_with(BAD_CONFIGURATION);
     let mut config = Config::load(&config).map_err(Failure::of).map_err(unusable)?;
     if let Some(path) = file {
@@ -66,8 +72,9 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         Some(domain) => claimed.within(domain),
         None => claimed,
     };
-    let Judgement { store, outcome } =
-        stores::judge(&config, &claimed, password).map_err(Failure::new).map_err(unusable)?;
+    let Judgement { store, outcome } = stores::judge(&config, &claimed, password, address)
+        .map_err(Failure::new)
+        .map_err(unusable)?;
     let decided = match &store {
         Decided::By(store) => format!("{store} decided"),
         Decided::Nobody(asked) => format!("asked: {}", asked.join(", ")),
@@ -83,7 +90,11 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
     })?;
     let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
     say(io::stdout(), format_args!("  mail         {maildir}"))?;
-    say(io::stdout(), format_args!("  sessions     {sessions}"))
+    say(io::stdout(), format_args!("  sessions     {sessions}"))?;
+    match identity.allow_nets() {
+        Some(networks) => say(io::stdout(), format_args!("  networks     {networks}")),
+        None => Ok(()),
+    }
 }
 
 fn exit_code(reason: &Reason) -> u8 {
@@ -91,6 +102,7 @@ fn exit_code(reason: &Reason) -> u8 {
         Reason::WrongPassword | Reason::UnknownOrWrong => WRONG_PASSWORD,
         Reason::UnknownUser | Reason::ImpossibleName(_) => UNKNOWN_USER,
         Reason::NotAllowed => NOT_ALLOWED,
+        Reason::NotFromThere => NOT_FROM_THERE,
         Reason::Unavailable(_) | Reason::Overloaded => NO_ANSWER,
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::ForAnother => "nobody may act for another user".into(),
         Fault::Downgraded => "channel binding is offered here, and must be used by who can".into(),
         Fault::Unbound => "the channel binding is not that of this connection".into(),
-        Fault::BadCredentials => "wrong user name or password".into(),
+        Fault::BadCredentials | Fault::RepeatedPassword => "wrong user name or password".into(),
         Fault::NotAllowed => "this user may not use POP3".into(),
         Fault::BadToken => "the token is not good".into(),
         Fault::BadCertificate => "the certificate is of no user here".into(),

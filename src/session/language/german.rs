@@ -62,7 +62,9 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
             "Kanalbindung wird hier angeboten, und wer sie beherrscht, muss sie verwenden".into()
         }
         Fault::Unbound => "die Kanalbindung gehört nicht zu dieser Verbindung".into(),
-        Fault::BadCredentials => "Benutzername oder Passwort ist falsch".into(),
+        Fault::BadCredentials | Fault::RepeatedPassword => {
+            "Benutzername oder Passwort ist falsch".into()
+        }
         Fault::NotAllowed => "dieser Benutzer darf POP3 nicht verwenden".into(),
         Fault::BadToken => "das Token ist ungültig".into(),
         Fault::BadCertificate => "das Zertifikat gehört hier zu keinem Benutzer".into(),

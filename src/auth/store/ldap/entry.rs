@@ -18,12 +18,14 @@ pub struct Keys {
     pub pop3: Option<String>,
     /// How many sessions the user may have: a number from 1.
     pub sessions: Option<String>,
+    /// Where the user may log in from: networks, one or several a value.
+    pub allow_nets: Option<String>,
 }
 
 impl Keys {
     /// Those that are named.
     pub(super) fn names(&self) -> Vec<&str> {
-        let keys = [&self.home, &self.mail, &self.pop3, &self.sessions];
+        let keys = [&self.home, &self.mail, &self.pop3, &self.sessions, &self.allow_nets];
         keys.into_iter().flatten().map(String::as_str).collect()
     }
 
@@ -35,6 +37,7 @@ impl Keys {
             mail: read(&self.mail, entry, mail)?.flatten(),
             pop3: read(&self.pop3, entry, attribute::pop3)?.unwrap_or(true),
             sessions: read(&self.sessions, entry, attribute::sessions)?,
+            allow_nets: read_list(&self.allow_nets, entry, attribute::allow_nets)?,
             home,
         })
     }
@@ -46,18 +49,37 @@ fn read<T>(
     entry: &SearchEntry,
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Result<Option<T>, String> {
-    let Some(key) = key else { return Ok(None) };
-    let fault = |what| Err(format!("{key} of the entry {:?} {what}", entry.dn));
+    match values(key, entry)? {
+        [] => Ok(None),
+        [value] => parse(value).map(Some).map_err(|what| fault(key, entry, what)),
+        _ => Err(fault(key, entry, "has several values; leave one")),
+    }
+}
+
+/// The same where several values are one list.
+fn read_list<T>(
+    key: &Option<String>,
+    entry: &SearchEntry,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Option<T>, String> {
+    match values(key, entry)? {
+        [] => Ok(None),
+        list => parse(&list.join(",")).map(Some).map_err(|what| fault(key, entry, what)),
+    }
+}
+
+fn values<'a>(key: &Option<String>, entry: &'a SearchEntry) -> Result<&'a [String], String> {
+    let Some(named) = key else { return Ok(&[]) };
     // RFC 4512 §2.5: the name of an attribute is the same in either case.
-    if entry.bin_attrs.keys().any(|name| name.eq_ignore_ascii_case(key)) {
-        return fault("is not text");
+    if entry.bin_attrs.keys().any(|name| name.eq_ignore_ascii_case(named)) {
+        return Err(fault(key, entry, "is not text"));
     }
-    let values = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-    match values.map(|(_, values)| values.as_slice()) {
-        None | Some([]) => Ok(None),
-        Some([value]) => parse(value).map(Some).or_else(fault),
-        Some(_) => fault("has several values; leave one"),
-    }
+    let found = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(named));
+    Ok(found.map_or(&[], |(_, values)| values.as_slice()))
+}
+
+fn fault(key: &Option<String>, entry: &SearchEntry, what: &str) -> String {
+    format!("{} of the entry {:?} {what}", key.as_deref().unwrap_or_default(), entry.dn)
 }
 
 #[cfg(test)]
@@ -74,6 +96,7 @@ mod tests {
             mail: named("mailMessageStore"),
             pop3: named("pop3Allowed"),
             sessions: named("sessionLimit"),
+            allow_nets: named("allowNets"),
         }
     }
 
@@ -91,6 +114,7 @@ mod tests {
             ("mailMessageStore", &["maildir:/var/vmail/m rose"]),
             ("pop3Allowed", &["false"]),
             ("sessionLimit", &["3"]),
+            ("allownets", &["192.0.2.7", "::1,local"]),
             ("cn", &["one", "another"]),
         ]));
         let expected = Attributes {
@@ -98,6 +122,7 @@ mod tests {
             mail: Some("/var/vmail/m rose".into()),
             pop3: false,
             sessions: NonZeroU32::new(3),
+            allow_nets: Some(attribute::allow_nets("192.0.2.7,::1").unwrap()),
         };
         assert_eq!(said, Ok(expected));
     }
@@ -118,6 +143,8 @@ mod tests {
             ("mailMessageStore", &["maildir:~/Maildir"], "home directory"),
             ("pop3Allowed", &["maybe"], "may use POP3"),
             ("sessionLimit", &["0"], "1 or more"),
+            ("allowNets", &["192.0.2.7", "here"], "no network"),
+            ("allowNets", &[""], "names no network"),
         ] {
             let why = keys().read(&entry(&[(attribute, values)])).unwrap_err();
             assert!(why.contains(hint) && why.contains(attribute), "{why}");

@@ -521,7 +521,8 @@ async fn what_another_store_says_of_the_user_of_a_token_holds() {
     let key = SigningKey::ec("e");
     let server = Server::start(&[&key]);
     let table: &[u8] = b"mrose@example.org:{PLAIN}x::::/home/mrose::sessions=2\n\
-        away@example.org:{PLAIN}x::::::pop3=no\nbarred@example.org:{PLAIN}x::::::nologin\n";
+        away@example.org:{PLAIN}x::::::pop3=no\nbarred@example.org:{PLAIN}x::::::nologin\n\
+        there@example.org:{PLAIN}x::::::allow_nets=198.51.100.0/24 pop3=no\n";
     let stores =
         vec![Store::Table(Table::try_from(table).unwrap()), Store::Oauth2(Box::new(open(&server)))];
     let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
@@ -536,6 +537,7 @@ async fn what_another_store_says_of_the_user_of_a_token_holds() {
     let unknown = log_in("stranger@example.org").await.unwrap();
     assert_eq!((unknown.home(), unknown.sessions()), (None, None));
     assert_eq!(log_in("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
+    assert_eq!(log_in("there@example.org").await.unwrap_err(), Refusal::BadToken);
     let barred = log_in("barred@example.org").await.unwrap_err();
     assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
 }

@@ -30,7 +30,7 @@ mod server;
 /// The users of a database.
 ///
 /// - The column `password` is what a credential file has there, `{SCHEME}hash`; NULL is a user who
-///   cannot log in. `home`, `mail`, `pop3` and `sessions` may be there.
+///   cannot log in. `home`, `mail`, `pop3`, `sessions` and `allow_nets` may be there.
 /// - A row that cannot be read, or a second one, is never taken for a wrong password.
 /// - Nothing is asked before it is needed: opening succeeds while the database is down.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     const USERS: &str = "\
-        CREATE TABLE users (name text, password, home, mail, pop3, sessions, note);\
+        CREATE TABLE users (name text, password, home, mail, pop3, sessions, note, allow_nets);\
         INSERT INTO users (name, password) VALUES\
           ('mrose', '{PLAIN}tanstaaf'), ('o''brien', CAST('{PLAIN}x' AS BLOB)), ('locked', NULL),\
           ('twice', '{PLAIN}x'), ('twice', '{PLAIN}x'), ('number', 17), ('latin', X'E9');\
@@ -227,7 +227,9 @@ mod tests {
           ('relative', '{PLAIN}x', 'home/bob', NULL, 1, NULL),\
           ('tilde', '{PLAIN}x', NULL, 'maildir:~/Maildir', 1, NULL),\
           ('maybe', '{PLAIN}x', NULL, NULL, 'maybe', NULL),\
-          ('none', '{PLAIN}x', NULL, NULL, 1, 0), ('real', '{PLAIN}x', NULL, NULL, 1.5, NULL);";
+          ('none', '{PLAIN}x', NULL, NULL, 1, 0), ('real', '{PLAIN}x', NULL, NULL, 1.5, NULL);\
+        INSERT INTO users (name, password, allow_nets) VALUES\
+          ('dave', '{PLAIN}x', '192.0.2.0/24, ::1'), ('nowhere', '{PLAIN}x', '');";
 
     const QUERY: &str = "SELECT * FROM users WHERE name = {user}";
 
@@ -281,6 +283,8 @@ mod tests {
         let carol = look_up(&store, "carol").await.unwrap().unwrap().attributes;
         assert_eq!((carol.home, carol.mail.as_deref()), (None, Some(Path::new("/srv/a:b"))));
         assert_eq!((carol.pop3, carol.sessions), (false, None));
+        let dave = look_up(&store, "dave").await.unwrap().unwrap().attributes;
+        assert_eq!(dave.allow_nets.unwrap().to_string(), "192.0.2.0/24, ::1/128");
         let locked = look_up(&store, "locked").await.unwrap().unwrap();
         assert!(matches!(locked.verifier, Verifier::Unusable(_)));
     }
@@ -319,6 +323,7 @@ mod tests {
             ("tilde", "mail (TEXT) is below a home directory"),
             ("maybe", "pop3 (TEXT) does not say"),
             ("real", "pop3 (REAL) is not text"),
+            ("nowhere", "allow_nets (TEXT) names no network"),
             ("none", "sessions (INTEGER) is not a number of sessions"),
         ] {
             let why = look_up(&store, name).await.unwrap_err();
@@ -335,7 +340,8 @@ mod tests {
         let url = file(directory.path()).await;
         let reached = store(&url, QUERY).probe().await.unwrap();
         assert!(reached.starts_with("SQLite 3."), "{reached}");
-        let columns = "columns password, home, mail, pop3, sessions; of no use here are name, note";
+        let columns = "columns password, home, mail, pop3, sessions, allow_nets; of no use here are name, \
+                       note";
         assert!(reached.ends_with(columns), "{reached}");
         for (query, hint) in [
             ("SELECT name FROM users WHERE name = {user}", "AS password"),

@@ -10,7 +10,8 @@ use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
 use crate::auth::{Account, Attributes, Verifier, WeakSchemes, attribute};
 
 /// The columns that mean something; others are left alone.
-pub(super) const COLUMNS: [&str; 5] = ["password", "home", "mail", "pop3", "sessions"];
+pub(super) const COLUMNS: [&str; 6] =
+    ["password", "home", "mail", "pop3", "sessions", "allow_nets"];
 
 /// A row whose cells can be read whatever the database is.
 pub(super) trait Cells: Row {
@@ -71,6 +72,7 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, S
         mail: column(row, "mail", mail)?.flatten(),
         pop3: column(row, "pop3", pop3)?.unwrap_or(true),
         sessions: column(row, "sessions", sessions)?,
+        allow_nets: column(row, "allow_nets", |cell| attribute::allow_nets(text(cell)?))?,
         home,
     };
     if position(row, "password")?.is_none() {
