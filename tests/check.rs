@@ -115,6 +115,34 @@ fn colours_are_for_terminals() {
     assert!(check(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]).starts_with("warning: "));
 }
 
+/// As under a unit whose `ReadWritePaths=` lacks the mail: permission bits say nothing of it.
+#[test]
+fn mail_on_a_mount_that_is_read_only_cannot_be_removed() {
+    let (dir, config) = usable();
+    for folder in ["cur", "new", "tmp"] {
+        fs::create_dir_all(dir.path().join("mail/mrose").join(folder)).unwrap();
+    }
+    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" || exit 77\n\
+                  exec \"$1\" check --config \"$2\"";
+    let mail = dir.path().join("mail");
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .arg(&mail)
+        .args([Path::new(env!("CARGO_BIN_EXE_restante")), &config])
+        .output();
+    let Ok(output) = output else { return }; // There is no unshare here.
+    let stderr = text(output.stderr);
+    if !stderr.contains("restante.toml") {
+        return; // No namespaces are allowed here.
+    }
+    let words = format!("messages cannot be removed: {} is read-only", mail.display());
+    let advice = format!("write ReadWritePaths={} into the unit", mail.display());
+    assert!(stderr.contains(&words) && stderr.contains(&advice), "{stderr}");
+    assert_eq!((stderr.lines().count(), output.status.code()), (1, Some(0)), "{stderr}");
+    let writable = text(check(&config).stderr);
+    assert_eq!(writable, "");
+}
+
 #[test]
 fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     let (dir, config) = usable();

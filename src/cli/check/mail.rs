@@ -5,9 +5,10 @@
 //! file system of another machine.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use super::Examination;
 use super::access::{Account, is_read_only};
@@ -133,8 +134,9 @@ impl Examination<'_> {
                 KEY,
                 format!(
                     "{} {why}: mount or create it, or correct the path; where it is mounted late, \
-                     RequiresMountsFor={0} in the unit makes the service wait for it",
-                    root.display()
+                     RequiresMountsFor={} in the unit makes the service wait for it",
+                    root.display(),
+                    whole(root)
                 ),
             );
             return false;
@@ -177,8 +179,9 @@ impl Examination<'_> {
                 KEY,
                 format!(
                     "messages cannot be removed: {} is read-only for this process; mount it \
-                     read-write and, under systemd, write ReadWritePaths={0} into the unit",
-                    place.display()
+                     read-write and, under systemd, write ReadWritePaths={} into the unit",
+                    place.display(),
+                    whole(place)
                 ),
             );
         }
@@ -194,8 +197,9 @@ impl Examination<'_> {
                 format!(
                     "{} is hidden from {name} by ProtectHome=, PrivateTmp= or InaccessiblePaths=: \
                      for mail in home directories write ProtectHome=read-only and \
-                     ReadWritePaths={0} (systemctl edit {name})",
-                    place.display()
+                     ReadWritePaths={} (systemctl edit {name})",
+                    place.display(),
+                    whole(place)
                 ),
             );
         } else if let Some(place) = first(Reach::ReadOnly) {
@@ -203,8 +207,9 @@ impl Examination<'_> {
                 KEY,
                 format!(
                     "messages cannot be removed: {} is read-only for {name}, write \
-                     ReadWritePaths={0} into it (systemctl edit {name})",
-                    place.display()
+                     ReadWritePaths={} into it (systemctl edit {name})",
+                    place.display(),
+                    whole(place)
                 ),
             );
         }
@@ -223,6 +228,12 @@ impl Examination<'_> {
             format!("{count} (say {user}) cannot fetch mail, or not remove it: {obstacle}"),
         );
     }
+}
+
+/// A path as a unit wants it.
+fn whole(path: &Path) -> impl Display {
+    let whole = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.display().to_string()
 }
 
 /// Why there is no directory; what the present user cannot see may be there all the same.
