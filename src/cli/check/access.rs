@@ -141,21 +141,18 @@ fn remedy(closed: &Path) -> String {
     }
 }
 
-/// Whether the service manager has put an empty directory in its place (systemd.exec(5)).
+/// Whether the service manager has mounted a directory in its place that nobody may enter
+/// (systemd.exec(5)).
 fn is_hidden_by_unit(directory: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    is_hidden_by(&mounts, directory)
+    let is_barred = fs::metadata(directory).is_ok_and(|stat| stat.mode() & 0o777 == 0);
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    is_barred && is_mount_point(&mounts(), directory)
 }
 
-/// As [`is_hidden_by_unit`], by the text of `proc_pid_mountinfo(5)`: the fourth field is what is
-/// mounted, the fifth where.
-fn is_hidden_by(mounts: &str, directory: &Path) -> bool {
-    mounts.lines().any(|line| {
-        let mut fields = line.split(' ').skip(3);
-        let what = fields.next().unwrap_or_default();
-        what.ends_with("/systemd/inaccessible/dir")
-            && fields.next().is_some_and(|place| Path::new(place) == directory)
-    })
+/// By the text of `proc_pid_mountinfo(5)`, whose fifth field is where something is mounted.
+fn is_mount_point(mounts: &str, directory: &Path) -> bool {
+    let place = |line: &str| line.split(' ').nth(4).is_some_and(|it| Path::new(it) == directory);
+    mounts.lines().any(place)
 }
 
 /// Whether nothing can be written where this directory is, whoever asks: the mount, as this process
@@ -246,10 +243,15 @@ mod tests {
     #[test]
     fn what_the_unit_hides_is_not_to_be_chmodded() {
         let mounts = "1040 1022 0:25 /systemd/inaccessible/dir /home ro,nosuid shared:1 - tmpfs tmpfs rw\n\
-                      1041 1022 8:1 /srv/mail /srv/mail rw - ext4 /dev/sda1 rw\n";
-        assert!(is_hidden_by(mounts, Path::new("/home")));
-        assert!(!is_hidden_by(mounts, Path::new("/srv/mail")));
-        assert!(!is_hidden_by(mounts, Path::new("/root")));
+                      1041 1022 8:1 /root /srv/mail rw - ext4 /dev/sda1 rw\n";
+        assert!(is_mount_point(mounts, Path::new("/home")));
+        assert!(is_mount_point(mounts, Path::new("/srv/mail")));
+        assert!(!is_mount_point(mounts, Path::new("/root")));
+        // What is merely closed can be opened.
+        let dir = tempfile::tempdir().unwrap();
+        set_mode(dir.path(), 0);
+        assert!(remedy(dir.path()).starts_with("chmod"));
+        set_mode(dir.path(), 0o700);
     }
 
     #[test]
