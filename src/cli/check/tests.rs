@@ -347,6 +347,7 @@ fn warnings_name_what_needs_a_look() {
     assert_eq!(report.errors, [""; 0]);
     for (start, words) in [
         ("restante.toml:12:15: tls.certificate: ", "for mail.example.org, not for pop.example.org"),
+        ("restante.toml:13:15: tls.private-key: ", "every user of this machine can read"),
         ("users:2:1: ", "fred@example.org"),
         ("restante.toml:16:8: maildir.path: ", "filled in for 1 user (say mrose)"),
     ] {
