@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -29,7 +28,8 @@ def run(command: str, code: int | None = 0) -> str:
         ["bash", "-euc", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
     )
-    require(code in (None, done.returncode), f"{command!r} ended with {done.returncode}: {done.stdout}")
+    outcome = f"{command!r} ended with {done.returncode}: {done.stdout}"
+    require(code in (None, done.returncode), outcome)
     return done.stdout
 
 
@@ -61,7 +61,7 @@ def messages(*matches: str) -> str:
 
 
 def now() -> str:
-    """A match for what is logged from now on. Cursors pass over one entry too many beside others."""
+    """A match for what is logged from now on; beside others, a cursor passes over the first."""
     return f"--since=@{(int(journal('-n', '1')[0]['__REALTIME_TIMESTAMP']) + 1) / 1e6:.6f}"
 
 
@@ -137,7 +137,8 @@ def installs() -> str:
     run(
         f"printf '%s\\n' {PASSWORD} | restante user add --file /etc/restante/users --stdin {USER}\n"
         "chown vmail: /etc/restante/users\n"
-        f"install -d -o vmail -g vmail -m 700 {MAILDIR}/../.. {MAILDIR}/.. {MAILDIR}{{,/cur,/new,/tmp}}"
+        "install -d -o vmail -g vmail -m 700 "
+        f"{MAILDIR}/../.. {MAILDIR}/.. {MAILDIR}{{,/cur,/new,/tmp}}"
     )
     # Many starts in a short time are of these checks' own making.
     drop_in = Path("/etc/systemd/system/restante.service.d/checks.conf")
@@ -149,7 +150,8 @@ def installs() -> str:
 
 def verifies() -> str:
     """The units by themselves."""
-    said = run("systemd-analyze verify --man=no /src/config/restante.service /src/config/restante.socket")
+    units = "/src/config/restante.service /src/config/restante.socket"
+    said = run(f"systemd-analyze verify --man=no {units}")
     require(not said, said)
     rating = run("systemd-analyze security restante | tail -1").strip()
     return rating.split(": ")[-1]
@@ -171,12 +173,14 @@ def fields() -> str:
     mark = now()
     require(Pop().log_in("wrong").startswith("-ERR"), "a wrong password is taken")
     require(serves(), "nobody gets in")
-    until("the session is logged", lambda: journal(mark, f"RESTANTE_USER={USER}", "RESTANTE_WHY=quit"))
-    [entry] = journal(mark, "-u", "restante", f"RESTANTE_USER={USER}", "RESTANTE_WHY=quit")
+    its_end = (mark, "-u", "restante", f"RESTANTE_USER={USER}", "RESTANTE_WHY=quit")
+    until("the session is logged", lambda: journal(*its_end))
+    [entry] = journal(*its_end)
     require(entry["_TRANSPORT"] == "journal", f"came by {entry['_TRANSPORT']}")
     require(entry["SYSLOG_IDENTIFIER"] == "restante" and entry["PRIORITY"] == "6", f"{entry}")
     require(entry["RESTANTE_PEER"].startswith("127.0.0.1:"), f"{entry}")
-    failed = journal(mark, "-u", "restante", "RESTANTE_REPLY=-ERR [AUTH] wrong user name or password")
+    reply = "-ERR [AUTH] wrong user name or password"
+    failed = journal(mark, "-u", "restante", f"RESTANTE_REPLY={reply}")
     require(len(failed) == 1, f"{failed}")
     require(failed[0]["MESSAGE"].startswith("session{peer=127.0.0.1:"), failed[0]["MESSAGE"])
     return ", ".join(name for name in entry if name.startswith("RESTANTE_"))
@@ -333,6 +337,30 @@ def socket_unit() -> str:
         until("it serves", serves)
 
 
+def waits() -> str:
+    """At the stop a session goes on to its QUIT, longer than TimeoutStopSec= says."""
+    drop_in = Path("/etc/systemd/system/restante.service.d/stop.conf")
+    drop_in.write_text("[Service]\nTimeoutStopSec=3s\n")
+    try:
+        run("systemctl daemon-reload\nsystemctl restart restante")
+        path = deliver("1.one.host")
+        pop, mark = Pop(), now()
+        require(pop.log_in().startswith("+OK 1 message"), "the message is not there")
+        require(pop.ask("DELE 1").startswith("+OK"), "it cannot be marked")
+        run("systemctl restart --no-block restante")
+        until("it stops", lambda: show("restante", "ActiveState") == "deactivating")
+        told = show("restante", "StatusText")
+        time.sleep(6)
+        require(pop.quit().startswith("+OK") and not path.exists(), "the removal is lost")
+        until("it serves", serves)
+        log = messages(mark, "-u", "restante")
+        require("stopped" in log and "SIGKILL" not in log, log)
+    finally:
+        drop_in.unlink()
+        run("systemctl daemon-reload\nsystemctl restart restante")
+    return f"{told!r}, 6 s with TimeoutStopSec=3s"
+
+
 def killed() -> str:
     """kill -9."""
     pop = Pop()
@@ -367,7 +395,7 @@ def fatal() -> str:
 
 
 def no_ipv6() -> str:
-    """IPv6 switched off, which `[::]:995` survives as long as the kernel has it at all."""
+    """IPv6 switched off by sysctl; a kernel without it is no container's to choose."""
     run("sysctl -q net.ipv6.conf.all.disable_ipv6=1")
     try:
         run("systemctl restart restante")
@@ -386,7 +414,8 @@ def mail_root() -> str:
     took = until("it serves", serves)
     removes()
     # A file system that fstab names is mounted first.
-    run("systemctl stop restante\nmv /var/vmail /var/vmail.away\ninstall -d -o vmail -g vmail /var/vmail")
+    run("systemctl stop restante\nmv /var/vmail /var/vmail.away")
+    run("install -d -o vmail -g vmail /var/vmail")
     Path("/etc/systemd/system/var-vmail.mount").write_text(
         "[Mount]\nWhat=/var/vmail.away\nWhere=/var/vmail\nType=none\nOptions=bind\n"
     )
@@ -547,9 +576,9 @@ def watchdog() -> str:
 
 def main() -> int:
     """All of them, in an order in which each finds the service running."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     report = Report(only=sys.argv[1:])
-    report.only and report.only.append("installed")
+    if report.only:
+        report.only.append("installed")
     report.check("installed as README says", installs)
     report.check("units", verifies)
     report.check("mail is removed", removes)
@@ -559,6 +588,7 @@ def main() -> int:
     report.check("notify-reload", notify_reload)
     report.check("restart", restarts)
     report.check("socket unit", socket_unit)
+    report.check("stop with a session", waits)
     report.check("kill -9", killed)
     report.check("fatal errors", fatal)
     report.check("IPv6 off", no_ipv6)
