@@ -15,6 +15,7 @@ use crate::server;
 use crate::server::stores::Extent;
 use crate::telemetry;
 
+mod absent;
 mod access;
 mod account;
 mod certificates;

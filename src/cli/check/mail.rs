@@ -45,7 +45,9 @@ impl Examination<'_> {
         {
             return;
         }
+        self.mail_root(maildir);
         self.not_there(&sample, &template);
+        self.flags(maildir, sample.iter().map(|maildir| maildir.path.as_path()));
         let places = sample.iter().map(|maildir| maildir.path.as_path());
         let places: Vec<_> = root.into_iter().chain(places).collect();
         self.read_only(&places);

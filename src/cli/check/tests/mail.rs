@@ -178,3 +178,50 @@ fn two_users_in_one_maildir_are_named() {
     let shared = "mail/mrose is the Maildir of mrose@example.org and of mrose@example.net: ";
     assert!(report.warnings.iter().any(|line| line.contains(shared)), "{report:?}");
 }
+
+#[test]
+fn a_root_below_which_nothing_can_be_made_is_named() {
+    let house = House::new();
+    // Nobody has to lack a Maildir for that.
+    house.write("users", "");
+    let text = GOOD.replace("[maildir]\n", "[maildir]\ncreate = true\n");
+    house.write("restante.toml", &text);
+    let found = |house: &House| {
+        let report = house.report(SystemTime::now());
+        report.warnings.into_iter().find(|line| line.contains(" maildir.create: "))
+    };
+    let line = found(&house).unwrap();
+    assert!(
+        line.contains("mail is no mail root") && line.contains("restante init-root "),
+        "{line}"
+    );
+    // That of a domain does too.
+    fs::create_dir(house.path("mail/example.org")).unwrap();
+    crate::mailbox::maildir::mark_root(&house.path("mail/example.org")).unwrap();
+    assert_eq!(found(&house), None);
+    fs::remove_dir_all(house.path("mail/example.org")).unwrap();
+    crate::mailbox::maildir::mark_root(&house.path("mail")).unwrap();
+    assert_eq!(found(&house), None);
+    house.write("restante.toml", GOOD);
+    assert_eq!(found(&house), None);
+}
+
+#[test]
+fn names_with_another_flag_separator_are_noticed() {
+    let house = House::new();
+    let cur = house.path("mail/example.org/mrose/cur");
+    fs::create_dir_all(&cur).unwrap();
+    let found = |house: &House| {
+        let report = house.report(SystemTime::now());
+        report.warnings.into_iter().find(|line| line.contains(" maildir.flag-separator: "))
+    };
+    fs::write(cur.join("1.a:2,S"), "").unwrap();
+    assert_eq!(found(&house), None);
+    fs::write(cur.join("2.b;2,S"), "").unwrap();
+    let line = found(&house).unwrap();
+    assert!(line.contains("is \":\", but mail/example.org/mrose/cur has 2.b;2,S"), "{line}");
+    fs::remove_file(cur.join("1.a:2,S")).unwrap();
+    let text = GOOD.replace("[maildir]\n", "[maildir]\nflag-separator = \";\"\n");
+    house.write("restante.toml", &text);
+    assert_eq!(found(&house), None);
+}
