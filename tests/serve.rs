@@ -551,8 +551,9 @@ fn wrong_usage_is_exit_code_2() {
         let output = Command::new(PROGRAM).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
-    let mut version = String::new();
-    let output = Command::new(PROGRAM).arg("--version").output().unwrap();
-    output.stdout.as_slice().read_to_string(&mut version).unwrap();
-    assert_eq!(version, format!("restante {}\n", env!("CARGO_PKG_VERSION")));
+    let said = |argument| Command::new(PROGRAM).arg(argument).output().unwrap().stdout;
+    let version = format!("restante {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8(said("-V")).unwrap(), version);
+    let long = String::from_utf8(said("--version")).unwrap();
+    assert!(long.starts_with(&version) && long.contains("\nfeatures: "), "{long}");
 }
