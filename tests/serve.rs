@@ -8,7 +8,6 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
