@@ -46,8 +46,11 @@ impl Hello {
 /// How many octets have to be there to tell what a connection begins with.
 pub(super) fn octets_needed(first: &[u8]) -> usize {
     match (first.first(), u16_at(first, 3)) {
-        (Some(&HANDSHAKE), Some(length)) => RECORD_HEADER + usize::from(length),
-        (Some(&HANDSHAKE), None) => RECORD_HEADER,
+        (Some(&HANDSHAKE), Some(length)) if length <= LONGEST_RECORD => {
+            RECORD_HEADER + usize::from(length)
+        }
+        // The TLS library refuses a longer one as soon as it sees its header.
+        (Some(&HANDSHAKE), _) => RECORD_HEADER,
         (Some(0x80..), _) => RECORD_HEADER,
         (Some(_) | None, _) => 1,
     }
@@ -131,6 +134,8 @@ fn u16s(octets: &[u8]) -> impl Iterator<Item = u16> {
 }
 
 pub(super) const RECORD_HEADER: usize = 5;
+/// As TLS 1.2 has it; in TLS 1.3 it is less.
+const LONGEST_RECORD: u16 = (1 << 14) + 2048;
 pub(super) const SERVER_NAME: u16 = 0;
 const MESSAGE_HEADER: usize = 4;
 const HANDSHAKE: u8 = 22;

@@ -23,11 +23,12 @@ use tokio_rustls::rustls::{
 };
 use tracing::debug;
 
-use super::hello::{RECORD_HEADER, SERVER_NAME, alleged_name, nameless};
+use super::hello::{RECORD_HEADER, SERVER_NAME, alleged_name, nameless, octets_needed};
 
 /// Hides a server name that is none from the TLS library. `first` is what the client has sent.
 pub(super) fn mark(first: &mut [u8]) {
-    let Some(message) = first.get_mut(RECORD_HEADER..) else { return };
+    // What stands behind the first record may be another one, header and all.
+    let Some(message) = first.get_mut(RECORD_HEADER..octets_needed(first)) else { return };
     let Some(at) = nameless(message, SERVER_NAME) else { return };
     debug!(
         name = %alleged_name(message, at).escape_ascii(),
@@ -166,6 +167,22 @@ mod tests {
                     assert_eq!(context.fork().finish().as_ref(), wanted.as_ref());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_name_that_goes_on_in_another_record_is_not_marked() {
+        let name = names(b"pop.example.org");
+        let whole = record(&[(SERVER_NAME, &name)]);
+        for first in RECORD_HEADER + 1..whole.len() {
+            let mut sent = Vec::new();
+            for part in [&whole[RECORD_HEADER..first], &whole[first..]] {
+                let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+                sent.extend([&whole[..3], &length, part].concat());
+            }
+            let mut read = sent.clone();
+            mark(&mut read);
+            assert_eq!(read, sent, "the first record ends before octet {first}");
         }
     }
 
