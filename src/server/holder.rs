@@ -42,19 +42,18 @@ impl Holder {
         });
         let mut holders: Vec<_> =
             holders.map(|(pid, process)| Self::named(pid, &process)).collect();
-        // A socket that the service manager passes on is held by both, and one that a program has
-        // inherited by its parent too.
+        // A socket that the service manager passes on is held by both: it is the program's.
         let restante = holders.iter().position(|it| matches!(it, Self::Restante { .. }));
-        let manager = || holders.iter().position(|it| matches!(it, Self::ServiceManager));
-        let at = restante.or_else(manager).unwrap_or_default();
+        let program = || holders.iter().position(|it| matches!(it, Self::Program { .. }));
+        let at = restante.or_else(program).unwrap_or_default();
         if at < holders.len() { holders.swap_remove(at) } else { Self::Unknown }
     }
 
     fn named(pid: u32, process: &Path) -> Self {
         let name = fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned();
         match (pid, name.as_str()) {
-            (1, _) => Self::ServiceManager,
             (_, OWN_NAME) => Self::Restante { pid },
+            (1, "systemd") => Self::ServiceManager,
             _ => Self::Program { pid, name },
         }
     }
