@@ -71,10 +71,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let (mut report, draft) = look_at(&file, &circumstances);
     if let Some(draft) = draft {
         // What is closed to the server has been reported, and is closed to us from here on.
-        match become_the_server(draft.run_as.as_ref()) {
-            Ok(()) => Examination::new(&draft, &circumstances, &mut report).stores(extent),
-            Err(why) if !report.has_errors() => return Err(why),
-            Err(_) => {}
+        let of_unit = circumstances.unit.as_ref().and_then(Unit::user);
+        let run_as = draft.run_as.clone().or(of_unit);
+        let becomes = become_the_server(run_as.as_ref());
+        let mut examination = Examination::new(&draft, &circumstances, &mut report);
+        match becomes {
+            // Whose work it would be is not known.
+            Ok(()) if geteuid().is_root() && !draft.is_sound("run-as") => {}
+            Ok(()) => examination.stores(extent),
+            Err(_) if examination.report.has_errors() => {}
+            Err(why) => examination.error("run-as", why.to_string()),
         }
     }
     let printed = if json { report.print_json() } else { report.print(quiet) };

@@ -36,7 +36,7 @@ impl Examination<'_> {
         let Some(unit) = unit else { return Some(account) };
         if let Some(RunAs { user: other, .. }) = of_unit.as_ref().filter(|it| it.user != *user) {
             let name = unit.name();
-            self.warn(
+            self.error(
                 KEY,
                 format!(
                     "{name} starts the server as {other}, and only root can become {user}: write \

@@ -244,7 +244,13 @@ fn missing(directory: &Path) -> Option<&'static str> {
         Ok(metadata) if metadata.is_dir() => None,
         Ok(_) => Some("is not a directory"),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-        Err(_) => Some("is not there"),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Some("is not there")
+        }
+        // A file system in trouble: logins are put off, and the server starts.
+        Err(_) => None,
     }
 }
 
