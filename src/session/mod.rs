@@ -261,7 +261,9 @@ async fn read<M: Mailbox, C: CredentialStore>(
                 let since = *since.get_or_insert_with(Instant::now);
                 let until = since + context.env.policy.idle;
                 let patience = Patience { until, or: End::IdleTimeout };
-                dialogue.wire.fill(patience, transaction.recalled(since, context.env)).await?;
+                // Who is in the middle of a command is not idle.
+                let idle_since = dialogue.wire.unread().is_empty().then_some(since);
+                dialogue.wire.fill(patience, transaction.recalled(idle_since, context.env)).await?;
             }
         }
     }

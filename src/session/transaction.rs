@@ -128,14 +128,15 @@ impl<D: Maildrop> Transaction<D> {
         Ok((replied, self.stay()))
     }
 
-    /// Waits for a reason to end a session whose client has said nothing since `since`.
+    /// Waits for a reason to end a session whose client has said nothing since `idle_since`; nothing
+    /// stands for one that has begun a command.
     ///
     /// Ending it takes its marks back, so one with marks is left alone as long as the server can.
-    pub(super) async fn recalled<M, C>(&self, since: Instant, env: &Env<M, C>) -> End {
-        if self.listing.has_marks() {
+    pub(super) async fn recalled<M, C>(&self, idle_since: Option<Instant>, env: &Env<M, C>) -> End {
+        let Some(since) = idle_since.filter(|_| !self.listing.has_marks()) else {
             env.grace_over.cancelled().await;
             return End::Shutdown;
-        }
+        };
         tokio::select! {
             () = self.yielding(since + env.policy.yield_idle) => End::Yielded,
             () = stopping(since + IDLE_AT_STOP, env) => End::Shutdown,

@@ -137,6 +137,22 @@ fn marks_and_what_is_being_sent_are_not_given_up_for_another_login() {
 }
 
 #[test]
+fn a_client_in_the_middle_of_a_command_is_not_idle() {
+    runtime().block_on(async {
+        let env = shared_env(&MemoryStore::default());
+        let mut first = Device::log_in(&env).await;
+        first.stream.write_all(b"RET").await.unwrap();
+        tokio::time::sleep(200 * SECOND).await;
+        let mut second = Device::connect(&env, 1024).await;
+        second.ask("USER mrose").await;
+        assert!(second.ask("PASS tanstaaf").await.starts_with(IN_USE));
+        env.drain.cancel();
+        tokio::time::sleep(20 * SECOND).await;
+        assert!(first.ask("R 1").await.starts_with("+OK"));
+    });
+}
+
+#[test]
 fn a_server_that_stops_lets_sessions_go_on_to_quit() {
     runtime().block_on(async {
         let store = MemoryStore::default();
