@@ -312,7 +312,8 @@ impl<C: CredentialStore> Authenticator<C> {
             return Ok(Some(attributes));
         }
         let verified = self.verify(store, name, account, password).await?;
-        if let Some(attributes) = &verified {
+        // Some stores say only now where the user may log in from.
+        if let Some(attributes) = verified.as_ref().filter(|attributes| allows(attributes)) {
             if let Some((cache, context)) = &context {
                 cache.remember(name, context, password, attributes.clone());
             }
