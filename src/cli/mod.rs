@@ -1,7 +1,7 @@
 //! The command line: a file per command.
 //!
-//! Exit codes: 0 fine, 1 it failed, 2 wrong usage; `restante user test` has more. A failure is one line on standard error that
-//! names the thing and the way out.
+//! Exit codes: 0 fine, 1 it failed, 2 wrong usage; `restante user test` has more. A failure is
+//! one line on standard error that names the thing and the way out.
 
 use std::error::Error;
 use std::fmt;
