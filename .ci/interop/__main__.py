@@ -1,5 +1,6 @@
 """Runs every client against a real `restante serve` on loopback.
 
+    pip install command-injection-tester pyte
     cargo build --release --locked && python3 .ci/interop target/release/restante
 
 Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.

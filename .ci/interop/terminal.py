@@ -1,4 +1,8 @@
-"""A terminal for programs that want one: what they print is read, keys are typed."""
+"""A terminal for programs that want one: what they print is read, keys are typed.
+
+A text is waited for in what is printed and on the screen that comes of it: a message may be
+overwritten at once, and of a text that is half on the screen already only the rest is printed.
+"""
 
 import fcntl
 import os
@@ -12,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Mapping
 
+import pyte
+
 from report import Failed
 from server import environment, identity
 
@@ -24,8 +30,10 @@ class Terminal:
     ) -> None:
         self.text = ""
         self._ends = time.monotonic() + limit
+        self._screen = pyte.Screen(COLUMNS, LINES)
+        self._stream = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [str(word) for word in command],
@@ -62,19 +70,23 @@ class Terminal:
         return self.until(pattern)
 
     def until(self, pattern: str) -> str:
-        """Waits for this to be printed, and gives what was printed up to then."""
-        while re.search(pattern, self.text, re.DOTALL) is None:
+        """Waits for this to be printed or shown, and gives all that was."""
+        while re.search(pattern, said := self._said(), re.DOTALL) is None:
             if not self._read():
-                raise Failed(f"ended or took too long before {pattern!r}: {self.text[-1500:]}")
-        return self.text
+                raise Failed(f"ended or took too long before {pattern!r}: {said[-3000:]}")
+        return said
 
     def end(self) -> None:
         """Waits for the program to end by itself."""
         while self._read():
             pass
         if self._process.poll() is None and time.monotonic() >= self._ends:
-            raise Failed(f"it did not end: {self.text[-1500:]}")
+            raise Failed(f"it did not end: {self._said()[-3000:]}")
         self._process.wait(10)
+
+    def _said(self) -> str:
+        lines = filter(None, map(str.strip, self._screen.display))
+        return "\n".join([self.text, "On the screen:", *lines])
 
     def _read(self, seconds: float = float("inf")) -> bool:
         """Takes what is printed next; false once there is no more, or no time."""
@@ -86,9 +98,11 @@ class Terminal:
             printed = os.read(self._master, 65_536)
         except OSError:
             return False  # the program has closed its side
+        self._stream.feed(printed)
         self.text += CONTROL.sub(" ", printed.decode(errors="replace"))
         return bool(printed)
 
 
+COLUMNS, LINES = 200, 50
 # What moves the cursor and colours the screen.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78]|[\x00-\x08\x0e-\x1f]")
