@@ -47,7 +47,7 @@ pub use account::{Account, Attributes};
 pub use authenticator::{Authenticator, Rules};
 pub use breaker::{Breaker, Probe};
 pub use file::{BadFile, FileOptions, FileStore, inspect};
-pub use network::{AllowedNetworks, Network};
+pub use network::{AllowedNetworks, Level, Network};
 pub use password::{NewPassword, PasswordFault};
 pub use refusal::{Reason, Refusal, Verdict};
 pub use scheme::{Cost, Digest, NewScheme, Unhashed, Verifier, WeakSchemes, hash};

@@ -2,34 +2,90 @@
 //! whether a user may log in from there ([`AllowedNetworks`]).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// An IPv4 address, or the /64 that an IPv6 customer holds.
+/// A network as it is given out to one customer: an IPv4 address, or the /64 that an IPv6 customer
+/// holds at least; or one of those around it ([`Network::levels`]).
 ///
 /// An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.7`) is the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network(Kind);
 
+/// Only the bits of the prefix are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kind {
-    V4(Ipv4Addr),
-    V6(u64),
+    V4 { prefix: u32, length: u8 },
+    V6 { prefix: u64, length: u8 },
+}
+
+/// A network that an address is in, and how much more it may do than the smallest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The network.
+    pub network: Network,
+    /// What the smallest network is allowed, this one is allowed so many times.
+    pub factor: u32,
+}
+
+impl Network {
+    /// The networks that an address is in and that one customer may hold, the smallest first.
+    ///
+    /// - IPv6: /64, /56 and /48, the sizes in which providers give networks out (RFC 6177).
+    /// - IPv4: the address, and the /24 around it, the smallest network that is routed by itself.
+    pub fn levels(address: IpAddr) -> impl Iterator<Item = Level> + Clone {
+        let address = address.to_canonical();
+        let lengths = match address {
+            IpAddr::V4(_) => V4_LENGTHS,
+            IpAddr::V6(_) => V6_LENGTHS,
+        };
+        lengths.iter().map(move |&(length, factor)| {
+            let network = match address {
+                IpAddr::V4(address) => Self::v4(address, length),
+                IpAddr::V6(address) => Self::v6(address, length),
+            };
+            Level { network, factor }
+        })
+    }
+
+    fn v4(address: Ipv4Addr, length: u8) -> Self {
+        let mask = u32::MAX.unbounded_shl(u32::BITS.saturating_sub(length.into()));
+        Self(Kind::V4 { prefix: address.to_bits() & mask, length })
+    }
+
+    fn v6(address: Ipv6Addr, length: u8) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = address.octets();
+        let mask = u64::MAX.unbounded_shl(u64::BITS.saturating_sub(length.into()));
+        let prefix = u64::from_be_bytes([a, b, c, d, e, f, g, h]) & mask;
+        Self(Kind::V6 { prefix, length })
+    }
 }
 
 impl From<IpAddr> for Network {
+    /// The smallest one.
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => Self(Kind::V4(address)),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self(Kind::V6(u64::from_be_bytes([a, b, c, d, e, f, g, h])))
+            IpAddr::V4(address) => Self::v4(address, 32),
+            IpAddr::V6(address) => Self::v6(address, 64),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Kind::V4 { prefix, length } => write!(f, "{}/{length}", Ipv4Addr::from_bits(prefix)),
+            Kind::V6 { prefix, length } => {
+                write!(f, "{}/{length}", Ipv6Addr::from_bits(u128::from(prefix) << 64))
             }
         }
     }
 }
+
+const V4_LENGTHS: &[(u8, u32)] = &[(32, 1), (24, 4)];
+const V6_LENGTHS: &[(u8, u32)] = &[(64, 1), (56, 4), (48, 16)];
 
 /// The networks that a user may log in from: `allow_nets` of Dovecot.
 ///
@@ -92,6 +148,8 @@ fn network(text: &str) -> Option<IpNet> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn network(address: &str) -> Network {
@@ -104,6 +162,28 @@ mod tests {
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7"));
         assert_ne!(network("::ffff:192.0.2.7"), network("::ffff:192.0.2.8"));
+    }
+
+    #[test]
+    fn an_address_is_in_every_network_that_one_customer_may_hold() {
+        for (address, expected) in [
+            ("192.0.2.7", "192.0.2.7/32 x1, 192.0.2.0/24 x4"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32 x1, 192.0.2.0/24 x4"),
+            (
+                "2001:db8:1:2fe::9",
+                "2001:db8:1:2fe::/64 x1, 2001:db8:1:200::/56 x4, 2001:db8:1::/48 x16",
+            ),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let levels: Vec<_> = Network::levels(address)
+                .map(|Level { network, factor }| format!("{network} x{factor}"))
+                .collect();
+            assert_eq!(levels.join(", "), expected);
+            assert_eq!(Network::levels(address).next().unwrap().network, Network::from(address));
+        }
+        // A network and a smaller one within it are two.
+        let ends_in_zero = Network::levels("192.0.2.0".parse().unwrap());
+        assert_eq!(ends_in_zero.map(|level| level.network).collect::<BTreeSet<_>>().len(), 2);
     }
 
     #[test]
