@@ -106,6 +106,37 @@ fn rooms_use_only_the_crates_that_they_may() {
 }
 
 #[test]
+fn the_maildir_store_calls_the_system_in_one_place() {
+    // What follows one of these, begins with a small letter, and is no module is a function.
+    let modules = ["fs", "io", "path", "process"];
+    let methods = ["sync_all", "sync_data", "set_len", "set_permissions", "try_clone", "metadata"];
+    let more =
+        ["read_at", "read_exact_at", "write_at", "read_to_end", "try_lock", "symlink_metadata"];
+    let of_paths = ["File::open", "File::create", "OpenOptions", "std::fs::{", "use std::fs;"];
+    let mut wrong = Vec::new();
+    for (file, text) in files("src/mailbox/maildir", "rs") {
+        if file.contains("/system") || file.contains("/tests") {
+            continue;
+        }
+        let lines = code(&text).lines().map(|line| line.split("//").next().unwrap());
+        let code = lines.collect::<Vec<_>>().join("\n");
+        for path in ["rustix::", "std::fs::"].iter().flat_map(|of| code.split(of).skip(1)) {
+            let path = path.split(|c: char| !c.is_alphanumeric() && !"_:{}, \n".contains(c));
+            let names = path.take(1).flat_map(|path| path.split([':', '{', '}', ',', ' ', '\n']));
+            let is_function = |name: &&str| {
+                name.starts_with(|c: char| c.is_ascii_lowercase()) && !modules.contains(name)
+            };
+            wrong.extend(names.filter(is_function).map(|name| format!("{file}: {name}")));
+        }
+        let calls = methods.iter().chain(&more).map(|method| format!(".{method}("));
+        let calls = calls.chain(of_paths.map(str::to_owned));
+        wrong
+            .extend(calls.filter(|call| code.contains(call)).map(|call| format!("{file}: {call}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_source_file_says_what_lives_in_it() {
     for (file, text) in files("src", "rs").into_iter().chain(files("tests", "rs")) {
         assert!(text.starts_with("//! "), "{file} begins without //!");

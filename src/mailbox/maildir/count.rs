@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::budget::Budget;
 use super::compressed::{Contents, Decoder, Format};
 use super::folder::{FileId, Folder, Folders};
 use super::listing::{Form, Sizes};
+use super::system::{duplicate, read_exact_at};
 use crate::protocol::OctetCounter;
 
 /// A file whose octets are wanted.
@@ -66,12 +66,12 @@ pub(super) fn sizes(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<
     while offset < size {
         let most = usize::try_from(size - offset).map_or(BUFFER, |left| left.min(BUFFER));
         let part = buffer.get_mut(..most).unwrap_or_default();
-        file.read_exact_at(part, offset)?;
+        read_exact_at(file, part, offset)?;
         if offset == 0 {
             match Contents::of(part) {
                 Contents::Plain => {}
                 Contents::Compressed(format) => {
-                    return decompressed(format, file.try_clone()?, size, buffer);
+                    return decompressed(format, duplicate(file)?, size, buffer);
                 }
                 Contents::Unreadable(why) => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));

@@ -13,21 +13,18 @@
 //!   and `new` never are: what was in them may be lost.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with,
-    statat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::Folder;
 use super::name;
+use super::system::{Output, fsync, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
 
 /// What is done about a Maildir that is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,9 +81,9 @@ pub fn mark_root(directory: &Path) -> io::Result<bool> {
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     match openat(&directory, MARK, flags, mode) {
         Ok(mark) => {
-            let mut mark = File::from(mark);
+            let mut mark = Output(mark);
             mark.write_all(MARK_TEXT)?;
-            mark.sync_all()?;
+            fsync(&mark.0)?;
             sync(&directory)?;
             Ok(true)
         }
@@ -289,7 +286,7 @@ fn open_in(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 /// Makes what was done in a directory durable, where that can be.
 fn sync(directory: &OwnedFd) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let synced = openat(directory, ".", flags, Mode::empty()).and_then(rustix::fs::fsync);
+    let synced = openat(directory, ".", flags, Mode::empty()).and_then(fsync);
     match synced {
         // It may be one in which names can be made and not read.
         Ok(()) | Err(Errno::INVAL | Errno::BADF | Errno::ACCESS) => Ok(()),

@@ -6,12 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::Folder;
 use super::lock::open_directory;
+use super::system::openat;
 use super::wait::{Wait, open_at};
 
 /// Says why a login would not open the Maildir at `path`, if it would not.

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::fstatfs;
+use super::system::fstatfs;
 
 /// A kind of file system, by its magic number in statfs(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

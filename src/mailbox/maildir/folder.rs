@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, fstat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::Failure;
@@ -18,6 +18,7 @@ use super::directories::Directories;
 use super::file_system::FileSystem;
 use super::lock::Root;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
+use super::system::{RawDir, fstat, fsync, statat, unlinkat};
 use super::wait::{Wait, open_at};
 
 /// One of the two directories in which messages are.
@@ -271,7 +272,7 @@ impl Folders {
 
     /// Makes the removals in a folder durable.
     pub(super) fn sync(&self, folder: Folder) -> Result<(), Failure> {
-        match rustix::fs::fsync(self.fd(folder)) {
+        match fsync(self.fd(folder)) {
             // Some file systems cannot sync a directory, and say so in these ways.
             Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
             Err(error) => {

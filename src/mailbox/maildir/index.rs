@@ -14,16 +14,18 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufWriter, IoSliceMut, Read, Write};
+use std::io::{self, BufWriter, IoSliceMut, Write};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, renameat, unlinkat};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::listing::{Entry, Key, Listing, Sizes};
 use super::lock::Root;
 use super::seen::Seen;
 use super::separator::Separator;
 use super::stamp::Basis;
+use super::system::{Output, fstat, openat, preadv2, read_exact_at, renameat, unlinkat};
 use super::wait::{Wait, open_at};
 
 /// What an earlier session left.
@@ -146,7 +148,7 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
-    let written = write_to(File::from(file), &magic(root.separator()), listing, basis)
+    let written = write_to(file, &magic(root.separator()), listing, basis)
         .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
     if written.is_err() {
         // A full disk is not to keep half a cache; if even this fails, nothing is lost.
@@ -155,8 +157,13 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
     written
 }
 
-fn write_to(file: File, magic: &[u8], listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
-    let mut output = BufWriter::new(file);
+fn write_to(
+    file: OwnedFd,
+    magic: &[u8],
+    listing: &Listing,
+    basis: Option<&Basis>,
+) -> io::Result<()> {
+    let mut output = BufWriter::new(Output(file));
     let mut checksum = crc32fast::Hasher::new();
     let mut write = |bytes: &[u8]| {
         checksum.update(bytes);
@@ -178,9 +185,8 @@ fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let size = size(&file)?;
-    let mut bytes = Vec::with_capacity(size);
-    file.take(size as u64).read_to_end(&mut bytes)?;
+    let mut bytes = vec![0; size(&file)?];
+    read_exact_at(&file, &mut bytes, 0)?;
     Ok(Some(bytes))
 }
 

@@ -9,15 +9,14 @@
 //!   and the proof against two sessions of which one could make the file and the other could not.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW, fstat,
-    futimens, openat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW,
 };
 use rustix::io::Errno;
 
@@ -25,6 +24,7 @@ use super::super::Failure;
 use super::folder::FileId;
 use super::separator::Separator;
 use super::stamp::Moment;
+use super::system::{fstat, futimens, openat, statx, try_lock};
 use super::wait::{Wait, open_at};
 
 /// A Maildir that nobody else has, until this is dropped.
@@ -170,14 +170,6 @@ fn open_lock_file(directory: &File) -> io::Result<Option<File>> {
 fn regular(file: File) -> io::Result<Option<File>> {
     let regular = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile;
     Ok(regular.then_some(file))
-}
-
-fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
 }
 
 const LOCK_FILE: &str = "restante.lock";

@@ -7,11 +7,10 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Weak};
 
-use rustix::fs::{Advice, fadvise};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
 
 use super::super::{Failure, Message, MessageError};
 use super::blocking;
@@ -21,6 +20,7 @@ use super::count;
 use super::folder::{FileId, Folder, OpenFile, Place};
 use super::listing::{Form, Sizes};
 use super::maildrop::Opened;
+use super::system::{fadvise, preadv2, read_exact_at};
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Reader {
             Bytes::Stored { file, offset, size } => {
                 let room = room(&mut self.buffer, size.saturating_sub(*offset));
                 // What has been appended since is not read; what has been cut off is an error.
-                file.read_exact_at(room, *offset)?;
+                read_exact_at(file, room, *offset)?;
                 self.length = room.len();
                 *offset += self.length as u64;
                 offset >= size
@@ -276,7 +276,7 @@ fn try_open(
 /// The octets of a message that has been opened, and its first chunk.
 fn read_first(maildrop: &Arc<Opened>, at: u32, open: OpenFile) -> io::Result<(u64, Reader)> {
     let mut buffer = vec![0; chunk_size(open.size, CHUNK)];
-    open.file.read_exact_at(&mut buffer, 0)?;
+    read_exact_at(&open.file, &mut buffer, 0)?;
     let contents = Contents::of(&buffer);
     let octets = current_octets(maildrop, at, &open, contents)?;
     let OpenFile { file, size, .. } = open;

@@ -50,6 +50,7 @@ mod separator;
 mod shown;
 mod sizes;
 mod stamp;
+mod system;
 #[cfg(test)]
 mod tests;
 mod wait;

@@ -14,12 +14,13 @@
 
 use std::io;
 
-use rustix::fs::{FileType, OFlags, fstat};
-use rustix::io::{Errno, write};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
 
 use super::lock::Root;
 use super::name;
 use super::separator::Separator;
+use super::system::{fstat, write};
 use super::wait::{Wait, open_at};
 
 /// What the files that have been removed took of the quota.

@@ -5,7 +5,6 @@
 //! of the others, and mostly `_`; with those the last one counts that has `2,` and letters behind it
 //! to the end of the name. Only characters that some program does use are taken.
 
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,6 +12,7 @@ use std::path::Path;
 use memchr::{memchr, memmem};
 
 use super::folder::Folder;
+use super::system::read_dir;
 
 /// A character before flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub fn foreign_separator(
     path: &Path,
     separator: Separator,
 ) -> io::Result<Option<(Separator, String)>> {
-    for entry in fs::read_dir(path.join(Folder::Cur.name()))?.take(LOOKED_AT) {
+    for entry in read_dir(path.join(Folder::Cur.name()))?.take(LOOKED_AT) {
         let name = entry?.file_name();
         let name = name.as_bytes();
         if separator.find(name).is_none()
@@ -90,6 +90,8 @@ const LOOKED_AT: usize = 100;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::Separator::{Colon, Exclamation, Semicolon, Underscore};
     use super::*;
 

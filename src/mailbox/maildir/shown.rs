@@ -7,20 +7,17 @@
 //!   in: such removals take turns, and pause.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use memchr::memchr;
-use rustix::fs::fstat;
-use rustix::io::pread;
-
 use super::super::{Gone, Witness};
 use super::compressed::{Contents, Decoder, Format};
 use super::maildrop::Opened;
 use super::removal::Remains;
+use super::system::{duplicate, fstat, pread};
+use memchr::memchr;
 
 /// Messages that were removed. It holds no lock, so the next session need not wait for it.
 #[derive(Debug)]
@@ -85,7 +82,7 @@ fn read_head(file: &OwnedFd, head: &mut [u8]) -> Option<usize> {
             format @ (Format::Gzip | Format::Zstd | Format::Lz4 | Format::DovecotLz4),
         ) => {
             let size = u64::try_from(fstat(file).ok()?.st_size).ok()?;
-            let file = File::from(file.try_clone().ok()?);
+            let file = duplicate(file).ok()?;
             Decoder::within(MOMENT, format, file, size).fill(head).ok()
         }
         Contents::Compressed(Format::Bzip2 | Format::Xz) | Contents::Unreadable(_) => None,

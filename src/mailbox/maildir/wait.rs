@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
+
+use super::system::{openat, openat2};
 
 /// Whether to wait for a disk, another machine or another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

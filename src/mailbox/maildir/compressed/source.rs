@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
 
 use tokio::time::Instant;
+
+use super::super::system::read_exact_at;
 
 /// Reads a file in pieces. Unlike many readers it never gives less than it was asked for, except
 /// at the end: some decoders take that for granted.
@@ -63,7 +64,7 @@ impl BufRead for Source {
             self.buffer.resize(usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER)), 0);
             self.taken = self.buffer.len();
             // What has been appended since is not read; what has been cut off is an error.
-            self.file.read_exact_at(&mut self.buffer, self.offset)?;
+            read_exact_at(&self.file, &mut self.buffer, self.offset)?;
             self.taken = 0;
             self.offset += self.buffer.len() as u64;
         }
