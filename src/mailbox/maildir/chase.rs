@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use super::super::Failure;
-use super::folder::{FileId, Folder, Folders, Place};
+use super::folder::{Folder, Folders, Place};
+use super::inode::Inode;
 use super::name;
 
 /// A file that is looked for.
@@ -16,7 +17,7 @@ pub(super) struct Wanted<'a, T> {
     /// Its unique name.
     pub(super) unique: &'a [u8],
     /// The file itself, when others share the unique name.
-    pub(super) id: Option<FileId>,
+    pub(super) inode: Option<Inode>,
     /// What the seeker knows it by.
     pub(super) token: T,
 }
@@ -99,8 +100,8 @@ fn candidates<T>(
     places: &HashMap<&[u8], Vec<Place>>,
 ) -> Vec<Place> {
     let mut candidates = places.get(wanted.unique).cloned().unwrap_or_default();
-    if let Some(id) = wanted.id {
-        candidates.retain(|place| folders.stat(place.folder, &place.name) == Ok(Some(id)));
+    if wanted.inode.is_some() {
+        candidates.retain(|place| folders.stat(place.folder, &place.name) == Ok(wanted.inode));
     }
     candidates.sort_unstable();
     candidates

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::compressed::{Contents, Decoder, Format};
-use super::folder::{FileId, Folder, Folders};
+use super::folder::{Folder, Folders};
+use super::inode::{Inode, may_be};
 use super::listing::{Form, Sizes};
 use super::system::{duplicate, read_exact_at};
 use crate::protocol::OctetCounter;
@@ -20,7 +21,7 @@ pub(super) struct Uncounted<'a> {
     pub(super) folder: Folder,
     pub(super) name: &'a [u8],
     /// Which file it has to be, when others share its unique name.
-    pub(super) id: Option<FileId>,
+    pub(super) inode: Option<Inode>,
 }
 
 /// What came of counting a file; `NotFound` when it is not there any more.
@@ -109,7 +110,7 @@ impl<'a> Counter<'a> {
 
     pub(super) fn count(&mut self, file: &Uncounted<'_>) -> Counted {
         let open = self.folders.open_file(file.folder, file.name)?;
-        if file.id.is_some_and(|id| id != open.id) {
+        if !may_be(file.inode, open.inode) {
             return Err(io::ErrorKind::NotFound.into());
         }
         sizes(&open.file, open.size, &mut self.buffer)

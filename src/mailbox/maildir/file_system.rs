@@ -31,6 +31,15 @@ impl FileSystem {
         [Self::EXT, Self::XFS, Self::BTRFS, Self::F2FS].contains(&self)
     }
 
+    /// Whether the number of a file that reading its directory gives is the one that looking at the
+    /// file gives, and stays the same as long as there is the file.
+    ///
+    /// In overlayfs a file may get another one when it is renamed first. On NFS what was read of a
+    /// directory may be older than the file; in FUSE numbers may mean nothing.
+    pub(super) fn numbers_files(self) -> bool {
+        self.is_faithful() && self != Self::OVERLAYFS
+    }
+
     /// Whether it stamps a directory at every change in it.
     ///
     /// On a network, or in a program of somebody's own, a stamp may come late or never.
@@ -51,5 +60,6 @@ mod tests {
         let proc = FileSystem::of(File::open("/proc").unwrap());
         assert!(!proc.is_prompt() && !proc.is_faithful(), "{proc:?}");
         assert!(!FileSystem::UNKNOWN.is_prompt() && !FileSystem::UNKNOWN.is_faithful());
+        assert!(!proc.numbers_files() && !FileSystem::UNKNOWN.numbers_files());
     }
 }

@@ -10,15 +10,16 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::directories::Directories;
 use super::file_system::FileSystem;
+use super::inode::{Inode, Look};
 use super::lock::Root;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
-use super::system::{RawDir, fstat, fsync, statat, unlinkat};
+use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
 use super::wait::{Wait, open_at};
 
 /// One of the two directories in which messages are.
@@ -59,7 +60,7 @@ impl Place {
     }
 }
 
-/// What tells two files of the same name apart.
+/// What tells two directories apart, wherever they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId {
     device: u64,
@@ -81,23 +82,13 @@ impl FileId {
     pub(super) fn from_words([device, inode]: [u64; 2]) -> Self {
         Self { device, inode }
     }
-
-    /// The inode number in bytes: no rename changes it.
-    pub(super) fn to_bytes(self) -> [u8; 8] {
-        self.inode.to_be_bytes()
-    }
-
-    /// Whether a directory entry with this inode number may be this file.
-    pub(super) fn has_inode(self, inode: u64) -> bool {
-        self.inode == inode
-    }
 }
 
 /// A message file that has been opened.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) file: File,
-    pub(super) id: FileId,
+    pub(super) inode: Option<Inode>,
     pub(super) size: u64,
 }
 
@@ -108,7 +99,7 @@ impl OpenFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Self { file: file.into(), id: FileId::of(&stat), size })
+        Ok(Self { file: file.into(), inode: Inode::new(stat.st_ino), size })
     }
 }
 
@@ -119,6 +110,7 @@ pub(super) struct Folders {
     prompt: bool,
     /// Every change in them leaves a stamp on them.
     faithful: bool,
+    numbering: bool,
     // Last, so that the lock is what is given back last.
     root: Root,
 }
@@ -133,7 +125,8 @@ impl Folders {
         let file_systems = Folder::READING_ORDER.map(|f| FileSystem::of(directories.fd(f)));
         let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
         let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
-        Ok(Self { directories, prompt, faithful, root })
+        let numbering = file_systems.into_iter().all(FileSystem::numbers_files);
+        Ok(Self { directories, prompt, faithful, numbering, root })
     }
 
     /// The locked Maildir.
@@ -174,7 +167,8 @@ impl Folders {
             let regular = match entry.file_type() {
                 FileType::RegularFile => true,
                 FileType::Unknown => match self.stat(folder, name) {
-                    Ok(stat) => stat.is_some(),
+                    Ok(_) => true,
+                    Err(NO_FILE) => false,
                     // Renamed a moment ago; whoever looks for the file will find out.
                     Err(Errno::NOENT) => true,
                     Err(error) => return Err(failed(error)),
@@ -244,11 +238,48 @@ impl Folders {
         OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::Never)?)
     }
 
-    /// The identity of a regular file; nothing when something else has that name.
-    pub(super) fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<FileId>, Errno> {
+    /// Whether the numbers of files that reading a directory gives are to be relied on.
+    pub(super) fn numbers_files(&self) -> bool {
+        self.numbering
+    }
+
+    /// The inode that belongs to the number which reading a directory gave, if that is to be relied
+    /// on here.
+    pub(super) fn inode(&self, number: u64) -> Option<Inode> {
+        Inode::new(number).filter(|_| self.numbering)
+    }
+
+    /// The inode of a regular file.
+    ///
+    /// # Errors
+    /// `NOENT` when nothing has that name, [`NO_FILE`] when something else has it; and those of the
+    /// system.
+    pub(super) fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
         let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(regular.then(|| FileId::of(&stat)))
+        if regular { Ok(Inode::new(stat.st_ino)) } else { Err(NO_FILE) }
+    }
+
+    /// What tells a regular file from others: the one that is held, or what has the name.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
+    pub(super) fn look(
+        &self,
+        folder: Folder,
+        name: &[u8],
+        held: Option<&OwnedFd>,
+    ) -> Result<Look, Errno> {
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+        let stat = match held {
+            Some(file) => statx(file, "", AtFlags::EMPTY_PATH, wanted)?,
+            None => statx(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW, wanted)?,
+        };
+        if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::RegularFile {
+            return Err(NO_FILE);
+        }
+        let (inode, born) = (Inode::new(stat.stx_ino), Moment::of_birth(&stat));
+        Ok(Look { inode, born, now: Moment::now() })
     }
 
     /// Keeps a file that is going to be unlinked, so that the system frees its blocks only when
@@ -330,6 +361,9 @@ impl Ignored {
         self.first = self.first.take().or(other.first);
     }
 }
+
+/// What has a name is no regular file.
+pub(super) const NO_FILE: Errno = Errno::INVAL;
 
 /// No symbolic link, and no waiting for the other end of what is no file.
 const TO_READ: OFlags = OFlags::RDONLY

@@ -6,7 +6,7 @@
 //!
 //! ```abnf
 //! file     = magic basis count *entry checksum
-//! magic    = "restante index" separator "4"
+//! magic    = "restante index" separator "5"
 //! separator = " " / ";" / "!" / "_" ; before the flags in the names; a blank for ":"
 //! basis    = 56OCTET               ; what the folders were like; zeros when they did not rest
 //! count    = 8OCTET                ; how many entries follow; see `listing`
@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::listing::{Entry, Key, Listing, Sizes};
+use super::listing::{Entry, Key, Listing};
 use super::lock::Root;
 use super::seen::Seen;
 use super::separator::Separator;
@@ -67,18 +67,18 @@ impl Index {
         (read == bytes.len()).then(|| Self::parse(bytes, root.separator()))?
     }
 
-    /// Starts to look sizes up, in the order of the listing.
+    /// Starts to look messages up, in the order of the listing.
     pub(super) fn cursor(&self) -> Cursor<'_> {
-        Cursor { listing: &self.listing, at: 0, passed_over: false }
+        Cursor { listing: &self.listing, at: 0 }
     }
 
     /// Whether it knows a message that was not seen.
     pub(super) fn knows_more_than(&self, seen: &Seen) -> bool {
         let mut keys = seen.keys().peekable();
         self.listing.entries().any(|entry| {
-            let known = entry.key().unique();
-            while keys.next_if(|seen| seen.unique() < known).is_some() {}
-            keys.peek().is_none_or(|seen| seen.unique() != known)
+            let known = entry.key();
+            while keys.next_if(|seen| *seen < known).is_some() {}
+            keys.peek().is_none_or(|seen| *seen != known)
         })
     }
 
@@ -100,38 +100,30 @@ impl Index {
     }
 }
 
-/// Looks sizes up in the order of the listing.
+/// Looks messages up in the order of the listing.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     listing: &'a Listing,
     at: u32,
-    passed_over: bool,
 }
 
 impl<'a> Cursor<'a> {
-    /// The sizes of a message; keys must come in their order.
-    pub(super) fn find(&mut self, key: &Key<'_>) -> Option<Sizes> {
-        while let Some(entry) = self.peek() {
-            let known = entry.key();
-            if known > *key {
-                break;
-            }
+    /// All that is known under a unique name; keys must come in their order.
+    pub(super) fn find(
+        &mut self,
+        key: &Key<'_>,
+    ) -> impl Iterator<Item = Entry<'a>> + Clone + use<'a> {
+        self.skip_while(|known| known < *key);
+        let start = self.at;
+        self.skip_while(|known| known == *key);
+        let listing = self.listing;
+        (start..self.at).map(|at| listing.entry(at))
+    }
+
+    fn skip_while(&mut self, skip: impl Fn(Key<'_>) -> bool) {
+        while self.at < self.listing.count() && skip(self.listing.entry(self.at).key()) {
             self.at += 1;
-            if known == *key {
-                return Some(entry.sizes);
-            }
-            self.passed_over = true;
         }
-        None
-    }
-
-    /// Whether the index had messages that nobody asked for.
-    pub(super) fn has_more(&self) -> bool {
-        self.passed_over || self.peek().is_some()
-    }
-
-    fn peek(&self) -> Option<Entry<'a>> {
-        (self.at < self.listing.count()).then(|| self.listing.entry(self.at))
     }
 }
 
@@ -197,7 +189,7 @@ fn is_of_another_kind(bytes: &[u8], separator: Separator) -> bool {
 }
 
 fn magic(separator: Separator) -> [u8; MAGIC_LENGTH] {
-    let mut magic = [b'4'; MAGIC_LENGTH];
+    let mut magic = [b'5'; MAGIC_LENGTH];
     let (name, rest) = magic.split_at_mut(NAME.len());
     name.copy_from_slice(NAME);
     if let Some(place) = rest.first_mut() {
@@ -241,10 +233,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::folder::Folder;
-    use super::super::listing::{Builder, Form};
+    use super::super::listing::{Builder, Form, Sizes};
     use super::super::lock::Attempt;
     use super::super::name;
-    use super::super::scan::Namesake;
+    use super::super::namesake::Namesake;
     use super::*;
 
     fn root(path: &Path) -> Root {
@@ -258,7 +250,7 @@ mod tests {
         let mut builder = Builder::default();
         for &(name, physical) in messages {
             let sizes = Sizes { physical, octets: physical + 1, form: Form::Plain };
-            builder.push((Folder::New, name.as_bytes()), Namesake::None, sizes).unwrap();
+            builder.push((Folder::New, name.as_bytes()), None, Namesake::None, sizes).unwrap();
         }
         builder.finish()
     }
@@ -271,8 +263,12 @@ mod tests {
     }
 
     fn key(name: &str) -> Key<'_> {
-        let name = name.as_bytes();
-        Key::new(Folder::Cur, name, name::unique(name, Separator::Colon), Namesake::None)
+        Key::new(name::unique(name.as_bytes(), Separator::Colon))
+    }
+
+    /// The sizes of a message that shares its unique name with no other.
+    fn found(cursor: &mut Cursor<'_>, name: &str) -> Option<Sizes> {
+        cursor.find(&key(name)).next().map(|entry| entry.sizes)
     }
 
     #[test]
@@ -283,17 +279,15 @@ mod tests {
         write(&root, &listing.without(&BTreeSet::from([1])), None).unwrap();
         let index = Index::read(&root);
         let mut cursor = index.cursor();
-        let mut find = |name| cursor.find(&key(name)).map(|sizes| sizes.physical);
+        let mut find = |name| found(&mut cursor, name).map(|sizes| sizes.physical);
         assert_eq!(find("0.before"), None);
         assert_eq!(find("1.a:2,S"), Some(10));
         assert_eq!(find("1.a"), None, "found only once");
         assert_eq!(find("2.b"), None);
         assert_eq!(find("3.c,S=5"), Some(1 << 40));
         assert_eq!(find("odd"), Some(0));
-        assert!(!cursor.has_more());
         let mut cursor = index.cursor();
-        assert_eq!(cursor.find(&key("3.c")).map(|sizes| sizes.octets), Some((1 << 40) + 1));
-        assert!(cursor.has_more(), "1.a was passed over");
+        assert_eq!(found(&mut cursor, "3.c").map(|sizes| sizes.octets), Some((1 << 40) + 1));
     }
 
     #[test]
@@ -309,10 +303,10 @@ mod tests {
         ] {
             let mut builder = Builder::default();
             let sizes = Sizes { physical: 10, octets, form };
-            builder.push((Folder::New, b"1.a"), Namesake::None, sizes).unwrap();
+            builder.push((Folder::New, b"1.a"), None, Namesake::None, sizes).unwrap();
             write(&root, &builder.finish(), None).unwrap();
             let index = Index::read(&root);
-            assert_eq!(index.cursor().find(&key("1.a")).is_some(), sound, "{octets} {form:?}");
+            assert_eq!(found(&mut index.cursor(), "1.a").is_some(), sound, "{octets} {form:?}");
         }
     }
 
@@ -333,7 +327,7 @@ mod tests {
         let root = root(maildir.path()).with_separator(Separator::Semicolon);
         write(&root, &listing(&[("1.a", 10)]), None).unwrap();
         let bytes = fs::read(maildir.path().join(INDEX_FILE)).unwrap();
-        assert!(bytes.starts_with(b"restante index;4"));
+        assert!(bytes.starts_with(b"restante index;5"));
         for separator in Separator::ALL {
             let fits = separator == Separator::Semicolon;
             assert_eq!(is_of_another_kind(&bytes, separator), !fits);
@@ -393,7 +387,7 @@ mod tests {
             let index = Index::parse(bytes, Separator::Colon).unwrap_or_default();
             let mut cursor = index.cursor();
             for name in ["1.a", "2.b", "3.c", "4.d"] {
-                if let Some(sizes) = cursor.find(&key(name)) {
+                if let Some(sizes) = found(&mut cursor, name) {
                     let plain = sizes.form == Form::Plain;
                     prop_assert!(!plain || sizes.octets >= sizes.physical);
                 }

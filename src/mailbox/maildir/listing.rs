@@ -2,14 +2,13 @@
 //! what the index keeps of it.
 //!
 //! ```abnf
-//! entry    = flags unique physical octets [device inode] [hash] length name
+//! entry    = flags unique physical octets inode [hash] length name
 //! flags    = OCTET                 ; bit 0: in new; bits 1-2: namesake; bit 3: hash;
 //!                                  ; bit 4: compressed
 //! unique   = number                ; how much of the name is the unique name
 //! physical = number                ; bytes of the file
 //! octets   = number                ; that RETR sends; if it is not compressed, without physical
-//! device   = 8OCTET                ; with a namesake: which file it is
-//! inode    = 8OCTET
+//! inode    = number                ; which file it is; 0 where that is not known
 //! hash     = 64OCTET               ; the unique-id, where no part of the name can be one
 //! length   = number                ; of the name
 //! name     = 1*OCTET               ; of the file
@@ -22,9 +21,10 @@ use std::io;
 use memchr::memchr3;
 
 use super::super::Failure;
-use super::folder::{FileId, Folder};
+use super::folder::Folder;
+use super::inode::Inode;
 use super::name::{self, HASH_LENGTH};
-use super::scan::Namesake;
+use super::namesake::Namesake;
 use super::separator::Separator;
 use crate::protocol::UniqueId;
 
@@ -139,6 +139,8 @@ pub(super) struct Entry<'a> {
     pub(super) folder: Folder,
     /// The name that its file had.
     pub(super) name: &'a [u8],
+    /// Which file it was; nothing where that is not to be relied on.
+    pub(super) inode: Option<Inode>,
     /// What the unique name alone does not tell.
     pub(super) namesake: Namesake,
     /// How big it is.
@@ -168,14 +170,19 @@ impl<'a> Entry<'a> {
         self.name.get(..self.unique).unwrap_or_default()
     }
 
-    /// The identity of the file, where its unique name alone does not tell.
-    pub(super) fn file_id(&self) -> Option<FileId> {
-        self.namesake.id()
+    /// The inode, where the unique name alone does not tell which file it is.
+    pub(super) fn telling_inode(&self) -> Option<Inode> {
+        self.inode.filter(|_| self.namesake != Namesake::None)
     }
 
-    /// What tells it from all others.
+    /// Whether others have, or had, the same unique name.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.namesake, Namesake::First | Namesake::Later)
+    }
+
+    /// Its place in the order.
     pub(super) fn key(&self) -> Key<'a> {
-        Key::new(self.folder, self.name, self.unique_name(), self.namesake)
+        Key::new(self.unique_name())
     }
 
     fn id_text(&self) -> Option<&'a [u8]> {
@@ -200,22 +207,13 @@ impl<'a> Entry<'a> {
         let (&flags, rest) = bytes.split_first()?;
         let (unique, rest) = split_number(rest)?;
         let (physical, rest) = split_number(rest)?;
-        let (octets, mut rest) = split_number(rest)?;
-        let mut word = || {
-            let (word, after) = rest.split_first_chunk::<8>()?;
-            rest = after;
-            Some(u64::from_le_bytes(*word))
-        };
-        let kind = flags >> 1 & 0b11;
-        let namesake = if kind == 0 {
-            Namesake::None
-        } else {
-            let id = FileId::from_words([word()?, word()?]);
-            match kind {
-                1 => Namesake::Itself(id),
-                2 => Namesake::First(id),
-                _ => Namesake::Later(id),
-            }
+        let (octets, rest) = split_number(rest)?;
+        let (inode, mut rest) = split_number(rest)?;
+        let namesake = match flags >> 1 & 0b11 {
+            0 => Namesake::None,
+            1 => Namesake::Itself,
+            2 => Namesake::First,
+            _ => Namesake::Later,
         };
         let id = if flags & HASHED == 0 {
             IdText::Name
@@ -234,7 +232,8 @@ impl<'a> Entry<'a> {
         };
         let sizes = Sizes { physical, octets, form };
         let unique = usize::try_from(unique).ok()?;
-        Some((Self { folder, name, namesake, sizes, unique, id }, rest))
+        let inode = Inode::new(inode);
+        Some((Self { folder, name, inode, namesake, sizes, unique, id }, rest))
     }
 
     fn append_to(&self, bytes: &mut Vec<u8>) {
@@ -244,9 +243,9 @@ impl<'a> Entry<'a> {
         };
         let kind = match self.namesake {
             Namesake::None => 0,
-            Namesake::Itself(_) => 1,
-            Namesake::First(_) => 2,
-            Namesake::Later(_) => 3,
+            Namesake::Itself => 1,
+            Namesake::First => 2,
+            Namesake::Later => 3,
         };
         let hashed = match self.id {
             IdText::Name => 0,
@@ -261,9 +260,7 @@ impl<'a> Entry<'a> {
         append_number(bytes, self.unique as u64);
         append_number(bytes, physical);
         append_number(bytes, octets);
-        for word in self.namesake.id().map(FileId::to_words).into_iter().flatten() {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
+        append_number(bytes, Inode::number(self.inode));
         if let IdText::Hash(hash) = self.id {
             bytes.extend_from_slice(hash);
         }
@@ -282,8 +279,8 @@ fn append_number(bytes: &mut Vec<u8>, mut number: u64) {
 
 fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0;
-    for (at, byte) in (0_u32..9).zip(bytes) {
-        number |= u64::from(byte & 0x7f) << (7 * at);
+    for (at, byte) in (0_u32..10).zip(bytes) {
+        number |= u64::from(byte & 0x7f).checked_mul(1 << (7 * at))?;
         if byte & 0x80 == 0 {
             return Some((number, bytes.get(at as usize + 1..)?));
         }
@@ -311,26 +308,28 @@ impl Builder {
     /// When there are more than a listing can hold: nothing is left out in silence.
     pub(super) fn push(
         &mut self,
-        (folder, file_name): (Folder, &[u8]),
+        (folder, name): (Folder, &[u8]),
+        inode: Option<Inode>,
         namesake: Namesake,
         sizes: Sizes,
     ) -> Result<(), Failure> {
-        let unique = name::unique(file_name, self.separator);
+        let unique = name::unique(name, self.separator);
         let hash;
         let id = match namesake {
-            Namesake::Later(id) => {
+            Namesake::Later => {
                 // No unique name has a slash, so it is not the hash of one.
-                hash = name::hash(&[unique, b"/", &id.to_bytes()].concat());
+                let number = Inode::number(inode).to_be_bytes();
+                hash = name::hash(&[unique, b"/", &number].concat());
                 IdText::Hash(&hash)
             }
             _ if name::is_unique_id(unique) => IdText::Name,
-            Namesake::None | Namesake::Itself(_) | Namesake::First(_) => {
+            Namesake::None | Namesake::Itself | Namesake::First => {
                 hash = name::hash(unique);
                 IdText::Hash(&hash)
             }
         };
         let unique = unique.len();
-        self.append(&Entry { folder, name: file_name, namesake, sizes, unique, id })
+        self.append(&Entry { folder, name, inode, namesake, sizes, unique, id })
     }
 
     /// Whether no message has been added.
@@ -358,35 +357,17 @@ impl Builder {
     }
 }
 
-/// What tells a message from all others of its Maildir, whatever flags it gets.
-///
-/// Ordered as the listing is.
+/// Where a message is in the order of a listing. All files of one unique name are at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
     number: u64,
     unique: &'a [u8],
-    /// Where the file is, when others share the unique name.
-    place: Option<(Folder, &'a [u8])>,
 }
 
 impl<'a> Key<'a> {
-    /// The key of a file.
-    pub(super) fn new(
-        folder: Folder,
-        file_name: &'a [u8],
-        unique: &'a [u8],
-        namesake: Namesake,
-    ) -> Self {
-        let place = match namesake {
-            Namesake::None | Namesake::Itself(_) => None,
-            Namesake::First(_) | Namesake::Later(_) => Some((folder, file_name)),
-        };
-        Self { number: name::number(unique), unique, place }
-    }
-
-    /// The unique name with its place in the order.
-    pub(super) fn unique(self) -> (u64, &'a [u8]) {
-        (self.number, self.unique)
+    /// The key of a unique name.
+    pub(super) fn new(unique: &'a [u8]) -> Self {
+        Self { number: name::number(unique), unique }
     }
 }
 
@@ -417,7 +398,9 @@ mod tests {
         let mut builder = Builder::default();
         for message in 0..10_000_u32 {
             let name = format!("17000{message:05}.Vfd00I1a2b3cM393923.mail:2,S");
-            builder.push((Folder::Cur, name.as_bytes()), Namesake::None, SIZES).unwrap();
+            let place = (Folder::Cur, name.as_bytes());
+            let inode = Inode::new(u64::from(12_000_000 + message));
+            builder.push(place, inode, Namesake::None, SIZES).unwrap();
         }
         let listing = builder.finish();
         assert!(listing.memory() <= 64 * 10_000, "{}", listing.memory());
@@ -437,7 +420,7 @@ mod tests {
         ];
         let mut builder = Builder::default();
         for place in names {
-            builder.push(place, Namesake::None, SIZES).unwrap();
+            builder.push(place, None, Namesake::None, SIZES).unwrap();
         }
         let listing = builder.finish();
         assert_eq!(listing.count(), 5);
@@ -445,7 +428,7 @@ mod tests {
             let entry = listing.entry(at);
             assert_eq!((entry.folder, entry.name), place);
             assert_eq!(entry.sizes, SIZES);
-            assert_eq!(entry.file_id(), None);
+            assert_eq!(entry.telling_inode(), None);
         }
         let ids = (0..5).map(|at| listing.entry(at).unique_id().as_str()).collect::<Vec<_>>();
         assert_eq!(ids[0], "1.a");
@@ -460,7 +443,7 @@ mod tests {
         let hash = name::hash(b"a b");
         let mut builder = Builder::default();
         for name in [&b"a b"[..], &hash] {
-            builder.push((Folder::New, name), Namesake::None, SIZES).unwrap();
+            builder.push((Folder::New, name), None, Namesake::None, SIZES).unwrap();
         }
         let listing = builder.finish();
         assert_eq!(listing.entry(0).unique_id().as_str().as_bytes(), hash);
@@ -469,18 +452,17 @@ mod tests {
 
     #[test]
     fn bytes_give_the_listing_back() {
-        let id = |inode| FileId::from_words([u64::MAX - 7, inode]);
         let long = [b'x'; 255];
         let mut builder = Builder::default();
-        for (physical, added, name, namesake) in [
-            (0, 0, &b"1.a"[..], Namesake::None),
-            (127, 1, b"2.b:2,S", Namesake::Itself(id(1))),
-            (128, 128, b"2.b c:2,", Namesake::First(id(2))),
-            (1 << 62, 1 << 61, b"2.b c", Namesake::Later(id(u64::MAX))),
-            (16_383, 16_384, &long, Namesake::None),
+        for (physical, added, name, inode, namesake) in [
+            (0, 0, &b"1.a"[..], 0, Namesake::None),
+            (127, 1, b"2.b:2,S", 1, Namesake::Itself),
+            (128, 128, b"2.b c:2,", 1 << 63, Namesake::First),
+            (1 << 62, 1 << 61, b"2.b c", u64::MAX, Namesake::Later),
+            (16_383, 16_384, &long, 1 << 62, Namesake::None),
         ] {
             let sizes = Sizes { physical, octets: physical + added, form: Form::Plain };
-            builder.push((Folder::New, name), namesake, sizes).unwrap();
+            builder.push((Folder::New, name), Inode::new(inode), namesake, sizes).unwrap();
         }
         let listing = builder.finish();
         let parsed = parsed(&listing).unwrap();
@@ -508,7 +490,7 @@ mod tests {
         ] {
             let mut builder = Builder::default();
             let place = (Folder::Cur, name.as_bytes());
-            builder.push(place, Namesake::None, SIZES).unwrap();
+            builder.push(place, None, Namesake::None, SIZES).unwrap();
             assert_eq!(parsed(&builder.finish()).is_some(), sound, "{name:?}");
         }
     }

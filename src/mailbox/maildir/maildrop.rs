@@ -14,6 +14,7 @@ use tokio::task::coop::consume_budget;
 use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError, Witness};
 use super::folder::{Folders, Place};
 use super::index;
+use super::inode::{Inode, KnownFile};
 use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::message::{self, StoredMessage};
@@ -21,7 +22,7 @@ use super::removal::{self, Hold, Remains, Removed};
 use super::separator::Separator;
 use super::shown::Shown;
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
-use super::stamp::Basis;
+use super::stamp::{Basis, Moment};
 use super::wait::Wait;
 use super::{blocking, start};
 use crate::protocol::UniqueId;
@@ -136,8 +137,12 @@ pub(super) struct Opened {
     pub(super) listing: Listing,
     basis: Option<Basis>,
     report: Report,
+    /// When that was.
+    listed: Moment,
     /// Where messages are that have been renamed since.
     moved: Mutex<HashMap<u32, Place>>,
+    /// The files that were read in place of those that were listed.
+    replaced: Mutex<HashMap<u32, KnownFile>>,
     /// Messages that the index is to forget: it was wrong about them, or they are removed.
     forgotten: Mutex<BTreeSet<u32>>,
     /// Held while the index is written.
@@ -218,7 +223,9 @@ impl Opened {
             listing,
             basis,
             report,
+            listed: Moment::now(),
             moved: Mutex::default(),
+            replaced: Mutex::default(),
             forgotten: Mutex::default(),
             index: Mutex::default(),
             ahead: AtomicU32::default(),
@@ -238,6 +245,18 @@ impl Opened {
     /// Remembers that the file of a message was found at another place.
     pub(super) fn moved_to(&self, at: u32, place: &Place) {
         lock(&self.moved).insert(at, place.clone());
+    }
+
+    /// The file of a message: the one that was listed, or the one that was read in its place.
+    pub(super) fn file(&self, at: u32) -> KnownFile {
+        let replaced = lock(&self.replaced).get(&at).copied();
+        let inode = self.listing.entry(at).inode;
+        replaced.unwrap_or(KnownFile { inode, seen: self.listed })
+    }
+
+    /// Remembers that another file is read in place of the one that was listed.
+    pub(super) fn replaced_by(&self, at: u32, inode: Option<Inode>) {
+        lock(&self.replaced).insert(at, KnownFile { inode, seen: Moment::now() });
     }
 
     /// Sees to it that the index forgets a message, at the end of the session.

@@ -17,7 +17,8 @@ use super::blocking;
 use super::chase::{NotFound, Visit, Wanted, chase};
 use super::compressed::{Contents, Decoder};
 use super::count;
-use super::folder::{FileId, Folder, OpenFile, Place};
+use super::folder::{OpenFile, Place};
+use super::inode::may_be;
 use super::listing::{Form, Sizes};
 use super::maildrop::Opened;
 use super::system::{fadvise, preadv2, read_exact_at};
@@ -67,8 +68,8 @@ enum Bytes {
 }
 
 impl StoredMessage {
-    /// Opens a message of a listing, if it is where it was seen last and as big as it is listed,
-    /// and reads the first chunk: all without waiting, or not at all.
+    /// Opens a message of a listing, if the file that was listed is where it was seen last and as
+    /// big as it was, and reads the first chunk: all without waiting, or not at all.
     pub(super) fn open_cached(maildrop: &Opened, at: u32) -> Option<Self> {
         let entry = maildrop.listing.entry(at);
         let sizes = entry.sizes;
@@ -76,9 +77,8 @@ impl StoredMessage {
             return None;
         }
         let Place { folder, name } = maildrop.place(at);
-        let OpenFile { file, id, size } = maildrop.folders.open_cached(folder, &name).ok()?;
-        let other = entry.file_id().is_some_and(|listed| listed != id);
-        if other || size != sizes.physical {
+        let OpenFile { file, inode, size } = maildrop.folders.open_cached(folder, &name).ok()?;
+        if !may_be(entry.inode, inode) || size != sizes.physical {
             return None;
         }
         let mut buffer = vec![0; chunk_size(size, FIRST_CHUNK)];
@@ -236,21 +236,33 @@ pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
 
 /// Opens the file of a message; nothing when it is gone.
 fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, MessageError> {
-    let id = maildrop.listing.entry(at).file_id();
-    let place = maildrop.place(at);
-    if let Some(file) = try_open(maildrop, id, place.folder, &place.name) {
+    if let Found::Itself(file) = try_open(maildrop, at, &maildrop.place(at)) {
         return Ok(Some(file));
     }
-    let unique = maildrop.listing.entry(at).unique_name();
-    let wanted = Wanted { unique, id, token: () };
+    let entry = maildrop.listing.entry(at);
+    let wanted = Wanted { unique: entry.unique_name(), inode: entry.telling_inode(), token: () };
     let mut opened = None;
+    let mut looks = 0;
     let NotFound { elusive, .. } = chase(&maildrop.folders, vec![wanted], |(), places| {
-        opened = places.iter().find_map(|place| {
-            let file = try_open(maildrop, id, place.folder, &place.name)?;
-            maildrop.moved_to(at, place);
-            Some(file)
-        });
-        if opened.is_some() { Visit::Done } else { Visit::Missed }
+        looks += 1;
+        let mut others = Vec::new();
+        for place in places {
+            match try_open(maildrop, at, place) {
+                Found::Itself(file) => {
+                    maildrop.moved_to(at, place);
+                    opened = Some(file);
+                    return Visit::Done;
+                }
+                Found::Another(file) => others.push((place, file)),
+                Found::Nothing => {}
+            }
+        }
+        // One look may miss a file that is renamed meanwhile.
+        if looks < 2 || others.len() < places.len() || entry.telling_inode().is_some() {
+            return Visit::Missed;
+        }
+        opened = in_its_place(maildrop, at, others).map(Ok);
+        Visit::Done
     })
     .map_err(MessageError::Unreadable)?;
     if !elusive.is_empty() {
@@ -259,18 +271,33 @@ fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, Mess
     Ok(opened)
 }
 
-/// Opens a file; nothing when the message is not there.
-fn try_open(
-    maildrop: &Opened,
-    id: Option<FileId>,
-    folder: Folder,
-    name: &[u8],
-) -> Option<io::Result<OpenFile>> {
-    match maildrop.folders.open_file(folder, name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Ok(file) if id.is_some_and(|id| id != file.id) => None,
-        result => Some(result),
+/// What is at a place.
+enum Found {
+    /// The file that was listed, or it would be if it could be opened.
+    Itself(io::Result<OpenFile>),
+    Another(OpenFile),
+    Nothing,
+}
+
+fn try_open(maildrop: &Opened, at: u32, place: &Place) -> Found {
+    match maildrop.folders.open_file(place.folder, &place.name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        Ok(file) if !may_be(maildrop.file(at).inode, file.inode) => Found::Another(file),
+        result => Found::Itself(result),
     }
+}
+
+/// The file that is read in place of the one that was listed: the same message, edited, if no other
+/// has its unique name.
+fn in_its_place(
+    maildrop: &Opened,
+    at: u32,
+    mut others: Vec<(&Place, OpenFile)>,
+) -> Option<OpenFile> {
+    let (place, file) = others.pop().filter(|_| others.is_empty())?;
+    maildrop.moved_to(at, place);
+    maildrop.replaced_by(at, file.inode);
+    Some(file)
 }
 
 /// The octets of a message that has been opened, and its first chunk.
@@ -305,7 +332,8 @@ fn current_octets(
         Contents::Plain => Form::Plain,
         Contents::Compressed(_) | Contents::Unreadable(_) => Form::Compressed,
     };
-    if (open.size, form) == (listed.physical, listed.form) {
+    let replaced = !may_be(maildrop.listing.entry(at).inode, open.inode);
+    if !replaced && (open.size, form) == (listed.physical, listed.form) {
         return Ok(listed.octets);
     }
     maildrop.distrust(at);

@@ -9,9 +9,9 @@
 //! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `folder`:
 //!   what is done in them; `chase`: files that have been renamed; `file_system`: what can be relied
 //!   on.
-//! - `seen`, `scan`, `sizes`, `count`: from names to messages to a `listing`; `index`: what the next
-//!   login need not find out again; `stamp`: whether that still holds; `name`: what a file name says,
-//!   `separator`: where its flags begin.
+//! - `seen`, `scan`, `namesake`, `sizes`, `count`: from names to messages to a `listing`; `inode`:
+//!   which file a message is; `index`: what the next login need not find out again; `stamp`: whether
+//!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
 //!   tells delivery agents; `shown`: what it tells the operator; `budget`: how much of the process it
@@ -36,11 +36,13 @@ mod directories;
 mod file_system;
 mod folder;
 mod index;
+mod inode;
 mod listing;
 mod lock;
 mod maildrop;
 mod message;
 mod name;
+mod namesake;
 mod path;
 mod quota;
 mod removal;

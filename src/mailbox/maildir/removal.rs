@@ -2,6 +2,8 @@
 //!
 //! - Found by unique name, wherever another server has renamed them to; where several files share
 //!   the name, by identity: one DELE never removes two messages.
+//! - A file is removed only if it is the one that was listed, or that the client has read since. Where
+//!   another has taken the name, it stays, and the client is told that the message is not removed.
 //! - One that cannot be removed does not keep the others.
 //! - What is unlinked here is subtracted from what the Maildir has taken of its quota; what somebody
 //!   else has removed is not.
@@ -17,7 +19,8 @@ use rustix::io::Errno;
 use super::super::{Failure, Position, RemovalError};
 use super::budget::{Budget, Loan};
 use super::chase::{Visit, Wanted, chase};
-use super::folder::{FileId, Folder, Place};
+use super::folder::{Folder, NO_FILE, Place};
+use super::inode::Inode;
 use super::maildrop::Opened;
 use super::quota::Freed;
 
@@ -94,6 +97,17 @@ impl Remains {
 /// Descriptors for that.
 static HELD: Budget = Budget::new(1024);
 
+/// What came of trying to unlink a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// It is removed, or cannot be.
+    Done,
+    /// It is not there any more.
+    Missed,
+    /// Another file is there.
+    Another,
+}
+
 struct Removal<'a> {
     maildrop: &'a Opened,
     hold: Hold,
@@ -110,11 +124,15 @@ impl Removal<'_> {
     fn at_last_place(&mut self, at: u32) -> Visit {
         let place = self.maildrop.place(at);
         self.touched.insert(place.folder);
-        if self.maildrop.listing.entry(at).file_id().is_some() {
+        if self.maildrop.listing.entry(at).telling_inode().is_some() {
             // Its name is not its own, or not its only one.
             return Visit::Missed;
         }
-        self.unlink(at, &place)
+        match self.unlink(at, &place) {
+            Attempt::Done => Visit::Done,
+            // It may have been renamed before another file has got its name.
+            Attempt::Missed | Attempt::Another => Visit::Missed,
+        }
     }
 
     /// Looks for messages that are not where they were seen last.
@@ -122,7 +140,7 @@ impl Removal<'_> {
         let listing = &self.maildrop.listing;
         let wanted = missing.iter().map(|&at| {
             let entry = listing.entry(at);
-            Wanted { unique: entry.unique_name(), id: entry.file_id(), token: at }
+            Wanted { unique: entry.unique_name(), inode: entry.telling_inode(), token: at }
         });
         let chased = chase(&self.maildrop.folders, wanted.collect(), |&at, places| {
             self.at_places(at, places)
@@ -143,48 +161,77 @@ impl Removal<'_> {
     }
 
     fn at_places(&mut self, at: u32, places: &[Place]) -> Visit {
-        let known = self.maildrop.listing.entry(at).file_id();
-        if known.is_none() && self.are_different_files(places) {
-            if let Some(place) = places.first() {
-                let error = io::Error::other("another file has got the same unique name");
-                self.keep(at, place, error);
-            }
-            return Visit::Done;
+        let told_by_name = self.maildrop.listing.entry(at).telling_inode().is_none();
+        if told_by_name && self.are_different_files(places) {
+            // The next session tells them apart, and none gets the unique-id of another.
+            return self.leave_to_another(at, places.first());
         }
-        let visits = places.iter().map(|place| {
+        let attempts = places.iter().map(|place| {
             self.touched.insert(place.folder);
-            // Between the look and now it may have become another file.
-            if known.is_some() && self.id(place) != known {
-                return Visit::Missed;
-            }
             self.unlink(at, place)
         });
-        let visits = visits.collect::<Vec<_>>();
-        if visits.contains(&Visit::Done) { Visit::Done } else { Visit::Missed }
+        let attempts = attempts.collect::<Vec<_>>();
+        let at_another = attempts.iter().position(|attempt| *attempt == Attempt::Another);
+        match at_another.filter(|_| told_by_name) {
+            _ if attempts.contains(&Attempt::Done) => Visit::Done,
+            Some(at_another) => self.leave_to_another(at, places.get(at_another)),
+            None => Visit::Missed,
+        }
     }
 
-    fn unlink(&mut self, at: u32, place: &Place) -> Visit {
+    /// Removes what is at a place, if it is the file of the message.
+    fn unlink(&mut self, at: u32, place: &Place) -> Attempt {
+        let held = self.hold(place);
         let folders = &self.maildrop.folders;
-        if self.remains.files.len() < self.remains.loan.count() {
-            let file = match self.hold {
-                Hold::Closed => folders.hold(place.folder, &place.name),
-                Hold::Readable => folders.hold_to_read(place.folder, &place.name),
-            };
-            self.remains.files.extend(file.map(|file| (at, file)));
-        }
-        match folders.unlink(place.folder, &place.name) {
+        let unlinked = match self.is_the_file(at, place, held.as_ref()) {
+            Ok(true) => folders.unlink(place.folder, &place.name),
+            Ok(false) => return Attempt::Another,
+            Err(error) => Err(error),
+        };
+        match unlinked {
             Ok(()) => {
                 let sizes = self.maildrop.listing.entry(at).sizes;
                 self.freed.add(&place.name, folders.root().separator(), sizes.physical);
+                self.remains.files.extend(held.map(|file| (at, file)));
                 self.unlinked.insert(at);
-                Visit::Done
+                return Attempt::Done;
             }
-            Err(Errno::NOENT) => Visit::Missed,
-            Err(error) => {
-                self.keep(at, place, error.into());
-                Visit::Done
-            }
+            Err(Errno::NOENT) => return Attempt::Missed,
+            Err(NO_FILE) => self.keep(at, place, io::Error::other("it is no file any more")),
+            Err(error) => self.keep(at, place, error.into()),
         }
+        Attempt::Done
+    }
+
+    /// Opens what is going to be unlinked, if there is room for it.
+    fn hold(&self, place: &Place) -> Option<OwnedFd> {
+        let folders = &self.maildrop.folders;
+        if self.remains.files.len() >= self.remains.loan.count() {
+            return None;
+        }
+        match self.hold {
+            Hold::Closed => folders.hold(place.folder, &place.name),
+            Hold::Readable => folders.hold_to_read(place.folder, &place.name),
+        }
+    }
+
+    /// Whether the file at a place is the one that the client knows, and no other that has taken its
+    /// name since.
+    fn is_the_file(&self, at: u32, place: &Place, held: Option<&OwnedFd>) -> Result<bool, Errno> {
+        let known = self.maildrop.file(at);
+        if known.inode.is_none() {
+            return Ok(true);
+        }
+        let look = self.maildrop.folders.look(place.folder, &place.name, held)?;
+        Ok(known.is(&look))
+    }
+
+    fn leave_to_another(&mut self, at: u32, place: Option<&Place>) -> Visit {
+        if let Some(place) = place {
+            let error = io::Error::other("another file has got the same unique name");
+            self.keep(at, place, error);
+        }
+        Visit::Done
     }
 
     fn keep(&mut self, at: u32, place: &Place, error: io::Error) {
@@ -195,11 +242,11 @@ impl Removal<'_> {
     }
 
     fn are_different_files(&self, places: &[Place]) -> bool {
-        let mut ids = places.iter().filter_map(|place| self.id(place));
-        ids.next().is_some_and(|first| ids.any(|id| id != first))
+        let mut inodes = places.iter().filter_map(|place| self.inode(place));
+        inodes.next().is_some_and(|first| inodes.any(|inode| inode != first))
     }
 
-    fn id(&self, place: &Place) -> Option<FileId> {
+    fn inode(&self, place: &Place) -> Option<Inode> {
         self.maildrop.folders.stat(place.folder, &place.name).ok().flatten()
     }
 }

@@ -13,8 +13,10 @@ use rustix::io::Errno;
 
 use super::super::Failure;
 use super::chase::{Visit, Wanted, chase};
-use super::folder::{FileId, Folders};
+use super::folder::{Folders, NO_FILE};
 use super::index::Index;
+use super::inode::{Inode, may_be};
+use super::namesake::Namesake;
 use super::seen::{Seen, Sighting};
 use super::stamp::Basis;
 
@@ -36,30 +38,17 @@ pub(super) struct Scan {
 pub(super) struct FoundFile {
     /// Where it was seen last.
     pub(super) sighting: Sighting,
-    /// What the unique name alone does not tell.
+    /// Which file it is; nothing where that is not to be relied on, and nobody shares its name.
+    pub(super) inode: Option<Inode>,
+    /// What the unique name alone does not tell; whether it is the first or a later one of several
+    /// is not known here.
     pub(super) namesake: Namesake,
 }
 
-/// Whether a file shares its unique name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Namesake {
-    /// It does not.
-    None,
-    /// It has several names itself, all of the same unique name.
-    Itself(FileId),
-    /// Other files have the same unique name; this is the one with the lowest inode number.
-    First(FileId),
-    /// Other files have the same unique name; this is one of the others.
-    Later(FileId),
-}
-
-impl Namesake {
-    /// The identity of the file, kept only where the name does not tell.
-    pub(super) fn id(self) -> Option<FileId> {
-        match self {
-            Self::None => None,
-            Self::Itself(id) | Self::First(id) | Self::Later(id) => Some(id),
-        }
+impl FoundFile {
+    /// The inode, where the unique name alone does not tell which file it is.
+    pub(super) fn telling_inode(&self) -> Option<Inode> {
+        self.inode.filter(|_| self.namesake != Namesake::None)
     }
 }
 
@@ -118,7 +107,7 @@ struct Doubt {
 struct Candidate {
     sighting: Sighting,
     /// Nothing, when the file was seen, but had been renamed before it could be looked at.
-    id: Option<FileId>,
+    inode: Option<Inode>,
 }
 
 impl Resolution<'_> {
@@ -129,7 +118,9 @@ impl Resolution<'_> {
             match sightings {
                 // Nearly all are like this.
                 [only] if only.pass == self.last => {
-                    files.push(FoundFile { sighting: *only, namesake: Namesake::None });
+                    let inode = self.folders.inode(only.inode);
+                    let namesake = Namesake::None;
+                    files.push(FoundFile { sighting: *only, inode, namesake });
                 }
                 _ => doubts.push(self.doubt(seen, sightings)?),
             }
@@ -139,7 +130,7 @@ impl Resolution<'_> {
         }
         self.find(seen, &mut doubts)?;
         for doubt in doubts {
-            files.extend(named_apart(seen, doubt.present));
+            files.extend(self.told_apart(seen, doubt.present));
         }
         files.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
         Ok(files)
@@ -150,8 +141,8 @@ impl Resolution<'_> {
         for &sighting in sightings {
             let name = seen.name(&sighting);
             match self.folders.stat(sighting.folder, name) {
-                Ok(Some(id)) => present.push(Candidate { sighting, id: Some(id) }),
-                Ok(None) | Err(Errno::NOENT) => {}
+                Ok(inode) => present.push(Candidate { sighting, inode }),
+                Err(Errno::NOENT | NO_FILE) => {}
                 Err(error) => {
                     let what = format!("look at {}", self.folders.describe(sighting.folder, name));
                     return Err(Failure::new(what, error.into()));
@@ -171,57 +162,56 @@ impl Resolution<'_> {
     fn find(&self, seen: &mut Seen, doubts: &mut [Doubt]) -> Result<(), Failure> {
         let mut found = Vec::new();
         let lost = doubts.iter().enumerate().filter_map(|(token, doubt)| {
-            Some(Wanted { unique: doubt.lost.as_deref()?, id: None, token })
+            Some(Wanted { unique: doubt.lost.as_deref()?, inode: None, token })
         });
         chase(self.folders, lost.collect(), |&at, places| {
             for place in places {
-                let id = self.folders.stat(place.folder, &place.name).unwrap_or(None);
-                found.push((at, place.clone(), id));
+                let inode = self.folders.stat(place.folder, &place.name).unwrap_or(None);
+                found.push((at, place.clone(), inode));
             }
             Visit::Done
         })?;
-        for (at, place, id) in found {
+        for (at, place, inode) in found {
             let Some(doubt) = doubts.get_mut(at) else { continue };
             // A file that cannot be looked at now is one that is known already, if there is any.
-            let known = doubt.present.iter().any(|known| id.is_none() || known.id == id);
+            let known = doubt.present.iter().any(|known| may_be(inode, known.inode));
             if !known && let Some(sighting) = seen.add(&place, 0, self.last) {
-                doubt.present.retain(|known| known.id.is_some());
-                doubt.present.push(Candidate { sighting, id });
+                doubt.present.retain(|known| known.inode.is_some());
+                doubt.present.push(Candidate { sighting, inode });
             }
         }
         Ok(())
+    }
+
+    /// The messages among the files of one unique name: a file is one message, by however many names.
+    fn told_apart(&self, seen: &Seen, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
+        candidates.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
+        let names = candidates.len();
+        let mut files = Vec::<Candidate>::new();
+        for candidate in candidates {
+            if files.iter().all(|file| file.inode != candidate.inode) {
+                files.push(candidate);
+            }
+        }
+        let alone = files.len() == 1;
+        let found = |&Candidate { sighting, inode }: &Candidate| {
+            let itself = alone && names > 1 && inode.is_some();
+            let namesake = if itself { Namesake::Itself } else { Namesake::None };
+            // One that nobody shares its name with is known by what tells all others.
+            let given = self.folders.inode(sighting.inode);
+            let looked_at = inode.filter(|_| !alone || itself || self.folders.numbers_files());
+            let inode = looked_at.or(given);
+            FoundFile { sighting, inode, namesake }
+        };
+        files.iter().map(found).collect()
     }
 }
 
 impl Candidate {
     fn may_be(&self, sighting: &Sighting) -> bool {
-        self.sighting.inode == sighting.inode
-            || self.id.is_some_and(|id| id.has_inode(sighting.inode))
+        let inode = sighting.inode;
+        self.sighting.inode == inode || Inode::number(self.inode) == inode
     }
-}
-
-/// The messages among the files of one unique name: a file is one message, by however many names.
-fn named_apart(seen: &Seen, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
-    candidates.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
-    let names = candidates.len();
-    let mut files = Vec::<Candidate>::new();
-    for candidate in candidates {
-        if files.iter().all(|file| file.id != candidate.id) {
-            files.push(candidate);
-        }
-    }
-    let several = files.len() > 1;
-    // Not the first in the listing: a flag would change which one that is.
-    let first = files.iter().filter_map(|file| file.id).min();
-    let namesake = |id| match id {
-        Some(id) if several && first == Some(id) => Namesake::First(id),
-        Some(id) if several => Namesake::Later(id),
-        Some(id) if names > 1 => Namesake::Itself(id),
-        _ => Namesake::None,
-    };
-    let found =
-        |file: &Candidate| FoundFile { sighting: file.sighting, namesake: namesake(file.id) };
-    files.iter().map(found).collect()
 }
 
 /// Folders that do not come to rest are read until so many passes in a row agree.

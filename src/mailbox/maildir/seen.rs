@@ -6,7 +6,6 @@ use super::super::Failure;
 use super::folder::{Folder, Folders, Ignored, Place};
 use super::listing::Key;
 use super::name;
-use super::scan::Namesake;
 use super::separator::Separator;
 
 /// File names with where and when they were seen.
@@ -85,15 +84,14 @@ impl Seen {
         self.name(sighting).get(..usize::from(sighting.unique)).unwrap_or_default()
     }
 
-    /// What tells a message from all others.
-    pub(super) fn key(&self, sighting: &Sighting, namesake: Namesake) -> Key<'_> {
-        Key::new(sighting.folder, self.name(sighting), self.unique(sighting), namesake)
+    /// Where it is in the order of a listing.
+    pub(super) fn key(&self, sighting: &Sighting) -> Key<'_> {
+        Key::new(self.unique(sighting))
     }
 
     /// The unique names, as the index keeps them.
     pub(super) fn keys(&self) -> impl Iterator<Item = Key<'_>> {
-        let key = |sighting| self.key(sighting, Namesake::None);
-        self.groups().filter_map(move |group| group.first().map(key))
+        self.groups().filter_map(|group| group.first().map(|sighting| self.key(sighting)))
     }
 
     /// Takes in a name that was found by other means than a pass.

@@ -12,6 +12,7 @@ use super::count::{self, Counted, Counter, Uncounted};
 use super::folder::{Folders, Ignored};
 use super::index::Index;
 use super::listing::{Builder, Listing, Sizes};
+use super::namesake::{Recognised, recognise};
 use super::scan::{FoundFile, Scan, scan};
 use super::seen::Seen;
 use super::stamp::Basis;
@@ -48,10 +49,8 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
         return Ok(unchanged);
     }
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
-    let mut cursor = index.cursor();
-    let find = |file: &FoundFile| cursor.find(&seen.key(&file.sighting, file.namesake));
-    let mut sizes = files.iter().map(find).map(Known::from).collect::<Vec<_>>();
-    let index_has_more = cursor.has_more();
+    let Recognised { sizes, index_has_more } = recognise(folders, &seen, &mut files, &index);
+    let mut sizes = sizes.into_iter().map(Known::from).collect::<Vec<_>>();
     let mut counting = Counting { folders, opened: 0, left_out: Ignored::default() };
     if sizes.contains(&Known::Not) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
@@ -60,7 +59,7 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
     for (file, known) in files.iter().zip(&sizes) {
         if let Known::Sizes(sizes) = known {
             let place = (file.sighting.folder, seen.name(&file.sighting));
-            builder.push(place, file.namesake, *sizes)?;
+            builder.push(place, file.inode, file.namesake, *sizes)?;
         }
     }
     let left_out = counting.left_out.count;
@@ -156,7 +155,8 @@ impl Counting<'_> {
         renamed: &[(usize, Vec<u8>)],
     ) -> Result<(), Failure> {
         let wanted = renamed.iter().filter_map(|(at, unique)| {
-            Some(Wanted { unique, id: files.get(*at)?.namesake.id(), token: *at })
+            let inode = files.get(*at)?.telling_inode();
+            Some(Wanted { unique, inode, token: *at })
         });
         let mut counter = Counter::new(self.folders);
         let mut failure = None;
@@ -164,8 +164,8 @@ impl Counting<'_> {
         let not_found = chase(self.folders, wanted.collect(), |&at, places| {
             let Some(file) = files.get(at) else { return Visit::Done };
             for place in places {
-                let id = file.namesake.id();
-                let uncounted = Uncounted { folder: place.folder, name: &place.name, id };
+                let inode = file.telling_inode();
+                let uncounted = Uncounted { folder: place.folder, name: &place.name, inode };
                 match self.settle(&uncounted, counter.count(&uncounted)) {
                     Ok(Some(known)) => {
                         found.push((at, place.clone(), known));
@@ -222,7 +222,8 @@ impl Counting<'_> {
 
 fn uncounted<'a>(seen: &'a Seen, file: &FoundFile) -> Uncounted<'a> {
     let sighting = &file.sighting;
-    Uncounted { folder: sighting.folder, name: seen.name(sighting), id: file.namesake.id() }
+    let name = seen.name(sighting);
+    Uncounted { folder: sighting.folder, name, inode: file.telling_inode() }
 }
 
 /// Whether an error says something of the file that was to be read. Any other, say too many open

@@ -8,7 +8,7 @@
 
 use std::time::SystemTime;
 
-use rustix::fs::Stat;
+use rustix::fs::{Stat, Statx, StatxFlags};
 
 use super::folder::FileId;
 
@@ -29,10 +29,26 @@ impl Moment {
 
     /// When the inode was changed last: set by the clock, never by a program.
     pub(super) fn of_change(stat: &Stat) -> Self {
-        let nanoseconds = i64::try_from(stat.st_ctime_nsec).ok();
-        let moment = stat.st_ctime.checked_mul(1_000_000_000).zip(nanoseconds);
+        Self::new(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok())
+    }
+
+    /// When the file was made, if the file system knows.
+    pub(super) fn of_birth(stat: &Statx) -> Option<Self> {
+        let Statx { stx_mask, stx_btime, .. } = stat;
+        let known = StatxFlags::from_bits_retain(*stx_mask).contains(StatxFlags::BTIME);
+        known.then(|| Self::new(stx_btime.tv_sec, Some(stx_btime.tv_nsec.into())))
+    }
+
+    fn new(seconds: i64, nanoseconds: Option<i64>) -> Self {
+        let moment = seconds.checked_mul(1_000_000_000).zip(nanoseconds);
         let moment = moment.and_then(|(seconds, fraction)| seconds.checked_add(fraction));
         Self(moment.unwrap_or(i64::MAX))
+    }
+
+    /// So many nanoseconds after 1970.
+    #[cfg(test)]
+    pub(super) fn at(nanoseconds: i64) -> Self {
+        Self(nanoseconds)
     }
 }
 

@@ -3,6 +3,7 @@
 mod compressed;
 mod creation;
 mod faults;
+mod identity;
 mod listings;
 mod messages;
 mod quota;

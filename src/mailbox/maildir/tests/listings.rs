@@ -94,7 +94,7 @@ async fn namesakes_are_messages_of_their_own() {
     ]);
     let first_session = maildir.open().await;
     let ids = unique_ids(&first_session);
-    assert!(ids[..3].iter().any(|id| id == "1.a") && ids[3] == "2.b", "{ids:?}");
+    assert!(ids[..3].iter().all(|id| id.len() == 64) && ids[3] == "2.b", "{ids:?}");
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 4);
     assert_eq!(read(&first_session, 0).await.unwrap(), b"first\n");
     assert_eq!(read(&first_session, 1).await.unwrap(), b"second\n");

@@ -82,10 +82,10 @@ async fn of_two_files_of_one_unique_name_only_the_marked_one_is_removed() {
     {
         let maildir = Maildir::with(&[("new/1.a", b"in new\n"), ("cur/1.a:2,S", b"in cur\n")]);
         let maildrop = maildir.open().await;
-        assert_eq!(maildrop.count(), 2);
+        let ids = unique_ids(&maildrop);
         maildrop.remove(vec![Position(marked)], None).await.unwrap();
         assert_eq!(fs::read(maildir.path(left)).unwrap(), contents);
-        assert_eq!(unique_ids(&maildir.open().await), ["1.a"]);
+        assert_eq!(unique_ids(&maildir.open().await), ids[usize::from(marked == 0)..][..1]);
     }
 }
 
