@@ -15,7 +15,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statvfs};
 use rustix::io::Errno;
 
 use crate::config::RunAs;
-use crate::mailbox::maildir::examine;
+use crate::mailbox::maildir::{examine_for, untrusted_link};
 
 /// A user, with all groups.
 #[derive(Debug)]
@@ -97,15 +97,21 @@ impl Account {
         let folders = || ["cur", "new"].map(|name| maildir.join(name)).into_iter();
         let closed = |folder: &PathBuf| folder.is_dir() && !self.may(folder, READ | WRITE | ENTER);
         let refused = || {
-            let failure = examine(maildir).err()?;
+            let failure = examine_for(maildir, self.user).err()?;
             let seen = failure.source().kind() != io::ErrorKind::PermissionDenied;
             (seen && maildir.exists())
                 .then(|| format!("{failure}; a Maildir has the directories cur, new and tmp"))
         };
-        self.obstacle(maildir).or_else(refused).or_else(|| {
+        self.link_to(maildir).or_else(|| self.obstacle(maildir)).or_else(refused).or_else(|| {
             let folder = folders().find(closed)?;
             Some(format!("{} cannot read and write {}: chown it", self.name, folder.display()))
         })
+    }
+
+    /// The symbolic link that keeps a server of this user from a directory that mail is in, and what
+    /// to do about it.
+    pub(super) fn link_to(&self, directory: &Path) -> Option<String> {
+        untrusted_link(directory, self.user)
     }
 
     /// Whether this user has these rights to a file; also when that cannot be told.

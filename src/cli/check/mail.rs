@@ -143,7 +143,8 @@ impl Examination<'_> {
             );
             return false;
         }
-        let obstacle = account.and_then(|account| account.obstacle(root));
+        let obstacle =
+            account.and_then(|account| account.obstacle(root).or_else(|| account.link_to(root)));
         if let Some(obstacle) = &obstacle {
             self.warn(KEY, obstacle.clone());
         }

@@ -18,13 +18,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::Folder;
 use super::name;
+use super::resolve::open_directory;
 use super::system::{Output, fsync, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
+use super::wait::Wait;
 
 /// What is done about a Maildir that is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -246,8 +248,10 @@ fn nearest_root(path: &Path) -> io::Result<PathBuf> {
     for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
         match open_path(above) {
             Ok(directory) if is_root(&directory)? => return Ok(above.to_owned()),
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+            Err(error) => return Err(error),
         }
     }
     Err(no_root(path.parent().unwrap_or(path)))
@@ -272,10 +276,9 @@ fn is_root(directory: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-/// Opens a directory by its path, which may lead through symbolic links.
-fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    openat(CWD, path, TO_PASS, Mode::empty())
+/// Opens a directory by its path, which may lead through symbolic links that are trusted.
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    open_directory(path, OFlags::PATH, Wait::IfNeedBe)
 }
 
 /// Opens a directory in another one; a symbolic link is none.
@@ -313,8 +316,8 @@ fn no_root(directory: &Path) -> io::Error {
     )
 }
 
-fn about(at: &Path, error: Errno) -> io::Error {
-    let error = io::Error::from(error);
+fn about(at: &Path, error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
     io::Error::new(error.kind(), format!("{}: {error}", at.display()))
 }
 

@@ -1,7 +1,6 @@
 //! What has to be there for a directory to be a Maildir: the rule by which a login opens one, and
 //! by which `restante check` and `restante user test` call one fine.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -11,21 +10,33 @@ use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::Folder;
-use super::lock::open_directory;
-use super::system::openat;
+use super::resolve::open_directory_for;
+use super::system::{geteuid, openat};
 use super::wait::{Wait, open_at};
 
-/// Says why a login would not open the Maildir at `path`, if it would not.
+/// Says why a login would not open the Maildir at `path`, if it would not; the server runs as the
+/// present user.
 ///
+/// # Errors
+/// Those of [`examine_for`].
+pub fn examine(path: &Path) -> Result<(), Failure> {
+    examine_for(path, geteuid().as_raw())
+}
+
+/// Says why a login to a server that runs as the user `server` would not open the Maildir at
+/// `path`, if it would not.
+///
+/// Symbolic links on the way to it are followed as that server would.
 /// `cur`, `new` and `tmp` have to be directories, not symbolic links, and readable; the messages in
 /// `cur` and `new` have to be within reach. That is asked as the present user. Nothing is locked
 /// and nothing is changed.
 ///
 /// # Errors
 /// [`Failure`] with what is wrong; its source is `NotFound` also when there is no Maildir at all.
-pub fn examine(path: &Path) -> Result<(), Failure> {
-    let maildir = open_directory(path, Wait::IfNeedBe)?;
-    let directories = Directories::open(&maildir, path, Wait::IfNeedBe)?;
+pub fn examine_for(path: &Path, server: u32) -> Result<(), Failure> {
+    let maildir = open_directory_for(server, path, OFlags::RDONLY, Wait::IfNeedBe)
+        .map_err(|error| Failure::new(format!("open {}", path.display()), error))?;
+    let directories = Directories::open(maildir.as_fd(), path, Wait::IfNeedBe)?;
     for folder in Folder::READING_ORDER {
         directories.enter(folder).map_err(|error| {
             Failure::new(format!("enter {}", path.join(folder.name()).display()), error.into())
@@ -47,7 +58,11 @@ impl Directories {
     /// # Errors
     /// When one of them or `tmp` is missing: then this is no Maildir, or not the one that was
     /// meant, say an empty mount point.
-    pub(super) fn open(maildir: &File, path: &Path, wait: Wait) -> Result<Self, Failure> {
+    pub(super) fn open(
+        maildir: impl AsFd + Copy,
+        path: &Path,
+        wait: Wait,
+    ) -> Result<Self, Failure> {
         let directory = |name| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             open_at(maildir, name, flags, wait).map_err(|error| {

@@ -15,13 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::FileId;
+use super::resolve::open_directory;
 use super::separator::Separator;
 use super::stamp::Moment;
 use super::system::{fstat, futimens, openat, statx, try_lock};
@@ -51,7 +50,9 @@ impl Root {
     /// Tries once to lock the Maildir at `path`, which must exist.
     pub(super) fn try_lock(path: &Path) -> Result<Attempt, Failure> {
         let failed = |error: io::Error| Failure::new(format!("lock {}", path.display()), error);
-        let directory = open_directory(path, Wait::IfNeedBe)?;
+        let directory = open_directory(path, OFlags::RDONLY, Wait::IfNeedBe)
+            .map_err(|error| Failure::new(format!("open {}", path.display()), error))?
+            .into();
         let lock_file = open_lock_file(&directory).map_err(failed)?;
         Self::lock(path, directory, lock_file).map_err(failed)
     }
@@ -60,7 +61,7 @@ impl Root {
     ///
     /// Only on a disk of this machine: whatever else it is on may ask somebody.
     pub(super) fn lock_at_once(path: &Path) -> Option<Self> {
-        let directory = open_directory(path, Wait::Never).ok()?;
+        let directory = File::from(open_directory(path, OFlags::RDONLY, Wait::Never).ok()?);
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         if statx(&directory, "", flags, StatxFlags::empty()).ok()?.stx_dev_major == 0 {
             return None;
@@ -148,14 +149,6 @@ impl Drop for Entry {
     }
 }
 
-/// Opens the directory of a Maildir; its path may lead through symbolic links.
-pub(super) fn open_directory(path: &Path, wait: Wait) -> Result<File, Failure> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    open_at(CWD, path, flags, wait)
-        .map(File::from)
-        .map_err(|error| Failure::new(format!("open {}", path.display()), error.into()))
-}
-
 /// Opens the lock file, or says that there can be none here.
 fn open_lock_file(directory: &File) -> io::Result<Option<File>> {
     let mode = Mode::RUSR | Mode::WUSR;
@@ -182,6 +175,8 @@ const LOCK_FILE_FLAGS: OFlags =
 mod tests {
     use std::fs;
     use std::time::Duration;
+
+    use rustix::fs::CWD;
 
     use super::*;
 

@@ -5,7 +5,7 @@
 //! adds a line to `maildirsize`, where there is one. Other programs may deliver, rename and remove
 //! at any time; nothing here takes their absence for granted.
 //!
-//! - `path`: whose Maildir is where. `lock`: one session at a time. `wait`: not on a worker thread.
+//! - `path`: whose Maildir is where; `resolve`: which symbolic links lead there. `lock`: one session at a time. `wait`: not on a worker thread.
 //! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `folder`:
 //!   what is done in them; `chase`: files that have been renamed; `file_system`: what can be relied
 //!   on.
@@ -46,6 +46,7 @@ mod namesake;
 mod path;
 mod quota;
 mod removal;
+mod resolve;
 mod scan;
 mod seen;
 mod separator;
@@ -58,10 +59,11 @@ mod tests;
 mod wait;
 
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
-pub use directories::examine;
+pub use directories::{examine, examine_for};
 pub use maildrop::LockedMaildir;
 pub use message::StoredMessage;
 pub use path::PathTemplate;
+pub use resolve::untrusted_link;
 pub use separator::{Separator, foreign_separator};
 
 /// Maildirs, found by the names of their users.

@@ -14,10 +14,11 @@ use rustix::io::Errno;
 pub(super) use std::fs::read_dir;
 
 pub(super) use rustix::fs::{
-    RawDir, fadvise, fstat, fstatfs, fsync, futimens, mkdirat, openat, openat2, renameat,
-    renameat_with, statat, statx, unlinkat,
+    RawDir, fadvise, fstat, fstatfs, fstatvfs, fsync, futimens, major, mkdirat, openat, openat2,
+    readlinkat, renameat, renameat_with, statat, statx, unlinkat,
 };
 pub(super) use rustix::io::{pread, preadv2, write};
+pub(super) use rustix::process::geteuid;
 
 use rustix::fs::flock;
 use rustix::io::fcntl_dupfd_cloexec;

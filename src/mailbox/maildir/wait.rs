@@ -16,6 +16,16 @@ pub(super) enum Wait {
     IfNeedBe,
 }
 
+impl Wait {
+    /// How the kernel is to go along a path.
+    pub(super) fn resolution(self) -> ResolveFlags {
+        match self {
+            Self::Never => ResolveFlags::CACHED,
+            Self::IfNeedBe => ResolveFlags::empty(),
+        }
+    }
+}
+
 /// Opens what exists.
 ///
 /// # Errors
@@ -28,7 +38,7 @@ pub(super) fn open_at(
     wait: Wait,
 ) -> Result<OwnedFd, Errno> {
     match wait {
-        Wait::Never => openat2(directory, name, flags, Mode::empty(), ResolveFlags::CACHED),
+        Wait::Never => openat2(directory, name, flags, Mode::empty(), wait.resolution()),
         Wait::IfNeedBe => openat(directory, name, flags, Mode::empty()),
     }
 }
