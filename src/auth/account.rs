@@ -20,6 +20,13 @@ impl Account {
     pub fn new(verifier: Verifier) -> Self {
         Self { verifier, attributes: Attributes::default() }
     }
+
+    /// What this account has and no other, if anything: what the password is checked against, or
+    /// else the Maildir.
+    pub(super) fn key(&self) -> Option<Vec<u8>> {
+        let mail = || Some(self.attributes.mail.as_ref()?.as_os_str().as_encoded_bytes().to_vec());
+        self.verifier.account().or_else(mail)
+    }
 }
 
 /// What a store says of one user, in place of what the configuration says of all.

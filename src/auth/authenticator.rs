@@ -15,12 +15,12 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use super::cache::Cache;
-use super::throttle::Attempt;
+use super::compare::{SUBSTITUTE, compare, is_acceptable};
+use super::throttle::{Attempt, Failure};
 use super::{
-    Account, Attributes, Check, Cost, CredentialStore, Identity, Lookup, MAX_PASSWORD_OCTETS,
-    Offers, Reason, Refusal, Throttle, TokenHint, Verdict, Verifier,
+    Account, Attributes, Check, Cost, CredentialStore, Identity, Lookup, Offers, Reason, Refusal,
+    Throttle, TokenHint, Verdict, Verifier,
 };
-use crate::protocol::sasl::saslprep;
 use crate::protocol::{ClaimedName, NameFault, Secret, Username};
 
 /// Verifies passwords against what the stores know.
@@ -136,14 +136,14 @@ impl<C: CredentialStore> Authenticator<C> {
         password: Secret<Vec<u8>>,
         peer: IpAddr,
     ) -> Result<Identity, Refusal> {
-        let mut attempt = self.take_turn(peer, name).await?;
+        let mut attempt = self.take_turn(peer, Some(name)).await?;
         let password = Arc::new(password);
-        attempt.heard(&password);
-        let Verdict { store, outcome } = self.judge(name, &password, Some(peer)).await;
-        let repeated = match &outcome {
+        let Verdict { store, outcome } =
+            self.decide(name, &password, Some(peer), Some(&mut attempt)).await;
+        let failed = match &outcome {
             Ok(_) | Err(Reason::NotAllowed) => {
                 attempt.succeeded();
-                false
+                Ok(false)
             }
             Err(
                 Reason::ImpossibleName(_)
@@ -151,10 +151,10 @@ impl<C: CredentialStore> Authenticator<C> {
                 | Reason::UnknownOrWrong
                 | Reason::WrongPassword
                 | Reason::NotFromThere,
-            ) => attempt.failed(&password),
-            Err(Reason::Overloaded | Reason::Unavailable(_)) => {
+            ) => fail(attempt, &password).await,
+            Err(Reason::Throttled | Reason::Overloaded | Reason::Unavailable(_)) => {
                 attempt.unanswered();
-                false
+                Ok(false)
             }
         };
         outcome.map_err(|reason| {
@@ -165,9 +165,11 @@ impl<C: CredentialStore> Authenticator<C> {
             } else {
                 debug!(store, user = %name, "refused: {reason}");
             }
-            let refusal = Refusal::of(name, reason);
-            let is_repeat = repeated && refusal == Refusal::BadCredentials;
-            if is_repeat { Refusal::RepeatedPassword } else { refusal }
+            match (Refusal::of(name, reason), failed) {
+                (Refusal::BadCredentials, Ok(true)) => Refusal::RepeatedPassword,
+                (Refusal::BadCredentials, Err(turned_away)) => turned_away,
+                (refusal, _) => refusal,
+            }
         })
     }
 
@@ -182,9 +184,20 @@ impl<C: CredentialStore> Authenticator<C> {
         password: &Arc<Secret<Vec<u8>>>,
         peer: Option<IpAddr>,
     ) -> Verdict {
+        self.decide(name, password, peer, None).await
+    }
+
+    async fn decide(
+        &self,
+        name: &ClaimedName,
+        password: &Arc<Secret<Vec<u8>>>,
+        peer: Option<IpAddr>,
+        mut attempt: Option<&mut Attempt>,
+    ) -> Verdict {
         let username = match Username::try_from(name) {
             Ok(username) => username,
             Err(fault) => {
+                hear(attempt, password);
                 let spent = match stand_in() {
                     Ok(name) => self.spend(&name, password, Asked::Nobody).await,
                     Err(reason) => Err(reason),
@@ -195,12 +208,20 @@ impl<C: CredentialStore> Authenticator<C> {
         let mut asked = Asked::Nobody;
         let mut barred = None;
         for (nth, store) in self.stores.iter().enumerate() {
-            let (account, decides) = match store.look_up(&username).await {
-                Lookup::Found(account) => (account, true),
-                Lookup::Perhaps(account) => (account, false),
-                Lookup::Unknown => continue,
+            let found = match store.look_up(&username).await {
+                Lookup::Found(account) => Some((account, true)),
+                Lookup::Perhaps(account) => Some((account, false)),
+                Lookup::Unknown => None,
                 Lookup::Unavailable(why) => return Verdict::of(nth, Err(Reason::Unavailable(why))),
             };
+            if let Some(attempt) = attempt.as_deref_mut() {
+                let account = found.as_ref().map(|(account, _)| account);
+                if let Err(reason) = self.wait_for_account(attempt, nth, &username, account).await {
+                    return Verdict::of(nth, Err(reason));
+                }
+            }
+            let Some((account, decides)) = found else { continue };
+            hear(attempt.as_deref_mut(), password);
             let tried = (nth, store, &username, &account);
             match self.verify_or_recall(tried, password, peer).await {
                 Ok(Some(attributes)) => {
@@ -224,6 +245,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 Err(reason) => return Verdict::of(nth, Err(reason)),
             }
         }
+        hear(attempt, password);
         let spent = self.spend(&username, password, asked).await;
         let refused = match (asked, barred) {
             (_, Some(first)) => return Verdict::barred(first),
@@ -281,15 +303,38 @@ impl<C: CredentialStore> Authenticator<C> {
     pub(super) async fn take_turn(
         &self,
         peer: IpAddr,
-        name: &ClaimedName,
-    ) -> Result<Attempt<'_>, Refusal> {
+        name: Option<&ClaimedName>,
+    ) -> Result<Attempt, Refusal> {
         let attempt = self.throttle.attempt(peer, name).ok_or(Refusal::Throttled)?;
         let delay = attempt.delay();
         if !delay.is_zero() {
-            debug!(user = %name, ?delay, "earlier log-ins have failed, this one has to wait");
+            debug!(
+                user = name.map(tracing::field::display),
+                ?delay,
+                "earlier logins have failed, this one waits"
+            );
             sleep(delay).await;
         }
         Ok(attempt)
+    }
+
+    /// The same for failures of the account that a name has been found to lead to.
+    pub(super) async fn wait_for_account(
+        &self,
+        attempt: &mut Attempt,
+        nth: usize,
+        name: &Username,
+        found: Option<&Account>,
+    ) -> Result<(), Reason> {
+        let key = self.stores.get(nth).and_then(|store| store.account_key(name, found));
+        let Some(key) = key else { return Ok(()) };
+        let key = [&nth.to_be_bytes(), key.as_slice()].concat();
+        let delay = attempt.leads_to(&key).ok_or(Reason::Throttled)?;
+        if !delay.is_zero() {
+            debug!(user = %name, ?delay, "earlier logins to this account have failed");
+            sleep(delay).await;
+        }
+        Ok(())
     }
 
     /// The same as [`verify`](Self::verify), unless it is remembered to have been right.
@@ -385,6 +430,21 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 }
 
+/// Says no: counts a wrong password, and waits until the time of the answer tells nothing of who has
+/// logged in from there before. Whether the same one was counted already.
+pub(super) async fn fail(attempt: Attempt, password: &Secret<Vec<u8>>) -> Result<bool, Refusal> {
+    let Failure { repeated, pause } = attempt.failed(password);
+    sleep(pause.ok_or(Refusal::Throttled)?).await;
+    Ok(repeated)
+}
+
+/// The password is about to be looked at.
+fn hear(attempt: Option<&mut Attempt>, password: &Arc<Secret<Vec<u8>>>) {
+    if let Some(attempt) = attempt {
+        attempt.heard(password);
+    }
+}
+
 /// Whether the work of a verification has been done at a store that cannot tell who is unknown.
 #[derive(Clone, Copy)]
 enum Asked {
@@ -409,36 +469,8 @@ pub(super) fn admit(
     }
 }
 
-/// Compares the password as it came and, where that makes a difference, as SASLprep makes it: hashes
-/// that were taken over may be of the one or the other (RFC 4616 §2).
-fn compare(verifier: &Verifier, password: &Secret<Vec<u8>>) -> Result<bool, String> {
-    if is_acceptable(password) {
-        if verifier.verify(password.expose())? {
-            return Ok(true);
-        }
-        match saslprep(password.expose()) {
-            Some(prepared) if prepared.expose() != password.expose() => {
-                verifier.verify(prepared.expose())
-            }
-            Some(_) | None => Ok(false),
-        }
-    } else {
-        // The same work, so that the answer comes no sooner.
-        verifier.verify(SUBSTITUTE).map(|_| false)
-    }
-}
-
-/// Whether anybody can have this password. A NUL would end it early where it is handed on.
-fn is_acceptable(password: &Secret<Vec<u8>>) -> bool {
-    let octets = password.expose();
-    (1..=MAX_PASSWORD_OCTETS).contains(&octets.len()) && !octets.contains(&0)
-}
-
 /// So many users have their last password remembered.
 const MOST_CACHED: usize = 100_000;
-
-/// What is verified in place of a password that nobody can have.
-const SUBSTITUTE: &[u8] = b"-";
 
 /// The name that stands for all those that no user can have, where a decoy is chosen.
 fn stand_in() -> Result<Username, Reason> {

@@ -8,7 +8,7 @@
 //! - `decoy`: what is verified for a name that nobody has.
 //! - `table`, `parse`: the users of a credential file; `file` keeps them up to date.
 //! - `account`: what a store says of a user. `store`: the stores of other kinds than a file.
-//! - `authenticator`: log-ins with a password that is sent. `scram`: with proof of one that is not.
+//! - `authenticator`: log-ins with a password that is sent; `compare`: it and a verifier. `scram`: with proof of one that is not.
 //!   `token`, `certificate`: with these. `refusal`: why somebody is not let in.
 //! - `throttle`, `network`: who guesses passwords waits; `cache`: who is known need not wait for a
 //!   hash; `breaker`: nobody waits for a store that is down. `fading` is what they remember with.
@@ -26,6 +26,7 @@ mod authenticator;
 mod breaker;
 mod cache;
 mod certificate;
+mod compare;
 mod decoy;
 pub mod edit;
 mod fading;
@@ -137,6 +138,17 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// - The same `name` gets the same verifier each time: repeated tries cost the same.
     /// - `None` when the store has no user who can log in, or cannot say who is unknown.
     fn decoy(&self, name: &Username) -> Option<Verifier>;
+
+    /// What tells an account from others by whatever name it was looked up: names with the same key
+    /// lead to the same account. Nothing when each name is an account of its own, or the store does
+    /// not know.
+    ///
+    /// - `found` is what the look-up gave. Where that makes no difference, nobody finds out by it
+    ///   which names exist.
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        let _one_name_each = (name, found);
+        None
+    }
 
     /// What the users of this store log in with.
     fn offers(&self) -> Offers {

@@ -85,7 +85,10 @@ impl fmt::Display for Network {
 }
 
 const V4_LENGTHS: &[(u8, u32)] = &[(32, 1), (24, 4)];
-const V6_LENGTHS: &[(u8, u32)] = &[(64, 1), (56, 4), (48, 16)];
+const V6_LENGTHS: &[(u8, u32); LEVELS] = &[(64, 1), (56, 4), (48, 16)];
+
+/// The most networks that [`Network::levels`] gives.
+pub(super) const LEVELS: usize = 3;
 
 /// The networks that a user may log in from: `allow_nets` of Dovecot.
 ///

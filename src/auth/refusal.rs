@@ -30,6 +30,8 @@ pub enum Reason {
     NotAllowed,
     /// The password is right, and the user may not log in from this address.
     NotFromThere,
+    /// Too many log-ins to the account have failed; the password was not looked at.
+    Throttled,
     /// Too many passwords were waiting to be verified.
     Overloaded,
     /// The password cannot be checked now, and why.
@@ -87,6 +89,7 @@ impl Refusal {
             | Reason::WrongPassword
             | Reason::NotFromThere => Self::BadCredentials,
             Reason::NotAllowed => Self::NotAllowed,
+            Reason::Throttled => Self::Throttled,
             Reason::Overloaded => Self::Overloaded,
             Reason::Unavailable(why) => Self::Unavailable(format!("{name}: {why}")),
         }
@@ -106,6 +109,7 @@ impl fmt::Display for Reason {
             Self::NotFromThere => {
                 f.write_str("the password is right, and the user may not log in from this address")
             }
+            Self::Throttled => f.write_str("too many logins to the account have failed"),
             Self::Overloaded => f.write_str("too many log-ins at once"),
             Self::Unavailable(why) => write!(f, "passwords cannot be checked now: {why}"),
         }

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tracing::{debug, info};
 
-use super::authenticator::admit;
+use super::authenticator::{admit, fail};
 use super::{
     Attributes, Authenticator, CredentialStore, Identity, Reason, Refusal, Verifier, random,
 };
@@ -57,21 +57,20 @@ impl<C: CredentialStore> Authenticator<C> {
         peer: IpAddr,
     ) -> Result<(Identity, ServerFinal), Refusal> {
         let name = proof.name().clone();
-        let attempt = self.take_turn(peer, &name).await?;
+        let attempt = self.take_turn(peer, Some(&name)).await?;
         let ScramLogin { keys, account } = login;
         // Each exchange has a proof of its own: that it is the same password again cannot be seen.
         let guess = Secret::new(proof.proof().to_vec());
         let (Some(server_final), Some((username, attributes))) = (proof.verify(&keys), account)
         else {
-            attempt.failed(&guess);
             debug!(user = %name, "refused: the proof does not fit");
-            return Err(Refusal::BadCredentials);
+            return Err(fail(attempt, &guess).await.err().unwrap_or(Refusal::BadCredentials));
         };
         let admitted = admit(username, attributes, Some(peer));
         match &admitted {
             Err(reason @ Reason::NotFromThere) => {
-                attempt.failed(&guess);
                 info!(user = %name, "refused: {reason}");
+                fail(attempt, &guess).await?;
             }
             Ok(_) | Err(_) => attempt.succeeded(),
         }

@@ -8,31 +8,44 @@
 //! # Who waits
 //! - A **stranger**, a pair that has not logged in lately, waits for the worst of three: the
 //!   failures of its network, of its user, and its own.
-//! - An **acquaintance**, a pair that has logged in within seven days, waits for its own alone.
+//! - An **acquaintance**, a pair that has logged in within seven days, waits for its own alone. When
+//!   its password is wrong, it is answered when a stranger would be: nobody finds out that way who
+//!   has logged in from here.
 //! - Tries of one pair are let through one after the other, each with its wait behind that of the
 //!   one before, and so are those of all strangers in a network that has failures. A try that is
 //!   under way counts as a failure of its pair: parallel connections gain nothing.
 //! - Where the line is longer than twice `most`, a pair that has failures or tries under way is
 //!   turned away unheard ([`Throttle::attempt`] gives `None`, which is no wrong password). A
 //!   stranger with a clean record is heard after twice `most`, whatever the line.
+//! - All of this holds for the larger networks around an address as well ([`Network::levels`]), and
+//!   for the pairs of a user with them. One that may do four times as much bears four times as many
+//!   failures before it waits as long, forgets them four times as fast, and its line is as much
+//!   faster. What one network adds to the one around it is a quarter of its own record, so it cannot
+//!   make that as bad as itself alone, however often it fails.
+//! - A name that is found to lead to an account ([`Attempt::leads_to`]) stands in the line of the
+//!   account too, and its failures count for that, once it has been tried by several names.
 //!
 //! # What counts
 //! - A wrong password counts once for its pair: it is remembered for a day from the last try with
 //!   it, as a keyed hash of 64 bits. A telephone with an old password keeps nobody out.
 //! - By SCRAM each failure counts. A proof is `key XOR HMAC(H(key), exchange)`: only who has the
-//!   client's key, or guesses it, can tell that two proofs were made with the same one.
-//! - A success takes back what its pair has counted against the network and the user, and no more:
+//!   client's key, or guesses it, can tell that two proofs were made with the same one. An exchange
+//!   that is given up without a proof is a failure: the server has worked for it.
+//! - A success takes back what its pair has counted against the networks and the user, and no more:
 //!   an attacker with an account of its own cannot wash its network clean with it.
 //! - What ends without an answer, for a store is down, counts for nothing. A password that has been
 //!   put to a store counts as wrong when the time of the client is over before the answer: where it
 //!   takes longer to say no than to say yes, guesses would be free for who comes late on purpose.
+//! - Who names nobody, for a token need not, counts for the network alone.
 //! - Trusted networks do not wait, and what they do is not counted.
 //!
 //! # What an attacker gets
 //! - One account, one network: seven guesses or so, then one every `most`, however many connections
-//!   there are. After each success of the owner *from the same network*, as many again.
+//!   there are. After each success of the owner *from the same network*, as many again. It does not
+//!   matter by how many names, where the store tells which account they lead to.
 //! - One account, many networks: what each network gets, and no more than one every `most` each
-//!   from the seventh failure on, wherever that was.
+//!   from the seventh failure on, wherever that was. From all of an IPv4 /24 or an IPv6 /56 no more
+//!   than four times, from a /48 sixteen times what one address gets.
 //! - Many accounts, one network: one guess every `most`; and beyond that one for each name, as the
 //!   name has a clean record then, every `forget`, and not faster than its connections allow, each
 //!   waiting twice `most`. Before the first failure is known each of its connections has one free.
@@ -42,7 +55,8 @@
 //!   new place the wait is at most `most`.
 //! - Neighbours behind one address are acquaintances or wait at most twice `most`; nobody who has
 //!   the right password is turned away, but whoever has failed a moment before, or tries twice at
-//!   once, while the neighbour fills the line.
+//!   once, while the neighbour fills the line. Neighbours in the larger networks bear the same, once
+//!   several networks in it attack: four at the least.
 //! - A neighbour who fills the line of one pair can have its owner turned away as long as that goes
 //!   on. The same neighbour could use up the connections of the address.
 //! - The tables hold `entries` records each; the one that would be forgotten first goes. A flood of
@@ -51,10 +65,14 @@
 //!   of their own: only log-ins push them out.
 //!
 //! # What it costs
-//! At the worst 400 octets for a pair, 250 for a network, 200 for an acquaintance, 150 for a user or
-//! a wrong password: 115 MB with 100 000 entries and all tables full. Names are kept as hashes, so
+//! At the worst 450 octets for a pair, 250 for a network, 200 for an acquaintance or a user, 150 for
+//! a wrong password: 125 MB with 100 000 entries and all tables full. Names are kept as hashes, so
 //! their length does not matter. A call holds the lock for a few look-ups, O(log n); a change of
 //! `forget` holds it once for all of the tables.
+//!
+//! The tables and the lines are in `state`, what they are made of is in `record`.
+//!
+//! [`Network::levels`]: super::Network::levels
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -64,9 +82,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
-use super::Network;
-use super::fading::Fading;
+use self::state::{Lines, State, Who};
 use crate::protocol::{ClaimedName, Secret, Username};
+
+mod record;
+mod state;
 
 /// Counts failures, and says how long a try has to wait. See the head of this file for the rules.
 #[derive(Debug)]
@@ -95,13 +115,33 @@ pub struct Settings {
 /// up; dropped after that it has failed.
 #[derive(Debug)]
 #[must_use = "a try waits for its delay, and says how it went"]
-pub struct Attempt<'a> {
-    throttle: &'a Throttle,
+pub struct Attempt {
+    throttle: Arc<Throttle>,
     /// `None` for those who are not counted.
-    pair: Option<Pair>,
+    who: Option<Who>,
+    begun: Instant,
     delay: Duration,
+    /// When a stranger would have been heard in place of this acquaintance.
+    stranger: Option<Hearing>,
     /// The password that is being looked at.
     heard: Option<Arc<Secret<Vec<u8>>>>,
+}
+
+/// When a try is heard, if it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hearing {
+    At(Instant),
+    Never,
+}
+
+/// How a failure is to be answered, so that it looks like that of anybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// This pair has tried the same password before, which counts for nothing more; of who is not
+    /// counted that is not known.
+    pub repeated: bool,
+    /// How long to wait before the answer; `None` when it is to be that of one turned away.
+    pub pause: Option<Duration>,
 }
 
 impl Default for Throttle {
@@ -120,15 +160,7 @@ impl Default for Throttle {
 impl Throttle {
     /// Nobody has failed yet. There will be at most so many `entries` in each table.
     pub fn new(settings: Settings, entries: usize) -> Self {
-        let state = State {
-            settings,
-            networks: Fading::new(entries),
-            users: Fading::new(entries),
-            pairs: Fading::new(entries),
-            acquaintances: Fading::new(entries),
-            wrong: Fading::new(entries),
-        };
-        Self { key: RandomState::new(), state: Mutex::new(state) }
+        Self { key: RandomState::new(), state: Mutex::new(State::new(settings, entries)) }
     }
 
     /// Has other settings from now on.
@@ -142,49 +174,45 @@ impl Throttle {
 
     /// Takes a place in the line for a try of `name` from `peer`; `None` when the line is full and
     /// the try is turned away unheard.
-    pub fn attempt(&self, peer: IpAddr, name: &ClaimedName) -> Option<Attempt<'_>> {
+    ///
+    /// - Without a name no user is counted: a token need not say whose it is.
+    pub fn attempt(self: &Arc<Self>, peer: IpAddr, name: Option<&ClaimedName>) -> Option<Attempt> {
         let now = Instant::now();
-        let pair = Pair { network: peer.into(), user: self.user(name) };
         let mut state = self.lock();
         if state.settings.exempts(peer) {
-            return Some(Attempt::new(self, None, Duration::ZERO));
+            return Some(Attempt::new(self, None, now));
         }
-        let latest = now + state.settings.most.saturating_mul(2);
-        let mut tries = state.tries(pair, now);
-        let own = state.settings.failures(tries.clear, now);
-        let is_clean = own == 0 && tries.under_way == 0;
-        let answered = if state.acquaintances.get(&pair, now).is_some() {
-            let own = own + tries.under_way.saturating_sub(DEVICES);
-            tries.free = tries.free.max(now) + state.settings.wait(own);
-            tries.free
-        } else {
-            let mut place = state.place(pair.network, now);
-            let around = state.settings.failures(place.clear, now);
-            let against = state.settings.failures(state.blame(pair.user, now), now);
-            let worst = around.max(against).max(own + tries.under_way);
-            place.free = place.free.max(now) + state.settings.wait(around);
-            tries.free = tries.free.max(now) + state.settings.wait(worst);
-            let answered = place.free.max(tries.free);
-            if answered <= latest || is_clean {
-                place.free = place.free.min(latest);
-                state.put_place(pair.network, place, now);
-            }
-            answered
+        let mut who = Who {
+            peer,
+            user: self.user(name),
+            is_named: name.is_some(),
+            accounts: Vec::new(),
+            is_acquainted: false,
         };
-        if answered > latest && !is_clean {
-            return None;
-        }
-        tries.under_way += 1;
-        state.put_tries(pair, tries, now);
-        let delay = answered.min(latest).duration_since(now);
-        Some(Attempt::new(self, Some(pair), delay))
+        who.is_acquainted = state.knows(&who, now);
+        let latest = now + state.settings.most.saturating_mul(2);
+        let stranger = state.hearing(&who, who.user, Lines::All, now, now);
+        let (hearing, stranger) = if who.is_acquainted {
+            (state.enter_own(&who, latest, now), Some(stranger))
+        } else {
+            if stranger != Hearing::Never {
+                state.enter(&who, who.user, Lines::All, latest, now, now);
+            }
+            (stranger, None)
+        };
+        let Hearing::At(heard) = hearing else { return None };
+        let delay = heard.duration_since(now);
+        let mut attempt = Attempt::new(self, Some(who), now);
+        (attempt.delay, attempt.stranger) = (delay, stranger);
+        Some(attempt)
     }
 
     /// A name that no user can have is counted as it came.
-    fn user(&self, name: &ClaimedName) -> u64 {
-        match Username::try_from(name) {
-            Ok(name) => self.key.hash_one(("user", name)),
-            Err(_) => self.key.hash_one(("nobody", name.as_bytes())),
+    fn user(&self, name: Option<&ClaimedName>) -> u64 {
+        match name.map(|name| (name, Username::try_from(name))) {
+            Some((_, Ok(name))) => self.key.hash_one(("user", name)),
+            Some((name, Err(_))) => self.key.hash_one(("nobody", name.as_bytes())),
+            None => self.key.hash_one("unnamed"),
         }
     }
 
@@ -206,17 +234,19 @@ impl Settings {
         self.first.saturating_mul(factor).min(self.most)
     }
 
-    /// How many failures are not forgotten yet, if all will be at `clear`.
-    fn failures(&self, clear: Instant, now: Instant) -> u32 {
+    /// How many failures are not forgotten yet, if all will be at `clear`, where `factor` of them
+    /// count as one.
+    fn failures(&self, clear: Instant, factor: u32, now: Instant) -> u32 {
         let left = clear.saturating_duration_since(now).as_nanos();
         let forget = self.forget.as_nanos().max(1);
-        u32::try_from(left.div_ceil(forget)).unwrap_or(u32::MAX)
+        let all = left.saturating_mul(factor.into()).div_ceil(forget);
+        u32::try_from(all / u128::from(factor.max(1))).unwrap_or(u32::MAX)
     }
 
-    /// One failure more, until it is as bad as it can be.
-    fn add_failure(&self, clear: Instant, now: Instant) -> Instant {
+    /// So much worse, until it is as bad as it can be.
+    fn worsen(&self, clear: Instant, by: Duration, now: Instant) -> Instant {
         let worst = now + self.forget.saturating_mul(self.worst());
-        (clear.max(now) + self.forget).min(worst).max(clear)
+        (clear.max(now) + by).min(worst).max(clear)
     }
 
     /// Failures after which the wait is `most`; further ones add nothing that would be remembered.
@@ -225,14 +255,51 @@ impl Settings {
     }
 }
 
-impl<'a> Attempt<'a> {
-    fn new(throttle: &'a Throttle, pair: Option<Pair>, delay: Duration) -> Self {
-        Self { throttle, pair, delay, heard: None }
+impl Attempt {
+    fn new(throttle: &Arc<Throttle>, who: Option<Who>, begun: Instant) -> Self {
+        let throttle = Arc::clone(throttle);
+        Self { throttle, who, begun, delay: Duration::ZERO, stranger: None, heard: None }
     }
 
     /// How long to wait before the password is looked at.
     pub fn delay(&self) -> Duration {
         self.delay
+    }
+
+    /// Whether it need not wait for others: the user has logged in from there lately, or nobody
+    /// from there is counted.
+    pub fn has_precedence(&self) -> bool {
+        self.who.as_ref().is_none_or(|who| who.is_acquainted)
+    }
+
+    /// The name has been found to lead to an account, which other names may lead to as well: takes
+    /// a place in the line of all of them, and says how much longer to wait; `None` when that line
+    /// is full and the try is turned away unheard.
+    ///
+    /// - `account` is the same for each of the names, and another for each account.
+    /// - Nothing to wait for where this name is the only one that was used of late, and for an
+    ///   acquaintance.
+    pub fn leads_to(&mut self, account: &[u8]) -> Option<Duration> {
+        let Some(who) = &mut self.who else { return Some(Duration::ZERO) };
+        let account = self.throttle.key.hash_one(("account", account));
+        if who.accounts.contains(&account) {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let mut state = self.throttle.lock();
+        let lines =
+            if state.has_other_names(who, account, now) { Lines::OfUser } else { Lines::None };
+        let hearing = state.hearing(who, account, lines, self.begun, now);
+        if who.is_acquainted {
+            self.stranger = self.stranger.map(|before| before.max(hearing));
+            who.accounts.push(account);
+            return Some(Duration::ZERO);
+        }
+        let Hearing::At(heard) = hearing else { return None };
+        let latest = self.begun + state.settings.most.saturating_mul(2);
+        state.enter(who, account, lines, latest, self.begun, now);
+        who.accounts.push(account);
+        Some(heard.saturating_duration_since(now))
     }
 
     /// The password is being looked at.
@@ -245,210 +312,54 @@ impl<'a> Attempt<'a> {
         self.heard = None;
     }
 
-    /// The password was wrong, or there is no such user. Whether this pair has tried the same one
-    /// before, which counts for nothing more; of who is not counted that is not known.
-    pub fn failed(mut self, password: &Secret<Vec<u8>>) -> bool {
+    /// The password was wrong, or there is no such user.
+    pub fn failed(mut self, password: &Secret<Vec<u8>>) -> Failure {
         self.heard = None;
-        self.count(password)
+        let repeated = self.count(password);
+        let pause = match self.stranger {
+            None => Some(Duration::ZERO),
+            Some(Hearing::At(heard)) => Some(heard.saturating_duration_since(Instant::now())),
+            Some(Hearing::Never) => None,
+        };
+        Failure { repeated, pause }
     }
 
+    /// Counts a wrong password; whether it was counted before.
     fn count(&self, password: &Secret<Vec<u8>>) -> bool {
-        let Some(pair) = self.pair else { return false };
-        let throttle = self.throttle;
+        let Some(who) = &self.who else { return false };
+        let throttle = &self.throttle;
         let now = Instant::now();
-        let wrong = throttle.key.hash_one(("wrong", pair, password.expose()));
+        let wrong = throttle.key.hash_one(("wrong", who.pair(), password.expose()));
         let mut state = throttle.lock();
-        let is_known = state.wrong.get(&wrong, now).is_some();
-        state.wrong.put(wrong, (), now + WRONG, now);
-        if is_known {
-            return true;
+        if let Some(Hearing::At(heard)) = self.stranger {
+            state.take_strangers_place(who, heard, now);
         }
-        let mut tries = state.tries(pair, now);
-        tries.clear = state.settings.add_failure(tries.clear, now);
-
-        let mut place = state.place(pair.network, now);
-        let clear = state.settings.add_failure(place.clear, now);
-        tries.against_network += clear.duration_since(place.clear);
-        place.clear = clear;
-        state.put_place(pair.network, place, now);
-
-        let blame = state.blame(pair.user, now);
-        let clear = state.settings.add_failure(blame, now);
-        tries.against_user += clear.duration_since(blame);
-        state.users.put(pair.user, clear, clear, now);
-
-        state.put_tries(pair, tries, now);
-        false
+        let is_known = state.remember_wrong(wrong, now);
+        if !is_known {
+            state.count(who, now);
+        }
+        is_known
     }
 
     /// The password was right.
     pub fn succeeded(mut self) {
         self.heard = None;
-        let Some(pair) = self.pair else { return };
-        let throttle = self.throttle;
-        let now = Instant::now();
-        let mut state = throttle.lock();
-        let tries = state.tries(pair, now);
-        // What the pair has forgotten, the network and the user have forgotten as well.
-        let own = tries.clear.saturating_duration_since(now);
-
-        let mut place = state.place(pair.network, now);
-        place.clear -= own.min(tries.against_network).min(place.clear.duration_since(now));
-        state.put_place(pair.network, place, now);
-
-        let blame = state.blame(pair.user, now);
-        let clear = blame - own.min(tries.against_user).min(blame.duration_since(now));
-        state.users.put(pair.user, clear, clear, now);
-
-        let clean = Tries { under_way: tries.under_way, ..Tries::none(now) };
-        state.put_tries(pair, clean, now);
-        state.acquaintances.put(pair, (), now + ACQUAINTANCE, now);
+        if let Some(who) = &self.who {
+            self.throttle.lock().clear(who, Instant::now());
+        }
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
-        let Some(pair) = self.pair else { return };
         if let Some(password) = self.heard.take() {
             self.count(&password);
         }
-        let now = Instant::now();
-        let mut state = self.throttle.lock();
-        let mut tries = state.tries(pair, now);
-        tries.under_way = tries.under_way.saturating_sub(1);
-        state.put_tries(pair, tries, now);
-    }
-}
-
-/// A user from somewhere; the user as a keyed hash of the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Pair {
-    network: Network,
-    user: u64,
-}
-
-#[derive(Debug)]
-struct State {
-    settings: Settings,
-    networks: Fading<Network, Place>,
-    /// When the last failure of a user will be forgotten.
-    users: Fading<u64, Instant>,
-    pairs: Fading<Pair, Tries>,
-    /// Pairs that have logged in lately.
-    acquaintances: Fading<Pair, ()>,
-    /// Hashes of wrong passwords, each with its pair.
-    wrong: Fading<u64, ()>,
-}
-
-/// What is known of a network.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// When the last failure will be forgotten: what is left until then, divided by `forget`, is
-    /// the number of failures.
-    clear: Instant,
-    /// When the last stranger in the line will be heard.
-    free: Instant,
-}
-
-/// What is known of a pair.
-#[derive(Clone, Copy, Debug)]
-struct Tries {
-    /// As of [`Place`].
-    clear: Instant,
-    free: Instant,
-    under_way: u32,
-    /// What its failures have added to `clear` of the network, and of the user.
-    against_network: Duration,
-    against_user: Duration,
-}
-
-impl Place {
-    fn end(&self) -> Instant {
-        self.clear.max(self.free)
-    }
-}
-
-impl Tries {
-    fn none(now: Instant) -> Self {
-        Self {
-            clear: now,
-            free: now,
-            under_way: 0,
-            against_network: Duration::ZERO,
-            against_user: Duration::ZERO,
+        if let Some(who) = &self.who {
+            self.throttle.lock().leave(who, Instant::now());
         }
     }
-
-    /// Tries that are under way keep the record at least until `at_least`.
-    fn end(&self, at_least: Instant) -> Instant {
-        let end = self.clear.max(self.free);
-        if self.under_way > 0 { end.max(at_least) } else { end }
-    }
 }
-
-impl State {
-    /// A failure is remembered as the time after which it is forgotten, so the number of failures
-    /// stays the same when these times change as `forget` does.
-    fn change(&mut self, settings: Settings, now: Instant) {
-        let old = std::mem::replace(&mut self.settings, settings).forget;
-        let new = self.settings.forget;
-        if new == old {
-            return;
-        }
-        let later = |clear: Instant| now + scaled(clear.saturating_duration_since(now), old, new);
-        self.networks.change(|place| {
-            place.clear = later(place.clear);
-            place.end()
-        });
-        self.users.change(|clear| {
-            *clear = later(*clear);
-            *clear
-        });
-        self.pairs.change(|tries| {
-            tries.clear = later(tries.clear);
-            tries.against_network = scaled(tries.against_network, old, new);
-            tries.against_user = scaled(tries.against_user, old, new);
-            tries.end(now + new)
-        });
-    }
-
-    fn tries(&self, pair: Pair, now: Instant) -> Tries {
-        self.pairs.get(&pair, now).copied().unwrap_or_else(|| Tries::none(now))
-    }
-
-    fn put_tries(&mut self, pair: Pair, tries: Tries, now: Instant) {
-        self.pairs.put(pair, tries, tries.end(now + self.settings.forget), now);
-    }
-
-    fn place(&self, network: Network, now: Instant) -> Place {
-        let place = self.networks.get(&network, now).copied();
-        let place = place.unwrap_or(Place { clear: now, free: now });
-        Place { clear: place.clear.max(now), ..place }
-    }
-
-    fn put_place(&mut self, network: Network, place: Place, now: Instant) {
-        self.networks.put(network, place, place.end(), now);
-    }
-
-    fn blame(&self, user: u64, now: Instant) -> Instant {
-        self.users.get(&user, now).copied().unwrap_or(now)
-    }
-}
-
-/// A time that is to the given one as `new` is to `old`.
-fn scaled(time: Duration, old: Duration, new: Duration) -> Duration {
-    let nanoseconds = time.as_nanos().saturating_mul(new.as_nanos()) / old.as_nanos().max(1);
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
-}
-
-/// Tries at once that an acquaintance has free: a user has more than one device.
-const DEVICES: u32 = 4;
-
-/// How long a pair that has logged in is an acquaintance.
-const ACQUAINTANCE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// How long a wrong password is remembered after the last try with it.
-const WRONG: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

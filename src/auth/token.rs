@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use tracing::info;
 
-use super::authenticator::admit;
+use super::authenticator::{admit, fail};
+use super::throttle::Attempt;
 use super::{Authenticator, CredentialStore, Identity, Reason, Redeemed, Refusal};
 use crate::protocol::{ClaimedName, Secret, Username};
 
@@ -24,7 +25,7 @@ impl<C: CredentialStore> Authenticator<C> {
     ) -> Result<Identity, Refusal> {
         let nobody = ClaimedName::new(Vec::new());
         let claimed = name.unwrap_or(&nobody);
-        let attempt = self.take_turn(peer, claimed).await?;
+        let attempt = self.take_turn(peer, name).await?;
         for store in self.stores() {
             let why = match store.redeem(token).await {
                 Redeemed::Foreign => continue,
@@ -53,13 +54,15 @@ impl<C: CredentialStore> Authenticator<C> {
                 Redeemed::Bad(why) => why,
             };
             info!(user = %claimed, why, "refused: the token is not good");
-            attempt.failed(token);
-            return Err(Refusal::BadToken);
+            return Err(bad(attempt, token).await);
         }
         info!(user = %claimed, "refused: no store knows the token");
-        attempt.failed(token);
-        Err(Refusal::BadToken)
+        Err(bad(attempt, token).await)
     }
+}
+
+async fn bad(attempt: Attempt, token: &Secret<Vec<u8>>) -> Refusal {
+    fail(attempt, token).await.err().unwrap_or(Refusal::BadToken)
 }
 
 /// Whether a client that may have said who it is means this user.

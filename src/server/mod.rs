@@ -127,7 +127,7 @@ struct Generation<M, C> {
     timeouts: Timeouts,
 }
 
-/// Records in each table of the throttle: some 115 MB when all of them are full.
+/// Records in each table of the throttle: some 125 MB when all of them are full.
 const THROTTLE_ENTRIES: usize = 100_000;
 
 impl<M, C> House<M, C> {

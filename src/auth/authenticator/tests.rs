@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::*;
 use crate::auth::{
-    CheckpasswordProgram, Cost, FileOptions, FileStore, GatekeeperStore, Store, Table,
+    CheckpasswordProgram, Cost, FileOptions, FileStore, GatekeeperStore, MAX_PASSWORD_OCTETS,
+    Store, Table,
 };
 
 const USERS: &str = "\

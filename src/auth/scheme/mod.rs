@@ -165,6 +165,20 @@ impl Verifier {
         fingerprint
     }
 
+    /// What no other account has, if anything; names with the same lead to the same account.
+    ///
+    /// - Not a password as it is, nor its bare hash: two users may have the same one, and neither is
+    ///   to find that out.
+    pub(super) fn account(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Hash(hash, _) if matches!(**hash, Hash::Bare(_)) => None,
+            Self::AtStore(handle) if handle.is_empty() => None,
+            Self::AtStore(handle) => Some(handle.to_lowercase().into_bytes()),
+            Self::Hash(..) | Self::Scram(_) => Some(self.fingerprint(0)),
+            Self::Plain(_) | Self::Unusable(_) => None,
+        }
+    }
+
     /// The work of one verification; `None` where there can be none.
     pub fn cost(&self) -> Option<Cost> {
         match self {

@@ -93,6 +93,10 @@ impl CredentialStore for Store {
         each!(self, store => store.decoy(name))
     }
 
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        each!(self, store => store.account_key(name, found))
+    }
+
     fn offers(&self) -> Offers {
         each!(self, store => store.offers())
     }

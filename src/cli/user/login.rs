@@ -103,7 +103,7 @@ fn exit_code(reason: &Reason) -> u8 {
         Reason::UnknownUser | Reason::ImpossibleName(_) => UNKNOWN_USER,
         Reason::NotAllowed => NOT_ALLOWED,
         Reason::NotFromThere => NOT_FROM_THERE,
-        Reason::Unavailable(_) | Reason::Overloaded => NO_ANSWER,
+        Reason::Unavailable(_) | Reason::Overloaded | Reason::Throttled => NO_ANSWER,
     }
 }
 

@@ -191,6 +191,14 @@ impl CredentialStore for LdapStore {
         }
     }
 
+    /// The name of the entry, however it was found.
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        match &self.users.way {
+            Way::Search { filter, .. } if filter.is_about_local_part() => Some(name.local().into()),
+            Way::Search { .. } | Way::Direct(_) => found.and_then(Account::key),
+        }
+    }
+
     fn down(&self) -> Option<String> {
         self.breaker.down()
     }

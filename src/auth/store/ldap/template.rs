@@ -75,6 +75,11 @@ impl Template {
         Some(self.put_in(name.as_str(), name.local(), domain))
     }
 
+    /// Whether names with the same local part ask the same.
+    pub(super) fn is_about_local_part(&self) -> bool {
+        !self.pieces.iter().any(|piece| matches!(piece, Piece::User | Piece::Domain))
+    }
+
     fn put_in(&self, user: &str, local: &str, domain: &str) -> String {
         let escaped = |value| match self.within {
             Within::Filter => ldap_escape(value),

@@ -165,6 +165,14 @@ impl CredentialStore for SqlStore {
         self.seen.decoy(name)
     }
 
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        if self.question.is_about_local_part() {
+            Some(name.local().into())
+        } else {
+            found.and_then(Account::key)
+        }
+    }
+
     fn down(&self) -> Option<String> {
         self.breaker.down()
     }
@@ -380,6 +388,31 @@ mod tests {
                 assert!(why.contains(hint), "{scheme}: {why}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn names_that_lead_to_one_account_are_told_from_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = file(directory.path()).await;
+        let key = async |query: &str, name: &str| {
+            let store = store(&url, query);
+            let found = look_up(&store, name).await.unwrap();
+            store.account_key(&Username::try_from(name).unwrap(), found.as_ref())
+        };
+        // Known or not, the local part is what counts.
+        let by_local = "SELECT password FROM users WHERE name = {local}";
+        for name in ["mrose@x1.example", "mrose@x2.example", "mrose"] {
+            assert_eq!(key(by_local, name).await, Some(b"mrose".to_vec()));
+        }
+        assert_eq!(key(by_local, "nobody@x1.example").await, Some(b"nobody".to_vec()));
+        let hashes = "SELECT '$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsj\
+             cHKMv' AS password FROM users WHERE name = substr({user}, 1, 5)";
+        let alias = key(hashes, "mrose@x1.example").await;
+        assert!(alias.is_some() && alias == key(hashes, "mrose@x2.example").await);
+        assert_eq!(key(hashes, "other@x1.example").await, None);
+        // Two who have the same password are not to find that out.
+        assert_eq!(key(QUERY, "mrose").await, None);
+        assert_eq!(key(QUERY, "bob").await, Some(b"/srv/bob".to_vec()));
     }
 
     #[tokio::test]

@@ -60,6 +60,11 @@ impl Question {
         self.parameters.len()
     }
 
+    /// Whether names with the same local part get the same answer.
+    pub(super) fn is_about_local_part(&self) -> bool {
+        self.parameters.iter().all(|part| *part == Part::Local)
+    }
+
     /// What is bound for this name, in order.
     pub(super) fn values(&self, name: &Username) -> impl Iterator<Item = Option<String>> {
         self.parameters.iter().map(|part| match part {
