@@ -87,6 +87,11 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
     /// The octets of a message as RETR sends it, before dot-stuffing (RFC 1939 §11).
     fn octets(&self, at: Position) -> u64;
 
+    /// The octets of all messages; asked once a session.
+    fn total_octets(&self) -> u64 {
+        (0..self.count()).map(|at| self.octets(Position(at))).sum()
+    }
+
     /// Opens a message for reading, wherever the store keeps it by now.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The listing of a session: message-numbers, deletion marks and totals over a maildrop
 //! (RFC 1939 §5).
 
+use std::iter;
+
 use super::fault::Fault;
 use crate::mailbox::{Maildrop, Position};
 use crate::protocol::{MessageNumber, ScanListing, UniqueIdListing};
@@ -11,7 +13,12 @@ use crate::protocol::{MessageNumber, ScanListing, UniqueIdListing};
 /// is the only way from a number to a message.
 pub(super) struct Listing<D> {
     maildrop: D,
-    marks: Vec<u64>,
+    /// A bit for each message; it is set when the message is marked.
+    bits: Vec<u64>,
+    /// The marked messages, in the order of their marks.
+    marked: Vec<Position>,
+    /// Of all messages, and of those that are not marked.
+    all: Totals,
     live: Totals,
 }
 
@@ -24,10 +31,9 @@ pub(super) struct Totals {
 
 impl<D: Maildrop> Listing<D> {
     pub(super) fn new(maildrop: D) -> Self {
-        let count = maildrop.count();
-        let octets = (0..count).map(|at| maildrop.octets(Position(at))).sum();
-        let words = count.div_ceil(u64::BITS) as usize;
-        Self { maildrop, marks: vec![0; words], live: Totals { messages: count, octets } }
+        let all = Totals { messages: maildrop.count(), octets: maildrop.total_octets() };
+        let words = all.messages.div_ceil(u64::BITS) as usize;
+        Self { maildrop, bits: vec![0; words], marked: Vec::new(), all, live: all }
     }
 
     /// What STAT tells: marked messages are not counted (RFC 1939 §5 STAT).
@@ -37,7 +43,7 @@ impl<D: Maildrop> Listing<D> {
 
     /// Whether a message is marked as deleted.
     pub(super) fn has_marks(&self) -> bool {
-        self.live.messages < self.maildrop.count()
+        !self.marked.is_empty()
     }
 
     pub(super) fn maildrop(&self) -> &D {
@@ -56,17 +62,24 @@ impl<D: Maildrop> Listing<D> {
     /// Marks a message as deleted (RFC 1939 §5 DELE).
     pub(super) fn mark(&mut self, number: MessageNumber) -> Result<(), Fault> {
         let at = self.live(number)?;
-        if let Some(word) = self.marks.get_mut(word(at)) {
+        if let Some(word) = self.bits.get_mut(word(at)) {
             *word |= bit(at);
         }
+        self.marked.push(at);
         self.live.messages -= 1;
         self.live.octets -= self.maildrop.octets(at);
         Ok(())
     }
 
-    /// Takes all marks off (RFC 1939 §5 RSET).
-    pub(super) fn reset(self) -> Self {
-        Self::new(self.maildrop)
+    /// Takes all marks off (RFC 1939 §5 RSET). Costs what making them has cost, however many messages
+    /// there are.
+    pub(super) fn reset(&mut self) {
+        for at in std::mem::take(&mut self.marked) {
+            if let Some(word) = self.bits.get_mut(word(at)) {
+                *word = 0;
+            }
+        }
+        self.live = self.all;
     }
 
     /// The messages that are not marked; the numbers of the others are not given to them.
@@ -85,19 +98,24 @@ impl<D: Maildrop> Listing<D> {
         })
     }
 
-    /// The maildrop, and what is to be removed from it.
+    /// The maildrop, and what is to be removed from it, in the order of the listing.
     pub(super) fn into_marked(self) -> (D, Vec<Position>) {
-        let marked =
-            (0..self.maildrop.count()).map(Position).filter(|at| self.is_marked(*at)).collect();
-        (self.maildrop, marked)
+        let Self { maildrop, mut marked, .. } = self;
+        marked.sort_unstable();
+        (maildrop, marked)
     }
 
+    /// Looks at 64 messages at once: where all are marked nobody has to wait for the first that is not.
     fn unmarked(&self) -> impl Iterator<Item = Position> {
-        (0..self.maildrop.count()).map(Position).filter(|at| !self.is_marked(*at))
+        let count = self.all.messages;
+        let words = (0_u32..).step_by(u64::BITS as usize).zip(&self.bits);
+        words
+            .flat_map(|(first, bits)| ones(!bits).map(move |bit| Position(first + bit)))
+            .take_while(move |at| at.0 < count)
     }
 
     fn is_marked(&self, at: Position) -> bool {
-        self.marks.get(word(at)).is_some_and(|word| word & bit(at) != 0)
+        self.bits.get(word(at)).is_some_and(|word| word & bit(at) != 0)
     }
 }
 
@@ -107,4 +125,74 @@ fn word(at: Position) -> usize {
 
 fn bit(at: Position) -> u64 {
     1 << (at.0 % u64::BITS)
+}
+
+/// Which bits of a word are set, the lowest first.
+fn ones(mut word: u64) -> impl Iterator<Item = u32> {
+    iter::from_fn(move || {
+        let lowest = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Identity;
+    use crate::mailbox::Mailbox as _;
+    use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
+
+    const COUNT: u32 = 200;
+
+    /// A maildrop with messages of 1, 2, 3, … octets.
+    async fn listing() -> Listing<MemoryMaildrop> {
+        let identity = Identity::for_test("mrose");
+        let store = MemoryStore::default();
+        for octets in 1..=COUNT {
+            let message = [vec![b'x'; octets as usize - 1], b"\n".to_vec()].concat();
+            store.deliver(identity.username(), &octets.to_string(), message);
+        }
+        Listing::new(store.open(&identity).await.unwrap())
+    }
+
+    fn marked(listing: &mut Listing<MemoryMaildrop>, positions: &[u32]) {
+        for at in positions {
+            listing.mark(MessageNumber::from_position(*at)).unwrap();
+        }
+    }
+
+    fn live(listing: &Listing<MemoryMaildrop>) -> Vec<u32> {
+        listing.live_octets().map(|line| line.number.position()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_marked_is_neither_counted_nor_listed_until_reset() {
+        let mut listing = listing().await;
+        let all = listing.totals();
+        assert_eq!(live(&listing), (0..COUNT).collect::<Vec<_>>());
+        for _ in 0..2 {
+            let positions = [199, 0, 63, 64, 65, 127, 128, 3];
+            marked(&mut listing, &positions);
+            assert!(listing.has_marks());
+            let left = (0..COUNT).filter(|at| !positions.contains(at)).collect::<Vec<_>>();
+            assert_eq!(live(&listing), left);
+            let octets = left.iter().map(|at| u64::from(*at) + 2).sum();
+            assert_eq!(listing.totals(), Totals { messages: 192, octets });
+            listing.reset();
+            assert!(!listing.has_marks());
+            assert_eq!(listing.totals(), all);
+            assert_eq!(live(&listing), (0..COUNT).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn all_but_the_last_are_marked_and_removed_in_order() {
+        let mut listing = listing().await;
+        let backwards = (0..COUNT - 1).rev().collect::<Vec<_>>();
+        marked(&mut listing, &backwards);
+        assert_eq!(live(&listing), [COUNT - 1]);
+        let expected = (0..COUNT - 1).map(Position).collect::<Vec<_>>();
+        assert_eq!(listing.into_marked().1, expected);
+    }
 }

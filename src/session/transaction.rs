@@ -106,7 +106,7 @@ impl<D: Maildrop> Transaction<D> {
                 Err(fault) => answer.fault(&fault),
             },
             Command::Rset => {
-                self.listing = self.listing.reset();
+                self.listing.reset();
                 answer.say(Notice::Totals(self.listing.totals()))
             }
             Command::Noop => answer.ok(""),

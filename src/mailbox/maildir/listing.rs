@@ -37,6 +37,8 @@ pub(super) struct Listing {
     starts: Vec<u32>,
     /// Where the last one ends.
     end: usize,
+    /// The octets of all messages together.
+    total_octets: u64,
 }
 
 /// How big a message is.
@@ -78,16 +80,18 @@ impl Listing {
     pub(super) fn parse(bytes: Vec<u8>, start: usize, end: usize) -> Option<Self> {
         let mut rest = bytes.get(start..end)?;
         let mut starts = Vec::with_capacity(rest.len() / LIKELY_BYTES);
+        let mut total_octets = 0_u64;
         while !rest.is_empty() {
             starts.push(u32::try_from(end - rest.len()).ok()?);
             let (entry, after) = Entry::split(rest)?;
             if !entry.is_sound() {
                 return None;
             }
+            total_octets = total_octets.checked_add(entry.sizes.octets)?;
             rest = after;
         }
         starts.shrink_to_fit();
-        Some(Self { bytes, starts, end })
+        Some(Self { bytes, starts, end, total_octets })
     }
 
     /// All entries, in bytes.
@@ -110,6 +114,11 @@ impl Listing {
     pub(super) fn count(&self) -> u32 {
         // Each begins at another place, and that is a `u32`.
         u32::try_from(self.starts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The octets of all messages together.
+    pub(super) fn total_octets(&self) -> u64 {
+        self.total_octets
     }
 
     /// All messages, in their order.
@@ -294,6 +303,7 @@ pub(super) struct Builder {
     separator: Separator,
     bytes: Vec<u8>,
     starts: Vec<u32>,
+    total_octets: u64,
 }
 
 impl Builder {
@@ -339,18 +349,21 @@ impl Builder {
 
     /// The listing.
     pub(super) fn finish(self) -> Listing {
-        let Self { mut bytes, mut starts, .. } = self;
+        let Self { mut bytes, mut starts, total_octets, .. } = self;
         bytes.shrink_to_fit();
         starts.shrink_to_fit();
         let end = bytes.len();
-        Listing { bytes, starts, end }
+        Listing { bytes, starts, end, total_octets }
     }
 
     fn append(&mut self, entry: &Entry<'_>) -> Result<(), Failure> {
-        let start = u32::try_from(self.bytes.len()).map_err(|_| {
-            let error = io::Error::other("more messages than a listing can hold");
-            Failure::new("list the messages", error)
-        })?;
+        let too_much = |what: &str| Failure::new("list the messages", io::Error::other(what));
+        let start = u32::try_from(self.bytes.len())
+            .map_err(|_| too_much("more messages than a listing can hold"))?;
+        self.total_octets = self
+            .total_octets
+            .checked_add(entry.sizes.octets)
+            .ok_or_else(|| too_much("more octets than can be counted"))?;
         self.starts.push(start);
         entry.append_to(&mut self.bytes);
         Ok(())
@@ -406,6 +419,28 @@ mod tests {
         assert!(listing.memory() <= 64 * 10_000, "{}", listing.memory());
         let memory = parsed(&listing).unwrap().memory();
         assert!(memory <= 64 * 10_000, "{memory}");
+    }
+
+    #[test]
+    fn octets_are_added_up_and_never_beyond_what_can_be_counted() {
+        let huge = Sizes { physical: 1, octets: u64::MAX >> 1, form: Form::Compressed };
+        let mut builder = Builder::default();
+        for (name, sizes) in [(b"1.a", SIZES), (b"2.b", huge)] {
+            builder.push((Folder::Cur, name), Namesake::None, sizes).unwrap();
+        }
+        let listing = builder.finish();
+        assert_eq!(listing.total_octets(), 104 + (u64::MAX >> 1));
+        assert_eq!(parsed(&listing).unwrap().total_octets(), listing.total_octets());
+        assert_eq!(listing.without(&BTreeSet::from([1])).total_octets(), 104);
+        let mut builder = Builder::default();
+        builder.push((Folder::Cur, b"1.a"), Namesake::None, huge).unwrap();
+        builder.push((Folder::Cur, b"2.b"), Namesake::None, huge).unwrap();
+        let one_more = builder.push((Folder::Cur, b"3.c"), Namesake::None, SIZES).unwrap_err();
+        assert_eq!(one_more.to_string(), "list the messages: more octets than can be counted");
+        // As only a forged index can have it.
+        let twice = [listing.as_bytes(); 3].concat();
+        let end = twice.len();
+        assert!(Listing::parse(twice, 0, end).is_none());
     }
 
     #[test]

@@ -73,6 +73,10 @@ impl Maildrop for LockedMaildir {
         self.0.listing.entry(at.0).sizes.octets
     }
 
+    fn total_octets(&self) -> u64 {
+        self.0.listing.total_octets()
+    }
+
     async fn message(&self, at: Position) -> Result<StoredMessage, MessageError> {
         // What is done on this thread counts: however fast the client is, other sessions have
         // their turn.
