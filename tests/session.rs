@@ -273,6 +273,67 @@ fn a_pipeline_of_ten_thousand_commands_is_answered_in_order() {
     }
 }
 
+/// What a session with all of `input` in its buffer says, and how often other work has its turn
+/// meanwhile. In the first of these turns `meanwhile` is done.
+fn pipelined(
+    input: &[u8],
+    meanwhile: impl FnOnce(&Env<MemoryStore, FileStore>),
+) -> (Vec<u8>, End, u32) {
+    let store = MemoryStore::default();
+    store.deliver(&mrose(), "id", &b"x\n"[..]);
+    let env = env(store);
+    runtime().block_on(async {
+        let (mut client, mut server) = tokio::io::duplex(1 << 20);
+        client.write_all(input).await.unwrap();
+        let link =
+            Link::new(Security::ImplicitTls, PEER, Instant::now() + Duration::from_secs(120));
+        let mut summary = Summary::default();
+        let session = session::run(&mut server, &env, &link, &mut summary);
+        let mut turns = 0;
+        let other = async {
+            meanwhile(&env);
+            loop {
+                turns += 1;
+                tokio::task::yield_now().await;
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            end = session => end,
+            () = other => unreachable!(),
+        };
+        drop(server);
+        let mut output = Vec::new();
+        client.read_to_end(&mut output).await.unwrap();
+        (output, end, turns)
+    })
+}
+
+#[test]
+fn other_sessions_have_their_turn_while_commands_are_there() {
+    for command in ["NOOP\r\n", "RSET\r\n", "CAPA\r\n", "DELE 7\r\n", "FOO\r\nNOOP\r\n"] {
+        let input = [logged_in(), command.repeat(5_000).as_bytes(), b"QUIT\r\n"].concat();
+        let (_, end, turns) = pipelined(&input, |_| {});
+        assert!(matches!(end, End::Quit), "{end}");
+        assert!(turns >= 30, "{turns} for {command:?}");
+    }
+}
+
+#[test]
+fn a_server_that_stops_does_not_carry_out_all_that_has_come() {
+    let waiting = [b"UTF8\r\n".repeat(190), logged_in().to_vec()].concat();
+    let (output, end, _) = pipelined(&waiting, |env| env.drain.cancel());
+    assert!(matches!(end, End::Shutdown), "{end}");
+    assert!(!String::from_utf8(output).unwrap().contains("1 message"));
+    let busy = [logged_in(), &b"NOOP\r\n".repeat(5_000), b"QUIT\r\n"].concat();
+    let (output, end, _) = pipelined(&busy, |env| env.drain.cancel());
+    assert!(matches!(end, End::Quit), "{end}");
+    assert!(output.ends_with(b"+OK goodbye, 1 message left\r\n"));
+    let (output, end, _) = pipelined(&busy, |env| env.grace_over.cancel());
+    assert!(matches!(end, End::Shutdown), "{end}");
+    assert!(output.ends_with(b"+OK 1 message (3 octets)\r\n"), "{}", output.escape_ascii());
+}
+
 /// Fault 65: the idle time begins when the client has taken the last reply, not before.
 #[test]
 fn a_slow_reader_is_not_idle() {

@@ -224,6 +224,7 @@ impl Closing {
             | End::LoginTimeout
             | End::WriteTimeout
             | End::TooManyFaults
+            | End::TooManyCommands
             | End::TooManyFailedLogins
             | End::PlaintextAfterStls
             | End::StoresDown

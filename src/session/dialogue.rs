@@ -21,6 +21,8 @@ pub(super) struct Dialogue<'s> {
 /// How the client has behaved so far.
 #[derive(Clone, Copy)]
 struct Conduct {
+    /// Lines without being logged in.
+    before_login: u32,
     bad_in_a_row: u32,
     failed_logins: u32,
     most_bad_in_a_row: u32,
@@ -40,6 +42,7 @@ impl<'s> Dialogue<'s> {
             wire: Wire::new(stream, policy.write, link.login_deadline),
             summary,
             conduct: Conduct {
+                before_login: 0,
                 bad_in_a_row: 0,
                 failed_logins: 0,
                 most_bad_in_a_row: policy.bad_commands,
@@ -48,6 +51,12 @@ impl<'s> Dialogue<'s> {
             },
             language: Language::default(),
         }
+    }
+
+    /// Counts a line of a client that is not logged in, and says whether it is one too many.
+    pub(super) fn exceeds_login(&mut self) -> bool {
+        self.conduct.before_login += 1;
+        self.conduct.before_login > MOST_BEFORE_LOGIN
     }
 
     /// Opens the reply to the command that has just been read.
@@ -77,6 +86,9 @@ impl<'s> Dialogue<'s> {
         }
     }
 }
+
+/// The lines that a client may send without logging in: none that wants to needs 20.
+const MOST_BEFORE_LOGIN: u32 = 200;
 
 /// The right and the duty to answer one command.
 ///
@@ -148,6 +160,9 @@ impl Answer<'_, '_> {
         self.dialogue.announce(notice);
         let wire = &mut self.dialogue.wire;
         for line in lines {
+            if wire.peer_gone() {
+                break;
+            }
             wire.line(&line);
             wire.relieve().await?;
         }
@@ -169,6 +184,22 @@ impl Answer<'_, '_> {
             self.dialogue.summary.octets += message.octets();
         }
         Ok(Replied(()))
+    }
+
+    /// Whether the client is gone, so that nobody takes the reply.
+    pub(super) fn peer_gone(&self) -> bool {
+        self.dialogue.wire.peer_gone()
+    }
+
+    /// No reply, for nobody would take it.
+    pub(super) fn unheard(self) -> Replied {
+        self.dialogue.conduct.bad_in_a_row = 0;
+        Replied(())
+    }
+
+    /// Sends the messages that the client has asked for and that are held back, or fails.
+    pub(super) async fn flush_mail(&mut self) -> Result<(), End> {
+        self.dialogue.wire.flush_mail().await
     }
 
     /// How long a log-in may wait for a maildrop that is in use.

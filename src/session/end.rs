@@ -23,6 +23,8 @@ pub enum End {
     WriteTimeout,
     /// Too many bad commands in a row.
     TooManyFaults,
+    /// Too many commands before login.
+    TooManyCommands,
     /// Too many failed log-ins.
     TooManyFailedLogins,
     /// A message could not be read to its end.
@@ -54,6 +56,7 @@ impl End {
             | Self::Yielded
             | Self::LoginTimeout
             | Self::TooManyFaults
+            | Self::TooManyCommands
             | Self::TooManyFailedLogins
             | Self::BodyFailed(_)
             | Self::StoresDown
@@ -73,6 +76,7 @@ impl fmt::Display for End {
             Self::LoginTimeout => "login-timeout",
             Self::WriteTimeout => "write-timeout",
             Self::TooManyFaults => "too-many-faults",
+            Self::TooManyCommands => "too-many-commands",
             Self::TooManyFailedLogins => "too-many-failed-logins",
             Self::BodyFailed(_) => "body-failed",
             Self::PlaintextAfterStls => "plaintext-after-stls",

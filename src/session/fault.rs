@@ -21,6 +21,8 @@ pub(super) enum Fault {
     ForbiddenOctet,
     /// The last of the bad commands that are put up with.
     TooManyBadCommands,
+    /// More commands before login than anybody needs.
+    TooManyCommands,
     /// A command of the TRANSACTION state, before login.
     LogInFirst,
     /// A command of the AUTHORIZATION state, after login.
@@ -145,7 +147,8 @@ impl Fault {
             | Self::TooManySessions(_)
             | Self::InUse(_)
             | Self::MaildropUnavailable(_) => Strike::FailedLogin,
-            Self::NoSuchLanguage
+            Self::TooManyCommands
+            | Self::NoSuchLanguage
             | Self::NoSuchMessage
             | Self::Deleted
             | Self::Gone(_)
@@ -194,6 +197,7 @@ impl Fault {
             | Self::LineTooLong
             | Self::ForbiddenOctet
             | Self::TooManyBadCommands
+            | Self::TooManyCommands
             | Self::LogInFirst
             | Self::AlreadyLoggedIn
             | Self::UserFirst
@@ -236,6 +240,7 @@ impl Fault {
             | Self::LineTooLong
             | Self::ForbiddenOctet
             | Self::TooManyBadCommands
+            | Self::TooManyCommands
             | Self::LogInFirst
             | Self::AlreadyLoggedIn
             | Self::UserFirst

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -167,7 +168,7 @@ where
 {
     let mut dialogue = Dialogue::new(stream, &env.policy, link, summary);
     match converse(&mut dialogue, Context { env, link }).await {
-        Ok(farewell) => dialogue.wire.flush().await.err().unwrap_or(farewell),
+        Ok(farewell) => dialogue.wire.finish().await.err().unwrap_or(farewell),
         Err(end) => {
             if let End::BodyFailed(error) = &end {
                 tracing::error!(%error, "a message was not sent to its end");
@@ -200,6 +201,15 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     let mut state = State::<M::Maildrop>::Authorization(Authorization::default());
     loop {
         let line = read(dialogue, &state, context).await?;
+        // However many commands have come at once, other sessions have their turn.
+        consume_budget().await;
+        if state.is_stopped(context.env) {
+            return Ok(End::Shutdown);
+        }
+        if !state.is_logged_in() && dialogue.exceeds_login() {
+            let Replied { .. } = dialogue.answer().fault(&Fault::TooManyCommands);
+            return Ok(End::TooManyCommands);
+        }
         // Boxed, so that a session that waits holds no room for the work of a command.
         let turn = Box::pin(state.handle(line, dialogue.answer(), context));
         let (Replied { .. }, next) = turn.await?;
@@ -248,7 +258,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
             Ok(None) => {}
             Err(fault) => return Ok(Err(fault)),
         }
-        dialogue.wire.settle().await?;
+        dialogue.wire.flush().await?;
         match state {
             State::Authorization(_) | State::Exchange(_) | State::Explained(_) => {
                 let until = context.link.login_deadline;
@@ -297,6 +307,20 @@ enum Next<D> {
 }
 
 impl<D: Maildrop> State<D> {
+    fn is_logged_in(&self) -> bool {
+        match self {
+            Self::Authorization(_) | Self::Exchange(_) | Self::Explained(_) => false,
+            Self::Transaction(_) => true,
+        }
+    }
+
+    /// Whether the server stops and has no time for a session in this state, however much of what the
+    /// client has sent is still to be answered.
+    fn is_stopped<M, C>(&self, env: &Env<M, C>) -> bool {
+        let over = if self.is_logged_in() { &env.grace_over } else { &env.drain };
+        over.is_cancelled()
+    }
+
     async fn handle<M, C>(
         self,
         line: Line,

@@ -66,6 +66,9 @@ impl<D: Maildrop> Transaction<D> {
         M: Mailbox<Maildrop = D>,
         C: CredentialStore,
     {
+        if answer.peer_gone() {
+            return self.without_client(command, answer, context).await;
+        }
         let replied = match command {
             Command::Stat => {
                 let Totals { messages, octets } = self.listing.totals();
@@ -118,7 +121,7 @@ impl<D: Maildrop> Transaction<D> {
             // DEVIATION: RFC 6856 §2.1 — it changes nothing: messages are sent as they are anyway.
             Command::Utf8 => answer.say(Notice::Utf8),
             Command::Lang(range) => language::lang(range, answer).await?,
-            Command::Quit => return Ok((self.update(answer, context).await, Next::Close)),
+            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
             Command::User(_)
             | Command::Pass(_)
             | Command::AuthMechanisms
@@ -126,6 +129,43 @@ impl<D: Maildrop> Transaction<D> {
             | Command::Stls => answer.fault(&Fault::AlreadyLoggedIn),
         };
         Ok((replied, self.stay()))
+    }
+
+    /// Takes a command whose client is gone: only what the QUIT that may follow is to remove matters
+    /// any more.
+    ///
+    /// A client that has asked for mail and not got it has not seen what it wants to be removed.
+    async fn without_client<M, C>(
+        mut self,
+        command: Command,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> Turn<D>
+    where
+        M: Mailbox<Maildrop = D>,
+        C: CredentialStore,
+    {
+        match command {
+            Command::Dele(number) => match self.listing.mark(number) {
+                Ok(()) | Err(_) => {}
+            },
+            Command::Rset => self.listing.reset(),
+            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
+            Command::Retr(_) | Command::Top(..) => return Err(End::PeerClosed),
+            Command::Stat
+            | Command::List(_)
+            | Command::Uidl(_)
+            | Command::Noop
+            | Command::Capa
+            | Command::Utf8
+            | Command::Lang(_)
+            | Command::User(_)
+            | Command::Pass(_)
+            | Command::AuthMechanisms
+            | Command::Auth(..)
+            | Command::Stls => {}
+        }
+        Ok((answer.unheard(), self.stay()))
     }
 
     /// Waits for a reason to end a session whose client has said nothing since `idle_since`; nothing

@@ -6,7 +6,7 @@ use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
 use super::language::Notice;
 use super::transaction::Transaction;
-use super::{Context, Env};
+use super::{Context, End, Env};
 use crate::auth::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop, Witness};
 use crate::protocol::Username;
@@ -14,6 +14,8 @@ use crate::protocol::Username;
 impl<D: Maildrop> Transaction<D> {
     /// Removes the marked messages, releases the lock, and only then replies.
     ///
+    /// - When messages that the client has asked for before cannot be sent, the session ends and
+    ///   nothing is removed.
     /// - It takes the state with it: it cannot run twice.
     /// - The removal is a task of its own. Whatever becomes of the session, it is finished, and
     ///   the server does not end before it.
@@ -21,7 +23,7 @@ impl<D: Maildrop> Transaction<D> {
         self,
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Replied
+    ) -> Result<Replied, End>
     where
         M: Mailbox<Maildrop = D>,
         C: CredentialStore,
@@ -31,8 +33,9 @@ impl<D: Maildrop> Transaction<D> {
         let marked = u32::try_from(positions.len()).unwrap_or(u32::MAX);
         if marked == 0 {
             drop(maildrop);
-            return answer.say(Notice::NothingRemoved(left));
+            return Ok(answer.say(Notice::NothingRemoved(left)));
         }
+        answer.flush_mail().await?;
         let witness = witness(self.identity.username().clone(), context.env);
         let removal = context.env.removals.spawn(maildrop.remove(positions, witness)).await;
         let outcome = match removal {
@@ -47,10 +50,10 @@ impl<D: Maildrop> Transaction<D> {
         let summary = answer.summary();
         summary.removed = u64::from(marked - remaining);
         summary.left = u64::from(left) + u64::from(remaining);
-        match outcome {
+        Ok(match outcome {
             Ok(()) => answer.say(Notice::Removed(marked, left)),
             Err(fault) => answer.fault(&fault),
-        }
+        })
     }
 }
 

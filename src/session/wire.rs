@@ -38,6 +38,8 @@ pub(super) struct Wire<'s> {
     output: Vec<u8>,
     /// Whether a message, or a part of one, is in `output`.
     carries_mail: bool,
+    /// Whether nobody takes replies any more.
+    peer_gone: bool,
     /// Octets sent since other sessions last had their turn.
     sent: usize,
     write_timeout: Duration,
@@ -58,7 +60,16 @@ impl<'s> Wire<'s> {
     ) -> Self {
         let login_deadline = Some(login_deadline);
         let (input, output) = (LineDecoder::default(), Vec::new());
-        Self { stream, input, output, carries_mail: false, sent: 0, write_timeout, login_deadline }
+        Self {
+            stream,
+            input,
+            output,
+            carries_mail: false,
+            peer_gone: false,
+            sent: 0,
+            write_timeout,
+            login_deadline,
+        }
     }
 
     /// The client has logged in: from now on it may take its time, as long as it takes something.
@@ -76,15 +87,20 @@ impl<'s> Wire<'s> {
         self.input.unread()
     }
 
-    /// Sends what is held back, because the client is to be waited for.
-    ///
-    /// One that does not read replies may be gone already and yet have sent QUIT, which is obeyed
-    /// (RFC 1939 §6 QUIT). It is not when mail is lost on the way: then the session ends here.
-    pub(super) async fn settle(&mut self) -> Result<(), End> {
-        match self.flush().await {
-            Err(End::PeerClosed) if !self.carries_mail => Ok(()),
-            outcome => outcome,
-        }
+    /// Whether the client is known to be gone. What it has sent before is still there to be read.
+    pub(super) fn peer_gone(&self) -> bool {
+        self.peer_gone
+    }
+
+    /// Sends what is held back if there is mail in it, and fails unless all of it could be sent.
+    pub(super) async fn flush_mail(&mut self) -> Result<(), End> {
+        if self.carries_mail { self.flush().await } else { Ok(()) }
+    }
+
+    /// Sends the last of it. Fails when the client is gone, however long it has been so.
+    pub(super) async fn finish(&mut self) -> Result<(), End> {
+        self.flush().await?;
+        if self.peer_gone { Err(End::PeerClosed) } else { Ok(()) }
     }
 
     /// Waits for more from the client, who has been sent everything by now, unless the session is
@@ -153,9 +169,25 @@ impl<'s> Wire<'s> {
         self.relieve().await
     }
 
-    /// Sends all that is in the buffer. The time-out starts anew with each octet that is taken:
-    /// a slow reader is not a dead one.
+    /// Sends all that is in the buffer.
+    ///
+    /// A client that does not take replies may be gone and yet have sent QUIT, which is obeyed
+    /// (RFC 1939 §6 QUIT): replies are thrown away from then on. That is an error, and so the end of
+    /// the session, before login, where no QUIT does anything, and when mail is lost.
     pub(super) async fn flush(&mut self) -> Result<(), End> {
+        let sent = if self.peer_gone { Err(End::PeerClosed) } else { self.send().await };
+        match sent {
+            Err(End::PeerClosed) if self.login_deadline.is_none() && !self.carries_mail => {
+                self.peer_gone = true;
+                self.output.clear();
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The time-out starts anew with each octet that is taken: a slow reader is not a dead one.
+    async fn send(&mut self) -> Result<(), End> {
         let mut rest = self.output.as_slice();
         while !rest.is_empty() {
             let patience = patience(self.write_timeout, self.login_deadline);
@@ -169,13 +201,13 @@ impl<'s> Wire<'s> {
             rest = rest.get(taken..).unwrap_or_default();
             self.sent += taken;
         }
-        self.output.clear();
-        self.carries_mail = false;
         let patience = patience(self.write_timeout, self.login_deadline);
         timeout_at(patience.until, self.stream.flush())
             .await
             .map_err(|_elapsed| patience.or)?
             .map_err(lost)?;
+        self.output.clear();
+        self.carries_mail = false;
         // A client that is as fast as the server would keep this thread to itself.
         if self.sent >= Self::TURN {
             self.sent = 0;

@@ -42,6 +42,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::LineTooLong => "die Zeile ist zu lang".into(),
         Fault::ForbiddenOctet => "NUL-Zeichen und einzelne CR sind nicht erlaubt".into(),
         Fault::TooManyBadCommands => "zu viele fehlerhafte Befehle".into(),
+        Fault::TooManyCommands => "zu viele Befehle ohne Anmeldung".into(),
         Fault::LogInFirst => "bitte zuerst anmelden".into(),
         Fault::AlreadyLoggedIn => "die Anmeldung ist bereits erfolgt".into(),
         Fault::UserFirst => "bitte zuerst USER senden".into(),

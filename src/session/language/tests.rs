@@ -53,6 +53,7 @@ fn faults() -> Vec<Fault> {
         Fault::LineTooLong,
         Fault::ForbiddenOctet,
         Fault::TooManyBadCommands,
+        Fault::TooManyCommands,
         Fault::LogInFirst,
         Fault::AlreadyLoggedIn,
         Fault::UserFirst,
