@@ -426,16 +426,17 @@ mod tests {
         let huge = Sizes { physical: 1, octets: u64::MAX >> 1, form: Form::Compressed };
         let mut builder = Builder::default();
         for (name, sizes) in [(b"1.a", SIZES), (b"2.b", huge)] {
-            builder.push((Folder::Cur, name), Namesake::None, sizes).unwrap();
+            builder.push((Folder::Cur, name), None, Namesake::None, sizes).unwrap();
         }
         let listing = builder.finish();
         assert_eq!(listing.total_octets(), 104 + (u64::MAX >> 1));
         assert_eq!(parsed(&listing).unwrap().total_octets(), listing.total_octets());
         assert_eq!(listing.without(&BTreeSet::from([1])).total_octets(), 104);
         let mut builder = Builder::default();
-        builder.push((Folder::Cur, b"1.a"), Namesake::None, huge).unwrap();
-        builder.push((Folder::Cur, b"2.b"), Namesake::None, huge).unwrap();
-        let one_more = builder.push((Folder::Cur, b"3.c"), Namesake::None, SIZES).unwrap_err();
+        builder.push((Folder::Cur, b"1.a"), None, Namesake::None, huge).unwrap();
+        builder.push((Folder::Cur, b"2.b"), None, Namesake::None, huge).unwrap();
+        let one_more =
+            builder.push((Folder::Cur, b"3.c"), None, Namesake::None, SIZES).unwrap_err();
         assert_eq!(one_more.to_string(), "list the messages: more octets than can be counted");
         // As only a forged index can have it.
         let twice = [listing.as_bytes(); 3].concat();
