@@ -2,6 +2,7 @@
 //!
 //! The rooms, from the ground up; each may use only those above it in this list:
 //! - [`protocol`]: lines, commands, replies and message bodies as values. No I/O.
+//! - [`threads`]: what blocks is done here. They know nothing of what they do.
 //! - [`auth`]: credential stores and the verification of passwords.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
@@ -17,3 +18,4 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod telemetry;
+pub mod threads;

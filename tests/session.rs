@@ -23,12 +23,14 @@ use restante::mailbox::{Mailbox, OpenError};
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[path = "support/clock.rs"]
+mod clock;
 mod several;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -112,7 +114,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    clock::paused_runtime()
 }
 
 fn mrose() -> Username {

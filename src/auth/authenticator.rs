@@ -22,6 +22,7 @@ use super::{
     Throttle, TokenHint, Verdict, Verifier,
 };
 use crate::protocol::{ClaimedName, NameFault, Secret, Username};
+use crate::threads;
 
 /// Verifies passwords against what the stores know.
 ///
@@ -422,11 +423,11 @@ impl<C: CredentialStore> Authenticator<C> {
             Ok(Err(closed)) => return Err(Reason::Unavailable(closed.to_string())),
             Err(_elapsed) => return Err(Reason::Overloaded),
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let done = threads::hashes().run(move || {
             let _turn = turn;
             work()
         });
-        done.await.map_err(|stopped| Reason::Unavailable(format!("verification ended: {stopped}")))
+        done.await.map_err(|why| Reason::Unavailable(format!("a password was not hashed: {why}")))
     }
 }
 

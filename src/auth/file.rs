@@ -14,6 +14,7 @@ use super::source::{Source, Stamp};
 use super::table::{Faults, Finding, Report, Table};
 use super::{CredentialStore, Lookup, NewPassword, Offers, Verifier, WeakSchemes, edit};
 use crate::protocol::{Secret, Username};
+use crate::threads::{self, Pool, Refused};
 
 /// The users of a credential file, which may be edited or replaced at any time.
 ///
@@ -116,29 +117,31 @@ impl FileStore {
     }
 
     /// The table that holds at this moment.
-    async fn table(&self) -> Arc<Table> {
+    ///
+    /// # Errors
+    /// When there was no thread to look at the file.
+    async fn table(&self) -> Result<Arc<Table>, Refused> {
         if let Some(table) = self.shared.unchanged() {
-            return table;
+            return Ok(table);
         }
         let asked = Instant::now();
-        if let Some(table) = self.shared.clone().fresh(asked).await {
-            return table;
+        if let Some(table) = self.shared.clone().fresh(asked).await? {
+            return Ok(table);
         }
         let turn = Arc::clone(&self.shared.reading).lock_owned().await;
         // Another look-up may have read the file while this one waited.
-        if let Some(table) = self.shared.clone().fresh(asked).await {
-            return table;
+        if let Some(table) = self.shared.clone().fresh(asked).await? {
+            return Ok(table);
         }
-        let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || {
+        let (shared, threads) = (Arc::clone(&self.shared), self.shared.threads());
+        let begun = Instant::now();
+        let read = threads.run(move || {
             // Held to the end of the reading, even if nobody waits for it any more.
             let _turn = turn;
-            shared.reload();
+            shared.reload(begun);
+            shared.snapshot().table
         });
-        if let Err(stopped) = read.await {
-            error!(file = %self.shared.path.display(), %stopped, "the credential file was not read");
-        }
-        self.shared.snapshot().table
+        read.await
     }
 }
 
@@ -148,7 +151,10 @@ impl CredentialStore for FileStore {
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
-        self.table().await.find(name)
+        match self.table().await {
+            Ok(table) => table.find(name),
+            Err(why) => Lookup::Unavailable(format!("{} was not read: {why}", self.label())),
+        }
     }
 
     fn decoy(&self, name: &Username) -> Option<Verifier> {
@@ -169,7 +175,8 @@ impl CredentialStore for FileStore {
         let password = NewPassword::try_from(Secret::new(password.expose().clone()));
         let (true, Ok(password)) = (*rehashing, password) else { return };
         let (shared, user) = (Arc::clone(&self.shared), name.clone());
-        let rewritten = tokio::task::spawn_blocking(move || {
+        let threads = self.shared.threads();
+        let rewritten = threads.run(move || {
             let rewritten = edit::rehash(&shared.path, &user, &password, shared.weak);
             *rehashing = rewritten.is_ok();
             rewritten
@@ -192,7 +199,8 @@ impl CredentialStore for FileStore {
     }
 
     async fn probe(&self) -> Result<String, String> {
-        Ok(format!("{} users", self.table().await.len()))
+        let table = self.table().await.map_err(|why| why.to_string())?;
+        Ok(format!("{} users", table.len()))
     }
 }
 
@@ -205,21 +213,25 @@ impl Shared {
     }
 
     /// The table, if it is that of the file as it is now, or was read after `asked`.
-    async fn fresh(self: Arc<Self>, asked: Instant) -> Option<Arc<Table>> {
-        tokio::task::spawn_blocking(move || {
+    async fn fresh(self: Arc<Self>, asked: Instant) -> Result<Option<Arc<Table>>, Refused> {
+        let threads = self.threads();
+        let look = move || {
             let seen = Stamp::at(&self.path);
             let now = self.snapshot();
             (now.read > asked || (now.settled && now.seen == seen)).then_some(now.table)
-        })
-        .await
-        .ok()
-        .flatten()
+        };
+        threads.run(look).await
     }
 
-    /// Reads the file again and puts the new table in force, if it is to be trusted.
-    fn reload(&self) {
+    /// The threads for the file system of the file.
+    fn threads(&self) -> Arc<Pool> {
+        threads::files().of(&self.path)
+    }
+
+    /// Reads the file again, at the time `read` or later, and puts the new table in force, if it is
+    /// to be trusted.
+    fn reload(&self, read: Instant) {
         let old = self.snapshot();
-        let read = Instant::now();
         let seen = Stamp::at(&self.path);
         let changed = seen != old.seen;
         let since = if changed { read } else { old.since };

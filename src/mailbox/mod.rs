@@ -105,10 +105,11 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
     ///
     /// - A message that is already gone counts as removed. When some cannot be removed the others
     ///   are removed all the same.
+    /// - Once it has begun, it is finished, even if nobody waits for it.
     /// - Then, and without anybody waiting for it, `witness` is shown what was removed here.
     ///
     /// # Errors
-    /// [`RemovalError`] with the number of those that remain.
+    /// [`RemovalError`] with the number of those that remain. These are not removed later either.
     fn remove(
         self,
         marked: Vec<Position>,

@@ -14,7 +14,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
-use crate::config::{self, Config, FlagSeparator, Limits, Timeouts};
+use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots, Wanted};
 use crate::telemetry::LevelHandle;
+use crate::threads;
 
 mod accept;
 mod connection;
@@ -67,13 +68,34 @@ pub enum Source {
 /// # Errors
 /// [`Error`] when it cannot start, or when a listening socket breaks.
 pub fn run(config: Config, sockets: Vec<Socket>, source: Source) -> Result<(), Error> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    keep_threads(&config).map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(FOR_EVER)
+        .build()
+        .map_err(Error::Runtime)?;
+    // Tokio and packages that build on it look host names up in threads of the runtime. As long as
+    // it has one, it panics no more when the system gives no other.
+    runtime.spawn_blocking(|| ());
     let outcome = runtime.block_on(supervise::supervise(config, sockets, source));
-    // All removals have been waited for. What may still hang is a read from a file system that
-    // does not answer.
+    // What may still hang is work on a file system that does not answer; nobody waits for that.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+/// Has a thread ready wherever one is sure to be needed.
+fn keep_threads(config: &Config) -> io::Result<()> {
+    let template = PathTemplate::new(config.maildir.path.clone());
+    let mail = template.root().unwrap_or(Path::new("/"));
+    let files = config.credentials.iter().filter_map(|section| match section {
+        Credentials::File(file) => Some(file.path.as_path()),
+        Credentials::Sql(_)
+        | Credentials::Ldap(_)
+        | Credentials::Pam(_)
+        | Credentials::Checkpassword(_)
+        | Credentials::Oauth2(_) => None,
+    });
+    threads::keep(mail, files)
 }
 
 /// Why the server does not serve.
@@ -87,6 +109,8 @@ pub enum Error {
     Credentials(String),
     /// A listening socket no longer works.
     Listener(String),
+    /// So many removals had not ended when the server had to.
+    Removals(usize),
 }
 
 impl fmt::Display for Error {
@@ -96,6 +120,10 @@ impl fmt::Display for Error {
             Self::Tls(error) => error.fmt(f),
             Self::Credentials(error) => f.write_str(error),
             Self::Listener(error) => write!(f, "a listening socket is broken: {error}"),
+            Self::Removals(count) => write!(
+                f,
+                "{count} removals had not ended and were left: does a file system not answer?"
+            ),
         }
     }
 }
@@ -126,6 +154,9 @@ struct Generation<M, C> {
     limits: Limits,
     timeouts: Timeouts,
 }
+
+/// Longer than a server runs.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Records in each table of the throttle: some 125 MB when all of them are full.
 const THROTTLE_ENTRIES: usize = 100_000;

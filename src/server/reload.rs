@@ -1,5 +1,6 @@
 //! SIGHUP: what can be taken over is, and what cannot is named.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
@@ -9,6 +10,7 @@ use super::{House, Source};
 use crate::auth::Store;
 use crate::config::Config;
 use crate::mailbox::maildir::MaildirStore;
+use crate::threads;
 
 /// What a reload needs to know.
 pub(super) struct Reload {
@@ -28,6 +30,17 @@ impl Reload {
         notices: Arc<Notices>,
     ) -> Self {
         Self { house, started_with, source, notices, one_at_a_time: Mutex::new(()) }
+    }
+
+    /// Begins to reload, in a thread for the file system of the configuration.
+    pub(super) fn start(self: Arc<Self>) {
+        let place = match &self.source {
+            Source::File { path, .. } => path.clone(),
+            Source::Fixed => PathBuf::new(),
+        };
+        if let Err(why) = threads::files().of(&place).start(move || self.run()) {
+            error!("SIGHUP: the old configuration stays in use: {why}");
+        }
     }
 
     /// Reads the configuration and takes it over for new connections. When anything in it is

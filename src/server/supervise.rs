@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::accept::Door;
@@ -48,8 +48,7 @@ pub(super) async fn supervise(
     if let Some(watch) = watch {
         watch.abort();
     }
-    stop(&house, &notices, &mut doors, &mut signals).await;
-    outcome
+    stop(&house, &notices, &mut doors, &mut signals).await.and(outcome)
 }
 
 /// Tells the service manager now and then how many connections are open.
@@ -76,10 +75,9 @@ async fn serve(
                     return Ok(());
                 }
                 Request::Reload => {
-                    let reload = Arc::clone(reload);
                     // Not waited for: a file system that does not answer must not keep the
                     // server from stopping.
-                    tokio::task::spawn_blocking(move || reload.run());
+                    Arc::clone(reload).start();
                 }
             },
             Some(broken) = doors.join_next() => {
@@ -92,16 +90,19 @@ async fn serve(
 }
 
 /// Lets sessions go on to their QUIT, ends them after the running command at the end of the grace
-/// time, cuts off what remains a moment later or at a second signal, and waits for removals however
-/// long they take.
+/// time, cuts off what remains a moment later or at a second signal, and waits a while for removals.
+///
+/// # Errors
+/// [`Error::Removals`] when some have not ended by then.
 async fn stop<M, C>(
     house: &House<M, C>,
     notices: &Notices,
     doors: &mut JoinSet<io::Result<()>>,
     signals: &mut Signals,
-) {
+) -> Result<(), Error> {
     let grace = house.current().timeouts.shutdown_grace;
     house.drain.cancel();
+    let end = Instant::now() + grace + LAST_REMOVALS;
     notices.stopping(grace);
     let time_is_over = async {
         sleep(grace).await;
@@ -127,12 +128,21 @@ async fn stop<M, C>(
         notices.waiting_for_removals();
         info!(removals = house.removals.len(), "waiting for removals to finish");
     }
-    house.removals.wait().await;
+    if timeout_at(end, house.removals.wait()).await.is_err() {
+        let error = Error::Removals(house.removals.len());
+        error!("stopped: {error}");
+        return Err(error);
+    }
     info!("stopped");
+    Ok(())
 }
 
 /// How long a command may still take that is running when the grace time is over.
 const LAST_COMMAND: Duration = Duration::from_secs(1);
+
+/// How long removals may take after the grace time. Those of thousands of messages are done in
+/// seconds; what takes longer waits for a file system that does not answer.
+const LAST_REMOVALS: Duration = Duration::from_secs(20);
 
 /// The signals that the server obeys.
 struct Signals {

@@ -7,11 +7,12 @@
 //!   for the others do its work; when all of them hang, nobody is served any more.
 //! - **each accept loop**, by a question that it answers when it comes round. One that hangs leaves
 //!   the clients of its port waiting for ever.
-//! - **the blocking pool**, where mail is read, by a job that one of its threads has to run. A file
-//!   system that does not answer takes a thread for each session that waits for it; that is no
-//!   fault of the server, a restart would not mend it, and all others are served on the threads that
-//!   remain. With none left nobody can log in, which may still be a slow file system and a crowd. So
-//!   it is said in the log, and only what lasts for [`PATIENCE`] turns is left to a restart.
+//! - **the threads for hashes**, by a job that one of them has to run. With none left nobody can log
+//!   in, which may still be a crowd. So it is said in the log, and only what lasts for [`PATIENCE`]
+//!   turns is left to a restart.
+//!
+//! A file system that does not answer takes the threads that are for mail on it, and no others. That
+//! is no fault of the server, and a restart would not mend it: it is said in the log.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,8 +26,9 @@ use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{error, info, warn};
 
 use super::notices::Notices;
+use crate::threads::{self, Pool};
 
-/// How many turns the blocking pool may take to run one job; with `WatchdogSec=1min`, 10 minutes.
+/// How many turns the threads for hashes may take to run one job; with `WatchdogSec=1min`, 10 minutes.
 const PATIENCE: u32 = 20;
 
 /// Starts the watchdog, if the service manager wants one. It ends when what is given back is
@@ -35,7 +37,8 @@ pub(super) fn start(accept_loops: Vec<AcceptLoop>, notices: Arc<Notices>) -> Opt
     let allowed = sd_notify::watchdog_enabled()?;
     let (guard, end) = mpsc::channel();
     let parts = Parts { runtime: Handle::current(), accept_loops };
-    let watchdog = Watchdog { parts, pool: Pool::default(), turn: allowed / 2, notices, end };
+    let (hashes, mail) = (Hashes::default(), Mail::default());
+    let watchdog = Watchdog { parts, hashes, mail, turn: allowed / 2, notices, end };
     match thread::Builder::new().name("watchdog".into()).spawn(|| watchdog.run()) {
         Ok(_) => Some(guard),
         Err(error) => {
@@ -48,7 +51,8 @@ pub(super) fn start(accept_loops: Vec<AcceptLoop>, notices: Arc<Notices>) -> Opt
 
 struct Watchdog {
     parts: Parts,
-    pool: Pool,
+    hashes: Hashes,
+    mail: Mail,
     /// Half of what the service manager allows.
     turn: Duration,
     notices: Arc<Notices>,
@@ -76,7 +80,8 @@ impl Watchdog {
             if waited {
                 info!("the server makes progress again");
             }
-            if self.pool.is_alive(&self.parts.runtime) {
+            self.mail.tell(threads::mail().stuck());
+            if self.hashes.are_alive(threads::hashes()) {
                 self.notices.alive();
             }
             match self.end.recv_timeout(self.turn) {
@@ -168,39 +173,58 @@ impl Round {
     }
 }
 
-/// The blocking pool, and the job that it has been given.
+/// The threads for hashes, and the job that they have been given.
 #[derive(Default)]
-struct Pool {
+struct Hashes {
     job: Option<Receiver<()>>,
     turns: u32,
 }
 
-impl Pool {
+impl Hashes {
     /// Called once a turn: whether a job has got through, or may still.
-    fn is_alive(&mut self, runtime: &Handle) -> bool {
+    fn are_alive(&mut self, pool: &Pool) -> bool {
         if let Some(job) = &self.job
             && matches!(job.try_recv(), Err(TryRecvError::Empty))
         {
             self.turns = self.turns.saturating_add(1);
             if self.turns == 1 {
-                warn!(
-                    "no thread is free to read mail, nobody can log in: does a file system or a \
-                     disk not answer?"
-                );
+                warn!("no thread is free to verify passwords: few can log in");
             } else if self.turns == PATIENCE {
                 error!(
-                    "still no thread is free to read mail; the service manager restarts the server"
+                    "still no thread is free to verify passwords; the service manager restarts \
+                     the server"
                 );
             }
             return self.turns < PATIENCE;
         }
         if self.turns > 0 {
-            info!("threads are free to read mail again");
+            info!("threads are free to verify passwords again");
         }
         let (done, job) = mpsc::channel();
-        runtime.spawn_blocking(move || drop(done));
-        (self.job, self.turns) = (Some(job), 0);
+        // Refused, it is as if it were waiting: the next turn tries again.
+        let taken = pool.start(move || drop(done)).is_ok();
+        (self.job, self.turns) = (taken.then_some(job), 0);
         true
+    }
+}
+
+/// The file systems on which no thread is free to read mail.
+#[derive(Default)]
+struct Mail {
+    stuck: BTreeSet<Arc<str>>,
+}
+
+impl Mail {
+    /// Tells the operator once of each, and when it is over.
+    fn tell(&mut self, stuck: Vec<Arc<str>>) {
+        let stuck: BTreeSet<_> = stuck.into_iter().collect();
+        for what in stuck.difference(&self.stuck) {
+            warn!("no thread is free for {what}: does the file system not answer?");
+        }
+        for what in self.stuck.difference(&stuck) {
+            info!("threads are free for {what} again");
+        }
+        self.stuck = stuck;
     }
 }
 
@@ -209,11 +233,12 @@ mod tests {
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
+    use crate::threads::Bounds;
 
     const LONG: Duration = Duration::from_secs(60);
 
     fn runtime() -> Runtime {
-        Builder::new_multi_thread().worker_threads(2).max_blocking_threads(1).build().unwrap()
+        Builder::new_multi_thread().worker_threads(2).build().unwrap()
     }
 
     /// Keeps a thread busy until what it gives back is dropped.
@@ -274,17 +299,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_blocking_pool_is_borne_for_long_but_not_for_ever() {
-        let runtime = runtime();
-        let mut pool = Pool::default();
-        let guard = hang(|work| drop(runtime.spawn_blocking(work)));
-        assert!((0..PATIENCE).all(|_| pool.is_alive(runtime.handle())));
-        assert!(!pool.is_alive(runtime.handle()));
-        assert!(!pool.is_alive(runtime.handle()));
+    fn threads_that_are_all_busy_are_borne_for_long_but_not_for_ever() {
+        let bounds = Bounds { most: 1, queued: 9, wait: LONG };
+        let (pool, mut hashes) = (Pool::new("test", "tests".into(), bounds), Hashes::default());
+        let guard = hang(|work| pool.start(work).unwrap());
+        assert!((0..PATIENCE).all(|_| hashes.are_alive(&pool)));
+        assert!(!hashes.are_alive(&pool));
+        assert!(!hashes.are_alive(&pool));
         drop(guard);
         // The job is run now.
-        assert!(pool.job.as_ref().unwrap().recv().is_err());
-        assert!(pool.is_alive(runtime.handle()));
-        assert_eq!(pool.turns, 0);
+        assert!(hashes.job.as_ref().unwrap().recv().is_err());
+        assert!(hashes.are_alive(&pool));
+        assert_eq!(hashes.turns, 0);
     }
 }

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::paused_runtime;
 use super::log::Log;
 use super::script::{Script, Step, duration};
 
@@ -30,12 +31,7 @@ use super::script::{Script, Step, duration};
 /// The error begins with the number of the line that turned out to be untrue.
 pub(crate) fn perform(script: &Script, log: &Log, bless: bool) -> Result<String, String> {
     log.clear();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    paused_runtime().block_on(async {
         let mut stage = Stage::build(script, log.clone());
         let mut text = String::new();
         for (at, (line, step)) in script.lines.iter().enumerate() {

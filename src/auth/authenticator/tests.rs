@@ -8,6 +8,7 @@ use crate::auth::{
     CheckpasswordProgram, Cost, FileOptions, FileStore, GatekeeperStore, MAX_PASSWORD_OCTETS,
     Store, Table,
 };
+use crate::threads::paused_runtime;
 
 const USERS: &str = "\
     mrose:{PLAIN}tanstaaf\n\
@@ -178,68 +179,62 @@ async fn without_users_a_log_in_costs_what_a_new_user_would() {
     assert_eq!(Verifier::costly().cost(), Some(cost));
 }
 
-#[tokio::test(start_paused = true)]
-async fn too_many_at_once_are_told_to_come_back() {
-    let table = Table::try_from(HASHED.as_bytes()).unwrap();
-    let wait = Duration::from_secs(5);
-    let authenticator = new(vec![table], rules(1, 5));
-    let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
-    let asked = tokio::time::Instant::now();
-    // Known or not, right or wrong: overload says nothing about the password.
-    for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
-        let outcome = log_in(&authenticator, name, password).await;
-        assert_eq!(outcome, Err(Refusal::Overloaded));
-    }
-    assert_eq!(asked.elapsed(), 3 * wait);
-    assert_eq!(authenticator.verifications(), 0);
-    drop(busy);
-    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
-    let settings = crate::auth::throttle::Settings {
-        first: Duration::from_secs(1),
-        most: Duration::from_secs(30),
-        forget: Duration::from_secs(600),
-        trusted: Vec::new(),
-    };
-    let throttle = Arc::new(Throttle::new(settings, 100));
-    let table = Table::try_from(HASHED.as_bytes()).unwrap();
-    let authenticator = Authenticator::new(vec![table], rules(1, 60), throttle).unwrap();
-    let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
-    let begun = tokio::time::Instant::now();
-    for password in ["one", "two"] {
-        let log_in = log_in(&authenticator, "light", password);
-        assert!(timeout(Duration::from_secs(2), log_in).await.is_err());
-    }
-    drop(busy);
-    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
-    assert_eq!(begun.elapsed().as_secs(), 2 + 2 + 2);
+#[test]
+fn too_many_at_once_are_told_to_come_back() {
+    paused_runtime().block_on(async {
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
+        let wait = Duration::from_secs(5);
+        let authenticator = new(vec![table], rules(1, 5));
+        let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
+        let asked = tokio::time::Instant::now();
+        // Known or not, right or wrong: overload says nothing about the password.
+        for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
+            let outcome = log_in(&authenticator, name, password).await;
+            assert_eq!(outcome, Err(Refusal::Overloaded));
+        }
+        assert_eq!(asked.elapsed(), 3 * wait);
+        assert_eq!(authenticator.verifications(), 0);
+        drop(busy);
+        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    });
 }
 
 #[test]
-fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(1)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        // The only thread for verifications is busy, so that one that has begun does not end.
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let busy = tokio::task::spawn_blocking(move || released.recv().is_ok());
+fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
+    paused_runtime().block_on(async {
+        let settings = crate::auth::throttle::Settings {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(30),
+            forget: Duration::from_secs(600),
+            trusted: Vec::new(),
+        };
+        let throttle = Arc::new(Throttle::new(settings, 100));
         let table = Table::try_from(HASHED.as_bytes()).unwrap();
-        let authenticator = new(vec![table], rules(1, 60));
-        let mut hung_up = Box::pin(log_in(&authenticator, "light", LIGHT));
-        assert!(tokio::time::timeout(Duration::ZERO, &mut hung_up).await.is_err());
-        drop(hung_up);
-        assert_eq!(authenticator.turns.available_permits(), 0);
-        release.send(()).unwrap();
-        assert!(busy.await.unwrap());
+        let authenticator = Authenticator::new(vec![table], rules(1, 60), throttle).unwrap();
+        let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        for password in ["one", "two"] {
+            let log_in = log_in(&authenticator, "light", password);
+            assert!(timeout(Duration::from_secs(2), log_in).await.is_err());
+        }
+        drop(busy);
         assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
-        assert_eq!(authenticator.verifications(), 2);
+        assert_eq!(begun.elapsed().as_secs(), 2 + 2 + 2);
     });
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
+    let table = Table::try_from(HASHED.as_bytes()).unwrap();
+    let authenticator = new(vec![table], rules(1, 60));
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut hung_up = Box::pin(authenticator.in_turn(move || released.recv().is_ok()));
+    assert!(timeout(Duration::ZERO, &mut hung_up).await.is_err());
+    drop(hung_up);
+    assert_eq!(authenticator.turns.available_permits(), 0);
+    release.send(()).unwrap();
+    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    assert_eq!(authenticator.verifications(), 1);
 }
 
 /// The class of CVE-2025-30189: a cache that hands out one user for another.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::auth::Account;
+use crate::threads::paused_runtime;
 
 struct Fixture {
     directory: TempDir,
@@ -93,18 +94,20 @@ async fn an_edit_of_the_same_size_in_the_same_second_counts() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_file_that_has_settled_is_not_read_again() {
-    let fixture = Fixture::new("mrose:{PLAIN}one\n");
-    let store = fixture.open();
-    let young = store.table().await;
-    assert!(!Arc::ptr_eq(&young, &store.table().await), "the clock may be too coarse");
-    quiet().await;
-    let settled = store.table().await;
-    for _ in 0..3 {
+#[test]
+fn a_file_that_has_settled_is_not_read_again() {
+    paused_runtime().block_on(async {
+        let fixture = Fixture::new("mrose:{PLAIN}one\n");
+        let store = fixture.open();
+        let young = store.table().await.unwrap();
+        assert!(!Arc::ptr_eq(&young, &store.table().await.unwrap()), "the clock may be too coarse");
         quiet().await;
-        assert!(Arc::ptr_eq(&settled, &store.table().await));
-    }
+        let settled = store.table().await.unwrap();
+        for _ in 0..3 {
+            quiet().await;
+            assert!(Arc::ptr_eq(&settled, &store.table().await.unwrap()));
+        }
+    });
 }
 
 #[tokio::test]
@@ -130,27 +133,29 @@ async fn a_faulty_file_leaves_the_users_as_they_were() {
     assert_eq!(password(&store, "mrose").await.as_deref(), Some("four"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_file_that_is_being_written_never_makes_a_user_unknown() {
-    let old = "mrose:{PLAIN}one\nbob:{PLAIN}one\n";
-    let new = "# more\nmrose:{PLAIN}longer\nbob:{PLAIN}longer\ncarol:{PLAIN}longer\n";
-    let fixture = Fixture::new(old);
-    let store = fixture.open();
-    for cut in 0..new.len() {
-        fixture.write(new.get(..cut).unwrap());
-        for name in ["mrose", "bob"] {
-            let found = password(&store, name).await;
-            assert!(matches!(found.as_deref(), Some("one" | "longer")), "{cut}: {found:?}");
+#[test]
+fn a_file_that_is_being_written_never_makes_a_user_unknown() {
+    paused_runtime().block_on(async {
+        let old = "mrose:{PLAIN}one\nbob:{PLAIN}one\n";
+        let new = "# more\nmrose:{PLAIN}longer\nbob:{PLAIN}longer\ncarol:{PLAIN}longer\n";
+        let fixture = Fixture::new(old);
+        let store = fixture.open();
+        for cut in 0..new.len() {
+            fixture.write(new.get(..cut).unwrap());
+            for name in ["mrose", "bob"] {
+                let found = password(&store, name).await;
+                assert!(matches!(found.as_deref(), Some("one" | "longer")), "{cut}: {found:?}");
+            }
         }
-    }
-    fixture.write(new);
-    assert_eq!(password(&store, "carol").await.as_deref(), Some("longer"));
-    // A user who has been taken out by an editor that writes in place: a moment later.
-    fixture.write("mrose:{PLAIN}longer");
-    assert_eq!(password(&store, "bob").await.as_deref(), Some("longer"));
-    quiet().await;
-    assert_eq!(password(&store, "bob").await, None);
-    assert_eq!(password(&store, "mrose").await.as_deref(), Some("longer"));
+        fixture.write(new);
+        assert_eq!(password(&store, "carol").await.as_deref(), Some("longer"));
+        // A user who has been taken out by an editor that writes in place: a moment later.
+        fixture.write("mrose:{PLAIN}longer");
+        assert_eq!(password(&store, "bob").await.as_deref(), Some("longer"));
+        quiet().await;
+        assert_eq!(password(&store, "bob").await, None);
+        assert_eq!(password(&store, "mrose").await.as_deref(), Some("longer"));
+    });
 }
 
 #[tokio::test]
@@ -166,7 +171,7 @@ async fn look_ups_at_the_same_time_share_one_reading() {
         let (store, asking) = (Arc::clone(&store), Arc::clone(&asking));
         look_ups.spawn(async move {
             asking.fetch_add(1, Ordering::Relaxed);
-            store.table().await
+            store.table().await.unwrap()
         });
     }
     while asking.load(Ordering::Relaxed) < 50 {
@@ -308,7 +313,7 @@ fn a_fault_is_logged_once_a_change_and_shows_no_secret() {
         String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
     };
     tracing::subscriber::with_default(subscriber, || {
-        let reload = || store.shared.reload();
+        let reload = || store.shared.reload(Instant::now());
         let first = logged(&|| {
             fixture.replace("hunter2\nmrose:hunter2\n");
             reload();

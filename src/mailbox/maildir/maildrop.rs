@@ -1,15 +1,13 @@
 //! A maildrop that is open and locked: what a session holds between login and QUIT.
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
+use tracing::Span;
 
 use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError, Witness};
 use super::folder::{Folders, Place};
@@ -24,8 +22,8 @@ use super::shown::Shown;
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::{Basis, Moment};
 use super::wait::Wait;
-use super::{blocking, start};
 use crate::protocol::UniqueId;
+use crate::threads::{ByFileSystem, Pool};
 
 /// A locked Maildir and its listing.
 ///
@@ -47,7 +45,8 @@ impl LockedMaildir {
         if next < end && next >= ahead.load(Ordering::Relaxed) && folders.is_prompt() {
             ahead.store(end, Ordering::Relaxed);
             let opened = Arc::clone(&self.0);
-            drop(start(move || message::read_ahead(&opened, next..end)));
+            // Where there is no thread for it, the client waits for the disk.
+            drop(self.0.threads().start(move || message::read_ahead(&opened, next..end)));
         }
     }
 
@@ -85,24 +84,25 @@ impl Maildrop for LockedMaildir {
             return Ok(message);
         }
         let opened = Arc::clone(&self.0);
-        let message = blocking(move || StoredMessage::open(&opened, at.0)).await;
+        let span = Span::current();
+        let open = move || span.in_scope(|| StoredMessage::open(&opened, at.0));
+        let message = self.0.threads().run(open).await;
         self.read_ahead(at.0.saturating_add(1));
-        message.unwrap_or_else(|error| {
-            Err(MessageError::Unreadable(Failure::new("read a message", error)))
+        message.unwrap_or_else(|refused| {
+            Err(MessageError::Unreadable(Failure::new("read a message", refused.into())))
         })
     }
 
-    fn remove(
+    async fn remove(
         self,
         marked: Vec<Position>,
         witness: Option<Witness>,
-    ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static {
+    ) -> Result<(), RemovalError> {
         let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
-        let opened = Arc::clone(&self.0);
-        let (done, removal) = oneshot::channel();
-        // Started here and not when it is awaited: what was asked for once is finished, even if
-        // nobody waits for it.
-        start(move || {
+        let (opened, span) = (Arc::clone(&self.0), Span::current());
+        let threads = Arc::clone(self.0.threads());
+        let removal = threads.answer(move |done| {
+            let _entered = span.enter();
             let hold = if witness.is_some() { Hold::Readable } else { Hold::Closed };
             let removed = opened.remove(&marked, hold, |result| drop(done.send(result)));
             let shown = witness.map(|witness| (Shown::of(&opened, &removed.0), witness));
@@ -112,12 +112,12 @@ impl Maildrop for LockedMaildir {
                 shown.show(&removed.1, &witness);
             }
         });
-        async move {
-            removal.await.unwrap_or_else(|_| {
-                let cause = Failure::new("remove messages", io::Error::other("ended half-way"));
-                Err(RemovalError { remaining, cause })
-            })
-        }
+        // From here on the lock lasts as long as the removal, or until that is refused.
+        drop(self);
+        removal.await.unwrap_or_else(|refused| {
+            let cause = Failure::new("remove messages", refused.into());
+            Err(RemovalError { remaining, cause })
+        })
     }
 }
 
@@ -126,11 +126,10 @@ impl Drop for LockedMaildir {
         if lock(&self.0.forgotten).is_empty() {
             return;
         }
-        // Without a runtime there is nobody to write, and the next session finds out for itself.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let opened = Arc::clone(&self.0);
-            runtime.spawn_blocking(move || opened.forget(&lock(&opened.index), BTreeSet::new()));
-        }
+        let opened = Arc::clone(&self.0);
+        let forget = move || opened.forget(&lock(&opened.index), BTreeSet::new());
+        // Where there is no thread for it, the next session finds out for itself.
+        drop(self.0.threads().start(forget));
     }
 }
 
@@ -153,6 +152,9 @@ pub(super) struct Opened {
     index: Mutex<()>,
     /// The end of what has been read ahead.
     ahead: AtomicU32,
+    pools: &'static ByFileSystem,
+    /// The one of these that is for this Maildir, from the first time on that it is needed.
+    threads: OnceLock<Arc<Pool>>,
     /// The directories; last, so that the lock is what is given back last.
     pub(super) folders: Folders,
 }
@@ -166,9 +168,10 @@ impl Opened {
     pub(super) fn open(
         path: &Path,
         separator: Separator,
+        pools: &'static ByFileSystem,
         done: impl FnOnce(Result<Arc<Self>, OpenError>),
     ) {
-        let opened = match Self::try_open(path, separator) {
+        let opened = match Self::try_open(path, separator, pools) {
             Ok(opened) => Arc::new(opened),
             Err(error) => return done(Err(error)),
         };
@@ -202,26 +205,34 @@ impl Opened {
         (unlinked, remains)
     }
 
-    fn try_open(path: &Path, separator: Separator) -> Result<Self, OpenError> {
+    fn try_open(
+        path: &Path,
+        separator: Separator,
+        pools: &'static ByFileSystem,
+    ) -> Result<Self, OpenError> {
         let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
             Attempt::Locked(root) => root.with_separator(separator),
             Attempt::InUse(since) => return Err(in_use(since)),
         };
         let folders = Folders::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
         let taken = take_listing(&folders).map_err(OpenError::Unavailable)?;
-        Ok(Self::new(folders, taken))
+        Ok(Self::new(folders, taken, pools))
     }
 
     /// Opens it without waiting for anything, if nobody has it, it has not changed since the last
     /// session, and all of that is in memory: the usual case for a client that polls.
-    pub(super) fn open_at_once(path: &Path, separator: Separator) -> Option<Self> {
+    pub(super) fn open_at_once(
+        path: &Path,
+        separator: Separator,
+        pools: &'static ByFileSystem,
+    ) -> Option<Self> {
         let root = Root::lock_at_once(path)?.with_separator(separator);
         let folders = Folders::open(root, Wait::Never).ok()?;
         let taken = take_listing_at_once(&folders)?;
-        Some(Self::new(folders, taken))
+        Some(Self::new(folders, taken, pools))
     }
 
-    fn new(folders: Folders, taken: Taken) -> Self {
+    fn new(folders: Folders, taken: Taken, pools: &'static ByFileSystem) -> Self {
         let Taken { listing, basis, report } = taken;
         Self {
             listing,
@@ -233,8 +244,15 @@ impl Opened {
             forgotten: Mutex::default(),
             index: Mutex::default(),
             ahead: AtomicU32::default(),
+            pools,
+            threads: OnceLock::new(),
             folders,
         }
+    }
+
+    /// The threads for work that may have to wait for the file system.
+    pub(super) fn threads(&self) -> &Arc<Pool> {
+        self.threads.get_or_init(|| self.pools.of(self.folders.root().path()))
     }
 
     /// Where the file of a message was seen last.

@@ -12,8 +12,9 @@ use std::sync::{Arc, Weak};
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
+use tracing::Span;
+
 use super::super::{Failure, Message, MessageError};
-use super::blocking;
 use super::chase::{NotFound, Visit, Wanted, chase};
 use super::compressed::{Contents, Decoder};
 use super::count;
@@ -49,28 +50,21 @@ struct Rest {
     /// For the log.
     path: String,
     bytes: Bytes,
+    /// Whose message it is.
+    maildrop: Weak<Opened>,
 }
 
 /// Where it comes from.
 #[derive(Debug)]
 enum Bytes {
-    Stored {
-        file: File,
-        offset: u64,
-        size: u64,
-    },
-    Compressed {
-        decoder: Box<Decoder>,
-        /// Who is to know when it cannot be decompressed.
-        maildrop: Weak<Opened>,
-        at: u32,
-    },
+    Stored { file: File, offset: u64, size: u64 },
+    Compressed { decoder: Box<Decoder>, at: u32 },
 }
 
 impl StoredMessage {
     /// Opens a message of a listing, if the file that was listed is where it was seen last and as
     /// big as it was, and reads the first chunk: all without waiting, or not at all.
-    pub(super) fn open_cached(maildrop: &Opened, at: u32) -> Option<Self> {
+    pub(super) fn open_cached(maildrop: &Arc<Opened>, at: u32) -> Option<Self> {
         let entry = maildrop.listing.entry(at);
         let sizes = entry.sizes;
         if sizes.form == Form::Compressed {
@@ -86,7 +80,8 @@ impl StoredMessage {
         if length < buffer.len() || Contents::of(&buffer) != Contents::Plain {
             return None;
         }
-        let reader = Reader::begun(file, size, buffer, || maildrop.folders.describe(folder, &name));
+        let path = || maildrop.folders.describe(folder, &name);
+        let reader = Reader::begun(maildrop, file, size, buffer, path);
         Some(Self { octets: sizes.octets, reader: Some(reader), primed: true })
     }
 
@@ -115,7 +110,10 @@ impl Message for StoredMessage {
             let ended = || io::Error::other("an earlier read of this message failed");
             let mut reader = self.reader.take().ok_or_else(ended)?;
             if !reader.read_cached() {
-                let read = blocking(move || reader.read().map(|()| reader)).await?;
+                let span = Span::current();
+                let maildrop = reader.maildrop().ok_or_else(ended)?;
+                let read = move || span.in_scope(|| reader.read().map(|()| reader));
+                let read = maildrop.threads().run(read).await?;
                 reader =
                     read.map_err(|failure| io::Error::new(failure.source().kind(), failure))?;
             }
@@ -127,12 +125,26 @@ impl Message for StoredMessage {
 
 impl Reader {
     /// Reads on after the buffer, which has the first bytes of a file as they are stored.
-    fn begun(file: File, size: u64, buffer: Vec<u8>, path: impl FnOnce() -> String) -> Self {
+    fn begun(
+        maildrop: &Arc<Opened>,
+        file: File,
+        size: u64,
+        buffer: Vec<u8>,
+        path: impl FnOnce() -> String,
+    ) -> Self {
         let length = buffer.len();
         let offset = length as u64;
-        let rest = (offset < size)
-            .then(|| Rest { path: path(), bytes: Bytes::Stored { file, offset, size } });
+        let rest = (offset < size).then(|| Rest {
+            path: path(),
+            bytes: Bytes::Stored { file, offset, size },
+            maildrop: Arc::downgrade(maildrop),
+        });
         Self { rest, buffer, length }
+    }
+
+    /// Whose message it is, as long as there is something to be read.
+    fn maildrop(&self) -> Option<Arc<Opened>> {
+        self.rest.as_ref()?.maildrop.upgrade()
     }
 
     /// Reads the next chunk, or as much of it as can be read without waiting. Says whether that is
@@ -166,7 +178,7 @@ impl Reader {
     /// Reads the next chunk; closes the file at its end.
     fn try_read(&mut self) -> io::Result<()> {
         self.length = 0;
-        let Some(Rest { bytes, .. }) = &mut self.rest else { return Ok(()) };
+        let Some(Rest { bytes, maildrop, .. }) = &mut self.rest else { return Ok(()) };
         let ended = match bytes {
             Bytes::Stored { file, offset, size } => {
                 let room = room(&mut self.buffer, size.saturating_sub(*offset));
@@ -176,7 +188,7 @@ impl Reader {
                 *offset += self.length as u64;
                 offset >= size
             }
-            Bytes::Compressed { decoder, maildrop, at } => {
+            Bytes::Compressed { decoder, at } => {
                 let room = room(&mut self.buffer, u64::MAX);
                 match decoder.fill(room) {
                     Ok(length) => self.length = length,
@@ -309,13 +321,16 @@ fn read_first(maildrop: &Arc<Opened>, at: u32, open: OpenFile) -> io::Result<(u6
     let OpenFile { file, size, .. } = open;
     let path = || path(maildrop, at);
     let format = match contents {
-        Contents::Plain => return Ok((octets, Reader::begun(file, size, buffer, path))),
+        Contents::Plain => {
+            return Ok((octets, Reader::begun(maildrop, file, size, buffer, path)));
+        }
         Contents::Compressed(format) => format,
         Contents::Unreadable(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
     };
     let decoder = Box::new(Decoder::new(format, file, size));
-    let bytes = Bytes::Compressed { decoder, maildrop: Arc::downgrade(maildrop), at };
-    let mut reader = Reader { rest: Some(Rest { path: path(), bytes }), buffer, length: 0 };
+    let bytes = Bytes::Compressed { decoder, at };
+    let rest = Rest { path: path(), bytes, maildrop: Arc::downgrade(maildrop) };
+    let mut reader = Reader { rest: Some(rest), buffer, length: 0 };
     reader.try_read()?;
     Ok((octets, reader))
 }
@@ -373,7 +388,7 @@ mod tests {
 
     fn reader(file: File, size: u64) -> Reader {
         let bytes = Bytes::Stored { file, offset: 0, size };
-        let rest = Rest { path: "new/1.a".to_owned(), bytes };
+        let rest = Rest { path: "new/1.a".to_owned(), bytes, maildrop: Weak::new() };
         Reader { rest: Some(rest), buffer: Vec::new(), length: 0 }
     }
 

@@ -5,7 +5,8 @@
 //! adds a line to `maildirsize`, where there is one. Other programs may deliver, rename and remove
 //! at any time; nothing here takes their absence for granted.
 //!
-//! - `path`: whose Maildir is where; `resolve`: which symbolic links lead there. `lock`: one session at a time. `wait`: not on a worker thread.
+//! - `path`: whose Maildir is where; `resolve`: which symbolic links lead there. `lock`: one session
+//!   at a time. `attempt`: one login at a time that looks for it. `wait`: not on a worker thread.
 //! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `folder`:
 //!   what is done in them; `chase`: files that have been renamed; `file_system`: what can be relied
 //!   on.
@@ -21,12 +22,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tracing::Span;
 
 use super::{Failure, Mailbox, OpenError};
 use crate::auth::Identity;
+use crate::threads::{self, ByFileSystem, Refused};
 
+mod attempt;
 mod budget;
 mod chase;
 mod compressed;
@@ -58,9 +60,11 @@ mod system;
 mod tests;
 mod wait;
 
+use attempt::Turn;
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
 pub use maildrop::LockedMaildir;
+use maildrop::Opened;
 pub use message::StoredMessage;
 pub use path::PathTemplate;
 pub use resolve::untrusted_link;
@@ -72,12 +76,18 @@ pub struct MaildirStore {
     template: PathTemplate,
     separator: Separator,
     missing: Missing,
+    threads: &'static ByFileSystem,
 }
 
 impl MaildirStore {
     /// Maildirs where `template` says.
     pub fn new(template: PathTemplate) -> Self {
-        Self { template, separator: Separator::Colon, missing: Missing::Refuse }
+        Self {
+            template,
+            separator: Separator::Colon,
+            missing: Missing::Refuse,
+            threads: threads::mail(),
+        }
     }
 
     /// The same, with another separator before the flags in file names.
@@ -99,8 +109,10 @@ impl MaildirStore {
             None => self.template.root().map(Path::to_owned),
         };
         let what = format!("make the Maildir {}", path.display());
-        let path = path.to_owned();
-        let made = blocking(move || {
+        let threads = self.threads.of(path);
+        let (path, span) = (path.to_owned(), Span::current());
+        let made = threads.run(move || {
+            let _entered = span.enter();
             let made = create(&path, highest.as_deref())?;
             match made {
                 Made::Maildir => tracing::info!(path = %path.display(), "a Maildir is made"),
@@ -109,8 +121,29 @@ impl MaildirStore {
             }
             Ok(())
         });
-        let made = made.await.unwrap_or_else(|error| Err(Failure::new(what, error)));
+        let made = made.await.unwrap_or_else(|refused| Err(Failure::new(what, refused.into())));
         made.map_err(OpenError::Unavailable)
+    }
+
+    /// Opens a Maildir where it may take its time, unless that is being done already: a file system
+    /// that does not answer is to have one thread for each Maildir and not one for each login.
+    async fn attempt(&self, path: PathBuf) -> Result<Arc<Opened>, OpenError> {
+        let turn = match Turn::take(&path) {
+            Ok(turn) => turn,
+            Err(since) => return Err(OpenError::InUse { since: Some(since) }),
+        };
+        let what = format!("open {}", path.display());
+        let (separator, pools, span) = (self.separator, self.threads, Span::current());
+        let threads = pools.of(&path);
+        let opened = threads.answer(move |done| {
+            let (_turn, _entered) = (turn, span.enter());
+            Opened::open(&path, separator, pools, |result| {
+                // If nobody waits for it any more, it is dropped, and with it the lock.
+                drop(done.send(result));
+            });
+        });
+        let refused = |refused: Refused| OpenError::Unavailable(Failure::new(what, refused.into()));
+        opened.await.unwrap_or_else(|why| Err(refused(why)))
     }
 }
 
@@ -122,43 +155,18 @@ impl Mailbox for MaildirStore {
             .template
             .path(identity.username(), identity.home(), identity.mail())
             .map_err(OpenError::Unavailable)?;
-        if let Some(opened) = maildrop::Opened::open_at_once(&path, self.separator) {
+        if let Some(opened) = Opened::open_at_once(&path, self.separator, self.threads) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        match attempt(path.clone(), self.separator).await {
+        match self.attempt(path.clone()).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                attempt(path, self.separator).await.map(LockedMaildir::new)
+                self.attempt(path).await.map(LockedMaildir::new)
             }
             result => result.map(LockedMaildir::new),
         }
     }
-}
-
-async fn attempt(path: PathBuf, separator: Separator) -> Result<Arc<maildrop::Opened>, OpenError> {
-    let what = format!("open {}", path.display());
-    let (done, opened) = oneshot::channel();
-    start(move || {
-        maildrop::Opened::open(&path, separator, |result| {
-            // If nobody waits for it any more, it is dropped, and with it the lock.
-            drop(done.send(result));
-        });
-    });
-    opened.await.unwrap_or_else(|_| {
-        Err(OpenError::Unavailable(Failure::new(what, io::Error::other("ended half-way"))))
-    })
-}
-
-/// Starts work that blocks; it is finished whether or not anybody waits for it.
-fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || span.in_scope(work))
-}
-
-/// Starts work that blocks and waits for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    Ok(start(work).await?)
 }

@@ -7,6 +7,7 @@
 //! - The certificate is chosen by the name that the client asks for, else the default one.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -93,6 +94,12 @@ impl Front {
                 warn!("{warning}");
             }
         }
+    }
+
+    /// Where one of the files is.
+    fn place(&self) -> PathBuf {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.section.default.certificate.clone()
     }
 
     /// Looks at the files, and reads them again when they have changed and are still since the

@@ -11,6 +11,7 @@ use tracing::{error, info};
 
 use super::Front;
 use crate::config;
+use crate::threads;
 
 /// Looks at the files of `front` every few seconds, for as long as it is polled.
 ///
@@ -20,6 +21,7 @@ pub(in crate::server) async fn watch(front: Arc<Front>) {
     let mut ticks = time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned = Instant::now();
+    let threads = threads::files().of(&front.place());
     loop {
         ticks.tick().await;
         if warned.elapsed() >= DAY {
@@ -27,7 +29,7 @@ pub(in crate::server) async fn watch(front: Arc<Front>) {
             front.warn();
         }
         let front = Arc::clone(&front);
-        match tokio::task::spawn_blocking(move || front.look()).await {
+        match threads.run(move || front.look()).await {
             Ok(None) => {}
             Ok(Some(Ok(()))) => info!("certificates have changed and are in use"),
             Ok(Some(Err(error))) => {

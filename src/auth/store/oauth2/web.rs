@@ -10,6 +10,7 @@ use ureq::{Agent, http};
 
 use crate::auth::store::trust;
 use crate::protocol::Secret;
+use crate::threads;
 
 /// A client that asks one provider.
 ///
@@ -116,8 +117,8 @@ pub(super) fn form_encoded(text: &str) -> String {
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|stopped| Err(format!("the request was given up: {stopped}")))
+    let done = threads::requests().run(work).await;
+    done.unwrap_or_else(|why| Err(format!("the request was not made: {why}")))
 }
 
 fn read(response: Result<http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {

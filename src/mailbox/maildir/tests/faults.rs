@@ -2,16 +2,17 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, Mode};
-use tokio::runtime;
 use tokio::time::{Instant, timeout};
 
 use super::super::{MaildirStore, PathTemplate};
 use super::support::{Maildir, read, unique_ids};
 use crate::auth::Identity;
 use crate::mailbox::{Mailbox, Maildrop, MessageError, OpenError, Position};
+use crate::threads::{Bounds, ByFileSystem};
 
 /// Faults 1, 2 and 4: what cannot be read whole is not shown, and nothing is made in its place.
 #[tokio::test]
@@ -115,32 +116,75 @@ async fn a_second_session_waits_for_the_first_to_end() {
     assert_eq!(unique_ids(&second.unwrap()), ["1.a"]);
 }
 
-#[test]
-fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
+/// A single thread for mail, and work that waits for it so long.
+fn one_thread(wait: Duration) -> &'static ByFileSystem {
+    let bounds = Bounds { most: 1, queued: 9, wait };
+    Box::leak(Box::new(ByFileSystem::new("test", bounds)))
+}
+
+/// Keeps a thread busy until what is given back is dropped.
+fn keep_busy(threads: &ByFileSystem, maildir: &Maildir) -> Sender<()> {
+    let (release, released) = channel::<()>();
+    let busy = move || assert!(released.recv().is_err());
+    threads.of(&maildir.path("")).start(busy).unwrap();
+    release
+}
+
+#[tokio::test]
+async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
     let maildir = Maildir::new();
     for message in 0..300 {
         maildir.put(format!("new/{message}.m"), b"x\n");
     }
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_time()
-        .max_blocking_threads(1)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        // The only thread for what blocks is busy, so that no login ends before it is given up.
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let busy = tokio::task::spawn_blocking(move || released.recv().is_ok());
-        let store = maildir.store();
-        let identity = Identity::for_test("mrose");
-        assert!(timeout(Duration::ZERO, store.open(&identity)).await.is_err());
-        release.send(()).unwrap();
-        assert!(busy.await.unwrap());
-        while !maildir.exists("restante.index") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let maildrop = maildir.open().await;
-        assert_eq!((maildrop.count(), maildrop.report().opened), (300, 0));
-    });
+    let threads = one_thread(Duration::from_secs(60));
+    let release = keep_busy(threads, &maildir);
+    let store = MaildirStore { threads, ..maildir.store() };
+    let identity = Identity::for_test("mrose");
+    assert!(timeout(Duration::ZERO, store.open(&identity)).await.is_err());
+    drop(release);
+    while !maildir.exists("restante.index") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let maildrop = maildir.open().await;
+    assert_eq!((maildrop.count(), maildrop.report().opened), (300, 0));
+}
+
+/// Fault 23: of a Maildir that does not answer, one login waits for it, and no other.
+#[tokio::test]
+async fn a_login_meanwhile_needs_no_thread() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    let threads = one_thread(Duration::from_secs(60));
+    let release = keep_busy(threads, &maildir);
+    let store = MaildirStore { threads, ..maildir.store() };
+    let identity = Identity::for_test("mrose");
+    let mut first = Box::pin(store.open(&identity));
+    assert!(timeout(Duration::ZERO, &mut first).await.is_err());
+    for _ in 0..20 {
+        let second = store.open(&identity).await;
+        assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
+    }
+    drop(release);
+    let maildrop = first.await.unwrap();
+    assert_eq!(unique_ids(&maildrop), ["1.a"]);
+}
+
+/// Fault 23: what is refused is not done later, and the lock is free.
+#[tokio::test]
+async fn a_removal_that_is_refused_removes_nothing_later() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
+    let threads = one_thread(Duration::from_millis(20));
+    let store = MaildirStore { threads, ..maildir.store() };
+    let identity = Identity::for_test("mrose");
+    let maildrop = store.open(&identity).await.unwrap();
+    let release = keep_busy(threads, &maildir);
+    let error = maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap_err();
+    assert_eq!(error.remaining, 2);
+    assert!(error.cause.to_string().contains("busy"), "{}", error.cause);
+    // The lock is free, and the store with threads of its own sees both.
+    drop(maildir.open().await);
+    drop(release);
+    while threads.of(&maildir.path("")).run(|| ()).await.is_err() {}
+    assert_eq!(unique_ids(&maildir.open().await), ["1.a", "2.b"]);
 }
 
 #[tokio::test]
@@ -150,10 +194,11 @@ async fn the_lock_lasts_as_long_as_the_removal() {
         maildir.put(format!("new/{message}.m"), b"x\n");
     }
     let maildrop = maildir.open().await;
-    let removal = maildrop.remove((0..300).map(Position).collect(), None);
+    let removal = tokio::spawn(maildrop.remove((0..300).map(Position).collect(), None));
+    // It begins as soon as this waits.
     // Whatever the second session sees, it is the whole of what the first has left.
     assert_eq!(maildir.open().await.count(), 0);
-    removal.await.unwrap();
+    removal.await.unwrap().unwrap();
 }
 
 /// Fault 19: no room for the lock file and the index.

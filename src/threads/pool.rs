@@ -1,0 +1,395 @@
+//! A pool: threads of the system, and work that waits for one.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fmt, io, thread};
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::AT_WORK;
+
+/// Threads that do one piece of work after the other.
+///
+/// - A thread is started when there is work and none is idle, and ends after 10 seconds without
+///   work, but for the one of [`keep_one`](Self::keep_one).
+/// - Where the system gives no further thread, work waits for those that there are.
+/// - Work that panics ends that piece of work and no thread.
+#[derive(Debug)]
+pub struct Pool(Arc<Shared>);
+
+/// How much a pool takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Threads.
+    pub most: usize,
+    /// Pieces of work that wait for one.
+    pub queued: usize,
+    /// How long each of them may wait.
+    pub wait: Duration,
+}
+
+/// Why work was not done.
+#[derive(Debug)]
+pub enum Refused {
+    /// The system gives no thread, and the pool has none.
+    NoThread(io::Error),
+    /// All threads of the pool are busy, and have been for long, or too much waits for them.
+    Busy {
+        /// What the pool is for.
+        what: Arc<str>,
+        /// How many threads it has.
+        threads: usize,
+    },
+    /// It ended half-way, by a fault in it.
+    Ended,
+}
+
+impl Pool {
+    /// A pool without a thread yet; `name` is that of its threads, `what` says what it is for.
+    pub fn new(name: &'static str, what: Arc<str>, bounds: Bounds) -> Self {
+        let state = Mutex::new(State::default());
+        Self(Arc::new(Shared { name, what, bounds, state, wake: Condvar::new() }))
+    }
+
+    /// Does `work`, and yields what comes of it.
+    ///
+    /// Work that has been given to a pool is done even if nobody waits for it, but not if it is
+    /// refused.
+    ///
+    /// # Errors
+    /// [`Refused`] when no thread has begun with it in time: then none ever will.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        self.answer(|done| drop(done.send(work()))).await
+    }
+
+    /// Does `work`, and yields what it sends, whether or not it has ended by then.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub async fn answer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(oneshot::Sender<T>) + Send + 'static,
+    ) -> Result<T, Refused> {
+        let (done, mut answer) = oneshot::channel();
+        let id = self.submit(Box::new(move || work(done)))?;
+        let answered = match timeout(self.0.bounds.wait, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_elapsed) => match self.0.take_back(id) {
+                Some(refused) => return Err(refused),
+                None => answer.await,
+            },
+        };
+        answered.map_err(|_| Refused::Ended)
+    }
+
+    /// Has `work` done by and by. Nobody waits for it; what has not been begun in time is not done.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is no thread for it, or too much waits already.
+    pub fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+        self.submit(Box::new(work)).map(drop)
+    }
+
+    /// Starts a thread, if there is none, and keeps one from now on.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn keep_one(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.threads == 0 {
+            self.0.add_thread(&mut state)?;
+        }
+        state.kept = 1;
+        Ok(())
+    }
+
+    /// What it is for, when all of its threads are busy and work has waited for long.
+    pub fn is_stuck(&self) -> Option<Arc<str>> {
+        let state = self.0.lock();
+        let stuck = state.queue.front().is_some_and(|first| first.since.elapsed() > SHOWN);
+        stuck.then(|| Arc::clone(&self.0.what))
+    }
+
+    /// Whether it has threads, or anybody may give it work.
+    pub(super) fn is_in_use(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || self.0.lock().threads > 0
+    }
+
+    /// Puts work into the queue, and sees to it that there is a thread for it.
+    fn submit(&self, work: Work) -> Result<u64, Refused> {
+        let shared = &self.0;
+        let mut state = shared.lock();
+        if state.queue.len() >= shared.bounds.queued {
+            return Err(shared.busy(&state));
+        }
+        state.last += 1;
+        let id = state.last;
+        let since = Instant::now();
+        state.queue.push_back(Queued { id, since, work, _counted: Counted::new() });
+        let needed = state.queue.len() > state.idle && state.threads < shared.bounds.most;
+        if needed
+            && let Err(error) = shared.add_thread(&mut state)
+            && state.threads == 0
+        {
+            state.queue.retain(|queued| queued.id != id);
+            return Err(Refused::NoThread(error));
+        }
+        shared.wake.notify_one();
+        Ok(id)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: &'static str,
+    what: Arc<str>,
+    bounds: Bounds,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Queued>,
+    /// The number of the last piece of work.
+    last: u64,
+    threads: usize,
+    /// Threads without work; some of them may have been woken already.
+    idle: usize,
+    /// Threads that do not end.
+    kept: usize,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+struct Queued {
+    id: u64,
+    since: Instant,
+    work: Work,
+    _counted: Counted,
+}
+
+impl fmt::Debug for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queued({}, {:?})", self.id, self.since)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        thread::Builder::new().name(self.name.into()).spawn(move || shared.work())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// What a thread does, from its start to its end.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            while let Some(Queued { since, work, _counted, .. }) = state.queue.pop_front() {
+                drop(state);
+                if since.elapsed() <= self.bounds.wait {
+                    // What has panicked has dropped the end of its channel.
+                    drop(catch_unwind(AssertUnwindSafe(work)));
+                } else {
+                    drop(work);
+                }
+                drop(_counted);
+                state = self.lock();
+            }
+            state.idle += 1;
+            let woken = self.wake.wait_timeout(state, IDLE);
+            let (again, slept) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = again;
+            state.idle -= 1;
+            if slept.timed_out() && state.queue.is_empty() && state.threads > state.kept {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+
+    /// Takes work out of the queue that nobody has begun; nothing when somebody has.
+    fn take_back(&self, id: u64) -> Option<Refused> {
+        let mut state = self.lock();
+        let at = state.queue.iter().position(|queued| queued.id == id)?;
+        let work = state.queue.remove(at);
+        let refused = self.busy(&state);
+        drop(state);
+        // Whatever it owns is given back, which may have to do with this pool.
+        drop(work);
+        Some(refused)
+    }
+
+    fn busy(&self, state: &State) -> Refused {
+        Refused::Busy { what: Arc::clone(&self.what), threads: state.threads }
+    }
+}
+
+/// Counts a piece of work among those of all pools.
+struct Counted(());
+
+impl Counted {
+    fn new() -> Self {
+        AT_WORK.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoThread(error) => {
+                write!(f, "the system gives no thread (TasksMax=, ulimit -u): {error}")
+            }
+            Self::Busy { what, threads } => write!(
+                f,
+                "all threads for {what} ({threads}) are busy, and none has become free in time"
+            ),
+            Self::Ended => f.write_str("it ended half-way"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Refused> for io::Error {
+    fn from(refused: Refused) -> Self {
+        Self::other(refused)
+    }
+}
+
+/// How long a thread waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long work waits before the operator is told.
+const SHOWN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    fn pool(most: usize, queued: usize, wait: Duration) -> Pool {
+        Pool::new("test", "tests".into(), Bounds { most, queued, wait })
+    }
+
+    /// Keeps a thread busy until what it gives back is dropped.
+    fn hang(pool: &Pool) -> Sender<()> {
+        let (guard, end) = channel::<()>();
+        let (started, has_started) = channel();
+        pool.start(move || {
+            started.send(()).unwrap();
+            assert!(end.recv().is_err());
+        })
+        .unwrap();
+        has_started.recv().unwrap();
+        guard
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn work_is_done_by_as_many_threads_as_are_needed() {
+        let pool = pool(3, 9, LONG);
+        assert_eq!(pool.run(|| 7).await.unwrap(), 7);
+        let busy = [hang(&pool), hang(&pool)];
+        assert_eq!(pool.run(|| 8).await.unwrap(), 8);
+        assert!(pool.0.lock().threads <= 3);
+        drop(busy);
+        let all = (0..100).map(|n| pool.run(move || n)).collect::<Vec<_>>();
+        assert_eq!(all.len(), 100, "not polled: nothing is queued yet");
+        for (n, run) in all.into_iter().enumerate() {
+            assert_eq!(run.await.unwrap(), n);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_never_done() {
+        let pool = pool(1, 2, Duration::from_millis(20));
+        let busy = hang(&pool);
+        let (tell, told) = channel();
+        let (late, detached) = (tell.clone(), tell);
+        let refused = pool.run(move || late.send("late").unwrap()).await.unwrap_err();
+        assert!(matches!(refused, Refused::Busy { threads: 1, .. }), "{refused}");
+        assert!(pool.0.lock().queue.is_empty());
+        pool.start(move || detached.send("detached").unwrap()).unwrap();
+        // Not begun in time either: the time of the second is over when that of the third is.
+        pool.run(|| ()).await.unwrap_err();
+        drop(busy);
+        assert!(told.recv().is_err(), "both have been dropped");
+        pool.run(|| ()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_queue_has_a_length() {
+        let pool = pool(1, 2, LONG);
+        let busy = hang(&pool);
+        pool.start(|| ()).unwrap();
+        pool.start(|| ()).unwrap();
+        assert!(matches!(pool.start(|| ()), Err(Refused::Busy { .. })));
+        drop(busy);
+        pool.run(|| ()).await.ok();
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_costs_no_thread() {
+        let pool = pool(1, 2, LONG);
+        assert!(matches!(pool.run(|| panic!("the fault")).await, Err::<(), _>(Refused::Ended)));
+        assert_eq!(pool.run(|| 7).await.unwrap(), 7);
+        assert_eq!(pool.0.lock().threads, 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_before_the_end() {
+        let pool = pool(1, 2, LONG);
+        let (end, ended) = channel::<()>();
+        let answer = pool.answer(move |done| {
+            done.send(7).unwrap();
+            assert!(ended.recv().is_err());
+        });
+        assert_eq!(answer.await.unwrap(), 7);
+        drop(end);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_done_all_the_same() {
+        let pool = pool(1, 2, LONG);
+        let busy = hang(&pool);
+        let (tell, told) = channel();
+        let mut run = Box::pin(pool.run(move || tell.send(7).unwrap()));
+        assert!(timeout(Duration::ZERO, &mut run).await.is_err());
+        drop(run);
+        drop(busy);
+        assert_eq!(told.recv(), Ok(7));
+    }
+
+    #[test]
+    fn one_thread_is_kept() {
+        let pool = pool(2, 2, LONG);
+        assert_eq!(pool.0.lock().threads, 0);
+        pool.keep_one().unwrap();
+        pool.keep_one().unwrap();
+        let state = pool.0.lock();
+        assert_eq!((state.threads, state.kept), (1, 1));
+    }
+}
