@@ -14,6 +14,7 @@ use super::notices::Notices;
 use super::reload::Reload;
 use super::{Error, House, Socket, Source, descriptors, tls, watchdog};
 use crate::config::{Config, TlsMode, files_for};
+use crate::mailbox::maildir::hold_at_most;
 
 /// Opens the doors, obeys signals, and sees everyone out.
 pub(super) async fn supervise(
@@ -190,6 +191,8 @@ impl Signals {
 fn check_descriptors(config: &Config) {
     let Some(limit) = descriptors::raise_limit() else { return };
     let needed = files_for(config.limits.connections.get());
+    // A removal goes faster with some that nobody else needs.
+    hold_at_most(usize::try_from(limit.saturating_sub(needed) / 4).unwrap_or(usize::MAX));
     if limit < needed {
         warn!(
             limit,

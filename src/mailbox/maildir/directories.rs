@@ -1,6 +1,7 @@
 //! What has to be there for a directory to be a Maildir: the rule by which a login opens one, and
 //! by which `restante check` and `restante user test` call one fine.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -82,6 +83,17 @@ impl Directories {
     pub(super) fn enter(&self, folder: Folder) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(self.fd(folder), ".", flags, Mode::empty())
+    }
+
+    /// Opens one by its name, which has the file system look again at what it knows of it.
+    ///
+    /// # Errors
+    /// Those of [`enter`](Self::enter).
+    pub(super) fn enter_by_name(maildir: &File, folder: Folder) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = openat(maildir, folder.name(), flags, Mode::empty())?;
+        // Files in it have to be within reach.
+        openat(directory, ".", flags, Mode::empty())
     }
 
     /// One of them.

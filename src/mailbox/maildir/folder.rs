@@ -152,7 +152,7 @@ impl Folders {
             let path = self.root.path().join(folder.name());
             Failure::new(format!("read {}", path.display()), error.into())
         };
-        let directory = self.directories.enter(folder).map_err(failed)?;
+        let directory = self.enter(folder).map_err(failed)?;
         let size = usize::try_from(fstat(&directory).map_err(failed)?.st_size).unwrap_or(0);
         // Local file systems do not let names change during one call; so the fewer, the better.
         let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
@@ -189,8 +189,20 @@ impl Folders {
         Ok(ignored)
     }
 
+    /// Opens a folder to be read from its start.
+    fn enter(&self, folder: Folder) -> Result<OwnedFd, Errno> {
+        if self.faithful {
+            return self.directories.enter(folder);
+        }
+        // What is open may be known by what was cached when it was opened.
+        let directory = Directories::enter_by_name(self.root.directory(), folder)?;
+        let is_same = FileId::of(&fstat(&directory)?) == FileId::of(&fstat(self.fd(folder))?);
+        if is_same { Ok(directory) } else { Err(Errno::STALE) }
+    }
+
     /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
-    /// was there has been missed, and the basis is what that rests on.
+    /// was there has been missed, and the basis is what that rests on. Where a change may leave no
+    /// stamp, or a late one, that is never known.
     ///
     /// # Errors
     /// Those of `read`; and when a folder has been removed meanwhile.
@@ -204,7 +216,7 @@ impl Folders {
         // Always asked, because a removed directory reads as an empty one.
         let after = self.stamps()?;
         let basis = clock.and_then(|clock| Basis::new(before, clock));
-        Ok((result, basis.filter(|_| before == after)))
+        Ok((result, basis.filter(|_| self.faithful && before == after)))
     }
 
     /// Whether reading the folders now would yield what it did when `basis` was taken.
@@ -376,3 +388,45 @@ const TO_READ: OFlags = OFlags::RDONLY
 /// change between them.
 const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
 const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::index::Index;
+    use super::super::lock::Attempt;
+    use super::super::scan::scan;
+    use super::*;
+
+    fn folders(maildir: &std::path::Path, faithful: bool) -> Folders {
+        for name in ["cur", "new", "tmp"] {
+            fs::create_dir(maildir.join(name)).unwrap();
+        }
+        let Attempt::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
+        Folders { faithful, ..Folders::open(root, Wait::IfNeedBe).unwrap() }
+    }
+
+    /// On FUSE, NFS and CephFS what is cached may look like rest.
+    #[test]
+    fn rest_is_not_believed_where_changes_may_leave_no_stamp() {
+        let maildir = tempfile::tempdir().unwrap();
+        let folders = folders(maildir.path(), false);
+        fs::write(maildir.path().join("cur/1.a:2,"), "a").unwrap();
+        let ((), basis) = folders.undisturbed(|| Ok(())).unwrap();
+        assert_eq!(basis, None);
+        let scan = scan(&folders, &Index::default()).unwrap();
+        assert_eq!((scan.files.len(), scan.basis), (1, None));
+        assert!(scan.passes > 2, "{}", scan.passes);
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_not_read_in_its_place() {
+        let maildir = tempfile::tempdir().unwrap();
+        let folders = folders(maildir.path(), false);
+        fs::rename(maildir.path().join("cur"), maildir.path().join("old")).unwrap();
+        fs::create_dir(maildir.path().join("cur")).unwrap();
+        let failure = folders.read(Folder::Cur, |_, _| ()).unwrap_err();
+        assert!(failure.to_string().contains("cur"), "{failure}");
+        folders.read(Folder::New, |_, _| ()).unwrap();
+    }
+}

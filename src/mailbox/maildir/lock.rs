@@ -66,7 +66,8 @@ impl Root {
         if statx(&directory, "", flags, StatxFlags::empty()).ok()?.stx_dev_major == 0 {
             return None;
         }
-        let lock_file = open_at(&directory, LOCK_FILE, LOCK_FILE_FLAGS, Wait::Never).ok()?;
+        let lock_file =
+            open_at(&directory, LOCK_FILE, LOCK_FILE_FLAGS | OFlags::RDONLY, Wait::Never).ok()?;
         match Self::lock(path, directory, regular(lock_file.into()).ok()?) {
             Ok(Attempt::Locked(root)) => Some(root),
             Ok(Attempt::InUse(_)) | Err(_) => None,
@@ -75,11 +76,13 @@ impl Root {
 
     fn lock(path: &Path, directory: File, lock_file: Option<File>) -> io::Result<Attempt> {
         let id = FileId::of(&fstat(&directory)?);
-        if let Some(file) = &lock_file
-            && !try_lock(file)?
-        {
-            return Ok(Attempt::InUse(Entry::since(id)));
-        }
+        let lock_file = match lock_file {
+            Some(file) => match locked(&directory, file)? {
+                Some(file) => Some(file),
+                None => return Ok(Attempt::InUse(Entry::since(id))),
+            },
+            None => None,
+        };
         match try_lock(&directory) {
             Ok(true) => {}
             Ok(false) => return Ok(Attempt::InUse(Entry::since(id))),
@@ -152,12 +155,28 @@ impl Drop for Entry {
 /// Opens the lock file, or says that there can be none here.
 fn open_lock_file(directory: &File) -> io::Result<Option<File>> {
     let mode = Mode::RUSR | Mode::WUSR;
-    match openat(directory, LOCK_FILE, LOCK_FILE_FLAGS | OFlags::CREATE, mode) {
+    let flags = LOCK_FILE_FLAGS | OFlags::RDONLY | OFlags::CREATE;
+    match openat(directory, LOCK_FILE, flags, mode) {
         Ok(file) => regular(file.into()),
         // These are about the server, not about the Maildir.
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(error.into()),
         Err(_) => Ok(None),
     }
+}
+
+/// Locks the lock file, unless somebody has locked it.
+///
+/// It is open for reading: a file that is open for writing is in the way of whoever makes its file
+/// system read-only. NFS and SMB, where the server locks, may want more.
+fn locked(directory: &File, file: File) -> io::Result<Option<File>> {
+    let file = match try_lock(&file) {
+        Ok(is_locked) => return Ok(is_locked.then_some(file)),
+        Err(_) => {
+            let flags = LOCK_FILE_FLAGS | OFlags::RDWR;
+            File::from(openat(directory, LOCK_FILE, flags, Mode::empty())?)
+        }
+    };
+    Ok(try_lock(&file)?.then_some(file))
 }
 
 fn regular(file: File) -> io::Result<Option<File>> {
@@ -168,8 +187,7 @@ fn regular(file: File) -> io::Result<Option<File>> {
 const LOCK_FILE: &str = "restante.lock";
 
 /// A symbolic link or a FIFO under this name is not ours: neither followed nor waited for.
-const LOCK_FILE_FLAGS: OFlags =
-    OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+const LOCK_FILE_FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 #[cfg(test)]
 mod tests {
@@ -239,6 +257,17 @@ mod tests {
         fs::remove_dir(&lock_file).unwrap();
         assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
         assert!(lock_file.is_file());
+    }
+
+    #[test]
+    fn nothing_is_open_for_writing() {
+        let maildir = tempfile::tempdir().unwrap();
+        let Attempt::Locked(root) = lock(maildir.path()) else { panic!("not locked") };
+        for file in [Some(&root.directory), root.lock_file.as_ref()] {
+            let flags = rustix::fs::fcntl_getfl(file.unwrap()).unwrap();
+            assert_eq!(flags & OFlags::RWMODE, OFlags::RDONLY);
+        }
+        assert!(root.clock().is_some(), "it is touched all the same");
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub use maildrop::LockedMaildir;
 use maildrop::Opened;
 pub use message::StoredMessage;
 pub use path::PathTemplate;
+pub use removal::hold_at_most;
 pub use resolve::untrusted_link;
 pub use separator::{Separator, foreign_separator};
 

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
@@ -48,7 +49,7 @@ pub(super) enum Hold {
 /// Removes messages and makes that durable; blocks until it is done.
 pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Removed {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
-    let remains = Remains { loan: HELD.borrow(marked.len()), files: BTreeMap::new() };
+    let remains = Remains { loan: held().borrow(marked.len()), files: BTreeMap::new() };
     if marked.is_empty() {
         return Removed { messages: marked, unlinked: BTreeSet::new(), result: Ok(()), remains };
     }
@@ -95,7 +96,24 @@ impl Remains {
 }
 
 /// Descriptors for that.
-static HELD: Budget = Budget::new(1024);
+static HELD: OnceLock<Budget> = OnceLock::new();
+
+/// More would be of little use.
+const MOST_HELD: usize = 1024;
+
+/// These are among those that every server has to spare, see `config::files_for`.
+const LEAST_HELD: usize = 16;
+
+/// Has removals hold no more than so many files that have no name any more; they do not hold more
+/// than some, and no fewer than a few. Counts when it is said before the first removal.
+pub fn hold_at_most(files: usize) {
+    // Whoever says it again, as after a reload, says it too late.
+    HELD.get_or_init(|| Budget::new(files.clamp(LEAST_HELD, MOST_HELD)));
+}
+
+fn held() -> &'static Budget {
+    HELD.get_or_init(|| Budget::new(MOST_HELD))
+}
 
 /// What came of trying to unlink a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
