@@ -21,8 +21,8 @@ use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, FlagSeparator,
     Introspection, KEYS, KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
-    LogLevel, Maildir, Mechanism, Oauth2Section, PamSection, Pop3, RunAs, SqlSection, Throttle,
-    Timeouts, Tls, TlsHost, TlsMode,
+    LogLevel, Maildir, Mechanism, Oauth2Section, PamSection, Pop3, RunAs, Sandbox, SqlSection,
+    Throttle, Timeouts, Tls, TlsHost, TlsMode,
 };
 
 #[test]
@@ -191,6 +191,13 @@ fn every_value_arrives_in_its_place() {
             shutdown_grace: Duration::ZERO,
         },
         log: Log { format: LogFormat::Json, level: LogLevel::Debug, removals: false },
+        sandbox: Sandbox {
+            landlock: false,
+            mail_directories: vec!["/srv/mail".into(), "/home".into()],
+            seccomp: false,
+            no_new_privileges: false,
+            core_dumps: true,
+        },
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }

@@ -173,7 +173,8 @@ fn replies_that_nobody_reads_cost_no_memory() {
 #[test]
 fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
     let place = Place::new();
-    let rest = format!("{LENIENT}[timeouts]\nlogin = \"10s\"\n");
+    // So that whoever runs this may look into /proc/PID.
+    let rest = format!("{LENIENT}[timeouts]\nlogin = \"10s\"\n[sandbox]\ncore-dumps = true\n");
     place.configure(&[OFF, STARTTLS, IMPLICIT], &rest);
     let server = place.serve();
     logged_in(&server).ask("QUIT");

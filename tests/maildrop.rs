@@ -432,7 +432,8 @@ fn a_server_that_is_killed_loses_nothing() {
 fn messages_of_gigabytes() {
     const GIB: u64 = 1 << 30;
     let place = Place::in_memory();
-    place.configure(&LISTEN, CLEARTEXT);
+    // So that whoever runs this may look into /proc/PID.
+    place.configure(&LISTEN, &format!("{CLEARTEXT}[sandbox]\ncore-dumps = true\n"));
     // Holes, which take no room: zeros and not a single LF.
     for (number, size) in [(1, 3 * GIB), (2, GIB + 17)] {
         place.deliver(number, b"Subject: large\n\n");

@@ -496,7 +496,9 @@ fn a_client_that_falls_silent_is_closed_at_the_login_deadline() {
 
 #[test]
 fn a_client_that_vanishes_leaves_nothing_behind() {
-    let place = place();
+    let place = Place::new();
+    // So that whoever runs this may look into /proc/PID.
+    place.configure(&LISTEN, "[sandbox]\ncore-dumps = true\n");
     let server = place.serve();
     agreed(&server, &Tls::new());
     let descriptors =

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Failure;
 use crate::config::Config;
-use crate::server::{self, Source};
+use crate::server::{self, Sandbox, Source};
 use crate::telemetry;
 
 /// `restante serve`
@@ -31,12 +31,17 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(_) => Failure::new(format!("{error}; stop that one, or change [[listen]]")),
         None => Failure::of(error),
     })?;
+    if config.sandbox.no_new_privileges {
+        server::drop_bounding_set();
+    }
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    // Before the first thread, and there is one that writes the log.
+    let sandbox = Sandbox::enter(&config, &args.config);
     let log = telemetry::start(&config.log);
     if let Err(error) = File::open(&args.config) {
         let file = args.config.display();
         warn!("{file} cannot be read again as the user of run-as, SIGHUP will fail: {error}");
     }
     let source = Source::File { path: args.config, level: log.level() };
-    server::run(config, sockets, source).map_err(Failure::of)
+    server::run(config, sockets, source, sandbox).map_err(Failure::of)
 }

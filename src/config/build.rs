@@ -15,7 +15,7 @@ use super::read::{Book, Number, Remarks, Section, Span};
 use super::setting::Settings;
 use super::{
     Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3,
-    Throttle, Timeouts, TlsMode, open_files, value,
+    Sandbox, Throttle, Timeouts, TlsMode, open_files, value,
 };
 
 const MOST_CONNECTIONS: u32 = 1_000_000;
@@ -48,6 +48,7 @@ const ADDRESS: &str = "\"[::]:995\"";
 const MECHANISM: &str = "\"PLAIN\"";
 const DOMAIN: &str = "\"example.org\"";
 const NETWORK: &str = "\"192.0.2.0/24\"";
+const MAIL_DIRECTORY: &str = "\"/srv/mail\"";
 const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 
 const MINUTE: u64 = 60;
@@ -82,6 +83,7 @@ fn draft(root: &Section<'_>, base: &Path) -> Draft {
     let limits = limits(&root.section("limits"));
     let timeouts = timeouts(&root.section("timeouts"));
     let log = log(&root.section("log"));
+    let sandbox = sandbox(&root.section("sandbox"));
     Draft {
         file: PathBuf::new(),
         text: String::new(),
@@ -100,6 +102,7 @@ fn draft(root: &Section<'_>, base: &Path) -> Draft {
         limits,
         timeouts,
         log,
+        sandbox,
     }
 }
 
@@ -333,6 +336,19 @@ fn log(section: &Section<'_>) -> Log {
         format: section.choice("format", LogFormat::Auto),
         level: section.choice("level", LogLevel::Info),
         removals: section.flag("removals", true),
+    }
+}
+
+fn sandbox(section: &Section<'_>) -> Sandbox {
+    let directories = section.entry("mail-directories");
+    let directories = directories.and_then(|entry| entry.texts(MAIL_DIRECTORY));
+    let directory = |(entry, text): &(Entry<'_>, &str)| entry.checked(value::directory(text));
+    Sandbox {
+        landlock: section.flag("landlock", true),
+        mail_directories: directories.iter().flatten().filter_map(directory).collect(),
+        seccomp: section.flag("seccomp", true),
+        no_new_privileges: section.flag("no-new-privileges", true),
+        core_dumps: section.flag("core-dumps", false),
     }
 }
 

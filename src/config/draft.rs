@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::fault::{Fault, Faults, NOT_TOML, Place};
 use super::setting::Settings;
 use super::{
-    Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Throttle,
-    Timeouts, Tls, TlsHost, TlsMode, build,
+    Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
+    Throttle, Timeouts, Tls, TlsHost, TlsMode, build,
 };
 
 /// A configuration file as far as it can be understood, and all that is wrong with it.
@@ -50,6 +50,8 @@ pub struct Draft {
     pub timeouts: Timeouts,
     /// What is logged, and how.
     pub log: Log,
+    /// What the process gives up once it has started.
+    pub sandbox: Sandbox,
 }
 
 /// `[[listen]]`
@@ -180,6 +182,7 @@ impl Draft {
             limits: self.limits,
             timeouts: self.timeouts,
             log: self.log,
+            sandbox: self.sandbox,
         })
     }
 }

@@ -61,6 +61,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What is logged, and how.
     pub log: Log,
+    /// What the process gives up once it has started.
+    pub sandbox: Sandbox,
 }
 
 impl Config {
@@ -100,6 +102,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "limits",
             "timeouts",
             "log",
+            "sandbox",
         ],
     ),
     ("listen", &["address", "tls", "default-domain"]),
@@ -134,6 +137,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ),
     ("timeouts", &["idle", "login", "write", "shutdown-grace"]),
     ("log", &["format", "level", "removals"]),
+    ("sandbox", &["landlock", "mail-directories", "seccomp", "no-new-privileges", "core-dumps"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -328,6 +332,22 @@ pub struct Log {
     pub level: LogLevel,
     /// Each message that is removed has a line.
     pub removals: bool,
+}
+
+/// `[sandbox]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
+pub struct Sandbox {
+    /// The process can reach only the files that it needs.
+    pub landlock: bool,
+    /// Where mail may be, besides the constant part of `maildir.path`.
+    pub mail_directories: Vec<PathBuf>,
+    /// The process can make only the system calls that it needs.
+    pub seccomp: bool,
+    /// Neither the process nor a program that it starts can gain privileges.
+    pub no_new_privileges: bool,
+    /// The memory of the process may be written to a file when it crashes.
+    pub core_dumps: bool,
 }
 
 /// The form of a log line.

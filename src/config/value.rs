@@ -4,6 +4,7 @@
 //! with it and what to write.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -109,6 +110,15 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
             "{text:?} is not a network, write one such as \"192.0.2.0/24\" or \"2001:db8::/32\""
         )
     })
+}
+
+/// A directory, by its whole path.
+pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') && !text.contains(['{', '}', '\0']) {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(format!("{text:?} is not the whole path of a directory, write \"/srv/mail\""))
+    }
 }
 
 /// `user:group` or `user`.

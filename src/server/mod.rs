@@ -9,6 +9,7 @@
 //! - `supervise`: signals, reload, stop. `notices`: what the service manager is told of them.
 //!   `watchdog`: that the server makes progress. `accept`: a loop a socket. `connection`: one
 //!   client.
+//! - `sandbox`: what the process gives up besides root.
 //! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
 
@@ -40,6 +41,7 @@ mod listen;
 mod notices;
 mod privileges;
 mod reload;
+mod sandbox;
 pub mod stores;
 mod supervise;
 pub mod tls;
@@ -48,6 +50,7 @@ mod watchdog;
 pub use holder::Holder;
 pub use listen::{BindError, Socket, bind, try_bind};
 pub use privileges::{PrivilegeError, as_server, assume};
+pub use sandbox::{Sandbox, drop_bounding_set};
 
 /// Where the configuration is read again on SIGHUP.
 #[derive(Clone, Debug)]
@@ -67,7 +70,12 @@ pub enum Source {
 ///
 /// # Errors
 /// [`Error`] when it cannot start, or when a listening socket breaks.
-pub fn run(config: Config, sockets: Vec<Socket>, source: Source) -> Result<(), Error> {
+pub fn run(
+    config: Config,
+    sockets: Vec<Socket>,
+    source: Source,
+    sandbox: Sandbox,
+) -> Result<(), Error> {
     keep_threads(&config).map_err(Error::Runtime)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -77,7 +85,7 @@ pub fn run(config: Config, sockets: Vec<Socket>, source: Source) -> Result<(), E
     // Tokio and packages that build on it look host names up in threads of the runtime. As long as
     // it has one, it panics no more when the system gives no other.
     runtime.spawn_blocking(|| ());
-    let outcome = runtime.block_on(supervise::supervise(config, sockets, source));
+    let outcome = runtime.block_on(supervise::supervise(config, sockets, source, sandbox));
     // What may still hang is work on a file system that does not answer; nobody waits for that.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome

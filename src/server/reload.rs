@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, info, warn};
 
 use super::notices::Notices;
-use super::{House, Source};
+use super::{House, Sandbox, Source};
 use crate::auth::Store;
 use crate::config::Config;
 use crate::mailbox::maildir::MaildirStore;
@@ -18,6 +18,8 @@ pub(super) struct Reload {
     /// The configuration at start: what it says of sockets still holds.
     started_with: Config,
     source: Source,
+    /// What the process has given up, which it cannot take back.
+    sandbox: Sandbox,
     notices: Arc<Notices>,
     one_at_a_time: Mutex<()>,
 }
@@ -27,9 +29,10 @@ impl Reload {
         house: Arc<House<MaildirStore, Store>>,
         started_with: Config,
         source: Source,
+        sandbox: Sandbox,
         notices: Arc<Notices>,
     ) -> Self {
-        Self { house, started_with, source, notices, one_at_a_time: Mutex::new(()) }
+        Self { house, started_with, source, sandbox, notices, one_at_a_time: Mutex::new(()) }
     }
 
     /// Begins to reload, in a thread for the file system of the configuration.
@@ -70,6 +73,10 @@ impl Reload {
             error!("SIGHUP: the configuration has faults, the old one stays in use");
             faults
         })?;
+        if let Some(why) = self.sandbox.refuses(&config, path) {
+            error!("SIGHUP: the old configuration stays in use: {why}");
+            return Err(why);
+        }
         self.house.renew(&config).map_err(|error| {
             error!("SIGHUP: the old configuration stays in use: {error}");
             error.to_string()
@@ -88,6 +95,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen", old.listen != new.listen),
         ("run-as", old.run_as != new.run_as),
+        ("sandbox", old.sandbox != new.sandbox),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::accept::Door;
 use super::notices::Notices;
 use super::reload::Reload;
-use super::{Error, House, Socket, Source, descriptors, tls, watchdog};
+use super::{Error, House, Sandbox, Socket, Source, descriptors, tls, watchdog};
 use crate::config::{Config, TlsMode, files_for};
 use crate::mailbox::maildir::hold_at_most;
 
@@ -21,8 +21,10 @@ pub(super) async fn supervise(
     config: Config,
     sockets: Vec<Socket>,
     source: Source,
+    sandbox: Sandbox,
 ) -> Result<(), Error> {
     let mut signals = Signals::register().map_err(Error::Runtime)?;
+    sandbox.report();
     check_descriptors(&config);
     let house = Arc::new(House::new(&config)?);
     let mut doors = JoinSet::new();
@@ -41,7 +43,7 @@ pub(super) async fn supervise(
     let status = Notices::is_there()
         .then(|| tokio::spawn(keep_status(Arc::clone(&notices), Arc::clone(&house))));
 
-    let reload = Reload::new(Arc::clone(&house), config, source, Arc::clone(&notices));
+    let reload = Reload::new(Arc::clone(&house), config, source, sandbox, Arc::clone(&notices));
     let outcome = serve(&Arc::new(reload), &mut doors, &mut signals).await;
     if let Some(status) = status {
         status.abort();

@@ -15,7 +15,7 @@ use super::Failure;
 use crate::auth::{self, NewPassword};
 use crate::config::Config;
 use crate::protocol::Secret;
-use crate::server::{self, Socket, Source};
+use crate::server::{self, Sandbox, Socket, Source};
 use crate::telemetry;
 
 mod sample;
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .write_all(settings.to_string().as_bytes())
         .map_err(|error| Failure::new(format!("standard output: {error}")))?;
     let _log = telemetry::start(&config.log);
-    let outcome = server::run(config, sockets, Source::Fixed).map_err(Failure::of);
+    let outcome = server::run(config, sockets, Source::Fixed, Sandbox::none()).map_err(Failure::of);
     let removed = directory.close();
     outcome?;
     removed.map_err(|error| Failure::new(format!("the mail of the demo is left: {error}")))

@@ -1,0 +1,54 @@
+//! Symbolic links by which the operator keeps Maildirs elsewhere than below the mail root.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What links below `root` lead to, down to the Maildirs of a template.
+///
+/// - Only those that the mailbox follows whoever the server is: root's, and those that belong to
+///   the owner of what they lead to.
+/// - Of many names only the first [`MOST_NAMES`] are looked at, so that a start takes no time.
+pub(super) fn below(root: &Path, template: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = MOST_NAMES;
+    let mut level = vec![root.to_owned()];
+    let Ok(rest) = template.strip_prefix(root) else { return found };
+    for name in rest.components() {
+        let name = Path::new(name.as_os_str());
+        let mut deeper = Vec::new();
+        for directory in &level {
+            for path in entries(directory, name) {
+                if left == 0 {
+                    return found;
+                }
+                left -= 1;
+                let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+                if metadata.is_dir() {
+                    deeper.push(path);
+                } else if metadata.is_symlink() && is_followed(&metadata, &path) {
+                    found.push(path.clone());
+                    deeper.push(path);
+                }
+            }
+        }
+        level = deeper;
+    }
+    found
+}
+
+fn is_followed(link: &Metadata, path: &Path) -> bool {
+    let target = fs::metadata(path).ok().filter(Metadata::is_dir);
+    target.is_some_and(|target| link.uid() == 0 || link.uid() == target.uid())
+}
+
+/// What a part of a template can stand for in a directory.
+fn entries(directory: &Path, name: &Path) -> Vec<PathBuf> {
+    if !name.to_string_lossy().contains('{') {
+        return vec![directory.join(name)];
+    }
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.take(MOST_NAMES).map(|entry| entry.path()).collect()
+}
+
+const MOST_NAMES: usize = 20_000;

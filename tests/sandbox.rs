@@ -1,0 +1,208 @@
+//! What the process gives up before it serves, seen from outside and by what it cannot do any more.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
+
+use nix::sys::signal::Signal;
+
+use support::client::{Client, Tls, greeted, logged_in};
+use support::{Place, Server, default_user, eventually};
+
+mod support;
+
+const OFF: (&str, &str) = ("127.0.0.1:0", "off");
+const CLEARTEXT: &str = "allow-cleartext = true\n";
+
+/// A Maildir with one message.
+fn place(rest: &str) -> Place {
+    let place = Place::new();
+    place.configure(&[OFF], &format!("{CLEARTEXT}{rest}"));
+    place.deliver(1, b"Subject: one\n\nfirst\n");
+    place
+}
+
+/// What the system says of a process, say `NoNewPrivs`.
+fn status(server: &Server, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+/// Whether this kernel has Landlock: the server says so.
+fn has_landlock(server: &Server) -> bool {
+    server.logged(&["sandbox", "landlock="]).contains("landlock=on")
+}
+
+#[test]
+fn the_process_holds_little() {
+    let place = place("");
+    let server = place.serve();
+    let line = server.logged(&["sandbox", "seccomp=on", "no_new_privileges=on"]);
+    assert!(line.contains("core_dumps=off"), "{line}");
+    logged_in(&server);
+    assert_eq!(status(&server, "NoNewPrivs"), "1");
+    assert_eq!(status(&server, "Seccomp"), "2");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(&server, set), "0000000000000000", "{set}");
+    }
+    if default_user().is_some() {
+        assert_eq!(status(&server, "CapBnd"), "0000000000000000");
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    for thread in fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+        let text = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(text.contains("Seccomp:\t2") && text.contains("NoNewPrivs:\t1"), "{text}");
+    }
+}
+
+#[test]
+fn each_part_has_a_switch() {
+    let place = place(
+        "[sandbox]\nlandlock = false\nseccomp = false\nno-new-privileges = false\n\
+         core-dumps = true\n",
+    );
+    let server = place.serve();
+    server.logged(&["sandbox: landlock is not restricted: landlock = false"]);
+    server.logged(&["sandbox: seccomp is not restricted: seccomp = false"]);
+    logged_in(&server);
+    assert_eq!(status(&server, "NoNewPrivs"), "0");
+    assert_eq!(status(&server, "Seccomp"), "0");
+}
+
+#[test]
+fn a_session_goes_from_login_to_removal() {
+    let place = place("");
+    let mut server = place.serve();
+    let mut client = logged_in(&server);
+    assert!(client.ask("RETR 1").starts_with("+OK"));
+    assert_eq!(client.body(), b"Subject: one\r\n\r\nfirst\r\n");
+    assert!(client.ask("DELE 1").starts_with("+OK"));
+    assert!(client.ask("QUIT").starts_with("+OK"));
+    assert_eq!(place.messages(), 0);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit(), Some(0));
+}
+
+/// A Maildir that a user has replaced by a link to somebody else's mail, which the server may read.
+#[test]
+fn a_link_that_leads_out_of_the_mail_root_opens_nothing() {
+    let place = place("");
+    let outside = Place::new();
+    outside.deliver(1, b"Subject: not yours\n\nsecret\n");
+    let server = place.serve();
+    server.address(0);
+    fs::remove_dir_all(place.path("mrose/Maildir")).unwrap();
+    let link = place.path("mrose/Maildir");
+    symlink(outside.path("mrose/Maildir"), &link).unwrap();
+    let owner = fs::metadata(place.path("mrose")).unwrap();
+    lchown(&link, Some(owner.uid()), Some(owner.gid())).unwrap();
+    if has_landlock(&server) {
+        assert!(greeted(&server).log_in().starts_with("-ERR [SYS/TEMP]"));
+        server.logged(&["ERROR", "Maildir", "Permission denied"]);
+        server.kill();
+        // It is the sandbox that keeps it out, and at the next start it is a known place.
+        let server = place.serve();
+        assert!(logged_in(&server).ask("STAT").starts_with("+OK 1 "));
+    }
+}
+
+/// One that was there at the start is where the operator keeps mail.
+#[test]
+fn a_link_of_root_is_followed() {
+    if default_user().is_none() {
+        return;
+    }
+    let place = place("");
+    let outside = Place::new();
+    outside.deliver(1, b"Subject: elsewhere\n\nhere\n");
+    fs::remove_dir_all(place.path("mrose")).unwrap();
+    symlink(outside.path("mrose"), place.path("mrose")).unwrap();
+    let server = place.serve();
+    assert!(logged_in(&server).ask("STAT").starts_with("+OK 1 "));
+}
+
+/// As certbot does: `live/NAME` has links into `archive/NAME`, where each renewal adds a file.
+#[test]
+fn a_certificate_behind_links_is_renewed() {
+    let place = Place::new();
+    for folder in ["certbot", "certbot/live", "certbot/archive"] {
+        fs::create_dir(place.path(folder)).unwrap();
+        place.hand_over(&place.path(folder));
+    }
+    let renew = |number: u32| {
+        let made = place.pair(&format!("certbot/archive/{number}"), &["localhost"]);
+        for kind in ["crt", "key"] {
+            let link = place.path(&format!("certbot/live/pair.{kind}"));
+            fs::remove_file(&link).ok();
+            symlink(format!("../archive/{number}.{kind}"), link).unwrap();
+        }
+        made
+    };
+    renew(1);
+    place.configure(&[("127.0.0.1:0", "implicit")], "");
+    let text = fs::read_to_string(place.path("restante.toml")).unwrap();
+    place.write("restante.toml", text.replace("default.", "certbot/live/pair."));
+    let server = place.serve();
+    let address = server.address(0);
+    let second = renew(2);
+    server.signal(Signal::SIGHUP);
+    server.logged(&["SIGHUP: the configuration is in use"]);
+    let client = Client::tls(address, &Tls::new());
+    assert_eq!(client.agreed().certificate, second);
+}
+
+#[test]
+fn a_reload_that_needs_more_files_is_refused_and_says_what_to_do() {
+    let place = place("");
+    let outside = Place::new();
+    let server = place.serve();
+    if !has_landlock(&server) {
+        return;
+    }
+    let text = fs::read_to_string(place.path("restante.toml")).unwrap();
+    // In a directory that was named before.
+    place.write("more-users", "jon:{PLAIN}tanstaaf\n");
+    place.write("restante.toml", text.replace("\"users\"", "\"more-users\""));
+    server.signal(Signal::SIGHUP);
+    server.logged(&["SIGHUP: the configuration is in use"]);
+    let beyond = outside.path("users").display().to_string();
+    place.write("restante.toml", text.replace("\"users\"", &format!("{beyond:?}")));
+    server.signal(Signal::SIGHUP);
+    server.logged(&["SIGHUP: the old configuration stays in use", "cannot be reached", "restart"]);
+    let checkpassword =
+        format!("{text}\n[[credentials]]\nkind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n");
+    place.write("restante.toml", checkpassword);
+    server.signal(Signal::SIGHUP);
+    server.logged(&["SIGHUP: the old configuration stays in use", "checkpassword", "restart"]);
+}
+
+#[test]
+fn programs_of_others_are_not_restricted() {
+    let place = place("[[credentials]]\nkind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n");
+    let server = place.serve();
+    server.logged(&["sandbox: landlock is not restricted", "checkpassword"]);
+    server.logged(&["sandbox: seccomp is not restricted", "checkpassword"]);
+    assert!(greeted(&server).ask("USER jon").starts_with("+OK"));
+    assert_eq!(status(&server, "NoNewPrivs"), "1");
+}
+
+/// Weaker hashes are replaced, in a file that is made next to the old one.
+#[test]
+fn the_credential_file_can_be_rewritten_where_it_has_to_be() {
+    let place = place("");
+    let text = fs::read_to_string(place.path("restante.toml")).unwrap();
+    place.write(
+        "restante.toml",
+        text.replace("path = \"users\"", "path = \"users\"\nrehash = true"),
+    );
+    place.write("users", "mrose:{SHA512-CRYPT}$6$saltsaltsalt$ustkQWljEg3A8gphQxjLGe1GnAKmsc/naML9ZNlaxCMzQL3LEi1Guwi7OswNzpTCE3p7cpw/peLRUnKJMJ61R0\n");
+    let server = place.serve();
+    logged_in(&server);
+    eventually("the hash is replaced", || {
+        fs::read_to_string(place.path("users")).unwrap().contains("{ARGON2ID}")
+    });
+}
