@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::compressed::{Contents, Decoder, Format};
-use super::folder::{Folder, Folders};
+use super::folder::{Folder, Folders, of_reading};
 use super::inode::{Inode, may_be};
 use super::listing::{Form, Sizes};
 use super::system::{duplicate, read_exact_at};
@@ -109,11 +109,19 @@ impl<'a> Counter<'a> {
     }
 
     pub(super) fn count(&mut self, file: &Uncounted<'_>) -> Counted {
+        match self.count_once(file) {
+            // It has been cut since it was opened.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.count_once(file),
+            counted => counted,
+        }
+    }
+
+    fn count_once(&mut self, file: &Uncounted<'_>) -> Counted {
         let open = self.folders.open_file(file.folder, file.name)?;
         if !may_be(file.inode, open.inode) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        sizes(&open.file, open.size, &mut self.buffer)
+        sizes(&open.file, open.size, &mut self.buffer).map_err(of_reading)
     }
 }
 

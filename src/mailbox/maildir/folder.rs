@@ -94,7 +94,7 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     fn of(file: OwnedFd) -> io::Result<Self> {
-        let stat = fstat(&file)?;
+        let stat = fstat(&file).map_err(|error| of_reading(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
@@ -372,6 +372,13 @@ impl Ignored {
         self.count = self.count.saturating_add(other.count);
         self.first = self.first.take().or(other.first);
     }
+}
+
+/// An error in reading what could be opened. The number that the system gives is kept out of sight:
+/// what is said of a file when it is opened, say that it is forbidden, may be said later of a file
+/// server or a ticket for it, and passes.
+pub(super) fn of_reading(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() { io::Error::other(error) } else { error }
 }
 
 /// What has a name is no regular file.

@@ -1,7 +1,7 @@
 //! `restante.index`: the last listing, so that a login opens no message that it knows, and reads
 //! no directory that has not changed.
 //!
-//! A cache and no more. It is read whole or not at all: a file that is not exactly as it was
+//! A cache and no more. One that somebody else has made counts as absent. It is read whole or not at all: a file that is not exactly as it was
 //! written counts as absent, and then everything is found out anew. Integers are little-endian.
 //!
 //! ```abnf
@@ -13,19 +13,21 @@
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, IoSliceMut, Write};
 use std::os::fd::OwnedFd;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::listing::{Entry, Key, Listing};
+use super::listing::{Entry, FEWEST_BYTES, Key, Listing, MOST_BYTES};
 use super::lock::Root;
 use super::seen::Seen;
 use super::separator::Separator;
 use super::stamp::Basis;
-use super::system::{Output, fstat, openat, preadv2, read_exact_at, renameat, unlinkat};
+use super::system::{Output, fstat, geteuid, openat, preadv2, read_exact_at, renameat, unlinkat};
 use super::wait::{Wait, open_at};
 
 /// What an earlier session left.
@@ -94,7 +96,7 @@ impl Index {
         let basis = [word()?, word()?, word()?, word()?, word()?, word()?, word()?];
         let count = word()?;
         let end = content.len();
-        let listing = Listing::parse(bytes, MAGIC_LENGTH + 8 * WORDS, end)?;
+        let listing = Listing::parse(bytes, HEADER, end)?;
         let complete = u64::from(listing.count()) == count;
         complete.then(|| Self { listing, basis: Basis::from_words(basis) })
     }
@@ -140,6 +142,7 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
+    note_owner(&file);
     let written = write_to(file, &magic(root.separator()), listing, basis)
         .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
     if written.is_err() {
@@ -177,9 +180,25 @@ fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut bytes = vec![0; size(&file)?];
+    let size = size(&file)?;
+    let mut bytes = vec![0; size.min(HEADER)];
     read_exact_at(&file, &mut bytes, 0)?;
+    if fits(&bytes, size, root.separator()) {
+        bytes.resize(size, 0);
+        read_exact_at(&file, bytes.get_mut(HEADER..).unwrap_or_default(), HEADER as u64)?;
+    }
     Ok(Some(bytes))
+}
+
+/// Whether an index that begins like this can be of this size: if not, the rest is not read.
+fn fits(header: &[u8], size: usize, separator: Separator) -> bool {
+    let count = header.strip_prefix(&magic(separator)).and_then(<[u8]>::last_chunk::<8>);
+    let count = count.and_then(|count| usize::try_from(u64::from_le_bytes(*count)).ok());
+    let entries = size.checked_sub(HEADER + 4);
+    count.zip(entries).is_some_and(|(count, entries)| {
+        let fewest = count.saturating_mul(FEWEST_BYTES);
+        (fewest..=count.saturating_mul(MOST_BYTES)).contains(&entries)
+    })
 }
 
 /// Whether it was written by another version, or for names with another separator: what it says of
@@ -203,9 +222,36 @@ fn size(file: &File) -> io::Result<usize> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES);
+    if !is_ours(&stat) {
+        let error = format!("it belongs to the user {} and was not made here", stat.st_uid);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
+    }
+    let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= LARGEST);
     size.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "far too big for an index"))
 }
+
+/// Whether this process, or an earlier one like it, has made a file: whoever else can write into a
+/// Maildir can put an index there, but cannot give it away.
+fn is_ours(stat: &Stat) -> bool {
+    stat.st_uid == *OURSELVES || given(|given| given.get(&stat.st_dev) == Some(&stat.st_uid))
+}
+
+/// Remembers to whom a file system gives what is made here: on some it is always the same user.
+fn note_owner(made: &OwnedFd) {
+    if let Ok(Stat { st_dev, st_uid, .. }) = fstat(made)
+        && st_uid != *OURSELVES
+    {
+        given(|given| given.insert(st_dev, st_uid));
+    }
+}
+
+fn given<T>(with: impl FnOnce(&mut BTreeMap<u64, u32>) -> T) -> T {
+    static GIVEN: Mutex<BTreeMap<u64, u32>> = Mutex::new(BTreeMap::new());
+    with(&mut GIVEN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The user that the server runs as; it does not change after the first login.
+static OURSELVES: LazyLock<u32> = LazyLock::new(|| geteuid().as_raw());
 
 const FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -221,13 +267,17 @@ const WORDS: usize = 8;
 /// The index of about a thousand messages: it is checked before other sessions miss their turn.
 const SMALL: usize = 64 << 10;
 
-/// The index of some twenty million messages; a bigger one is somebody's joke.
-const MOST_BYTES: usize = 1 << 30;
+/// What comes before the entries.
+const HEADER: usize = MAGIC_LENGTH + 8 * WORDS;
+
+/// The index of some two million messages; a bigger one is not read.
+const LARGEST: usize = 128 << 20;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::os::unix::fs::{chown, fchown};
     use std::path::Path;
 
     use proptest::prelude::*;
@@ -335,6 +385,50 @@ mod tests {
         }
         assert_eq!(Index::read(&root).listing.count(), 1);
         assert_eq!(Index::read(&root.with_separator(Separator::Colon)).listing.count(), 0);
+    }
+
+    /// Whoever can write into a Maildir may leave anything under the name of the index.
+    #[test]
+    fn an_index_of_another_owner_is_not_read() {
+        let maildir = tempfile::tempdir().unwrap();
+        let root = root(maildir.path());
+        write(&root, &listing(&[("1.a", 10)]), None).unwrap();
+        assert_eq!(Index::read(&root).listing.count(), 1);
+        // Only the superuser can give a file away.
+        if chown(maildir.path().join(INDEX_FILE), Some(*OURSELVES + 1), None).is_ok() {
+            assert_eq!(Index::read(&root).listing.count(), 0);
+            assert!(Index::read_at_once(&root).is_none());
+        }
+    }
+
+    /// What a file system makes of all owners is not somebody else.
+    #[test]
+    fn an_index_of_the_owner_that_the_file_system_gives_is_read() {
+        let file = tempfile::tempfile().unwrap();
+        if fchown(&file, Some(*OURSELVES + 2), None).is_ok() {
+            assert!(!is_ours(&fstat(&file).unwrap()));
+            let file = OwnedFd::from(file);
+            note_owner(&file);
+            assert!(is_ours(&fstat(&file).unwrap()));
+        }
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_as_big_as_it_is_is_not_read() {
+        let bytes = written(&[("1.a", 10), ("2.b", 20)]);
+        let header = &bytes[..HEADER];
+        let fits = |header: &[u8], size| fits(header, size, Separator::Colon);
+        assert!(fits(header, bytes.len()));
+        for size in [0, HEADER, HEADER + 4, HEADER + 4 + 13, HEADER + 4 + 2 * 400 + 1, 1 << 27] {
+            assert!(!fits(header, size), "{size}");
+        }
+        let mut other = header.to_vec();
+        other[HEADER - 1] = 0xff;
+        assert!(!fits(&other, bytes.len()));
+        other.copy_from_slice(header);
+        other[0] = b'R';
+        assert!(!fits(&other, bytes.len()));
+        assert!(!fits(&header[..20], bytes.len()));
     }
 
     /// Every error of one byte is noticed, wherever it is.

@@ -206,6 +206,7 @@ impl<'a> Entry<'a> {
     fn is_sound(&self) -> bool {
         self.sizes.are_possible()
             && self.name.first().is_some_and(|first| *first != b'.')
+            && self.name.len() <= LONGEST_NAME
             && memchr3(b'/', b'\0', b'\n', self.name).is_none()
             && self.unique <= self.name.len()
             && self.id_text().is_some_and(|text| UniqueId::try_from(text).is_ok())
@@ -388,6 +389,15 @@ const IN_NEW: u8 = 1;
 const HASHED: u8 = 1 << 3;
 const COMPRESSED: u8 = 1 << 4;
 
+/// NAME_MAX of Linux: no file has a longer name.
+const LONGEST_NAME: usize = 255;
+
+/// What an entry takes at least: a name of one byte.
+pub(super) const FEWEST_BYTES: usize = 7;
+
+/// What an entry takes at most, and a little more.
+pub(super) const MOST_BYTES: usize = 400;
+
 /// What an entry takes at least, in all likelihood: room for as many is made at once.
 const LIKELY_BYTES: usize = 24;
 
@@ -523,6 +533,8 @@ mod tests {
             ("a\0b", false),
             ("a\nb", false),
             ("", false),
+            (&"x".repeat(255), true),
+            (&"x".repeat(256), false),
         ] {
             let mut builder = Builder::default();
             let place = (Folder::Cur, name.as_bytes());

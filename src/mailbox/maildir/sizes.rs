@@ -226,15 +226,33 @@ fn uncounted<'a>(seen: &'a Seen, file: &FoundFile) -> Uncounted<'a> {
     Uncounted { folder: sighting.folder, name, inode: file.telling_inode() }
 }
 
-/// Whether an error says something of the file that was to be read. Any other, say too many open
-/// files or a disk that gives errors, would leave out messages that are in order.
+/// Whether an error says something of the file that was to be read: that it cannot be opened, or holds
+/// no message. Any other, say too many open files or a disk that gives errors, would leave out
+/// messages that are in order.
 fn is_about_this_file_alone(error: &io::Error) -> bool {
     match Errno::from_io_error(error) {
         Some(errno) => matches!(errno, Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NXIO),
-        // Not a regular file, cut short while it was read, or not a message that can be read.
-        None => matches!(
-            error.kind(),
-            io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-        ),
+        // Not a regular file, or not a message that can be read.
+        None => matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folder::of_reading;
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_opened_or_decompressed_is_left_out() {
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NXIO] {
+            assert!(is_about_this_file_alone(&errno.into()), "{errno}");
+            assert!(!is_about_this_file_alone(&of_reading(errno.into())), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::STALE, Errno::MFILE, Errno::NOMEM, Errno::TIMEDOUT] {
+            assert!(!is_about_this_file_alone(&errno.into()), "{errno}");
+        }
+        let of_kind = |kind: io::ErrorKind| of_reading(kind.into());
+        assert!(is_about_this_file_alone(&of_kind(io::ErrorKind::InvalidData)));
+        assert!(!is_about_this_file_alone(&of_kind(io::ErrorKind::UnexpectedEof)));
     }
 }
