@@ -22,6 +22,8 @@ class Client:
 
     name = ""
     transports: tuple[str, ...] = (CLEARTEXT, STLS, TLS)
+    # Seconds for each run of mpop and fetchmail.
+    limit = 120.0
     bears_not: frozenset[str] = frozenset()
 
     def __init__(self, world: World) -> None:
@@ -274,7 +276,7 @@ class Mpop(Client):
         )
         config.chmod(0o600)
         self.world.own(home, CLIENT_USER)
-        run(["mpop", "--quiet", f"--file={config}"], home=home)
+        run(["mpop", "--quiet", f"--file={config}"], home=home, timeout=self.limit)
         return take_all(maildir / "new", "*")
 
 
@@ -337,7 +339,8 @@ class Fetchmail(Client):
         )
         config.chmod(0o600)
         self.world.own(home, CLIENT_USER)
-        return run(["fetchmail", "--fetchmailrc", config], home=home, codes=codes)
+        command: list[object] = ["fetchmail", "--fetchmailrc", config]
+        return run(command, home=home, codes=codes, timeout=self.limit)
 
 
 class Getmail(Client):

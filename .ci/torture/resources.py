@@ -1,0 +1,46 @@
+"""What a process holds, as /proc has it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Descriptors, threads, octets of memory, and seconds of processor time."""
+
+    descriptors: int
+    threads: int
+    memory: int
+    processor: float
+
+    @classmethod
+    def of(cls, process: int) -> "Usage":
+        """Of a process now."""
+        root = Path(f"/proc/{process}")
+        status = dict(
+            line.split(":", 1) for line in (root / "status").read_text().splitlines()
+        )
+        # After the name in brackets: state, …, utime and stime as the 12th and 13th, in ticks.
+        times = (root / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        return cls(
+            len(list((root / "fd").iterdir())), int(status["Threads"]),
+            int(status["VmRSS"].split()[0]) * 1024, sum(map(int, times)) / 100,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.descriptors} descriptors, {self.threads} threads, "
+            f"{self.memory / 1e6:.1f} MB"
+        )
+
+
+def at_rest(process: int, before: Usage, seconds: float = 40) -> Usage:
+    """What it holds once descriptors and threads are back, or when that long has passed."""
+    end = time.monotonic() + seconds
+    while True:
+        now = Usage.of(process)
+        back = now.descriptors <= before.descriptors and now.threads <= before.threads
+        if back or time.monotonic() > end:
+            return now
+        time.sleep(0.5)
