@@ -175,6 +175,9 @@ class World:
 class Server:
     """One `restante serve`: a port for each way of connecting, its log in a file."""
 
+    # Whether Ctrl-C at the terminal does not reach it.
+    is_apart = False
+
     def __init__(self, world: World, name: str, allow_cleartext: bool = False) -> None:
         self.world = world
         self.name = name
@@ -202,6 +205,7 @@ class Server:
                     [self.world.program, "serve", "--config", config],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify)},
+                    start_new_session=self.is_apart,
                 )
             for _ in range(100):
                 try:

@@ -32,7 +32,7 @@ from ledger import Ledger  # noqa: E402
 from load import Load, hash_password  # noqa: E402
 from reloads import Reloads, Served  # noqa: E402
 from report import Failed, Report  # noqa: E402
-from resources import Usage, at_rest  # noqa: E402
+from resources import Usage, at_rest, usual  # noqa: E402
 from server import SERVER_USER, Account, World  # noqa: E402
 
 # Seconds between two samples.
@@ -49,7 +49,10 @@ def main() -> int:
     """The hour, and the restarts."""
     arguments = parse()
     deliverable()
-    code = soak(arguments) if arguments.minutes else 0
+    stopped = threading.Event()
+    code = soak(arguments, stopped) if arguments.minutes else 0
+    if stopped.is_set():
+        return code
     report = Report(only=[])
     restart.checks(report, arguments.program)
     return max(code, report.close())
@@ -69,12 +72,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def soak(arguments: argparse.Namespace) -> int:
-    """The load, sampled."""
+def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
+    """The load, sampled, until its time is over or a signal has come."""
     ledger = Ledger()
     world = World(arguments.program)
     server = Served(world, "soak")
-    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
@@ -151,6 +153,10 @@ def sample(
 
 def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
     """That nothing has grown, and that the server ends as it should."""
+    samples = [
+        Usage(int(row["descriptors"]), int(row["threads"]), int(row["memory_bytes"]), 0)
+        for row in rows
+    ]
     process = server.process
     if process is None or len(rows) < 6:
         ledger.violation("too few samples")
@@ -159,10 +165,7 @@ def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
     grown = memory(last) / memory(second)
     if grown > GROWTH:
         ledger.violation(f"memory grew by {grown - 1:.1%} from the second third to the last")
-    most = Usage(
-        min(int(row["descriptors"]) for row in rows), max(int(row["threads"]) for row in rows),
-        int(memory(second)), 0,
-    )
+    most = usual(samples)
     rest = at_rest(process.pid, most)
     print(f"memory, last third on second: {grown - 1:+.1%}; at rest: {rest}")
     if rest.descriptors > most.descriptors or rest.threads > most.threads:

@@ -82,6 +82,8 @@ class Load:
                 try:
                     step(choice)
                 except Exception as error:  # the hour goes on; the run has failed
+                    if self.stop.wait(1):
+                        return  # Ctrl-C reaches what it has started, too
                     self.ledger.violation(f"{name}: {type(error).__name__}: {error}")
 
         thread = threading.Thread(target=body, name=name, daemon=True)

@@ -21,6 +21,8 @@ from vanishing import Connection, Lost
 class Served(Clear):
     """A server with copies of key and certificate of its own: clients trust the first ones."""
 
+    is_apart = True
+
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name, allow_cleartext=True)
         self.certificate, self.key = (world.root / f"{name}.{kind}" for kind in ("pem", "key"))

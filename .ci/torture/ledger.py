@@ -101,7 +101,8 @@ class Ledger:
             self.violations.append(text)
             print(f"VIOLATION at {self.seconds():.3f} s: {text}", flush=True)
             if message is not None:
-                print(f"    {message}", flush=True)
+                done = "; ".join(message.history)
+                print(f"    {message.kind}, {message.unique_id}: {done}", flush=True)
 
     def note(self, message: Message, text: str) -> None:
         """Adds a line to the history of a message."""

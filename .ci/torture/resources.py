@@ -1,5 +1,6 @@
 """What a process holds, as /proc has it."""
 
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,14 @@ class Usage:
             f"{self.descriptors} descriptors, {self.threads} threads, "
             f"{self.memory / 1e6:.1f} MB"
         )
+
+
+def usual(samples: list[Usage]) -> Usage:
+    """What it need not exceed at rest: the fewest descriptors and the most threads under load."""
+    return Usage(
+        min(each.descriptors for each in samples), max(each.threads for each in samples),
+        int(statistics.median(each.memory for each in samples)), samples[-1].processor,
+    )
 
 
 def at_rest(process: int, before: Usage, seconds: float = 40) -> Usage:
