@@ -41,7 +41,7 @@ COLUMNS = (
     "seconds", "memory_bytes", "descriptors", "threads", "processor_seconds", "p50_ms", "p99_ms",
     "polls", "sessions", "fetched", "removed", "reloads", "violations",
 )
-# How much more memory the last third of the run may hold than the second, in the median.
+# How much more memory the last third of the run may keep than the second.
 GROWTH = 1.10
 
 
@@ -179,8 +179,12 @@ def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
 
 
 def memory(rows: list[dict[str, float]]) -> float:
-    """The median."""
-    return statistics.median(row["memory_bytes"] for row in rows)
+    """What it keeps: the tenth part of the samples is below that.
+
+    A login with an Argon2 hash takes 19 MiB as long as it lasts, and how many samples fall on one
+    says more about the machine than about the server.
+    """
+    return statistics.quantiles((row["memory_bytes"] for row in rows), n=10)[0]
 
 
 def summary(ledger: Ledger, rows: list[dict[str, float]], seed: int) -> None:
