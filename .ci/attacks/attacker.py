@@ -1,0 +1,330 @@
+"""One attack, as a program of its own: `attacker.py NAME CLEARTEXT-PORT TLS-PORT SECONDS`.
+
+It runs at the lowest priority, so that the clients that are measured have a processor when they
+want one, and prints how much it has done. All that it talks to is the loopback.
+"""
+
+import asyncio
+import os
+import resource
+import secrets
+import socket
+import ssl
+import struct
+import sys
+import time
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Awaitable, Callable, ClassVar
+
+ATTACKER, PASSWORD, MESSAGES = "mallory", "mallory", 20_000
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where an attacker connects from and to, and until when."""
+
+    source: str
+    cleartext: int
+    tls: int
+    ends: float
+
+    #: How many connections there have been.
+    opened: ClassVar[int] = 0
+
+    async def open(self, receive: int = 0) -> socket.socket:
+        """A connection to the port without TLS; with a small receive buffer, if one is given."""
+        raw = socket.socket()
+        raw.setblocking(False)
+        try:
+            if receive:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+            raw.bind((self.source, 0))
+            await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.cleartext))
+        except BaseException:
+            raw.close()
+            raise
+        Connection.opened += 1
+        return raw
+
+    async def open_tls(self, minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLSocket:
+        """A connection with a whole handshake, made anew each time."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = minimum
+
+        def connect() -> ssl.SSLSocket:
+            raw = socket.create_connection(
+                ("127.0.0.1", self.tls), timeout=20, source_address=(self.source, 0)
+            )
+            Connection.opened += 1
+            return context.wrap_socket(raw)
+
+        return await asyncio.to_thread(connect)
+
+    def over(self) -> bool:
+        """Whether it is time to stop."""
+        return time.monotonic() >= self.ends
+
+    async def wait(self, seconds: float) -> None:
+        """Waits, and no longer than the attack lasts."""
+        await asyncio.sleep(max(0.0, min(seconds, self.ends - time.monotonic())))
+
+
+async def send(raw: socket.socket, octets: bytes) -> None:
+    """Sends all of it."""
+    await asyncio.get_running_loop().sock_sendall(raw, octets)
+
+
+async def receive(raw: socket.socket, most: int = 65_536) -> bytes:
+    """Takes what there is; fails when the server has closed."""
+    octets = await asyncio.get_running_loop().sock_recv(raw, most)
+    if not octets:
+        raise ConnectionResetError
+    return octets
+
+
+def reset(raw: socket.socket) -> None:
+    """Has the connection end with an RST."""
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def silent(at: Connection) -> int:
+    """Connects and says nothing."""
+    with await at.open():
+        await at.wait(3600)
+    return 1
+
+
+async def one_octet_at_a_time(at: Connection) -> int:
+    """A command that never ends, an octet a second."""
+    with await at.open() as raw:
+        for octet in b"USER " + b"x" * 3600:
+            await send(raw, bytes([octet]))
+            await at.wait(1)
+            if at.over():
+                break
+    return 1
+
+
+async def floods_and_leaves(at: Connection) -> int:
+    """Sends 20 000 commands, reads nothing, and is gone."""
+    with await at.open(receive=2048) as raw:
+        try:
+            await asyncio.wait_for(send(raw, b"CAPA\r\n" * 20_000), 2)
+        except TimeoutError:
+            pass
+        reset(raw)
+    return 1
+
+
+async def floods_and_reads(at: Connection) -> int:
+    """Sends commands in pipelines and reads every reply."""
+    with await at.open() as raw:
+        while not at.over():
+            await send(raw, b"CAPA\r\n" * 1000)
+            await receive(raw, 1 << 20)
+    return 1
+
+
+async def does_not_read(at: Connection) -> int:
+    """Asks for more than fits, and does not take it."""
+    with await at.open(receive=2048) as raw:
+        try:
+            await asyncio.wait_for(send(raw, b"CAPA\r\n" * 150), 2)
+        except TimeoutError:
+            pass
+        await at.wait(3600)
+    return 1
+
+
+async def half_a_line(at: Connection) -> int:
+    """The longest line that is taken, without an end."""
+    with await at.open() as raw:
+        await send(raw, b"AUTH " + b"x" * 16_000)
+        await at.wait(3600)
+    return 1
+
+
+async def half_a_hello(at: Connection) -> int:
+    """64 KiB of a ClientHello that does not end."""
+    port = Connection(at.source, at.tls, at.tls, at.ends)
+    with await port.open() as raw:
+        record = b"\x16\x03\x01" + struct.pack(">H", 16_000)
+        hello = b"\x01" + (65_000).to_bytes(3, "big") + bytes(65_000)
+        for part in range(0, 64_000, 16_000):
+            await send(raw, record + hello[part : part + 16_000])
+        await at.wait(3600)
+    return 1
+
+
+async def handshakes(at: Connection) -> int:
+    """Handshake after handshake; the key of the server has to sign each."""
+    (await at.open_tls()).close()
+    return 1
+
+
+async def hellos(at: Connection) -> int:
+    """The first half of a handshake, which costs the client nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        context.wrap_bio(incoming, outgoing).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    port = Connection(at.source, at.tls, at.tls, at.ends)
+    with await port.open() as raw:
+        await send(raw, outgoing.read())
+        await asyncio.wait_for(receive(raw), 20)
+        reset(raw)
+    return 1
+
+
+async def guesses(at: Connection) -> int:
+    """Wrong passwords of one user."""
+    with await at.open_tls() as raw:
+        await asyncio.to_thread(raw.sendall, b"USER argon2\r\nPASS " + word() + b"\r\n")
+        return await asyncio.to_thread(heard, raw)
+
+
+async def new_names(at: Connection) -> int:
+    """Wrong passwords of names that nobody has, each of which costs a hash."""
+    with await at.open_tls() as raw:
+        await asyncio.to_thread(raw.sendall, b"USER " + word() + b"\r\nPASS x\r\n")
+        return await asyncio.to_thread(heard, raw)
+
+
+def heard(raw: ssl.SSLSocket) -> int:
+    """Whether a password was looked at before the server closed."""
+    replies = b""
+    while replies.count(b"\r\n") < 3:
+        part = raw.recv(4096)
+        if not part:
+            break
+        replies += part
+    return int(b"-ERR [AUTH]" in replies)
+
+
+async def first_halves(at: Connection) -> int:
+    """SCRAM exchanges that are given up after the first message."""
+    first = b64encode(b"n,,n=argon2,r=" + word())
+    with await at.open_tls() as raw:
+        begun = b"AUTH SCRAM-SHA-256 " + first + b"\r\n*\r\n"
+        await asyncio.to_thread(raw.sendall, (begun * 8 + b"CAPA\r\n") * 5)
+        while await asyncio.to_thread(raw.recv, 65_536):
+            if at.over():
+                break
+    return 1
+
+
+async def garbage(at: Connection) -> int:
+    """Octets of every kind."""
+    kinds = (
+        secrets.token_bytes(4096), b"\0" * 4096, b"\xff\r\n" * 1000, b"\n" * 4096,
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-x\r\n", b"A" * 65_536,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + secrets.token_bytes(512),
+        b"AUTH PLAIN " + b"=" * 4096 + b"\r\n", b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n",
+    )
+    for kind in kinds:
+        with await at.open() as raw:
+            await send(raw, kind)
+            try:
+                await asyncio.wait_for(receive(raw), 1)
+            except TimeoutError:
+                pass
+    return len(kinds)
+
+
+async def resets_marks(at: Connection) -> int:
+    """A user with a large maildrop who sends RSET without end."""
+    with await at.open_tls() as raw:
+        login = f"USER {ATTACKER}\r\nPASS {PASSWORD}\r\n".encode()
+        await asyncio.to_thread(raw.sendall, login)
+        while not at.over():
+            await asyncio.to_thread(raw.sendall, b"RSET\r\n" * 1000)
+            for _ in range(4):
+                await asyncio.to_thread(raw.recv, 65_536)
+    return 1
+
+
+def word() -> bytes:
+    """A name or a password that nobody has used."""
+    return secrets.token_hex(8).encode()
+
+
+@dataclass(frozen=True)
+class Attack:
+    """So many connections at a time from so many addresses; what each does, again and again."""
+
+    what: Callable[[Connection], Awaitable[int]]
+    connections: int
+    addresses: int = 1
+
+
+# By name; what it is, is said by the function.
+ATTACKS = {
+    "silent, one address": Attack(silent, 400),
+    "silent, 200 addresses": Attack(silent, 9000, 200),
+    "an octet a second": Attack(one_octet_at_a_time, 1000, 25),
+    "half a line": Attack(half_a_line, 3000, 100),
+    "half a hello": Attack(half_a_hello, 3000, 100),
+    "does not read": Attack(does_not_read, 2000, 50),
+    "floods and leaves, one address": Attack(floods_and_leaves, 50),
+    "floods and leaves, 40 addresses": Attack(floods_and_leaves, 2000, 40),
+    "floods and reads": Attack(floods_and_reads, 20),
+    "handshakes, one address": Attack(handshakes, 20),
+    "hellos, one address": Attack(hellos, 20),
+    "hellos, 40 addresses": Attack(hellos, 40, 40),
+    "guesses, one address": Attack(guesses, 40),
+    "guesses, 1000 addresses": Attack(guesses, 40, 1000),
+    "new names, 40 addresses": Attack(new_names, 80, 40),
+    "first halves of SCRAM": Attack(first_halves, 20),
+    "garbage": Attack(garbage, 20, 4),
+    "RSET, a large maildrop": Attack(resets_marks, 2, 2),
+}
+
+
+async def run(attack: Attack, cleartext: int, tls: int, seconds: float) -> tuple[int, int]:
+    """Keeps the connections busy; gives what was done, and how often the server did not go along."""
+    ends = time.monotonic() + seconds
+    done = failed = 0
+
+    async def keep_on(first: int) -> None:
+        nonlocal done, failed
+        turn = first
+        while time.monotonic() < ends:
+            at = Connection(address(turn % attack.addresses), cleartext, tls, ends)
+            turn += attack.connections
+            try:
+                done += await attack.what(at)
+            except (OSError, TimeoutError):
+                failed += 1
+                await at.wait(0.05)
+
+    tasks = [asyncio.create_task(keep_on(number)) for number in range(attack.connections)]
+    await asyncio.wait(tasks, timeout=seconds + 2)
+    for task in tasks:
+        task.cancel()
+    return done, failed
+
+
+def address(number: int) -> str:
+    """The addresses of attackers, each in a network of its own."""
+    return f"127.{8 + number // 250}.{1 + number % 250}.1"
+
+
+def main(name: str, cleartext: str, tls: str, seconds: str) -> None:
+    """Prints how many connections there were, how often an attacker did all that it wanted to do, and
+    how often it was cut off."""
+    os.nice(19)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    done, failed = asyncio.run(run(ATTACKS[name], int(cleartext), int(tls), float(seconds)))
+    print(f"{Connection.opened} connections, {done} times done, {failed} times cut off", flush=True)
+    # Threads may still wait for the server.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
