@@ -20,13 +20,28 @@ pub enum Stranger {
 impl Stranger {
     /// Looks at the first octets that came; a POP3 command is never taken for a stranger.
     pub fn recognise(octets: &[u8]) -> Option<Self> {
-        WORDS.into_iter().find(|(word, _)| octets.starts_with(word)).map(|(_, stranger)| stranger)
+        let known = WORDS.into_iter().find(|(word, _)| octets.starts_with(word));
+        let known = known.map(|(_, stranger)| stranger);
+        known.or_else(|| is_request_line(octets).then_some(Self::Http))
     }
 
     /// Whether more octets may make a stranger of these, which are not a whole line yet.
     pub fn may_follow(octets: &[u8]) -> bool {
         !octets.contains(&b'\n') && WORDS.iter().any(|(word, _)| word.starts_with(octets))
     }
+}
+
+/// Whether the first line is a request of HTTP, whatever is asked for (RFC 9112 §3).
+fn is_request_line(octets: &[u8]) -> bool {
+    let Some(line) = octets.split_inclusive(|octet| *octet == b'\n').next() else { return false };
+    let Some(line) = line.strip_suffix(b"\n") else { return false };
+    let mut words = line.strip_suffix(b"\r").unwrap_or(line).split(|octet| *octet == b' ');
+    let (Some(_method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    matches!(target, [b'/' | b'*', ..]) && version.starts_with(b"HTTP/")
 }
 
 const WORDS: [(&[u8], Stranger); 14] = [
@@ -72,6 +87,12 @@ mod tests {
             (b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n", Some(Stranger::Proxy)),
             (b"PROXY UNKNOWN\r\nUSER mrose\r\n", Some(Stranger::Proxy)),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", Some(Stranger::Proxy)),
+            (b"PATCH /mail HTTP/1.1\r\n", Some(Stranger::Http)),
+            (b"TRACE / HTTP/1.1\r\nHost: pop.example.org\r\n", Some(Stranger::Http)),
+            (b"PROPFIND * HTTP/1.0\n", Some(Stranger::Http)),
+            (b"PATCH /mail HTTP/1.1", None),
+            (b"USER /\r\nTRACE / HTTP/1.1\r\n", None),
+            (b"PASS HTTP/1.1\r\n", None),
             (b"CAPA\r\n", None),
             (b"USER mrose\r\n", None),
             (b"\r\n\r\nQUIT\r\n", None),

@@ -24,7 +24,7 @@ use crate::auth::CredentialStore;
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
 use crate::protocol::{Stranger, Username};
-use crate::session::{self, End, Env, Link, Security, Stream, Summary};
+use crate::session::{self, End, Env, Link, SILENCE, Security, Stream, Summary};
 
 /// What a connection is served with.
 pub(super) struct Host<'a, M, C> {
@@ -46,10 +46,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         domain: Option<Arc<str>>,
     ) {
         let report = Report::new(peer, domain);
-        if let Err(error) = set_user_timeout(&stream, self.timeouts) {
-            // The client has gone already; the session will find that out.
-            debug!("a socket option was not set: {error}");
-        }
+        stream.limit_silence(SILENCE);
         match mode {
             TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
             TlsMode::Starttls => self.serve_plain(stream, true, report).await,
@@ -136,11 +133,24 @@ impl Stream for TcpStream {
             debug!("a socket option was not set: {error}");
         }
     }
+
+    /// With this the system does not count what it sends to keep the connection alive (`listen`), but
+    /// ends it at the first that comes after this time. It has to be right for both.
+    fn limit_silence(&self, most: Duration) {
+        if let Err(error) = SockRef::from(self).set_tcp_user_timeout(Some(most)) {
+            // The client has gone already; the session will find that out.
+            debug!("a socket option was not set: {error}");
+        }
+    }
 }
 
 impl Stream for Forgiving {
     fn acknowledge(&self) {
         self.0.get_ref().0.stream().acknowledge();
+    }
+
+    fn limit_silence(&self, most: Duration) {
+        self.0.get_ref().0.stream().limit_silence(most);
     }
 }
 
@@ -156,12 +166,6 @@ async fn agree(stream: TcpStream, terms: &Terms) -> Result<Protected, Closing> {
     }
     let handshake = terms.acceptor().accept(opening).into_fallible();
     handshake.await.map_err(|(error, opening)| Closing::of_handshake(&error, &opening, terms))
-}
-
-/// How long a peer is waited for that no longer acknowledges anything. Later than the session's own
-/// time-out, which knows more.
-fn set_user_timeout(stream: &TcpStream, timeouts: &Timeouts) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_user_timeout(Some(timeouts.write + Duration::from_secs(10)))
 }
 
 /// Ends the sending side in order; a client that takes nothing is not waited for.

@@ -47,7 +47,7 @@ impl<'s> Dialogue<'s> {
                 failed_logins: 0,
                 most_bad_in_a_row: policy.bad_commands,
                 most_failed_logins: policy.failed_logins,
-                lock_wait: policy.lock_wait,
+                lock_wait: policy.lock_wait.max(LEAST_LOCK_WAIT),
             },
             language: Language::default(),
         }
@@ -89,6 +89,10 @@ impl<'s> Dialogue<'s> {
 
 /// The lines that a client may send without logging in: none that wants to needs 20.
 const MOST_BEFORE_LOGIN: u32 = 200;
+
+/// A session that has removed mail replies to QUIT, writes the index and gives the lock back: so long
+/// its user waits for that, whatever the operator says.
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// The right and the duty to answer one command.
 ///

@@ -44,7 +44,7 @@ mod wire;
 pub use end::{End, Summary};
 pub use slots::{Slot, Slots};
 pub use wanted::Wanted;
-pub use wire::Stream;
+pub use wire::{SILENCE, Stream};
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
 pub struct Env<M, C> {
@@ -225,13 +225,18 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     }
 }
 
-/// Looks at the first octets that the client sends: not everybody who connects speaks POP3.
+/// Looks at the first line that the client sends: not everybody who connects speaks POP3.
 async fn meet<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
     context: Context<'_, M, C>,
 ) -> Result<(), End> {
     dialogue.wire.flush().await?;
-    while Stranger::may_follow(dialogue.wire.unread()) {
+    let undecided = |unread: &[u8]| {
+        !unread.contains(&b'\n')
+            && unread.len() < FIRST_LINE
+            && Stranger::recognise(unread).is_none()
+    };
+    while undecided(dialogue.wire.unread()) {
         let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
         dialogue.wire.fill(patience, stopping(context.env)).await?;
     }
@@ -240,6 +245,9 @@ async fn meet<M: Mailbox, C: CredentialStore>(
         None => Ok(()),
     }
 }
+
+/// So much of the first line is waited for, at most, to see who speaks.
+const FIRST_LINE: usize = 255;
 
 /// Waits for a whole line.
 async fn read<M: Mailbox, C: CredentialStore>(

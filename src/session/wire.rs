@@ -21,11 +21,21 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Acknowledges at once what has been read: the client may be holding back the rest of its line
     /// until then. Called each time that a session waits in the middle of a line.
     fn acknowledge(&self);
+
+    /// Has the system end the connection when what was sent is not acknowledged for so long, or when
+    /// nothing was sent and the client has been gone for so long.
+    fn limit_silence(&self, most: Duration);
 }
+
+/// How long a client may be gone without a trace while the session waits for its next command.
+pub const SILENCE: Duration = Duration::from_secs(120);
 
 impl Stream for DuplexStream {
     /// Nobody waits for that.
     fn acknowledge(&self) {}
+
+    /// A pipe does not break in silence.
+    fn limit_silence(&self, _most: Duration) {}
 }
 
 /// A stream with a bounded buffer on each side.
@@ -40,6 +50,9 @@ pub(super) struct Wire<'s> {
     carries_mail: bool,
     /// Whether nobody takes replies any more.
     peer_gone: bool,
+    /// Whether the client is given the time of a slow reader: it may be silent because it has more
+    /// than it has read.
+    patient: bool,
     /// Octets sent since other sessions last had their turn.
     sent: usize,
     write_timeout: Duration,
@@ -66,6 +79,7 @@ impl<'s> Wire<'s> {
             output,
             carries_mail: false,
             peer_gone: false,
+            patient: false,
             sent: 0,
             write_timeout,
             login_deadline,
@@ -122,7 +136,14 @@ impl<'s> Wire<'s> {
             },
             end = recalled => return Err(end),
         };
-        if count == 0 { Err(End::PeerClosed) } else { Ok(()) }
+        if count == 0 {
+            return Err(End::PeerClosed);
+        }
+        // Who sends has read what it was sent.
+        if std::mem::take(&mut self.patient) {
+            self.stream.limit_silence(SILENCE);
+        }
+        Ok(())
     }
 
     /// Puts a status line into the buffer.
@@ -191,7 +212,12 @@ impl<'s> Wire<'s> {
         let mut rest = self.output.as_slice();
         while !rest.is_empty() {
             let patience = patience(self.write_timeout, self.login_deadline);
-            let taken = timeout_at(patience.until, self.stream.write(rest))
+            if !self.patient && rest.len() >= Self::ENOUGH {
+                self.patient = true;
+                self.stream.limit_silence(self.write_timeout + LATER);
+            }
+            let write = write(self.stream, rest, &mut self.patient, self.write_timeout);
+            let taken = timeout_at(patience.until, write)
                 .await
                 .map_err(|_elapsed| patience.or)?
                 .map_err(lost)?;
@@ -245,6 +271,26 @@ async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result
 
 const READ: usize = 1024;
 
+/// Writes what the stream takes. Once it takes nothing, the client is given the time of a slow reader.
+async fn write(
+    stream: &mut dyn Stream,
+    octets: &[u8],
+    patient: &mut bool,
+    write_timeout: Duration,
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let polled = Pin::new(&mut *stream).poll_write(context, octets);
+        if polled.is_pending() && !std::mem::replace(patient, true) {
+            stream.limit_silence(write_timeout + LATER);
+        }
+        polled
+    })
+    .await
+}
+
+/// So much later than the session's own time-out, which knows more, the system ends a connection.
+const LATER: Duration = Duration::from_secs(10);
+
 /// How long a client may take nothing; before login, no longer than it has for that.
 fn patience(write_timeout: Duration, login_deadline: Option<Instant>) -> Patience {
     let until = Instant::now() + write_timeout;
@@ -274,11 +320,11 @@ fn lost(error: io::Error) -> End {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
     use std::task::Context;
 
-    use tokio::io::{Empty, Join, Sink, duplex, empty, join, sink};
+    use tokio::io::{AsyncReadExt as _, Empty, Join, Sink, duplex, empty, join, sink};
 
     use super::*;
     use crate::auth::Identity;
@@ -287,17 +333,30 @@ mod tests {
 
     impl Stream for Join<Empty, Sink> {
         fn acknowledge(&self) {}
+
+        fn limit_silence(&self, _most: Duration) {}
     }
 
-    /// A pipe that counts what it is asked to acknowledge.
+    /// A pipe that counts what it is asked to acknowledge, and keeps the limits that it is given.
     struct Counted {
         pipe: DuplexStream,
         acknowledged: AtomicU32,
+        limits: Mutex<Vec<Duration>>,
+    }
+
+    impl Counted {
+        fn new(pipe: DuplexStream) -> Self {
+            Self { pipe, acknowledged: AtomicU32::new(0), limits: Mutex::default() }
+        }
     }
 
     impl Stream for Counted {
         fn acknowledge(&self) {
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn limit_silence(&self, most: Duration) {
+            self.limits.lock().unwrap().push(most);
         }
     }
 
@@ -335,7 +394,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
         let (mut client, pipe) = duplex(1024);
-        let mut stream = Counted { pipe, acknowledged: AtomicU32::new(0) };
+        let mut stream = Counted::new(pipe);
         let hour = Duration::from_secs(3600);
         let second = Duration::from_secs(1);
         for (sent, acknowledged) in [
@@ -361,6 +420,30 @@ mod tests {
             }
             let asked = stream.acknowledged.load(Ordering::Relaxed) > 0;
             assert_eq!(asked, acknowledged, "{sent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
+        let (mut client, pipe) = duplex(64 * 1024);
+        let mut stream = Counted::new(pipe);
+        let minute = Duration::from_secs(60);
+        let patience = || Patience { until: Instant::now() + minute, or: End::IdleTimeout };
+        let slow = 10 * minute + LATER;
+        for (lines, limits) in [(1, &[][..]), (20_000, &[slow, SILENCE]), (10, &[])] {
+            stream.limits.lock().unwrap().clear();
+            let mut wire = Wire::new(&mut stream, 10 * minute, Instant::now() + 30 * minute);
+            for _ in 0..lines {
+                wire.line(&"NOOP");
+            }
+            let mut unread = vec![0; lines * 6];
+            let (sent, read) = tokio::join!(wire.flush(), client.read_exact(&mut unread));
+            assert!(sent.is_ok() && read.is_ok());
+            for _ in 0..2 {
+                client.write_all(b"NOOP\r\n").await.unwrap();
+                wire.fill(patience(), pending()).await.unwrap();
+            }
+            assert_eq!(*stream.limits.lock().unwrap(), limits, "{lines}");
         }
     }
 

@@ -89,6 +89,28 @@ fn a_connection_waits_once_for_a_maildrop_in_use_and_not_longer_than_it_is_told_
     });
 }
 
+/// The reply to a QUIT that removes comes a little before the lock is given back.
+#[test]
+fn a_login_right_behind_ones_own_quit_waits_a_little_whatever_lock_wait_says() {
+    runtime().block_on(async {
+        let mut env = Arc::into_inner(shared_env(&MemoryStore::default())).unwrap();
+        env.policy.lock_wait = Duration::ZERO;
+        let env = Arc::new(env);
+        let first = Device::log_in(&env).await;
+        let mut second = Device::connect(&env, 1024).await;
+        second.ask("USER mrose").await;
+        let begun = Instant::now();
+        assert!(second.ask("PASS tanstaaf").await.starts_with(IN_USE));
+        assert_eq!(begun.elapsed(), Duration::from_millis(100));
+        let ending = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(Device::log_in(&env), ending);
+        drop(second);
+    });
+}
+
 #[test]
 fn an_idle_session_gives_its_maildrop_to_the_next_login_of_its_user() {
     runtime().block_on(async {
