@@ -17,5 +17,7 @@ pub mod mailbox;
 pub mod protocol;
 pub mod server;
 pub mod session;
+#[cfg(test)]
+mod sweep;
 pub mod telemetry;
 pub mod threads;

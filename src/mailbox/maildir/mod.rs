@@ -70,6 +70,8 @@ pub use path::PathTemplate;
 pub use removal::hold_at_most;
 pub use resolve::untrusted_link;
 pub use separator::{Separator, foreign_separator};
+#[cfg(test)]
+pub(crate) use system::{Extent, Fault, Hit, Journal, Lost, Plan, cut_power};
 
 /// Maildirs, found by the names of their users.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! The system calls of this store that have to do with files: every one of them passes here.
 //!
-//! They are the very functions of rustix and std; what is more than that is made of them. So a test
-//! has one place at which it can have any call fail. No other file of the store calls the system
-//! for a file, which `tests/tidy.rs` sees to; types and constants come from where they are.
+//! They are the very functions of rustix and std; what is more than that is made of them. In tests
+//! each asks first whether it is to fail (`faulty`, `plan`), or whether the process is to die there,
+//! and what a power cut would undo is written down (`journal`). No other file of the store calls the
+//! system for a file, which `tests/tidy.rs` sees to; types and constants come from where they are.
 
 use std::fs::File;
 use std::io;
@@ -11,17 +12,39 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-pub(super) use std::fs::read_dir;
-
-pub(super) use rustix::fs::{
-    RawDir, fadvise, fstat, fstatfs, fstatvfs, fsync, futimens, major, mkdirat, openat, openat2,
-    readlinkat, renameat, renameat_with, statat, statx, unlinkat,
-};
-pub(super) use rustix::io::{pread, preadv2, write};
+// These cannot fail.
+pub(super) use rustix::fs::major;
 pub(super) use rustix::process::geteuid;
 
-use rustix::fs::flock;
-use rustix::io::fcntl_dupfd_cloexec;
+#[cfg(not(test))]
+pub(super) use self::real::*;
+
+#[cfg(test)]
+pub(super) use self::faulty::*;
+
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod journal;
+#[cfg(test)]
+mod plan;
+
+#[cfg(test)]
+pub(crate) use self::journal::{Journal, Lost, cut_power};
+#[cfg(test)]
+pub(crate) use self::plan::{Extent, Fault, Hit, Plan};
+
+/// What a call is in a server; `faulty` has the same names for tests.
+#[cfg(not(test))]
+mod real {
+    pub(in super::super) use std::fs::read_dir;
+
+    pub(in super::super) use rustix::fs::{
+        RawDir, fadvise, flock, fstat, fstatfs, fstatvfs, fsync, futimens, mkdirat, openat,
+        openat2, readlinkat, renameat, renameat_with, statat, statx, unlinkat,
+    };
+    pub(in super::super) use rustix::io::{fcntl_dupfd_cloexec, pread, preadv2, write};
+}
 
 /// Fills a buffer with what is in a file from an offset on.
 ///

@@ -1,0 +1,263 @@
+//! The Maildirs that are swept, what a client does with each, and what others do meanwhile.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// A Maildir and what becomes of it.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) deed: Deed,
+    pub(super) index: Index,
+    pub(super) others: Others,
+    pub(super) contents: Contents,
+    pub(super) file_system: FileSystem,
+}
+
+/// What the client does once it is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// STAT, LIST and UIDL, then QUIT.
+    Poll,
+    /// RETR and TOP of all, then QUIT.
+    Fetch,
+    /// DELE of some, then QUIT.
+    Delete,
+    /// RETR and DELE of all, then QUIT.
+    Move,
+    /// DELE of some, and the connection is closed without QUIT.
+    Leave,
+}
+
+/// What earlier sessions have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Index {
+    None,
+    Sound,
+    /// Cut off in the middle.
+    Cut,
+    /// With one bit changed.
+    Garbled,
+}
+
+/// What other programs do during the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    Nothing,
+    /// They deliver a message before some calls.
+    Deliver,
+    /// They set and unset flags before some calls, which moves messages from `new` to `cur` first.
+    Flag,
+}
+
+/// What is in the Maildir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    Plain,
+    /// With `maildirsize`, sizes in names, and compressed messages.
+    Quota,
+    /// With two files of one unique name.
+    Namesakes,
+}
+
+/// What the files seem to be on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileSystem {
+    /// A disk of this machine: what is in memory is read on the worker thread.
+    Ext4,
+    /// Another machine: nothing is read on the worker thread, and no time stamp is relied on.
+    Nfs,
+}
+
+impl FileSystem {
+    /// Its magic number.
+    pub(super) fn kind(self) -> u32 {
+        match self {
+            Self::Ext4 => 0xEF53,
+            Self::Nfs => 0x6969,
+        }
+    }
+}
+
+impl Scenario {
+    const BASE: Self = Self {
+        name: "",
+        deed: Deed::Poll,
+        index: Index::None,
+        others: Others::Nothing,
+        contents: Contents::Plain,
+        file_system: FileSystem::Ext4,
+    };
+
+    pub(super) const ALL: [Self; 15] = [
+        Self { name: "poll-first", ..Self::BASE },
+        Self { name: "poll-again", index: Index::Sound, ..Self::BASE },
+        Self { name: "poll-network", file_system: FileSystem::Nfs, ..Self::BASE },
+        Self { name: "index-cut", index: Index::Cut, ..Self::BASE },
+        Self { name: "index-garbled", index: Index::Garbled, deed: Deed::Delete, ..Self::BASE },
+        Self { name: "fetch-first", deed: Deed::Fetch, ..Self::BASE },
+        Self { name: "fetch-again", deed: Deed::Fetch, index: Index::Sound, ..Self::BASE },
+        Self {
+            name: "fetch-compressed",
+            deed: Deed::Fetch,
+            contents: Contents::Quota,
+            ..Self::BASE
+        },
+        Self { name: "delete", deed: Deed::Delete, index: Index::Sound, ..Self::BASE },
+        Self {
+            name: "delete-network",
+            deed: Deed::Delete,
+            file_system: FileSystem::Nfs,
+            ..Self::BASE
+        },
+        Self {
+            name: "move-quota",
+            deed: Deed::Move,
+            contents: Contents::Quota,
+            index: Index::Sound,
+            ..Self::BASE
+        },
+        Self {
+            name: "delete-namesake",
+            deed: Deed::Delete,
+            contents: Contents::Namesakes,
+            index: Index::Sound,
+            ..Self::BASE
+        },
+        Self { name: "leave", deed: Deed::Leave, ..Self::BASE },
+        Self {
+            name: "delete-delivery",
+            deed: Deed::Delete,
+            others: Others::Deliver,
+            index: Index::Sound,
+            ..Self::BASE
+        },
+        Self { name: "move-flags", deed: Deed::Move, others: Others::Flag, ..Self::BASE },
+    ];
+
+    /// Whether messages are removed in it.
+    pub(super) fn removes(&self) -> bool {
+        matches!(self.deed, Deed::Delete | Deed::Move)
+    }
+
+    /// Makes the Maildir anew, without an index.
+    pub(super) fn build(&self, maildir: &Path) {
+        drop(fs::remove_dir_all(maildir));
+        for folder in ["", "tmp", "new", "cur"] {
+            fs::create_dir(maildir.join(folder)).unwrap();
+        }
+        let put = |name: &str, bytes: &[u8]| fs::write(maildir.join(name), bytes).unwrap();
+        put("new/1.a", b"Subject: one\n\n.\n..dots\nend\n");
+        put("cur/2.b:2,S", &message("two", "\r\n", 20_000));
+        put("cur/4.d:2,FS", &message("four", "\n", 150_000));
+        put("cur/5.e:2,", b"Subject: five\n\nwithout an end");
+        match self.contents {
+            Contents::Plain => put("new/3.c", &message("three", "\n", 3000)),
+            Contents::Namesakes => {
+                put("new/3.c", b"Subject: three\n\nin new\n");
+                put("cur/3.c:2,S", b"Subject: three\n\nin cur, another one\n");
+            }
+            Contents::Quota => {
+                let plain = message("three", "\n", 40_000);
+                put(&format!("cur/3.c,S={}:2,S", plain.len()), &compress(&plain));
+                let plain = message("six", "\r\n", 2000);
+                put(&format!("new/6.f,S={}", plain.len()), &compress(&plain));
+                put("maildirsize", b"10000000S\n230000 6\n");
+            }
+        }
+    }
+
+    /// Does to the index what happens to it before the session.
+    pub(super) fn spoil_index(&self, maildir: &Path) {
+        let path = maildir.join("restante.index");
+        match self.index {
+            Index::None => drop(fs::remove_file(path)),
+            Index::Sound => {}
+            Index::Cut => {
+                let file = OpenOptions::new().write(true).open(path).unwrap();
+                file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+            }
+            Index::Garbled => {
+                let mut bytes = fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 4;
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+
+    /// What other programs do before each call, with its number.
+    pub(super) fn other(&self, maildir: &Path) -> Option<Box<dyn FnMut(u64) + Send>> {
+        let maildir = maildir.to_owned();
+        match self.others {
+            Others::Nothing => None,
+            Others::Deliver => Some(Box::new(move |call| {
+                if call.is_multiple_of(9) && call < 100 {
+                    deliver(&maildir, &format!("9.late-{call}"));
+                }
+            })),
+            Others::Flag => Some(Box::new(move |call| {
+                if call.is_multiple_of(7) && call < 400 {
+                    flag(&maildir, usize::try_from(call / 7).unwrap());
+                }
+            })),
+        }
+    }
+}
+
+/// What [`deliver`] has delivered.
+pub(super) fn late_message(name: &str) -> Vec<u8> {
+    format!("Subject: {name}\n\ncame late\n").into_bytes()
+}
+
+/// Delivers as a delivery agent does, by way of `tmp`.
+fn deliver(maildir: &Path, name: &str) {
+    let tmp = maildir.join("tmp").join(name);
+    File::create_new(&tmp).unwrap().write_all(&late_message(name)).unwrap();
+    fs::rename(tmp, maildir.join("new").join(name)).unwrap();
+    fs::write(maildir.parent().unwrap().join("delivered").join(name), "").unwrap();
+}
+
+/// Moves the next message in turn to `cur`, or changes a flag of it there.
+fn flag(maildir: &Path, turn: usize) {
+    let mut files = files(maildir);
+    files.sort_by_key(|path| unique(path));
+    if files.is_empty() {
+        return;
+    }
+    let from = &files[turn % files.len()];
+    let flags = if from.to_str().unwrap().ends_with('S') { "" } else { "S" };
+    let to = maildir.join("cur").join(format!("{}:2,{flags}", unique(from)));
+    if from != &to {
+        fs::rename(from, to).unwrap();
+    }
+}
+
+/// The message files of a Maildir.
+pub(super) fn files(maildir: &Path) -> Vec<PathBuf> {
+    let entries = |folder| fs::read_dir(maildir.join(folder)).unwrap();
+    ["new", "cur"].into_iter().flat_map(entries).map(|entry| entry.unwrap().path()).collect()
+}
+
+fn unique(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().split(':').next().unwrap().to_owned()
+}
+
+fn message(subject: &str, end: &str, length: usize) -> Vec<u8> {
+    let mut text = format!("Subject: {subject}{end}{end}");
+    let mut line = 0;
+    while text.len() < length {
+        line += 1;
+        text.push_str(&format!("{subject}, line {line}, and a few words more{end}"));
+    }
+    text.into_bytes()
+}
+
+fn compress(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
