@@ -1,0 +1,143 @@
+//! What the targets for whole sessions share: one session, from what a client sends to what it is
+//! sent.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use restante::auth::{Authenticator, FileOptions, FileStore, Rules};
+use restante::mailbox::Mailbox;
+use restante::protocol::Username;
+use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The user, whose password is `tanstaaf`.
+pub fn mrose() -> Username {
+    Username::try_from("mrose").expect("a name")
+}
+
+/// A directory in memory, for as long as the process lives.
+pub fn scratch() -> &'static TempDir {
+    static SCRATCH: LazyLock<TempDir> = LazyLock::new(|| {
+        let memory = tempfile::tempdir_in("/dev/shm");
+        memory.or_else(|_| tempfile::tempdir()).expect("a directory")
+    });
+    &SCRATCH
+}
+
+/// Runs a session on what a client sends, in pieces of at most `piece` octets, before it closes its
+/// side. Gives what it was sent and how the session ended.
+pub fn converse<M: Mailbox>(
+    mailbox: M,
+    input: &[u8],
+    piece: usize,
+    security: Security,
+) -> (Vec<u8>, End, Summary) {
+    let env = env(mailbox);
+    runtime().block_on(async {
+        let (client, mut server) = tokio::io::duplex(piece.max(1));
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let session = async {
+            let link = Link::new(security, PEER, Instant::now() + Duration::from_secs(120));
+            let mut summary = Summary::default();
+            let end = session::run(&mut server, &env, &link, &mut summary).await;
+            drop(server);
+            (end, summary)
+        };
+        let send = async {
+            // The session may end before it has read everything.
+            writer.write_all(input).await.ok();
+            writer.shutdown().await.ok();
+        };
+        let mut output = Vec::new();
+        let ((end, summary), (), read) =
+            tokio::join!(session, send, reader.read_to_end(&mut output));
+        read.expect("memory can be read");
+        (output, end, summary)
+    })
+}
+
+/// Checks that each line has the one reply that is due, and gives how many have one.
+pub fn count_replies(input: &[u8], output: &[u8]) -> usize {
+    let mut replies = output.split_inclusive(|octet| *octet == b'\n');
+    let mut next = || {
+        let line = replies.next()?;
+        let end = line.len().checked_sub(2).filter(|end| line[*end..] == *b"\r\n");
+        Some(&line[..end.unwrap_or_else(|| panic!("no CRLF: {}", line.escape_ascii()))])
+    };
+    assert!(next().expect("a greeting").starts_with(b"+OK"));
+    let (mut in_exchange, mut answered) = (false, 0);
+    for line in input.split_inclusive(|octet| *octet == b'\n') {
+        let Some(reply) = next() else { break };
+        answered += 1;
+        let was_in_exchange = std::mem::replace(&mut in_exchange, reply.starts_with(b"+ "));
+        if in_exchange {
+            continue;
+        }
+        assert!(reply.starts_with(b"+OK") || reply.starts_with(b"-ERR"));
+        assert!(reply.len() <= 510);
+        if reply.starts_with(b"+OK") && !was_in_exchange && has_many_lines(line) {
+            while next().expect("a final dot") != b"." {}
+        }
+    }
+    assert_eq!(next(), None, "something that nobody asked for");
+    answered
+}
+
+fn has_many_lines(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line).trim().to_ascii_uppercase();
+    let mut words = line.split(' ').filter(|word| !word.is_empty());
+    matches!(
+        (words.next().unwrap_or_default(), words.next()),
+        ("RETR" | "TOP" | "CAPA", _) | ("LIST" | "UIDL" | "AUTH" | "LANG", None)
+    )
+}
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+    });
+    &RUNTIME
+}
+
+fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
+    static USERS: LazyLock<PathBuf> = LazyLock::new(|| {
+        let users = scratch().path().join("users");
+        std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").expect("a credential file");
+        users
+    });
+    let users = FileStore::open(&*USERS, FileOptions::default()).expect("a credential file");
+    Env {
+        mailbox: Arc::new(mailbox),
+        authenticator: Authenticator::new(vec![users], Rules::default(), Arc::default())
+            .expect("an authenticator"),
+        policy: Policy {
+            hostname: "pop.example.org".to_owned(),
+            default_domain: None,
+            utf8: true,
+            allow_cleartext: false,
+            mechanisms: None,
+            failure_delay: Duration::from_secs(2),
+            bad_commands: 20,
+            failed_logins: 5,
+            sessions_per_user: 4,
+            lock_wait: Duration::from_secs(5),
+            yield_idle: Duration::from_secs(60),
+            log_removals: true,
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(300),
+        },
+        sessions: Slots::new(),
+        removals: TaskTracker::new(),
+        drain: CancellationToken::new(),
+        grace_over: CancellationToken::new(),
+    }
+}
