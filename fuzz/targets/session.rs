@@ -38,7 +38,8 @@ fuzz_target!(|input: (u8, u8, bool, &[u8])| {
     assert_eq!(summary.removed, (MESSAGES.len() - left) as u64);
     assert!(left == MESSAGES.len() || matches!(end, End::Quit));
     if !matches!(end, End::Stranger(_)) {
-        let lines = sent.iter().filter(|octet| **octet == b'\n').count();
+        // A line that is too long is answered before its end has come.
+        let lines = sent.split_inclusive(|octet| *octet == b'\n').count();
         assert!(count_replies(&sent, &output) <= lines);
     }
 });
