@@ -21,6 +21,7 @@ use super::lock::Root;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
 use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
 use super::wait::{Wait, open_at};
+use crate::threads;
 
 /// One of the two directories in which messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +114,20 @@ pub(super) struct Folders {
     numbering: bool,
     // Last, so that the lock is what is given back last.
     root: Root,
+}
+
+impl Drop for Folders {
+    /// Where another machine or process has the file system, closing a file may ask it as well: that
+    /// is not waited for.
+    fn drop(&mut self) {
+        if self.faithful {
+            return;
+        }
+        if let Some(lock_file) = self.root.take_lock_file() {
+            let threads = threads::mail().of(self.root.path());
+            drop(threads.start(move || drop(lock_file)));
+        }
+    }
 }
 
 impl Folders {

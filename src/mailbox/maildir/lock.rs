@@ -95,6 +95,11 @@ impl Root {
         Ok(Attempt::Locked(Self { _entry: Entry::make(id), path, separator, lock_file, directory }))
     }
 
+    /// The lock file, for whoever is to close it.
+    pub(super) fn take_lock_file(&mut self) -> Option<File> {
+        self.lock_file.take()
+    }
+
     /// The same with another separator in the names of its files.
     pub(super) fn with_separator(self, separator: Separator) -> Self {
         Self { separator, ..self }

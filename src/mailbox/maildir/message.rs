@@ -100,6 +100,18 @@ impl StoredMessage {
     }
 }
 
+impl Drop for StoredMessage {
+    /// As for the lock file: who closes a file may have to wait.
+    fn drop(&mut self) {
+        if let Some(reader) = self.reader.take()
+            && let Some(maildrop) = reader.maildrop()
+            && !maildrop.folders.are_stamped_faithfully()
+        {
+            drop(maildrop.threads().start(move || drop(reader)));
+        }
+    }
+}
+
 impl Message for StoredMessage {
     fn octets(&self) -> u64 {
         self.octets
