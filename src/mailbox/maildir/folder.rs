@@ -425,7 +425,9 @@ mod tests {
             fs::create_dir(maildir.join(name)).unwrap();
         }
         let Attempt::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
-        Folders { faithful, ..Folders::open(root, Wait::IfNeedBe).unwrap() }
+        let mut folders = Folders::open(root, Wait::IfNeedBe).unwrap();
+        folders.faithful = faithful;
+        folders
     }
 
     /// On FUSE, NFS and CephFS what is cached may look like rest.
