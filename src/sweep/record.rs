@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
@@ -86,6 +87,8 @@ pub(super) struct Recorded {
 
 impl Stream for Recorded {
     fn acknowledge(&self) {}
+
+    fn limit_silence(&self, _most: Duration) {}
 }
 
 impl AsyncRead for Recorded {
