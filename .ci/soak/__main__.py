@@ -41,8 +41,10 @@ COLUMNS = (
     "seconds", "memory_bytes", "descriptors", "threads", "processor_seconds", "p50_ms", "p99_ms",
     "polls", "sessions", "fetched", "removed", "reloads", "violations",
 )
-# How much more memory the last third of the run may keep than the second.
+# How much more memory the last third of the run may keep than the second, and how many samples it
+# takes to tell.
 GROWTH = 1.10
+ENOUGH = 120
 
 
 def main() -> int:
@@ -163,7 +165,7 @@ def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
         return
     second, last = (rows[len(rows) * part // 3 : len(rows) * (part + 1) // 3] for part in (1, 2))
     grown = memory(last) / memory(second)
-    if grown > GROWTH:
+    if grown > GROWTH and len(rows) >= ENOUGH:
         ledger.violation(f"memory grew by {grown - 1:.1%} from the second third to the last")
     most = usual(samples)
     rest = at_rest(process.pid, most)
