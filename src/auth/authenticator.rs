@@ -288,13 +288,23 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 
     /// What the stores say of a user without being told a password; nothing when no store knows the
-    /// user that can tell without one.
-    pub(super) async fn known(&self, name: &Username) -> Result<Option<Account>, Reason> {
-        for store in &self.stores {
-            match store.look_up(name).await {
-                Lookup::Found(account) => return Ok(Some(account)),
-                Lookup::Perhaps(_) | Lookup::Unknown => {}
+    /// user that can tell without one. An attempt waits for the failures of the account.
+    pub(super) async fn known(
+        &self,
+        name: &Username,
+        mut attempt: Option<&mut Attempt>,
+    ) -> Result<Option<Account>, Reason> {
+        for (nth, store) in self.stores.iter().enumerate() {
+            let found = match store.look_up(name).await {
+                Lookup::Found(account) => Some(account),
+                Lookup::Perhaps(_) | Lookup::Unknown => None,
                 Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
+            };
+            if let Some(attempt) = attempt.as_deref_mut() {
+                self.wait_for_account(attempt, nth, name, found.as_ref()).await?;
+            }
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)

@@ -38,7 +38,7 @@ impl<C: CredentialStore> Authenticator<C> {
             },
         };
         let claimed = ClaimedName::new(username.as_str().as_bytes());
-        match self.known(&username).await {
+        match self.known(&username, None).await {
             Ok(Some(account)) => match admit(username, account.attributes, Some(peer)) {
                 Err(Reason::NotFromThere) => {
                     info!(user = %claimed, "refused: the user may not log in from this address");

@@ -22,6 +22,8 @@ use crate::threads::{self, Pool, Refused};
 ///   if so; look-ups that come meanwhile wait for the same one.
 /// - The whole new file counts or nothing of it. When it is missing, unreadable, faulty or not yet
 ///   written to its end, the old table stays in force.
+/// - A file with nothing in it, where there were users, is faulty: who does want nobody to log in
+///   leaves a comment in it.
 /// - A file whose last line has no line end, or that has fewer users after an edit in place, may
 ///   be half-written: it counts when it has not changed for a few seconds.
 #[derive(Debug)]
@@ -82,6 +84,8 @@ struct Snapshot {
     settled: bool,
     /// Why no table came of it, as it was logged.
     complaint: Option<String>,
+    /// Whether there is nothing in the file that the table is from.
+    blank: bool,
 }
 
 impl FileStore {
@@ -110,10 +114,25 @@ impl FileStore {
             read,
             settled: source.stamp.settled(read.elapsed()),
             complaint: None,
+            blank: source.is_blank(),
         };
         let now = RwLock::new(now);
         let shared = Shared { path, weak, key, now, reading: Arc::default() };
         Ok(Self { shared: Arc::new(shared), rehashing: Arc::new(Mutex::new(rehash)) })
+    }
+
+    /// Says no to taking the place of a store for the same file that had users, with a file that has
+    /// nothing in it.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn succeed(&self, old: &Self) -> Result<(), BadFile> {
+        let (new, old) = (&self.shared, &old.shared);
+        if new.path == old.path && new.snapshot().blank && old.snapshot().table.len() > 0 {
+            let faults = Faults(vec![Finding::whole_file(EMPTIED)]);
+            return Err(BadFile { path: new.path.clone(), faults });
+        }
+        Ok(())
     }
 
     /// The table that holds at this moment.
@@ -238,6 +257,9 @@ impl Shared {
         let outcome = Source::read(&self.path).and_then(|source| {
             let (table, report) = examine(&source, self.weak, &self.key);
             let table = table.ok_or_else(|| Faults(report.errors.clone()).to_string())?;
+            if source.is_blank() && old.table.len() > 0 {
+                return Err(EMPTIED.to_owned());
+            }
             Ok((source, table, report))
         });
         let settled = match seen {
@@ -260,6 +282,7 @@ impl Shared {
                         tell(&self.path, &report);
                     }
                     new.loaded = source.stamp;
+                    new.blank = source.is_blank();
                     new.table = Arc::new(table);
                 }
             }
@@ -281,6 +304,9 @@ impl Shared {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+const EMPTIED: &str = "has nothing in it any more; put the users back, or a comment if nobody is to \
+                       log in";
 
 /// Whether a file that has only just changed may be one that is still being written: a user who
 /// is missing for a moment would be told that the password is wrong.

@@ -2,13 +2,14 @@
 //! (RFC 5802 §3).
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tracing::{debug, info};
 
 use super::authenticator::{admit, fail};
+use super::throttle::Attempt;
 use super::{
     Attributes, Authenticator, CredentialStore, Identity, Reason, Refusal, Verifier, random,
 };
@@ -17,12 +18,35 @@ use crate::protocol::sasl::{
 };
 use crate::protocol::{ClaimedName, Secret, Username};
 
-/// A log-in by SCRAM that waits for the proof of the client.
+/// A log-in by SCRAM that waits for the proof of the client. Dropped without one it has failed: the
+/// server has worked for it.
 #[derive(Debug)]
 pub struct ScramLogin {
+    found: Found,
+    pending: Pending,
+}
+
+/// What a proof has to fit.
+#[derive(Debug)]
+struct Found {
     keys: ScramKeys,
     /// Whose keys they are; nobody's when they only look like some.
     account: Option<(Username, Attributes)>,
+}
+
+/// The attempt that the proof will be of, if one comes.
+#[derive(Debug)]
+struct Pending {
+    name: ClaimedName,
+    attempt: Option<Attempt>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.attempt.is_some() {
+            info!(user = %self.name, "a login was given up before its proof");
+        }
+    }
 }
 
 impl<C: CredentialStore> Authenticator<C> {
@@ -31,19 +55,26 @@ impl<C: CredentialStore> Authenticator<C> {
     /// - For a user without such keys, and for a name that nobody has, it goes on with keys that no
     ///   proof fits, at the cost of a known user. The salt of a name stays the same for as long as
     ///   the process runs.
+    /// - Waits first for as long as earlier failures demand.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`], [`Refusal::Overloaded`].
+    /// [`Refusal::Throttled`], [`Refusal::Unavailable`], [`Refusal::Overloaded`].
     pub async fn begin_scram(
         &self,
         awaiting: Awaiting,
+        peer: IpAddr,
     ) -> Result<(ScramExchange, ScramLogin), Refusal> {
         let (name, hash) = (awaiting.name().clone(), awaiting.hash());
-        let login = self.find_keys(&name, hash).await.map_err(|why| Refusal::of(&name, why))?;
+        let mut attempt = self.take_turn(peer, Some(&name)).await?;
+        let found = self.find_keys(&name, hash, &mut attempt).await;
+        let found = found.map_err(|why| Refusal::of(&name, why))?;
         let random =
             random::octets().map_err(|why| Refusal::of(&name, Reason::Unavailable(why)))?;
-        let exchange = awaiting.supply(&login.keys, &Nonce::new(random));
-        Ok((exchange, login))
+        // In place of a proof that may not come: no other exchange has this.
+        attempt.heard(&Arc::new(Secret::new(random.to_vec())));
+        let exchange = awaiting.supply(&found.keys, &Nonce::new(random));
+        let pending = Pending { name, attempt: Some(attempt) };
+        Ok((exchange, ScramLogin { found, pending }))
     }
 
     /// Verifies the proof of the client.
@@ -57,8 +88,8 @@ impl<C: CredentialStore> Authenticator<C> {
         peer: IpAddr,
     ) -> Result<(Identity, ServerFinal), Refusal> {
         let name = proof.name().clone();
-        let attempt = self.take_turn(peer, Some(&name)).await?;
-        let ScramLogin { keys, account } = login;
+        let ScramLogin { found: Found { keys, account }, mut pending } = login;
+        let attempt = pending.attempt.take().ok_or(Refusal::BadCredentials)?;
         // Each exchange has a proof of its own: that it is the same password again cannot be seen.
         let guess = Secret::new(proof.proof().to_vec());
         let (Some(server_final), Some((username, attributes))) = (proof.verify(&keys), account)
@@ -77,7 +108,12 @@ impl<C: CredentialStore> Authenticator<C> {
         admitted.map(|it| (it, server_final)).map_err(|reason| Refusal::of(&name, reason))
     }
 
-    async fn find_keys(&self, name: &ClaimedName, hash: ScramHash) -> Result<ScramLogin, Reason> {
+    async fn find_keys(
+        &self,
+        name: &ClaimedName,
+        hash: ScramHash,
+        attempt: &mut Attempt,
+    ) -> Result<Found, Reason> {
         let decoy = |iterations| -> Result<_, Reason> {
             let seed = seed(name.as_bytes()).map_err(Reason::Unavailable)?;
             Ok(ScramKeys::decoy(&seed, iterations, hash))
@@ -85,7 +121,7 @@ impl<C: CredentialStore> Authenticator<C> {
         let salt = decoy(ScramKeys::ITERATIONS)?.salt;
         let username = Username::try_from(name).ok();
         if let Some(username) = &username
-            && let Some(account) = self.known(username).await?
+            && let Some(account) = self.known(username, Some(attempt)).await?
         {
             if let Verifier::Unusable(why) = account.verifier {
                 return Err(Reason::Unavailable(why.to_string()));
@@ -93,7 +129,7 @@ impl<C: CredentialStore> Authenticator<C> {
             match self.keys_of(account.verifier, hash, &salt).await? {
                 Some(keys) => {
                     let account = Some((username.clone(), account.attributes));
-                    return Ok(ScramLogin { keys, account });
+                    return Ok(Found { keys, account });
                 }
                 None => debug!(user = %name, "has a password, but no keys for SCRAM"),
             }
@@ -105,7 +141,7 @@ impl<C: CredentialStore> Authenticator<C> {
             None => None,
         };
         let keys = decoy(example.map_or(ScramKeys::ITERATIONS, |keys| keys.iterations))?;
-        Ok(ScramLogin { keys, account: None })
+        Ok(Found { keys, account: None })
     }
 
     /// The keys that a verifier has or that can be made of it.
@@ -140,4 +176,56 @@ fn seed(name: &[u8]) -> Result<[u8; 32], String> {
         Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|error| error.to_string())?;
     mac.update(&name.to_ascii_lowercase());
     Ok(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::auth::{Rules, Table, Throttle, throttle};
+    use crate::protocol::sasl::{Channel, Mechanism, Step};
+
+    /// How long the keys of `mrose` let wait.
+    async fn begin(
+        authenticator: &Authenticator<Table>,
+    ) -> Result<(Duration, ScramLogin), Refusal> {
+        let first = Secret::new(b"n,,n=mrose,r=abc".to_vec());
+        let Step::NeedKeys(awaiting) = Mechanism::ScramSha256.begin(Channel::default()).step(first)
+        else {
+            panic!()
+        };
+        let begun = Instant::now();
+        let peer = "192.0.2.1".parse().unwrap();
+        let (_, login) = authenticator.begin_scram(awaiting, peer).await?;
+        Ok((begun.elapsed(), login))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_without_a_proof_is_a_failure_and_the_next_one_waits() {
+        let settings = throttle::Settings {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(15),
+            forget: Duration::from_secs(600),
+            trusted: Vec::new(),
+        };
+        let throttle = Arc::new(Throttle::new(settings, 100));
+        let keys = "mrose:{SCRAM-SHA-256}4096,lM3TOSIUFchasAiAMXLJog==,dkxLqgv7gR1Ti4eYesgCq4vfY03k\
+             RCTlo1JausQB+sQ=,EVrZeovszWWC08KpabtyQLPxZLbTZPagxwpT9FF/WWc=\n";
+        let table = Table::try_from(keys.as_bytes()).unwrap();
+        let authenticator = Authenticator::new(vec![table], Rules::default(), throttle).unwrap();
+        for waited in [0, 1, 2, 4, 8, 15, 15] {
+            let (delay, login) = begin(&authenticator).await.unwrap();
+            assert_eq!(delay.as_secs(), waited);
+            drop(login);
+        }
+        // Neither do many at once get through.
+        let _first = begin(&authenticator).await.unwrap();
+        let _second = begin(&authenticator).await.unwrap();
+        let begun = Instant::now();
+        let third = begin(&authenticator).await;
+        assert!(third.is_err() || begun.elapsed() >= Duration::from_secs(15));
+    }
 }

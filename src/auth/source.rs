@@ -37,6 +37,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Whether there is nothing in it, not even a comment.
+    pub(super) fn is_blank(&self) -> bool {
+        self.text.trim_ascii().is_empty()
+    }
+
     /// More than two million users.
     const MAX_OCTETS: u64 = 512 * 1024 * 1024;
 

@@ -34,7 +34,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 }
                 Redeemed::For(named) => match self.whole(named) {
                     Ok(user) if claims_to_be(name, &user) => {
-                        let admitted = self.known(&user).await.and_then(|account| {
+                        let admitted = self.known(&user, None).await.and_then(|account| {
                             let attributes = account.map(|account| account.attributes);
                             admit(user, attributes.unwrap_or_default(), Some(peer))
                         });

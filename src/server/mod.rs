@@ -203,6 +203,11 @@ impl House<MaildirStore, Store> {
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { throttle, sessions, removals, drain, grace_over, .. } = self;
         let generation = Generation::new(config, throttle, sessions, removals, drain, grace_over)?;
+        let old = self.current();
+        let old = old.env.authenticator.stores();
+        for store in generation.env.authenticator.stores() {
+            old.iter().try_for_each(|old| store.succeed(old)).map_err(Error::Credentials)?;
+        }
         if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
             front.reload(section.clone()).map_err(Error::Tls)?;
         }

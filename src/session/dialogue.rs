@@ -129,10 +129,20 @@ impl Answer<'_, '_> {
 
     /// `-ERR`; the operator is told more than the client.
     pub(super) fn fault(self, fault: &Fault) -> Replied {
+        self.strike(fault, fault.strike())
+    }
+
+    /// The same where the server has begun to look for the password: the login has failed, however
+    /// the client has ended it.
+    pub(super) fn unproved(self, fault: &Fault) -> Replied {
+        self.strike(fault, Strike::FailedLogin)
+    }
+
+    fn strike(self, fault: &Fault, strike: Strike) -> Replied {
         fault.log();
         let language = self.dialogue.language;
         let conduct = &mut self.dialogue.conduct;
-        match fault.strike() {
+        match strike {
             Strike::None => conduct.bad_in_a_row = 0,
             Strike::BadCommand => conduct.bad_in_a_row += 1,
             Strike::FailedLogin => conduct.failed_logins += 1,

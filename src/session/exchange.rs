@@ -72,7 +72,11 @@ impl Exchange {
 
     /// Ends the exchange because of a line that cannot be a response.
     pub(super) fn fail<D>(self, fault: &Fault, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        (answer.fault(fault), self.before.stay())
+        let replied = match self.stage {
+            Stage::Proof(..) => answer.unproved(fault),
+            Stage::Claim(_) | Stage::Proved(..) => answer.fault(fault),
+        };
+        (replied, self.before.stay())
     }
 
     async fn step<M: Mailbox, C: CredentialStore>(
@@ -88,7 +92,7 @@ impl Exchange {
             }
             Stage::Proof(exchange, login) => match exchange.step(&response) {
                 Ok(proof) => before.prove(mechanism, proof, login, answer, context).await,
-                Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
+                Err(fault) => Ok((answer.unproved(&fault.into()), before.stay())),
             },
             Stage::Proved(identity, server_final) => match server_final.close(response.expose()) {
                 Ok(()) => {
@@ -150,7 +154,8 @@ impl Authorization {
             Step::NeedKeys(awaiting) => {
                 let (name, begun) = (context.whole(awaiting.name().clone()), Instant::now());
                 let awaiting = awaiting.about(name.clone());
-                match in_time(authenticator.begin_scram(awaiting), context).await {
+                match in_time(authenticator.begin_scram(awaiting, context.link.peer), context).await
+                {
                     Ok((exchange, login)) => {
                         Ok(self.challenge(mechanism, Stage::Proof(exchange, login), answer))
                     }

@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::escape::Escaping;
+use super::escape::{Escaping, bounded, debugged};
 use super::line::{TextFields, priority};
 
 /// Where the journal takes entries.
@@ -150,13 +150,13 @@ impl EntryVisitor<'_> {
 impl Visit for EntryVisitor<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if self.result.is_ok() && field.name() != "message" {
-            self.result = self.write(field, value);
+            self.result = self.write(field, &bounded(value));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() != "message" {
-            self.record_str(field, &format!("{value:?}"));
+            self.record_str(field, &debugged(value));
         }
     }
 }

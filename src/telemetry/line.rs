@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::escape::{self, Escaping, hidden};
+use super::escape::{self, Escaping, bounded, debugged, hidden};
 
 /// A line of text, by what stands before the message.
 pub(super) enum TextLine {
@@ -97,12 +97,12 @@ impl TextVisitor<'_> {
 impl Visit for TextVisitor<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if self.result.is_ok() {
-            self.result = self.write(field, value);
+            self.result = self.write(field, &bounded(value));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
+        self.record_str(field, &debugged(value));
     }
 }
 

@@ -57,6 +57,25 @@ fn nothing_hostile_reaches_the_sink_raw() {
 }
 
 #[test]
+fn no_value_makes_a_line_without_end() {
+    let (plain, hostile) = ("é".repeat(1_000_000), "\x1b\"\\\u{202e}".repeat(1_000_000));
+    for form in FORMS {
+        let log = logged(form, LogLevel::Info, |_| {
+            let _span = info_span!("session", user = %plain).entered();
+            info!(display = %plain, debug = ?hostile, text = hostile, after = 7, "said {hostile}");
+        });
+        assert!(log.len() < 200_000, "{form:?}: {}", log.len());
+        assert!(log.contains('…') && log.contains("after"), "{form:?}");
+        if let Form::Json = form {
+            let object: serde_json::Value = serde_json::from_str(&log).unwrap();
+            assert_eq!(object["after"], 7);
+            let display = object["display"].as_str().unwrap();
+            assert_eq!(display, format!("{}…", "é".repeat(2048)));
+        }
+    }
+}
+
+#[test]
 fn json_says_what_was_logged() {
     let log = logged(Form::Json, LogLevel::Info, |_| {
         let _span = info_span!("session", peer = %HOSTILE).entered();
@@ -136,7 +155,11 @@ fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
         info!("first");
         // As long as what a command can be, many times over.
         info!(text = "x".repeat(64 << 10), "second");
-        info!(text = "x".repeat(8 << 20), "third");
+        // No value is that long, but many of them are.
+        let spans: Vec<_> =
+            (0..100).map(|_| info_span!("span", text = "x".repeat(4096)).entered()).collect();
+        info!("third");
+        spans.into_iter().rev().for_each(drop);
         info!("fourth");
     });
     assert_eq!(next(), format!("{heading}MESSAGE=first\n"));

@@ -135,7 +135,7 @@ fn a_new_file_is_for_its_owner_alone() {
     assert_eq!(add(&path, &name("bob"), &password("new")), Ok(Added::ToFile));
     remove(&path, &name("mrose")).unwrap();
     remove(&path, &name("bob")).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert_eq!(fs::read(&path).unwrap(), b"# a line a user\n");
 }
 
 #[test]

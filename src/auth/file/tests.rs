@@ -134,6 +134,43 @@ async fn a_faulty_file_leaves_the_users_as_they_were() {
 }
 
 #[test]
+fn a_file_with_nothing_in_it_where_there_were_users_is_a_fault() {
+    paused_runtime().block_on(async {
+        let fixture = Fixture::new("mrose:{PLAIN}one\n");
+        let store = fixture.open();
+        for empty in ["", "\n", " \n\n"] {
+            for replaced in [true, false] {
+                if replaced {
+                    fixture.replace(empty)
+                } else {
+                    fixture.write(empty)
+                }
+                for _ in 0..3 {
+                    assert_eq!(
+                        password(&store, "mrose").await.as_deref(),
+                        Some("one"),
+                        "{empty:?}"
+                    );
+                    quiet().await;
+                }
+            }
+        }
+        // Neither does a reload take it over; at the start it is only said.
+        let anew = fixture.open();
+        let why = anew.succeed(&store).unwrap_err().to_string();
+        assert!(why.contains("nothing in it any more"), "{why}");
+        assert!(fixture.open().succeed(&anew).is_ok());
+        fixture.replace("# nobody\n");
+        assert!(fixture.open().succeed(&store).is_ok());
+        password(&store, "mrose").await;
+        quiet().await;
+        assert_eq!(password(&store, "mrose").await, None);
+        fixture.replace("mrose:{PLAIN}two\n");
+        assert_eq!(password(&store, "mrose").await.as_deref(), Some("two"));
+    });
+}
+
+#[test]
 fn a_file_that_is_being_written_never_makes_a_user_unknown() {
     paused_runtime().block_on(async {
         let old = "mrose:{PLAIN}one\nbob:{PLAIN}one\n";

@@ -43,6 +43,19 @@ pub enum Store {
     Table(Table),
 }
 
+impl Store {
+    /// Says no to taking the place of a store that has lost all of its users on the way.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn succeed(&self, old: &Self) -> Result<(), String> {
+        match (self, old) {
+            (Self::File(new), Self::File(old)) => new.succeed(old).map_err(|bad| bad.to_string()),
+            (_, _) => Ok(()),
+        }
+    }
+}
+
 /// Calls a method of whichever store it is.
 macro_rules! each {
     ($store:expr, $kind:ident => $call:expr) => {
