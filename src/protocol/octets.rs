@@ -29,6 +29,14 @@ impl OctetCounter {
         self.last = Some(last);
     }
 
+    /// Takes so many zero bytes, as a hole in a file reads: they are data, and end no line.
+    pub fn update_zeros(&mut self, length: u64) {
+        if length > 0 {
+            self.octets = self.octets.saturating_add(length);
+            self.last = Some(0);
+        }
+    }
+
     /// The octets of the whole message.
     pub fn finish(&self) -> u64 {
         match self.last {
@@ -74,6 +82,22 @@ mod tests {
         (b".\n..\n.", 10),
         (b"\0\xff\n\0", 7),
     ];
+
+    #[test]
+    fn zeros_count_as_if_they_were_there() {
+        for before in [&b""[..], b"a\r", b"a\n"] {
+            for after in [&b""[..], b"\n", b"\r\n", b"b"] {
+                for zeros in [0, 1, 5] {
+                    let (mut counter, mut expected) = (OctetCounter::new(), OctetCounter::new());
+                    counter.update(before);
+                    counter.update_zeros(zeros as u64);
+                    counter.update(after);
+                    expected.update(&[before, &vec![0; zeros], after].concat());
+                    assert_eq!(counter.finish(), expected.finish(), "{before:?} {zeros} {after:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn counts_what_retr_sends() {

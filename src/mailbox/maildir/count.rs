@@ -7,12 +7,15 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::budget::Budget;
 use super::compressed::{Contents, Decoder, Format};
 use super::folder::{Folder, Folders, of_reading};
 use super::inode::{Inode, may_be};
 use super::listing::{Form, Sizes};
-use super::system::{duplicate, read_exact_at};
+use super::system::{duplicate, fstat, read_exact_at, seek};
 use crate::protocol::OctetCounter;
 
 /// A file whose octets are wanted.
@@ -64,8 +67,12 @@ pub(super) fn sizes(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<
     buffer.resize(BUFFER, 0);
     let mut counter = OctetCounter::new();
     let mut offset = 0;
+    let mut data = Data { file, size, end: 0 };
     while offset < size {
-        let most = usize::try_from(size - offset).map_or(BUFFER, |left| left.min(BUFFER));
+        let start = data.next(offset)?;
+        counter.update_zeros(start - offset);
+        offset = start;
+        let most = usize::try_from(data.end - offset).map_or(BUFFER, |left| left.min(BUFFER));
         let part = buffer.get_mut(..most).unwrap_or_default();
         read_exact_at(file, part, offset)?;
         if offset == 0 {
@@ -83,6 +90,46 @@ pub(super) fn sizes(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<
         offset += part.len() as u64;
     }
     Ok(Sizes { physical: size, octets: counter.finish(), form: Form::Plain })
+}
+
+/// Where there is something in a file: it takes hours to read what a file of terabytes has not.
+struct Data<'a> {
+    file: &'a File,
+    size: u64,
+    /// The end of the stretch without holes that was found last.
+    end: u64,
+}
+
+impl Data<'_> {
+    /// The first byte from `offset` on that is not in a hole; the size if there is none.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file is shorter.
+    fn next(&mut self, offset: u64) -> io::Result<u64> {
+        // Most messages are too small for that, and have none.
+        if self.size <= BUFFER as u64 {
+            self.end = self.size;
+        }
+        if offset < self.end {
+            return Ok(offset);
+        }
+        let start = match seek(self.file, SeekFrom::Data(offset)) {
+            Ok(start) => start.min(self.size),
+            // Nothing but a hole up to the end, which may have come nearer.
+            Err(Errno::NXIO) if fstat(self.file)?.st_size.cast_unsigned() < self.size => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Err(Errno::NXIO) => self.size,
+            // A file system without holes.
+            Err(_) => {
+                self.end = self.size;
+                return Ok(offset);
+            }
+        };
+        let hole = seek(self.file, SeekFrom::Hole(start));
+        self.end = hole.ok().filter(|end| *end > start).map_or(self.size, |end| end.min(self.size));
+        Ok(start)
+    }
 }
 
 fn decompressed(format: Format, file: File, size: u64, buffer: &mut [u8]) -> io::Result<Sizes> {
@@ -139,3 +186,50 @@ const BUFFER: usize = 64 << 10;
 /// A message that takes longer to decompress is left out: a few bytes may hold terabytes. This is
 /// enough for some ten gigabytes.
 const LONGEST: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    fn counted(file: &File, size: u64) -> io::Result<u64> {
+        sizes(file, size, &mut Vec::new()).map(|sizes| sizes.octets)
+    }
+
+    /// Reading this would take hours. (Where a file cannot be as large, nobody can make one.)
+    #[test]
+    fn holes_are_counted_and_not_read() {
+        let file = tempfile::tempfile().unwrap();
+        let size = 1 << 43;
+        if file.set_len(size).is_err() {
+            return;
+        }
+        assert_eq!(counted(&file, size).unwrap(), size + 2);
+        file.write_all_at(b"Subject: a\n", 0).unwrap();
+        file.write_all_at(b"b\r\nc\n", 1 << 40).unwrap();
+        file.write_all_at(b"\n", size - 1).unwrap();
+        assert_eq!(counted(&file, size).unwrap(), size + 3);
+        file.set_len(size / 2).unwrap();
+        assert_eq!(counted(&file, size).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn holes_count_as_what_they_read_as() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut contents = vec![0; 1 << 20];
+        for (at, text) in [(0, &b"a\nb\r"[..]), (300_000, b"\nc\n"), (700_001, b"\r\n\n")] {
+            contents[at..at + text.len()].copy_from_slice(text);
+            file.write_all_at(text, at as u64).unwrap();
+        }
+        file.set_len(1 << 20).unwrap();
+        let mut whole = tempfile::tempfile().unwrap();
+        whole.write_all(&contents).unwrap();
+        let expected = counted(&whole, 1 << 20).unwrap();
+        assert_eq!(counted(&file, 1 << 20).unwrap(), expected);
+        assert_eq!(expected, (1 << 20) + 4 + 2);
+        file.write_all(b"a\nb").unwrap();
+        assert_eq!(counted(&file, 4).unwrap(), 4 + 1 + 2);
+    }
+}

@@ -41,7 +41,7 @@ mod real {
 
     pub(in super::super) use rustix::fs::{
         RawDir, fadvise, flock, fstat, fstatfs, fstatvfs, fsync, futimens, mkdirat, openat,
-        openat2, readlinkat, renameat, renameat_with, statat, statx, unlinkat,
+        openat2, readlinkat, renameat, renameat_with, seek, statat, statx, unlinkat,
     };
     pub(in super::super) use rustix::io::{fcntl_dupfd_cloexec, pread, preadv2, write};
 }

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{
-    Advice, AtFlags, FlockOperation, Mode, OFlags, RawDirEntry, RenameFlags, ResolveFlags, Stat,
-    StatFs, StatVfs, Statx, StatxFlags, Timestamps,
+    Advice, AtFlags, FlockOperation, Mode, OFlags, RawDirEntry, RenameFlags, ResolveFlags,
+    SeekFrom, Stat, StatFs, StatVfs, Statx, StatxFlags, Timestamps,
 };
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::path::Arg;
@@ -170,6 +170,10 @@ pub(in super::super) fn futimens(file: impl AsFd, times: &Timestamps) -> Result<
 
 pub(in super::super) fn flock(file: impl AsFd, operation: FlockOperation) -> Result<(), Errno> {
     call("flock", "", || fs::flock(file, operation))
+}
+
+pub(in super::super) fn seek(file: impl AsFd, to: SeekFrom) -> Result<u64, Errno> {
+    call("lseek", "", || fs::seek(file, to))
 }
 
 pub(in super::super) fn fadvise(
