@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::auth::Network;
+use super::rate::Rate;
+use crate::auth::{Level, Network};
 use crate::config::Limits;
 use crate::session::{Slot, Slots};
 
@@ -15,21 +16,27 @@ use crate::session::{Slot, Slots};
 pub(super) struct Gate {
     all: Arc<Slots<()>>,
     by_network: Arc<Slots<Network>>,
+    rate: Rate,
 }
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self { all: Slots::new(), by_network: Slots::new() }
+        Self { all: Slots::new(), by_network: Slots::new(), rate: Rate::default() }
     }
 
-    /// Lets a connection in, unless there are too many.
+    /// Lets a connection in, unless there are too many, of its place or in all, or they come too
+    /// fast.
     pub(super) fn admit(&self, peer: IpAddr, limits: &Limits) -> Result<Admission, Refusal> {
         let all = self.all.take((), limits.connections.get()).ok_or(Refusal::All)?;
-        let network = self
-            .by_network
-            .take(Network::from(peer), limits.connections_per_address.get())
-            .ok_or(Refusal::Address)?;
-        Ok(Admission { _all: all, _network: network })
+        let most = limits.connections_per_address.get();
+        let take =
+            |level: Level| self.by_network.take(level.network, most.saturating_mul(level.factor));
+        let networks: Option<Vec<_>> = Network::levels(peer).map(take).collect();
+        let networks = networks.ok_or(Refusal::Address)?;
+        if !self.rate.take(Network::levels(peer), most) {
+            return Err(Refusal::Rate);
+        }
+        Ok(Admission { _all: all, _networks: networks })
     }
 
     /// How many connections are open.
@@ -42,7 +49,7 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct Admission {
     _all: Slot<()>,
-    _network: Slot<Network>,
+    _networks: Vec<Slot<Network>>,
 }
 
 /// Which limit is reached.
@@ -52,6 +59,8 @@ pub(super) enum Refusal {
     All,
     /// That on connections from one place.
     Address,
+    /// That on new ones from there.
+    Rate,
 }
 
 impl Refusal {
@@ -60,7 +69,7 @@ impl Refusal {
     pub(super) fn greeting(self) -> &'static [u8] {
         match self {
             Self::All => b"-ERR [SYS/TEMP] too many connections; wait and try again\r\n",
-            Self::Address => {
+            Self::Address | Self::Rate => {
                 b"-ERR [SYS/TEMP] too many connections from your address; wait and try again\r\n"
             }
         }
@@ -70,7 +79,7 @@ impl Refusal {
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::All => "limits.connections",
-            Self::Address => "limits.connections-per-address",
+            Self::Address | Self::Rate => "limits.connections-per-address",
         }
     }
 }
@@ -124,8 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn a_customer_with_many_networks_gets_a_few_times_as_many() {
+        let limits = crate::server::fixture::limits(1000, 2);
+        for (prefix, most) in [("192.0.2.", 8), ("2001:db8:0:", 32)] {
+            let gate = Gate::new();
+            let admit = |n: u16| {
+                let address = match prefix.contains(':') {
+                    true => format!("{prefix}{:x}::1", n << 6),
+                    false => format!("{prefix}{n}"),
+                };
+                gate.admit(address.parse().unwrap(), &limits).ok()
+            };
+            let admitted: Vec<_> = (0..100).flat_map(|n| [admit(n), admit(n)]).flatten().collect();
+            assert_eq!(admitted.len(), most, "{prefix}");
+        }
+    }
+
+    #[test]
     fn the_greeting_is_one_line() {
-        for refusal in [Refusal::All, Refusal::Address] {
+        for refusal in [Refusal::All, Refusal::Address, Refusal::Rate] {
             let greeting = refusal.greeting();
             assert!(greeting.starts_with(b"-ERR [SYS/TEMP] "));
             assert_eq!(greeting.iter().position(|&octet| octet == b'\r'), Some(greeting.len() - 2));

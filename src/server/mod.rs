@@ -11,7 +11,7 @@
 //!   client.
 //! - `sandbox`: what the process gives up besides root.
 //! - `stores`: from the configuration to credential stores.
-//! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
+//! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once, `rate`: how fast they come.
 
 use std::fmt;
 use std::io;
@@ -40,6 +40,7 @@ mod limits;
 mod listen;
 mod notices;
 mod privileges;
+mod rate;
 mod reload;
 mod sandbox;
 pub mod stores;

@@ -1,0 +1,108 @@
+//! How fast connections come from one place.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::auth::{Level, Network};
+
+/// A bucket for each network: a connection takes a token out, and time puts them back.
+///
+/// - A network gets as many a second as it may have connections at the same time, and may use up
+///   those of [`BURST`] at once.
+/// - The table is bounded: what is full again is forgotten, and when too many are not, those that
+///   are new are not counted.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    buckets: Mutex<HashMap<Network, Bucket>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// How much time's worth of tokens has been taken.
+    owed: Duration,
+    at: Instant,
+}
+
+impl Rate {
+    /// Takes a token of each of these networks, unless one has none left; `per_second` is what the
+    /// smallest of them gets.
+    pub(super) fn take(
+        &self,
+        levels: impl Iterator<Item = Level> + Clone,
+        per_second: u32,
+    ) -> bool {
+        let now = Instant::now();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let price = |factor: u32| Duration::from_secs(1) / per_second.saturating_mul(factor).max(1);
+        let owed = |level: &Level| {
+            buckets.get(&level.network).map_or(Duration::ZERO, |bucket| bucket.owed_at(now))
+        };
+        if levels.clone().any(|level| owed(&level) + price(level.factor) > BURST) {
+            return false;
+        }
+        if buckets.len() >= MOST_NETWORKS {
+            buckets.retain(|_, bucket| !bucket.owed_at(now).is_zero());
+        }
+        for level in levels {
+            let is_full = buckets.len() >= MOST_NETWORKS;
+            if is_full && !buckets.contains_key(&level.network) {
+                continue;
+            }
+            let bucket =
+                buckets.entry(level.network).or_insert(Bucket { owed: Duration::ZERO, at: now });
+            *bucket = Bucket { owed: bucket.owed_at(now) + price(level.factor), at: now };
+        }
+        true
+    }
+}
+
+impl Bucket {
+    fn owed_at(&self, now: Instant) -> Duration {
+        self.owed.saturating_sub(now.duration_since(self.at))
+    }
+}
+
+/// How long a network has to do nothing to have all of its tokens again.
+const BURST: Duration = Duration::from_secs(10);
+
+/// Some 6 MB.
+const MOST_NETWORKS: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn take(rate: &Rate, address: &str, times: usize) -> usize {
+        let address: IpAddr = address.parse().unwrap();
+        (0..times).filter(|_| rate.take(Network::levels(address), 5)).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_cut_to_the_rate_and_others_are_not_hurt() {
+        let rate = Rate::default();
+        assert_eq!(take(&rate, "192.0.2.1", 1000), 50);
+        assert_eq!(take(&rate, "192.0.2.2", 10), 10);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(take(&rate, "192.0.2.1", 1000), 10);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(take(&rate, "192.0.2.1", 1000), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_customer_with_many_networks_gets_a_few_times_as_much() {
+        let rate = Rate::default();
+        let flood = |prefix: &str| -> usize {
+            (0..40).map(|n| take(&rate, &format!("{prefix}{n:02x}::1"), 50)).sum()
+        };
+        // A /56, then all of the /48 around it.
+        assert_eq!(flood("2001:db8:0:1"), 4 * 50);
+        let whole: usize = (2..20).map(|n| flood(&format!("2001:db8:0:{n:x}"))).sum();
+        assert_eq!(whole, 12 * 50);
+        assert_eq!(take(&rate, "2001:db8:1::1", 10), 10);
+    }
+}
