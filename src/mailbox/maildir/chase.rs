@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use super::super::Failure;
-use super::folder::{Folder, Folders, Place};
+use super::folder::{Folder, Place};
 use super::inode::Inode;
 use super::name;
+use super::view::View;
 
 /// A file that is looked for.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(super) struct NotFound<T> {
 /// # Errors
 /// When a folder cannot be read.
 pub(super) fn chase<'a, T>(
-    folders: &Folders,
+    folders: &impl View,
     wanted: Vec<Wanted<'a, T>>,
     mut visit: impl FnMut(&T, &[Place]) -> Visit,
 ) -> Result<NotFound<T>, Failure> {
@@ -79,11 +80,11 @@ pub(super) fn chase<'a, T>(
 }
 
 fn look<'a>(
-    folders: &Folders,
+    folders: &impl View,
     uniques: impl Iterator<Item = &'a [u8]>,
 ) -> Result<HashMap<&'a [u8], Vec<Place>>, Failure> {
     let mut places = uniques.map(|unique| (unique, Vec::new())).collect::<HashMap<_, _>>();
-    let separator = folders.root().separator();
+    let separator = folders.separator();
     for folder in Folder::READING_ORDER {
         folders.read(folder, |file_name, _| {
             if let Some(places) = places.get_mut(name::unique(file_name, separator)) {
@@ -95,7 +96,7 @@ fn look<'a>(
 }
 
 fn candidates<T>(
-    folders: &Folders,
+    folders: &impl View,
     wanted: &Wanted<'_, T>,
     places: &HashMap<&[u8], Vec<Place>>,
 ) -> Vec<Place> {

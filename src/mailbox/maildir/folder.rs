@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
@@ -18,6 +19,7 @@ use super::directories::Directories;
 use super::file_system::FileSystem;
 use super::inode::{Inode, Look};
 use super::lock::Root;
+use super::resolve::open_directory;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
 use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
 use super::wait::{Wait, open_at};
@@ -215,23 +217,33 @@ impl Folders {
         if is_same { Ok(directory) } else { Err(Errno::STALE) }
     }
 
-    /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
-    /// was there has been missed, and the basis is what that rests on. Where a change may leave no
-    /// stamp, or a late one, that is never known.
+    /// Whether the Maildir and its folders are what they were at login.
     ///
     /// # Errors
-    /// Those of `read`; and when a folder has been removed meanwhile.
-    pub(super) fn undisturbed<T>(
-        &self,
-        read: impl FnOnce() -> Result<T, Failure>,
-    ) -> Result<(T, Option<Basis>), Failure> {
-        let clock = self.root.clock();
-        let before = self.stamps()?;
-        let result = read()?;
-        // Always asked, because a removed directory reads as an empty one.
-        let after = self.stamps()?;
-        let basis = clock.and_then(|clock| Basis::new(before, clock));
-        Ok((result, basis.filter(|_| self.faithful && before == after)))
+    /// When another directory has the name of one of them by now, or none has.
+    pub(super) fn are_in_place(&self) -> Result<(), Failure> {
+        let failed = |path: &Path, error: io::Error| {
+            Failure::new(format!("look at {}", path.display()), error)
+        };
+        let is_same = |open: &dyn AsFd, found: &Stat, path: &Path| {
+            let ours = fstat(open.as_fd()).map_err(|error| failed(path, error.into()))?;
+            let replaced =
+                || io::Error::other("another directory has taken its place since the login");
+            (FileId::of(&ours) == FileId::of(found))
+                .then_some(())
+                .ok_or_else(|| failed(path, replaced()))
+        };
+        let path = self.root.path();
+        let found =
+            open_directory(path, OFlags::PATH, Wait::IfNeedBe).and_then(|it| Ok(fstat(it)?));
+        is_same(self.root.directory(), &found.map_err(|error| failed(path, error))?, path)?;
+        for folder in Folder::READING_ORDER {
+            let path = path.join(folder.name());
+            let found = statat(self.root.directory(), folder.name(), AtFlags::SYMLINK_NOFOLLOW);
+            let found = found.map_err(|error| failed(&path, error.into()))?;
+            is_same(&self.fd(folder), &found, &path)?;
+        }
+        Ok(())
     }
 
     /// Whether reading the folders now would yield what it did when `basis` was taken.
@@ -346,7 +358,11 @@ impl Folders {
         format!("{path}/{}/{}", folder.name(), name.escape_ascii())
     }
 
-    fn stamps(&self) -> Result<Stamps, Failure> {
+    /// The stamps of both.
+    ///
+    /// # Errors
+    /// When a folder has been removed.
+    pub(super) fn stamps(&self) -> Result<Stamps, Failure> {
         let stamp = |folder: Folder| {
             let failed = |error: Errno| {
                 let path = self.root.path().join(folder.name());
@@ -418,6 +434,7 @@ mod tests {
     use super::super::index::Index;
     use super::super::lock::Attempt;
     use super::super::scan::scan;
+    use super::super::view::View;
     use super::*;
 
     fn folders(maildir: &std::path::Path, faithful: bool) -> Folders {
@@ -430,7 +447,7 @@ mod tests {
         folders
     }
 
-    /// On FUSE, NFS and CephFS what is cached may look like rest.
+    /// On FUSE, NFS and `CephFS` what is cached may look like rest.
     #[test]
     fn rest_is_not_believed_where_changes_may_leave_no_stamp() {
         let maildir = tempfile::tempdir().unwrap();

@@ -53,6 +53,13 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
     if marked.is_empty() {
         return Removed { messages: marked, unlinked: BTreeSet::new(), result: Ok(()), remains };
     }
+    if let Err(cause) = maildrop.folders.are_in_place() {
+        // A +OK would be about messages that are no longer there for anybody.
+        let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+        let result = Err(RemovalError { remaining, cause });
+        let (messages, unlinked) = (BTreeSet::new(), BTreeSet::new());
+        return Removed { messages, unlinked, result, remains };
+    }
     let mut removal = Removal {
         maildrop,
         hold,

@@ -13,12 +13,13 @@ use rustix::io::Errno;
 
 use super::super::Failure;
 use super::chase::{Visit, Wanted, chase};
-use super::folder::{Folders, NO_FILE};
+use super::folder::NO_FILE;
 use super::index::Index;
 use super::inode::{Inode, may_be};
 use super::namesake::Namesake;
 use super::seen::{Seen, Sighting};
 use super::stamp::Basis;
+use super::view::View;
 
 /// The files that are messages, in the order of the listing.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl FoundFile {
 ///
 /// # Errors
 /// When a folder cannot be read whole.
-pub(super) fn scan(folders: &Folders, index: &Index) -> Result<Scan, Failure> {
+pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> {
     let mut seen = Seen::default();
     let mut passes = 0;
     let mut calm = 0;
@@ -88,8 +89,8 @@ fn missed(seen: &Seen, last: u32) -> bool {
 }
 
 /// Makes files of sightings.
-struct Resolution<'a> {
-    folders: &'a Folders,
+struct Resolution<'a, V> {
+    folders: &'a V,
     last: u32,
     whole: bool,
 }
@@ -110,7 +111,7 @@ struct Candidate {
     inode: Option<Inode>,
 }
 
-impl Resolution<'_> {
+impl<V: View> Resolution<'_, V> {
     fn files(&self, seen: &mut Seen) -> Result<Vec<FoundFile>, Failure> {
         let mut files = Vec::new();
         let mut doubts = Vec::new();
@@ -220,3 +221,6 @@ const CALM_PASSES: u32 = 4;
 const PASSES_IN_DOUBT: u32 = 8;
 /// More are not taken, whatever happens meanwhile.
 const MOST_PASSES: u32 = 12;
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 
 use super::super::Failure;
-use super::folder::{Folder, Folders, Ignored, Place};
+use super::folder::{Folder, Ignored, Place};
 use super::listing::Key;
 use super::name;
 use super::separator::Separator;
+use super::view::View;
 
 /// File names with where and when they were seen.
 #[derive(Debug, Default)]
@@ -34,8 +35,8 @@ pub(super) struct Sighting {
 
 impl Seen {
     /// Reads both folders once.
-    pub(super) fn read(folders: &Folders, pass: u32) -> Result<Self, Failure> {
-        let separator = folders.root().separator();
+    pub(super) fn read(folders: &impl View, pass: u32) -> Result<Self, Failure> {
+        let separator = folders.separator();
         let mut seen = Self { separator, ..Self::default() };
         for folder in Folder::READING_ORDER {
             let ignored =

@@ -60,6 +60,12 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// A stamp for a test.
+    #[cfg(test)]
+    pub(super) fn new(id: FileId, changed: Moment) -> Self {
+        Self { id, changed }
+    }
+
     /// The stamp of a directory.
     pub(super) fn of(stat: &Stat) -> Self {
         Self { id: FileId::of(stat), changed: Moment::of_change(stat) }

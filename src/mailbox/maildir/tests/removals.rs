@@ -207,3 +207,27 @@ async fn all_of_a_large_removal_is_shown_and_holds_up_no_session() {
     drop(maildir.open().await);
     assert_eq!(told.into_iter().count(), 600);
 }
+
+/// A backup that is put in place while a session lasts.
+#[tokio::test]
+async fn nothing_is_removed_from_a_maildir_that_was_replaced() {
+    for replaced in ["cur", "new", ""] {
+        let maildir = Maildir::with(&[("cur/1.a:2,S", b"a\n"), ("new/2.b", b"b\n")]);
+        let maildrop = maildir.open().await;
+        let path = maildir.path(replaced);
+        let path = path.to_str().unwrap().trim_end_matches('/').to_owned();
+        let old = format!("{path}.old");
+        fs::rename(&path, &old).unwrap();
+        let copied = std::process::Command::new("cp").args(["-a", &old, &path]).status().unwrap();
+        assert!(copied.success());
+        let error = maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap_err();
+        assert_eq!(error.remaining, 2);
+        assert!(error.cause.to_string().contains(&path), "{}", error.cause);
+        assert!(maildir.exists("cur/1.a:2,S") && maildir.exists("new/2.b"), "{replaced}");
+        let files = |path: &str| -> usize {
+            let inside = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
+            if replaced.is_empty() { inside(&format!("{path}/cur")) } else { inside(path) }
+        };
+        assert_eq!(files(&old), 1, "{replaced}");
+    }
+}

@@ -1,0 +1,82 @@
+//! What finding messages asks of the directories of a Maildir. The directories themselves answer it;
+//! in the tests of `scan`, so does a model of them.
+
+use rustix::io::Errno;
+
+use super::super::Failure;
+use super::folder::{Folder, Folders, Ignored};
+use super::inode::Inode;
+use super::separator::Separator;
+use super::stamp::{Basis, Moment, Stamps};
+
+/// Two directories in which others deliver, rename and remove.
+///
+/// The methods are those of [`Folders`] that have the same names.
+pub(super) trait View {
+    fn separator(&self) -> Separator;
+    fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure>;
+    fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno>;
+    fn inode(&self, number: u64) -> Option<Inode>;
+    fn numbers_files(&self) -> bool;
+    fn describe(&self, folder: Folder, name: &[u8]) -> String;
+    fn clock(&self) -> Option<Moment>;
+    fn stamps(&self) -> Result<Stamps, Failure>;
+    fn are_stamped_faithfully(&self) -> bool;
+
+    /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
+    /// was there has been missed, and the basis is what that rests on. Where a change may leave no
+    /// stamp, or a late one, that is never known.
+    ///
+    /// # Errors
+    /// Those of `read`; and when a folder has been removed meanwhile.
+    fn undisturbed<T>(
+        &self,
+        read: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(T, Option<Basis>), Failure> {
+        let clock = self.clock();
+        let before = self.stamps()?;
+        let result = read()?;
+        // Always asked, because a removed directory reads as an empty one.
+        let after = self.stamps()?;
+        let basis = clock.and_then(|clock| Basis::new(before, clock));
+        Ok((result, basis.filter(|_| self.are_stamped_faithfully() && before == after)))
+    }
+}
+
+impl View for Folders {
+    fn separator(&self) -> Separator {
+        self.root().separator()
+    }
+
+    fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure> {
+        self.read(folder, each)
+    }
+
+    fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
+        self.stat(folder, name)
+    }
+
+    fn inode(&self, number: u64) -> Option<Inode> {
+        self.inode(number)
+    }
+
+    fn numbers_files(&self) -> bool {
+        self.numbers_files()
+    }
+
+    fn describe(&self, folder: Folder, name: &[u8]) -> String {
+        self.describe(folder, name)
+    }
+
+    fn clock(&self) -> Option<Moment> {
+        self.root().clock()
+    }
+
+    fn stamps(&self) -> Result<Stamps, Failure> {
+        self.stamps()
+    }
+
+    fn are_stamped_faithfully(&self) -> bool {
+        self.are_stamped_faithfully()
+    }
+}
