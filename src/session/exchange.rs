@@ -23,6 +23,7 @@ pub(super) struct Exchange {
 }
 
 /// How far an exchange has come.
+#[expect(clippy::large_enum_variant, reason = "the exchange that it is part of is boxed")]
 enum Stage {
     /// The client is to say who it is.
     Claim(sasl::Exchange),

@@ -73,7 +73,9 @@ impl Stage {
         let every_other = |(at, id): (usize, &String)| at.is_multiple_of(2).then(|| id.clone());
         self.unwanted = match self.scenario.deed {
             Deed::Move => self.originals.keys().cloned().collect(),
-            _ => self.originals.keys().enumerate().filter_map(every_other).collect(),
+            Deed::Poll | Deed::Fetch | Deed::Delete | Deed::Leave => {
+                self.originals.keys().enumerate().filter_map(every_other).collect()
+            }
         };
     }
 

@@ -389,7 +389,7 @@ const IN_NEW: u8 = 1;
 const HASHED: u8 = 1 << 3;
 const COMPRESSED: u8 = 1 << 4;
 
-/// NAME_MAX of Linux: no file has a longer name.
+/// `NAME_MAX` of Linux: no file has a longer name.
 const LONGEST_NAME: usize = 255;
 
 /// What an entry takes at least: a name of one byte.

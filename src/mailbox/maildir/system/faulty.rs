@@ -234,7 +234,6 @@ impl<'b, Fd: AsFd> RawDir<'b, Fd> {
         Self(fs::RawDir::new(directory, buffer))
     }
 
-    #[expect(clippy::should_implement_trait, reason = "that of rustix does not either")]
     pub(in super::super) fn next(&mut self) -> Option<Result<RawDirEntry<'_>, Errno>> {
         if !self.0.is_buffer_empty() {
             return self.0.next();
