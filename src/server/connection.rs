@@ -159,7 +159,9 @@ type Protected = TlsStream<Opening>;
 
 /// Agrees on TLS with a client that begins it.
 async fn agree(stream: TcpStream, terms: &Terms) -> Result<Protected, Closing> {
-    let opening = Opening::of(stream).await.map_err(|error| Closing::of_opening(&error))?;
+    let opening = Opening::of(stream, terms.longest_handshake())
+        .await
+        .map_err(|error| Closing::of_opening(&error))?;
     // Whoever is behind the proxy could make nothing of an alert.
     if let Some(proxy @ Stranger::Proxy) = Stranger::recognise(opening.first()) {
         return Err(Closing::of(&End::Stranger(proxy)));

@@ -166,6 +166,12 @@ impl Terms {
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.config).into()
     }
+
+    /// How many octets a client may send before the handshake is over. Only one that has a certificate
+    /// has a reason to send more than a few thousand.
+    pub(super) fn longest_handshake(&self) -> usize {
+        if self.clients.count() > 0 { 64 * 1024 } else { 16 * 1024 }
+    }
 }
 
 fn read(section: &config::Tls) -> Result<(Arc<Table>, Clients), PemError> {

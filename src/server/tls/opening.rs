@@ -17,14 +17,17 @@ pub(in crate::server) struct Opening {
     first: Vec<u8>,
     /// How many of `first` have been read again.
     read: usize,
+    /// How much more may come before the handshake is over.
+    left: usize,
 }
 
 impl Opening {
-    /// Waits for the first record of TLS, or for what shows that it is something else.
+    /// Waits for the first record of TLS, or for what shows that it is something else. The whole
+    /// handshake may have `most` octets, all of which the TLS library might keep.
     ///
     /// # Errors
     /// That of the connection, or its end.
-    pub(in crate::server) async fn of(mut stream: TcpStream) -> io::Result<Self> {
+    pub(in crate::server) async fn of(mut stream: TcpStream, most: usize) -> io::Result<Self> {
         let mut first = Vec::with_capacity(ENOUGH);
         while first.len() < hello::octets_needed(&first)
             || (Stranger::may_follow(&first) && Stranger::recognise(&first).is_none())
@@ -34,7 +37,8 @@ impl Opening {
             }
         }
         nameless::mark(&mut first);
-        Ok(Self { stream, first, read: 0 })
+        let left = most.saturating_sub(first.len());
+        Ok(Self { stream, first, read: 0, left })
     }
 
     /// What came first.
@@ -44,6 +48,7 @@ impl Opening {
 
     /// Forgets what came first, since the handshake is over.
     pub(in crate::server) fn forget(&mut self) {
+        self.left = usize::MAX;
         // TLS cannot be agreed without all of it.
         if self.read == self.first.len() {
             self.first = Vec::new();
@@ -62,6 +67,27 @@ impl Opening {
     }
 }
 
+impl Opening {
+    /// Reads what is still allowed.
+    fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            let too_long = "the handshake is longer than any that leads to an end";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, too_long)));
+        }
+        let mut octets = [0; 1024];
+        let most = self.left.min(buf.remaining()).min(octets.len());
+        let mut read = ReadBuf::new(octets.get_mut(..most).unwrap_or_default());
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        buf.put_slice(read.filled());
+        self.left -= read.filled().len();
+        polled
+    }
+}
+
 /// A `ClientHello` is seldom longer, and the TLS library reads as much at once.
 const ENOUGH: usize = 4096;
 
@@ -73,7 +99,10 @@ impl AsyncRead for Opening {
     ) -> Poll<io::Result<()>> {
         let unread = self.first.get(self.read..).unwrap_or_default();
         if unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            if self.left == usize::MAX {
+                return Pin::new(&mut self.stream).poll_read(cx, buf);
+            }
+            return self.poll_handshake(cx, buf);
         }
         let count = unread.len().min(buf.remaining());
         buf.put_slice(unread.get(..count).unwrap_or_default());
@@ -109,5 +138,37 @@ impl AsyncWrite for Opening {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::super::hello::tests::record;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handshake_without_end_is_given_up() {
+        const MOST: usize = 16 * 1024;
+        for over in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let first = record(&[]);
+            client.write_all(&[&first[..], &vec![7; MOST]].concat()).await.unwrap();
+            drop(client);
+            let mut opening = Opening::of(stream, MOST).await.unwrap();
+            opening.read_exact(&mut vec![0; MOST - 1]).await.unwrap();
+            if over {
+                opening.forget();
+            }
+            let mut rest = Vec::new();
+            let read = opening.read_to_end(&mut rest).await;
+            let error = read.err().map(|error| error.kind());
+            assert_eq!(error, (!over).then_some(io::ErrorKind::InvalidData));
+            assert_eq!(rest.len(), if over { first.len() + 1 } else { 1 });
+        }
     }
 }
