@@ -303,7 +303,7 @@ fn connections_are_limited_in_all() {
 
 #[test]
 fn a_lack_of_descriptors_is_waited_out() {
-    let place = plain_place("[limits]\nconnections = 100\n");
+    let place = plain_place("[limits]\nconnections = 100\nconnections-per-address = 1000\n");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 40; exec \"$0\" serve --config \"$1\"", PROGRAM]);
     command.arg(place.path("restante.toml"));
