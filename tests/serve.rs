@@ -203,7 +203,7 @@ fn sighup_changes_whom_failures_slow_down_and_forgets_none() {
     let waits = |times| {
         let mut client = greeted(&server);
         client.send("USER mrose\r\nPASS tanstaaf\r\n");
-        server.logged_times("earlier log-ins have failed, this one has to wait", times);
+        server.logged_times("earlier logins have failed, this one waits", times);
         client
     };
     let mut client = greeted(&server);
