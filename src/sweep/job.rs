@@ -156,6 +156,9 @@ impl Job {
     fn fail(self, fault: Fault, extent: Extent, directory: &Path) {
         let log = Log::of_process();
         let mut stage = Stage::new(self.scenario, directory);
+        // What a process opens at its first session and keeps is no descriptor too many.
+        stage.set();
+        stage.rehearse();
         let (mut runs, mut faults) = (0, 0);
         for at in 1.. {
             stage.set();

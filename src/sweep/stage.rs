@@ -94,6 +94,13 @@ impl Stage {
         self.scenario.spoil_index(&self.maildir());
     }
 
+    /// Has a session in which nothing goes wrong.
+    pub(super) fn rehearse(&self) {
+        self.perform(Plan::default(), &self.unwanted, &Record::in_memory());
+        assert_eq!(self.come_to_rest(usize::MAX), Vec::<String>::new());
+        assert_eq!(Plan::disarm(), Vec::new());
+    }
+
     /// Has a session with a plan, and judges it.
     pub(super) fn run(&self, plan: Plan, log: &Log) -> (Vec<Hit>, Vec<String>) {
         log.take();
@@ -157,7 +164,10 @@ impl Stage {
     /// Unique-ids and messages, as a session in peace gets them.
     fn listing(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
         let read = self.runtime.block_on(async {
-            let maildrop = self.world.mailbox.open(&Identity::for_test("mrose")).await;
+            // An attempt that has given the lock back may not have ended altogether.
+            let wait = self.world.policy.lock_wait;
+            let identity = Identity::for_test("mrose");
+            let maildrop = self.world.mailbox.open_within(&identity, wait, || {}).await;
             let maildrop = match maildrop {
                 Ok(maildrop) => maildrop,
                 Err(OpenError::InUse { .. }) => return Err("I5: the lock is held".to_owned()),
