@@ -111,7 +111,7 @@ fn the_configuration_names_the_credential_file() {
     assert!(place.read("users").starts_with("mrose:{ARGON2ID}"));
     assert_eq!(place.run("list", "").stdout, "mrose\n");
     assert_eq!(place.run("remove mrose", "").code, Some(0));
-    assert_eq!(place.read("users"), "");
+    assert_eq!(place.read("users"), "# a line a user\n");
     // Another file, whatever the configuration says, and be it faulty.
     place.write("others", MROSE);
     place.configure("nonsense");
