@@ -40,8 +40,9 @@ EXCUSED = {
 UNNOTICED, UNNOTICED_QUICKLY = 0.05, 2.0
 # The time that a client has to log in, and after which those that do nothing are gone.
 LOGIN = 15
-# Memory that may stay, in MiB: what the allocator keeps.
-KEPT = 24.0
+# Memory that may stay, in MiB: what the allocator keeps, which is less than a tenth of what some of
+# these attacks could have taken.
+KEPT = 64.0
 
 
 class Besieged(ByDefault):

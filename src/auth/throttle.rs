@@ -266,12 +266,6 @@ impl Attempt {
         self.delay
     }
 
-    /// Whether it need not wait for others: the user has logged in from there lately, or nobody
-    /// from there is counted.
-    pub fn has_precedence(&self) -> bool {
-        self.who.as_ref().is_none_or(|who| who.is_acquainted)
-    }
-
     /// The name has been found to lead to an account, which other names may lead to as well: takes
     /// a place in the line of all of them, and says how much longer to wait; `None` when that line
     /// is full and the try is turned away unheard.

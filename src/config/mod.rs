@@ -317,7 +317,7 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the connection to the login, the TLS handshake included.
     pub login: Duration,
-    /// Without the client taking a single octet.
+    /// In which the client takes next to nothing of what waits for it.
     pub write: Duration,
     /// From SIGTERM until sessions no longer go on to their QUIT.
     pub shutdown_grace: Duration,

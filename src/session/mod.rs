@@ -95,7 +95,7 @@ pub struct Policy {
     pub log_removals: bool,
     /// Without a command, after login.
     pub idle: Duration,
-    /// Without the client taking a single octet.
+    /// In which the client takes next to nothing of what waits for it.
     pub write: Duration,
 }
 
