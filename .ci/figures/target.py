@@ -7,10 +7,11 @@ from server import World
 
 
 class Target(Restante):
-    """One file of users, argon2id; `auth` and `throttle` are lines for those two sections."""
+    """One file of users, argon2id; `auth`, `throttle` and `limits` are lines for those sections."""
 
     def __init__(
-        self, world: World, name: str, auth: str = "", throttle: str = "", level: str = "info"
+        self, world: World, name: str, auth: str = "", throttle: str = "", limits: str = "",
+        level: str = "info",
     ) -> None:
         super().__init__(
             world, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
@@ -19,9 +20,10 @@ class Target(Restante):
         self.allow_cleartext = True
         self.auth = auth
         self.throttle = throttle
+        self.limits = limits
         self.level = level
 
     def configuration(self) -> str:
         text = re.sub("(?m)^failure-delay = .*$", self.auth, super().configuration())
         text = re.sub("(?m)^trusted = .*$", self.throttle, text)
-        return f'{text}level = "{self.level}"\n'
+        return f'{text}level = "{self.level}"\n[limits]\n{self.limits}\n'
