@@ -4,12 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
+use std::thread::park_timeout;
 use std::time::Duration;
 
 use restante::auth::{Authenticator, FileOptions, FileStore, Rules};
 use restante::mailbox::Mailbox;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
+use restante::threads::at_work;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
@@ -38,9 +40,10 @@ pub fn converse<M: Mailbox>(
     input: &[u8],
     piece: usize,
     security: Security,
+    clock: Clock,
 ) -> (Vec<u8>, End, Summary) {
     let env = env(mailbox);
-    runtime().block_on(async {
+    clock.runtime().block_on(async {
         let (client, mut server) = tokio::io::duplex(piece.max(1));
         let (mut reader, mut writer) = tokio::io::split(client);
         let session = async {
@@ -101,11 +104,37 @@ fn has_many_lines(line: &[u8]) -> bool {
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-fn runtime() -> &'static Runtime {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
-    });
-    &RUNTIME
+/// The clock of a session.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// It goes on when there is nothing to do, so no delay takes any time. Not for stores that work
+    /// on threads from the end of one session into the next.
+    Paused,
+    /// As it is.
+    Real,
+}
+
+impl Clock {
+    fn runtime(self) -> &'static Runtime {
+        static PAUSED: LazyLock<Runtime> = LazyLock::new(|| {
+            let mut builder = Builder::new_current_thread();
+            // What looks users up is no task.
+            let wait = || {
+                while at_work() > 0 {
+                    park_timeout(Duration::from_micros(20));
+                }
+            };
+            builder.enable_time().start_paused(true).on_thread_park(wait);
+            builder.build().expect("a runtime")
+        });
+        static REAL: LazyLock<Runtime> = LazyLock::new(|| {
+            Builder::new_current_thread().enable_time().build().expect("a runtime")
+        });
+        match self {
+            Self::Paused => &PAUSED,
+            Self::Real => &REAL,
+        }
+    }
 }
 
 fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {

@@ -13,7 +13,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::session::Security;
-use restante_fuzz::{converse, count_replies, scratch};
+use restante_fuzz::{Clock, converse, count_replies, scratch};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -124,7 +124,7 @@ fn remove_one(path: &Path) {
 
 fn session(path: &Path, sent: &[u8]) -> Vec<u8> {
     let store = MaildirStore::new(PathTemplate::new(path));
-    let (output, _, _) = converse(store, sent, 4096, Security::ImplicitTls);
+    let (output, _, _) = converse(store, sent, 4096, Security::ImplicitTls, Clock::Real);
     count_replies(sent, &output);
     output
 }

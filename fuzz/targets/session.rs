@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use restante::mailbox::memory::MemoryStore;
 use restante::session::{End, Security};
-use restante_fuzz::{converse, count_replies, mrose};
+use restante_fuzz::{Clock, converse, count_replies, mrose};
 
 const MESSAGES: [&str; 3] = [
     "Subject: one\n\n.dots\n..\n.\n",
@@ -33,7 +33,7 @@ fuzz_target!(|input: (u8, u8, bool, &[u8])| {
         store.deliver(&mrose(), &format!("id-{at}"), message.as_bytes());
     }
     let piece = 1 << (piece % 12);
-    let (output, end, summary) = converse(store.clone(), &sent, piece, security);
+    let (output, end, summary) = converse(store.clone(), &sent, piece, security, Clock::Paused);
     let left = store.unique_ids(&mrose()).len();
     assert_eq!(summary.removed, (MESSAGES.len() - left) as u64);
     assert!(left == MESSAGES.len() || matches!(end, End::Quit));
