@@ -46,6 +46,13 @@ class ByDefault(Restante):
         return "".join(line for line in lines if not line.startswith(("trusted", "failure-delay")))
 
 
+class InAHurry(ByDefault):
+    """The same, for more connections a second than an address may make by default."""
+
+    def configuration(self) -> str:
+        return super().configuration() + "[limits]\nconnections-per-address = 5000\n"
+
+
 class Rubbish:
     """Clients that send garbage as fast as the server lets them, one for each kind of it."""
 
@@ -135,7 +142,7 @@ class Abandoned:
 
     def __init__(self, world: World) -> None:
         self.users = world.root / "scram-users"
-        self.server = ByDefault(world, "abandoned", self._sections)
+        self.server = InAHurry(world, "abandoned", self._sections)
         self.world = world
 
     def start(self) -> None:
