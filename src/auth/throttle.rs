@@ -1,7 +1,7 @@
 //! Slows down whoever guesses passwords, and nobody else if that can be helped.
 //!
-//! A *pair* is a user name together with the [`Network`] that it is tried from. Networks, users and
-//! pairs each have a number of failures; one is forgotten every `forget`. A try waits before its
+//! A *pair* is a user name together with the [`Network`](super::Network) that it is tried from.
+//! Networks, users and pairs each have a number of failures; one is forgotten every `forget`. A try waits before its
 //! password is looked at, right or wrong: `first` after one failure, twice as long after each
 //! further one, at most `most`.
 //!
