@@ -311,7 +311,10 @@ async fn restored_namesakes_get_unique_ids_that_nobody_had() {
     maildir.deliver("1.x", b"second\n");
     let before = owners(&maildir.open().await).await;
     maildir.come_to_rest();
-    for name in ["cur/1.x:2,S", "cur/2.y:2,", "new/1.x"] {
+    let names = ["cur/1.x:2,S", "cur/2.y:2,", "new/1.x"];
+    // While they are open no copy gets the number of one of them.
+    let _originals = names.map(|name| fs::File::open(maildir.path(name)).unwrap());
+    for name in names {
         fs::copy(maildir.path(name), maildir.path("tmp/copy")).unwrap();
         maildir.rename("tmp/copy", name);
     }
