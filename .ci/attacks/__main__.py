@@ -10,23 +10,22 @@ to what they were. A line for each attack; the exit code is 1 when one has hurt 
 the run to the attacks whose names contain one of them.
 """
 
-import os
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[1:1] = [str(HERE.parent / "stores"), str(HERE.parent / "interop")]
+sys.path[1:1] = [str(HERE.parent / part) for part in ("stores", "interop", "torture")]
 
 from attacker import ATTACKER, ATTACKS, MESSAGES, PASSWORD  # noqa: E402
 from corpus import ordinary  # noqa: E402
 from hostile import ByDefault  # noqa: E402
 from pop3 import Session  # noqa: E402
 from report import Failed, Report, require  # noqa: E402
+from resources import Usage, at_rest  # noqa: E402
 from server import SERVER_USER, STLS, TLS, Account, World  # noqa: E402
 
 # What a login may take, as a multiple of what it took before the attack. On two processors, of which
@@ -51,31 +50,6 @@ class Besieged(ByDefault):
     def configuration(self) -> str:
         # Without TLS for what is sent before a login: an attacker has no reason to encrypt it.
         return super().configuration() + f'[timeouts]\nlogin = "{LOGIN}s"\n'
-
-
-@dataclass(frozen=True)
-class State:
-    """What the server holds, from /proc."""
-
-    processor: float
-    resident: float
-    most: float
-    descriptors: int
-
-    @classmethod
-    def of(cls, process: int) -> "State":
-        """Looks at a process; sizes are in MiB, times in seconds."""
-        proc = Path(f"/proc/{process}")
-        words = (proc / "stat").read_text().rpartition(")")[2].split()
-        status = dict(
-            line.split(":", 1) for line in (proc / "status").read_text().splitlines() if ":" in line
-        )
-        return cls(
-            (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"),
-            int(status["VmRSS"].split()[0]) / 1024,
-            int(status["VmHWM"].split()[0]) / 1024,
-            len(list((proc / "fd").iterdir())),
-        )
 
 
 class Users:
@@ -138,7 +112,7 @@ class Siege:
         require(process is not None, "the server is not there")
         self.users.poll(1)
         quiet = self.users.poll(3)
-        before = State.of(process.pid)
+        before = Usage.of(process.pid)
         ports = [str(self.server.ports[STLS]), str(self.server.ports[TLS])]
         command = [sys.executable, HERE / "attacker.py", name, *ports, str(self.seconds)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:
@@ -146,8 +120,8 @@ class Siege:
             besieged = self.users.poll(self.seconds)
             said, _ = attackers.communicate(timeout=60)
         attackers_did = said.strip()
-        worst = State.of(process.pid)
-        after = self._settle(before)
+        worst = Usage.of(process.pid)
+        after = at_rest(process.pid, before, LOGIN + 25)
         figures = []
         for user, taken in besieged.items():
             usual, now = statistics.median(quiet[user]), statistics.median(taken)
@@ -160,26 +134,23 @@ class Siege:
         words = self.server.last_words()
         require(not failed, f"{len(failed)} polls failed, the first: {failed[:1]}: {words}")
         require(after.descriptors <= before.descriptors, f"{after.descriptors} descriptors")
-        kept = after.resident - before.resident
+        kept = mib(after.memory - before.memory)
         require(kept <= KEPT, f"{kept:.0f} MiB stay")
         return "; ".join(
             [
                 *figures,
                 f"{attackers_did}",
                 f"processor {worst.processor - before.processor:.1f} s",
-                f"memory {before.resident:.0f}, at most {worst.most:.0f}, then {after.resident:.0f} MiB",
+                f"memory {mib(before.memory):.0f}, at most {mib(worst.most):.0f}, "
+                f"then {mib(after.memory):.0f} MiB",
                 f"descriptors {before.descriptors} -> {after.descriptors}",
             ]
         )
 
-    def _settle(self, before: State) -> State:
-        """Waits until what the attackers had is given back."""
-        ends = time.monotonic() + LOGIN + 25
-        while True:
-            state = State.of(self.server.process.pid)
-            if state.descriptors <= before.descriptors or time.monotonic() > ends:
-                return state
-            time.sleep(0.5)
+
+def mib(octets: int) -> float:
+    """So many MiB."""
+    return octets / (1 << 20)
 
 
 def main() -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """Descriptors, threads, octets of memory, and seconds of processor time."""
+    """Descriptors, threads, octets of memory now and at the most, and seconds of processor time."""
 
     descriptors: int
     threads: int
     memory: int
+    most: int
     processor: float
 
     @classmethod
@@ -26,7 +27,8 @@ class Usage:
         times = (root / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
         return cls(
             len(list((root / "fd").iterdir())), int(status["Threads"]),
-            int(status["VmRSS"].split()[0]) * 1024, sum(map(int, times)) / 100,
+            int(status["VmRSS"].split()[0]) * 1024, int(status["VmHWM"].split()[0]) * 1024,
+            sum(map(int, times)) / 100,
         )
 
     def __str__(self) -> str:
@@ -40,7 +42,8 @@ def usual(samples: list[Usage]) -> Usage:
     """What it need not exceed at rest: the fewest descriptors and the most threads under load."""
     return Usage(
         min(each.descriptors for each in samples), max(each.threads for each in samples),
-        int(statistics.median(each.memory for each in samples)), samples[-1].processor,
+        int(statistics.median(each.memory for each in samples)), samples[-1].most,
+        samples[-1].processor,
     )
 
 
