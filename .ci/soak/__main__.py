@@ -156,7 +156,7 @@ def sample(
 def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
     """That nothing has grown, and that the server ends as it should."""
     samples = [
-        Usage(int(row["descriptors"]), int(row["threads"]), int(row["memory_bytes"]), 0)
+        Usage(int(row["descriptors"]), int(row["threads"]), int(row["memory_bytes"]), 0, 0)
         for row in rows
     ]
     process = server.process

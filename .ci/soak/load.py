@@ -95,13 +95,9 @@ class Load:
         begin = time.monotonic()
         try:
             connection = Connection(self.world, self.server, choice.choice((TLS, STLS, CLEARTEXT)))
-            connection.ok(f"USER {account.user}")
-            said = connection.ask(f"PASS {account.password}")
-            if said.startswith("-ERR [IN-USE]"):
+            if not connection.logs_in(account):
                 self.ledger.count("polls told [IN-USE]")
                 return
-            if not said.startswith("+OK"):
-                raise Failed(f"PASS: {said}")
             connection.ok("STAT")
             connection.ok("UIDL")
             connection.body()

@@ -124,6 +124,16 @@ class Connection:
             raise Failed(f"{command.split()[0]}: {said}")
         return said
 
+    def logs_in(self, account: Account) -> bool:
+        """USER and PASS; false when another session has the maildrop, any other refusal fails."""
+        self.ok(f"USER {account.user}")
+        said = self.ask(f"PASS {account.password}")
+        if said.startswith("-ERR [IN-USE]"):
+            return False
+        if not said.startswith("+OK"):
+            raise Failed(f"PASS: {said}")
+        return True
+
     def body(self) -> list[bytes]:
         """The lines up to the final dot, without their stuffing."""
         lines = []
@@ -189,13 +199,9 @@ class Vanishing:
         self, choice: random.Random, account: Account, connection: Connection, end: End
     ) -> None:
         before, since = self.ledger.settled(account.user), time.monotonic()
-        connection.ok(f"USER {account.user}")
-        said = connection.ask(f"PASS {account.password}")
-        if said.startswith("-ERR [IN-USE]"):
+        if not connection.logs_in(account):
             self.ledger.count("sessions told [IN-USE]")
             return
-        if not said.startswith("+OK"):
-            raise Failed(f"PASS: {said}")
         self.ledger.count("sessions")
         listed = self._listing(account, connection)
         self.ledger.listing(account.user, since, before, listed)
