@@ -133,8 +133,10 @@ class Alpine(Everyday):
         with Terminal(command, home, variables, self.limit) as terminal:
             terminal.until("ENTER PASSWORD: ")
             terminal.type(account.password + "\r")
-            said = terminal.until(r"opened with \d+ message|Retrying [^\]]*\][^\]]*|[Ee]rror")
-            if "opened with" not in said:
+            # The title of a folder that is open stays; what is said of it may not be seen at all.
+            opened = r"opened with \d+ message|Message +\d+ of \d+"
+            said = terminal.until(rf"{opened}|Retrying [^\]]*\][^\]]*|[Ee]rror")
+            if re.search(opened, said) is None:
                 raise Failed(said)
             for keys, answer in (
                 (";", "select All"), ("A", "selected"), ("A", "APPLY command"),
