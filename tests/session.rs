@@ -333,7 +333,9 @@ fn a_server_that_stops_does_not_carry_out_all_that_has_come() {
     assert!(output.ends_with(b"+OK goodbye, 1 message left\r\n"));
     let (output, end, _) = pipelined(&busy, |env| env.grace_over.cancel());
     assert!(matches!(end, End::Shutdown), "{end}");
-    assert!(output.ends_with(b"+OK 1 message (3 octets)\r\n"), "{}", output.escape_ascii());
+    // The rest of its turn at the most, and that is less than 200 commands.
+    let carried_out = output.split(|&octet| octet == b'\n').count();
+    assert!(carried_out < 200, "{carried_out} of 5 003");
 }
 
 /// Fault 65: the idle time begins when the client has taken the last reply, not before.
