@@ -471,6 +471,42 @@ fn messages_of_gigabytes() {
     assert!(grown < 6 << 10, "memory has grown by {grown} KiB");
 }
 
+/// As many sessions as possible are to fit into the files that a process may have open.
+#[test]
+fn a_session_that_waits_for_its_client_holds_three_descriptors() {
+    const SESSIONS: usize = 10;
+    let place = Place::new();
+    for number in 0..SESSIONS {
+        let name = format!("reader{number}");
+        place.user(&name);
+        place.deliver_to(&name, 1, &b"Subject: one\n\n.dots\n".repeat(20_000));
+    }
+    // So that whoever runs this may look into /proc/PID.
+    place.configure(&LISTEN, &format!("{CLEARTEXT}[sandbox]\ncore-dumps = true\n"));
+    let server = place.serve();
+    let log_in = |number: usize| {
+        let mut client = greeted(&server);
+        client.ask(&format!("USER reader{number}"));
+        assert!(client.ask("PASS tanstaaf").starts_with("+OK 1 message "));
+        client
+    };
+    log_in(0).ask("QUIT");
+    server.logged(&["session ended"]);
+    let before = server.descriptors();
+    let mut readers: Vec<Client> = (0..SESSIONS).map(log_in).collect();
+    eventually("three each", || server.descriptors() == before + 3 * SESSIONS);
+    for reader in &mut readers {
+        assert!(reader.ask("RETR 1").starts_with("+OK"));
+        reader.body();
+        assert!(reader.ask("DELE 1").starts_with("+OK"));
+    }
+    eventually("three each", || server.descriptors() == before + 3 * SESSIONS);
+    for reader in &mut readers {
+        assert!(reader.ask("QUIT").contains(" removed, "));
+    }
+    eventually("none is left", || server.descriptors() == before);
+}
+
 /// Memory for what slow clients have not read yet.
 #[test]
 fn slow_readers_cost_no_memory() {

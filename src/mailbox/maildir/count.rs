@@ -32,7 +32,7 @@ pub(super) type Counted = io::Result<Sizes>;
 
 /// Counts files, in the order in which they are given; with the help of other threads when they
 /// are many, as long as there are any to spare.
-pub(super) fn all(folders: &Folders, files: &[Uncounted<'_>]) -> Vec<Counted> {
+pub(super) fn all(folders: &Folders<'_>, files: &[Uncounted<'_>]) -> Vec<Counted> {
     let mut counted = Vec::new();
     counted.resize_with(files.len(), || Err(io::ErrorKind::NotFound.into()));
     let hands = HANDS.borrow(files.len().div_ceil(BATCH).saturating_sub(1));
@@ -146,12 +146,12 @@ fn decompressed(format: Format, file: File, size: u64, buffer: &mut [u8]) -> io:
 
 /// Counts one file after the other.
 pub(super) struct Counter<'a> {
-    folders: &'a Folders,
+    folders: &'a Folders<'a>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(folders: &'a Folders) -> Self {
+    pub(super) fn new(folders: &'a Folders<'a>) -> Self {
         Self { folders, buffer: Vec::new() }
     }
 

@@ -64,15 +64,22 @@ impl Directories {
         path: &Path,
         wait: Wait,
     ) -> Result<Self, Failure> {
-        let directory = |name| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            open_at(maildir, name, flags, wait).map_err(|error| {
-                Failure::new(format!("open {}", path.join(name).display()), in_words(error))
-            })
-        };
-        let new = directory(Folder::New.name())?;
-        let cur = directory(Folder::Cur.name())?;
-        directory("tmp")?;
+        let directories = Self::open_folders(maildir, path, wait)?;
+        open(maildir, path, "tmp", wait)?;
+        Ok(directories)
+    }
+
+    /// The same for a Maildir that is known to be one.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub(super) fn open_folders(
+        maildir: impl AsFd + Copy,
+        path: &Path,
+        wait: Wait,
+    ) -> Result<Self, Failure> {
+        let new = open(maildir, path, Folder::New.name(), wait)?;
+        let cur = open(maildir, path, Folder::Cur.name(), wait)?;
         Ok(Self { new, cur })
     }
 
@@ -103,6 +110,13 @@ impl Directories {
             Folder::New => self.new.as_fd(),
         }
     }
+}
+
+fn open(maildir: impl AsFd, path: &Path, name: &str, wait: Wait) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open_at(maildir, name, flags, wait).map_err(|error| {
+        Failure::new(format!("open {}", path.join(name).display()), in_words(error))
+    })
 }
 
 fn in_words(error: Errno) -> io::Error {

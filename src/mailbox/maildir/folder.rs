@@ -1,29 +1,25 @@
 //! The directories `new` and `cur` of a Maildir, and what is done to files in them: reading the
 //! names, opening, removing.
 //!
-//! - Files are reached from directories that stay open, never by a path from the root, and no
-//!   symbolic link is followed on the way.
+//! - Files are reached from open directories that are those of the login, never by a path from the
+//!   root, and no symbolic link is followed on the way.
 //! - Only regular files are messages; opening anything else neither waits nor succeeds.
 //! - Nothing here writes to a message.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use super::super::Failure;
 use super::directories::Directories;
-use super::file_system::FileSystem;
 use super::inode::{Inode, Look};
-use super::lock::Root;
-use super::resolve::open_directory;
+use super::locked::Locked;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
 use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
 use super::wait::{Wait, open_at};
-use crate::threads;
 
 /// One of the two directories in which messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +72,11 @@ impl FileId {
         Self { device: stat.st_dev, inode: stat.st_ino }
     }
 
+    /// The device that it is on.
+    pub(super) fn device(self) -> u64 {
+        self.device
+    }
+
     /// The identity in two words, as the index keeps it.
     pub(super) fn to_words(self) -> [u64; 2] {
         [self.device, self.inode]
@@ -91,69 +92,43 @@ impl FileId {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) file: File,
+    pub(super) device: u64,
     pub(super) inode: Option<Inode>,
     pub(super) size: u64,
 }
 
 impl OpenFile {
-    fn of(file: OwnedFd) -> io::Result<Self> {
+    /// A message file that has been opened.
+    ///
+    /// # Errors
+    /// When it is not a regular file.
+    pub(super) fn of(file: OwnedFd) -> io::Result<Self> {
         let stat = fstat(&file).map_err(|error| of_reading(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Self { file: file.into(), inode: Inode::new(stat.st_ino), size })
+        let (device, inode) = (stat.st_dev, Inode::new(stat.st_ino));
+        Ok(Self { file: file.into(), device, inode, size })
     }
 }
 
-/// The open directories of a Maildir that is locked.
+/// The open folders of a Maildir that is locked.
 #[derive(Debug)]
-pub(super) struct Folders {
+pub(super) struct Folders<'a> {
+    maildir: &'a Locked,
     directories: Directories,
-    prompt: bool,
-    /// Every change in them leaves a stamp on them.
-    faithful: bool,
-    numbering: bool,
-    // Last, so that the lock is what is given back last.
-    root: Root,
 }
 
-impl Drop for Folders {
-    /// Where another machine or process has the file system, closing a file may ask it as well: that
-    /// is not waited for.
-    fn drop(&mut self) {
-        if self.faithful {
-            return;
-        }
-        if let Some(lock_file) = self.root.take_lock_file() {
-            let threads = threads::mail().of(self.root.path());
-            drop(threads.start(move || drop(lock_file)));
-        }
-    }
-}
-
-impl Folders {
-    /// Opens both directories.
-    ///
-    /// # Errors
-    /// Those of [`Directories::open`].
-    pub(super) fn open(root: Root, wait: Wait) -> Result<Self, Failure> {
-        let directories = Directories::open(root.directory(), root.path(), wait)?;
-        let file_systems = Folder::READING_ORDER.map(|f| FileSystem::of(directories.fd(f)));
-        let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
-        let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
-        let numbering = file_systems.into_iter().all(FileSystem::numbers_files);
-        Ok(Self { directories, prompt, faithful, numbering, root })
+impl<'a> Folders<'a> {
+    /// Those of a Maildir, open.
+    pub(super) fn new(maildir: &'a Locked, directories: Directories) -> Self {
+        Self { maildir, directories }
     }
 
     /// The locked Maildir.
-    pub(super) fn root(&self) -> &Root {
-        &self.root
-    }
-
-    /// Whether what is in memory can be opened and read without waiting for anything.
-    pub(super) fn is_prompt(&self) -> bool {
-        self.prompt
+    pub(super) fn maildir(&self) -> &'a Locked {
+        self.maildir
     }
 
     /// Reads the names in a folder that may be messages, with their inode numbers.
@@ -165,18 +140,20 @@ impl Folders {
         folder: Folder,
         mut each: impl FnMut(&[u8], u64),
     ) -> Result<Ignored, Failure> {
-        let failed = |error: Errno| {
-            let path = self.root.path().join(folder.name());
-            Failure::new(format!("read {}", path.display()), error.into())
+        let failed = |error: io::Error| {
+            let path = self.maildir.root().path().join(folder.name());
+            Failure::new(format!("read {}", path.display()), error)
         };
         let directory = self.enter(folder).map_err(failed)?;
-        let size = usize::try_from(fstat(&directory).map_err(failed)?.st_size).unwrap_or(0);
+        let size =
+            usize::try_from(fstat(&directory).map_err(|errno| failed(errno.into()))?.st_size)
+                .unwrap_or(0);
         // Local file systems do not let names change during one call; so the fewer, the better.
         let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
         let mut ignored = Ignored::default();
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(failed)?;
+            let entry = entry.map_err(|errno| failed(errno.into()))?;
             let name = entry.file_name().to_bytes();
             if name.starts_with(b".") {
                 continue;
@@ -188,7 +165,7 @@ impl Folders {
                     Err(NO_FILE) => false,
                     // Renamed a moment ago; whoever looks for the file will find out.
                     Err(Errno::NOENT) => true,
-                    Err(error) => return Err(failed(error)),
+                    Err(errno) => return Err(failed(errno.into())),
                 },
                 FileType::Symlink
                 | FileType::Fifo
@@ -200,50 +177,21 @@ impl Folders {
             if regular && !name.contains(&b'\n') {
                 each(name, entry.ino());
             } else {
-                ignored.add(|| self.describe(folder, name));
+                ignored.add(|| self.maildir.describe(folder, name));
             }
         }
         Ok(ignored)
     }
 
     /// Opens a folder to be read from its start.
-    fn enter(&self, folder: Folder) -> Result<OwnedFd, Errno> {
-        if self.faithful {
-            return self.directories.enter(folder);
+    fn enter(&self, folder: Folder) -> io::Result<OwnedFd> {
+        if self.maildir.is_stamped_faithfully() {
+            return Ok(self.directories.enter(folder)?);
         }
         // What is open may be known by what was cached when it was opened.
-        let directory = Directories::enter_by_name(self.root.directory(), folder)?;
-        let is_same = FileId::of(&fstat(&directory)?) == FileId::of(&fstat(self.fd(folder))?);
-        if is_same { Ok(directory) } else { Err(Errno::STALE) }
-    }
-
-    /// Whether the Maildir and its folders are what they were at login.
-    ///
-    /// # Errors
-    /// When another directory has the name of one of them by now, or none has.
-    pub(super) fn are_in_place(&self) -> Result<(), Failure> {
-        let failed = |path: &Path, error: io::Error| {
-            Failure::new(format!("look at {}", path.display()), error)
-        };
-        let is_same = |open: &dyn AsFd, found: &Stat, path: &Path| {
-            let ours = fstat(open.as_fd()).map_err(|error| failed(path, error.into()))?;
-            let replaced =
-                || io::Error::other("another directory has taken its place since the login");
-            (FileId::of(&ours) == FileId::of(found))
-                .then_some(())
-                .ok_or_else(|| failed(path, replaced()))
-        };
-        let path = self.root.path();
-        let found =
-            open_directory(path, OFlags::PATH, Wait::IfNeedBe).and_then(|it| Ok(fstat(it)?));
-        is_same(self.root.directory(), &found.map_err(|error| failed(path, error))?, path)?;
-        for folder in Folder::READING_ORDER {
-            let path = path.join(folder.name());
-            let found = statat(self.root.directory(), folder.name(), AtFlags::SYMLINK_NOFOLLOW);
-            let found = found.map_err(|error| failed(&path, error.into()))?;
-            is_same(&self.fd(folder), &found, &path)?;
-        }
-        Ok(())
+        let directory = Directories::enter_by_name(self.maildir.root().directory(), folder)?;
+        self.maildir.is_same(&directory, folder)?;
+        Ok(directory)
     }
 
     /// Whether reading the folders now would yield what it did when `basis` was taken.
@@ -255,37 +203,15 @@ impl Folders {
         Ok(basis.holds(self.stamps()?, Moment::now()))
     }
 
-    /// Whether every change in them leaves a stamp on them, from one session to the next.
-    pub(super) fn are_stamped_faithfully(&self) -> bool {
-        self.faithful
-    }
-
     /// Opens a message file.
     pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
         OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe)?)
     }
 
-    /// Opens a message file whose name and inode are in memory; nothing is waited for.
-    ///
-    /// # Errors
-    /// When it cannot be opened in this way, whatever the reason: [`open_file`](Self::open_file)
-    /// knows more.
-    pub(super) fn open_cached(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
-        if !self.prompt {
-            return Err(Errno::AGAIN.into());
-        }
-        OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::Never)?)
-    }
-
-    /// Whether the numbers of files that reading a directory gives are to be relied on.
-    pub(super) fn numbers_files(&self) -> bool {
-        self.numbering
-    }
-
     /// The inode that belongs to the number which reading a directory gave, if that is to be relied
     /// on here.
     pub(super) fn inode(&self, number: u64) -> Option<Inode> {
-        Inode::new(number).filter(|_| self.numbering)
+        Inode::new(number).filter(|_| self.maildir.numbers_files())
     }
 
     /// The inode of a regular file.
@@ -326,12 +252,14 @@ impl Folders {
     /// renamed in place of being removed.
     pub(super) fn hold(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.prompt.then(|| open_at(self.fd(folder), name, flags, Wait::IfNeedBe).ok())?
+        self.maildir
+            .is_prompt()
+            .then(|| open_at(self.fd(folder), name, flags, Wait::IfNeedBe).ok())?
     }
 
     /// The same, to be read once it has been unlinked, on all file systems of this machine.
     pub(super) fn hold_to_read(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
-        let local = self.prompt || self.faithful;
+        let local = self.maildir.is_prompt() || self.maildir.is_stamped_faithfully();
         local.then(|| open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe).ok())?
     }
 
@@ -346,16 +274,10 @@ impl Folders {
             // Some file systems cannot sync a directory, and say so in these ways.
             Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
             Err(error) => {
-                let path = self.root.path().join(folder.name());
+                let path = self.maildir.root().path().join(folder.name());
                 Err(Failure::new(format!("sync {}", path.display()), error.into()))
             }
         }
-    }
-
-    /// The path of a file, fit for a log line.
-    pub(super) fn describe(&self, folder: Folder, name: &[u8]) -> String {
-        let path = self.root.path().display();
-        format!("{path}/{}/{}", folder.name(), name.escape_ascii())
     }
 
     /// The stamps of both.
@@ -365,7 +287,7 @@ impl Folders {
     pub(super) fn stamps(&self) -> Result<Stamps, Failure> {
         let stamp = |folder: Folder| {
             let failed = |error: Errno| {
-                let path = self.root.path().join(folder.name());
+                let path = self.maildir.root().path().join(folder.name());
                 Failure::new(format!("read {}", path.display()), error.into())
             };
             let stat = fstat(self.fd(folder)).map_err(failed)?;
@@ -416,7 +338,7 @@ pub(super) fn of_reading(error: io::Error) -> io::Error {
 pub(super) const NO_FILE: Errno = Errno::INVAL;
 
 /// No symbolic link, and no waiting for the other end of what is no file.
-const TO_READ: OFlags = OFlags::RDONLY
+pub(super) const TO_READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
@@ -426,48 +348,3 @@ const TO_READ: OFlags = OFlags::RDONLY
 /// change between them.
 const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
 const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::super::index::Index;
-    use super::super::lock::Attempt;
-    use super::super::scan::scan;
-    use super::super::view::View;
-    use super::*;
-
-    fn folders(maildir: &std::path::Path, faithful: bool) -> Folders {
-        for name in ["cur", "new", "tmp"] {
-            fs::create_dir(maildir.join(name)).unwrap();
-        }
-        let Attempt::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
-        let mut folders = Folders::open(root, Wait::IfNeedBe).unwrap();
-        folders.faithful = faithful;
-        folders
-    }
-
-    /// On FUSE, NFS and `CephFS` what is cached may look like rest.
-    #[test]
-    fn rest_is_not_believed_where_changes_may_leave_no_stamp() {
-        let maildir = tempfile::tempdir().unwrap();
-        let folders = folders(maildir.path(), false);
-        fs::write(maildir.path().join("cur/1.a:2,"), "a").unwrap();
-        let ((), basis) = folders.undisturbed(|| Ok(())).unwrap();
-        assert_eq!(basis, None);
-        let scan = scan(&folders, &Index::default()).unwrap();
-        assert_eq!((scan.files.len(), scan.basis), (1, None));
-        assert!(scan.passes > 2, "{}", scan.passes);
-    }
-
-    #[test]
-    fn a_folder_that_was_replaced_is_not_read_in_its_place() {
-        let maildir = tempfile::tempdir().unwrap();
-        let folders = folders(maildir.path(), false);
-        fs::rename(maildir.path().join("cur"), maildir.path().join("old")).unwrap();
-        fs::create_dir(maildir.path().join("cur")).unwrap();
-        let failure = folders.read(Folder::Cur, |_, _| ()).unwrap_err();
-        assert!(failure.to_string().contains("cur"), "{failure}");
-        folders.read(Folder::New, |_, _| ()).unwrap();
-    }
-}

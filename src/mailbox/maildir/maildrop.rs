@@ -15,6 +15,7 @@ use super::index;
 use super::inode::{Inode, KnownFile};
 use super::listing::Listing;
 use super::lock::{Attempt, Root};
+use super::locked::Locked;
 use super::message::{self, StoredMessage};
 use super::removal::{self, Hold, Remains, Removed};
 use super::separator::Separator;
@@ -40,9 +41,9 @@ impl LockedMaildir {
     /// Has the system read the messages from `next` on into memory, while the client takes the one
     /// before: most clients fetch them in their order. Nobody waits for it.
     fn read_ahead(&self, next: u32) {
-        let Opened { listing, folders, ahead, .. } = &*self.0;
+        let Opened { listing, maildir, ahead, .. } = &*self.0;
         let end = next.saturating_add(READ_AHEAD).min(listing.count());
-        if next < end && next >= ahead.load(Ordering::Relaxed) && folders.is_prompt() {
+        if next < end && next >= ahead.load(Ordering::Relaxed) && maildir.is_prompt() {
             ahead.store(end, Ordering::Relaxed);
             let opened = Arc::clone(&self.0);
             // Where there is no thread for it, the client waits for the disk.
@@ -155,8 +156,8 @@ pub(super) struct Opened {
     pools: &'static ByFileSystem,
     /// The one of these that is for this Maildir, from the first time on that it is needed.
     threads: OnceLock<Arc<Pool>>,
-    /// The directories; last, so that the lock is what is given back last.
-    pub(super) folders: Folders,
+    /// Last, so that the lock is what is given back last.
+    pub(super) maildir: Locked,
 }
 
 impl Opened {
@@ -214,9 +215,10 @@ impl Opened {
             Attempt::Locked(root) => root.with_separator(separator),
             Attempt::InUse(since) => return Err(in_use(since)),
         };
-        let folders = Folders::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
-        let taken = take_listing(&folders).map_err(OpenError::Unavailable)?;
-        Ok(Self::new(folders, taken, pools))
+        let (maildir, directories) =
+            Locked::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
+        let taken = take_listing(&Folders::new(&maildir, directories));
+        Ok(Self::new(maildir, taken.map_err(OpenError::Unavailable)?, pools))
     }
 
     /// Opens it without waiting for anything, if nobody has it, it has not changed since the last
@@ -227,12 +229,12 @@ impl Opened {
         pools: &'static ByFileSystem,
     ) -> Option<Self> {
         let root = Root::lock_at_once(path)?.with_separator(separator);
-        let folders = Folders::open(root, Wait::Never).ok()?;
-        let taken = take_listing_at_once(&folders)?;
-        Some(Self::new(folders, taken, pools))
+        let (maildir, directories) = Locked::open(root, Wait::Never).ok()?;
+        let taken = take_listing_at_once(&Folders::new(&maildir, directories))?;
+        Some(Self::new(maildir, taken, pools))
     }
 
-    fn new(folders: Folders, taken: Taken, pools: &'static ByFileSystem) -> Self {
+    fn new(maildir: Locked, taken: Taken, pools: &'static ByFileSystem) -> Self {
         let Taken { listing, basis, report } = taken;
         Self {
             listing,
@@ -246,13 +248,13 @@ impl Opened {
             ahead: AtomicU32::default(),
             pools,
             threads: OnceLock::new(),
-            folders,
+            maildir,
         }
     }
 
     /// The threads for work that may have to wait for the file system.
     pub(super) fn threads(&self) -> &Arc<Pool> {
-        self.threads.get_or_init(|| self.pools.of(self.folders.root().path()))
+        self.threads.get_or_init(|| self.pools.of(self.maildir.root().path()))
     }
 
     /// Where the file of a message was seen last.
@@ -298,7 +300,7 @@ impl Opened {
     }
 
     fn write_index(&self, _writing: &MutexGuard<'_, ()>, listing: &Listing, basis: Option<&Basis>) {
-        let root = self.folders.root();
+        let root = self.maildir.root();
         if let Err(error) = index::write(root, listing, basis) {
             let path = root.path().display();
             tracing::warn!(%path, %error, "the index cannot be written; logins will take longer");

@@ -71,7 +71,8 @@ impl StoredMessage {
             return None;
         }
         let Place { folder, name } = maildrop.place(at);
-        let OpenFile { file, inode, size } = maildrop.folders.open_cached(folder, &name).ok()?;
+        let OpenFile { file, inode, size, .. } =
+            maildrop.maildir.open_cached(folder, &name).ok()?;
         if !may_be(entry.inode, inode) || size != sizes.physical {
             return None;
         }
@@ -80,7 +81,7 @@ impl StoredMessage {
         if length < buffer.len() || Contents::of(&buffer) != Contents::Plain {
             return None;
         }
-        let path = || maildrop.folders.describe(folder, &name);
+        let path = || maildrop.maildir.describe(folder, &name);
         let reader = Reader::begun(maildrop, file, size, buffer, path);
         Some(Self { octets: sizes.octets, reader: Some(reader), primed: true })
     }
@@ -105,7 +106,7 @@ impl Drop for StoredMessage {
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take()
             && let Some(maildrop) = reader.maildrop()
-            && !maildrop.folders.are_stamped_faithfully()
+            && !maildrop.maildir.is_stamped_faithfully()
         {
             drop(maildrop.threads().start(move || drop(reader)));
         }
@@ -252,7 +253,7 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
 pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
     for at in messages {
         let Place { folder, name } = maildrop.place(at);
-        if let Ok(OpenFile { file, .. }) = maildrop.folders.open_file(folder, &name) {
+        if let Ok(OpenFile { file, .. }) = maildrop.maildir.open_file(folder, &name) {
             let _advice = fadvise(file, 0, NonZeroU64::new(FIRST_CHUNK as u64), Advice::WillNeed);
         }
     }
@@ -267,7 +268,8 @@ fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, Mess
     let wanted = Wanted { unique: entry.unique_name(), inode: entry.telling_inode(), token: () };
     let mut opened = None;
     let mut looks = 0;
-    let NotFound { elusive, .. } = chase(&maildrop.folders, vec![wanted], |(), places| {
+    let folders = maildrop.maildir.folders().map_err(MessageError::Unreadable)?;
+    let NotFound { elusive, .. } = chase(&folders, vec![wanted], |(), places| {
         looks += 1;
         let mut others = Vec::new();
         for place in places {
@@ -304,7 +306,7 @@ enum Found {
 }
 
 fn try_open(maildrop: &Opened, at: u32, place: &Place) -> Found {
-    match maildrop.folders.open_file(place.folder, &place.name) {
+    match maildrop.maildir.open_file(place.folder, &place.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
         Ok(file) if !may_be(maildrop.file(at).inode, file.inode) => Found::Another(file),
         result => Found::Itself(result),
@@ -380,7 +382,7 @@ fn current_octets(
 /// The path of a message, fit for a log line.
 fn path(maildrop: &Opened, at: u32) -> String {
     let Place { folder, name } = maildrop.place(at);
-    maildrop.folders.describe(folder, &name)
+    maildrop.maildir.describe(folder, &name)
 }
 
 fn not_read(path: &str, error: io::Error) -> Failure {

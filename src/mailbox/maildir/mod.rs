@@ -7,8 +7,9 @@
 //!
 //! - `path`: whose Maildir is where; `resolve`: which symbolic links lead there. `lock`: one session
 //!   at a time. `attempt`: one login at a time that looks for it. `wait`: not on a worker thread.
-//! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `folder`:
-//!   what is done in them, `view`: what finding messages asks of them; `chase`: files that have been renamed; `file_system`: what can be relied
+//! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `locked`:
+//!   what a session keeps open of it; `folder`: what is done in its folders, `view`: what finding
+//!   messages asks of them; `chase`: files that have been renamed; `file_system`: what can be relied
 //!   on.
 //! - `seen`, `scan`, `namesake`, `sizes`, `count`: from names to messages to a `listing`; `inode`:
 //!   which file a message is; `index`: what the next login need not find out again; `stamp`: whether
@@ -41,6 +42,7 @@ mod index;
 mod inode;
 mod listing;
 mod lock;
+mod locked;
 mod maildrop;
 mod message;
 mod name;

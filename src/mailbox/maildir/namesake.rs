@@ -39,7 +39,7 @@ pub(super) struct Recognised {
 
 /// Looks the files up in the index, and tells those of one unique name apart by what they were.
 pub(super) fn recognise(
-    folders: &Folders,
+    folders: &Folders<'_>,
     seen: &Seen,
     files: &mut [FoundFile],
     index: &Index,
@@ -66,7 +66,7 @@ pub(super) fn recognise(
 
 /// Finds out which of the known files of its unique name a file is, if it is one of them.
 fn tell_apart<'a>(
-    folders: &Folders,
+    folders: &Folders<'_>,
     seen: &Seen,
     file: &mut FoundFile,
     mut known: impl Iterator<Item = Entry<'a>>,

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use super::super::{Failure, Position, RemovalError};
 use super::budget::{Budget, Loan};
 use super::chase::{Visit, Wanted, chase};
-use super::folder::{Folder, NO_FILE, Place};
+use super::folder::{Folder, Folders, NO_FILE, Place};
 use super::inode::Inode;
 use super::maildrop::Opened;
 use super::quota::Freed;
@@ -53,15 +53,19 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
     if marked.is_empty() {
         return Removed { messages: marked, unlinked: BTreeSet::new(), result: Ok(()), remains };
     }
-    if let Err(cause) = maildrop.folders.are_in_place() {
+    let folders = match maildrop.maildir.is_in_place().and_then(|()| maildrop.maildir.folders()) {
+        Ok(folders) => folders,
         // A +OK would be about messages that are no longer there for anybody.
-        let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
-        let result = Err(RemovalError { remaining, cause });
-        let (messages, unlinked) = (BTreeSet::new(), BTreeSet::new());
-        return Removed { messages, unlinked, result, remains };
-    }
+        Err(cause) => {
+            let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+            let result = Err(RemovalError { remaining, cause });
+            let (messages, unlinked) = (BTreeSet::new(), BTreeSet::new());
+            return Removed { messages, unlinked, result, remains };
+        }
+    };
     let mut removal = Removal {
         maildrop,
+        folders: &folders,
         hold,
         touched: BTreeSet::new(),
         remaining: BTreeSet::new(),
@@ -73,8 +77,8 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
     let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Missed);
     let missing = missing.collect::<Vec<_>>();
     removal.wherever_they_are(&missing);
-    removal.freed.record(maildrop.folders.root());
-    let unsynced = removal.touched.iter().filter_map(|f| maildrop.folders.sync(*f).err()).next();
+    removal.freed.record(maildrop.maildir.root());
+    let unsynced = removal.touched.iter().filter_map(|f| folders.sync(*f).err()).next();
     let Removal { remaining, unlinked, cause, remains, .. } = removal;
     let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let result = match (unsynced, cause) {
@@ -135,6 +139,7 @@ enum Attempt {
 
 struct Removal<'a> {
     maildrop: &'a Opened,
+    folders: &'a Folders<'a>,
     hold: Hold,
     touched: BTreeSet<Folder>,
     remaining: BTreeSet<u32>,
@@ -167,9 +172,8 @@ impl Removal<'_> {
             let entry = listing.entry(at);
             Wanted { unique: entry.unique_name(), inode: entry.telling_inode(), token: at }
         });
-        let chased = chase(&self.maildrop.folders, wanted.collect(), |&at, places| {
-            self.at_places(at, places)
-        });
+        let chased =
+            chase(self.folders, wanted.collect(), |&at, places| self.at_places(at, places));
         match chased {
             // One that somebody else has removed is removed.
             Ok(not_found) => {
@@ -207,16 +211,16 @@ impl Removal<'_> {
     /// Removes what is at a place, if it is the file of the message.
     fn unlink(&mut self, at: u32, place: &Place) -> Attempt {
         let held = self.hold(place);
-        let folders = &self.maildrop.folders;
         let unlinked = match self.is_the_file(at, place, held.as_ref()) {
-            Ok(true) => folders.unlink(place.folder, &place.name),
+            Ok(true) => self.folders.unlink(place.folder, &place.name),
             Ok(false) => return Attempt::Another,
             Err(error) => Err(error),
         };
         match unlinked {
             Ok(()) => {
                 let sizes = self.maildrop.listing.entry(at).sizes;
-                self.freed.add(&place.name, folders.root().separator(), sizes.physical);
+                let separator = self.maildrop.maildir.root().separator();
+                self.freed.add(&place.name, separator, sizes.physical);
                 self.remains.files.extend(held.map(|file| (at, file)));
                 self.unlinked.insert(at);
                 return Attempt::Done;
@@ -230,13 +234,12 @@ impl Removal<'_> {
 
     /// Opens what is going to be unlinked, if there is room for it.
     fn hold(&self, place: &Place) -> Option<OwnedFd> {
-        let folders = &self.maildrop.folders;
         if self.remains.files.len() >= self.remains.loan.count() {
             return None;
         }
         match self.hold {
-            Hold::Closed => folders.hold(place.folder, &place.name),
-            Hold::Readable => folders.hold_to_read(place.folder, &place.name),
+            Hold::Closed => self.folders.hold(place.folder, &place.name),
+            Hold::Readable => self.folders.hold_to_read(place.folder, &place.name),
         }
     }
 
@@ -247,7 +250,7 @@ impl Removal<'_> {
         if known.inode.is_none() {
             return Ok(true);
         }
-        let look = self.maildrop.folders.look(place.folder, &place.name, held)?;
+        let look = self.folders.look(place.folder, &place.name, held)?;
         Ok(known.is(&look))
     }
 
@@ -260,7 +263,7 @@ impl Removal<'_> {
     }
 
     fn keep(&mut self, at: u32, place: &Place, error: io::Error) {
-        let path = self.maildrop.folders.describe(place.folder, &place.name);
+        let path = self.maildrop.maildir.describe(place.folder, &place.name);
         tracing::warn!(path, %error, "a message cannot be removed");
         self.remaining.insert(at);
         self.cause.get_or_insert_with(|| Failure::new(format!("remove {path}"), error));
@@ -272,6 +275,6 @@ impl Removal<'_> {
     }
 
     fn inode(&self, place: &Place) -> Option<Inode> {
-        self.maildrop.folders.stat(place.folder, &place.name).ok().flatten()
+        self.folders.stat(place.folder, &place.name).ok().flatten()
     }
 }

@@ -43,8 +43,8 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// When it cannot be taken whole. A message that cannot be read itself is left out.
-pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
-    let mut index = Index::read(folders.root());
+pub(super) fn take_listing(folders: &Folders<'_>) -> Result<Taken, Failure> {
+    let mut index = Index::read(folders.maildir().root());
     if let Some(unchanged) = believe(folders, &mut index)? {
         return Ok(unchanged);
     }
@@ -55,7 +55,7 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
     if sizes.contains(&Known::Not) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
-    let mut builder = Builder::new(folders.root().separator());
+    let mut builder = Builder::new(folders.maildir().root().separator());
     for (file, known) in files.iter().zip(&sizes) {
         if let Known::Sizes(sizes) = known {
             let place = (file.sighting.folder, seen.name(&file.sighting));
@@ -67,13 +67,13 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
         if builder.is_empty() {
             // One message that cannot be read is its own trouble; all of them are the Maildir's.
             let error = io::Error::other(format!("no message can be read, the first is {first}"));
-            let what = format!("read {}", folders.root().path().display());
+            let what = format!("read {}", folders.maildir().root().path().display());
             return Err(Failure::new(what, error));
         }
         tracing::warn!(count = left_out, first, "messages that cannot be read are left out");
     }
     // What is left out now may be let in by a change that leaves no stamp on its folder.
-    let basis = basis.filter(|_| left_out == 0 && folders.are_stamped_faithfully());
+    let basis = basis.filter(|_| left_out == 0 && folders.maildir().is_stamped_faithfully());
     let report = Report {
         passes,
         opened: counting.opened,
@@ -84,13 +84,13 @@ pub(super) fn take_listing(folders: &Folders) -> Result<Taken, Failure> {
 }
 
 /// Takes the listing from the index, if nothing has to be waited for and nothing has changed.
-pub(super) fn take_listing_at_once(folders: &Folders) -> Option<Taken> {
-    let mut index = Index::read_at_once(folders.root())?;
+pub(super) fn take_listing_at_once(folders: &Folders<'_>) -> Option<Taken> {
+    let mut index = Index::read_at_once(folders.maildir().root())?;
     believe(folders, &mut index).ok()?
 }
 
 /// Takes the listing out of the index, if nothing has changed since.
-fn believe(folders: &Folders, index: &mut Index) -> Result<Option<Taken>, Failure> {
+fn believe(folders: &Folders<'_>, index: &mut Index) -> Result<Option<Taken>, Failure> {
     match index.basis {
         Some(basis) if folders.are_still(&basis)? => {
             let listing = mem::take(&mut index.listing);
@@ -116,7 +116,7 @@ impl From<Option<Sizes>> for Known {
 }
 
 struct Counting<'a> {
-    folders: &'a Folders,
+    folders: &'a Folders<'a>,
     opened: u32,
     left_out: Ignored,
 }
@@ -193,7 +193,7 @@ impl Counting<'_> {
         }
         if !not_found.elusive.is_empty() {
             let error = io::Error::other("a message is renamed all the time");
-            let what = format!("read {}", self.folders.root().path().display());
+            let what = format!("read {}", self.folders.maildir().root().path().display());
             return Err(Failure::new(what, error));
         }
         Ok(())
@@ -208,7 +208,7 @@ impl Counting<'_> {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
-                let path = self.folders.describe(file.folder, file.name);
+                let path = self.folders.maildir().describe(file.folder, file.name);
                 if !is_about_this_file_alone(&error) {
                     return Err(Failure::new(format!("read {path}"), error));
                 }

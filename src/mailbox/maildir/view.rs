@@ -43,9 +43,9 @@ pub(super) trait View {
     }
 }
 
-impl View for Folders {
+impl View for Folders<'_> {
     fn separator(&self) -> Separator {
-        self.root().separator()
+        self.maildir().root().separator()
     }
 
     fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure> {
@@ -61,15 +61,15 @@ impl View for Folders {
     }
 
     fn numbers_files(&self) -> bool {
-        self.numbers_files()
+        self.maildir().numbers_files()
     }
 
     fn describe(&self, folder: Folder, name: &[u8]) -> String {
-        self.describe(folder, name)
+        self.maildir().describe(folder, name)
     }
 
     fn clock(&self) -> Option<Moment> {
-        self.root().clock()
+        self.maildir().root().clock()
     }
 
     fn stamps(&self) -> Result<Stamps, Failure> {
@@ -77,6 +77,6 @@ impl View for Folders {
     }
 
     fn are_stamped_faithfully(&self) -> bool {
-        self.are_stamped_faithfully()
+        self.maildir().is_stamped_faithfully()
     }
 }

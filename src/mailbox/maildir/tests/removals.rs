@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::super::file_system::FileSystem;
 use super::support::{Maildir, read, unique_ids};
-use crate::mailbox::{Gone, Maildrop, Position, Witness};
+use crate::mailbox::{Gone, Maildrop, MessageError, Position, Witness};
 
 #[tokio::test]
 async fn marked_messages_are_removed_and_no_others() {
@@ -229,5 +229,24 @@ async fn nothing_is_removed_from_a_maildir_that_was_replaced() {
             if replaced.is_empty() { inside(&format!("{path}/cur")) } else { inside(path) }
         };
         assert_eq!(files(&old), 1, "{replaced}");
+    }
+}
+
+/// Nothing is open in the folders while a client thinks, so they are looked at again.
+#[tokio::test]
+async fn no_message_is_read_from_a_folder_that_was_replaced() {
+    for (folder, at) in [("cur", Position(0)), ("new", Position(1))] {
+        let maildir = Maildir::with(&[("cur/1.a:2,S", b"a\n"), ("new/2.b", b"b\n")]);
+        let maildrop = maildir.open().await;
+        maildir.rename(folder, "old");
+        let path = maildir.path(folder);
+        let copy = [maildir.path("old"), path.clone()];
+        let copied = std::process::Command::new("cp").arg("-a").args(copy).status().unwrap();
+        assert!(copied.success());
+        let Err(MessageError::Unreadable(failure)) = maildrop.message(at).await else {
+            panic!("{folder} was read")
+        };
+        assert!(failure.to_string().contains(path.to_str().unwrap()), "{failure}");
+        maildrop.message(Position(1 - at.0)).await.unwrap();
     }
 }

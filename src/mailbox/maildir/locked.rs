@@ -1,0 +1,217 @@
+//! A Maildir that is locked, as a session keeps it: its directory and its lock file stay open. The
+//! folders are opened for as long as there is something to do in them, so that a session that waits
+//! for its client needs no more than three descriptors, with that of its connection.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::super::Failure;
+use super::directories::Directories;
+use super::file_system::FileSystem;
+use super::folder::{FileId, Folder, Folders, OpenFile, TO_READ};
+use super::lock::Root;
+use super::resolve::open_directory;
+use super::system::{fstat, openat, openat2};
+use super::wait::Wait;
+use crate::threads;
+
+/// A Maildir that nobody else has, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Locked {
+    new: FileId,
+    cur: FileId,
+    prompt: bool,
+    faithful: bool,
+    numbering: bool,
+    // Last, so that the lock is what is given back last.
+    root: Root,
+}
+
+impl Drop for Locked {
+    /// Where another machine or process has the file system, closing a file may ask it as well: that
+    /// is not waited for.
+    fn drop(&mut self) {
+        if self.faithful {
+            return;
+        }
+        if let Some(lock_file) = self.root.take_lock_file() {
+            let threads = threads::mail().of(self.root.path());
+            drop(threads.start(move || drop(lock_file)));
+        }
+    }
+}
+
+impl Locked {
+    /// Looks at what has been locked, and gives its folders open, for [`Folders::new`].
+    ///
+    /// # Errors
+    /// Those of [`Directories::open`].
+    pub(super) fn open(root: Root, wait: Wait) -> Result<(Self, Directories), Failure> {
+        let directories = Directories::open(root.directory(), root.path(), wait)?;
+        let id = |folder: Folder| {
+            let stat = fstat(directories.fd(folder));
+            stat.map(|stat| FileId::of(&stat)).map_err(|e| look_failed(&root, folder, e.into()))
+        };
+        let (new, cur) = (id(Folder::New)?, id(Folder::Cur)?);
+        let file_systems = Folder::READING_ORDER.map(|f| FileSystem::of(directories.fd(f)));
+        let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
+        let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
+        let numbering = file_systems.into_iter().all(FileSystem::numbers_files);
+        Ok((Self { new, cur, prompt, faithful, numbering, root }, directories))
+    }
+
+    /// The directory and its lock.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Whether what is in memory can be opened and read without waiting for anything.
+    pub(super) fn is_prompt(&self) -> bool {
+        self.prompt
+    }
+
+    /// Whether every change in the folders leaves a stamp on them, from one session to the next.
+    pub(super) fn is_stamped_faithfully(&self) -> bool {
+        self.faithful
+    }
+
+    /// Whether the numbers of files that reading a directory gives are to be relied on.
+    pub(super) fn numbers_files(&self) -> bool {
+        self.numbering
+    }
+
+    /// Opens the folders again.
+    ///
+    /// # Errors
+    /// When another directory has the name of one of them by now, or none has.
+    pub(super) fn folders(&self) -> Result<Folders<'_>, Failure> {
+        let directory = self.root.directory();
+        let directories = Directories::open_folders(directory, self.root.path(), Wait::IfNeedBe)?;
+        for folder in Folder::READING_ORDER {
+            self.is_same(directories.fd(folder), folder)
+                .map_err(|error| look_failed(&self.root, folder, error))?;
+        }
+        Ok(Folders::new(self, directories))
+    }
+
+    /// Whether the path still leads to this Maildir.
+    ///
+    /// # Errors
+    /// When it leads to another directory by now, or to none.
+    pub(super) fn is_in_place(&self) -> Result<(), Failure> {
+        let path = self.root.path();
+        let is_same = || {
+            let found = open_directory(path, OFlags::PATH, Wait::IfNeedBe)?;
+            let ours = FileId::of(&fstat(self.root.directory())?);
+            if FileId::of(&fstat(found)?) == ours { Ok(()) } else { Err(replaced()) }
+        };
+        is_same().map_err(|error| Failure::new(format!("look at {}", path.display()), error))
+    }
+
+    /// Opens a message file.
+    ///
+    /// # Errors
+    /// Those of open(2); when it is not a regular file; and when another directory has the name of
+    /// its folder by now.
+    pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = openat(self.root.directory(), folder.name(), flags, Mode::empty())?;
+        self.is_same(&directory, folder)?;
+        OpenFile::of(openat(directory, name, TO_READ, Mode::empty())?)
+    }
+
+    /// Opens a message file whose name and inode are in memory; nothing is waited for.
+    ///
+    /// # Errors
+    /// When it cannot be opened in this way, whatever the reason: [`open_file`](Self::open_file)
+    /// knows more.
+    pub(super) fn open_cached(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
+        if !self.prompt {
+            return Err(Errno::AGAIN.into());
+        }
+        let path = [folder.name().as_bytes(), name].join(&b'/');
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | Wait::Never.resolution();
+        let directory = self.root.directory();
+        let opened = OpenFile::of(openat2(directory, path, TO_READ, Mode::empty(), resolve)?)?;
+        // Its inode is told from others by the caller, and says nothing on another device.
+        if opened.device == self.id(folder).device() { Ok(opened) } else { Err(replaced()) }
+    }
+
+    /// The path of a file, fit for a log line.
+    pub(super) fn describe(&self, folder: Folder, name: &[u8]) -> String {
+        let path = self.root.path().display();
+        format!("{path}/{}/{}", folder.name(), name.escape_ascii())
+    }
+
+    /// Says whether what is open is the folder that was there at login.
+    pub(super) fn is_same(&self, open: impl AsFd, folder: Folder) -> io::Result<()> {
+        if FileId::of(&fstat(open)?) == self.id(folder) { Ok(()) } else { Err(replaced()) }
+    }
+
+    fn id(&self, folder: Folder) -> FileId {
+        match folder {
+            Folder::New => self.new,
+            Folder::Cur => self.cur,
+        }
+    }
+}
+
+fn look_failed(root: &Root, folder: Folder, error: io::Error) -> Failure {
+    Failure::new(format!("look at {}", root.path().join(folder.name()).display()), error)
+}
+
+fn replaced() -> io::Error {
+    io::Error::other("another directory has taken its place since the login")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::index::Index;
+    use super::super::lock::Attempt;
+    use super::super::scan::scan;
+    use super::super::view::View;
+    use super::*;
+
+    /// On a file system where changes may leave no stamp.
+    fn unfaithful(maildir: &Path) -> (Locked, Directories) {
+        for name in ["cur", "new", "tmp"] {
+            fs::create_dir(maildir.join(name)).unwrap();
+        }
+        let Attempt::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
+        let (mut locked, directories) = Locked::open(root, Wait::IfNeedBe).unwrap();
+        locked.faithful = false;
+        (locked, directories)
+    }
+
+    /// On FUSE, NFS and `CephFS` what is cached may look like rest.
+    #[test]
+    fn rest_is_not_believed_where_changes_may_leave_no_stamp() {
+        let maildir = tempfile::tempdir().unwrap();
+        let (locked, directories) = unfaithful(maildir.path());
+        let folders = Folders::new(&locked, directories);
+        fs::write(maildir.path().join("cur/1.a:2,"), "a").unwrap();
+        let ((), basis) = folders.undisturbed(|| Ok(())).unwrap();
+        assert_eq!(basis, None);
+        let scan = scan(&folders, &Index::default()).unwrap();
+        assert_eq!((scan.files.len(), scan.basis), (1, None));
+        assert!(scan.passes > 2, "{}", scan.passes);
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_not_read_in_its_place() {
+        let maildir = tempfile::tempdir().unwrap();
+        let (locked, directories) = unfaithful(maildir.path());
+        let folders = Folders::new(&locked, directories);
+        fs::rename(maildir.path().join("cur"), maildir.path().join("old")).unwrap();
+        fs::create_dir(maildir.path().join("cur")).unwrap();
+        let failure = folders.read(Folder::Cur, |_, _| ()).unwrap_err();
+        assert!(failure.to_string().contains("cur"), "{failure}");
+        folders.read(Folder::New, |_, _| ()).unwrap();
+    }
+}
