@@ -90,7 +90,7 @@ const MAIL_BOUNDS: Bounds = Bounds { most: 64, queued: 1024, wait: Duration::fro
 /// Files that are small and seldom change.
 const FILES_BOUNDS: Bounds = Bounds { most: 16, queued: 1024, wait: Duration::from_secs(10) };
 
-/// `hashes-at-once` bounds them, from one reload to the next.
+/// `hashes-at-once` bounds them.
 const HASHES_BOUNDS: Bounds = Bounds { most: 1024, queued: 1024, wait: Duration::from_secs(10) };
 
 /// `at-once` bounds them, for each store.

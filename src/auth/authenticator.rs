@@ -1,28 +1,29 @@
 //! The way from a claimed name and a password to an [`Identity`]; there is no other.
 //!
 //! Bounds the memory and the processors that passwords can use, and makes a name that nobody has
-//! cost what a wrong password costs. Log-ins with something else than a password that is sent are
-//! in files of their own: `scram`, `token`, `certificate`.
+//! cost what a wrong password costs. The work of a verification is in `verify`. Log-ins with
+//! something else than a password that is sent are in files of their own: `scram`, `token`,
+//! `certificate`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, info};
 
 use super::cache::Cache;
-use super::compare::{SUBSTITUTE, compare, is_acceptable};
 use super::throttle::{Attempt, Failure};
+use super::turns::{Caller, Standing, Turns};
 use super::{
-    Account, Attributes, Check, Cost, CredentialStore, Identity, Lookup, Offers, Reason, Refusal,
-    Throttle, TokenHint, Verdict, Verifier,
+    Account, Attributes, CredentialStore, Identity, Lookup, Offers, Reason, Refusal, Throttle,
+    TokenHint, Verdict,
 };
 use crate::protocol::{ClaimedName, NameFault, Secret, Username};
-use crate::threads;
+
+mod verify;
 
 /// Verifies passwords against what the stores know.
 ///
@@ -30,8 +31,8 @@ use crate::threads;
 ///   before it has the password decides when that is right.
 /// - One that cannot answer ends the search: the user may be there, with another password than
 ///   further down.
-/// - At most `hashes_at_once` passwords are hashed at a time; the others wait in line. Passwords
-///   that are only compared do not.
+/// - Passwords are hashed as there are [`Turns`]; the others wait. Those that are only compared do
+///   not.
 /// - Every log-in that the stores can answer costs the same, whether the user is known or not, the
 ///   name usable or not, the password acceptable or not.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub struct Authenticator<C> {
     throttle: Arc<Throttle>,
     /// Nothing when the operator wants none.
     cache: Option<Cache<Attributes>>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     wait: Duration,
     default_domain: Option<Arc<str>>,
     verifications: Arc<AtomicU64>,
@@ -49,8 +50,8 @@ pub struct Authenticator<C> {
 /// How passwords are verified.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Passwords hashed at the same time.
-    pub hashes_at_once: NonZeroU32,
+    /// Turns at hashing a password, of which there is one for each that is hashed at a time.
+    pub turns: Arc<Turns>,
     /// How long a log-in waits for its turn before it is [`Refusal::Overloaded`].
     pub hash_wait: Duration,
     /// How long a password that was right is not verified again; nothing for always.
@@ -62,7 +63,7 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            hashes_at_once: NonZeroU32::MIN,
+            turns: Arc::new(Turns::new(NonZeroU32::MIN)),
             hash_wait: Duration::from_secs(10),
             cache: Duration::ZERO,
             default_domain: None,
@@ -76,7 +77,6 @@ impl<C: CredentialStore> Authenticator<C> {
     /// # Errors
     /// When the system has no randomness for the cache.
     pub fn new(stores: Vec<C>, rules: Rules, throttle: Arc<Throttle>) -> Result<Self, String> {
-        let permits = usize::try_from(rules.hashes_at_once.get()).unwrap_or(usize::MAX);
         let cache = match rules.cache {
             Duration::ZERO => None,
             lifetime => Some(Cache::new(lifetime, MOST_CACHED)?),
@@ -85,7 +85,7 @@ impl<C: CredentialStore> Authenticator<C> {
             stores,
             throttle,
             cache,
-            turns: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            turns: rules.turns,
             wait: rules.hash_wait,
             default_domain: rules.default_domain,
             verifications: Arc::default(),
@@ -95,6 +95,11 @@ impl<C: CredentialStore> Authenticator<C> {
     /// The stores, in the order in which they are asked.
     pub fn stores(&self) -> &[C] {
         &self.stores
+    }
+
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// What every user can log in with: a password where every store that takes one lets it be
@@ -125,8 +130,8 @@ impl<C: CredentialStore> Authenticator<C> {
     ///
     /// - Waits first for as long as earlier failures demand.
     ///
-    /// A verification that has begun is finished, and keeps its place among `hashes_at_once`, even
-    /// if the future is dropped: clients that hang up cannot start more of them.
+    /// A verification that has begun is finished, and keeps its turn, even if the
+    /// future is dropped: clients that hang up cannot start more of them.
     ///
     /// # Errors
     /// The [`Refusal`]. Which of the cases of [`Refusal::BadCredentials`] it was is logged at debug
@@ -195,12 +200,13 @@ impl<C: CredentialStore> Authenticator<C> {
         peer: Option<IpAddr>,
         mut attempt: Option<&mut Attempt>,
     ) -> Verdict {
+        let caller = Caller::new(peer, attempt.as_deref());
         let username = match Username::try_from(name) {
             Ok(username) => username,
             Err(fault) => {
                 hear(attempt, password);
                 let spent = match stand_in() {
-                    Ok(name) => self.spend(&name, password, Asked::Nobody).await,
+                    Ok(name) => self.spend(&name, password, Asked::Nobody, caller).await,
                     Err(reason) => Err(reason),
                 };
                 return Verdict::nobody(spent.err().unwrap_or(Reason::ImpossibleName(fault)));
@@ -224,7 +230,7 @@ impl<C: CredentialStore> Authenticator<C> {
             let Some((account, decides)) = found else { continue };
             hear(attempt.as_deref_mut(), password);
             let tried = (nth, store, &username, &account);
-            match self.verify_or_recall(tried, password, peer).await {
+            match self.verify_or_recall(tried, password, peer, caller).await {
                 Ok(Some(attributes)) => {
                     // What the store has just said counts, not what is remembered of it.
                     let attributes = if decides { account.attributes } else { attributes };
@@ -247,7 +253,7 @@ impl<C: CredentialStore> Authenticator<C> {
             }
         }
         hear(attempt, password);
-        let spent = self.spend(&username, password, asked).await;
+        let spent = self.spend(&username, password, asked, caller).await;
         let refused = match (asked, barred) {
             (_, Some(first)) => return Verdict::barred(first),
             (Asked::Store, None) => Reason::UnknownOrWrong,
@@ -259,24 +265,6 @@ impl<C: CredentialStore> Authenticator<C> {
     /// How many passwords have been verified since the start, those for unknown users included.
     pub fn verifications(&self) -> u64 {
         self.verifications.load(Ordering::Relaxed)
-    }
-
-    /// Does the work of a verification for a user whom no store knows.
-    async fn spend(
-        &self,
-        name: &Username,
-        password: &Arc<Secret<Vec<u8>>>,
-        asked: Asked,
-    ) -> Result<(), Reason> {
-        let decoy = self.stores.iter().find_map(|store| Some((store, store.decoy(name)?)));
-        // A decoy is some user's verifier: that it matches must not count.
-        match (decoy, asked) {
-            (Some((store, decoy)), _) => {
-                self.verify(store, name, &Account::new(decoy), password).await.map(drop)
-            }
-            (None, Asked::Store) => Ok(()),
-            (None, Asked::Nobody) => self.compare(Verifier::costly(), password).await.map(drop),
-        }
     }
 
     /// The name of a user whom a token names.
@@ -347,98 +335,6 @@ impl<C: CredentialStore> Authenticator<C> {
         }
         Ok(())
     }
-
-    /// The same as [`verify`](Self::verify), unless it is remembered to have been right.
-    async fn verify_or_recall(
-        &self,
-        (nth, store, name, account): (usize, &C, &Username, &Account),
-        password: &Arc<Secret<Vec<u8>>>,
-        peer: Option<IpAddr>,
-    ) -> Result<Option<Attributes>, Reason> {
-        let allows = |attributes: &Attributes| peer.is_none_or(|peer| attributes.allow(peer));
-        if !allows(&account.attributes) {
-            return self.verify(store, name, account, password).await;
-        }
-        let cache = self.cache.as_ref().filter(|_| account.verifier.cost() != Some(Cost::Trifling));
-        let context = cache.map(|cache| (cache, account.verifier.fingerprint(nth)));
-        if let Some((cache, context)) = &context
-            && let Some(attributes) = cache.knows(name, context, password)
-            && allows(&attributes)
-        {
-            return Ok(Some(attributes));
-        }
-        let verified = self.verify(store, name, account, password).await?;
-        // Some stores say only now where the user may log in from.
-        if let Some(attributes) = verified.as_ref().filter(|attributes| allows(attributes)) {
-            if let Some((cache, context)) = &context {
-                cache.remember(name, context, password, attributes.clone());
-            }
-            store.strengthen(name, &account.verifier, password).await;
-        }
-        Ok(verified)
-    }
-
-    /// What the store says of the user when the password is right, nothing when it is wrong.
-    async fn verify(
-        &self,
-        store: &C,
-        name: &Username,
-        account: &Account,
-        password: &Arc<Secret<Vec<u8>>>,
-    ) -> Result<Option<Attributes>, Reason> {
-        match &account.verifier {
-            Verifier::Unusable(why) => Err(Reason::Unavailable(why.to_string())),
-            Verifier::AtStore(_) => {
-                let substitute = Secret::new(SUBSTITUTE.to_vec());
-                let acceptable = is_acceptable(password);
-                let password = if acceptable { password.as_ref() } else { &substitute };
-                self.verifications.fetch_add(1, Ordering::Relaxed);
-                match store.check(name, account, password).await {
-                    Check::Right(attributes) => Ok(Some(attributes).filter(|_| acceptable)),
-                    Check::Wrong => Ok(None),
-                    Check::Unavailable(why) => Err(Reason::Unavailable(why)),
-                }
-            }
-            verifier @ (Verifier::Plain(_) | Verifier::Hash(..) | Verifier::Scram(_)) => {
-                let right = self.compare(verifier.clone(), password).await?;
-                Ok(right.then(|| account.attributes.clone()))
-            }
-        }
-    }
-
-    async fn compare(
-        &self,
-        verifier: Verifier,
-        password: &Arc<Secret<Vec<u8>>>,
-    ) -> Result<bool, Reason> {
-        if verifier.cost() == Some(Cost::Trifling) {
-            self.verifications.fetch_add(1, Ordering::Relaxed);
-            return compare(&verifier, password).map_err(Reason::Unavailable);
-        }
-        let (verifications, password) = (Arc::clone(&self.verifications), Arc::clone(password));
-        let compared = self.in_turn(move || {
-            verifications.fetch_add(1, Ordering::Relaxed);
-            compare(&verifier, &password)
-        });
-        compared.await?.map_err(Reason::Unavailable)
-    }
-
-    /// Does what takes a processor for a while, when its turn comes. Once begun it is finished.
-    pub(super) async fn in_turn<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Reason> {
-        let turn = match timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(closed)) => return Err(Reason::Unavailable(closed.to_string())),
-            Err(_elapsed) => return Err(Reason::Overloaded),
-        };
-        let done = threads::hashes().run(move || {
-            let _turn = turn;
-            work()
-        });
-        done.await.map_err(|why| Reason::Unavailable(format!("a password was not hashed: {why}")))
-    }
 }
 
 /// Says no: counts a wrong password, and waits until the time of the answer tells nothing of who has
@@ -447,6 +343,15 @@ pub(super) async fn fail(attempt: Attempt, password: &Secret<Vec<u8>>) -> Result
     let Failure { repeated, pause } = attempt.failed(password);
     sleep(pause.ok_or(Refusal::Throttled)?).await;
     Ok(repeated)
+}
+
+impl Caller {
+    /// Who tries to log in, if it is an attempt at all, and from anywhere.
+    pub(super) fn new(peer: Option<IpAddr>, attempt: Option<&Attempt>) -> Self {
+        let is_known = attempt.is_none_or(Attempt::is_known);
+        let standing = if is_known { Standing::Known } else { Standing::Stranger };
+        Self { peer: peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), standing }
+    }
 }
 
 /// The password is about to be looked at.

@@ -11,7 +11,7 @@
 //! - `authenticator`: log-ins with a password that is sent; `compare`: it and a verifier. `scram`: with proof of one that is not.
 //!   `token`, `certificate`: with these. `refusal`: why somebody is not let in.
 //! - `throttle`, `network`: who guesses passwords waits; `cache`: who is known need not wait for a
-//!   hash; `breaker`: nobody waits for a store that is down. `fading` is what they remember with.
+//!   hash; `turns`: who is next at hashing; `breaker`: nobody waits for a store that is down. `fading` is what they remember with.
 //! - `edit`: changes to a credential file, for `restante user`.
 
 use std::future::{Future, ready};
@@ -43,6 +43,7 @@ mod store;
 mod table;
 pub mod throttle;
 mod token;
+mod turns;
 
 pub use account::{Account, Attributes};
 pub use authenticator::{Authenticator, Rules};
@@ -61,6 +62,7 @@ pub use store::{
 };
 pub use table::{Faults, Finding, Report, Table};
 pub use throttle::Throttle;
+pub use turns::Turns;
 
 /// The longest password that is taken, in octets; nobody types a longer one.
 pub const MAX_PASSWORD_OCTETS: usize = 4096;

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::authenticator::{admit, fail};
 use super::throttle::Attempt;
+use super::turns::Caller;
 use super::{
     Attributes, Authenticator, CredentialStore, Identity, Reason, Refusal, Verifier, random,
 };
@@ -66,7 +67,7 @@ impl<C: CredentialStore> Authenticator<C> {
     ) -> Result<(ScramExchange, ScramLogin), Refusal> {
         let (name, hash) = (awaiting.name().clone(), awaiting.hash());
         let mut attempt = self.take_turn(peer, Some(&name)).await?;
-        let found = self.find_keys(&name, hash, &mut attempt).await;
+        let found = self.find_keys(&name, hash, peer, &mut attempt).await;
         let found = found.map_err(|why| Refusal::of(&name, why))?;
         let random =
             random::octets().map_err(|why| Refusal::of(&name, Reason::Unavailable(why)))?;
@@ -112,8 +113,10 @@ impl<C: CredentialStore> Authenticator<C> {
         &self,
         name: &ClaimedName,
         hash: ScramHash,
+        peer: IpAddr,
         attempt: &mut Attempt,
     ) -> Result<Found, Reason> {
+        let caller = Caller::new(Some(peer), Some(attempt));
         let decoy = |iterations| -> Result<_, Reason> {
             let seed = seed(name.as_bytes()).map_err(Reason::Unavailable)?;
             Ok(ScramKeys::decoy(&seed, iterations, hash))
@@ -126,7 +129,7 @@ impl<C: CredentialStore> Authenticator<C> {
             if let Verifier::Unusable(why) = account.verifier {
                 return Err(Reason::Unavailable(why.to_string()));
             }
-            match self.keys_of(account.verifier, hash, &salt).await? {
+            match self.keys_of(account.verifier, hash, &salt, caller).await? {
                 Some(keys) => {
                     let account = Some((username.clone(), account.attributes));
                     return Ok(Found { keys, account });
@@ -137,7 +140,7 @@ impl<C: CredentialStore> Authenticator<C> {
         // The same work as for a user, and as many iterations as one has.
         let example = username.and_then(|name| self.stores().iter().find_map(|s| s.decoy(&name)));
         let example = match example {
-            Some(verifier) => self.keys_of(verifier, hash, &salt).await?,
+            Some(verifier) => self.keys_of(verifier, hash, &salt, caller).await?,
             None => None,
         };
         let keys = decoy(example.map_or(ScramKeys::ITERATIONS, |keys| keys.iterations))?;
@@ -150,12 +153,13 @@ impl<C: CredentialStore> Authenticator<C> {
         verifier: Verifier,
         hash: ScramHash,
         salt: &[u8],
+        caller: Caller,
     ) -> Result<Option<ScramKeys>, Reason> {
         match verifier {
             Verifier::Scram(_) => Ok(verifier.scram(hash, salt)),
             Verifier::Plain(_) => {
                 let salt = salt.to_vec();
-                self.in_turn(move || verifier.scram(hash, &salt)).await
+                self.in_turn(caller, move || verifier.scram(hash, &salt)).await
             }
             Verifier::Hash(..) | Verifier::AtStore(_) | Verifier::Unusable(_) => Ok(None),
         }

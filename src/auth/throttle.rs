@@ -266,6 +266,11 @@ impl Attempt {
         self.delay
     }
 
+    /// Whether this pair has logged in lately, or is not counted.
+    pub(super) fn is_known(&self) -> bool {
+        self.who.as_ref().is_none_or(|who| who.is_acquainted)
+    }
+
     /// The name has been found to lead to an account, which other names may lead to as well: takes
     /// a place in the line of all of them, and says how much longer to wait; `None` when that line
     /// is full and the try is turned away unheard.

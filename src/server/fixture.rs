@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::subscriber::DefaultGuard;
 
 use super::{Generation, House, limits as gates};
-use crate::auth::{Account, Authenticator, CredentialStore, Lookup, Rules, Verifier};
+use crate::auth::{Account, Authenticator, CredentialStore, Lookup, Rules, Turns, Verifier};
 use crate::config::{KeyPair, Limits, Timeouts};
 use crate::mailbox::Mailbox;
 use crate::protocol::Username;
@@ -57,6 +57,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
     };
     House {
         throttle: Arc::default(),
+        turns: Arc::new(Turns::new(NonZeroU32::MIN)),
         generation: RwLock::new(Arc::new(Generation { env, limits, timeouts })),
         tls: None,
         gate: gates::Gate::new(),

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Rules, Store, Throttle, throttle};
+use crate::auth::{Authenticator, Rules, Store, Throttle, Turns, throttle};
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
@@ -147,6 +147,7 @@ struct House<M, C> {
     refusals: limits::Hush,
     /// What failed log-ins have brought upon users and networks; a reload does not forget it.
     throttle: Arc<Throttle>,
+    turns: Arc<Turns>,
     sessions: Arc<Slots<Username, Wanted>>,
     removals: TaskTracker,
     /// No more connections and logins; who is logged in goes on to QUIT.
@@ -183,10 +184,12 @@ impl House<MaildirStore, Store> {
         let removals = TaskTracker::new();
         let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
         let throttle = Arc::new(Throttle::new((&config.throttle).into(), THROTTLE_ENTRIES));
+        let turns = Arc::new(Turns::new(config.auth.hashes_at_once));
         let generation =
-            Generation::new(config, &throttle, &sessions, &removals, &drain, &grace_over)?;
+            Generation::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?;
         Ok(Self {
             throttle,
+            turns,
             generation: RwLock::new(Arc::new(generation)),
             tls: tls.map(Arc::new),
             gate: limits::Gate::new(),
@@ -199,11 +202,12 @@ impl House<MaildirStore, Store> {
         })
     }
 
-    /// Takes another configuration over for new connections, that of the throttle for all, or,
-    /// when a part of it is broken, nothing of it.
+    /// Takes another configuration over for new connections, that of the throttle and of hashing for
+    /// all, or, when a part of it is broken, nothing of it.
     fn renew(&self, config: &Config) -> Result<(), Error> {
-        let Self { throttle, sessions, removals, drain, grace_over, .. } = self;
-        let generation = Generation::new(config, throttle, sessions, removals, drain, grace_over)?;
+        let Self { throttle, turns, sessions, removals, drain, grace_over, .. } = self;
+        let generation =
+            Generation::new(config, throttle, turns, sessions, removals, drain, grace_over)?;
         let old = self.current();
         let old = old.env.authenticator.stores();
         for store in generation.env.authenticator.stores() {
@@ -213,6 +217,7 @@ impl House<MaildirStore, Store> {
             front.reload(section.clone()).map_err(Error::Tls)?;
         }
         throttle.change((&config.throttle).into());
+        turns.change(config.auth.hashes_at_once);
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
         Ok(())
     }
@@ -233,6 +238,7 @@ impl Generation<MaildirStore, Store> {
     fn new(
         config: &Config,
         throttle: &Arc<Throttle>,
+        turns: &Arc<Turns>,
         sessions: &Arc<Slots<Username, Wanted>>,
         removals: &TaskTracker,
         drain: &CancellationToken,
@@ -250,7 +256,7 @@ impl Generation<MaildirStore, Store> {
             authenticator: Authenticator::new(
                 stores,
                 Rules {
-                    hashes_at_once: auth.hashes_at_once,
+                    turns: Arc::clone(turns),
                     hash_wait: auth.hash_wait,
                     cache: auth.cache,
                     default_domain: auth.default_domain.clone(),
@@ -297,5 +303,32 @@ pub fn separator(config: &config::Maildir) -> Separator {
         FlagSeparator::Semicolon => Separator::Semicolon,
         FlagSeparator::Exclamation => Separator::Exclamation,
         FlagSeparator::Underscore => Separator::Underscore,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reload_changes_the_turns_at_hashing_of_connections_old_and_new() {
+        let directory = tempfile::tempdir().unwrap();
+        let users = directory.path().join("users");
+        std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
+        let config = |at_once: u32| {
+            let text = format!(
+                "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
+                 [maildir]\npath = \"/srv/mail/{{user}}\"\n\
+                 [auth]\nallow-cleartext = true\nhashes-at-once = {at_once}\n\
+                 [[credentials]]\nkind = \"file\"\npath = {users:?}\n"
+            );
+            Config::parse(&text, &directory.path().join("restante.toml")).unwrap()
+        };
+        let house = House::new(&config(2)).unwrap();
+        let before = house.current();
+        house.renew(&config(3)).unwrap();
+        let turns = |env: &Env<_, _>| Arc::clone(env.authenticator.turns());
+        assert!(Arc::ptr_eq(&turns(&before.env), &turns(&house.current().env)));
+        assert_eq!(house.turns.free(), 3);
     }
 }

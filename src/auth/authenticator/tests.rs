@@ -1,12 +1,17 @@
 //! Names and passwords, right and wrong, against tables of users: what comes of them, and what it costs.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::rc::Rc;
+
+use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 use super::*;
 use crate::auth::{
     CheckpasswordProgram, Cost, FileOptions, FileStore, GatekeeperStore, MAX_PASSWORD_OCTETS,
-    Store, Table,
+    Store, Table, Verifier,
 };
 use crate::threads::paused_runtime;
 
@@ -22,9 +27,12 @@ const HASHED: &str =
     "light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
 const LIGHT: &str = "pässwörd mit Leer ";
 
+const CALLER: Caller =
+    Caller { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), standing: Standing::Stranger };
+
 fn rules(hashes_at_once: u32, seconds: u64) -> Rules {
     Rules {
-        hashes_at_once: NonZeroU32::new(hashes_at_once).unwrap(),
+        turns: Arc::new(Turns::new(NonZeroU32::new(hashes_at_once).unwrap())),
         hash_wait: Duration::from_secs(seconds),
         ..Rules::default()
     }
@@ -44,10 +52,18 @@ async fn log_in<C: CredentialStore>(
     name: &str,
     password: impl Into<Vec<u8>>,
 ) -> Result<String, Refusal> {
+    log_in_from("192.0.2.1", authenticator, name, password).await
+}
+
+async fn log_in_from<C: CredentialStore>(
+    peer: &str,
+    authenticator: &Authenticator<C>,
+    name: &str,
+    password: impl Into<Vec<u8>>,
+) -> Result<String, Refusal> {
     let claim = ClaimedName::new(name.as_bytes());
-    let identity = authenticator
-        .authenticate(&claim, Secret::new(password.into()), "192.0.2.1".parse().unwrap())
-        .await?;
+    let password = Secret::new(password.into());
+    let identity = authenticator.authenticate(&claim, password, peer.parse().unwrap()).await?;
     Ok(identity.username().to_string())
 }
 
@@ -185,7 +201,7 @@ fn too_many_at_once_are_told_to_come_back() {
         let table = Table::try_from(HASHED.as_bytes()).unwrap();
         let wait = Duration::from_secs(5);
         let authenticator = new(vec![table], rules(1, 5));
-        let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
+        let busy = authenticator.turns.take(CALLER).await;
         let asked = tokio::time::Instant::now();
         // Known or not, right or wrong: overload says nothing about the password.
         for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
@@ -196,6 +212,59 @@ fn too_many_at_once_are_told_to_come_back() {
         assert_eq!(authenticator.verifications(), 0);
         drop(busy);
         assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    });
+}
+
+/// In which order they are answered who all come before the first one is.
+async fn answers(
+    authenticator: &Rc<Authenticator<Table>>,
+    callers: Vec<(String, &'static str, &'static str)>,
+) -> Vec<&'static str> {
+    let answered = Rc::new(RefCell::new(Vec::new()));
+    let callers_at_once = LocalSet::new();
+    let busy = authenticator.turns.take(CALLER).await;
+    for (peer, name, password) in callers {
+        let (authenticator, answered) = (Rc::clone(authenticator), Rc::clone(&answered));
+        callers_at_once.spawn_local(async move {
+            let _outcome = log_in_from(&peer, &authenticator, name, password).await;
+            answered.borrow_mut().push(name);
+        });
+    }
+    let waits =
+        timeout(Duration::from_secs(1), callers_at_once.run_until(std::future::pending::<()>()));
+    assert!(waits.await.is_err());
+    drop(busy);
+    callers_at_once.await;
+    answered.take()
+}
+
+#[test]
+fn who_is_known_from_there_does_not_wait_for_those_who_are_not() {
+    paused_runtime().block_on(async {
+        let settings = crate::auth::throttle::Settings {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(15),
+            forget: Duration::from_secs(600),
+            trusted: Vec::new(),
+        };
+        let throttle = Arc::new(Throttle::new(settings, 1000));
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
+        let authenticator =
+            Rc::new(Authenticator::new(vec![table], rules(1, 60), throttle).unwrap());
+        assert!(log_in(&authenticator, "light", LIGHT).await.is_ok());
+        let home = || "192.0.2.1".to_owned();
+        let strangers = |name| (0..20).map(move |n| (format!("203.0.{n}.1"), name, "x"));
+        let mut callers: Vec<_> = strangers("nobody").collect();
+        callers.push((home(), "light", LIGHT));
+        let answered = answers(&authenticator, callers).await;
+        assert_eq!((answered[0], answered.len()), ("light", 21));
+        // With a wrong password nobody finds out who is known from there.
+        let mut callers = vec![(home(), "light", "wrong")];
+        callers.extend(strangers("somebody"));
+        let answered = answers(&authenticator, callers).await;
+        let at = answered.iter().position(|&name| name == "light");
+        // The last two may be answered in either order.
+        assert!(at >= Some(19), "{answered:?}");
     });
 }
 
@@ -211,7 +280,7 @@ fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
         let throttle = Arc::new(Throttle::new(settings, 100));
         let table = Table::try_from(HASHED.as_bytes()).unwrap();
         let authenticator = Authenticator::new(vec![table], rules(1, 60), throttle).unwrap();
-        let busy = Arc::clone(&authenticator.turns).acquire_owned().await.unwrap();
+        let busy = authenticator.turns.take(CALLER).await;
         let begun = tokio::time::Instant::now();
         for password in ["one", "two"] {
             let log_in = log_in(&authenticator, "light", password);
@@ -228,10 +297,10 @@ async fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
     let table = Table::try_from(HASHED.as_bytes()).unwrap();
     let authenticator = new(vec![table], rules(1, 60));
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let mut hung_up = Box::pin(authenticator.in_turn(move || released.recv().is_ok()));
+    let mut hung_up = Box::pin(authenticator.in_turn(CALLER, move || released.recv().is_ok()));
     assert!(timeout(Duration::ZERO, &mut hung_up).await.is_err());
     drop(hung_up);
-    assert_eq!(authenticator.turns.available_permits(), 0);
+    assert_eq!(authenticator.turns.free(), 0);
     release.send(()).unwrap();
     assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
     assert_eq!(authenticator.verifications(), 1);

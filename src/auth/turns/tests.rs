@@ -1,0 +1,199 @@
+//! Who is served after whom, and what is left of those who went away.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Place = Pin<Box<dyn Future<Output = Turn>>>;
+
+fn turns(at_once: u32) -> Arc<Turns> {
+    Arc::new(Turns::new(NonZeroU32::new(at_once).unwrap()))
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Comes for a turn, and has none at once.
+fn wait(turns: &Arc<Turns>, peer: &str, standing: Standing) -> Place {
+    let (turns, peer) = (Arc::clone(turns), peer.parse().unwrap());
+    let mut place: Place = Box::pin(async move { turns.take(Caller { peer, standing }).await });
+    assert!(poll(&mut place).is_none());
+    place
+}
+
+fn take(turns: &Arc<Turns>) -> Turn {
+    let caller = Caller { peer: "192.0.2.1".parse().unwrap(), standing: Standing::Stranger };
+    poll(&mut pin!(turns.take(caller))).unwrap()
+}
+
+/// In which order those who wait are served, one at a time, by the words that stand for them.
+fn order(busy: Turn, mut waiting: Vec<(&'static str, Place)>) -> String {
+    let mut served = Vec::new();
+    drop(busy);
+    while !waiting.is_empty() {
+        let mut ready = Vec::new();
+        waiting.retain_mut(|(word, place)| match poll(place) {
+            Some(turn) => {
+                ready.push((*word, turn));
+                false
+            }
+            None => true,
+        });
+        assert_eq!(ready.len(), 1, "one at a time");
+        served.extend(ready.into_iter().map(|(word, _turn)| word));
+    }
+    served.join(" ")
+}
+
+#[test]
+fn networks_take_turns_whoever_came_first() {
+    use Standing::Stranger;
+    for (callers, expected) in [
+        (
+            &[("a", "192.0.2.1"), ("a", "192.0.2.1"), ("a", "192.0.2.1"), ("b", "198.51.100.1")][..],
+            "a b a a",
+        ),
+        // An IPv6 address is no network.
+        (
+            &[
+                ("a", "2001:db8::1"),
+                ("a", "2001:db8::2"),
+                ("a", "2001:db8::3"),
+                ("b", "2001:db8:1::1"),
+            ],
+            "a b a a",
+        ),
+        // Neither are many networks of one customer as good as many customers.
+        (
+            &[
+                ("a", "192.0.2.1"),
+                ("a", "192.0.2.2"),
+                ("a", "192.0.2.3"),
+                ("a", "192.0.2.4"),
+                ("a", "192.0.2.5"),
+                ("a", "192.0.2.6"),
+                ("b", "198.51.100.1"),
+            ],
+            "a a a a b a a",
+        ),
+    ] {
+        let turns = turns(1);
+        let busy = take(&turns);
+        let waiting =
+            callers.iter().map(|&(word, peer)| (word, wait(&turns, peer, Stranger))).collect();
+        assert_eq!(order(busy, waiting), expected);
+        assert_eq!((turns.free(), turns.waiting()), (1, 0));
+    }
+}
+
+#[test]
+fn a_network_that_comes_later_is_in_the_next_round() {
+    let turns = turns(1);
+    let mut busy = take(&turns);
+    let mut many: Vec<_> = (0..40).map(|_| wait(&turns, "192.0.2.1", Standing::Stranger)).collect();
+    for mut place in many.drain(..20) {
+        drop(busy);
+        busy = poll(&mut place).unwrap();
+    }
+    let late = wait(&turns, "198.51.100.1", Standing::Stranger);
+    let mut waiting: Vec<_> = many.into_iter().map(|place| ("many", place)).collect();
+    waiting.push(("late", late));
+    assert!(order(busy, waiting).starts_with("many late many"));
+}
+
+#[test]
+fn who_is_known_is_served_first_and_every_fourth_is_a_stranger() {
+    use Standing::{Known, Stranger};
+    let turns = turns(1);
+    let busy = take(&turns);
+    let strangers = (0..3).map(|n| ("?", wait(&turns, &format!("203.0.{n}.1"), Stranger)));
+    let mut waiting: Vec<_> = strangers.collect();
+    waiting.extend((0..8).map(|n| ("known", wait(&turns, &format!("198.51.{n}.1"), Known))));
+    assert_eq!(order(busy, waiting), "known known known ? known known known ? known known ?");
+}
+
+#[test]
+fn who_goes_away_leaves_nothing_behind() {
+    use Standing::{Known, Stranger};
+    let turns = turns(1);
+    let busy = take(&turns);
+    for standing in [Known, Stranger] {
+        // Often enough to be late if it counted.
+        for _ in 0..100 {
+            drop(wait(&turns, "192.0.2.1", standing));
+        }
+    }
+    assert_eq!(turns.waiting(), 0);
+    let same = wait(&turns, "192.0.2.1", Stranger);
+    let other = wait(&turns, "198.51.100.1", Stranger);
+    assert_eq!(order(busy, vec![("same", same), ("other", other)]), "same other");
+    // Also when the turn is on its way.
+    let busy = take(&turns);
+    let gone = wait(&turns, "192.0.2.1", Stranger);
+    let mut next = wait(&turns, "192.0.2.1", Stranger);
+    drop(busy);
+    drop(gone);
+    assert_eq!(turns.waiting(), 0);
+    drop(poll(&mut next).unwrap());
+    assert_eq!(turns.free(), 1);
+}
+
+#[test]
+fn another_width_holds_from_the_next_turn_on() {
+    let turns = turns(2);
+    let (first, second) = (take(&turns), take(&turns));
+    let mut waiting: Vec<_> =
+        (0..4).map(|_| wait(&turns, "192.0.2.1", Standing::Stranger)).collect();
+    let mut served = || waiting.iter_mut().filter_map(poll).collect::<Vec<_>>();
+    turns.change(NonZeroU32::MIN);
+    drop(first);
+    assert!(served().is_empty(), "one has a turn, and that is all that may");
+    turns.change(NonZeroU32::new(3).unwrap());
+    assert_eq!(served().len(), 2);
+    drop(second);
+    assert_eq!(turns.free(), 1);
+}
+
+proptest! {
+    /// Whatever they do: never too many, nobody waits in vain, nobody is forgotten.
+    #[test]
+    fn turns_are_neither_lost_nor_made(
+        steps in prop::collection::vec((0_u8..6, 0_usize..64, 1_u32..5), 1..300),
+    ) {
+        let turns = turns(2);
+        let (mut waiting, mut working) = (Vec::<Place>::new(), Vec::new());
+        for (step, which, number) in steps {
+            match step {
+                0 if !waiting.is_empty() => drop(waiting.swap_remove(which % waiting.len())),
+                1 | 2 if !working.is_empty() => drop(working.swap_remove(which % working.len())),
+                3 if which < 8 => turns.change(NonZeroU32::new(number).unwrap()),
+                _ => {
+                    let standing =
+                        if which % 3 == 0 { Standing::Known } else { Standing::Stranger };
+                    let peer = format!("192.0.{}.{}", which % 4, number).parse().unwrap();
+                    let turns = Arc::clone(&turns);
+                    waiting.push(Box::pin(async move {
+                        turns.take(Caller { peer, standing }).await
+                    }));
+                }
+            }
+            waiting.retain_mut(|place| poll(place).map(|turn| working.push(turn)).is_none());
+            prop_assert!(waiting.is_empty() || turns.free() == 0);
+            prop_assert_eq!(turns.waiting(), waiting.len());
+        }
+        while !working.is_empty() {
+            working.clear();
+            waiting.retain_mut(|place| poll(place).map(|turn| working.push(turn)).is_none());
+        }
+        prop_assert!(waiting.is_empty());
+        prop_assert!(turns.free() > 0);
+    }
+}
