@@ -1,11 +1,21 @@
 //! What is verified for a name that nobody has, so that it costs what a known one costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::fading::Fading;
 use super::{Cost, Verifier};
 use crate::protocol::Username;
+
+/// What decoys are chosen by: the same in a process, so that a reload changes none.
+pub(super) fn key() -> RandomState {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.clone()
+}
 
 /// A verifier of each cost, with the number of users who have that cost.
 ///
@@ -39,18 +49,21 @@ impl Decoys {
         None
     }
 
-    /// How many costs there are.
-    pub(super) fn kinds(&self) -> usize {
-        self.by_cost.len()
+    /// A user of this cost does not count any more.
+    fn take_away(&mut self, cost: Cost) {
+        if let Some((_, users)) = self.by_cost.get_mut(&cost) {
+            *users -= 1;
+            self.users -= 1;
+            if *users == 0 {
+                self.by_cost.remove(&cost);
+            }
+        }
     }
 
-    /// Lets those who were counted weigh half as much as those who will be.
-    fn fade(&mut self) {
-        self.by_cost.retain(|_, (_, users)| {
-            *users /= 2;
-            *users > 0
-        });
-        self.users = self.by_cost.values().map(|(_, users)| users).sum();
+    /// How many costs there are.
+    #[cfg(test)]
+    pub(super) fn kinds(&self) -> usize {
+        self.by_cost.len()
     }
 }
 
@@ -64,36 +77,75 @@ impl<'a> FromIterator<&'a Verifier> for Decoys {
 
 /// The decoys of a store that cannot list its users: made from those who have been asked about.
 ///
-/// - Those of late weigh most.
-/// - At most 16 costs are kept; a store of more has its commonest ones.
-#[derive(Debug, Default)]
+/// - Each user counts once, so nobody changes the proportions by asking again and again. When there
+///   are 10000 no more are added: they stand for the rest.
+/// - What a name was given it keeps, whoever is asked about later, and even when that was nothing.
+///   This holds for 20000 names; of more, for those that were asked about last.
+#[derive(Debug)]
 pub(super) struct Seen {
-    decoys: Mutex<Decoys>,
+    state: Mutex<State>,
     key: RandomState,
 }
 
-impl Seen {
-    const KINDS: usize = 16;
-    const USERS: u64 = 4096;
+#[derive(Debug)]
+struct State {
+    decoys: Decoys,
+    /// What users cost who have been counted, by the hash of the name.
+    users: HashMap<u64, Cost>,
+    /// What names were given, by their hash.
+    given: Fading<u64, Option<Verifier>>,
+}
 
+impl Default for Seen {
+    fn default() -> Self {
+        let given = Fading::new(MOST_NAMES);
+        let state = State { decoys: Decoys::default(), users: HashMap::new(), given };
+        Self { state: Mutex::new(state), key: key() }
+    }
+}
+
+impl Seen {
     /// Counts a user who has been asked about.
-    pub(super) fn note(&self, verifier: &Verifier) {
-        let mut decoys = self.decoys.lock().unwrap_or_else(PoisonError::into_inner);
-        decoys.add(verifier);
-        while decoys.users >= Self::USERS || decoys.kinds() > Self::KINDS {
-            decoys.fade();
+    pub(super) fn note(&self, name: &Username, verifier: &Verifier) {
+        let Some(cost) = verifier.cost() else { return };
+        let name = self.key.hash_one(name);
+        let State { decoys, users, .. } = &mut *self.lock();
+        match users.get(&name) {
+            Some(counted) if *counted == cost => return,
+            Some(counted) => decoys.take_away(*counted),
+            None if users.len() >= MOST_USERS => return,
+            None => {}
         }
+        users.insert(name, cost);
+        decoys.add(verifier);
     }
 
     /// The decoy of a name; none before anybody has been asked about.
     pub(super) fn decoy(&self, name: &Username) -> Option<Verifier> {
-        let decoys = self.decoys.lock().unwrap_or_else(PoisonError::into_inner);
-        decoys.choose(self.key.hash_one(name))
+        let (name, now) = (self.key.hash_one(name), Instant::now());
+        let State { decoys, given, .. } = &mut *self.lock();
+        let decoy = given.get(&name, now).cloned().unwrap_or_else(|| decoys.choose(name));
+        given.put(name, decoy.clone(), now + FOR_EVER, now);
+        decoy
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+const MOST_USERS: usize = 10_000;
+
+/// Some 160 octets each.
+const MOST_NAMES: usize = 20_000;
+
+/// Longer than a process runs.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 #[cfg(test)]
 mod tests {
+    use std::fmt::Display;
+
     use super::*;
     use crate::auth::WeakSchemes;
 
@@ -106,11 +158,15 @@ mod tests {
         )
     }
 
+    fn user(name: impl Display) -> Username {
+        Username::try_from(name.to_string().as_str()).unwrap()
+    }
+
     fn costs(seen: &Seen) -> BTreeMap<Option<Cost>, u32> {
         let mut costs = BTreeMap::new();
         for n in 0..1000 {
-            let name = Username::try_from(format!("guess{n}").as_str()).unwrap();
-            *costs.entry(seen.decoy(&name).and_then(|decoy| decoy.cost())).or_default() += 1;
+            let decoy = seen.decoy(&user(format!("guess{n}")));
+            *costs.entry(decoy.and_then(|decoy| decoy.cost())).or_default() += 1;
         }
         costs
     }
@@ -118,31 +174,63 @@ mod tests {
     #[test]
     fn nobody_seen_is_no_decoy() {
         let seen = Seen::default();
-        seen.note(&Verifier::unusable("locked"));
+        seen.note(&user("mrose"), &Verifier::unusable("locked"));
         assert_eq!(costs(&seen), BTreeMap::from([(None, 1000)]));
+        // Nor is there one later, for the same names.
+        seen.note(&user("mrose"), &verifier(64));
+        assert_eq!(costs(&seen), BTreeMap::from([(None, 1000)]));
+        assert!(seen.decoy(&user("another")).is_some());
     }
 
     #[test]
-    fn unknown_names_cost_what_was_seen_of_late() {
+    fn unknown_names_cost_what_users_cost_however_often_one_is_asked_about() {
         let seen = Seen::default();
-        (0..20_000).for_each(|_| seen.note(&verifier(64)));
-        for n in 0..20_000 {
-            seen.note(&verifier(if n % 4 == 0 { 128 } else { 256 }));
+        for n in 0..1000 {
+            seen.note(&user("often"), &verifier(64));
+            seen.note(&user(n), &verifier(if n % 4 == 0 { 128 } else { 256 }));
         }
         let costs = costs(&seen);
         let share = |memory| costs.get(&verifier(memory).cost()).copied().unwrap_or_default();
-        assert!(share(64) < 60, "{costs:?}");
-        assert!(share(128).abs_diff(250) < 80 && share(256).abs_diff(750) < 100, "{costs:?}");
+        assert!(share(64) < 20, "{costs:?}");
+        assert!(share(128).abs_diff(250) < 80 && share(256).abs_diff(750) < 80, "{costs:?}");
     }
 
     #[test]
-    fn costs_without_end_are_not_kept() {
+    fn a_name_keeps_its_decoy_whoever_is_asked_about_later() {
         let seen = Seen::default();
-        for memory in 8..5000 {
-            seen.note(&verifier(memory));
-            seen.note(&verifier(64));
-            assert!(seen.decoys.lock().unwrap().kinds() <= Seen::KINDS);
+        seen.note(&user("alice"), &verifier(64));
+        let names: Vec<_> = (0..100).map(|n| user(format!("name{n}"))).collect();
+        let costs = || -> Vec<_> {
+            names.iter().map(|name| seen.decoy(name).and_then(|decoy| decoy.cost())).collect()
+        };
+        let before = costs();
+        for n in 0..5000 {
+            seen.note(&user("bob"), &verifier(128));
+            seen.note(&user(n), &verifier(256));
+            seen.decoy(&user(format!("other{n}")));
         }
-        assert!(costs(&seen).contains_key(&verifier(64).cost()));
+        // Not even when nobody has that cost any more.
+        seen.note(&user("alice"), &verifier(512));
+        assert_eq!(costs(), before);
+    }
+
+    #[test]
+    fn a_user_with_another_hash_counts_for_what_it_costs_now() {
+        let seen = Seen::default();
+        seen.note(&user("alice"), &verifier(64));
+        seen.note(&user("alice"), &verifier(128));
+        assert_eq!(costs(&seen), BTreeMap::from([(verifier(128).cost(), 1000)]));
+    }
+
+    #[test]
+    fn users_and_names_without_end_are_not_kept() {
+        let seen = Seen::default();
+        for n in 0..MOST_NAMES + 10 {
+            seen.note(&user(n), &verifier(64));
+            seen.decoy(&user(format!("name{n}")));
+        }
+        let state = seen.lock();
+        assert_eq!((state.users.len(), state.given.len()), (MOST_USERS, MOST_NAMES));
+        assert_eq!(state.decoys.users, 10_000);
     }
 }

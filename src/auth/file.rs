@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::source::{Source, Stamp};
 use super::table::{Faults, Finding, Report, Table};
-use super::{CredentialStore, Lookup, NewPassword, Offers, Verifier, WeakSchemes, edit};
+use super::{CredentialStore, Lookup, NewPassword, Offers, Verifier, WeakSchemes, decoy, edit};
 use crate::protocol::{Secret, Username};
 use crate::threads::{self, Pool, Refused};
 
@@ -99,7 +99,7 @@ impl FileStore {
         let FileOptions { weak, rehash } = options;
         let path = path.into();
         let bad = |faults| BadFile { path: path.clone(), faults };
-        let key = RandomState::new();
+        let key = decoy::key();
         let read = Instant::now();
         let source =
             Source::read(&path).map_err(|what| bad(Faults(vec![Finding::whole_file(what)])))?;

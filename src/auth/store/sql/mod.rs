@@ -8,7 +8,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::{MySql, Postgres, Sqlite};
@@ -39,7 +39,8 @@ pub struct SqlStore {
     database: Arc<Database>,
     question: Question,
     weak: WeakSchemes,
-    seen: Seen,
+    /// That of the store that this one took the place of, if it did.
+    seen: OnceLock<Arc<Seen>>,
     breaker: Breaker,
     deadline: Duration,
 }
@@ -107,7 +108,19 @@ impl SqlStore {
         let database = Arc::new(database);
         let breaker = Breaker::new(label(&url), at_once, deadline, Arc::clone(&database));
         let question = Question::new(&query, marks);
-        Ok(Self { url, database, question, weak, seen: Seen::default(), breaker, deadline })
+        Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker, deadline })
+    }
+
+    /// Takes the place of a store. Names that nobody has keep their decoys, if it is about the same
+    /// database and nobody has been asked about yet.
+    pub fn succeed(&self, old: &Self) {
+        if self.url == old.url {
+            self.seen.get_or_init(|| Arc::clone(old.seen()));
+        }
+    }
+
+    fn seen(&self) -> &Arc<Seen> {
+        self.seen.get_or_init(Arc::default)
     }
 
     async fn ask(&self, name: &Username) -> Result<Option<Account>, String> {
@@ -153,7 +166,7 @@ impl CredentialStore for SqlStore {
     async fn look_up(&self, name: &Username) -> Lookup {
         match self.breaker.call(self.deadline, self.ask(name)).await {
             Ok(Some(account)) => {
-                self.seen.note(&account.verifier);
+                self.seen().note(name, &account.verifier);
                 Lookup::Found(account)
             }
             Ok(None) => Lookup::Unknown,
@@ -162,7 +175,7 @@ impl CredentialStore for SqlStore {
     }
 
     fn decoy(&self, name: &Username) -> Option<Verifier> {
-        self.seen.decoy(name)
+        self.seen().decoy(name)
     }
 
     fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
@@ -422,7 +435,13 @@ mod tests {
         let nobody = Username::try_from("nobody").unwrap();
         assert!(store.decoy(&nobody).is_none());
         look_up(&store, "mrose").await.unwrap();
-        let decoy = store.decoy(&nobody).and_then(|decoy| decoy.cost());
+        let somebody = Username::try_from("somebody").unwrap();
+        let decoy = store.decoy(&somebody).and_then(|decoy| decoy.cost());
         assert_eq!(decoy, Some(crate::auth::Cost::Trifling));
+        // What a name was once given it keeps, even through a reload.
+        let next = super::tests::store(&store.url, QUERY);
+        next.succeed(&store);
+        assert!(store.decoy(&nobody).is_none() && next.decoy(&nobody).is_none());
+        assert!(next.decoy(&somebody).is_some());
     }
 }
