@@ -172,6 +172,63 @@ async fn a_decoy_is_an_entry_below_the_base() {
     assert_eq!(&*dn, format!(r"cn=nobody\2c for Restante,{BASE}"));
 }
 
+/// A directory in which every search finds the same entry, but for one for `nobody`.
+async fn with_one_entry() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                while let Ok(octets @ 1..) = connection.read(&mut asked).await {
+                    let asked = &asked[..octets];
+                    // RFC 4511 §4.1.1: after tag and length comes the number of the message.
+                    let long = if asked[1] < 0x80 { 0 } else { usize::from(asked[1] - 0x80) };
+                    let number = asked[2 + long + 2];
+                    let mut answer = Vec::new();
+                    if !asked.windows(6).any(|part| part == b"nobody") {
+                        answer.extend([0x30, 18, 2, 1, number, 0x64, 13, 4, 9]);
+                        answer.extend(b"uid=mrose\x30\x00");
+                    }
+                    answer.extend([0x30, 12, 2, 1, number, 0x65, 7, 10, 1, 0, 4, 0, 4, 0]);
+                    connection.write_all(&answer).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn names_that_lead_to_one_entry_are_one_account() {
+    let directory = with_one_entry().await;
+    let key = async |way: LdapWay, name: &str| {
+        let store = store(format!("ldap://{directory}"), way);
+        let name = Username::try_from(name).unwrap();
+        let account = match store.look_up(&name).await {
+            Lookup::Found(account) | Lookup::Perhaps(account) => Some(account),
+            Lookup::Unknown => None,
+            Lookup::Unavailable(why) => panic!("{why}"),
+        };
+        store.account_key(&name, account.as_ref())
+    };
+    let by =
+        |filter: &str| LdapWay::Search { bind: None, base: BASE.into(), filter: filter.into() };
+    for name in ["mrose", "mrose@x1.example", "marshall@x2.example"] {
+        assert_eq!(key(by("(mail={user})"), name).await, Some(b"uid=mrose".to_vec()));
+    }
+    assert_eq!(key(by("(mail={user})"), "nobody").await, None);
+    // Known or not, the local part is what counts where nothing else is asked for.
+    for name in ["nobody", "nobody@x1.example", "nobody@x2.example"] {
+        assert_eq!(key(by("(uid={local})"), name).await, Some(b"nobody".to_vec()));
+    }
+    let by_local = || LdapWay::Direct { dn: format!("uid={{local}},{BASE}") };
+    for name in ["mrose", "mrose@x1.example", "mrose@x2.example"] {
+        let entry = format!("uid=mrose,{BASE}").into_bytes();
+        assert_eq!(key(by_local(), name).await, Some(entry));
+    }
+}
+
 #[test]
 fn what_an_administrator_has_to_mend() {
     let open = |way, ca: Option<&str>| {
