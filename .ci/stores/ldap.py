@@ -4,6 +4,7 @@ import base64
 import hashlib
 import secrets
 from pathlib import Path
+from typing import Sequence
 
 from backend import LOOPBACK, Daemon, Served, program
 from report import Failed
@@ -55,7 +56,9 @@ class Slapd(Served):
             self._install()
         self.daemon.start(self._ready)
 
-    def add(self, user: str, password: str, **attributes: object) -> None:
+    def add(
+        self, user: str, password: str, addresses: Sequence[str] = (), **attributes: object
+    ) -> None:
         # An entry is named by what the filter does not look at, and in every way that hurts,
         # unless its name is put together from the user's.
         named = ("uid", user) if self.direct else ("cn", f' #{user}, "quoted" + <more>; a\\b=c ')
@@ -65,6 +68,7 @@ class Slapd(Served):
             "cn": [named[1] if named[0] == "cn" else user],
             "sn": [user],
             "userPassword": [salted(password)],
+            "mail": list(addresses),
         }
         for key, value in attributes.items():
             # RFC 4517 §3.3.3: a boolean is TRUE or FALSE.
@@ -161,7 +165,7 @@ suffix "{SUFFIX}"
 rootdn "{ADMIN}"
 rootpw {salted(self.passwords[ADMIN])}
 directory {self.data}
-index objectClass,uid eq
+index objectClass,uid,mail eq
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="{READER}" read by self read by * none
 """

@@ -8,7 +8,9 @@ from typing import Callable
 
 from backend import Backend, until
 from corpus import ordinary
+from guessing import no_faster
 from hostile import BESIEGED, ByDefault, undisturbed
+from ldap import Slapd
 from pop3 import DOWN, WRONG, Homes, Restante, Session, admitted, login
 from report import Failed, Report, require
 from server import SERVER_USER, Account, World, run
@@ -72,6 +74,7 @@ class Scenarios:
             *([("known and unknown are the same work", self.work)] if backend.is_even else []),
             ("known and unknown take the same time", self.timing),
             *([("garbage of others", self.garbage)] if backend.name in BESIEGED else []),
+            *([("many names, one account", self.guessing)] if backend.name == "slapd" else []),
             *(faults if backend.can_fail else []),
             ("log", self.log),
         ]
@@ -265,6 +268,11 @@ class Scenarios:
         """What others send, from another address, keeps nobody out; all is as it is by default."""
         self.besieged.start()
         return undisturbed(self.besieged, self.account("mrose"))
+
+    def guessing(self) -> str:
+        """A directory finds an account by as many names as it has addresses."""
+        assert isinstance(self.backend, Slapd)
+        return no_faster(self.world, self.backend)
 
     def hanging(self) -> str:
         """An answer in time, and nobody else is held up."""
