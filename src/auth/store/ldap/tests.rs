@@ -182,7 +182,7 @@ async fn with_one_entry() -> SocketAddr {
                 let mut asked = [0; 1024];
                 while let Ok(octets @ 1..) = connection.read(&mut asked).await {
                     let asked = &asked[..octets];
-                    // RFC 4511 §4.1.1: after tag and length comes the number of the message.
+                    // After tag and length comes the number of the message.
                     let long = if asked[1] < 0x80 { 0 } else { usize::from(asked[1] - 0x80) };
                     let number = asked[2 + long + 2];
                     let mut answer = Vec::new();
