@@ -8,13 +8,14 @@
     reason = "a test that cannot go on fails"
 )]
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use support::client::{Client, GREETING, Tls, greeted, logged_in};
 use support::{PATIENCE, PROGRAM, Place, Server, default_user};
 
@@ -386,6 +387,43 @@ fn a_socket_can_be_inherited() {
     assert_eq!(server.address(0), address);
     assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
 }
+
+/// Fault 59: whoever reads the log may stop, and stops nobody else.
+#[test]
+fn a_log_that_nobody_reads_stops_no_session() {
+    const REFUSED: usize = 10_000;
+    let place = Place::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let rest = format!("{CLEARTEXT}[log]\nlevel = \"debug\"\n");
+    place.configure(&[(&address.to_string(), "off")], &rest);
+    let mut child = inheriting(&place, socket).stderr(Stdio::piped()).spawn().unwrap();
+    let mut client = Client::plain(address);
+    assert_eq!(client.line(), GREETING);
+    client.log_in();
+    for _ in 0..REFUSED / 500 {
+        client.send("DELE 7\r\nNOOP\r\n".repeat(500));
+        for _ in 0..500 {
+            assert_eq!((client.line().as_str(), client.line().as_str()), (NO_SUCH, "+OK"));
+        }
+    }
+    assert!(client.ask("QUIT").starts_with("+OK"));
+    let mut other = Client::plain(address);
+    assert_eq!(other.line(), GREETING);
+    assert!(other.log_in().starts_with("+OK"));
+
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(child.wait().unwrap().success());
+    let counts = log.lines().filter_map(|line| line.split_once("lost=")?.1.parse::<usize>().ok());
+    let (written, lost) = (log.matches("a command was refused").count(), counts.sum::<usize>());
+    assert!(lost > 0 && written > 0, "{written} lines are there, {lost} are lost");
+    assert!(written + lost >= REFUSED, "{written} lines are there, {lost} are lost");
+}
+
+const NO_SUCH: &str = "-ERR no such message";
 
 #[test]
 fn an_inherited_socket_that_nobody_asked_for_is_an_error() {
