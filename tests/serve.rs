@@ -12,7 +12,6 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -340,31 +339,6 @@ fn an_ipv4_client_of_an_ipv6_socket_is_shown_as_what_it_is() {
         client.ask("QUIT");
         server.logged(&[shown, "session ended", "why=quit"]);
     }
-}
-
-#[test]
-fn a_slow_reader_is_served_and_a_dead_one_is_not() {
-    let place = plain_place("[timeouts]\nwrite = \"10s\"\n");
-    let message = large_message(12 << 20);
-    place.deliver(1, &message);
-    place.user("dead");
-    place.deliver_to("dead", 1, &message);
-    let server = place.serve();
-    let mut dead = greeted(&server);
-    dead.ask("USER dead");
-    dead.ask("PASS tanstaaf");
-    dead.ask("RETR 1");
-    let mut slow = logged_in(&server);
-    slow.ask("RETR 1");
-    // Much longer than the time-out, and a little now and then.
-    for _ in 0..13 {
-        slow.read_some(32 << 10);
-        support::pause(Duration::from_secs(1));
-    }
-    server.logged(&["session ended user=dead", "retrieved=0", "why=write-timeout"]);
-    assert!(!dead.rest().ends_with(b"\r\n.\r\n"));
-    assert_eq!(slow.body().len(), message.len());
-    assert_eq!(slow.ask("QUIT"), "+OK goodbye, 1 message left");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -24,7 +23,7 @@ use crate::auth::CredentialStore;
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
 use crate::protocol::{Stranger, Username};
-use crate::session::{self, End, Env, Link, SILENCE, Security, Stream, Summary};
+use crate::session::{self, End, Env, Link, SILENCE, Security, Stream, Summary, Taken};
 
 /// What a connection is served with.
 pub(super) struct Host<'a, M, C> {
@@ -46,7 +45,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         domain: Option<Arc<str>>,
     ) {
         let report = Report::new(peer, domain);
-        stream.limit_silence(SILENCE);
+        stream.limit_silence(Some(SILENCE));
         match mode {
             TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
             TlsMode::Starttls => self.serve_plain(stream, true, report).await,
@@ -124,33 +123,17 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
     }
 }
 
-impl Stream for TcpStream {
-    /// The system puts acknowledgements off to send them along with a reply, by 40 ms and more, and a
-    /// client that has Nagle's algorithm on does not send the second part of a command before it has
-    /// that of the first.
-    fn acknowledge(&self) {
-        if let Err(error) = SockRef::from(self).set_tcp_quickack(true) {
-            debug!("a socket option was not set: {error}");
-        }
-    }
-
-    /// With this the system does not count what it sends to keep the connection alive (`listen`), but
-    /// ends it at the first that comes after this time. It has to be right for both.
-    fn limit_silence(&self, most: Duration) {
-        if let Err(error) = SockRef::from(self).set_tcp_user_timeout(Some(most)) {
-            // The client has gone already; the session will find that out.
-            debug!("a socket option was not set: {error}");
-        }
-    }
-}
-
 impl Stream for Forgiving {
     fn acknowledge(&self) {
         self.0.get_ref().0.stream().acknowledge();
     }
 
-    fn limit_silence(&self, most: Duration) {
+    fn limit_silence(&self, most: Option<Duration>) {
         self.0.get_ref().0.stream().limit_silence(most);
+    }
+
+    fn taken(&self) -> Taken {
+        self.0.get_ref().0.stream().taken()
     }
 }
 

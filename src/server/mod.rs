@@ -44,6 +44,7 @@ mod rate;
 mod reload;
 mod sandbox;
 pub mod stores;
+mod stream;
 mod supervise;
 pub mod tls;
 mod watchdog;

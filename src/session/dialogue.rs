@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::fault::{Fault, Strike};
 use super::language::{Language, Notice};
-use super::wire::{Stream, Wire};
+use super::stream::Stream;
+use super::wire::Wire;
 use super::{End, Link, Policy, Summary};
 use crate::mailbox::Message;
 use crate::protocol::sasl;

@@ -35,7 +35,9 @@ mod fault;
 mod finish;
 mod language;
 mod listing;
+mod pace;
 mod slots;
+mod stream;
 mod transaction;
 mod update;
 mod wanted;
@@ -43,8 +45,8 @@ mod wire;
 
 pub use end::{End, Summary};
 pub use slots::{Slot, Slots};
+pub use stream::{SILENCE, Stream, Taken};
 pub use wanted::Wanted;
-pub use wire::{SILENCE, Stream};
 
 /// What every session of a server shares; made anew when the configuration is reloaded.
 pub struct Env<M, C> {

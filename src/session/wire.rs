@@ -4,39 +4,19 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroize as _;
 
 use super::End;
+use super::pace::Pace;
+use super::stream::{SILENCE, Stream};
 use crate::mailbox::Message;
 use crate::protocol::{Appetite, Encoder, Extent, Line, LineDecoder, LineFault, LineLimit, Reply};
-
-/// What a session runs on: a socket, TLS over one, or a pipe in memory.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Acknowledges at once what has been read: the client may be holding back the rest of its line
-    /// until then. Called each time that a session waits in the middle of a line.
-    fn acknowledge(&self);
-
-    /// Has the system end the connection when what was sent is not acknowledged for so long, or when
-    /// nothing was sent and the client has been gone for so long.
-    fn limit_silence(&self, most: Duration);
-}
-
-/// How long a client may be gone without a trace while the session waits for its next command.
-pub const SILENCE: Duration = Duration::from_secs(120);
-
-impl Stream for DuplexStream {
-    /// Nobody waits for that.
-    fn acknowledge(&self) {}
-
-    /// A pipe does not break in silence.
-    fn limit_silence(&self, _most: Duration) {}
-}
 
 /// A stream with a bounded buffer on each side.
 ///
@@ -50,8 +30,8 @@ pub(super) struct Wire<'s> {
     carries_mail: bool,
     /// Whether nobody takes replies any more.
     peer_gone: bool,
-    /// Whether the client is given the time of a slow reader: it may be silent because it has more
-    /// than it has read.
+    /// Whether the client may be silent because it has not read all that it was sent: then the session
+    /// looks whether it takes something, and the system does not limit its silence.
     patient: bool,
     /// Octets sent since other sessions last had their turn.
     sent: usize,
@@ -127,23 +107,51 @@ impl<'s> Wire<'s> {
         // A session that waits holds no buffers.
         self.output = Vec::new();
         self.input.reclaim();
-        let read = timeout_at(patience.until, receive(self.stream, &mut self.input));
         let count = tokio::select! {
             biased;
-            read = read => match read {
-                Err(_elapsed) => return Err(patience.or),
-                Ok(read) => read.map_err(lost)?,
-            },
+            read = self.read(patience) => read?,
             end = recalled => return Err(end),
         };
         if count == 0 {
             return Err(End::PeerClosed);
         }
         // Who sends has read what it was sent.
-        if std::mem::take(&mut self.patient) {
-            self.stream.limit_silence(SILENCE);
+        if self.patient {
+            self.be_strict();
         }
         Ok(())
+    }
+
+    /// Waits for octets from the client. It is not idle while it takes what it was sent before.
+    async fn read(&mut self, mut patience: Patience) -> Result<usize, End> {
+        let mut pace = Pace::new(self.write_timeout);
+        loop {
+            let look = if self.patient { pace.next_look() } else { patience.until };
+            let until = look.min(patience.until);
+            if let Ok(read) = timeout_at(until, receive(self.stream, &mut self.input)).await {
+                return read.map_err(lost);
+            }
+            if patience.until <= Instant::now() {
+                return Err(patience.or);
+            }
+            let taken = self.stream.taken();
+            if let Some(busy) = pace.look(taken.octets) {
+                if self.login_deadline.is_none() {
+                    patience.until += busy;
+                }
+            } else if pace.has_stopped() && !taken.all {
+                return Err(End::WriteTimeout);
+            }
+            if taken.all {
+                self.be_strict();
+            }
+        }
+    }
+
+    /// The client has taken all that it was sent.
+    fn be_strict(&mut self) {
+        self.patient = false;
+        self.stream.limit_silence(Some(SILENCE));
     }
 
     /// Puts a status line into the buffer.
@@ -207,32 +215,23 @@ impl<'s> Wire<'s> {
         }
     }
 
-    /// The time-out starts anew with each octet that is taken: a slow reader is not a dead one.
     async fn send(&mut self) -> Result<(), End> {
-        let mut rest = self.output.as_slice();
+        let mut output = std::mem::take(&mut self.output);
+        let mut rest = output.as_slice();
         while !rest.is_empty() {
-            let patience = patience(self.write_timeout, self.login_deadline);
-            if !self.patient && rest.len() >= Self::ENOUGH {
-                self.patient = true;
-                self.stream.limit_silence(self.write_timeout + LATER);
+            if rest.len() >= Self::ENOUGH {
+                self.be_patient();
             }
-            let write = write(self.stream, rest, &mut self.patient, self.write_timeout);
-            let taken = timeout_at(patience.until, write)
-                .await
-                .map_err(|_elapsed| patience.or)?
-                .map_err(lost)?;
+            let taken = self.push(|stream, context| stream.poll_write(context, rest)).await?;
             if taken == 0 {
                 return Err(End::PeerClosed);
             }
             rest = rest.get(taken..).unwrap_or_default();
             self.sent += taken;
         }
-        let patience = patience(self.write_timeout, self.login_deadline);
-        timeout_at(patience.until, self.stream.flush())
-            .await
-            .map_err(|_elapsed| patience.or)?
-            .map_err(lost)?;
-        self.output.clear();
+        self.push(|stream, context| stream.poll_flush(context)).await?;
+        output.clear();
+        self.output = output;
         self.carries_mail = false;
         // A client that is as fast as the server would keep this thread to itself.
         if self.sent >= Self::TURN {
@@ -240,6 +239,43 @@ impl<'s> Wire<'s> {
             yield_now().await;
         }
         Ok(())
+    }
+
+    /// Does what may have to wait until the client has taken something: for as long as it takes
+    /// anything at all, for a slow reader is not a dead one; before login, no longer than it has for
+    /// that.
+    async fn push<T>(
+        &mut self,
+        mut attempt: impl FnMut(Pin<&mut dyn Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Result<T, End> {
+        let mut pace = Pace::new(self.write_timeout);
+        loop {
+            let look = pace.next_look();
+            let until = self.login_deadline.map_or(look, |deadline| deadline.min(look));
+            let attempt = poll_fn(|context| {
+                let polled = attempt(Pin::new(&mut *self.stream), context);
+                if polled.is_pending() {
+                    self.be_patient();
+                }
+                polled
+            });
+            if let Ok(outcome) = timeout_at(until, attempt).await {
+                return outcome.map_err(lost);
+            }
+            if self.login_deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(End::LoginTimeout);
+            }
+            if pace.look(self.stream.taken().octets).is_none() && pace.has_stopped() {
+                return Err(End::WriteTimeout);
+            }
+        }
+    }
+
+    /// The client may have more to take than it has taken.
+    fn be_patient(&mut self) {
+        if !std::mem::replace(&mut self.patient, true) {
+            self.stream.limit_silence(None);
+        }
     }
 
     /// The size of a write, and the bound on what is held back.
@@ -271,35 +307,6 @@ async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result
 
 const READ: usize = 1024;
 
-/// Writes what the stream takes. Once it takes nothing, the client is given the time of a slow reader.
-async fn write(
-    stream: &mut dyn Stream,
-    octets: &[u8],
-    patient: &mut bool,
-    write_timeout: Duration,
-) -> io::Result<usize> {
-    poll_fn(|context| {
-        let polled = Pin::new(&mut *stream).poll_write(context, octets);
-        if polled.is_pending() && !std::mem::replace(patient, true) {
-            stream.limit_silence(write_timeout + LATER);
-        }
-        polled
-    })
-    .await
-}
-
-/// So much later than the session's own time-out, which knows more, the system ends a connection.
-const LATER: Duration = Duration::from_secs(10);
-
-/// How long a client may take nothing; before login, no longer than it has for that.
-fn patience(write_timeout: Duration, login_deadline: Option<Instant>) -> Patience {
-    let until = Instant::now() + write_timeout;
-    match login_deadline {
-        Some(deadline) if deadline < until => Patience { until: deadline, or: End::LoginTimeout },
-        Some(_) | None => Patience { until, or: End::WriteTimeout },
-    }
-}
-
 /// A stream that failed: mostly the client is simply gone.
 fn lost(error: io::Error) -> End {
     if matches!(
@@ -318,154 +325,4 @@ fn lost(error: io::Error) -> End {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::{Arc, Mutex};
-    use std::task::Context;
-
-    use tokio::io::{AsyncReadExt as _, Empty, Join, Sink, duplex, empty, join, sink};
-
-    use super::*;
-    use crate::auth::Identity;
-    use crate::mailbox::memory::MemoryStore;
-    use crate::mailbox::{Mailbox as _, Maildrop as _, Position};
-
-    impl Stream for Join<Empty, Sink> {
-        fn acknowledge(&self) {}
-
-        fn limit_silence(&self, _most: Duration) {}
-    }
-
-    /// A pipe that counts what it is asked to acknowledge, and keeps the limits that it is given.
-    struct Counted {
-        pipe: DuplexStream,
-        acknowledged: AtomicU32,
-        limits: Mutex<Vec<Duration>>,
-    }
-
-    impl Counted {
-        fn new(pipe: DuplexStream) -> Self {
-            Self { pipe, acknowledged: AtomicU32::new(0), limits: Mutex::default() }
-        }
-    }
-
-    impl Stream for Counted {
-        fn acknowledge(&self) {
-            self.acknowledged.fetch_add(1, Ordering::Relaxed);
-        }
-
-        fn limit_silence(&self, most: Duration) {
-            self.limits.lock().unwrap().push(most);
-        }
-    }
-
-    impl AsyncRead for Counted {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            read: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.pipe).poll_read(context, read)
-        }
-    }
-
-    impl AsyncWrite for Counted {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            octets: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.pipe).poll_write(context, octets)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.pipe).poll_flush(context)
-        }
-
-        fn poll_shutdown(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.pipe).poll_shutdown(context)
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
-        let (mut client, pipe) = duplex(1024);
-        let mut stream = Counted::new(pipe);
-        let hour = Duration::from_secs(3600);
-        let second = Duration::from_secs(1);
-        for (sent, acknowledged) in [
-            (&[&b"NOOP\r\n"[..]][..], false),
-            (&[b"NOOP\r\nNOOP\r\n", b"QUIT\r\n"], false),
-            (&[b"NOOP", b"\r\n"], true),
-            (&[b"NOOP\r\nNO", b"OP", b"\r\n"], true),
-        ] {
-            stream.acknowledged = AtomicU32::new(0);
-            let mut wire = Wire::new(&mut stream, hour, Instant::now() + hour);
-            for piece in sent {
-                client.write_all(piece).await.unwrap();
-                // The second time nothing more comes.
-                for _ in 0..2 {
-                    let patience =
-                        Patience { until: Instant::now() + second, or: End::IdleTimeout };
-                    match wire.fill(patience, pending()).await {
-                        Ok(()) | Err(End::IdleTimeout) => {}
-                        Err(end) => panic!("{end}"),
-                    }
-                    while wire.next_line(LineLimit::Command).unwrap().is_some() {}
-                }
-            }
-            let asked = stream.acknowledged.load(Ordering::Relaxed) > 0;
-            assert_eq!(asked, acknowledged, "{sent:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
-        let (mut client, pipe) = duplex(64 * 1024);
-        let mut stream = Counted::new(pipe);
-        let minute = Duration::from_secs(60);
-        let patience = || Patience { until: Instant::now() + minute, or: End::IdleTimeout };
-        let slow = 10 * minute + LATER;
-        for (lines, limits) in [(1, &[][..]), (20_000, &[slow, SILENCE]), (10, &[])] {
-            stream.limits.lock().unwrap().clear();
-            let mut wire = Wire::new(&mut stream, 10 * minute, Instant::now() + 30 * minute);
-            for _ in 0..lines {
-                wire.line(&"NOOP");
-            }
-            let mut unread = vec![0; lines * 6];
-            let (sent, read) = tokio::join!(wire.flush(), client.read_exact(&mut unread));
-            assert!(sent.is_ok() && read.is_ok());
-            for _ in 0..2 {
-                client.write_all(b"NOOP\r\n").await.unwrap();
-                wire.fill(patience(), pending()).await.unwrap();
-            }
-            assert_eq!(*stream.limits.lock().unwrap(), limits, "{lines}");
-        }
-    }
-
-    #[tokio::test]
-    async fn other_sessions_have_their_turn_while_a_message_is_sent() {
-        let identity = Identity::for_test("mrose");
-        let store = MemoryStore::default();
-        store.deliver(identity.username(), "1", vec![b'x'; 20 * Wire::TURN]);
-        let maildrop = store.open(&identity).await.unwrap();
-        let mut message = maildrop.message(Position(0)).await.unwrap();
-        let turns = Arc::new(AtomicU32::new(0));
-        let counter = Arc::clone(&turns);
-        tokio::spawn(async move {
-            loop {
-                counter.fetch_add(1, Ordering::Relaxed);
-                yield_now().await;
-            }
-        });
-        let mut stream = join(empty(), sink());
-        let hour = Duration::from_secs(3600);
-        let mut wire = Wire::new(&mut stream, hour, Instant::now() + hour);
-        assert!(wire.body(&mut message, Extent::Whole).await.is_ok());
-        assert!(turns.load(Ordering::Relaxed) >= 18);
-    }
-}
+mod tests;

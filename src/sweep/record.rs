@@ -88,7 +88,7 @@ pub(super) struct Recorded {
 impl Stream for Recorded {
     fn acknowledge(&self) {}
 
-    fn limit_silence(&self, _most: Duration) {}
+    fn limit_silence(&self, _most: Option<Duration>) {}
 }
 
 impl AsyncRead for Recorded {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::memmem;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -63,7 +63,18 @@ enum Stream {
 impl Client {
     /// Connects without TLS and reads nothing yet.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    }
+
+    /// The same, and hardly anything is taken off the network that has not been read.
+    pub(crate) fn with_little_room(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream: Stream::Plain(stream), unread: Vec::new() }
@@ -187,6 +198,28 @@ impl Client {
         while self.unread.len() < enough {
             assert!(self.fill().unwrap() > 0, "the end comes too early");
         }
+    }
+
+    /// Takes at most so many octets off the network, which with TLS may be none of the text yet.
+    pub(crate) fn sip(&mut self, octets: usize) {
+        let mut chunk = vec![0; octets];
+        let taken = match &mut self.stream {
+            Stream::Plain(stream) => {
+                let taken = stream.read(&mut chunk).unwrap();
+                self.unread.extend_from_slice(&chunk[..taken]);
+                taken
+            }
+            Stream::Tls(stream) => {
+                let StreamOwned { conn, sock } = &mut **stream;
+                let taken = conn.read_tls(&mut sock.take(octets as u64)).unwrap();
+                let waiting = conn.process_new_packets().unwrap().plaintext_bytes_to_read();
+                chunk.resize(waiting, 0);
+                conn.reader().read_exact(&mut chunk).unwrap();
+                self.unread.extend_from_slice(&chunk);
+                taken
+            }
+        };
+        assert!(taken > 0, "the end comes too early");
     }
 
     /// Says that nothing more will be sent; what comes can still be read.
