@@ -166,8 +166,7 @@ fn set_options(listener: &TcpListener) -> io::Result<()> {
             .with_interval(Duration::from_secs(15))
             .with_retries(4),
     )?;
-    // With little unsent data in the kernel, each window that a slow reader opens lets the session
-    // write, and it can tell a slow reader from a dead one.
+    // What a slow reader has to take before the session goes on is held by the kernel: not much.
     socket.set_tcp_notsent_lowat(NOT_SENT)
 }
 
