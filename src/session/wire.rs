@@ -314,6 +314,8 @@ fn lost(error: io::Error) -> End {
         ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
             | ErrorKind::NotConnected
             | ErrorKind::UnexpectedEof
             | ErrorKind::TimedOut
