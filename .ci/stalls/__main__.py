@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What others wait for: a file system that does not answer or is behind the times, a client that is gone.
 
-Usage, as root, with bindfs, fuse3 and iproute2:  python3 .ci/stalls target/release/restante [NAME…]
+Usage, as root, with bindfs, mergerfs, fuse3 and iproute2:  python3 .ci/stalls target/release/restante [NAME…]
 
 Each part says what it does in its own file: dead, cached, vanish. All of them take two minutes and a
 half; the exit code is 1 when something was wrong.

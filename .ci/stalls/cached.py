@@ -1,9 +1,10 @@
 """A file system that keeps attributes in memory, while others deliver, rename and remove below it.
 
-The server reads through bindfs, whose kernel side believes for ten seconds what it was told of a
-file or a directory. The others work on the directories themselves, so that nothing tells it of a
-change. In each listing has to be what stood still, and what was only renamed; a new message may come
-as late as attributes are believed.
+The server reads through mergerfs, and for ten seconds the system believes what that has said of a file
+or a directory, and gives a file another number for each of its names. The others work on the
+directories themselves, so that nothing tells it of a change. In each listing has to be, under its
+unique-id, what stood still, and what was only renamed; a new message may come as late as attributes
+are believed.
 """
 
 import os
@@ -19,8 +20,8 @@ def run(program, seconds=30):
     place = Place(program)
     place.make("source")
     boxes = [Box(place, number) for number in range(USERS)]
-    options = f"attr_timeout={BELIEVED},entry_timeout={BELIEVED}"
-    mount = Mount(place, "source", "cached", options)
+    options = f"cache.attr={BELIEVED},cache.entry={BELIEVED}"
+    mount = Mount("mergerfs", place, "source", "cached", options)
     try:
         server = place.serve()
         end = time.monotonic() + seconds

@@ -55,7 +55,7 @@ def run(program):
         place.maildir(f"store/d{number}", 3)
         place.user(f"d{number}", f"dead/d{number}")
     # Each request goes to the process: nothing is answered from memory.
-    mount = Mount(place, "store", "dead", "attr_timeout=0,entry_timeout=0")
+    mount = Mount("bindfs", place, "store", "dead", "attr_timeout=0,entry_timeout=0")
     try:
         dead_file_system(place, mount)
         stuck_removal(place, mount)

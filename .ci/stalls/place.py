@@ -111,16 +111,16 @@ connections-per-address = 2000
 
 
 class Mount:
-    """A directory of a place seen through bindfs, whose process can be stopped."""
+    """A directory of a place seen through a program, which can be stopped."""
 
-    def __init__(self, place, store, mount, options):
+    def __init__(self, program, place, store, mount, options):
         place.make(mount)
         self.path = place.path(mount)
         self.process = subprocess.Popen(
-            ["bindfs", "-f", "-o", f"allow_other,{options}", place.path(store), self.path])
+            [program, "-f", "-o", f"allow_other,{options}", place.path(store), self.path])
         while not os.path.ismount(self.path):
             if self.process.poll() is not None:
-                sys.exit("bindfs did not mount")
+                sys.exit(f"{program} did not mount")
             time.sleep(0.05)
 
     def stop(self):

@@ -150,6 +150,12 @@ impl<V: View> Resolution<'_, V> {
                 }
             }
         }
+        // Where numbers do not tell files apart, one that is renamed between two looks would be two.
+        if present.len() > 1 && !self.folders.numbers_files() {
+            present.retain(|Candidate { sighting, .. }| {
+                self.folders.stat(sighting.folder, seen.name(sighting)).is_ok()
+            });
+        }
         let lost = sightings.iter().find(|sighting| {
             // What a whole pass did not see, and what is not at its place, is gone.
             let may_live = !self.whole || sighting.pass == self.last;

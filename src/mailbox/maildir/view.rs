@@ -1,6 +1,8 @@
 //! What finding messages asks of the directories of a Maildir. The directories themselves answer it;
 //! in the tests of `scan`, so does a model of them.
 
+use std::io;
+
 use rustix::io::Errno;
 
 use super::super::Failure;
@@ -11,7 +13,8 @@ use super::stamp::{Basis, Moment, Stamps};
 
 /// Two directories in which others deliver, rename and remove.
 ///
-/// The methods are those of [`Folders`] that have the same names.
+/// The methods are those of [`Folders`] that have the same names; but a name that
+/// [`stat`](Self::stat) finds is there, whatever the file system remembers.
 pub(super) trait View {
     fn separator(&self) -> Separator;
     fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure>;
@@ -53,7 +56,16 @@ impl View for Folders<'_> {
     }
 
     fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
-        self.stat(folder, name)
+        let inode = self.stat(folder, name)?;
+        if self.numbers_files() {
+            return Ok(inode);
+        }
+        // A name may be remembered that another machine or process has taken away, with the number of
+        // its own that a file has by each name. Only opening the file asks.
+        match self.open_file(folder, name) {
+            Err(error) if is_gone(&error) => Err(Errno::NOENT),
+            Ok(_) | Err(_) => Ok(inode),
+        }
     }
 
     fn inode(&self, number: u64) -> Option<Inode> {
@@ -79,4 +91,9 @@ impl View for Folders<'_> {
     fn are_stamped_faithfully(&self) -> bool {
         self.maildir().is_stamped_faithfully()
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::NOENT, Errno::STALE].contains(&errno))
 }
