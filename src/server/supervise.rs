@@ -195,7 +195,7 @@ fn check_descriptors(config: &Config) {
     let needed = files_for(config.limits.connections.get());
     // A removal goes faster with some that nobody else needs, or with a few of them all: there are
     // seldom as many connections as there may be.
-    let spare = (limit.saturating_sub(needed) / 4).max(limit / 32);
+    let spare = (limit.saturating_sub(needed) / 4).max(limit / 16);
     hold_at_most(usize::try_from(spare).unwrap_or(usize::MAX));
     if limit < needed {
         warn!(
