@@ -268,40 +268,6 @@ fn no_way_to_log_in_is_listed_that_no_store_has() {
 }
 
 #[test]
-fn connections_are_limited_by_address() {
-    let place = Place::new();
-    let limits = format!("{CLEARTEXT}[limits]\nconnections-per-address = 2\n");
-    place.configure(&[OFF, IMPLICIT], &limits);
-    let server = place.serve();
-    let (first, _second) = (greeted(&server), greeted(&server));
-    let mut third = Client::plain(server.address(0));
-    assert_eq!(
-        String::from_utf8(third.rest()).unwrap(),
-        "-ERR [SYS/TEMP] too many connections from your address; wait and try again\r\n"
-    );
-    assert!(Client::plain(server.address(1)).handshake(&Tls::new()).is_err());
-    server.logged(&["WARN", "too many connections", "limit=limits.connections-per-address"]);
-    drop(first);
-    server.logged(&["session ended", "why=peer-closed"]);
-    // The log line comes a moment before the place is free.
-    let served = (0..1000).any(|_| {
-        let mut client = Client::plain(server.address(0));
-        client.line() == GREETING
-    });
-    assert!(served);
-}
-
-#[test]
-fn connections_are_limited_in_all() {
-    let place = plain_place("[limits]\nconnections = 1\n");
-    let server = place.serve();
-    let _first = greeted(&server);
-    let mut second = Client::plain(server.address(0));
-    assert_eq!(second.line(), "-ERR [SYS/TEMP] too many connections; wait and try again");
-    server.logged(&["WARN", "too many connections", "limit=limits.connections "]);
-}
-
-#[test]
 fn a_lack_of_descriptors_is_waited_out() {
     let place = plain_place("[limits]\nconnections = 100\nconnections-per-address = 1000\n");
     let mut command = Command::new("sh");

@@ -50,6 +50,11 @@ impl Network {
         })
     }
 
+    /// The largest of those that one customer may hold.
+    pub fn widest(address: IpAddr) -> Self {
+        Self::levels(address).last().map_or_else(|| address.into(), |level| level.network)
+    }
+
     fn v4(address: Ipv4Addr, length: u8) -> Self {
         let mask = u32::MAX.unbounded_shl(u32::BITS.saturating_sub(length.into()));
         Self(Kind::V4 { prefix: address.to_bits() & mask, length })

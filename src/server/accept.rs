@@ -104,7 +104,8 @@ impl Door {
     {
         // An IPv4 client of an IPv6 socket is shown as what it is.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        match house.gate.admit(peer.ip(), &house.current().limits) {
+        let generation = house.current();
+        match house.gate.admit(peer.ip(), &generation.limits, &generation.trusted) {
             Ok(admission) => connections.start(house, admission, stream, peer, &self.entry),
             Err(refusal) => {
                 if let Some(passed_over) = house.refusals.due() {
@@ -147,7 +148,8 @@ impl Connections {
                 timeouts: &generation.timeouts,
                 front: house.tls.as_deref(),
             };
-            host.serve(stream, peer.ip(), mode, domain).await;
+            let place = Arc::clone(&admission.place);
+            host.serve(stream, peer.ip(), mode, domain, place).await;
             drop(admission);
         };
         let task = self.tasks.spawn(serving.instrument(span));

@@ -23,7 +23,7 @@ use crate::auth::CredentialStore;
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
 use crate::protocol::{Stranger, Username};
-use crate::session::{self, End, Env, Link, SILENCE, Security, Stream, Summary, Taken};
+use crate::session::{self, End, Env, Link, Place, SILENCE, Security, Stream, Summary, Taken};
 
 /// What a connection is served with.
 pub(super) struct Host<'a, M, C> {
@@ -43,8 +43,9 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         peer: IpAddr,
         mode: TlsMode,
         domain: Option<Arc<str>>,
+        place: Arc<Place>,
     ) {
-        let report = Report::new(peer, domain);
+        let report = Report::new(peer, domain, place);
         stream.limit_silence(Some(SILENCE));
         match mode {
             TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
@@ -64,8 +65,14 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         if let End::WriteTimeout = end {
             return reset(&stream);
         }
-        close(&mut stream).await;
-        linger(&mut stream).await;
+        if let End::Evicted = end {
+            return close(&mut stream, Duration::ZERO).await;
+        }
+        let parting = async {
+            close(&mut stream, CLOSE).await;
+            linger(&mut stream).await;
+        };
+        unless_evicted(parting, &link).await;
     }
 
     async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report) {
@@ -83,9 +90,15 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         if let End::WriteTimeout = end {
             return reset(stream.0.get_ref().0.stream());
         }
-        // Sends close_notify, so that the client can tell the end from an attack.
-        close(&mut stream).await;
-        linger(stream.0.get_mut().0.stream_mut()).await;
+        // Closing sends close_notify, so that the client can tell the end from an attack.
+        if let End::Evicted = end {
+            return close(&mut stream, Duration::ZERO).await;
+        }
+        let parting = async {
+            close(&mut stream, CLOSE).await;
+            linger(stream.0.get_mut().0.stream_mut()).await;
+        };
+        unless_evicted(parting, &link).await;
     }
 
     /// The TLS handshake, which counts as part of the login; `link` then knows what it says.
@@ -106,6 +119,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
                 Err(_) => return Err(Closing::of(&End::LoginTimeout)),
             },
             () = self.env.drain.cancelled() => return Err(Closing::of(&End::Shutdown)),
+            () = link.place.evicted() => return Err(Closing::of(&End::Evicted)),
         };
         stream.get_mut().0.forget();
         let connection = stream.get_ref().1;
@@ -119,7 +133,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
 
     fn link(&self, security: Security, report: &Report) -> Link {
         let link = Link::new(security, report.peer, report.opened + self.timeouts.login);
-        Link { default_domain: report.domain.clone(), ..link }
+        Link { default_domain: report.domain.clone(), place: Arc::clone(&report.place), ..link }
     }
 }
 
@@ -153,9 +167,18 @@ async fn agree(stream: TcpStream, terms: &Terms) -> Result<Protected, Closing> {
     handshake.await.map_err(|(error, opening)| Closing::of_handshake(&error, &opening, terms))
 }
 
-/// Ends the sending side in order; a client that takes nothing is not waited for.
-async fn close(stream: &mut (impl AsyncWrite + Unpin)) {
-    if let Ok(Err(error)) = timeout(CLOSE, stream.shutdown()).await {
+/// Does what there is to do at the end of a connection, as long as no other one needs its place.
+async fn unless_evicted(parting: impl Future<Output = ()>, link: &Link) {
+    tokio::select! {
+        biased;
+        () = parting => {}
+        () = link.place.evicted() => {}
+    }
+}
+
+/// Ends the sending side in order; a client that takes nothing is waited for no longer than this.
+async fn close(stream: &mut (impl AsyncWrite + Unpin), most: Duration) {
+    if let Ok(Err(error)) = timeout(most, stream.shutdown()).await {
         debug!("the connection was not closed in order: {error}");
     }
 }
@@ -216,6 +239,7 @@ impl Closing {
             | End::TooManyCommands
             | End::TooManyFailedLogins
             | End::PlaintextAfterStls
+            | End::Evicted
             | End::StoresDown
             | End::Shutdown => None,
         };
@@ -250,6 +274,7 @@ struct Report {
     peer: IpAddr,
     /// The domain of names without one, for the sessions of this connection.
     domain: Option<Arc<str>>,
+    place: Arc<Place>,
     opened: Instant,
     protection: Option<Protection>,
     summary: Summary,
@@ -277,10 +302,11 @@ impl Protection {
 }
 
 impl Report {
-    fn new(peer: IpAddr, domain: Option<Arc<str>>) -> Self {
+    fn new(peer: IpAddr, domain: Option<Arc<str>>, place: Arc<Place>) -> Self {
         Self {
             peer,
             domain,
+            place,
             opened: Instant::now(),
             protection: None,
             summary: Summary::default(),

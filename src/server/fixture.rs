@@ -58,7 +58,12 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
     House {
         throttle: Arc::default(),
         turns: Arc::new(Turns::new(NonZeroU32::MIN)),
-        generation: RwLock::new(Arc::new(Generation { env, limits, timeouts })),
+        generation: RwLock::new(Arc::new(Generation {
+            env,
+            limits,
+            timeouts,
+            trusted: Vec::new(),
+        })),
         tls: None,
         gate: gates::Gate::new(),
         refusals: gates::Hush::default(),

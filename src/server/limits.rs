@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::rate::Rate;
 use crate::auth::{Level, Network};
 use crate::config::Limits;
-use crate::session::{Slot, Slots};
+use crate::session::{Evictable, Place, Slot, Slots};
 
 /// Counts the connections that are open.
 #[derive(Debug)]
@@ -17,17 +19,48 @@ pub(super) struct Gate {
     all: Arc<Slots<()>>,
     by_network: Arc<Slots<Network>>,
     rate: Rate,
+    evictable: Arc<Evictable>,
+    evictions: Hush,
 }
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self { all: Slots::new(), by_network: Slots::new(), rate: Rate::default() }
+        Self {
+            all: Slots::new(),
+            by_network: Slots::new(),
+            rate: Rate::default(),
+            evictable: Arc::default(),
+            evictions: Hush::default(),
+        }
     }
 
-    /// Lets a connection in, unless there are too many, of its place or in all, or they come too
-    /// fast.
-    pub(super) fn admit(&self, peer: IpAddr, limits: &Limits) -> Result<Admission, Refusal> {
-        let all = self.all.take((), limits.connections.get()).ok_or(Refusal::All)?;
+    /// Lets a connection in, unless there are too many, of its network or in all, or they come too
+    /// fast. Only the number in all counts for `trusted` networks: many users come from there.
+    ///
+    /// When few places are left, another connection that has not logged in is ended. One that is
+    /// refused ends none, or whoever is refused could go on until nobody can log in.
+    pub(super) fn admit(
+        &self,
+        peer: IpAddr,
+        limits: &Limits,
+        trusted: &[IpNet],
+    ) -> Result<Admission, Refusal> {
+        let most = limits.connections.get();
+        let all = self.all.take((), most).ok_or(Refusal::All)?;
+        let is_trusted = trusted.iter().any(|network| network.contains(&peer.to_canonical()));
+        let networks = if is_trusted { Vec::new() } else { self.take_of_networks(peer, limits)? };
+        if u64::from(self.open()) * 4 > u64::from(most) * 3 {
+            self.make_room();
+        }
+        let place = Arc::new(self.evictable.enter(peer));
+        Ok(Admission { place, _all: all, _networks: networks })
+    }
+
+    fn take_of_networks(
+        &self,
+        peer: IpAddr,
+        limits: &Limits,
+    ) -> Result<Vec<Slot<Network>>, Refusal> {
         let most = limits.connections_per_address.get();
         let take =
             |level: Level| self.by_network.take(level.network, most.saturating_mul(level.factor));
@@ -36,7 +69,19 @@ impl Gate {
         if !self.rate.take(Network::levels(peer), most) {
             return Err(Refusal::Rate);
         }
-        Ok(Admission { _all: all, _networks: networks })
+        Ok(networks)
+    }
+
+    fn make_room(&self) {
+        let Some(network) = self.evictable.evict() else { return };
+        if let Some(passed_over) = self.evictions.due() {
+            warn!(
+                %network,
+                limit = Refusal::All.key(),
+                passed_over,
+                "many connections, one that had not logged in was ended for another"
+            );
+        }
     }
 
     /// How many connections are open.
@@ -48,6 +93,8 @@ impl Gate {
 /// The right to be served; dropping it makes room for another connection.
 #[derive(Debug)]
 pub(super) struct Admission {
+    /// Among those that may be ended.
+    pub(super) place: Arc<Place>,
     _all: Slot<()>,
     _networks: Vec<Slot<Network>>,
 }
@@ -123,13 +170,13 @@ mod tests {
         let limits = crate::server::fixture::limits(3, 2);
         let gate = Gate::new();
         let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let first = gate.admit(here, &limits).unwrap();
-        let _second = gate.admit(here, &limits).unwrap();
-        assert_eq!(gate.admit(here, &limits).unwrap_err(), Refusal::Address);
-        let _third = gate.admit(there, &limits).unwrap();
-        assert_eq!(gate.admit(there, &limits).unwrap_err(), Refusal::All);
+        let first = gate.admit(here, &limits, &[]).unwrap();
+        let _second = gate.admit(here, &limits, &[]).unwrap();
+        assert_eq!(gate.admit(here, &limits, &[]).unwrap_err(), Refusal::Address);
+        let _third = gate.admit(there, &limits, &[]).unwrap();
+        assert_eq!(gate.admit(there, &limits, &[]).unwrap_err(), Refusal::All);
         drop(first);
-        gate.admit(here, &limits).unwrap();
+        gate.admit(here, &limits, &[]).unwrap();
     }
 
     #[test]
@@ -142,7 +189,7 @@ mod tests {
                     true => format!("{prefix}{:x}::1", n << 6),
                     false => format!("{prefix}{n}"),
                 };
-                gate.admit(address.parse().unwrap(), &limits).ok()
+                gate.admit(address.parse().unwrap(), &limits, &[]).ok()
             };
             let admitted: Vec<_> = (0..100).flat_map(|n| [admit(n), admit(n)]).flatten().collect();
             assert_eq!(admitted.len(), most, "{prefix}");

@@ -87,6 +87,7 @@ impl Authorization {
         // RFC 1939 §7 PASS: after a failure the client begins again with USER.
         match self.claimed {
             Some(name) => {
+                let _held = context.link.place.hold()?;
                 let authenticator = &context.env.authenticator;
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
                 // Boxed, like all of a log-in: other commands need no room for one.
@@ -161,6 +162,7 @@ impl Authorization {
                 let totals = transaction.listing.totals();
                 log_success(transaction.user(), mechanism, totals, context.link);
                 answer.logged_in(transaction.user(), totals.messages);
+                context.link.place.logged_in();
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }

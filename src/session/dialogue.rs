@@ -60,6 +60,12 @@ impl<'s> Dialogue<'s> {
         self.conduct.before_login > MOST_BEFORE_LOGIN
     }
 
+    /// Says why the session ends, unless that would have to wait for the client.
+    pub(super) async fn dismiss(&mut self, fault: &Fault) {
+        fault.log();
+        self.wire.parting(&fault.reply(self.language)).await;
+    }
+
     /// Opens the reply to the command that has just been read.
     pub(super) fn answer(&mut self) -> Answer<'_, 's> {
         Answer { dialogue: self }

@@ -33,6 +33,8 @@ pub enum End {
     PlaintextAfterStls,
     /// The peer speaks another protocol.
     Stranger(Stranger),
+    /// It had not logged in, and its place was needed for another connection.
+    Evicted,
     /// Nobody can log in, for no credential store answers.
     StoresDown,
     /// The server stops.
@@ -59,6 +61,7 @@ impl End {
             | Self::TooManyCommands
             | Self::TooManyFailedLogins
             | Self::BodyFailed(_)
+            | Self::Evicted
             | Self::StoresDown
             | Self::Shutdown => false,
         }
@@ -83,6 +86,7 @@ impl fmt::Display for End {
             Self::Stranger(Stranger::Tls) => "tls-on-plain-port",
             Self::Stranger(Stranger::Proxy) => "proxy-protocol",
             Self::Stranger(_) => "wrong-protocol",
+            Self::Evicted => "evicted",
             Self::StoresDown => "stores-down",
             Self::Shutdown => "shutdown",
             Self::Broken(_) => "broken",

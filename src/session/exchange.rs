@@ -87,6 +87,7 @@ impl Exchange {
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
         let Self { mechanism, stage, before } = self;
+        let _held = context.link.place.hold()?;
         match stage {
             Stage::Claim(exchange) => {
                 before.claim(mechanism, exchange.step(response), answer, context).await

@@ -23,6 +23,8 @@ pub(super) enum Fault {
     TooManyBadCommands,
     /// More commands before login than anybody needs.
     TooManyCommands,
+    /// The place of a connection that has not logged in is needed.
+    Evicted,
     /// A command of the TRANSACTION state, before login.
     LogInFirst,
     /// A command of the AUTHORIZATION state, after login.
@@ -148,6 +150,7 @@ impl Fault {
             | Self::InUse(_)
             | Self::MaildropUnavailable(_) => Strike::FailedLogin,
             Self::TooManyCommands
+            | Self::Evicted
             | Self::NoSuchLanguage
             | Self::NoSuchMessage
             | Self::Deleted
@@ -198,6 +201,7 @@ impl Fault {
             | Self::ForbiddenOctet
             | Self::TooManyBadCommands
             | Self::TooManyCommands
+            | Self::Evicted
             | Self::LogInFirst
             | Self::AlreadyLoggedIn
             | Self::UserFirst
@@ -230,6 +234,7 @@ impl Fault {
             | Self::Overloaded
             | Self::TooSlow
             | Self::CredentialsUnavailable(_)
+            | Self::Evicted
             | Self::MaildropUnavailable(_)
             | Self::Gone(_)
             | Self::Unreadable(..)

@@ -30,6 +30,7 @@ use crate::protocol::{
 mod authorization;
 mod dialogue;
 mod end;
+mod evictable;
 mod exchange;
 mod fault;
 mod finish;
@@ -44,6 +45,7 @@ mod wanted;
 mod wire;
 
 pub use end::{End, Summary};
+pub use evictable::{Evictable, Place};
 pub use slots::{Slot, Slots};
 pub use stream::{SILENCE, Stream, Taken};
 pub use wanted::Wanted;
@@ -118,14 +120,18 @@ pub struct Link {
     pub default_domain: Option<Arc<str>>,
     /// By when the client has to be logged in.
     pub login_deadline: Instant,
+    /// The place of the connection among those that may be ended.
+    pub place: Arc<Place>,
 }
 
 impl Link {
-    /// A stream to which nothing can be bound, from a client without a certificate.
+    /// A stream to which nothing can be bound, from a client without a certificate, which is the only
+    /// one of its server.
     pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
         let (channel, certificate) = (Channel::default(), Vec::new());
         let (tls, default_domain) = (None, None);
-        Self { security, peer, tls, channel, certificate, default_domain, login_deadline }
+        let place = Arc::new(Arc::<Evictable>::default().enter(peer));
+        Self { security, peer, tls, channel, certificate, default_domain, login_deadline, place }
     }
 }
 
@@ -169,8 +175,17 @@ where
     C: CredentialStore,
 {
     let mut dialogue = Dialogue::new(stream, &env.policy, link, summary);
-    match converse(&mut dialogue, Context { env, link }).await {
+    let outcome = tokio::select! {
+        biased;
+        outcome = converse(&mut dialogue, Context { env, link }) => outcome,
+        () = link.place.evicted() => Err(End::Evicted),
+    };
+    match outcome {
         Ok(farewell) => dialogue.wire.finish().await.err().unwrap_or(farewell),
+        Err(End::Evicted) => {
+            dialogue.dismiss(&Fault::Evicted).await;
+            End::Evicted
+        }
         Err(end) => {
             if let End::BodyFailed(error) = &end {
                 tracing::error!(%error, "a message was not sent to its end");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroize as _;
 
 use super::End;
@@ -157,6 +157,15 @@ impl<'s> Wire<'s> {
     /// Puts a status line into the buffer.
     pub(super) fn reply(&mut self, reply: &Reply) {
         reply.encode(&mut self.output);
+    }
+
+    /// Sends a last line if the client takes it at once. It gets nothing when it has not taken all
+    /// that was before: some of that may have been sent.
+    pub(super) async fn parting(&mut self, reply: &Reply) {
+        if self.output.is_empty() {
+            self.reply(reply);
+            let _not_taken = timeout(Duration::ZERO, self.flush()).await;
+        }
     }
 
     /// Puts a line into the buffer.

@@ -44,6 +44,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::ForbiddenOctet => "a NUL or a bare CR is not allowed".into(),
         Fault::TooManyBadCommands => "too many bad commands".into(),
         Fault::TooManyCommands => "too many commands without logging in".into(),
+        Fault::Evicted => "too many connections, and this one has not logged in; try again".into(),
         Fault::LogInFirst => "log in first".into(),
         Fault::AlreadyLoggedIn => "already logged in".into(),
         Fault::UserFirst => "send USER first".into(),

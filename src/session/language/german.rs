@@ -43,6 +43,9 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::ForbiddenOctet => "NUL-Zeichen und einzelne CR sind nicht erlaubt".into(),
         Fault::TooManyBadCommands => "zu viele fehlerhafte Befehle".into(),
         Fault::TooManyCommands => "zu viele Befehle ohne Anmeldung".into(),
+        Fault::Evicted => {
+            "zu viele Verbindungen, und diese ist nicht angemeldet; bitte nochmals versuchen".into()
+        }
         Fault::LogInFirst => "bitte zuerst anmelden".into(),
         Fault::AlreadyLoggedIn => "die Anmeldung ist bereits erfolgt".into(),
         Fault::UserFirst => "bitte zuerst USER senden".into(),

@@ -54,6 +54,7 @@ fn faults() -> Vec<Fault> {
         Fault::ForbiddenOctet,
         Fault::TooManyBadCommands,
         Fault::TooManyCommands,
+        Fault::Evicted,
         Fault::LogInFirst,
         Fault::AlreadyLoggedIn,
         Fault::UserFirst,
