@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use restante::auth::{Account, Authenticator, CredentialStore, Identity, Lookup, Rules, Verifier};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
-use restante::mailbox::{Mailbox, Maildrop};
+use restante::mailbox::{Interest, Mailbox, Maildrop};
 use restante::protocol::{
     BodyLines, ClaimedName, Command, Encoder, Extent, LineDecoder, LineLimit, OctetCounter, Secret,
     Username,
@@ -131,8 +131,14 @@ fn open(criterion: &mut Criterion) {
     let identity = runtime.block_on(identity());
     let store = MaildirStore::new(PathTemplate::new(directory.path()));
     let log_in = || {
-        let maildrop =
-            runtime.block_on(store.open_within(&identity, Duration::from_secs(5), || {})).unwrap();
+        let maildrop = runtime
+            .block_on(store.open_within(
+                &identity,
+                &Interest::default(),
+                Duration::from_secs(5),
+                || {},
+            ))
+            .unwrap();
         assert_eq!(maildrop.count(), MESSAGES);
     };
     let mut group = criterion.benchmark_group("open-10000");

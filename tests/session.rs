@@ -13,13 +13,13 @@
 )]
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use restante::auth::{Authenticator, FileOptions, FileStore, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
-use restante::mailbox::{Mailbox, OpenError};
+use restante::mailbox::{Interest, Mailbox, OpenError};
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -377,14 +377,21 @@ fn a_slow_reader_is_not_idle() {
 struct Hung {
     store: MemoryStore,
     answers: Arc<Notify>,
+    interest: Arc<Mutex<Interest>>,
 }
 
 impl Mailbox for Hung {
     type Maildrop = MemoryMaildrop;
 
-    async fn open(&self, identity: &Identity) -> Result<MemoryMaildrop, OpenError> {
+    async fn open(
+        &self,
+        identity: &Identity,
+        interest: &Interest,
+    ) -> Result<MemoryMaildrop, OpenError> {
+        assert!(!interest.is_lost());
+        *self.interest.lock().unwrap() = interest.clone();
         self.answers.notified().await;
-        self.store.open(identity).await
+        self.store.open(identity, interest).await
     }
 }
 
@@ -393,7 +400,12 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
     let store = MemoryStore::default();
     store.deliver(&mrose(), "id", &b"x\n"[..]);
     let answers = Arc::new(Notify::new());
-    let env = env(Hung { store: store.clone(), answers: Arc::clone(&answers) });
+    let interest = Arc::<Mutex<Interest>>::default();
+    let env = env(Hung {
+        store: store.clone(),
+        answers: Arc::clone(&answers),
+        interest: Arc::clone(&interest),
+    });
     runtime().block_on(async {
         let (mut client, mut server) = tokio::io::duplex(1024);
         client.write_all(logged_in()).await.unwrap();
@@ -407,6 +419,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         client.read_to_string(&mut said).await.unwrap();
         assert!(said.ends_with("-ERR [SYS/TEMP] the log-in took too long; wait and try again\r\n"));
         assert!(env.sessions.take(mrose(), 1).is_none());
+        assert!(interest.lock().unwrap().is_lost(), "the store knows that nobody waits");
 
         answers.notify_one();
         // The task that was left behind opens the maildrop, and gives everything back.

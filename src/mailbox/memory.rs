@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use std::{future, io};
 
 use super::{
-    Failure, Gone, Mailbox, Maildrop, Message, MessageError, OpenError, Position, RemovalError,
-    Witness,
+    Failure, Gone, Interest, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
+    RemovalError, Witness,
 };
 use crate::auth::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
@@ -49,7 +49,11 @@ impl MemoryStore {
 impl Mailbox for MemoryStore {
     type Maildrop = MemoryMaildrop;
 
-    async fn open(&self, identity: &Identity) -> Result<MemoryMaildrop, OpenError> {
+    async fn open(
+        &self,
+        identity: &Identity,
+        _interest: &Interest,
+    ) -> Result<MemoryMaildrop, OpenError> {
         let user = identity.username();
         let mut drops = self.drops();
         let Some(stored) = drops.get_mut(user) else {

@@ -13,8 +13,11 @@ use tokio::time::{self, Instant};
 use crate::auth::Identity;
 use crate::protocol::UniqueId;
 
+mod interest;
 pub mod maildir;
 pub mod memory;
+
+pub use interest::{Interest, Lasting};
 
 /// A store of maildrops, one a user.
 pub trait Mailbox: Send + Sync + 'static {
@@ -23,7 +26,7 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Locks the maildrop of `identity` and takes its listing (RFC 1939 §4).
     ///
-    /// Waits for no other session. The lock is released when the maildrop is dropped, on whichever
+    /// Waits for no other session. What takes very long may be given up when the `interest` is lost. The lock is released when the maildrop is dropped, on whichever
     /// way.
     ///
     /// # Errors
@@ -31,6 +34,7 @@ pub trait Mailbox: Send + Sync + 'static {
     fn open(
         &self,
         identity: &Identity,
+        interest: &Interest,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send;
 
     /// The same, and waits for another session to end, for as long as `wait`. Before each further
@@ -41,11 +45,12 @@ pub trait Mailbox: Send + Sync + 'static {
     fn open_within(
         &self,
         identity: &Identity,
+        interest: &Interest,
         wait: Duration,
         ask: impl Fn() + Send + Sync,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send {
         async move {
-            let mut opened = self.open(identity).await;
+            let mut opened = self.open(identity, interest).await;
             if !matches!(opened, Err(OpenError::InUse { .. })) {
                 return opened;
             }
@@ -58,7 +63,7 @@ pub trait Mailbox: Send + Sync + 'static {
                 }
                 time::sleep_until(deadline.min(Instant::now() + pause)).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
-                opened = self.open(identity).await;
+                opened = self.open(identity, interest).await;
             }
             opened
         }

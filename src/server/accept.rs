@@ -279,8 +279,8 @@ mod tests {
 
     use super::*;
     use crate::auth::Identity;
-    use crate::mailbox::OpenError;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
+    use crate::mailbox::{Interest, OpenError};
     use crate::server::fixture;
 
     /// A mailbox with a fault that one user brings out.
@@ -289,9 +289,13 @@ mod tests {
     impl Mailbox for Trap {
         type Maildrop = MemoryMaildrop;
 
-        async fn open(&self, identity: &Identity) -> Result<MemoryMaildrop, OpenError> {
+        async fn open(
+            &self,
+            identity: &Identity,
+            interest: &Interest,
+        ) -> Result<MemoryMaildrop, OpenError> {
             assert_ne!(identity.username().as_str(), "trap", "the fault");
-            self.0.open(identity).await
+            self.0.open(identity, interest).await
         }
     }
 

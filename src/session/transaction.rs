@@ -14,7 +14,7 @@ use super::language::{self, Notice};
 use super::listing::{Listing, Totals};
 use super::{Context, End, Env, Next, Slot, State, Turn, Wanted};
 use crate::auth::{CredentialStore, Identity};
-use crate::mailbox::{Mailbox, Maildrop};
+use crate::mailbox::{Interest, Mailbox, Maildrop};
 use crate::protocol::{Command, Extent, MessageNumber, Username};
 
 /// A user who is logged in, with the maildrop locked.
@@ -48,11 +48,14 @@ impl<D: Maildrop> Transaction<D> {
         // Finished in any case: a log-in that has run out of time keeps its place among the
         // sessions of the user until the store answers, or one user's tries could take all threads.
         let mailbox = Arc::clone(&env.mailbox);
+        let interest = Interest::default();
+        let own = interest.clone();
         let opening = async move {
             let ask = || session.shared().tell();
-            let listing = Listing::new(mailbox.open_within(&identity, wait, ask).await?);
+            let listing = Listing::new(mailbox.open_within(&identity, &own, wait, ask).await?);
             Ok(Self { listing, identity, session })
         };
+        let _waiting = interest.lasting();
         Finish::new(opening.in_current_span()).await
     }
 

@@ -15,6 +15,7 @@ use super::compressed::{Contents, Decoder, Format};
 use super::folder::{Folder, Folders, of_reading};
 use super::inode::{Inode, may_be};
 use super::listing::{Form, Sizes};
+use super::patience::Patience;
 use super::system::{duplicate, fstat, read_exact_at, seek};
 use crate::protocol::OctetCounter;
 
@@ -32,13 +33,17 @@ pub(super) type Counted = io::Result<Sizes>;
 
 /// Counts files, in the order in which they are given; with the help of other threads when they
 /// are many, as long as there are any to spare.
-pub(super) fn all(folders: &Folders<'_>, files: &[Uncounted<'_>]) -> Vec<Counted> {
+pub(super) fn all(
+    folders: &Folders<'_>,
+    files: &[Uncounted<'_>],
+    patience: &Patience,
+) -> Vec<Counted> {
     let mut counted = Vec::new();
     counted.resize_with(files.len(), || Err(io::ErrorKind::NotFound.into()));
     let hands = HANDS.borrow(files.len().div_ceil(BATCH).saturating_sub(1));
     let batches = Mutex::new(files.chunks(BATCH).zip(counted.chunks_mut(BATCH)));
     let count = || {
-        let mut counter = Counter::new(folders);
+        let mut counter = Counter::new(folders, patience);
         loop {
             let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((files, counted)) = batch else { break };
@@ -62,13 +67,20 @@ pub(super) fn all(folders: &Folders<'_>, files: &[Uncounted<'_>]) -> Vec<Counted
 ///
 /// # Errors
 /// `UnexpectedEof` when the file is shorter, `InvalidData` when it holds no message that can be
-/// read.
-pub(super) fn sizes(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<Sizes> {
+/// read, `TimedOut` when it takes longer than anybody has the `patience` for.
+pub(super) fn sizes(
+    file: &File,
+    size: u64,
+    buffer: &mut Vec<u8>,
+    patience: &Patience,
+) -> io::Result<Sizes> {
+    let mut reading = patience.begin();
     buffer.resize(BUFFER, 0);
     let mut counter = OctetCounter::new();
     let mut offset = 0;
     let mut data = Data { file, size, end: 0 };
     while offset < size {
+        reading.go_on(offset)?;
         let start = data.next(offset)?;
         counter.update_zeros(start - offset);
         offset = start;
@@ -147,12 +159,13 @@ fn decompressed(format: Format, file: File, size: u64, buffer: &mut [u8]) -> io:
 /// Counts one file after the other.
 pub(super) struct Counter<'a> {
     folders: &'a Folders<'a>,
+    patience: &'a Patience,
     buffer: Vec<u8>,
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(folders: &'a Folders<'a>) -> Self {
-        Self { folders, buffer: Vec::new() }
+    pub(super) fn new(folders: &'a Folders<'a>, patience: &'a Patience) -> Self {
+        Self { folders, patience, buffer: Vec::new() }
     }
 
     pub(super) fn count(&mut self, file: &Uncounted<'_>) -> Counted {
@@ -168,7 +181,7 @@ impl<'a> Counter<'a> {
         if !may_be(file.inode, open.inode) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        sizes(&open.file, open.size, &mut self.buffer).map_err(of_reading)
+        sizes(&open.file, open.size, &mut self.buffer, self.patience).map_err(of_reading)
     }
 }
 
@@ -195,7 +208,7 @@ mod tests {
     use super::*;
 
     fn counted(file: &File, size: u64) -> io::Result<u64> {
-        sizes(file, size, &mut Vec::new()).map(|sizes| sizes.octets)
+        sizes(file, size, &mut Vec::new(), &Patience::bounded()).map(|sizes| sizes.octets)
     }
 
     /// Reading this would take hours. (Where a file cannot be as large, nobody can make one.)

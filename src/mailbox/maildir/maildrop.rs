@@ -17,6 +17,7 @@ use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::locked::Locked;
 use super::message::{self, StoredMessage};
+use super::patience::Patience;
 use super::removal::{self, Hold, Remains, Removed};
 use super::separator::Separator;
 use super::shown::Shown;
@@ -165,14 +166,16 @@ impl Opened {
     /// is there; then writes the index.
     ///
     /// If nobody waits any more, all that has been counted is kept in the index all the same: the
-    /// first login to a very big maildrop may take longer than its client waits, but only once.
+    /// first login to a very big maildrop may take longer than its client waits, but only once. One file
+    /// may not keep it busy for ever, see [`Patience`].
     pub(super) fn open(
         path: &Path,
         separator: Separator,
         pools: &'static ByFileSystem,
+        patience: &Patience,
         done: impl FnOnce(Result<Arc<Self>, OpenError>),
     ) {
-        let opened = match Self::try_open(path, separator, pools) {
+        let opened = match Self::try_open(path, separator, pools, patience) {
             Ok(opened) => Arc::new(opened),
             Err(error) => return done(Err(error)),
         };
@@ -210,6 +213,7 @@ impl Opened {
         path: &Path,
         separator: Separator,
         pools: &'static ByFileSystem,
+        patience: &Patience,
     ) -> Result<Self, OpenError> {
         let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
             Attempt::Locked(root) => root.with_separator(separator),
@@ -217,7 +221,7 @@ impl Opened {
         };
         let (maildir, directories) =
             Locked::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
-        let taken = take_listing(&Folders::new(&maildir, directories));
+        let taken = take_listing(&Folders::new(&maildir, directories), patience);
         Ok(Self::new(maildir, taken.map_err(OpenError::Unavailable)?, pools))
     }
 

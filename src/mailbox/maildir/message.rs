@@ -22,6 +22,7 @@ use super::folder::{OpenFile, Place};
 use super::inode::may_be;
 use super::listing::{Form, Sizes};
 use super::maildrop::Opened;
+use super::patience::Patience;
 use super::system::{fadvise, preadv2, read_exact_at};
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
@@ -366,7 +367,8 @@ fn current_octets(
         return Ok(listed.octets);
     }
     maildrop.distrust(at);
-    let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new())?;
+    let patience = Patience::bounded();
+    let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new(), &patience)?;
     // A program that compresses what is there already has changed no message.
     if octets != listed.octets {
         tracing::warn!(

@@ -12,7 +12,7 @@
 //!   messages asks of them; `chase`: files that have been renamed; `file_system`: what can be relied
 //!   on.
 //! - `seen`, `scan`, `namesake`, `sizes`, `count`: from names to messages to a `listing`; `inode`:
-//!   which file a message is; `index`: what the next login need not find out again; `stamp`: whether
+//!   which file a message is; `patience`: how long counting may take; `index`: what the next login need not find out again; `stamp`: whether
 //!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::{Failure, Mailbox, OpenError};
+use super::{Failure, Interest, Mailbox, OpenError};
 use crate::auth::Identity;
 use crate::threads::{self, ByFileSystem, Refused};
 
@@ -48,6 +48,7 @@ mod message;
 mod name;
 mod namesake;
 mod path;
+mod patience;
 mod quota;
 mod removal;
 mod resolve;
@@ -70,6 +71,7 @@ pub use maildrop::LockedMaildir;
 use maildrop::Opened;
 pub use message::StoredMessage;
 pub use path::PathTemplate;
+use patience::Patience;
 pub use removal::hold_at_most;
 pub use resolve::untrusted_link;
 pub use separator::{Separator, foreign_separator};
@@ -133,7 +135,7 @@ impl MaildirStore {
 
     /// Opens a Maildir where it may take its time, unless that is being done already: a file system
     /// that does not answer is to have one thread for each Maildir and not one for each login.
-    async fn attempt(&self, path: PathBuf) -> Result<Arc<Opened>, OpenError> {
+    async fn attempt(&self, path: PathBuf, interest: &Interest) -> Result<Arc<Opened>, OpenError> {
         let turn = match Turn::take(&path) {
             Ok(turn) => turn,
             Err(since) => return Err(OpenError::InUse { since: Some(since) }),
@@ -141,9 +143,10 @@ impl MaildirStore {
         let what = format!("open {}", path.display());
         let (separator, pools, span) = (self.separator, self.threads, Span::current());
         let threads = pools.of(&path);
+        let patience = Patience::while_wanted(interest.clone());
         let opened = threads.answer(move |done| {
             let (_turn, _entered) = (turn, span.enter());
-            Opened::open(&path, separator, pools, |result| {
+            Opened::open(&path, separator, pools, &patience, |result| {
                 // If nobody waits for it any more, it is dropped, and with it the lock.
                 drop(done.send(result));
             });
@@ -156,7 +159,11 @@ impl MaildirStore {
 impl Mailbox for MaildirStore {
     type Maildrop = LockedMaildir;
 
-    async fn open(&self, identity: &Identity) -> Result<LockedMaildir, OpenError> {
+    async fn open(
+        &self,
+        identity: &Identity,
+        interest: &Interest,
+    ) -> Result<LockedMaildir, OpenError> {
         let path = self
             .template
             .path(identity.username(), identity.home(), identity.mail())
@@ -164,13 +171,13 @@ impl Mailbox for MaildirStore {
         if let Some(opened) = Opened::open_at_once(&path, self.separator, self.threads) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        match self.attempt(path.clone()).await {
+        match self.attempt(path.clone(), interest).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                self.attempt(path).await.map(LockedMaildir::new)
+                self.attempt(path, interest).await.map(LockedMaildir::new)
             }
             result => result.map(LockedMaildir::new),
         }

@@ -13,6 +13,7 @@ use super::folder::{Folders, Ignored};
 use super::index::Index;
 use super::listing::{Builder, Listing, Sizes};
 use super::namesake::{Recognised, recognise};
+use super::patience::Patience;
 use super::scan::{FoundFile, Scan, scan};
 use super::seen::Seen;
 use super::stamp::Basis;
@@ -43,7 +44,7 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// When it cannot be taken whole. A message that cannot be read itself is left out.
-pub(super) fn take_listing(folders: &Folders<'_>) -> Result<Taken, Failure> {
+pub(super) fn take_listing(folders: &Folders<'_>, patience: &Patience) -> Result<Taken, Failure> {
     let mut index = Index::read(folders.maildir().root());
     if let Some(unchanged) = believe(folders, &mut index)? {
         return Ok(unchanged);
@@ -51,7 +52,7 @@ pub(super) fn take_listing(folders: &Folders<'_>) -> Result<Taken, Failure> {
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
     let Recognised { sizes, index_has_more } = recognise(folders, &seen, &mut files, &index);
     let mut sizes = sizes.into_iter().map(Known::from).collect::<Vec<_>>();
-    let mut counting = Counting { folders, opened: 0, left_out: Ignored::default() };
+    let mut counting = Counting { folders, patience, opened: 0, left_out: Ignored::default() };
     if sizes.contains(&Known::Not) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
@@ -117,6 +118,7 @@ impl From<Option<Sizes>> for Known {
 
 struct Counting<'a> {
     folders: &'a Folders<'a>,
+    patience: &'a Patience,
     opened: u32,
     left_out: Ignored,
 }
@@ -135,7 +137,7 @@ impl Counting<'_> {
         // Inodes that are close to each other are close to each other on a disk.
         unknown.sort_unstable_by_key(|(_, file)| file.sighting.inode);
         let uncounted = unknown.iter().map(|(_, file)| uncounted(seen, file)).collect::<Vec<_>>();
-        let counted = count::all(self.folders, &uncounted);
+        let counted = count::all(self.folders, &uncounted, self.patience);
         let mut renamed = Vec::new();
         for (((at, file), uncounted), counted) in unknown.iter().zip(&uncounted).zip(counted) {
             match (self.settle(uncounted, counted)?, sizes.get_mut(*at)) {
@@ -158,7 +160,7 @@ impl Counting<'_> {
             let inode = files.get(*at)?.telling_inode();
             Some(Wanted { unique, inode, token: *at })
         });
-        let mut counter = Counter::new(self.folders);
+        let mut counter = Counter::new(self.folders, self.patience);
         let mut failure = None;
         let mut found = Vec::new();
         let not_found = chase(self.folders, wanted.collect(), |&at, places| {
@@ -209,6 +211,10 @@ impl Counting<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 let path = self.folders.maildir().describe(file.folder, file.name);
+                if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() {
+                    // There is nobody who could be told.
+                    tracing::warn!(path, "counting was given up, nobody waits for it any more");
+                }
                 if !is_about_this_file_alone(&error) {
                     return Err(Failure::new(format!("read {path}"), error));
                 }

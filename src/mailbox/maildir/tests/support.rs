@@ -11,7 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::super::lock::{Attempt, Root};
 use super::super::{LockedMaildir, MaildirStore, PathTemplate};
 use crate::auth::Identity;
-use crate::mailbox::{Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position};
+use crate::mailbox::{
+    Failure, Interest, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
+};
 
 pub(super) struct Maildir {
     parent: tempfile::TempDir,
@@ -93,7 +95,9 @@ impl Maildir {
     pub(super) async fn try_open(&self) -> Result<LockedMaildir, OpenError> {
         // Long enough for an earlier session's index to be written.
         let wait = Duration::from_secs(30);
-        self.store().open_within(&Identity::for_test("mrose"), wait, || {}).await
+        self.store()
+            .open_within(&Identity::for_test("mrose"), &Interest::default(), wait, || {})
+            .await
     }
 
     pub(super) async fn open(&self) -> LockedMaildir {
