@@ -15,7 +15,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::digest::CtOutput;
+use hmac::{HmacReset, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::time::Instant;
 
@@ -34,9 +35,11 @@ pub(super) struct Cache<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    code: Secret<[u8; 32]>,
+    code: Code,
     value: T,
 }
+
+type Code = CtOutput<HmacReset<Sha256>>;
 
 impl<T: Clone> Cache<T> {
     /// Keeps at most `entries` users for `lifetime` each; with none of either it is off.
@@ -64,11 +67,11 @@ impl<T: Clone> Cache<T> {
         if self.is_off() {
             return None;
         }
-        let mac = self.mac(name, context, password)?;
+        let code = self.code(name, context, password)?;
         let state = self.lock();
         let entry = state.get(name, Instant::now())?;
         // In constant time.
-        mac.verify_slice(entry.code.expose()).ok().map(|()| entry.value.clone())
+        (code == entry.code).then(|| entry.value.clone())
     }
 
     /// Remembers a password that has just been found right, in place of an earlier one.
@@ -82,8 +85,7 @@ impl<T: Clone> Cache<T> {
         if self.is_off() {
             return;
         }
-        let Some(mac) = self.mac(name, context, password) else { return };
-        let code = Secret::new(mac.finalize().into_bytes().into());
+        let Some(code) = self.code(name, context, password) else { return };
         let now = Instant::now();
         self.lock().put(name.clone(), Entry { code, value }, now + self.lifetime, now);
     }
@@ -93,18 +95,16 @@ impl<T: Clone> Cache<T> {
     }
 
     /// `None` never happens: HMAC takes keys of any length.
-    fn mac(
-        &self,
-        name: &Username,
-        context: &[u8],
-        password: &Secret<Vec<u8>>,
-    ) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).ok()?;
+    ///
+    /// Once it has the password the HMAC stays where it is until it is overwritten: a value that is
+    /// moved leaves a copy of its buffer behind.
+    fn code(&self, name: &Username, context: &[u8], password: &Secret<Vec<u8>>) -> Option<Code> {
+        let mut mac = HmacReset::<Sha256>::new_from_slice(self.key.expose()).ok()?;
         for part in [name.as_str().as_bytes(), context, password.expose()] {
             mac.update(&u64::try_from(part.len()).ok()?.to_be_bytes());
             mac.update(part);
         }
-        Some(mac)
+        Some(mac.finalize_reset())
     }
 
     fn lock(&self) -> MutexGuard<'_, Fading<Username, Entry<T>>> {
@@ -207,7 +207,7 @@ mod tests {
         assert_ne!(one.key.expose(), &[0; 32]);
         one.remember(&user("mrose"), b"", &secret("tanstaaf"), ());
         let shown = format!("{one:?}");
-        assert!(!shown.contains("tanstaaf") && shown.contains("code: Secret(…)"), "{shown}");
+        assert!(!shown.contains("tanstaaf") && shown.contains("code: CtOutput { ... }"), "{shown}");
     }
 
     /// A user's password, the stored hash, and what the store says.
