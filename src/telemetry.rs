@@ -26,28 +26,31 @@ mod journal;
 mod line;
 mod sink;
 
-use journal::{Entry, EntryFields, Journal};
+use journal::{Entry, EntryFields, Journal, Unread};
 use line::{JsonLine, TextFields, TextLine};
 
 /// Starts logging, for the whole program and until the [`Guard`] is dropped.
 ///
 /// Called once; what is logged before is lost.
 pub fn start(log: &Log) -> Guard {
-    let (form, out) = choose(log.format);
+    let (form, out, unread) = choose(log.format);
     let bare = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = io::stderr().is_terminal() && !bare;
-    let (dispatch, guard) = prepare(form, log.level, colour, QUEUED_LINES, out);
+    let (dispatch, mut guard) = prepare(form, log.level, colour, QUEUED_LINES, out);
+    guard._unread = unread;
     // Fails only when logging has been started before, and then that one stays.
     drop(tracing::dispatcher::set_global_default(dispatch));
     guard
 }
 
-/// Keeps logging going; what is still queued is written when it is dropped.
+/// Keeps logging going; what is still queued is written when it is dropped, and read by the journal.
 #[must_use = "what is queued is written when the guard is dropped"]
 #[derive(Debug)]
 pub struct Guard {
     level: LevelHandle,
+    /// Dropped in this order.
     _writer: WorkerGuard,
+    _unread: Option<Unread>,
 }
 
 impl Guard {
@@ -82,11 +85,14 @@ enum Form {
 
 /// The form, and where lines of it go. Where standard error is not the journal, that is where they
 /// are wanted; where the journal itself cannot be reached, they get there by it.
-fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>) {
+fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>, Option<Unread>) {
     let form = match format {
         LogFormat::Auto | LogFormat::Journald if is_service() => {
             match Journal::open(Path::new(journal::SOCKET)) {
-                Ok(journal) => return (Form::JournalEntry, Box::new(journal)),
+                Ok(journal) => {
+                    let unread = journal.unread().ok();
+                    return (Form::JournalEntry, Box::new(journal), unread);
+                }
                 Err(_) => Form::Journald,
             }
         }
@@ -94,7 +100,7 @@ fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>) {
         LogFormat::Json => Form::Json,
         LogFormat::Journald => Form::Journald,
     };
-    (form, Box::new(io::stderr()))
+    (form, Box::new(io::stderr()), None)
 }
 
 /// Whether the service manager has started this: standard error is the journal.
@@ -155,7 +161,7 @@ fn prepare(
         }
     };
     let dispatch = Dispatch::new(Registry::default().with(filter).with(layer));
-    (dispatch, Guard { level: LevelHandle(handle), _writer: writer })
+    (dispatch, Guard { level: LevelHandle(handle), _writer: writer, _unread: None })
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -13,7 +13,11 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
+use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::span::Record;
 use tracing::{Event, Subscriber};
@@ -41,6 +45,11 @@ impl Journal {
         UnixDatagram::unbound()?.connect(path)?;
         Ok(Self { socket: UnixDatagram::unbound()?, path: path.to_owned() })
     }
+
+    /// What waits for the entries of this one.
+    pub(super) fn unread(&self) -> io::Result<Unread> {
+        Ok(Unread { socket: self.socket.try_clone()?, path: self.path.clone() })
+    }
 }
 
 impl Write for Journal {
@@ -53,6 +62,55 @@ impl Write for Journal {
         Ok(())
     }
 }
+
+/// Entries that the journal may not have read yet; dropping it waits for that, but not for long.
+///
+/// The journal looks up which unit the sender belongs to when it reads an entry, and finds none when
+/// the process has ended by then.
+#[derive(Debug)]
+pub(super) struct Unread {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Unread {
+    /// Sends an entry without fields, which is passed over. With the smallest buffer there is, the
+    /// socket takes no more until this one has been read.
+    fn wait(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).set_send_buffer_size(1)?;
+        self.socket.set_nonblocking(true)?;
+        // Only then it does not seem to take more while the queue of the journal is full.
+        self.socket.connect(&self.path)?;
+        let ends = Instant::now() + LONGEST_WAIT;
+        while let Err(error) = self.socket.send(&NO_FIELDS) {
+            if error.kind() != io::ErrorKind::WouldBlock || !self.takes_more(ends)? {
+                return Err(error);
+            }
+        }
+        self.takes_more(ends).map(drop)
+    }
+
+    /// Whether the socket takes more before that time.
+    fn takes_more(&self, by: Instant) -> io::Result<bool> {
+        let left = Timespec::try_from(by.saturating_duration_since(Instant::now()));
+        let left = left.map_err(io::Error::other)?;
+        let mut sockets = [PollFd::new(&self.socket, PollFlags::OUT)];
+        Ok(poll(&mut sockets, Some(&left))? > 0)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        // Nobody is left who could be told.
+        drop(self.wait());
+    }
+}
+
+/// A journal that does not read for so long will not do so soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// As the system counts them, these octets are more than a quarter of the smallest buffer.
+const NO_FIELDS: [u8; 1024] = [b'\n'; 1024];
 
 /// The beginning of an entry.
 pub(super) fn heading(priority: u8) -> String {

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use tracing::{debug, error, info, info_span, warn};
 
@@ -168,6 +169,38 @@ fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
     let lost = next();
     assert!(lost.starts_with("PRIORITY=4\n") && lost.ends_with("\nRESTANTE_LOST=1\n"), "{lost}");
     drop(guard);
+}
+
+#[test]
+fn the_end_waits_until_the_journal_has_read_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let mut journal = Journal::open(&path).unwrap();
+    let unread = journal.unread().unwrap();
+    let (begin, begun) = mpsc::channel();
+    let journald = socket.try_clone().unwrap();
+    let reading = thread::spawn(move || {
+        let mut entries = Vec::new();
+        begun.recv().unwrap();
+        let mut datagram = [0; 4096];
+        loop {
+            let octets = journald.recv(&mut datagram).unwrap();
+            match &datagram[..octets] {
+                entry if entry.iter().all(|&octet| octet == b'\n') => return entries,
+                entry => entries.push(entry.to_vec()),
+            }
+        }
+    });
+    // No more than the system lets wait (net.unix.max_dgram_qlen).
+    for number in 0..8 {
+        journal.write_all(format!("MESSAGE={number}\n").as_bytes()).unwrap();
+    }
+    begin.send(()).unwrap();
+    drop(unread);
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.recv(&mut [0; 4096]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(reading.join().unwrap().len(), 8);
 }
 
 #[test]
