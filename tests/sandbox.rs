@@ -180,6 +180,26 @@ fn a_reload_that_needs_more_files_is_refused_and_says_what_to_do() {
     server.logged(&["SIGHUP: the old configuration stays in use", "checkpassword", "restart"]);
 }
 
+/// One that a user file names only after the start.
+#[test]
+fn mail_outside_of_the_sandbox_is_refused_and_the_log_says_what_to_do() {
+    let place = place("");
+    let outside = Place::new();
+    outside.deliver(1, b"Subject: elsewhere\n\nhere\n");
+    let server = place.serve();
+    if !has_landlock(&server) {
+        return;
+    }
+    assert!(logged_in(&server).ask("STAT").starts_with("+OK 1 "));
+    let mail = outside.path("mrose/Maildir").display().to_string();
+    place.write("users", format!("mrose:{{PLAIN}}tanstaaf::::::userdb_mail={mail}\n"));
+    assert!(greeted(&server).log_in().starts_with("-ERR [SYS/TEMP]"));
+    server.logged(&["ERROR", &mail, "restart the server", "sandbox.mail-directories"]);
+    server.kill();
+    let server = place.serve();
+    assert!(logged_in(&server).ask("STAT").starts_with("+OK 1 "));
+}
+
 #[test]
 fn programs_of_others_are_not_restricted() {
     let place = place("[[credentials]]\nkind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n");

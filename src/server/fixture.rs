@@ -58,6 +58,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
     House {
         throttle: Arc::default(),
         turns: Arc::new(Turns::new(NonZeroU32::MIN)),
+        within: None,
         generation: RwLock::new(Arc::new(Generation {
             env,
             limits,

@@ -150,6 +150,8 @@ struct House<M, C> {
     /// What failed log-ins have brought upon users and networks; a reload does not forget it.
     throttle: Arc<Throttle>,
     turns: Arc<Turns>,
+    /// Where the process can reach mail, if not everywhere.
+    within: Option<Arc<[PathBuf]>>,
     sessions: Arc<Slots<Username, Wanted>>,
     removals: TaskTracker,
     /// No more connections and logins; who is logged in goes on to QUIT.
@@ -182,7 +184,7 @@ impl<M, C> House<M, C> {
 }
 
 impl House<MaildirStore, Store> {
-    fn new(config: &Config) -> Result<Self, Error> {
+    fn new(config: &Config, within: Option<Arc<[PathBuf]>>) -> Result<Self, Error> {
         let tls = config.tls.clone().map(tls::Front::new).transpose().map_err(Error::Tls)?;
         let sessions = Slots::new();
         let removals = TaskTracker::new();
@@ -190,10 +192,12 @@ impl House<MaildirStore, Store> {
         let throttle = Arc::new(Throttle::new((&config.throttle).into(), THROTTLE_ENTRIES));
         let turns = Arc::new(Turns::new(config.auth.hashes_at_once));
         let generation =
-            Generation::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?;
+            Generation::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?
+                .within(within.clone());
         Ok(Self {
             throttle,
             turns,
+            within,
             generation: RwLock::new(Arc::new(generation)),
             tls: tls.map(Arc::new),
             gate: limits::Gate::new(),
@@ -211,7 +215,8 @@ impl House<MaildirStore, Store> {
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { throttle, turns, sessions, removals, drain, grace_over, .. } = self;
         let generation =
-            Generation::new(config, throttle, turns, sessions, removals, drain, grace_over)?;
+            Generation::new(config, throttle, turns, sessions, removals, drain, grace_over)?
+                .within(self.within.clone());
         let old = self.current();
         let old = old.env.authenticator.stores();
         for store in generation.env.authenticator.stores() {
@@ -291,6 +296,14 @@ impl Generation<MaildirStore, Store> {
         };
         let trusted = config.throttle.trusted.clone();
         Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone(), trusted })
+    }
+}
+
+impl<C> Generation<MaildirStore, C> {
+    /// The same, where the process reaches mail below these directories only.
+    fn within(mut self, directories: Option<Arc<[PathBuf]>>) -> Self {
+        self.env.mailbox = Arc::new(Arc::unwrap_or_clone(self.env.mailbox).within(directories));
+        self
     }
 }
 

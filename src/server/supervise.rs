@@ -26,7 +26,7 @@ pub(super) async fn supervise(
     let mut signals = Signals::register().map_err(Error::Runtime)?;
     sandbox.report();
     check_descriptors(&config);
-    let house = Arc::new(House::new(&config)?);
+    let house = Arc::new(House::new(&config, sandbox.mail())?);
     let mut doors = JoinSet::new();
     let mut accept_loops = Vec::new();
     for socket in sockets {

@@ -85,6 +85,8 @@ pub struct MaildirStore {
     separator: Separator,
     missing: Missing,
     threads: &'static ByFileSystem,
+    /// Where mail can be reached at all, if not everywhere.
+    within: Option<Arc<[PathBuf]>>,
 }
 
 impl MaildirStore {
@@ -95,6 +97,7 @@ impl MaildirStore {
             separator: Separator::Colon,
             missing: Missing::Refuse,
             threads: threads::mail(),
+            within: None,
         }
     }
 
@@ -108,6 +111,35 @@ impl MaildirStore {
     #[must_use]
     pub fn with_missing(self, missing: Missing) -> Self {
         Self { missing, ..self }
+    }
+
+    /// The same, where the process cannot reach mail but below these directories.
+    #[must_use]
+    pub fn within(self, directories: Option<Arc<[PathBuf]>>) -> Self {
+        Self { within: directories, ..self }
+    }
+
+    /// Says so when a Maildir is closed because it is where no mail can be reached.
+    fn explain(&self, path: &Path, error: OpenError) -> OpenError {
+        let is_within = |directories: &Arc<[PathBuf]>| {
+            let roots = directories.iter().map(PathBuf::as_path).chain(self.template.root());
+            roots.into_iter().any(|root| path.starts_with(root))
+        };
+        match (&self.within, error) {
+            (Some(directories), OpenError::Unavailable(failure))
+                if failure.source().kind() == io::ErrorKind::PermissionDenied
+                    && !is_within(directories) =>
+            {
+                let what = format!(
+                    "open {}, which is outside of the sandbox that was entered at the start; \
+                     restart the server, or name a directory above it in sandbox.mail-directories",
+                    path.display()
+                );
+                let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+                OpenError::Unavailable(Failure::new(what, denied))
+            }
+            (_, error) => error,
+        }
     }
 
     /// Makes what is missing of the Maildir of `identity` at `path`.
@@ -171,15 +203,16 @@ impl Mailbox for MaildirStore {
         if let Some(opened) = Opened::open_at_once(&path, self.separator, self.threads) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        match self.attempt(path.clone(), interest).await {
+        let opened = match self.attempt(path.clone(), interest).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                self.attempt(path, interest).await.map(LockedMaildir::new)
+                self.attempt(path.clone(), interest).await
             }
-            result => result.map(LockedMaildir::new),
-        }
+            result => result,
+        };
+        opened.map(LockedMaildir::new).map_err(|error| self.explain(&path, error))
     }
 }

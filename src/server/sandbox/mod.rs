@@ -6,7 +6,8 @@
 //! - `reach`: which files a configuration needs, `links`: also by symbolic links. `landlock`: that no others can be opened.
 //! - `system_calls`: which calls can be made. `process`: privileges and core dumps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tracing::info;
 
@@ -105,6 +106,12 @@ impl Sandbox {
         if let Some(why) = self.reach.as_ref().and_then(Reach::anywhere) {
             info!("sandbox: mail is not restricted to directories: {why}");
         }
+    }
+
+    /// The directories that mail can be in, unless that is everywhere.
+    pub(super) fn mail(&self) -> Option<Arc<[PathBuf]>> {
+        let reach = self.reach.as_ref().filter(|reach| reach.anywhere().is_none())?;
+        Some(reach.changed().map(Path::to_owned).collect())
     }
 
     /// Why another configuration cannot be served by this process, if it cannot.

@@ -61,6 +61,11 @@ impl Reach {
         self.grants.iter().map(|(path, extent)| (path.as_path(), *extent))
     }
 
+    /// Below what files can be made and removed.
+    pub(super) fn changed(&self) -> impl Iterator<Item = &Path> {
+        self.grants().filter(|(_, extent)| *extent == Extent::Change).map(|(path, _)| path)
+    }
+
     /// Whether there is something to connect to.
     pub(super) fn network(&self) -> bool {
         self.network
