@@ -17,6 +17,7 @@ use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::Signal;
 use support::client::{Client, Tls, expect_in_sync, greeted, greeted_at};
 use support::{Place, Server, eventually};
 
@@ -37,6 +38,51 @@ fn lenient_place() -> Place {
     let place = Place::new();
     place.configure(&[OFF], LENIENT);
     place
+}
+
+/// Guesses and connections in masses that fill the disk with lines, or push others out of the log.
+#[test]
+fn a_flood_of_failures_is_summed_up_in_the_log() {
+    let place = lenient_place();
+    let text = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let untrusted = text.replace("trusted = [\"127.0.0.1\", \"::1\"]", "first-delay = \"0s\"");
+    place.write("restante.toml", untrusted);
+    let mut server = place.serve();
+    for connection in 0..6 {
+        let mut client = greeted(&server);
+        for number in 0..100 {
+            assert!(client.ask("USER mrose").starts_with("+OK"));
+            let guess = client.ask(&format!("PASS {connection}-{number}"));
+            assert!(guess.starts_with(REFUSED), "{guess}");
+        }
+    }
+    for _ in 0..300 {
+        drop(greeted(&server));
+    }
+    let mut owner = greeted(&server);
+    assert!(owner.log_in().starts_with("+OK"));
+    owner.ask("QUIT");
+    server.logged(&["session ended", "user=mrose", "why=quit"]);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.exit(), Some(0));
+    let log = server.log();
+    let lines = |word: &str| log.iter().filter(|line| line.contains(word)).count();
+    let left_out = |field: &str| -> usize {
+        let values = log.iter().filter_map(|line| {
+            let (_, value) = line.split_once("network=127.0.0.1/32 ")?.1.split_once(field)?;
+            value.split(' ').next()?.parse::<usize>().ok()
+        });
+        values.sum()
+    };
+    // Not only the first ones, if the machine is slow.
+    for (word, field, all) in [
+        ("login failed", "wrong_passwords=", 600),
+        ("session ended retrieved", "connections=", 306),
+    ] {
+        let written = lines(word);
+        assert!(written >= 200 && written < all, "{written} {word}");
+        assert_eq!(written + left_out(field), all, "{word}");
+    }
 }
 
 /// One client's garbage that ends the log-ins of others (Dovecot CVE-2025-59028).

@@ -92,6 +92,11 @@ impl<C: CredentialStore> Authenticator<C> {
         })
     }
 
+    /// Who guesses passwords, and what the log takes about strangers.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
     /// The stores, in the order in which they are asked.
     pub fn stores(&self) -> &[C] {
         &self.stores

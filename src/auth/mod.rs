@@ -12,6 +12,7 @@
 //!   `token`, `certificate`: with these. `refusal`: why somebody is not let in.
 //! - `throttle`, `network`: who guesses passwords waits; `cache`: who is known need not wait for a
 //!   hash; `turns`: who is next at hashing; `breaker`: nobody waits for a store that is down. `fading` is what they remember with.
+//! - `log_budget`: how much strangers make the log write; `rate`: how often something comes from one place.
 //! - `edit`: changes to a credential file, for `restante user`.
 
 use std::future::{Future, ready};
@@ -31,10 +32,12 @@ mod decoy;
 pub mod edit;
 mod fading;
 mod file;
+mod log_budget;
 mod network;
 mod parse;
 mod password;
 mod random;
+mod rate;
 mod refusal;
 mod scheme;
 mod scram;
@@ -49,8 +52,10 @@ pub use account::{Account, Attributes};
 pub use authenticator::{Authenticator, Rules};
 pub use breaker::{Breaker, Probe};
 pub use file::{BadFile, FileOptions, FileStore, inspect};
+pub use log_budget::{Entry, LeftOut, LogBudget};
 pub use network::{AllowedNetworks, Level, Network};
 pub use password::{NewPassword, PasswordFault};
+pub use rate::Rate;
 pub use refusal::{Reason, Refusal, Verdict};
 pub use scheme::{Cost, Digest, NewScheme, Unhashed, Verifier, WeakSchemes, hash};
 pub use scram::ScramLogin;

@@ -12,7 +12,7 @@ use super::authenticator::{admit, fail};
 use super::throttle::Attempt;
 use super::turns::Caller;
 use super::{
-    Attributes, Authenticator, CredentialStore, Identity, Reason, Refusal, Verifier, random,
+    Attributes, Authenticator, CredentialStore, Entry, Identity, Reason, Refusal, Verifier, random,
 };
 use crate::protocol::sasl::{
     Awaiting, Nonce, ScramExchange, ScramHash, ScramKeys, ScramProof, ServerFinal,
@@ -39,12 +39,14 @@ struct Found {
 #[derive(Debug)]
 struct Pending {
     name: ClaimedName,
+    peer: IpAddr,
     attempt: Option<Attempt>,
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.attempt.is_some() {
+        let attempt = self.attempt.as_ref();
+        if attempt.is_some_and(|attempt| attempt.logs(self.peer, Entry::Refusal)) {
             info!(user = %self.name, "a login was given up before its proof");
         }
     }
@@ -74,7 +76,7 @@ impl<C: CredentialStore> Authenticator<C> {
         // In place of a proof that may not come: no other exchange has this.
         attempt.heard(&Arc::new(Secret::new(random.to_vec())));
         let exchange = awaiting.supply(&found.keys, &Nonce::new(random));
-        let pending = Pending { name, attempt: Some(attempt) };
+        let pending = Pending { name, peer, attempt: Some(attempt) };
         Ok((exchange, ScramLogin { found, pending }))
     }
 

@@ -83,6 +83,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use self::state::{Lines, State, Who};
+use super::{Entry, LeftOut, LogBudget};
 use crate::protocol::{ClaimedName, Secret, Username};
 
 mod record;
@@ -94,6 +95,7 @@ pub struct Throttle {
     /// The key of the hashes of names and passwords; another one in each process.
     key: RandomState,
     state: Mutex<State>,
+    log: LogBudget,
 }
 
 /// The operator's choices.
@@ -160,7 +162,19 @@ impl Default for Throttle {
 impl Throttle {
     /// Nobody has failed yet. There will be at most so many `entries` in each table.
     pub fn new(settings: Settings, entries: usize) -> Self {
-        Self { key: RandomState::new(), state: Mutex::new(State::new(settings, entries)) }
+        let (key, state) = (RandomState::new(), Mutex::new(State::new(settings, entries)));
+        Self { key, state, log: LogBudget::default() }
+    }
+
+    /// Whether the log takes a line about somebody at `peer` who is not logged in. All of them about
+    /// networks that are trusted.
+    pub fn logs(&self, peer: IpAddr, entry: Entry) -> bool {
+        self.lock().settings.trusts(peer) || self.log.allows(peer, entry)
+    }
+
+    /// What the log has not taken since the last call.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.log.settle()
     }
 
     /// Has other settings from now on.
@@ -223,8 +237,12 @@ impl Throttle {
 
 impl Settings {
     fn exempts(&self, peer: IpAddr) -> bool {
+        self.first.is_zero() || self.trusts(peer)
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        self.first.is_zero() || self.trusted.iter().any(|net| net.contains(&peer))
+        self.trusted.iter().any(|net| net.contains(&peer))
     }
 
     /// How long a try waits after so many failures.
@@ -259,6 +277,11 @@ impl Attempt {
     fn new(throttle: &Arc<Throttle>, who: Option<Who>, begun: Instant) -> Self {
         let throttle = Arc::clone(throttle);
         Self { throttle, who, begun, delay: Duration::ZERO, stranger: None, heard: None }
+    }
+
+    /// Whether the log takes a line about it, as long as it has not succeeded.
+    pub(super) fn logs(&self, peer: IpAddr, entry: Entry) -> bool {
+        self.throttle.logs(peer, entry)
     }
 
     /// How long to wait before the password is looked at.

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::authenticator::{admit, fail};
 use super::throttle::Attempt;
-use super::{Authenticator, CredentialStore, Identity, Reason, Redeemed, Refusal};
+use super::{Authenticator, CredentialStore, Entry, Identity, Reason, Redeemed, Refusal};
 use crate::protocol::{ClaimedName, Secret, Username};
 
 impl<C: CredentialStore> Authenticator<C> {
@@ -53,10 +53,14 @@ impl<C: CredentialStore> Authenticator<C> {
                 },
                 Redeemed::Bad(why) => why,
             };
-            info!(user = %claimed, why, "refused: the token is not good");
+            if attempt.logs(peer, Entry::Refusal) {
+                info!(user = %claimed, why, "refused: the token is not good");
+            }
             return Err(bad(attempt, token).await);
         }
-        info!(user = %claimed, "refused: no store knows the token");
+        if attempt.logs(peer, Entry::Refusal) {
+            info!(user = %claimed, "refused: no store knows the token");
+        }
         Err(bad(attempt, token).await)
     }
 }

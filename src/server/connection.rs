@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
 use super::tls::{self, Front, Opening, Terms};
-use crate::auth::CredentialStore;
+use crate::auth::{CredentialStore, Entry, Throttle};
 use crate::config::{Timeouts, TlsMode};
 use crate::mailbox::Mailbox;
 use crate::protocol::{Stranger, Username};
@@ -45,7 +45,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         domain: Option<Arc<str>>,
         place: Arc<Place>,
     ) {
-        let report = Report::new(peer, domain, place);
+        let report = Report::new(peer, domain, place, self.env.authenticator.throttle());
         stream.limit_silence(Some(SILENCE));
         match mode {
             TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
@@ -54,7 +54,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         }
     }
 
-    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: Report) {
+    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: Report<'_>) {
         let stls = stls && self.front.is_some();
         let link = self.link(Security::Cleartext { stls }, &report);
         let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
@@ -75,7 +75,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         unless_evicted(parting, &link).await;
     }
 
-    async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report) {
+    async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report<'_>) {
         let mut link = self.link(security, &report);
         let stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
             Ok(stream) => stream,
@@ -131,7 +131,7 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         Ok(stream)
     }
 
-    fn link(&self, security: Security, report: &Report) -> Link {
+    fn link(&self, security: Security, report: &Report<'_>) -> Link {
         let link = Link::new(security, report.peer, report.opened + self.timeouts.login);
         Link { default_domain: report.domain.clone(), place: Arc::clone(&report.place), ..link }
     }
@@ -270,7 +270,8 @@ const UNWANTED_PROXY: &str = "a proxy announces its client by the PROXY protocol
 ///
 /// Written once: by [`log`](Self::log), or on drop when the connection is cut off or its task
 /// panics.
-struct Report {
+struct Report<'a> {
+    throttle: &'a Throttle,
     peer: IpAddr,
     /// The domain of names without one, for the sessions of this connection.
     domain: Option<Arc<str>>,
@@ -301,9 +302,15 @@ impl Protection {
     }
 }
 
-impl Report {
-    fn new(peer: IpAddr, domain: Option<Arc<str>>, place: Arc<Place>) -> Self {
+impl<'a> Report<'a> {
+    fn new(
+        peer: IpAddr,
+        domain: Option<Arc<str>>,
+        place: Arc<Place>,
+        throttle: &'a Throttle,
+    ) -> Self {
         Self {
+            throttle,
             peer,
             domain,
             place,
@@ -321,6 +328,9 @@ impl Report {
     fn write(&mut self, closing: &Closing) {
         self.written = true;
         let summary = &self.summary;
+        if summary.user.is_none() && !self.throttle.logs(self.peer, Entry::Connection) {
+            return;
+        }
         info!(
             user = summary.user.as_ref().map(Username::as_str),
             tls = self.protection.as_ref().map(|tls| tls.version),
@@ -337,7 +347,7 @@ impl Report {
     }
 }
 
-impl Drop for Report {
+impl Drop for Report<'_> {
     fn drop(&mut self) {
         if !self.written {
             let why = if std::thread::panicking() { "fault-in-server" } else { "cut-off" };

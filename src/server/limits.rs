@@ -8,8 +8,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::rate::Rate;
-use crate::auth::{Level, Network};
+use crate::auth::{Level, Network, Rate};
 use crate::config::Limits;
 use crate::session::{Evictable, Place, Slot, Slots};
 
@@ -28,7 +27,7 @@ impl Gate {
         Self {
             all: Slots::new(),
             by_network: Slots::new(),
-            rate: Rate::default(),
+            rate: Rate::new(BURST),
             evictable: Arc::default(),
             evictions: Hush::default(),
         }
@@ -66,9 +65,9 @@ impl Gate {
             |level: Level| self.by_network.take(level.network, most.saturating_mul(level.factor));
         let networks: Option<Vec<_>> = Network::levels(peer).map(take).collect();
         let networks = networks.ok_or(Refusal::Address)?;
-        if !self.rate.take(Network::levels(peer), most) {
-            return Err(Refusal::Rate);
-        }
+        // As many a second as there may be at the same time.
+        let every = Duration::from_secs(1) / most.max(1);
+        self.rate.take(Network::levels(peer), every).map_err(|_| Refusal::Rate)?;
         Ok(networks)
     }
 
@@ -89,6 +88,9 @@ impl Gate {
         self.all.held(&())
     }
 }
+
+/// So many seconds' worth of connections may come at once.
+const BURST: Duration = Duration::from_secs(10);
 
 /// The right to be served; dropping it makes room for another connection.
 #[derive(Debug)]

@@ -11,7 +11,7 @@
 //!   client.
 //! - `sandbox`: what the process gives up besides root.
 //! - `stores`: from the configuration to credential stores.
-//! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once, `rate`: how fast they come.
+//! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
 
 use std::fmt;
 use std::io;
@@ -41,7 +41,6 @@ mod limits;
 mod listen;
 mod notices;
 mod privileges;
-mod rate;
 mod reload;
 mod sandbox;
 pub mod stores;
@@ -342,7 +341,7 @@ mod tests {
             );
             Config::parse(&text, &directory.path().join("restante.toml")).unwrap()
         };
-        let house = House::new(&config(2)).unwrap();
+        let house = House::new(&config(2), None).unwrap();
         let before = house.current();
         house.renew(&config(3)).unwrap();
         let turns = |env: &Env<_, _>| Arc::clone(env.authenticator.turns());

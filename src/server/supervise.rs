@@ -13,6 +13,7 @@ use super::accept::Door;
 use super::notices::Notices;
 use super::reload::Reload;
 use super::{Error, House, Sandbox, Socket, Source, descriptors, tls, watchdog};
+use crate::auth::{Entry, LogBudget, Throttle};
 use crate::config::{Config, TlsMode, files_for};
 use crate::mailbox::maildir::hold_at_most;
 
@@ -43,6 +44,8 @@ pub(super) async fn supervise(
     let status = Notices::is_there()
         .then(|| tokio::spawn(keep_status(Arc::clone(&notices), Arc::clone(&house))));
 
+    let summing_up = tokio::spawn(keep_summing_up(Arc::clone(&house)));
+
     let reload = Reload::new(Arc::clone(&house), config, source, sandbox, Arc::clone(&notices));
     let outcome = serve(&Arc::new(reload), &mut doors, &mut signals).await;
     if let Some(status) = status {
@@ -51,6 +54,7 @@ pub(super) async fn supervise(
     if let Some(watch) = watch {
         watch.abort();
     }
+    summing_up.abort();
     stop(&house, &notices, &mut doors, &mut signals).await.and(outcome)
 }
 
@@ -61,6 +65,28 @@ async fn keep_status<M, C>(notices: Arc<Notices>, house: Arc<House<M, C>>) {
     loop {
         ticks.tick().await;
         notices.serving(house.gate.open());
+    }
+}
+
+/// Tells the operator now and then what the log has not taken about strangers.
+async fn keep_summing_up<M, C>(house: Arc<House<M, C>>) {
+    let mut ticks = interval(LogBudget::INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        sum_up(&house.throttle);
+    }
+}
+
+fn sum_up(throttle: &Throttle) {
+    for left_out in throttle.left_out() {
+        warn!(
+            network = %left_out,
+            wrong_passwords = left_out.count(Entry::WrongPassword),
+            refused_logins = left_out.count(Entry::Refusal),
+            connections = left_out.count(Entry::Connection),
+            "too many lines about one network, these were left out"
+        );
     }
 }
 
@@ -126,6 +152,7 @@ async fn stop<M, C>(
         () = async { while doors.join_next().await.is_some() {} } => {}
         () = cut_off => {}
     }
+    sum_up(&house.throttle);
     house.removals.close();
     if !house.removals.is_empty() {
         notices.waiting_for_removals();

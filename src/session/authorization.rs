@@ -168,7 +168,7 @@ impl Authorization {
             }
             // The reply says that the password was right: its time need not hide that.
             Err(fault) if proved => {
-                log_failure(&name, &fault);
+                log_failure(&name, &fault, &answer);
                 Ok((answer.fault(&fault), self.stay()))
             }
             Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
@@ -184,7 +184,7 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M::Maildrop>) {
-        log_failure(name, fault);
+        log_failure(name, fault, &answer);
         context.hold_back(begun).await;
         (answer.fault(fault), self.stay())
     }
@@ -205,7 +205,10 @@ fn log_success(user: &Username, mechanism: &'static str, totals: Totals, link: &
 const USER: &str = "USER";
 
 /// Tells the operator that somebody did not get in.
-pub(super) fn log_failure(name: &ClaimedName, fault: &Fault) {
+pub(super) fn log_failure(name: &ClaimedName, fault: &Fault, answer: &Answer<'_, '_>) {
+    if fault.entry().is_some_and(|entry| !answer.logs(entry)) {
+        return;
+    }
     // config/fail2ban reads this line: what the client chose comes last.
     let reply = fault.reply(Language::default());
     let repeated = matches!(fault, Fault::RepeatedPassword).then_some(true);

@@ -1,5 +1,6 @@
 //! Replies to commands: exactly one each, and a count of what the client gets wrong.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fault::{Fault, Strike};
@@ -7,6 +8,7 @@ use super::language::{Language, Notice};
 use super::stream::Stream;
 use super::wire::Wire;
 use super::{End, Link, Policy, Summary};
+use crate::auth::{Entry, Throttle};
 use crate::mailbox::Message;
 use crate::protocol::sasl;
 use crate::protocol::{Extent, Line, Reply, ReplyText, Username};
@@ -15,6 +17,8 @@ use crate::protocol::{Extent, Line, Reply, ReplyText, Username};
 pub(super) struct Dialogue<'s> {
     pub(super) wire: Wire<'s>,
     summary: &'s mut Summary,
+    throttle: &'s Throttle,
+    peer: IpAddr,
     conduct: Conduct,
     language: Language,
 }
@@ -36,12 +40,15 @@ impl<'s> Dialogue<'s> {
     pub(super) fn new(
         stream: &'s mut dyn Stream,
         policy: &Policy,
+        throttle: &'s Throttle,
         link: &Link,
         summary: &'s mut Summary,
     ) -> Self {
         Self {
             wire: Wire::new(stream, policy.write, link.login_deadline),
             summary,
+            throttle,
+            peer: link.peer,
             conduct: Conduct {
                 before_login: 0,
                 bad_in_a_row: 0,
@@ -145,8 +152,15 @@ impl Answer<'_, '_> {
         self.strike(fault, Strike::FailedLogin)
     }
 
+    /// Whether the log takes a line about this client, which is not logged in.
+    pub(super) fn logs(&self, entry: Entry) -> bool {
+        self.dialogue.throttle.logs(self.dialogue.peer, entry)
+    }
+
     fn strike(self, fault: &Fault, strike: Strike) -> Replied {
-        fault.log();
+        if fault.told_of_strangers().is_none_or(|entry| self.logs(entry)) {
+            fault.log();
+        }
         let language = self.dialogue.language;
         let conduct = &mut self.dialogue.conduct;
         match strike {

@@ -231,7 +231,7 @@ impl Authorization {
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M::Maildrop>) {
         // Now: a client that hangs up instead of answering has failed as well.
-        log_failure(name, &Fault::BadToken);
+        log_failure(name, &Fault::BadToken, &answer);
         let guidance = match context.env.authenticator.token_hint() {
             Some(hint) => {
                 TokenGuidance { scope: hint.scope, openid_configuration: hint.openid_configuration }

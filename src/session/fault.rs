@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::language::Language;
-use crate::auth::Refusal;
+use crate::auth::{Entry, Refusal};
 use crate::mailbox::{Failure, MessageError, OpenError, RemovalError};
 use crate::protocol::sasl::ResponseFault;
 use crate::protocol::{CommandFault, LineFault, MessageNumber, Reply, ResponseCode, Takes};
@@ -158,6 +158,37 @@ impl Fault {
             | Self::Unreadable(..)
             | Self::NotRemoved { .. } => Strike::None,
         }
+    }
+
+    /// Which lines of the log a failed login counts among; none when the client had the right
+    /// password, of which the log tells in any case.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        let had_right_password = matches!(
+            self,
+            Self::NotAllowed
+                | Self::TooManySessions(_)
+                | Self::InUse(_)
+                | Self::MaildropUnavailable(_)
+        );
+        // What config/fail2ban looks for.
+        let is_guess = matches!(self, Self::BadCredentials);
+        let entry = if is_guess { Entry::WrongPassword } else { Entry::Refusal };
+        (!had_right_password).then_some(entry)
+    }
+
+    /// The same of the line that [`log`](Self::log) writes, where strangers can make it write one.
+    pub(super) fn told_of_strangers(&self) -> Option<Entry> {
+        let is_strangers = matches!(
+            self,
+            Self::CleartextRefused
+                | Self::Downgraded
+                | Self::Unbound
+                | Self::Throttled
+                | Self::Overloaded
+                | Self::TooSlow
+                | Self::CredentialsUnavailable(_)
+        );
+        is_strangers.then_some(Entry::Refusal)
     }
 
     /// Tells the operator what the client is not told.

@@ -174,7 +174,8 @@ where
     M: Mailbox,
     C: CredentialStore,
 {
-    let mut dialogue = Dialogue::new(stream, &env.policy, link, summary);
+    let mut dialogue =
+        Dialogue::new(stream, &env.policy, env.authenticator.throttle(), link, summary);
     let outcome = tokio::select! {
         biased;
         outcome = converse(&mut dialogue, Context { env, link }) => outcome,

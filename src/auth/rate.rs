@@ -1,4 +1,4 @@
-//! How fast connections come from one place.
+//! How often something may come from one place.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::auth::{Level, Network};
+use super::{Level, Network};
 
-/// A bucket for each network: a connection takes a token out, and time puts them back.
+/// A bucket for each network: what comes takes a token out, and time puts them back.
 ///
-/// - A network gets as many a second as it may have connections at the same time, and may use up
-///   those of [`BURST`] at once.
+/// - A network that has done nothing for long has those of a whole `burst`, to use up at once.
 /// - The table is bounded: what is full again is forgotten, and when too many are not, those that
 ///   are new are not counted.
-#[derive(Debug, Default)]
-pub(super) struct Rate {
+#[derive(Debug)]
+pub struct Rate {
+    /// How long a network has to do nothing to have all of its tokens again.
+    burst: Duration,
     buckets: Mutex<HashMap<Network, Bucket>>,
 }
 
@@ -27,21 +28,29 @@ struct Bucket {
 }
 
 impl Rate {
-    /// Takes a token of each of these networks, unless one has none left; `per_second` is what the
-    /// smallest of them gets.
-    pub(super) fn take(
+    /// Nobody has taken a token.
+    pub fn new(burst: Duration) -> Self {
+        Self { burst, buckets: Mutex::default() }
+    }
+
+    /// Takes a token of each of these networks, of which the smallest gets one `every` so often.
+    ///
+    /// # Errors
+    /// The smallest network that has none left; nothing is taken then.
+    pub fn take(
         &self,
         levels: impl Iterator<Item = Level> + Clone,
-        per_second: u32,
-    ) -> bool {
+        every: Duration,
+    ) -> Result<(), Network> {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let price = |factor: u32| Duration::from_secs(1) / per_second.saturating_mul(factor).max(1);
+        let price = |factor: u32| every / factor.max(1);
         let owed = |level: &Level| {
             buckets.get(&level.network).map_or(Duration::ZERO, |bucket| bucket.owed_at(now))
         };
-        if levels.clone().any(|level| owed(&level) + price(level.factor) > BURST) {
-            return false;
+        let is_out = |level: &Level| owed(level) + price(level.factor) > self.burst;
+        if let Some(level) = levels.clone().find(is_out) {
+            return Err(level.network);
         }
         if buckets.len() >= MOST_NETWORKS {
             buckets.retain(|_, bucket| !bucket.owed_at(now).is_zero());
@@ -55,7 +64,7 @@ impl Rate {
                 buckets.entry(level.network).or_insert(Bucket { owed: Duration::ZERO, at: now });
             *bucket = Bucket { owed: bucket.owed_at(now) + price(level.factor), at: now };
         }
-        true
+        Ok(())
     }
 }
 
@@ -64,9 +73,6 @@ impl Bucket {
         self.owed.saturating_sub(now.duration_since(self.at))
     }
 }
-
-/// How long a network has to do nothing to have all of its tokens again.
-const BURST: Duration = Duration::from_secs(10);
 
 /// Some 6 MB.
 const MOST_NETWORKS: usize = 100_000;
@@ -79,12 +85,13 @@ mod tests {
 
     fn take(rate: &Rate, address: &str, times: usize) -> usize {
         let address: IpAddr = address.parse().unwrap();
-        (0..times).filter(|_| rate.take(Network::levels(address), 5)).count()
+        let every = Duration::from_millis(200);
+        (0..times).filter(|_| rate.take(Network::levels(address), every).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_cut_to_the_rate_and_others_are_not_hurt() {
-        let rate = Rate::default();
+        let rate = Rate::new(Duration::from_secs(10));
         assert_eq!(take(&rate, "192.0.2.1", 1000), 50);
         assert_eq!(take(&rate, "192.0.2.2", 10), 10);
         tokio::time::advance(Duration::from_secs(2)).await;
@@ -95,7 +102,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_customer_with_many_networks_gets_a_few_times_as_much() {
-        let rate = Rate::default();
+        let rate = Rate::new(Duration::from_secs(10));
         let flood = |prefix: &str| -> usize {
             (0..40).map(|n| take(&rate, &format!("{prefix}{n:02x}::1"), 50)).sum()
         };

@@ -1,0 +1,203 @@
+//! How many lines of the log those may cause who are not logged in.
+//!
+//! Above that their lines are left out, and counted by the network that they come from. Lines of
+//! each kind have a budget of their own: whoever connects in masses does not hide the passwords that
+//! he guesses, which programs like fail2ban look for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Network, Rate};
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A wrong password, or an unknown user: a guess.
+    WrongPassword,
+    /// Another reason why somebody was not let in.
+    Refusal,
+    /// The end of a connection without a login.
+    Connection,
+}
+
+/// A budget for each network and each kind of line.
+///
+/// - The smallest network has [`AT_ONCE`] lines, and gets another one each second; those around it
+///   have a few times as many.
+#[derive(Debug)]
+pub struct LogBudget {
+    rates: [Rate; KINDS],
+    left_out: Mutex<HashMap<Network, [u64; KINDS]>>,
+}
+
+/// Lines of one network that were left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The network that had used up its lines; nothing for several of them.
+    pub network: Option<Network>,
+    counts: [u64; KINDS],
+}
+
+impl Default for LogBudget {
+    fn default() -> Self {
+        let burst = EVERY * AT_ONCE;
+        Self { rates: std::array::from_fn(|_| Rate::new(burst)), left_out: Mutex::default() }
+    }
+}
+
+impl LogBudget {
+    /// Whether a line about somebody at `peer` is to be written; counted if not.
+    pub fn allows(&self, peer: IpAddr, entry: Entry) -> bool {
+        let [wrong_passwords, refusals, connections] = &self.rates;
+        let rate = match entry {
+            Entry::WrongPassword => wrong_passwords,
+            Entry::Refusal => refusals,
+            Entry::Connection => connections,
+        };
+        let Err(network) = rate.take(Network::levels(peer), EVERY) else { return true };
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = left_out.entry(network).or_default();
+        add(counts, one(entry));
+        false
+    }
+
+    /// What has been left out since the last call: the networks with the most lines one by one, the
+    /// others together.
+    pub fn settle(&self) -> Vec<LeftOut> {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = std::mem::take(&mut *left_out).into_iter().collect();
+        drop(left_out);
+        all.sort_by_key(|(network, counts)| (u64::MAX - counts.iter().sum::<u64>(), *network));
+        let others = all.split_off(all.len().min(MOST_NAMED));
+        let named = all.into_iter();
+        let mut lines: Vec<_> =
+            named.map(|(network, counts)| LeftOut { network: Some(network), counts }).collect();
+        if !others.is_empty() {
+            let mut counts = [0; KINDS];
+            others.into_iter().for_each(|(_, more)| add(&mut counts, more));
+            lines.push(LeftOut { network: None, counts });
+        }
+        lines
+    }
+
+    /// How often [`Self::settle`] is worth calling.
+    pub const INTERVAL: Duration = Duration::from_secs(60);
+}
+
+impl LeftOut {
+    /// How many lines of a kind.
+    pub fn count(&self, entry: Entry) -> u64 {
+        let [wrong_passwords, refusals, connections] = self.counts;
+        match entry {
+            Entry::WrongPassword => wrong_passwords,
+            Entry::Refusal => refusals,
+            Entry::Connection => connections,
+        }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    /// The network.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.network {
+            Some(network) => network.fmt(f),
+            None => f.write_str("others"),
+        }
+    }
+}
+
+/// One of a kind and none of the others.
+fn one(entry: Entry) -> [u64; KINDS] {
+    match entry {
+        Entry::WrongPassword => [1, 0, 0],
+        Entry::Refusal => [0, 1, 0],
+        Entry::Connection => [0, 0, 1],
+    }
+}
+
+fn add(counts: &mut [u64; KINDS], more: [u64; KINDS]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count = count.saturating_add(more);
+    }
+}
+
+const KINDS: usize = 3;
+
+/// Ten times what a jail of fail2ban takes to ban an address.
+const AT_ONCE: u32 = 200;
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The lines that sum up are bounded as well.
+const MOST_NAMED: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(budget: &LogBudget, peer: &str, entry: Entry, times: usize) -> usize {
+        let peer = peer.parse().unwrap();
+        (0..times).filter(|_| budget.allows(peer, entry)).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_summed_up_and_hides_neither_guesses_nor_others() {
+        let budget = LogBudget::default();
+        assert_eq!(written(&budget, "192.0.2.7", Entry::Connection, 1000), 200);
+        assert_eq!(written(&budget, "192.0.2.7", Entry::Refusal, 1000), 200);
+        assert_eq!(written(&budget, "192.0.2.7", Entry::WrongPassword, 30), 30);
+        assert_eq!(written(&budget, "192.0.2.8", Entry::Connection, 30), 30);
+        let [summed_up] = &budget.settle()[..] else { panic!() };
+        assert_eq!(summed_up.to_string(), "192.0.2.7/32");
+        assert_eq!(summed_up.count(Entry::Connection), 800);
+        assert_eq!(summed_up.count(Entry::Refusal), 800);
+        assert_eq!(summed_up.count(Entry::WrongPassword), 0);
+        assert_eq!(budget.settle(), []);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(written(&budget, "192.0.2.7", Entry::Connection, 1000), 10);
+    }
+
+    /// A server of a thousand users behind one address, a tenth with an old password, and a monitor
+    /// that connects every two seconds.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_of_a_healthy_server_is_left_out() {
+        let budget = LogBudget::default();
+        for second in 0..7200 {
+            let minute = second % 60 == 0;
+            let of_users = if minute { 20 } else { 0 };
+            assert_eq!(written(&budget, "192.0.2.7", Entry::WrongPassword, of_users), of_users);
+            let monitor = usize::from(second % 2 == 0);
+            assert_eq!(written(&budget, "192.0.2.7", Entry::Connection, monitor), monitor);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(budget.settle(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_customer_with_many_networks_is_one_line() {
+        let budget = LogBudget::default();
+        let mut all = 0;
+        for n in 0..256 {
+            all += written(&budget, &format!("2001:db8:0:{n:x}::1"), Entry::WrongPassword, 100);
+        }
+        assert_eq!(all, 4 * 200);
+        let lines = budget.settle();
+        assert_eq!(lines[0].to_string(), "2001:db8::/56");
+        assert_eq!(lines.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_networks_are_named_and_the_others_counted() {
+        let budget = LogBudget::default();
+        for n in 0..150 {
+            written(&budget, &format!("10.{n}.0.1"), Entry::Connection, 201 + n);
+        }
+        let lines = budget.settle();
+        assert_eq!(lines.len(), MOST_NAMED + 1);
+        assert_eq!(lines[0].to_string(), "10.149.0.1/32");
+        assert_eq!(lines[MOST_NAMED].to_string(), "others");
+        assert_eq!(lines[MOST_NAMED].count(Entry::Connection), (1..=50).sum::<u64>());
+    }
+}
