@@ -4,11 +4,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
 use support::client::{Client, Tls, greeted, logged_in};
-use support::{Place, Server, default_user, eventually};
+use support::{PROGRAM, Place, Server, default_user, eventually};
 
 mod support;
 
@@ -71,6 +73,36 @@ fn each_part_has_a_switch() {
     logged_in(&server);
     assert_eq!(status(&server, "NoNewPrivs"), "0");
     assert_eq!(status(&server, "Seccomp"), "0");
+}
+
+/// What can be dumped belongs to the user of the process in /proc, and other processes of that user
+/// look into its memory; what cannot, belongs to root (proc(5)).
+#[test]
+fn no_process_of_the_same_user_looks_into_its_memory() {
+    for (sandbox, is_open) in [("", false), ("[sandbox]\ncore-dumps = true\n", true)] {
+        let place = place("");
+        place.configure_as(None, &[OFF], &format!("{CLEARTEXT}{sandbox}"));
+        let server = Server::start(as_ordinary_user(&place));
+        server.address(0);
+        let user = fs::metadata(place.path("mrose")).unwrap().uid();
+        let owner = fs::metadata(format!("/proc/{}/mem", server.pid())).unwrap().uid();
+        assert_eq!(owner, if is_open { user } else { 0 }, "{sandbox}");
+    }
+}
+
+/// The server as a process that has never been root's: one that has changed its user cannot be dumped
+/// in any case.
+fn as_ordinary_user(place: &Place) -> Command {
+    if default_user().is_none() {
+        return place.command();
+    }
+    let program = place.path("restante");
+    fs::copy(PROGRAM, &program).unwrap();
+    let owner = fs::metadata(place.path("mrose")).unwrap();
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--config").arg(place.path("restante.toml"));
+    command.uid(owner.uid()).gid(owner.gid());
+    command
 }
 
 #[test]
