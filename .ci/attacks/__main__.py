@@ -5,7 +5,8 @@
 For each attack: how long the login and poll of two users takes meanwhile (one whose password is
 stored as it is, and one with an argon2id hash), beside how long it took right before; the processor
 time and the most memory that the server used; and whether memory, descriptors and connections are back
-to what they were. A line for each attack; the exit code is 1 when one has hurt more than it may.
+to what they were. The last check, "memory", looks for passwords in that of the server once their
+sessions are over, which only root can. A line for each attack; the exit code is 1 when one has hurt more than it may.
 `--quick` makes each shorter, and holds logins to a bound that holds on any machine; words restrict
 the run to the attacks whose names contain one of them.
 """
@@ -23,6 +24,7 @@ sys.path[1:1] = [str(HERE.parent / part) for part in ("stores", "interop", "tort
 from attacker import ATTACKER, ATTACKS, MESSAGES, PASSWORD  # noqa: E402
 from corpus import ordinary  # noqa: E402
 from hostile import ByDefault  # noqa: E402
+from memory import search  # noqa: E402
 from pop3 import Session  # noqa: E402
 from report import Failed, Report, require  # noqa: E402
 from resources import Usage, at_rest  # noqa: E402
@@ -35,6 +37,8 @@ WORSE = 3.0
 EXCUSED = {
     "handshakes, one address": "each handshake costs a signature, and the attackers' half as much again",
 }
+# The attack that takes all places, how many there are, and what the log has to say of it.
+CROWD, PLACES, EVICTED = "silent, more than there is room for", 2000, "why=evicted"
 # Below this, in seconds, nobody notices anything; with `--quick` the machine may be busy otherwise.
 UNNOTICED, UNNOTICED_QUICKLY = 0.05, 2.0
 # The time that a client has to log in, and after which those that do nothing are gone.
@@ -45,11 +49,13 @@ KEPT = 64.0
 
 
 class Besieged(ByDefault):
-    """A server with the defaults, but for a shorter time to log in."""
+    """A server with the defaults, but for a shorter time to log in, and fewer places if need be."""
+
+    limits = ""
 
     def configuration(self) -> str:
         # Without TLS for what is sent before a login: an attacker has no reason to encrypt it.
-        return super().configuration() + f'[timeouts]\nlogin = "{LOGIN}s"\n'
+        return super().configuration() + f'[timeouts]\nlogin = "{LOGIN}s"\n{self.limits}'
 
 
 class Users:
@@ -101,6 +107,7 @@ class Siege:
 
     def attack(self, name: str) -> str:
         """One attack; gives what came of it."""
+        self.server.limits = f"[limits]\nconnections = {PLACES}\n" if name == CROWD else ""
         self.server.start()
         try:
             return self._attack(name)
@@ -113,6 +120,7 @@ class Siege:
         self.users.poll(1)
         quiet = self.users.poll(3)
         before = Usage.of(process.pid)
+        said_before = self.server.log.stat().st_size
         ports = [str(self.server.ports[STLS]), str(self.server.ports[TLS])]
         command = [sys.executable, HERE / "attacker.py", name, *ports, str(self.seconds)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:
@@ -133,6 +141,8 @@ class Siege:
         failed = self.users.failed
         words = self.server.last_words()
         require(not failed, f"{len(failed)} polls failed, the first: {failed[:1]}: {words}")
+        log = self.server.log.read_bytes()[said_before:].decode(errors="replace")
+        require(name != CROWD or EVICTED in log, "nobody had to make room")
         require(after.descriptors <= before.descriptors, f"{after.descriptors} descriptors")
         kept = mib(after.memory - before.memory)
         require(kept <= KEPT, f"{kept:.0f} MiB stay")
@@ -164,6 +174,7 @@ def main() -> int:
         siege = Siege(world, quick)
         for name in ATTACKS:
             report.check(name, lambda name=name: siege.attack(name))
+        report.check("memory", lambda: search(world))
     finally:
         world.close()
     return report.close()

@@ -96,6 +96,17 @@ async def silent(at: Connection) -> int:
     return 1
 
 
+async def silent_and_back(at: Connection) -> int:
+    """Connects, says nothing, and connects again at once when the server has had enough of that."""
+    with await at.open() as raw:
+        try:
+            while True:
+                await asyncio.wait_for(receive(raw), max(0.01, at.ends - time.monotonic()))
+        except TimeoutError:
+            pass
+    return 1
+
+
 async def one_octet_at_a_time(at: Connection) -> int:
     """A command that never ends, an octet a second."""
     with await at.open() as raw:
@@ -266,6 +277,7 @@ class Attack:
 ATTACKS = {
     "silent, one address": Attack(silent, 400),
     "silent, 200 addresses": Attack(silent, 9000, 200),
+    "silent, more than there is room for": Attack(silent_and_back, 11_000, 250),
     "an octet a second": Attack(one_octet_at_a_time, 1000, 25),
     "half a line": Attack(half_a_line, 3000, 100),
     "half a hello": Attack(half_a_hello, 3000, 100),
