@@ -1,8 +1,9 @@
 //! `restante.index`: the last listing, so that a login opens no message that it knows, and reads
 //! no directory that has not changed.
 //!
-//! A cache and no more. One that somebody else has made counts as absent. It is read whole or not at all: a file that is not exactly as it was
-//! written counts as absent, and then everything is found out anew. Integers are little-endian.
+//! A cache and no more. One that somebody else has made counts as absent. It is read whole or not at
+//! all: a file that is not exactly as it was written counts as absent, and then everything is found
+//! out anew. Integers are little-endian.
 //!
 //! ```abnf
 //! file     = magic basis count *entry checksum
@@ -13,10 +14,11 @@
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, IoSliceMut, Write};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -85,7 +87,7 @@ impl Index {
     }
 
     fn parse(bytes: Vec<u8>, separator: Separator) -> Option<Self> {
-        let (content, checksum) = bytes.split_last_chunk::<4>()?;
+        let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return None;
         }
@@ -132,14 +134,34 @@ impl<'a> Cursor<'a> {
 /// Writes the index of a Maildir anew.
 ///
 /// Readers see the old one or the new one. Nothing is synced: what a crash leaves of it fails the
-/// checksum.
+/// checksum. One that would not be read is not written; an older one is removed then, because it may
+/// have what is to be forgotten.
 pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
+    if size_of(listing) <= LARGEST {
+        return replace(root, listing, basis);
+    }
+    if is_news(root.path()) {
+        let (path, messages) = (root.path().display(), listing.count());
+        tracing::warn!(%path, messages, "too many messages for an index; logins will take longer");
+    }
+    remove(root, INDEX_FILE)
+}
+
+/// How many octets the index of a listing has.
+fn size_of(listing: &Listing) -> usize {
+    HEADER + listing.as_bytes().len() + CHECKSUM
+}
+
+/// Whether it has not been said of this Maildir yet that it has too many messages.
+fn is_news(path: &Path) -> bool {
+    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
+}
+
+fn replace(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
     // The lock is ours, so nobody else uses this name; a crash leaves at most one such file. It is
     // made anew, because a file that is there may have another name elsewhere.
-    match unlinkat(root.directory(), NEW_FILE, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error.into()),
-    }
+    remove(root, NEW_FILE)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
     note_owner(&file);
@@ -150,6 +172,13 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
         unlinkat(root.directory(), NEW_FILE, AtFlags::empty()).ok();
     }
     written
+}
+
+fn remove(root: &Root, name: &str) -> io::Result<()> {
+    match unlinkat(root.directory(), name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn write_to(
@@ -194,7 +223,7 @@ fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
 fn fits(header: &[u8], size: usize, separator: Separator) -> bool {
     let count = header.strip_prefix(&magic(separator)).and_then(<[u8]>::last_chunk::<8>);
     let count = count.and_then(|count| usize::try_from(u64::from_le_bytes(*count)).ok());
-    let entries = size.checked_sub(HEADER + 4);
+    let entries = size.checked_sub(HEADER + CHECKSUM);
     count.zip(entries).is_some_and(|(count, entries)| {
         let fewest = count.saturating_mul(FEWEST_BYTES);
         (fewest..=count.saturating_mul(MOST_BYTES)).contains(&entries)
@@ -270,226 +299,11 @@ const SMALL: usize = 64 << 10;
 /// What comes before the entries.
 const HEADER: usize = MAGIC_LENGTH + 8 * WORDS;
 
-/// The index of some two million messages; a bigger one is not read.
-const LARGEST: usize = 128 << 20;
+/// What comes after them.
+const CHECKSUM: usize = 4;
+
+/// The index of some two million messages, in tests of fewer; a bigger one is neither read nor written.
+const LARGEST: usize = if cfg!(test) { 1 << 20 } else { 128 << 20 };
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::fs;
-    use std::os::unix::fs::{chown, fchown};
-    use std::path::Path;
-
-    use proptest::prelude::*;
-
-    use super::super::folder::Folder;
-    use super::super::listing::{Builder, Form, Sizes};
-    use super::super::lock::Attempt;
-    use super::super::name;
-    use super::super::namesake::Namesake;
-    use super::*;
-
-    fn root(path: &Path) -> Root {
-        match Root::try_lock(path).unwrap() {
-            Attempt::Locked(root) => root,
-            Attempt::InUse(_) => panic!("in use"),
-        }
-    }
-
-    fn listing(messages: &[(&str, u64)]) -> Listing {
-        let mut builder = Builder::default();
-        for &(name, physical) in messages {
-            let sizes = Sizes { physical, octets: physical + 1, form: Form::Plain };
-            builder.push((Folder::New, name.as_bytes()), None, Namesake::None, sizes).unwrap();
-        }
-        builder.finish()
-    }
-
-    /// The bytes of an index.
-    fn written(messages: &[(&str, u64)]) -> Vec<u8> {
-        let maildir = tempfile::tempdir().unwrap();
-        write(&root(maildir.path()), &listing(messages), None).unwrap();
-        fs::read(maildir.path().join(INDEX_FILE)).unwrap()
-    }
-
-    fn key(name: &str) -> Key<'_> {
-        Key::new(name::unique(name.as_bytes(), Separator::Colon))
-    }
-
-    /// The sizes of a message that shares its unique name with no other.
-    fn found(cursor: &mut Cursor<'_>, name: &str) -> Option<Sizes> {
-        cursor.find(&key(name)).next().map(|entry| entry.sizes)
-    }
-
-    #[test]
-    fn what_was_written_is_found_in_order() {
-        let maildir = tempfile::tempdir().unwrap();
-        let root = root(maildir.path());
-        let listing = listing(&[("1.a", 10), ("2.b", 20), ("3.c", 1 << 40), ("odd", 0)]);
-        write(&root, &listing.without(&BTreeSet::from([1])), None).unwrap();
-        let index = Index::read(&root);
-        let mut cursor = index.cursor();
-        let mut find = |name| found(&mut cursor, name).map(|sizes| sizes.physical);
-        assert_eq!(find("0.before"), None);
-        assert_eq!(find("1.a:2,S"), Some(10));
-        assert_eq!(find("1.a"), None, "found only once");
-        assert_eq!(find("2.b"), None);
-        assert_eq!(find("3.c,S=5"), Some(1 << 40));
-        assert_eq!(find("odd"), Some(0));
-        let mut cursor = index.cursor();
-        assert_eq!(found(&mut cursor, "3.c").map(|sizes| sizes.octets), Some((1 << 40) + 1));
-    }
-
-    #[test]
-    fn sizes_that_cannot_be_make_an_index_unsound() {
-        let maildir = tempfile::tempdir().unwrap();
-        let root = root(maildir.path());
-        for (octets, form, sound) in [
-            (10, Form::Plain, true),
-            (21, Form::Plain, true),
-            (22, Form::Plain, false),
-            (0, Form::Compressed, true),
-            (1 << 40, Form::Compressed, true),
-        ] {
-            let mut builder = Builder::default();
-            let sizes = Sizes { physical: 10, octets, form };
-            builder.push((Folder::New, b"1.a"), None, Namesake::None, sizes).unwrap();
-            write(&root, &builder.finish(), None).unwrap();
-            let index = Index::read(&root);
-            assert_eq!(found(&mut index.cursor(), "1.a").is_some(), sound, "{octets} {form:?}");
-        }
-    }
-
-    /// It knows nothing of compressed messages: those are listed with the octets of their files.
-    #[test]
-    fn an_index_of_an_earlier_version_is_not_used() {
-        let mut bytes = written(&[("1.a", 10)]);
-        assert!(!is_of_another_kind(&bytes, Separator::Colon));
-        bytes[15] = b'2';
-        assert!(is_of_another_kind(&bytes, Separator::Colon));
-        assert!(Index::parse(bytes, Separator::Colon).is_none());
-        assert!(!is_of_another_kind(b"nonsense", Separator::Colon));
-    }
-
-    #[test]
-    fn an_index_for_names_with_another_separator_is_not_used() {
-        let maildir = tempfile::tempdir().unwrap();
-        let root = root(maildir.path()).with_separator(Separator::Semicolon);
-        write(&root, &listing(&[("1.a", 10)]), None).unwrap();
-        let bytes = fs::read(maildir.path().join(INDEX_FILE)).unwrap();
-        assert!(bytes.starts_with(b"restante index;5"));
-        for separator in Separator::ALL {
-            let fits = separator == Separator::Semicolon;
-            assert_eq!(is_of_another_kind(&bytes, separator), !fits);
-            assert_eq!(Index::parse(bytes.clone(), separator).is_some(), fits);
-        }
-        assert_eq!(Index::read(&root).listing.count(), 1);
-        assert_eq!(Index::read(&root.with_separator(Separator::Colon)).listing.count(), 0);
-    }
-
-    /// Whoever can write into a Maildir may leave anything under the name of the index.
-    #[test]
-    fn an_index_of_another_owner_is_not_read() {
-        let maildir = tempfile::tempdir().unwrap();
-        let root = root(maildir.path());
-        write(&root, &listing(&[("1.a", 10)]), None).unwrap();
-        assert_eq!(Index::read(&root).listing.count(), 1);
-        // Only the superuser can give a file away.
-        if chown(maildir.path().join(INDEX_FILE), Some(*OURSELVES + 1), None).is_ok() {
-            assert_eq!(Index::read(&root).listing.count(), 0);
-            assert!(Index::read_at_once(&root).is_none());
-        }
-    }
-
-    /// What a file system makes of all owners is not somebody else.
-    #[test]
-    fn an_index_of_the_owner_that_the_file_system_gives_is_read() {
-        let file = tempfile::tempfile().unwrap();
-        if fchown(&file, Some(*OURSELVES + 2), None).is_ok() {
-            assert!(!is_ours(&fstat(&file).unwrap()));
-            let file = OwnedFd::from(file);
-            note_owner(&file);
-            assert!(is_ours(&fstat(&file).unwrap()));
-        }
-    }
-
-    #[test]
-    fn an_index_that_cannot_be_as_big_as_it_is_is_not_read() {
-        let bytes = written(&[("1.a", 10), ("2.b", 20)]);
-        let header = &bytes[..HEADER];
-        let fits = |header: &[u8], size| fits(header, size, Separator::Colon);
-        assert!(fits(header, bytes.len()));
-        for size in [0, HEADER, HEADER + 4, HEADER + 4 + 13, HEADER + 4 + 2 * 400 + 1, 1 << 27] {
-            assert!(!fits(header, size), "{size}");
-        }
-        let mut other = header.to_vec();
-        other[HEADER - 1] = 0xff;
-        assert!(!fits(&other, bytes.len()));
-        other.copy_from_slice(header);
-        other[0] = b'R';
-        assert!(!fits(&other, bytes.len()));
-        assert!(!fits(&header[..20], bytes.len()));
-    }
-
-    /// Every error of one byte is noticed, wherever it is.
-    #[test]
-    fn one_wrong_byte_makes_an_index_unsound() {
-        let bytes = written(&[("1.a", 10), ("2.b", 20)]);
-        assert!(Index::parse(bytes.clone(), Separator::Colon).is_some());
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut damaged = bytes.clone();
-                damaged[at] ^= 1 << bit;
-                assert!(
-                    Index::parse(damaged, Separator::Colon).is_none(),
-                    "bit {bit} of byte {at}"
-                );
-            }
-            assert!(
-                Index::parse(bytes[..at].to_vec(), Separator::Colon).is_none(),
-                "cut after {at}"
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(Index::parse(bytes, Separator::Colon).is_none());
-        }
-
-        /// Even with the right checksum: whatever it says, reading it ends and finds no nonsense.
-        #[test]
-        fn any_content_can_be_read(
-            content in proptest::collection::vec(any::<u8>(), 0..300),
-            splices in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6),
-            valid in any::<bool>(),
-        ) {
-            let mut bytes = if valid {
-                let mut bytes = written(&[("1.a", 10), ("2.b", 20), ("3.c", 30)]);
-                bytes.truncate(bytes.len() - 4);
-                bytes
-            } else {
-                [&magic(Separator::Colon)[..], &[0; 56], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
-            };
-            for (at, byte) in splices {
-                let length = bytes.len();
-                bytes[at % length] = byte;
-            }
-            let checksum = crc32fast::hash(&bytes).to_le_bytes();
-            bytes.extend_from_slice(&checksum);
-            let index = Index::parse(bytes, Separator::Colon).unwrap_or_default();
-            let mut cursor = index.cursor();
-            for name in ["1.a", "2.b", "3.c", "4.d"] {
-                if let Some(sizes) = found(&mut cursor, name) {
-                    let plain = sizes.form == Form::Plain;
-                    prop_assert!(!plain || sizes.octets >= sizes.physical);
-                }
-            }
-            for entry in index.listing.entries() {
-                prop_assert!(!entry.name.contains(&b'/'));
-                prop_assert!(!entry.unique_id().as_str().is_empty());
-            }
-        }
-    }
-}
+mod tests;
