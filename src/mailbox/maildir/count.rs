@@ -12,9 +12,9 @@ use rustix::io::Errno;
 
 use super::budget::Budget;
 use super::compressed::{Contents, Decoder, Format};
+use super::entry::{Form, Sizes};
 use super::folder::{Folder, Folders, of_reading};
 use super::inode::{Inode, may_be};
-use super::listing::{Form, Sizes};
 use super::patience::Patience;
 use super::system::{duplicate, fstat, read_exact_at, seek};
 use crate::protocol::OctetCounter;

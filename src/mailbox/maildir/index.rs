@@ -10,7 +10,7 @@
 //! magic    = "restante index" separator "5"
 //! separator = " " / ";" / "!" / "_" ; before the flags in the names; a blank for ":"
 //! basis    = 56OCTET               ; what the folders were like; zeros when they did not rest
-//! count    = 8OCTET                ; how many entries follow; see `listing`
+//! count    = 8OCTET                ; how many entries follow; see `entry`
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
@@ -24,7 +24,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::listing::{Entry, FEWEST_BYTES, Key, Listing, MOST_BYTES};
+use super::entry::{Entry, FEWEST_BYTES, Key, MOST_BYTES};
+use super::listing::Listing;
 use super::lock::Root;
 use super::seen::Seen;
 use super::separator::Separator;

@@ -36,6 +36,7 @@ mod compressed;
 mod count;
 mod create;
 mod directories;
+mod entry;
 mod file_system;
 mod folder;
 mod index;

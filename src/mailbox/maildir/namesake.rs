@@ -8,10 +8,10 @@
 //!
 //! What a file was before is known from the index. Without one, all that share a name get hashes.
 
+use super::entry::{Entry, Sizes};
 use super::folder::Folders;
 use super::index::Index;
 use super::inode::may_be;
-use super::listing::{Entry, Sizes};
 use super::scan::FoundFile;
 use super::seen::Seen;
 

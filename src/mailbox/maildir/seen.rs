@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::super::Failure;
+use super::entry::Key;
 use super::folder::{Folder, Ignored, Place};
-use super::listing::Key;
 use super::name;
 use super::separator::Separator;
 use super::view::View;

@@ -5,8 +5,9 @@ use std::os::unix::fs::{chown, fchown};
 
 use proptest::prelude::*;
 
+use super::super::entry::{Form, Sizes};
 use super::super::folder::Folder;
-use super::super::listing::{Builder, Form, Sizes};
+use super::super::listing::Builder;
 use super::super::lock::Attempt;
 use super::super::name;
 use super::super::namesake::Namesake;
