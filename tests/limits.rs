@@ -135,7 +135,7 @@ fn whoever_is_logging_in_makes_no_room() {
         &[OFF],
         &format!(
             "allow-cleartext = true\n[limits]\nconnections = 4\n\
-             [[credentials]]\nkind = \"checkpassword\"\n\
+             [[credentials]]\nkind = \"checkpassword\"\ndeadline = \"1m\"\n\
              command = [\"/bin/sh\", \"-c\", {program:?}, \"sh\"]\n"
         ),
     );
