@@ -118,7 +118,7 @@ fn the_configuration_names_the_credential_file() {
     let file = format!("--file {}", place.path("others").display());
     assert_eq!(place.run(&format!("list {file}"), "").stdout, "mrose\n");
     assert_eq!(place.run(&format!("remove {file} mrose"), "").code, Some(0));
-    assert_eq!(place.read("others"), "");
+    assert_eq!(place.read("others"), "# a line a user\n");
 }
 
 #[test]
