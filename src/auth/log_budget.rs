@@ -25,7 +25,7 @@ pub enum Entry {
 
 /// A budget for each network and each kind of line.
 ///
-/// - The smallest network has [`AT_ONCE`] lines, and gets another one each second; those around it
+/// - The smallest network has 200 lines, and gets another one each second; those around it
 ///   have a few times as many.
 #[derive(Debug)]
 pub struct LogBudget {
