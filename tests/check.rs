@@ -146,11 +146,11 @@ fn mail_on_a_mount_that_is_read_only_cannot_be_removed() {
 #[test]
 fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     let (dir, config) = usable();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Served from here, the port is another program's. On this address no other test takes it.
+    let other = std::net::TcpListener::bind("127.22.1.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
     let good = fs::read_to_string(&config).unwrap();
-    fs::write(&config, good.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))).unwrap();
-    // Served from here, the port is another program's.
-    let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    fs::write(&config, good.replace("127.0.0.1:0", &address)).unwrap();
     let output = check(&config);
     let stderr = text(output.stderr);
     let pid = std::process::id();
@@ -161,7 +161,7 @@ fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     assert!(text_of(check(&config)).0.contains("passwords in the clear\n"));
     // The demo is the same program, and needs no user to run as.
     let mut demo = Command::new(env!("CARGO_BIN_EXE_restante"))
-        .args(["demo", "--pop3s", "127.0.0.1:0", "--pop3", &format!("127.0.0.1:{port}")])
+        .args(["demo", "--pop3s", "127.0.0.1:0", "--pop3", &address])
         .env("TMPDIR", dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
