@@ -1,9 +1,9 @@
 //! Slows down whoever guesses passwords, and nobody else if that can be helped.
 //!
 //! A *pair* is a user name together with the [`Network`](super::Network) that it is tried from.
-//! Networks, users and pairs each have a number of failures; one is forgotten every `forget`. A try waits before its
-//! password is looked at, right or wrong: `first` after one failure, twice as long after each
-//! further one, at most `most`.
+//! Networks, users and pairs each have a number of failures; one is forgotten every `forget`. A try
+//! waits before its password is looked at, right or wrong: `first` after one failure, twice as long
+//! after each further one, at most `most`.
 //!
 //! # Who waits
 //! - A **stranger**, a pair that has not logged in lately, waits for the worst of three: the
@@ -169,7 +169,12 @@ impl Throttle {
     /// Whether the log takes a line about somebody at `peer` who is not logged in. All of them about
     /// networks that are trusted.
     pub fn logs(&self, peer: IpAddr, entry: Entry) -> bool {
-        self.lock().settings.trusts(peer) || self.log.allows(peer, entry)
+        self.trusts(peer) || self.log.allows(peer, entry)
+    }
+
+    /// Whether `peer` is in a network that the operator trusts.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.lock().settings.trusts(peer)
     }
 
     /// What the log has not taken since the last call.

@@ -104,8 +104,7 @@ impl Door {
     {
         // An IPv4 client of an IPv6 socket is shown as what it is.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let generation = house.current();
-        match house.gate.admit(peer.ip(), &generation.limits, &generation.trusted) {
+        match house.gate.admit(peer.ip(), &house.current().limits, &house.throttle) {
             Ok(admission) => connections.start(house, admission, stream, peer, &self.entry),
             Err(refusal) => {
                 if let Some(passed_over) = house.refusals.due() {

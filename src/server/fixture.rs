@@ -59,12 +59,7 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
         throttle: Arc::default(),
         turns: Arc::new(Turns::new(NonZeroU32::MIN)),
         within: None,
-        generation: RwLock::new(Arc::new(Generation {
-            env,
-            limits,
-            timeouts,
-            trusted: Vec::new(),
-        })),
+        generation: RwLock::new(Arc::new(Generation { env, limits, timeouts })),
         tls: None,
         gate: gates::Gate::new(),
         refusals: gates::Hush::default(),

@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::auth::{Level, Network, Rate};
+use crate::auth::{Level, Network, Rate, Throttle};
 use crate::config::Limits;
 use crate::session::{Evictable, Place, Slot, Slots};
 
@@ -34,7 +33,8 @@ impl Gate {
     }
 
     /// Lets a connection in, unless there are too many, of its network or in all, or they come too
-    /// fast. Only the number in all counts for `trusted` networks: many users come from there.
+    /// fast. Only the number in all counts for networks that the throttle trusts: many users come from
+    /// there.
     ///
     /// When few places are left, another connection that has not logged in is ended. One that is
     /// refused ends none, or whoever is refused could go on until nobody can log in.
@@ -42,12 +42,14 @@ impl Gate {
         &self,
         peer: IpAddr,
         limits: &Limits,
-        trusted: &[IpNet],
+        throttle: &Throttle,
     ) -> Result<Admission, Refusal> {
         let most = limits.connections.get();
         let all = self.all.take((), most).ok_or(Refusal::All)?;
-        let is_trusted = trusted.iter().any(|network| network.contains(&peer.to_canonical()));
-        let networks = if is_trusted { Vec::new() } else { self.take_of_networks(peer, limits)? };
+        let networks = match throttle.trusts(peer) {
+            true => Vec::new(),
+            false => self.take_of_networks(peer, limits)?,
+        };
         if u64::from(self.open()) * 4 > u64::from(most) * 3 {
             self.make_room();
         }
@@ -170,28 +172,28 @@ mod tests {
     #[test]
     fn admissions_are_bounded_and_given_back() {
         let limits = crate::server::fixture::limits(3, 2);
-        let gate = Gate::new();
+        let (gate, throttle) = (Gate::new(), Throttle::default());
         let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let first = gate.admit(here, &limits, &[]).unwrap();
-        let _second = gate.admit(here, &limits, &[]).unwrap();
-        assert_eq!(gate.admit(here, &limits, &[]).unwrap_err(), Refusal::Address);
-        let _third = gate.admit(there, &limits, &[]).unwrap();
-        assert_eq!(gate.admit(there, &limits, &[]).unwrap_err(), Refusal::All);
+        let first = gate.admit(here, &limits, &throttle).unwrap();
+        let _second = gate.admit(here, &limits, &throttle).unwrap();
+        assert_eq!(gate.admit(here, &limits, &throttle).unwrap_err(), Refusal::Address);
+        let _third = gate.admit(there, &limits, &throttle).unwrap();
+        assert_eq!(gate.admit(there, &limits, &throttle).unwrap_err(), Refusal::All);
         drop(first);
-        gate.admit(here, &limits, &[]).unwrap();
+        gate.admit(here, &limits, &throttle).unwrap();
     }
 
     #[test]
     fn a_customer_with_many_networks_gets_a_few_times_as_many() {
         let limits = crate::server::fixture::limits(1000, 2);
         for (prefix, most) in [("192.0.2.", 8), ("2001:db8:0:", 32)] {
-            let gate = Gate::new();
+            let (gate, throttle) = (Gate::new(), Throttle::default());
             let admit = |n: u16| {
                 let address = match prefix.contains(':') {
                     true => format!("{prefix}{:x}::1", n << 6),
                     false => format!("{prefix}{n}"),
                 };
-                gate.admit(address.parse().unwrap(), &limits, &[]).ok()
+                gate.admit(address.parse().unwrap(), &limits, &throttle).ok()
             };
             let admitted: Vec<_> = (0..100).flat_map(|n| [admit(n), admit(n)]).flatten().collect();
             assert_eq!(admitted.len(), most, "{prefix}");

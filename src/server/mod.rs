@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -166,8 +165,6 @@ struct Generation<M, C> {
     env: Env<M, C>,
     limits: Limits,
     timeouts: Timeouts,
-    /// Networks of which connections are not counted.
-    trusted: Vec<IpNet>,
 }
 
 /// Longer than a server runs.
@@ -293,8 +290,7 @@ impl Generation<MaildirStore, Store> {
             drain: drain.clone(),
             grace_over: grace_over.clone(),
         };
-        let trusted = config.throttle.trusted.clone();
-        Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone(), trusted })
+        Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
     }
 }
 
