@@ -56,7 +56,12 @@ impl Locked {
             stat.map(|stat| FileId::of(&stat)).map_err(|e| look_failed(&root, folder, e.into()))
         };
         let (new, cur) = (id(Folder::New)?, id(Folder::Cur)?);
-        let file_systems = Folder::READING_ORDER.map(|f| FileSystem::of(directories.fd(f)));
+        let of_new = FileSystem::of(directories.fd(Folder::New));
+        let of_cur = match new.device() == cur.device() {
+            true => of_new,
+            false => FileSystem::of(directories.fd(Folder::Cur)),
+        };
+        let file_systems = [of_new, of_cur];
         let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
         let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
         let numbering = file_systems.into_iter().all(FileSystem::numbers_files);
