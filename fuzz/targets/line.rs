@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use restante::protocol::{LineDecoder, LineFault, LineLimit};
+use restante::protocol::{LineDecoder, LineError, LineLimit};
 
 fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
     let (response, cuts, octets) = input;
@@ -27,7 +27,7 @@ fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
     assert_eq!(lines, expected);
 });
 
-fn take(decoder: &mut LineDecoder, limit: LineLimit, lines: &mut Vec<Result<Vec<u8>, LineFault>>) {
+fn take(decoder: &mut LineDecoder, limit: LineLimit, lines: &mut Vec<Result<Vec<u8>, LineError>>) {
     loop {
         match decoder.next_line(limit) {
             Ok(Some(line)) => {

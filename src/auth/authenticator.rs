@@ -21,7 +21,7 @@ use super::{
     Account, Attributes, CredentialStore, Identity, Lookup, Offers, Reason, Refusal, Throttle,
     TokenHint, Verdict,
 };
-use crate::protocol::{ClaimedName, NameFault, Secret, Username};
+use crate::protocol::{ClaimedName, NameError, Secret, Username};
 
 mod verify;
 
@@ -273,7 +273,7 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 
     /// The name of a user whom a token names.
-    pub(super) fn whole(&self, name: Username) -> Result<Username, NameFault> {
+    pub(super) fn whole(&self, name: Username) -> Result<Username, NameError> {
         match &self.default_domain {
             Some(domain) => (&ClaimedName::new(name.as_str().as_bytes()).within(domain)).try_into(),
             None => Ok(name),

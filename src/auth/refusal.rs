@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Identity;
-use crate::protocol::{ClaimedName, NameFault};
+use crate::protocol::{ClaimedName, NameError};
 
 /// How a log-in was decided: for the log and for `restante user test`.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A name that no user can have.
-    ImpossibleName(NameFault),
+    ImpossibleName(NameError),
     /// No store knows the user.
     UnknownUser,
     /// A store refused, and cannot say whether it knows the user.
@@ -80,6 +80,11 @@ impl Verdict {
 }
 
 impl Refusal {
+    /// Whether the same login may succeed later, without any change by the user.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Throttled | Self::Overloaded | Self::Unavailable(_))
+    }
+
     /// What the client may know; the name is for the line in the log.
     pub(super) fn of(name: &ClaimedName, reason: Reason) -> Self {
         match reason {

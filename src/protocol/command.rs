@@ -1,8 +1,8 @@
-//! Commands: one line in, one [`Command`] or [`CommandFault`] out (RFC 1939 §3, §5, §6, §7;
+//! Commands: one line in, one [`Command`] or [`CommandError`] out (RFC 1939 §3, §5, §6, §7;
 //! RFC 2449 §5; RFC 2595 §4; RFC 5034 §4; RFC 6856 §2, §3).
 
 use super::sasl::Mechanism;
-use super::{BodyLines, ClaimedName, LanguageRange, MessageNumber, NumberFault, Secret};
+use super::{BodyLines, ClaimedName, LanguageRange, MessageNumber, NumberError, Secret};
 
 /// A command that is well formed, whatever the state makes of it.
 ///
@@ -61,7 +61,7 @@ pub enum InitialResponse {
 
 /// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandFault {
+pub enum CommandError {
     /// No such keyword.
     Unknown,
     /// The arguments are not what the command of this keyword takes.
@@ -97,8 +97,8 @@ impl Command {
     /// Reads one line, given without its end.
     ///
     /// # Errors
-    /// [`CommandFault`] when the line is no command. Faults never carry the client's words.
-    pub fn parse(line: &[u8]) -> Result<Self, CommandFault> {
+    /// [`CommandError`] when the line is no command. Faults never carry the client's words.
+    pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
         let (keyword, rest) = match memchr::memchr(b' ', line) {
             Some(blank) => line.split_at_checked(blank).unwrap_or((line, b"")),
             None => (line, &b""[..]),
@@ -110,7 +110,7 @@ impl Command {
                 short.make_ascii_uppercase();
                 &*short
             }
-            None => return Err(CommandFault::Unknown),
+            None => return Err(CommandError::Unknown),
         };
         let arguments = Arguments(rest.trim_ascii());
         match keyword {
@@ -120,7 +120,7 @@ impl Command {
             b"PASS" => rest
                 .strip_prefix(b" ")
                 .map(|password| Self::Pass(Secret::new(password.to_vec())))
-                .ok_or(CommandFault::Arguments("PASS", Takes::Password)),
+                .ok_or(CommandError::Arguments("PASS", Takes::Password)),
             b"AUTH" => arguments.auth(),
             b"STLS" => arguments.none(Self::Stls, "STLS"),
             b"CAPA" => arguments.none(Self::Capa, "CAPA"),
@@ -135,7 +135,7 @@ impl Command {
             b"RETR" => arguments.number("RETR", Takes::Number).map(Self::Retr),
             b"DELE" => arguments.number("DELE", Takes::Number).map(Self::Dele),
             b"TOP" => arguments.top(),
-            _ => Err(CommandFault::Unknown),
+            _ => Err(CommandError::Unknown),
         }
     }
 }
@@ -145,55 +145,55 @@ impl Command {
 struct Arguments<'a>(&'a [u8]);
 
 impl<'a> Arguments<'a> {
-    fn none(self, command: Command, keyword: &'static str) -> Result<Command, CommandFault> {
+    fn none(self, command: Command, keyword: &'static str) -> Result<Command, CommandError> {
         if self.0.is_empty() {
             Ok(command)
         } else {
-            Err(CommandFault::Arguments(keyword, Takes::Nothing))
+            Err(CommandError::Arguments(keyword, Takes::Nothing))
         }
     }
 
-    fn one(self, keyword: &'static str, takes: Takes) -> Result<&'a [u8], CommandFault> {
+    fn one(self, keyword: &'static str, takes: Takes) -> Result<&'a [u8], CommandError> {
         if self.0.is_empty() || self.0.contains(&b' ') {
-            return Err(CommandFault::Arguments(keyword, takes));
+            return Err(CommandError::Arguments(keyword, takes));
         }
         Ok(self.0)
     }
 
-    fn number(self, keyword: &'static str, takes: Takes) -> Result<MessageNumber, CommandFault> {
+    fn number(self, keyword: &'static str, takes: Takes) -> Result<MessageNumber, CommandError> {
         MessageNumber::try_from(self.0).map_err(|fault| match fault {
-            NumberFault::NotANumber => CommandFault::Arguments(keyword, takes),
-            NumberFault::TooLarge => CommandFault::NoSuchMessage,
+            NumberError::NotANumber => CommandError::Arguments(keyword, takes),
+            NumberError::TooLarge => CommandError::NoSuchMessage,
         })
     }
 
     fn number_or_nothing(
         self,
         keyword: &'static str,
-    ) -> Result<Option<MessageNumber>, CommandFault> {
+    ) -> Result<Option<MessageNumber>, CommandError> {
         if self.0.is_empty() {
             return Ok(None);
         }
         self.number(keyword, Takes::NumberOrNothing).map(Some)
     }
 
-    fn top(self) -> Result<Command, CommandFault> {
-        const FAULT: CommandFault = CommandFault::Arguments("TOP", Takes::NumberAndLines);
+    fn top(self) -> Result<Command, CommandError> {
+        const FAULT: CommandError = CommandError::Arguments("TOP", Takes::NumberAndLines);
         let (number, lines) = self.split().ok_or(FAULT)?;
         let lines = BodyLines::parse(lines.0).ok_or(FAULT)?;
         Ok(Command::Top(number.number("TOP", Takes::NumberAndLines)?, lines))
     }
 
-    fn language(self) -> Result<Command, CommandFault> {
+    fn language(self) -> Result<Command, CommandError> {
         if self.0.is_empty() {
             return Ok(Command::Lang(None));
         }
         let range =
-            LanguageRange::parse(self.0).ok_or(CommandFault::Arguments("LANG", Takes::Language))?;
+            LanguageRange::parse(self.0).ok_or(CommandError::Arguments("LANG", Takes::Language))?;
         Ok(Command::Lang(Some(range)))
     }
 
-    fn auth(self) -> Result<Command, CommandFault> {
+    fn auth(self) -> Result<Command, CommandError> {
         if self.0.is_empty() {
             return Ok(Command::AuthMechanisms);
         }
@@ -204,7 +204,7 @@ impl<'a> Arguments<'a> {
             }
             None => (self, InitialResponse::Absent),
         };
-        let mechanism = Mechanism::parse(mechanism.0).ok_or(CommandFault::UnknownMechanism)?;
+        let mechanism = Mechanism::parse(mechanism.0).ok_or(CommandError::UnknownMechanism)?;
         Ok(Command::Auth(mechanism, response))
     }
 
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn faults() {
-        use CommandFault::*;
+        use CommandError::*;
         for (takes, lines) in [
             (Takes::Name, &["USER", "USER ", "USER a PASS b"][..]),
             (Takes::Password, &["PASS"]),

@@ -37,7 +37,7 @@ fn carries_secret(line: &[u8]) -> bool {
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineFault {
+pub enum LineError {
     /// Longer than the limit. Reported once; the rest of the line is skipped.
     TooLong,
     /// It has a NUL, or a CR that is not part of its end.
@@ -84,8 +84,8 @@ impl LineDecoder {
     /// The next line without its end, or `None` when it has not come whole.
     ///
     /// # Errors
-    /// [`LineFault`], once for a faulty line; the line after it is read as usual.
-    pub fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineFault> {
+    /// [`LineError`], once for a faulty line; the line after it is read as usual.
+    pub fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineError> {
         loop {
             let unread = self.buffer.get(self.start..).unwrap_or_default();
             let Some(end) = memchr(b'\n', unread) else {
@@ -94,7 +94,7 @@ impl LineDecoder {
                 } else if unread.len() >= limit.octets(unread) {
                     self.skipping = true;
                     self.start = self.buffer.len();
-                    return Err(LineFault::TooLong);
+                    return Err(LineError::TooLong);
                 }
                 return Ok(None);
             };
@@ -104,12 +104,12 @@ impl LineDecoder {
                 continue;
             }
             if end + 1 > limit.octets(unread) {
-                return Err(LineFault::TooLong);
+                return Err(LineError::TooLong);
             }
             let line = self.buffer.get(from..from + end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.iter().any(|octet| matches!(octet, 0 | b'\r')) {
-                return Err(LineFault::ForbiddenOctet);
+                return Err(LineError::ForbiddenOctet);
             }
             return Ok(Some(line));
         }
@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    type Lines = Vec<Result<Vec<u8>, LineFault>>;
+    type Lines = Vec<Result<Vec<u8>, LineError>>;
 
     fn drain(decoder: &mut LineDecoder, limit: LineLimit, lines: &mut Lines) {
         loop {
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn nul_and_bare_cr_are_faults_of_one_line() {
         let lines = lines_of(&[b"NO\0OP\r\nNO\rOP\r\nNOOP\r\r\nNOOP\r\n"], LineLimit::Command);
-        let fault = || Err(LineFault::ForbiddenOctet);
+        let fault = || Err(LineError::ForbiddenOctet);
         assert_eq!(lines, [fault(), fault(), fault(), Ok(b"NOOP".to_vec())]);
     }
 
@@ -223,7 +223,7 @@ mod tests {
         }
         decoder.push(b"DELE 1\r\nSTAT\r\n");
         drain(&mut decoder, LineLimit::Command, &mut lines);
-        assert_eq!(lines, [Err(LineFault::TooLong), Ok(b"STAT".to_vec())]);
+        assert_eq!(lines, [Err(LineError::TooLong), Ok(b"STAT".to_vec())]);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         line.extend_from_slice(b"\r\n");
         assert!(lines_of(&[&line], LineLimit::Response)[0].is_ok());
         line.insert(0, b'x');
-        assert_eq!(lines_of(&[&line], LineLimit::Response), [Err(LineFault::TooLong)]);
+        assert_eq!(lines_of(&[&line], LineLimit::Response), [Err(LineError::TooLong)]);
     }
 
     #[test]

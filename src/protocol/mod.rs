@@ -20,14 +20,14 @@ mod username;
 
 pub use body::{Appetite, Encoder, Extent};
 pub use capability::Capability;
-pub use command::{Command, CommandFault, InitialResponse, Takes};
+pub use command::{Command, CommandError, InitialResponse, Takes};
 pub use language::LanguageRange;
-pub use line::{LineDecoder, LineFault, LineLimit};
+pub use line::{LineDecoder, LineError, LineLimit};
 pub use listing::{Line, ScanListing, UniqueIdListing};
-pub use number::{BodyLines, MessageNumber, NumberFault};
+pub use number::{BodyLines, MessageNumber, NumberError};
 pub use octets::OctetCounter;
 pub use reply::{Reply, ReplyText, ResponseCode};
 pub use secret::Secret;
 pub use stranger::Stranger;
 pub use unique_id::{NotUniqueId, UniqueId};
-pub use username::{ClaimedName, NameFault, Username};
+pub use username::{ClaimedName, NameError, Username};

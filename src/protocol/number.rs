@@ -32,7 +32,7 @@ impl fmt::Display for MessageNumber {
 
 /// Why an argument is not the number of any message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NumberFault {
+pub enum NumberError {
     /// Not decimal digits without sign and leading zeros.
     NotANumber,
     /// A number, but no maildrop has so many messages.
@@ -40,16 +40,16 @@ pub enum NumberFault {
 }
 
 impl TryFrom<&[u8]> for MessageNumber {
-    type Error = NumberFault;
+    type Error = NumberError;
 
     // DEVIATION: RFC 1939 §5 LIST — leading zeros are refused; no client sends them, and what
     // does is testing where a parser gives way.
-    fn try_from(digits: &[u8]) -> Result<Self, NumberFault> {
+    fn try_from(digits: &[u8]) -> Result<Self, NumberError> {
         if digits.first() == Some(&b'0') {
-            return Err(NumberFault::NotANumber);
+            return Err(NumberError::NotANumber);
         }
-        let number = decimal(digits).ok_or(NumberFault::NotANumber)?;
-        u32::try_from(number).ok().and_then(NonZeroU32::new).map(Self).ok_or(NumberFault::TooLarge)
+        let number = decimal(digits).ok_or(NumberError::NotANumber)?;
+        u32::try_from(number).ok().and_then(NonZeroU32::new).map(Self).ok_or(NumberError::TooLarge)
     }
 }
 
@@ -107,11 +107,11 @@ mod tests {
         }
         for text in ["", "0", "-1", "+1", "01", "00", "1x", "x", "1.0", "1 ", "\u{661}"] {
             let number = MessageNumber::try_from(text.as_bytes());
-            assert_eq!(number, Err(NumberFault::NotANumber), "{text:?}");
+            assert_eq!(number, Err(NumberError::NotANumber), "{text:?}");
         }
         for text in ["4294967296", "4294967297", "18446744073709551617", &"9".repeat(200)] {
             let number = MessageNumber::try_from(text.as_bytes());
-            assert_eq!(number, Err(NumberFault::TooLarge), "{text:?}");
+            assert_eq!(number, Err(NumberError::TooLarge), "{text:?}");
         }
     }
 

@@ -75,7 +75,7 @@ impl Username {
 
 /// Why some bytes are not a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameFault {
+pub enum NameError {
     /// Nothing at all, or nothing on one side of the `@`.
     Empty,
     /// More than 255 octets.
@@ -90,7 +90,7 @@ pub enum NameFault {
     Blank,
 }
 
-impl fmt::Display for NameFault {
+impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "is empty, or has an empty part beside its @",
@@ -103,42 +103,42 @@ impl fmt::Display for NameFault {
     }
 }
 
-impl std::error::Error for NameFault {}
+impl std::error::Error for NameError {}
 
 impl TryFrom<&str> for Username {
-    type Error = NameFault;
+    type Error = NameError;
 
-    fn try_from(name: &str) -> Result<Self, NameFault> {
+    fn try_from(name: &str) -> Result<Self, NameError> {
         if name.len() > Self::MAX_OCTETS {
-            return Err(NameFault::TooLong);
+            return Err(NameError::TooLong);
         }
         if name.chars().any(|c| c == '/' || c.is_control() || is_invisible(c)) {
-            return Err(NameFault::Character);
+            return Err(NameError::Character);
         }
         let (local, domain) = name.rsplit_once('@').map_or((name, None), |(l, d)| (l, Some(d)));
         for part in [Some(local), domain].into_iter().flatten() {
             if part.is_empty() {
-                return Err(NameFault::Empty);
+                return Err(NameError::Empty);
             }
             if part.starts_with('.') {
-                return Err(NameFault::Start);
+                return Err(NameError::Start);
             }
             if part.trim() != part {
-                return Err(NameFault::Blank);
+                return Err(NameError::Blank);
             }
         }
         if name.starts_with('~') {
-            return Err(NameFault::Start);
+            return Err(NameError::Start);
         }
         Ok(Self(name.to_ascii_lowercase().into()))
     }
 }
 
 impl TryFrom<&ClaimedName> for Username {
-    type Error = NameFault;
+    type Error = NameError;
 
-    fn try_from(claim: &ClaimedName) -> Result<Self, NameFault> {
-        std::str::from_utf8(claim.as_bytes()).map_err(|_| NameFault::NotUtf8)?.try_into()
+    fn try_from(claim: &ClaimedName) -> Result<Self, NameError> {
+        std::str::from_utf8(claim.as_bytes()).map_err(|_| NameError::NotUtf8)?.try_into()
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn names_with_a_blank_at_an_end_are_not_other_names_of_a_user() {
         for given in [" ", " mrose", "mrose ", "mrose\u{a0}", "mrose @b", "mrose@ b", "mrose@b "] {
-            assert_eq!(Username::try_from(given), Err(NameFault::Blank), "{given:?}");
+            assert_eq!(Username::try_from(given), Err(NameError::Blank), "{given:?}");
         }
     }
 
@@ -186,25 +186,25 @@ mod tests {
     fn names_that_could_leave_the_mail_root_are_refused() {
         let long = "x".repeat(256);
         for (given, fault) in [
-            ("", NameFault::Empty),
-            ("@example.org", NameFault::Empty),
-            ("mrose@", NameFault::Empty),
-            (long.as_str(), NameFault::TooLong),
-            ("../root", NameFault::Character),
-            ("a/b", NameFault::Character),
-            ("a\0b", NameFault::Character),
-            ("a\nb", NameFault::Character),
-            ("a\u{1b}[2J", NameFault::Character),
-            ("a\u{202e}b", NameFault::Character),
-            ("..", NameFault::Start),
-            (".hidden", NameFault::Start),
-            ("mrose@..", NameFault::Start),
-            ("~root", NameFault::Start),
+            ("", NameError::Empty),
+            ("@example.org", NameError::Empty),
+            ("mrose@", NameError::Empty),
+            (long.as_str(), NameError::TooLong),
+            ("../root", NameError::Character),
+            ("a/b", NameError::Character),
+            ("a\0b", NameError::Character),
+            ("a\nb", NameError::Character),
+            ("a\u{1b}[2J", NameError::Character),
+            ("a\u{202e}b", NameError::Character),
+            ("..", NameError::Start),
+            (".hidden", NameError::Start),
+            ("mrose@..", NameError::Start),
+            ("~root", NameError::Start),
         ] {
             assert_eq!(Username::try_from(given), Err(fault), "{given:?}");
         }
         let claim = ClaimedName::new(*b"\xff\xfe");
-        assert_eq!(Username::try_from(&claim), Err(NameFault::NotUtf8));
+        assert_eq!(Username::try_from(&claim), Err(NameError::NotUtf8));
     }
 
     #[test]

@@ -12,7 +12,9 @@ use super::{Context, End, Link, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{Channel, Mechanism};
-use crate::protocol::{Capability, ClaimedName, Command, InitialResponse, Secret, Username};
+use crate::protocol::{
+    Capability, ClaimedName, Command, CommandError, InitialResponse, Secret, Username,
+};
 
 /// Waiting for a command; the name is what the last USER said.
 #[derive(Default)]
@@ -110,13 +112,13 @@ impl Authorization {
         }
         let offered = context.mechanisms();
         if !offered.contains(mechanism) {
-            return Ok((answer.fault(&Fault::UnknownMechanism), self.stay()));
+            return Ok((answer.fault(&CommandError::UnknownMechanism.into()), self.stay()));
         }
         // Where the -PLUS mechanisms are not listed, a client that says so tells the truth.
         let channel =
             if offered.binds() { context.link.channel.clone() } else { Channel::default() };
-        let exchange = Exchange::new(mechanism, channel, self);
-        Box::pin(exchange.begin(response, answer, context)).await
+        let exchange = Exchange::new(mechanism, self);
+        Box::pin(exchange.begin(channel, response, answer, context)).await
     }
 
     /// What came in the clear behind STLS was put there by somebody in the middle: no reply, the
@@ -211,7 +213,7 @@ pub(super) fn log_failure(name: &ClaimedName, fault: &Fault, answer: &Answer<'_,
     }
     // config/fail2ban reads this line: what the client chose comes last.
     let reply = fault.reply(Language::default());
-    let repeated = matches!(fault, Fault::RepeatedPassword).then_some(true);
+    let repeated = matches!(fault, Fault::Refused(Refusal::RepeatedPassword)).then_some(true);
     tracing::info!(%reply, repeated, user = %name, "login failed");
 }
 

@@ -9,7 +9,7 @@ use super::stream::Stream;
 use super::wire::Wire;
 use super::{End, Link, Policy, Summary};
 use crate::auth::{Entry, Throttle};
-use crate::mailbox::Message;
+use crate::mailbox::{Message, OpenError};
 use crate::protocol::sasl;
 use crate::protocol::{Extent, Line, Reply, ReplyText, Username};
 
@@ -158,7 +158,7 @@ impl Answer<'_, '_> {
     }
 
     fn strike(self, fault: &Fault, strike: Strike) -> Replied {
-        if fault.told_of_strangers().is_none_or(|entry| self.logs(entry)) {
+        if fault.log_entry().is_none_or(|entry| self.logs(entry)) {
             fault.log();
         }
         let language = self.dialogue.language;
@@ -169,7 +169,7 @@ impl Answer<'_, '_> {
             Strike::FailedLogin => conduct.failed_logins += 1,
         }
         // Clients that try one mechanism after the other would wait that long for each of them.
-        if let Fault::InUse(_) = fault {
+        if let Fault::Maildrop(OpenError::InUse { .. }) = fault {
             conduct.lock_wait = Duration::ZERO;
         }
         let reply = match self.dialogue.verdict() {

@@ -14,16 +14,15 @@ use crate::protocol::sasl::{
 };
 use crate::protocol::{ClaimedName, InitialResponse, Secret};
 
-/// Waiting for a response in an AUTH exchange.
+/// An AUTH command under way.
 pub(super) struct Exchange {
     mechanism: Mechanism,
-    stage: Stage,
     /// Where a failed exchange leads back to, as if AUTH had not been sent (RFC 5034 §4).
     before: Authorization,
 }
 
 /// How far an exchange has come.
-#[expect(clippy::large_enum_variant, reason = "the exchange that it is part of is boxed")]
+#[expect(clippy::large_enum_variant, reason = "the state that it is part of is boxed")]
 enum Stage {
     /// The client is to say who it is.
     Claim(sasl::Exchange),
@@ -33,28 +32,13 @@ enum Stage {
     Proved(Identity, ServerFinal),
 }
 
-impl Exchange {
-    /// An exchange that has not begun.
-    pub(super) fn new(mechanism: Mechanism, channel: Channel, before: Authorization) -> Self {
-        Self { mechanism, stage: Stage::Claim(mechanism.begin(channel)), before }
-    }
+/// The state of a session that waits for a response in an exchange.
+pub(super) struct ExpectResponse {
+    exchange: Exchange,
+    stage: Stage,
+}
 
-    /// Begins it, with the response that may have come with AUTH.
-    pub(super) async fn begin<M: Mailbox, C: CredentialStore>(
-        self,
-        response: InitialResponse,
-        answer: Answer<'_, '_>,
-        context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
-        match response {
-            InitialResponse::Absent => Ok(self.challenge(answer)),
-            InitialResponse::Present(response) => match sasl::decode_initial(response.expose()) {
-                Ok(response) => self.step(response, answer, context).await,
-                Err(sasl::NotBase64) => Ok(self.fail(&Fault::NotBase64, answer)),
-            },
-        }
-    }
-
+impl ExpectResponse {
     /// Takes a line from the client.
     pub(super) async fn handle<M: Mailbox, C: CredentialStore>(
         self,
@@ -66,8 +50,8 @@ impl Exchange {
             return Ok(self.fail(&Fault::Cancelled, answer));
         }
         match sasl::decode(line.expose()) {
-            Ok(response) => self.step(response, answer, context).await,
-            Err(sasl::NotBase64) => Ok(self.fail(&Fault::NotBase64, answer)),
+            Ok(response) => self.exchange.step(self.stage, response, answer, context).await,
+            Err(error) => Ok(self.fail(&error.into(), answer)),
         }
     }
 
@@ -77,81 +61,88 @@ impl Exchange {
             Stage::Proof(..) => answer.unproved(fault),
             Stage::Claim(_) | Stage::Proved(..) => answer.fault(fault),
         };
-        (replied, self.before.stay())
+        (replied, self.exchange.before.stay())
+    }
+}
+
+/// The state of a session that has told the client why its token was refused, and waits for the
+/// response that the client owes to that.
+pub(super) struct TokenRefused {
+    before: Authorization,
+}
+
+impl TokenRefused {
+    /// The login has failed, whatever the response is, even `*` (RFC 7628 §3.2.3).
+    pub(super) fn handle<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+        (answer.fault(&Fault::Refused(Refusal::BadToken)), self.before.stay())
+    }
+}
+
+impl Exchange {
+    /// An exchange that has not begun.
+    pub(super) fn new(mechanism: Mechanism, before: Authorization) -> Self {
+        Self { mechanism, before }
     }
 
-    async fn step<M: Mailbox, C: CredentialStore>(
+    /// Begins it on a connection with these channel bindings, with the response that may have come
+    /// with AUTH.
+    pub(super) async fn begin<M: Mailbox, C: CredentialStore>(
         self,
-        response: Secret<Vec<u8>>,
+        channel: Channel,
+        response: InitialResponse,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let Self { mechanism, stage, before } = self;
-        let _held = context.link.place.hold()?;
-        match stage {
-            Stage::Claim(exchange) => {
-                before.claim(mechanism, exchange.step(response), answer, context).await
-            }
-            Stage::Proof(exchange, login) => match exchange.step(&response) {
-                Ok(proof) => before.prove(mechanism, proof, login, answer, context).await,
-                Err(fault) => Ok((answer.unproved(&fault.into()), before.stay())),
-            },
-            Stage::Proved(identity, server_final) => match server_final.close(response.expose()) {
-                Ok(()) => {
-                    let name = ClaimedName::new(identity.username().as_str().as_bytes());
-                    let proved = async { Ok(identity) };
-                    before.log_in(&name, mechanism.name(), proved, answer, context).await
-                }
-                Err(fault) => Ok((answer.fault(&fault.into()), before.stay())),
+        let stage = Stage::Claim(self.mechanism.begin(channel));
+        match response {
+            InitialResponse::Absent => Ok(self.challenge(stage, answer)),
+            InitialResponse::Present(response) => match sasl::decode_initial(response.expose()) {
+                Ok(response) => self.step(stage, response, answer, context).await,
+                Err(error) => Ok((answer.fault(&error.into()), self.before.stay())),
             },
         }
     }
 
-    fn stay<D>(self) -> Next<D> {
-        Next::Continue(State::Exchange(Box::new(self)))
+    /// Takes a response.
+    async fn step<M: Mailbox, C: CredentialStore>(
+        self,
+        stage: Stage,
+        response: Secret<Vec<u8>>,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> Turn<M::Maildrop> {
+        let _held = context.link.place.hold()?;
+        match stage {
+            Stage::Claim(exchange) => self.claim(exchange.step(response), answer, context).await,
+            Stage::Proof(exchange, login) => match exchange.step(&response) {
+                Ok(proof) => self.prove(proof, login, answer, context).await,
+                Err(error) => Ok((answer.unproved(&error.into()), self.before.stay())),
+            },
+            Stage::Proved(identity, server_final) => match server_final.close(response.expose()) {
+                Ok(()) => {
+                    let name = ClaimedName::new(identity.username().as_str().as_bytes());
+                    self.log_in(&name, async { Ok(identity) }, answer, context).await
+                }
+                Err(error) => Ok((answer.fault(&error.into()), self.before.stay())),
+            },
+        }
     }
 
-    fn challenge<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        let challenge = match &self.stage {
-            Stage::Claim(exchange) => exchange.challenge(),
-            Stage::Proof(exchange, _) => exchange.challenge(),
-            Stage::Proved(_, server_final) => server_final.challenge(),
-        };
-        (answer.challenge(challenge), self.stay())
-    }
-}
-
-/// A client whose token was refused has been told why, and may say something to that.
-pub(super) struct Explained {
-    before: Authorization,
-}
-
-impl Explained {
-    /// Whatever it says, and be it `*`, the log-in has failed (RFC 7628 §3.2.3).
-    pub(super) fn handle<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
-        (answer.fault(&Fault::BadToken), self.before.stay())
-    }
-}
-
-impl Authorization {
     /// Goes on with what the client says of itself.
     async fn claim<M: Mailbox, C: CredentialStore>(
         self,
-        mechanism: Mechanism,
         step: Step,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
         let authenticator = &context.env.authenticator;
-        let nobody = || ClaimedName::new(Vec::new());
+        let unnamed = || ClaimedName::new(Vec::new());
         match step {
-            Step::Challenge(exchange) => {
-                Ok(self.challenge(mechanism, Stage::Claim(exchange), answer))
-            }
+            Step::Challenge(exchange) => Ok(self.challenge(Stage::Claim(exchange), answer)),
             Step::Verify(name, password) => {
                 let name = context.whole(name);
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
-                self.log_in(&name, mechanism.name(), verified, answer, context).await
+                self.log_in(&name, verified, answer, context).await
             }
             Step::NeedKeys(awaiting) => {
                 let (name, begun) = (context.whole(awaiting.name().clone()), Instant::now());
@@ -159,28 +150,29 @@ impl Authorization {
                 match in_time(authenticator.begin_scram(awaiting, context.link.peer), context).await
                 {
                     Ok((exchange, login)) => {
-                        Ok(self.challenge(mechanism, Stage::Proof(exchange, login), answer))
+                        Ok(self.challenge(Stage::Proof(exchange, login), answer))
                     }
-                    Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
+                    Err(fault) => {
+                        Ok(self.before.refuse(&name, &fault, begun, answer, context).await)
+                    }
                 }
             }
-            Step::Token(claim) => self.redeem(mechanism, claim, answer, context).await,
-            Step::NoToken(dialect) => Ok(self.explain(&nobody(), dialect, answer, context)),
+            Step::Token(claim) => self.redeem(claim, answer, context).await,
+            Step::NoToken(dialect) => Ok(self.explain(&unnamed(), dialect, answer, context)),
             Step::External(wanted) => {
                 let wanted = wanted.map(|name| context.whole(name));
                 let Link { certificate, peer, .. } = context.link;
                 let certified = authenticator.certify(certificate, wanted.as_ref(), *peer);
-                let name = wanted.clone().unwrap_or_else(nobody);
-                self.log_in(&name, mechanism.name(), certified, answer, context).await
+                let name = wanted.clone().unwrap_or_else(unnamed);
+                self.log_in(&name, certified, answer, context).await
             }
-            Step::Refused(fault) => Ok((answer.fault(&fault.into()), self.stay())),
+            Step::Refused(error) => Ok((answer.fault(&error.into()), self.before.stay())),
         }
     }
 
     /// Verifies the proof of a client, and gives it that of the server (RFC 5802 §3).
     async fn prove<M: Mailbox, C: CredentialStore>(
         self,
-        mechanism: Mechanism,
         proof: ScramProof,
         login: ScramLogin,
         answer: Answer<'_, '_>,
@@ -190,16 +182,15 @@ impl Authorization {
         let proved = context.env.authenticator.end_scram(login, proof, context.link.peer);
         match in_time(proved, context).await {
             Ok((identity, server_final)) => {
-                Ok(self.challenge(mechanism, Stage::Proved(identity, server_final), answer))
+                Ok(self.challenge(Stage::Proved(identity, server_final), answer))
             }
-            Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
+            Err(fault) => Ok(self.before.refuse(&name, &fault, begun, answer, context).await),
         }
     }
 
     /// Finds out whom a token is for; a client whose token is not good is told which one would be.
     async fn redeem<M: Mailbox, C: CredentialStore>(
         self,
-        mechanism: Mechanism,
         claim: TokenClaim,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
@@ -210,19 +201,16 @@ impl Authorization {
         let shown = name.clone().unwrap_or_else(|| ClaimedName::new(Vec::new()));
         let redeeming = context.env.authenticator.redeem(name.as_ref(), &token, context.link.peer);
         match in_time(redeeming, context).await {
-            Ok(identity) => {
-                let redeemed = async { Ok(identity) };
-                self.log_in(&shown, mechanism.name(), redeemed, answer, context).await
-            }
-            Err(Fault::BadToken) => {
+            Ok(identity) => self.log_in(&shown, async { Ok(identity) }, answer, context).await,
+            Err(Fault::Refused(Refusal::BadToken)) => {
                 context.hold_back(begun).await;
                 Ok(self.explain(&shown, dialect, answer, context))
             }
-            Err(fault) => Ok(self.refuse(&shown, &fault, begun, answer, context).await),
+            Err(fault) => Ok(self.before.refuse(&shown, &fault, begun, answer, context).await),
         }
     }
 
-    /// The challenge that says why a token was not taken (RFC 7628 §3.2.2).
+    /// The challenge that says why a token was refused (RFC 7628 §3.2.2).
     fn explain<M: Mailbox, C: CredentialStore>(
         self,
         name: &ClaimedName,
@@ -230,8 +218,8 @@ impl Authorization {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M::Maildrop>) {
-        // Now: a client that hangs up instead of answering has failed as well.
-        log_failure(name, &Fault::BadToken, &answer);
+        // Logged now: a client that hangs up instead of answering has failed as well.
+        log_failure(name, &Fault::Refused(Refusal::BadToken), &answer);
         let guidance = match context.env.authenticator.token_hint() {
             Some(hint) => {
                 TokenGuidance { scope: hint.scope, openid_configuration: hint.openid_configuration }
@@ -239,20 +227,33 @@ impl Authorization {
             None => TokenGuidance::default(),
         };
         let replied = answer.challenge(&dialect.refusal(&guidance));
-        (replied, Next::Continue(State::Explained(Explained { before: self })))
+        (replied, Next::Continue(State::TokenRefused(TokenRefused { before: self.before })))
     }
 
-    fn challenge<D>(
+    /// Ends the exchange with the login of the user whose identity `proving` yields.
+    async fn log_in<M: Mailbox, C: CredentialStore>(
         self,
-        mechanism: Mechanism,
-        stage: Stage,
+        name: &ClaimedName,
+        proving: impl Future<Output = Result<Identity, Refusal>> + Send,
         answer: Answer<'_, '_>,
-    ) -> (Replied, Next<D>) {
-        Exchange { mechanism, stage, before: self }.challenge(answer)
+        context: Context<'_, M, C>,
+    ) -> Turn<M::Maildrop> {
+        self.before.log_in(name, self.mechanism.name(), proving, answer, context).await
+    }
+
+    fn challenge<D>(self, stage: Stage, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+        let challenge = match &stage {
+            Stage::Claim(exchange) => exchange.challenge(),
+            Stage::Proof(exchange, _) => exchange.challenge(),
+            Stage::Proved(_, server_final) => server_final.challenge(),
+        };
+        let replied = answer.challenge(challenge);
+        let state = ExpectResponse { exchange: self, stage };
+        (replied, Next::Continue(State::Exchange(Box::new(state))))
     }
 }
 
-/// What comes of a part of a log-in, unless the time for that is over.
+/// What comes of a part of a login, unless its deadline is over.
 async fn in_time<T, M, C>(
     part: impl Future<Output = Result<T, Refusal>>,
     context: Context<'_, M, C>,

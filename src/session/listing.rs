@@ -5,7 +5,7 @@ use std::iter;
 
 use super::fault::Fault;
 use crate::mailbox::{Maildrop, Position};
-use crate::protocol::{MessageNumber, ScanListing, UniqueIdListing};
+use crate::protocol::{CommandError, MessageNumber, ScanListing, UniqueIdListing};
 
 /// A maildrop as the client sees it.
 ///
@@ -54,7 +54,7 @@ impl<D: Maildrop> Listing<D> {
     pub(super) fn live(&self, number: MessageNumber) -> Result<Position, Fault> {
         let at = Position(number.position());
         if at.0 >= self.maildrop.count() {
-            return Err(Fault::NoSuchMessage);
+            return Err(CommandError::NoSuchMessage.into());
         }
         if self.is_marked(at) { Err(Fault::Deleted) } else { Ok(at) }
     }

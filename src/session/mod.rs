@@ -14,16 +14,16 @@ use tokio_util::task::TaskTracker;
 
 use self::authorization::Authorization;
 use self::dialogue::{Answer, Dialogue, Replied};
-use self::exchange::{Exchange, Explained};
+use self::exchange::{ExpectResponse, TokenRefused};
 use self::fault::Fault;
 use self::language::Language;
 use self::transaction::Transaction;
 use self::wire::Patience;
-use crate::auth::{Authenticator, CredentialStore};
+use crate::auth::{Authenticator, CredentialStore, Refusal};
 use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::sasl::{Channel, Mechanism, MechanismSet};
 use crate::protocol::{
-    Capability, ClaimedName, Command, LineFault, LineLimit, Reply, ReplyText, Secret, Stranger,
+    Capability, ClaimedName, Command, LineError, LineLimit, Reply, ReplyText, Secret, Stranger,
     Username,
 };
 
@@ -208,7 +208,7 @@ async fn converse<M: Mailbox, C: CredentialStore>(
     if context.link.security != Security::UpgradedTls {
         // A client shows this as an alert; a refused password makes it ask for another one.
         if let Some(why) = context.env.authenticator.down() {
-            let fault = Fault::CredentialsUnavailable(why);
+            let fault = Fault::Refused(Refusal::Unavailable(why));
             dialogue.wire.reply(&fault.reply(Language::default()));
             return Ok(End::StoresDown);
         }
@@ -275,7 +275,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
 ) -> Result<Line, End> {
     let limit = match state {
         State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
-        State::Exchange(_) | State::Explained(_) => LineLimit::Response,
+        State::Exchange(_) | State::TokenRefused(_) => LineLimit::Response,
     };
     let mut since = None;
     loop {
@@ -286,7 +286,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
         }
         dialogue.wire.flush().await?;
         match state {
-            State::Authorization(_) | State::Exchange(_) | State::Explained(_) => {
+            State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
                 let until = context.link.login_deadline;
                 let patience = Patience { until, or: End::LoginTimeout };
                 dialogue.wire.fill(patience, stopping(context.env)).await?;
@@ -312,13 +312,13 @@ async fn stopping<M, C>(env: &Env<M, C>) -> End {
 }
 
 /// A line without its end, which may carry a password, or what is wrong with it.
-type Line = Result<Secret<Vec<u8>>, LineFault>;
+type Line = Result<Secret<Vec<u8>>, LineError>;
 
 /// Where a session stands; each state owns what is valid in it and nothing else.
 enum State<D> {
     Authorization(Authorization),
-    Exchange(Box<Exchange>),
-    Explained(Explained),
+    Exchange(Box<ExpectResponse>),
+    TokenRefused(TokenRefused),
     Transaction(Transaction<D>),
 }
 
@@ -335,7 +335,7 @@ enum Next<D> {
 impl<D: Maildrop> State<D> {
     fn is_logged_in(&self) -> bool {
         match self {
-            Self::Authorization(_) | Self::Exchange(_) | Self::Explained(_) => false,
+            Self::Authorization(_) | Self::Exchange(_) | Self::TokenRefused(_) => false,
             Self::Transaction(_) => true,
         }
     }
@@ -367,7 +367,7 @@ impl<D: Maildrop> State<D> {
                 Ok(line) => Box::pin(state.handle(line, answer, context)).await,
                 Err(fault) => Ok(state.fail(&fault.into(), answer)),
             },
-            Self::Explained(state) => Ok(state.handle(answer)),
+            Self::TokenRefused(state) => Ok(state.handle(answer)),
             Self::Transaction(state) => match command(line) {
                 Ok(command) => state.handle(command, answer, context).await,
                 Err(fault) => Ok((answer.fault(&fault), state.stay())),

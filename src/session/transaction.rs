@@ -208,7 +208,7 @@ impl<D: Maildrop> Transaction<D> {
     async fn message(&self, number: MessageNumber) -> Result<D::Message, Fault> {
         let at = self.listing.live(number)?;
         let message = self.listing.maildrop().message(at).await;
-        message.map_err(|error| Fault::message(number, error))
+        message.map_err(|error| Fault::Message(number, error))
     }
 }
 

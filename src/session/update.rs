@@ -38,21 +38,20 @@ impl<D: Maildrop> Transaction<D> {
         answer.flush_mail().await?;
         let witness = witness(self.identity.username().clone(), context.env);
         let removal = context.env.removals.spawn(maildrop.remove(positions, witness)).await;
-        let outcome = match removal {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Fault::removal(marked, error)),
-            Err(_panicked) => Err(Fault::NotRemoved { remaining: marked, marked, cause: None }),
+        let failed = match removal {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some((error.remaining, Some(error.cause))),
+            Err(_panicked) => Some((marked, None)),
         };
-        let remaining = match &outcome {
-            Err(Fault::NotRemoved { remaining, .. }) => *remaining,
-            Ok(()) | Err(_) => 0,
-        };
+        let remaining = failed.as_ref().map_or(0, |(remaining, _)| *remaining);
         let summary = answer.summary();
         summary.removed = u64::from(marked - remaining);
         summary.left = u64::from(left) + u64::from(remaining);
-        Ok(match outcome {
-            Ok(()) => answer.say(Notice::Removed(marked, left)),
-            Err(fault) => answer.fault(&fault),
+        Ok(match failed {
+            None => answer.say(Notice::Removed(marked, left)),
+            Some((remaining, cause)) => {
+                answer.fault(&Fault::NotRemoved { remaining, marked, cause })
+            }
         })
     }
 }

@@ -16,7 +16,7 @@ use super::End;
 use super::pace::Pace;
 use super::stream::{SILENCE, Stream};
 use crate::mailbox::Message;
-use crate::protocol::{Appetite, Encoder, Extent, Line, LineDecoder, LineFault, LineLimit, Reply};
+use crate::protocol::{Appetite, Encoder, Extent, Line, LineDecoder, LineError, LineLimit, Reply};
 
 /// A stream with a bounded buffer on each side.
 ///
@@ -72,7 +72,7 @@ impl<'s> Wire<'s> {
     }
 
     /// The next line that has come whole, if there is one.
-    pub(super) fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineFault> {
+    pub(super) fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineError> {
         self.input.next_line(limit)
     }
 

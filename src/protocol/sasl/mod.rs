@@ -59,12 +59,14 @@ pub enum Step {
     /// The client is whoever its certificate says, and perhaps wants this name.
     External(Option<ClaimedName>),
     /// The exchange is over.
-    Refused(ResponseFault),
+    Refused(ResponseError),
 }
 
 /// What is wrong with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseFault {
+pub enum ResponseError {
+    /// It is not base64.
+    NotBase64,
     /// It does not follow the mechanism.
     Malformed,
     /// The client wants to act for another user, which nobody may (RFC 4616 §2).
@@ -133,24 +135,20 @@ fn claimed(name: &[u8]) -> Option<ClaimedName> {
     sound.then(|| ClaimedName::new(name))
 }
 
-/// A response is not base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotBase64;
-
 /// Decodes a response as strictly as RFC 5034 §4 wants it: nothing outside the alphabet, padding
 /// at the end only and there in full.
 ///
 /// # Errors
-/// [`NotBase64`].
-pub fn decode(response: &[u8]) -> Result<Secret<Vec<u8>>, NotBase64> {
-    STANDARD.decode(response).map(Secret::new).map_err(|_| NotBase64)
+/// [`ResponseError::NotBase64`].
+pub fn decode(response: &[u8]) -> Result<Secret<Vec<u8>>, ResponseError> {
+    STANDARD.decode(response).map(Secret::new).map_err(|_| ResponseError::NotBase64)
 }
 
 /// Decodes the second argument of AUTH, in which `=` stands for nothing (RFC 5034 §4).
 ///
 /// # Errors
-/// [`NotBase64`].
-pub fn decode_initial(response: &[u8]) -> Result<Secret<Vec<u8>>, NotBase64> {
+/// [`ResponseError::NotBase64`].
+pub fn decode_initial(response: &[u8]) -> Result<Secret<Vec<u8>>, ResponseError> {
     if response == b"=" { Ok(Secret::new(Vec::new())) } else { decode(response) }
 }
 
@@ -170,10 +168,15 @@ mod tests {
         assert_eq!(decode(b"AHRpbQB0YW5zdGFhZg==").unwrap().expose(), b"\0tim\0tanstaaf");
         assert_eq!(decode(b"").unwrap().expose(), b"");
         for bad in [&b"=AAA"[..], b"AAA=BBB", b"AA", b"AAA", b"A A=", b"AA==\r", b"*", b"AAB=C"] {
-            assert_eq!(decode(bad).unwrap_err(), NotBase64, "{}", bad.escape_ascii());
+            assert_eq!(
+                decode(bad).unwrap_err(),
+                ResponseError::NotBase64,
+                "{}",
+                bad.escape_ascii()
+            );
         }
         assert_eq!(decode_initial(b"=").unwrap().expose(), b"");
-        assert_eq!(decode(b"=").unwrap_err(), NotBase64);
+        assert_eq!(decode(b"=").unwrap_err(), ResponseError::NotBase64);
     }
 
     #[test]

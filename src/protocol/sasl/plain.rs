@@ -1,6 +1,6 @@
 //! PLAIN: everything in one response (RFC 4616 §2).
 
-use super::{ClaimedName, ResponseFault, Secret, Step};
+use super::{ClaimedName, ResponseError, Secret, Step};
 
 /// Reads the response.
 ///
@@ -12,12 +12,12 @@ pub(super) fn read(response: &[u8]) -> Step {
     let (Some(acts_as), Some(name), Some(password), None) =
         (fields.next(), fields.next(), fields.next(), fields.next())
     else {
-        return Step::Refused(ResponseFault::Malformed);
+        return Step::Refused(ResponseError::Malformed);
     };
     if name.is_empty() || password.is_empty() {
-        Step::Refused(ResponseFault::Malformed)
+        Step::Refused(ResponseError::Malformed)
     } else if !acts_as.is_empty() && !acts_as.eq_ignore_ascii_case(name) {
-        Step::Refused(ResponseFault::ForAnother)
+        Step::Refused(ResponseError::ForAnother)
     } else {
         Step::Verify(ClaimedName::new(name), Secret::new(password.to_vec()))
     }
@@ -39,7 +39,7 @@ mod tests {
         for malformed in [&b""[..], b"tim", b"\0tim", b"\0\0secret", b"\0tim\0", b"\0a\0b\0c"] {
             let step = read(malformed);
             assert!(
-                matches!(step, Step::Refused(ResponseFault::Malformed)),
+                matches!(step, Step::Refused(ResponseError::Malformed)),
                 "{}",
                 malformed.escape_ascii()
             );
@@ -51,7 +51,7 @@ mod tests {
     fn nobody_acts_for_another() {
         assert!(matches!(
             read(b"Ursel\0Kurt\0xipj3plmq"),
-            Step::Refused(ResponseFault::ForAnother)
+            Step::Refused(ResponseError::ForAnother)
         ));
     }
 }

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::gs2::{self, Flag};
-use super::{ResponseFault, Step, claimed};
+use super::{ResponseError, Step, claimed};
 use crate::protocol::{ClaimedName, Secret};
 
 /// A bearer token, to be put to whoever issued it.
@@ -72,14 +72,14 @@ impl TokenDialect {
 /// kvsep       = %x01
 /// ```
 pub(super) fn read_oauthbearer(response: &[u8]) -> Step {
-    read_bearer(response).unwrap_or(Step::Refused(ResponseFault::Malformed))
+    read_bearer(response).unwrap_or(Step::Refused(ResponseError::Malformed))
 }
 
 fn read_bearer(response: &[u8]) -> Option<Step> {
     let (header, rest) = gs2::read(std::str::from_utf8(response).ok()?)?;
     match header.flag {
         Flag::Unable | Flag::NotOffered => {}
-        Flag::Binds(_) => return Some(Step::Refused(ResponseFault::Unbound)),
+        Flag::Binds(_) => return Some(Step::Refused(ResponseError::Unbound)),
     }
     let name = match header.acts_as {
         None => None,
@@ -97,7 +97,7 @@ fn read_bearer(response: &[u8]) -> Option<Step> {
 /// response = "user=" name %x01 "auth=Bearer " token %x01 %x01
 /// ```
 pub(super) fn read_xoauth2(response: &[u8]) -> Step {
-    read_older(response).unwrap_or(Step::Refused(ResponseFault::Malformed))
+    read_older(response).unwrap_or(Step::Refused(ResponseError::Malformed))
 }
 
 fn read_older(response: &[u8]) -> Option<Step> {

@@ -6,7 +6,10 @@
 use std::borrow::Cow;
 
 use super::{Held, Notice};
-use crate::protocol::Takes;
+use crate::auth::Refusal;
+use crate::mailbox::{MessageError, OpenError};
+use crate::protocol::sasl::ResponseError;
+use crate::protocol::{CommandError, LineError, Takes};
 use crate::session::fault::Fault;
 use crate::session::listing::Totals;
 
@@ -38,10 +41,12 @@ pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
 
 pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
     match fault {
-        Fault::UnknownCommand => "unknown command".into(),
-        Fault::Arguments(keyword, takes) => format!("{keyword} takes {}", arguments(*takes)).into(),
-        Fault::LineTooLong => "line too long".into(),
-        Fault::ForbiddenOctet => "a NUL or a bare CR is not allowed".into(),
+        Fault::Command(CommandError::Unknown) => "unknown command".into(),
+        Fault::Command(CommandError::Arguments(keyword, takes)) => {
+            format!("{keyword} takes {}", arguments(*takes)).into()
+        }
+        Fault::Line(LineError::TooLong) => "line too long".into(),
+        Fault::Line(LineError::ForbiddenOctet) => "a NUL or a bare CR is not allowed".into(),
         Fault::TooManyBadCommands => "too many bad commands".into(),
         Fault::TooManyCommands => "too many commands without logging in".into(),
         Fault::Evicted => "too many connections, and this one has not logged in; try again".into(),
@@ -52,28 +57,38 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::NoTls => "TLS is not available on this port".into(),
         Fault::CleartextRefused => "no password is taken without TLS: use port 995, or STLS".into(),
         Fault::NoPasswords => "no password is taken here: use a token or a certificate".into(),
-        Fault::UnknownMechanism => "this mechanism is not offered".into(),
+        Fault::Command(CommandError::UnknownMechanism) => "this mechanism is not offered".into(),
         Fault::Cancelled => "authentication cancelled".into(),
-        Fault::NotBase64 => "the response is not base64".into(),
-        Fault::MalformedResponse => "the response does not fit the mechanism".into(),
-        Fault::ForAnother => "nobody may act for another user".into(),
-        Fault::Downgraded => "channel binding is offered here, and must be used by who can".into(),
-        Fault::Unbound => "the channel binding is not that of this connection".into(),
-        Fault::BadCredentials | Fault::RepeatedPassword => "wrong user name or password".into(),
-        Fault::NotAllowed => "this user may not use POP3".into(),
-        Fault::BadToken => "the token is not good".into(),
-        Fault::BadCertificate => "the certificate is of no user here".into(),
-        Fault::Throttled => "too many failed log-ins; wait and try again".into(),
-        Fault::Overloaded => "too many log-ins at once; wait and try again".into(),
+        Fault::Response(ResponseError::NotBase64) => "the response is not base64".into(),
+        Fault::Response(ResponseError::Malformed) => {
+            "the response does not fit the mechanism".into()
+        }
+        Fault::Response(ResponseError::ForAnother) => "nobody may act for another user".into(),
+        Fault::Response(ResponseError::Downgraded) => {
+            "channel binding is offered here, and must be used by who can".into()
+        }
+        Fault::Response(ResponseError::Unbound) => {
+            "the channel binding is not that of this connection".into()
+        }
+        Fault::Refused(Refusal::BadCredentials | Refusal::RepeatedPassword) => {
+            "wrong user name or password".into()
+        }
+        Fault::Refused(Refusal::NotAllowed) => "this user may not use POP3".into(),
+        Fault::Refused(Refusal::BadToken) => "the token is not good".into(),
+        Fault::Refused(Refusal::BadCertificate) => "the certificate is of no user here".into(),
+        Fault::Refused(Refusal::Throttled) => "too many failed log-ins; wait and try again".into(),
+        Fault::Refused(Refusal::Overloaded) => {
+            "too many log-ins at once; wait and try again".into()
+        }
         Fault::TooSlow => "the log-in took too long; wait and try again".into(),
-        Fault::CredentialsUnavailable(_) => {
+        Fault::Refused(Refusal::Unavailable(_)) => {
             "passwords cannot be checked now; wait and try again".into()
         }
         Fault::TooManySessions(limit) => {
             let sessions = counted(*limit, "session");
             format!("this user may have no more than {sessions}; wait and try again").into()
         }
-        Fault::InUse(since) => {
+        Fault::Maildrop(OpenError::InUse { since }) => {
             let held = match Held::of(*since) {
                 Held::Somehow => String::new(),
                 Held::Since(time) => format!(" since {time}"),
@@ -81,14 +96,16 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
             };
             format!("this maildrop is open in another session{held}; wait and try again").into()
         }
-        Fault::MaildropUnavailable(_) => {
+        Fault::Maildrop(OpenError::Unavailable(_)) => {
             "the maildrop cannot be read now; wait and try again".into()
         }
         Fault::NoSuchLanguage => "replies are not written in this language".into(),
-        Fault::NoSuchMessage => "no such message".into(),
+        Fault::Command(CommandError::NoSuchMessage) => "no such message".into(),
         Fault::Deleted => "message is already deleted".into(),
-        Fault::Gone(number) => format!("message {number} is gone").into(),
-        Fault::Unreadable(number, _) => format!("message {number} cannot be read now").into(),
+        Fault::Message(number, MessageError::Gone) => format!("message {number} is gone").into(),
+        Fault::Message(number, MessageError::Unreadable(_)) => {
+            format!("message {number} cannot be read now").into()
+        }
         Fault::NotRemoved { remaining, marked, .. } => {
             format!("{remaining} of {marked} messages not removed").into()
         }

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::{Held, Notice};
-use crate::protocol::Takes;
+use crate::auth::Refusal;
+use crate::mailbox::{MessageError, OpenError};
+use crate::protocol::sasl::ResponseError;
+use crate::protocol::{CommandError, LineError, Takes};
 use crate::session::fault::Fault;
 use crate::session::listing::Totals;
 
@@ -35,12 +38,14 @@ pub(super) fn say(notice: &Notice) -> Cow<'static, str> {
 
 pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
     match fault {
-        Fault::UnknownCommand => "diesen Befehl gibt es nicht".into(),
-        Fault::Arguments(keyword, takes) => {
+        Fault::Command(CommandError::Unknown) => "diesen Befehl gibt es nicht".into(),
+        Fault::Command(CommandError::Arguments(keyword, takes)) => {
             format!("{keyword} erwartet {}", arguments(*takes)).into()
         }
-        Fault::LineTooLong => "die Zeile ist zu lang".into(),
-        Fault::ForbiddenOctet => "NUL-Zeichen und einzelne CR sind nicht erlaubt".into(),
+        Fault::Line(LineError::TooLong) => "die Zeile ist zu lang".into(),
+        Fault::Line(LineError::ForbiddenOctet) => {
+            "NUL-Zeichen und einzelne CR sind nicht erlaubt".into()
+        }
         Fault::TooManyBadCommands => "zu viele fehlerhafte Befehle".into(),
         Fault::TooManyCommands => "zu viele Befehle ohne Anmeldung".into(),
         Fault::Evicted => {
@@ -57,30 +62,44 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::NoPasswords => {
             "hier wird kein Passwort angenommen: bitte ein Token oder Zertifikat verwenden".into()
         }
-        Fault::UnknownMechanism => "dieses Anmeldeverfahren wird nicht angeboten".into(),
+        Fault::Command(CommandError::UnknownMechanism) => {
+            "dieses Anmeldeverfahren wird nicht angeboten".into()
+        }
         Fault::Cancelled => "die Anmeldung wurde abgebrochen".into(),
-        Fault::NotBase64 => "die Antwort ist nicht in Base64 kodiert".into(),
-        Fault::MalformedResponse => "die Antwort passt nicht zum Anmeldeverfahren".into(),
-        Fault::ForAnother => "niemand darf sich im Namen eines anderen Benutzers anmelden".into(),
-        Fault::Downgraded => {
+        Fault::Response(ResponseError::NotBase64) => {
+            "die Antwort ist nicht in Base64 kodiert".into()
+        }
+        Fault::Response(ResponseError::Malformed) => {
+            "die Antwort passt nicht zum Anmeldeverfahren".into()
+        }
+        Fault::Response(ResponseError::ForAnother) => {
+            "niemand darf sich im Namen eines anderen Benutzers anmelden".into()
+        }
+        Fault::Response(ResponseError::Downgraded) => {
             "Kanalbindung wird hier angeboten, und wer sie beherrscht, muss sie verwenden".into()
         }
-        Fault::Unbound => "die Kanalbindung gehört nicht zu dieser Verbindung".into(),
-        Fault::BadCredentials | Fault::RepeatedPassword => {
+        Fault::Response(ResponseError::Unbound) => {
+            "die Kanalbindung gehört nicht zu dieser Verbindung".into()
+        }
+        Fault::Refused(Refusal::BadCredentials | Refusal::RepeatedPassword) => {
             "Benutzername oder Passwort ist falsch".into()
         }
-        Fault::NotAllowed => "dieser Benutzer darf POP3 nicht verwenden".into(),
-        Fault::BadToken => "das Token ist ungültig".into(),
-        Fault::BadCertificate => "das Zertifikat gehört hier zu keinem Benutzer".into(),
-        Fault::Throttled => later("zu viele fehlgeschlagene Anmeldungen"),
-        Fault::Overloaded => later("zu viele Anmeldungen gleichzeitig"),
+        Fault::Refused(Refusal::NotAllowed) => "dieser Benutzer darf POP3 nicht verwenden".into(),
+        Fault::Refused(Refusal::BadToken) => "das Token ist ungültig".into(),
+        Fault::Refused(Refusal::BadCertificate) => {
+            "das Zertifikat gehört hier zu keinem Benutzer".into()
+        }
+        Fault::Refused(Refusal::Throttled) => later("zu viele fehlgeschlagene Anmeldungen"),
+        Fault::Refused(Refusal::Overloaded) => later("zu viele Anmeldungen gleichzeitig"),
         Fault::TooSlow => later("die Anmeldung hat zu lange gedauert"),
-        Fault::CredentialsUnavailable(_) => later("Passwörter können zurzeit nicht geprüft werden"),
+        Fault::Refused(Refusal::Unavailable(_)) => {
+            later("Passwörter können zurzeit nicht geprüft werden")
+        }
         Fault::TooManySessions(limit) => {
             let sessions = counted(*limit, "Sitzung");
             later(&format!("mehr als {sessions} darf dieser Benutzer nicht haben"))
         }
-        Fault::InUse(since) => {
+        Fault::Maildrop(OpenError::InUse { since }) => {
             let held = match Held::of(*since) {
                 Held::Somehow => String::new(),
                 Held::Since(time) => format!(" seit {time}"),
@@ -88,12 +107,16 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
             };
             later(&format!("dieses Postfach ist{held} in einer anderen Sitzung geöffnet"))
         }
-        Fault::MaildropUnavailable(_) => later("das Postfach kann zurzeit nicht gelesen werden"),
+        Fault::Maildrop(OpenError::Unavailable(_)) => {
+            later("das Postfach kann zurzeit nicht gelesen werden")
+        }
         Fault::NoSuchLanguage => "in dieser Sprache gibt es keine Antworten".into(),
-        Fault::NoSuchMessage => "diese Nachricht gibt es nicht".into(),
+        Fault::Command(CommandError::NoSuchMessage) => "diese Nachricht gibt es nicht".into(),
         Fault::Deleted => "diese Nachricht ist bereits gelöscht".into(),
-        Fault::Gone(number) => format!("Nachricht {number} ist nicht mehr vorhanden").into(),
-        Fault::Unreadable(number, _) => {
+        Fault::Message(number, MessageError::Gone) => {
+            format!("Nachricht {number} ist nicht mehr vorhanden").into()
+        }
+        Fault::Message(number, MessageError::Unreadable(_)) => {
             format!("Nachricht {number} kann zurzeit nicht gelesen werden").into()
         }
         Fault::NotRemoved { remaining, marked, .. } => {

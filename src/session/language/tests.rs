@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use super::*;
-use crate::mailbox::Failure;
-use crate::protocol::{Reply, Takes};
+use crate::auth::Refusal;
+use crate::mailbox::{Failure, MessageError, OpenError};
+use crate::protocol::sasl::ResponseError;
+use crate::protocol::{CommandError, LineError, Reply, Takes};
 use crate::session::fault::Strike;
 
 fn number() -> MessageNumber {
     MessageNumber::try_from(&b"7"[..]).unwrap()
+}
+
+fn in_use(since: Option<SystemTime>) -> Fault {
+    Fault::Maildrop(OpenError::InUse { since })
 }
 
 /// Every text of a positive reply.
@@ -47,11 +53,12 @@ fn faults() -> Vec<Fault> {
         Takes::NumberOrNothing,
         Takes::NumberAndLines,
     ];
-    let mut faults: Vec<_> = takes.map(|takes| Fault::Arguments("RETR", takes)).into();
+    let mut faults: Vec<_> =
+        takes.map(|takes| Fault::Command(CommandError::Arguments("RETR", takes))).into();
     faults.extend([
-        Fault::UnknownCommand,
-        Fault::LineTooLong,
-        Fault::ForbiddenOctet,
+        Fault::Command(CommandError::Unknown),
+        Fault::Line(LineError::TooLong),
+        Fault::Line(LineError::ForbiddenOctet),
         Fault::TooManyBadCommands,
         Fault::TooManyCommands,
         Fault::Evicted,
@@ -62,32 +69,32 @@ fn faults() -> Vec<Fault> {
         Fault::NoTls,
         Fault::CleartextRefused,
         Fault::NoPasswords,
-        Fault::UnknownMechanism,
+        Fault::Command(CommandError::UnknownMechanism),
         Fault::Cancelled,
-        Fault::NotBase64,
-        Fault::MalformedResponse,
-        Fault::ForAnother,
-        Fault::Downgraded,
-        Fault::Unbound,
-        Fault::BadCredentials,
-        Fault::NotAllowed,
-        Fault::BadToken,
-        Fault::BadCertificate,
-        Fault::Throttled,
-        Fault::Overloaded,
+        Fault::Response(ResponseError::NotBase64),
+        Fault::Response(ResponseError::Malformed),
+        Fault::Response(ResponseError::ForAnother),
+        Fault::Response(ResponseError::Downgraded),
+        Fault::Response(ResponseError::Unbound),
+        Fault::Refused(Refusal::BadCredentials),
+        Fault::Refused(Refusal::NotAllowed),
+        Fault::Refused(Refusal::BadToken),
+        Fault::Refused(Refusal::BadCertificate),
+        Fault::Refused(Refusal::Throttled),
+        Fault::Refused(Refusal::Overloaded),
         Fault::TooSlow,
-        Fault::CredentialsUnavailable("the password is tanstaaf".to_owned()),
+        Fault::Refused(Refusal::Unavailable("the password is tanstaaf".to_owned())),
         Fault::TooManySessions(1),
         Fault::TooManySessions(u32::MAX),
-        Fault::InUse(None),
-        Fault::InUse(Some(SystemTime::now())),
-        Fault::InUse(Some(SystemTime::UNIX_EPOCH)),
-        Fault::MaildropUnavailable(failure()),
+        in_use(None),
+        in_use(Some(SystemTime::now())),
+        in_use(Some(SystemTime::UNIX_EPOCH)),
+        Fault::Maildrop(OpenError::Unavailable(failure())),
         Fault::NoSuchLanguage,
-        Fault::NoSuchMessage,
+        Fault::Command(CommandError::NoSuchMessage),
         Fault::Deleted,
-        Fault::Gone(number()),
-        Fault::Unreadable(number(), failure()),
+        Fault::Message(number(), MessageError::Gone),
+        Fault::Message(number(), MessageError::Unreadable(failure())),
         Fault::NotRemoved { remaining: 2, marked: 7, cause: Some(failure()) },
     ]);
     faults
@@ -137,7 +144,7 @@ fn since_when_is_said_in_words_for_a_person() {
     assert_eq!(held(48 * 3600), Held::Hours(48));
     assert_eq!(Held::of(Some(now + Duration::from_secs(3600))), Held::Somehow);
     assert_eq!(Held::of(None), Held::Somehow);
-    let since = Fault::InUse(Some(now - Duration::from_secs(48 * 3600)));
+    let since = in_use(Some(now - Duration::from_secs(48 * 3600)));
     for (language, words) in
         [(Language::English, "session for 48 hours"), (Language::German, "seit 48 Stunden")]
     {

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
 use super::gs2::{self, Flag};
-use super::{Channel, Nonce, ResponseFault, ScramHash, ScramKeys, Step, saslprep};
+use super::{Channel, Nonce, ResponseError, ScramHash, ScramKeys, Step, saslprep};
 use crate::protocol::{ClaimedName, Secret};
 
 /// Waits for `client-first-message`.
@@ -49,8 +49,8 @@ impl First {
     /// username                  = "n=" saslname
     /// nonce                     = "r=" 1*( %x21-2B / %x2D-7E )
     /// ```
-    fn read(self, response: &[u8]) -> Result<Awaiting, ResponseFault> {
-        use ResponseFault::{ForAnother, Malformed};
+    fn read(self, response: &[u8]) -> Result<Awaiting, ResponseError> {
+        use ResponseError::{ForAnother, Malformed};
         if response.len() > MAX_FIRST_OCTETS {
             return Err(Malformed);
         }
@@ -82,16 +82,16 @@ impl First {
     }
 
     /// The data that the client binds to, nothing when it does not bind (RFC 5802 §6).
-    fn bind(&self, flag: Flag<'_>) -> Result<&[u8], ResponseFault> {
+    fn bind(&self, flag: Flag<'_>) -> Result<&[u8], ResponseError> {
         match (self.variant, flag) {
             (Variant::Plus, Flag::Binds(name)) => {
-                self.channel.data(name).ok_or(ResponseFault::Unbound)
+                self.channel.data(name).ok_or(ResponseError::Unbound)
             }
             // Somebody in between has taken the -PLUS mechanisms off the list.
-            (_, Flag::NotOffered) if self.channel.binds() => Err(ResponseFault::Downgraded),
+            (_, Flag::NotOffered) if self.channel.binds() => Err(ResponseError::Downgraded),
             (Variant::Bare, Flag::Unable | Flag::NotOffered) => Ok(&[]),
             (Variant::Plus, Flag::Unable | Flag::NotOffered) | (Variant::Bare, Flag::Binds(_)) => {
-                Err(ResponseFault::Unbound)
+                Err(ResponseError::Unbound)
             }
         }
     }
@@ -170,7 +170,7 @@ impl ScramExchange {
     /// Takes the response, decoded.
     ///
     /// # Errors
-    /// [`ResponseFault`] when it cannot be a proof.
+    /// [`ResponseError`] when it cannot be a proof.
     ///
     /// ```abnf
     /// client-final-message               = client-final-message-without-proof "," proof
@@ -178,8 +178,8 @@ impl ScramExchange {
     /// channel-binding                    = "c=" base64
     /// proof                              = "p=" base64
     /// ```
-    pub fn step(self, response: &Secret<Vec<u8>>) -> Result<ScramProof, ResponseFault> {
-        use ResponseFault::{Malformed, Unbound};
+    pub fn step(self, response: &Secret<Vec<u8>>) -> Result<ScramProof, ResponseError> {
+        use ResponseError::{Malformed, Unbound};
         let message = std::str::from_utf8(response.expose()).map_err(|_| Malformed)?;
         let (without_proof, proof) = message.rsplit_once(",p=").ok_or(Malformed)?;
         let proof = STANDARD.decode(proof).map(Secret::new).map_err(|_| Malformed)?;
@@ -250,9 +250,9 @@ impl ServerFinal {
     /// Takes the response of a client that is content: an empty one. Then comes `+OK`.
     ///
     /// # Errors
-    /// [`ResponseFault::Malformed`] when there is something in it.
-    pub fn close(self, response: &[u8]) -> Result<(), ResponseFault> {
-        if response.is_empty() { Ok(()) } else { Err(ResponseFault::Malformed) }
+    /// [`ResponseError::Malformed`] when there is something in it.
+    pub fn close(self, response: &[u8]) -> Result<(), ResponseError> {
+        if response.is_empty() { Ok(()) } else { Err(ResponseError::Malformed) }
     }
 }
 

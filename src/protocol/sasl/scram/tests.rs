@@ -85,7 +85,7 @@ fn a_client_that_has_the_password_gets_in_by_every_mechanism() {
 #[test]
 fn a_downgrade_is_noticed() {
     use Mechanism::{ScramSha256, ScramSha256Plus};
-    use ResponseFault::{Downgraded, Unbound};
+    use ResponseError::{Downgraded, Unbound};
     let only_end_point = || Channel { exporter: None, ..bound() };
     for (mechanism, channel, header, data, fault) in [
         // The list of mechanisms has been cut on its way to a client that could have bound.
@@ -119,7 +119,7 @@ fn a_downgrade_is_noticed() {
 
 #[test]
 fn first_messages() {
-    use ResponseFault::{ForAnother, Malformed};
+    use ResponseError::{ForAnother, Malformed};
     for (message, name) in [
         ("n,,n=user,r=x", Ok("user")),
         ("n,a=user,n=user,r=x", Ok("user")),
@@ -197,13 +197,13 @@ fn final_messages() {
         (String::new(), false),
     ] {
         let fault = after("n,,n=mrose,r=x").step(&secret(&message)).err();
-        let expected = if well_formed { None } else { Some(ResponseFault::Malformed) };
+        let expected = if well_formed { None } else { Some(ResponseError::Malformed) };
         assert_eq!(fault, expected, "{message:?}");
     }
     for binding in ["biw", "biws=", "eSws", "", "bixhPW1yb3NlLA=="] {
         let message = secret(&format!("c={binding},r=xsrv,p={proof}"));
         let fault = after("n,,n=mrose,r=x").step(&message).unwrap_err();
-        assert_eq!(fault, ResponseFault::Unbound, "{binding}");
+        assert_eq!(fault, ResponseError::Unbound, "{binding}");
     }
 }
 
@@ -227,7 +227,7 @@ fn only_the_keys_of_the_password_fit_the_proof() {
 
 #[test]
 fn after_the_last_challenge_comes_an_empty_response() {
-    for (response, closed) in [(&b""[..], Ok(())), (b"v=x", Err(ResponseFault::Malformed))] {
+    for (response, closed) in [(&b""[..], Ok(())), (b"v=x", Err(ResponseError::Malformed))] {
         assert_eq!(
             ServerFinal("v=rmF9pqV8S7suAoZWja4dJRkFsKQ=".to_owned()).close(response),
             closed
@@ -270,11 +270,11 @@ fn secret(text: &str) -> Secret<Vec<u8>> {
     Secret::new(text.as_bytes().to_vec())
 }
 
-fn named(step: Step) -> Result<Awaiting, ResponseFault> {
+fn named(step: Step) -> Result<Awaiting, ResponseError> {
     if let Step::NeedKeys(awaiting) = step { Ok(awaiting) } else { Err(refused(&step)) }
 }
 
-fn refused(step: &Step) -> ResponseFault {
+fn refused(step: &Step) -> ResponseError {
     if let Step::Refused(fault) = step { *fault } else { panic!("{step:?}") }
 }
 
@@ -289,7 +289,7 @@ fn after(first: &str) -> ScramExchange {
 enum Outcome {
     In,
     WrongPassword,
-    Refused(ResponseFault),
+    Refused(ResponseError),
 }
 
 /// The client's side of RFC 5802 §3.
@@ -350,7 +350,7 @@ impl<'a> Client<'a> {
         self.answer(mechanism, channel).expect("a proof")
     }
 
-    fn answer(&self, mechanism: Mechanism, channel: Channel) -> Result<ScramProof, ResponseFault> {
+    fn answer(&self, mechanism: Mechanism, channel: Channel) -> Result<ScramProof, ResponseError> {
         let awaiting = named(mechanism.begin(channel).step(secret(&self.first())))?;
         let hash = awaiting.hash();
         let keys = ScramKeys::derive(b"tanstaaf", b"salt", 1, hash);
