@@ -2,13 +2,16 @@
 
 use tokio::time::{Instant, timeout_at};
 
+use super::context::Context;
 use super::dialogue::{Answer, Replied};
+use super::end::End;
+use super::env::Link;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::language::{self, Language, Notice};
 use super::listing::Totals;
+use super::state::{Next, State, Turn};
 use super::transaction::Transaction;
-use super::{Context, End, Link, Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{Channel, Mechanism};
@@ -220,7 +223,7 @@ pub(super) fn log_failure(name: &ClaimedName, fault: &Fault, answer: &Answer<'_,
 /// What CAPA lists before login (RFC 2449 §5). What needs a password is listed when one may be
 /// sent now, so that a client which does as it is told never sends it in the clear.
 fn capabilities<M: Mailbox, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capability> {
-    let mut capabilities = super::capabilities(context);
+    let mut capabilities = super::capabilities::capabilities(context);
     if context.offers_stls() {
         capabilities.push(Capability::Stls);
     }

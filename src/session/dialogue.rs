@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::end::{End, Summary};
+use super::env::{Link, Policy};
 use super::fault::{Fault, Strike};
 use super::language::{Language, Notice};
 use super::stream::Stream;
 use super::wire::Wire;
-use super::{End, Link, Policy, Summary};
 use crate::auth::{Entry, Throttle};
 use crate::mailbox::{Message, OpenError};
 use crate::protocol::sasl;

@@ -16,7 +16,7 @@ use std::task::Poll;
 
 use tokio::sync::Notify;
 
-use super::End;
+use super::end::End;
 use crate::auth::Network;
 
 /// The connections of a server that may be ended.

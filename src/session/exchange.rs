@@ -3,9 +3,11 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::authorization::{Authorization, log_failure};
+use super::context::Context;
 use super::dialogue::{Answer, Replied};
+use super::env::Link;
 use super::fault::Fault;
-use super::{Context, Link, Next, State, Turn};
+use super::state::{Next, State, Turn};
 use crate::auth::{CredentialStore, Identity, Refusal, ScramLogin};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{

@@ -7,12 +7,18 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
+use super::capabilities::capabilities;
+use super::context::Context;
 use super::dialogue::Answer;
+use super::end::End;
+use super::env::Env;
 use super::fault::Fault;
 use super::finish::Finish;
 use super::language::{self, Notice};
 use super::listing::{Listing, Totals};
-use super::{Context, End, Env, Next, Slot, State, Turn, Wanted};
+use super::slots::Slot;
+use super::state::{Next, State, Turn};
+use super::wanted::Wanted;
 use crate::auth::{CredentialStore, Identity};
 use crate::mailbox::{Interest, Mailbox, Maildrop};
 use crate::protocol::{Command, Extent, MessageNumber, Username};
@@ -117,7 +123,7 @@ impl<D: Maildrop> Transaction<D> {
             }
             Command::Noop => answer.ok(""),
             Command::Capa => {
-                let capabilities = super::capabilities(context);
+                let capabilities = capabilities(context);
                 answer.lines(Notice::Capabilities, capabilities.iter()).await?
             }
             // DEVIATION: RFC 6856 §2 — UTF8 belongs before login; Outlook sends it after as well.

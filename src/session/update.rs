@@ -2,11 +2,13 @@
 
 use tracing::Level;
 
+use super::context::Context;
 use super::dialogue::{Answer, Replied};
+use super::end::End;
+use super::env::Env;
 use super::fault::Fault;
 use super::language::Notice;
 use super::transaction::Transaction;
-use super::{Context, End, Env};
 use crate::auth::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop, Witness};
 use crate::protocol::Username;

@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroize as _;
 
-use super::End;
+use super::end::End;
 use super::pace::Pace;
 use super::stream::{SILENCE, Stream};
 use crate::mailbox::Message;

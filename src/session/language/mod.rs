@@ -9,8 +9,8 @@
 
 use std::time::SystemTime;
 
-use super::End;
 use super::dialogue::{Answer, Replied};
+use super::end::End;
 use super::fault::Fault;
 use super::listing::Totals;
 use crate::protocol::{LanguageRange, MessageNumber, ReplyText};
