@@ -69,7 +69,7 @@ pub fn at_work() -> usize {
 }
 
 /// A runtime with a paused clock that does not go on by itself while there is work in the pools,
-/// which the runtime does not see. `tests/support/clock.rs` has the same.
+/// which the runtime does not see. `tests/it/support/clock.rs` has the same.
 #[cfg(test)]
 pub(crate) fn paused_runtime() -> tokio::runtime::Runtime {
     let wait = || {

@@ -189,7 +189,7 @@ mod tests {
     fn an_ordinary_user_may_only_name_itself() {
         let current = unistd::geteuid();
         if current.is_root() {
-            // As root the change is for good, so tests/serve.rs shows it on a process of its own.
+            // As root the change is for good, so tests/it/serve.rs shows it on a process of its own.
             return;
         }
         assume(None).unwrap();

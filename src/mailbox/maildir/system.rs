@@ -3,7 +3,7 @@
 //! They are the very functions of rustix and std; what is more than that is made of them. In tests
 //! each asks first whether it is to fail (`faulty`, `plan`), or whether the process is to die there,
 //! and what a power cut would undo is written down (`journal`). No other file of the store calls the
-//! system for a file, which `tests/tidy.rs` sees to; types and constants come from where they are.
+//! system for a file, which `tests/it/tidy.rs` sees to; types and constants come from where they are.
 
 use std::fs::File;
 use std::io;

@@ -3,16 +3,6 @@
 //! Works for an ordinary user and for root, who hands the directory to "nobody" first. Every wait
 //! is bounded: what does not happen in time fails the test, with the log of the server.
 
-#![allow(dead_code, reason = "each test program uses a part of this")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -29,6 +19,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 pub(crate) mod client;
+pub(crate) mod clock;
 
 /// How long anything may take that takes no time of itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,17 +1,6 @@
 //! Whatever is sent to a session, each line gets exactly one reply, and nothing is removed that a
 //! QUIT did not remove.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::let_underscore_must_use,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,17 +12,14 @@ use restante::mailbox::{Interest, Mailbox, OpenError};
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-#[path = "support/clock.rs"]
-mod clock;
-mod several;
+use crate::support::clock::paused_runtime;
 
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const MESSAGES: [&str; 3] = [
     "Subject: one\n\n.dots\n..\n.\n",
@@ -54,7 +40,7 @@ fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
         store.deliver(&mrose(), &format!("id-{at}"), message.as_bytes());
     }
     let env = env(store.clone());
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let (client, mut server) = tokio::io::duplex(1024);
         let (mut reader, mut writer) = tokio::io::split(client);
         let session = async {
@@ -78,7 +64,7 @@ fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
 }
 
 /// What a session needs, with the user mrose.
-fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
+pub(crate) fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     let files = tempfile::tempdir().unwrap();
     let users = files.path().join("users");
     std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
@@ -113,11 +99,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     }
 }
 
-fn runtime() -> Runtime {
-    clock::paused_runtime()
-}
-
-fn mrose() -> Username {
+pub(crate) fn mrose() -> Username {
     Username::try_from("mrose").unwrap()
 }
 
@@ -284,7 +266,7 @@ fn pipelined(
     let store = MemoryStore::default();
     store.deliver(&mrose(), "id", &b"x\n"[..]);
     let env = env(store);
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let (mut client, mut server) = tokio::io::duplex(1 << 20);
         client.write_all(input).await.unwrap();
         let link =
@@ -344,7 +326,7 @@ fn a_slow_reader_is_not_idle() {
     let store = MemoryStore::default();
     store.deliver(&mrose(), "id-0", "x\n".repeat(10_000).into_bytes());
     let env = env(store);
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let (client, mut server) = tokio::io::duplex(256);
         let (mut reader, mut writer) = tokio::io::split(client);
         let login_deadline = Instant::now() + Duration::from_secs(120);
@@ -406,7 +388,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         answers: Arc::clone(&answers),
         interest: Arc::clone(&interest),
     });
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let (mut client, mut server) = tokio::io::duplex(1024);
         client.write_all(logged_in()).await.unwrap();
         let login_deadline = Instant::now() + Duration::from_secs(120);
@@ -435,7 +417,7 @@ fn mail_that_was_lost_on_the_way_is_not_removed() {
     let line = [vec![b'x'; 998], b"\r\n".to_vec()].concat();
     store.deliver(&mrose(), "id", line.repeat(40));
     let env = env(store.clone());
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         // Holds the first write of the message, and not the rest.
         let (mut client, mut server) = tokio::io::duplex(36 * 1024);
         client.write_all(&[logged_in(), b"RETR 1\r\n"].concat()).await.unwrap();

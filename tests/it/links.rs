@@ -1,22 +1,13 @@
 //! Users of the machine who put symbolic links where their Maildirs were.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::process::Command;
 
 use nix::unistd::geteuid;
-use support::client::{Client, greeted, logged_in};
-use support::{PROGRAM, Place, Server};
 
-mod support;
+use crate::support::client::{Client, greeted, logged_in};
+use crate::support::{PROGRAM, Place, Server};
 
 const LISTEN: [(&str, &str); 1] = [("127.0.0.1:0", "off")];
 

@@ -6,20 +6,10 @@
 //! sizes that are two octets short, a client that waits for ever for an end (James), TOP that
 //! counts lines of the header (Stalwart).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 
-use support::client::{Client, Tls};
-use support::{Place, Server};
-
-mod support;
+use crate::support::client::{Client, Tls};
+use crate::support::{Place, Server};
 
 const HEADER: &str = "From: mrose@example.org\nSubject: awkward\n\n";
 

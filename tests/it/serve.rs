@@ -1,13 +1,5 @@
 //! `restante serve` as a process: start, sessions, signals, limits, stop. TLS is in `tls.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -15,11 +7,9 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use support::client::{Client, GREETING, Tls, greeted, logged_in};
-use support::{PATIENCE, PROGRAM, Place, Server, default_user};
 
-mod stop;
-mod support;
+use crate::support::client::{Client, GREETING, Tls, greeted, logged_in};
+use crate::support::{PATIENCE, PROGRAM, Place, Server, default_user, refusal};
 
 const OFF: (&str, &str) = ("127.0.0.1:0", "off");
 const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
@@ -27,7 +17,7 @@ const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
 const CLEARTEXT: &str = "allow-cleartext = true\n";
 
 /// A place whose server takes passwords in the clear, on one plain socket.
-fn plain_place(rest: &str) -> Place {
+pub(crate) fn plain_place(rest: &str) -> Place {
     let place = Place::new();
     place.configure(&[OFF], &format!("{CLEARTEXT}{rest}"));
     place
@@ -35,7 +25,7 @@ fn plain_place(rest: &str) -> Place {
 
 /// A client that has read the greeting.
 /// A message of about this many octets, in lines.
-fn large_message(octets: usize) -> Vec<u8> {
+pub(crate) fn large_message(octets: usize) -> Vec<u8> {
     let line = [b"x".repeat(98), b"\r\n".to_vec()].concat();
     [b"Subject: large\r\n\r\n".to_vec(), line.repeat(octets / 100)].concat()
 }
@@ -370,7 +360,7 @@ fn an_inherited_socket_that_nobody_asked_for_is_an_error() {
     let place = plain_place("");
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = socket.local_addr().unwrap();
-    let said = support::refusal(inheriting(&place, socket));
+    let said = refusal(inheriting(&place, socket));
     assert!(said.contains(&format!("a socket on {address} that no [[listen]] names")), "{said}");
 }
 
@@ -513,7 +503,7 @@ fn the_demo_names_the_option_for_a_port_in_use() {
     for (taken, free) in [("--pop3", "--pop3s"), ("--pop3s", "--pop3")] {
         let mut command = Command::new(PROGRAM);
         command.args(["demo", taken, &address, free, "127.0.0.1:0"]);
-        let said = support::refusal(command);
+        let said = refusal(command);
         let pid = std::process::id();
         let words =
             format!("(pid {pid}) has this port; choose another with {taken} 127.0.0.1:PORT");

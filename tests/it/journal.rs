@@ -1,16 +1,12 @@
 //! What is said on standard error when that is the journal: each line with its priority.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, its helpers too")]
-
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-mod support;
-
-use support::{PROGRAM, Place};
+use crate::support::{PROGRAM, Place};
 
 /// What the journal gets as standard error, and the exit code.
 fn said(directory: &Path, arguments: &[&str]) -> (String, Option<i32>) {

@@ -22,9 +22,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::clock::paused_runtime;
 use super::log::Log;
 use super::script::{Script, Step, duration};
+use crate::support::clock::paused_runtime;
 
 /// Plays a transcript; gives its text back, with the server's lines as they were said if `bless`.
 ///

@@ -1,16 +1,13 @@
 //! `restante check` as a person runs it: what goes where, and the exit code.
 
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, its helpers too"
-)]
-
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use crate::support::eventually;
 
 fn check(config: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_restante"))
@@ -147,7 +144,7 @@ fn mail_on_a_mount_that_is_read_only_cannot_be_removed() {
 fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     let (dir, config) = usable();
     // Served from here, the port is another program's. On this address no other test takes it.
-    let other = std::net::TcpListener::bind("127.22.1.1:0").unwrap();
+    let other = TcpListener::bind("127.22.1.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, good.replace("127.0.0.1:0", &address)).unwrap();
@@ -157,6 +154,8 @@ fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     assert!(stderr.contains(&format!(" (pid {pid}) has this port\n")), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
     drop(other);
+    // A child of another test may hold the socket until it runs its program.
+    eventually("the port is free", || TcpListener::bind(&address).is_ok());
     let text_of = |output: Output| (text(output.stdout), text(output.stderr));
     assert!(text_of(check(&config)).0.contains("passwords in the clear\n"));
     // The demo is the same program, and needs no user to run as.
@@ -194,9 +193,11 @@ fn the_summary_goes_to_standard_output_and_the_exit_code_is_0() {
 fn stores_are_asked_as_the_user_of_run_as() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = dir.path().join("whoami");
-    fs::write(&program, "#!/bin/sh\nid -un >&2; exit 111\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (text_file, program) = (dir.path().join("text"), dir.path().join("whoami"));
+    fs::write(&text_file, "#!/bin/sh\nid -un >&2; exit 111\n").unwrap();
+    // What this process writes, a child of another test may hold open: then it cannot be run.
+    let install = Command::new("install").args(["-m", "755"]).args([&text_file, &program]).status();
+    assert!(install.unwrap().success());
     let ours = Command::new("id").arg("-un").output().expect("the program runs").stdout;
     // Only root can become somebody else.
     let name = match text(ours).trim() {

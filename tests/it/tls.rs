@@ -1,13 +1,5 @@
 //! TLS of `restante serve`: versions, certificates, and those who get it wrong.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -17,13 +9,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use nix::sys::signal::Signal;
 use rcgen::{CertificateParams, KeyPair, SanType};
 use sha2::{Digest, Sha256};
-use support::client::{Agreed, Client, Tls};
-use support::{PATIENCE, Place, Server};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, version};
 
-mod support;
+use crate::support::client::{Agreed, Client, Tls};
+use crate::support::{PATIENCE, Place, Server};
 
 const LISTEN: [(&str, &str); 2] = [("127.0.0.1:0", "starttls"), ("127.0.0.1:0", "implicit")];
 

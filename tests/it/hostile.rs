@@ -3,23 +3,13 @@
 //! Each test names the class of bugs that it guards against, with those who had them. What
 //! happens to mail is in `maildrop.rs`, to log-ins in `login.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use support::client::{Client, Tls, expect_in_sync, greeted, logged_in};
-use support::{PATIENCE, Place, Server, eventually, pause};
-
-mod support;
+use crate::support::client::{Client, Tls, expect_in_sync, greeted, logged_in};
+use crate::support::{PATIENCE, Place, Server, eventually, pause};
 
 const OFF: (&str, &str) = ("127.0.0.1:0", "off");
 const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");

@@ -3,14 +3,6 @@
 //! Each test names the class of bugs that it guards against, with those who had them. Lines,
 //! memory and other protocols are in `hostile.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,10 +10,9 @@ use std::thread;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
-use support::client::{Client, Tls, expect_in_sync, greeted, greeted_at};
-use support::{Place, Server, eventually};
 
-mod support;
+use crate::support::client::{Client, Tls, expect_in_sync, greeted, greeted_at};
+use crate::support::{Place, Server, eventually};
 
 const OFF: (&str, &str) = ("127.0.0.1:0", "off");
 const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");

@@ -4,8 +4,9 @@ use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
-use super::support::client::{greeted, logged_in};
-use super::{large_message, plain_place, support};
+use crate::serve::{large_message, plain_place};
+use crate::support::client::{greeted, logged_in};
+use crate::support::eventually;
 
 #[test]
 fn sigterm_ends_who_has_not_logged_in_and_refuses_new_connections() {
@@ -36,7 +37,7 @@ fn sigterm_lets_a_session_go_on_to_its_quit() {
     assert_eq!(client.ask("RETR 1"), format!("+OK {} octets", large.len()));
     server.signal(Signal::SIGTERM);
     server.logged(&["no more connections"]);
-    support::eventually("new clients are refused", || TcpStream::connect(address).is_err());
+    eventually("new clients are refused", || TcpStream::connect(address).is_err());
     assert_eq!(client.body().len(), large.len());
     assert_eq!(client.ask("DELE 1"), "+OK message 1 deleted");
     assert_eq!(client.ask("QUIT"), "+OK 2 messages removed, 1 left");

@@ -1,7 +1,5 @@
 //! What the program says about itself: versions, manual pages, completions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::process::{Command, Output};
 

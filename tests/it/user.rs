@@ -1,14 +1,6 @@
 //! `restante user` as a person or a script runs it: which file is changed, what is said, and the
 //! exit codes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -1,19 +1,9 @@
 //! Clients that take what they are sent a little at a time, or not at all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::time::Duration;
 
-use support::Place;
-use support::client::{Client, GREETING, Tls};
-
-mod support;
+use crate::support::client::{Client, GREETING, Tls};
+use crate::support::{Place, pause};
 
 /// Much more than both systems hold for such a connection.
 const SIZE: usize = 2 << 20;
@@ -46,7 +36,7 @@ fn a_slow_reader_is_served_and_a_dead_one_is_not() {
         for client in &mut slow {
             client.sip(800);
         }
-        support::pause(Duration::from_secs(1));
+        pause(Duration::from_secs(1));
     }
     for kind in 0..2 {
         let user = format!("user=dead-{kind}");

@@ -10,7 +10,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStrea
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{PEER, env, mrose, runtime};
+use crate::session::{PEER, env, mrose};
+use crate::support::clock::paused_runtime;
 
 /// A client whose session runs beside others.
 struct Device {
@@ -70,7 +71,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Thunderbird tries PLAIN, LOGIN and USER, one after the other, on one connection.
 #[test]
 fn a_connection_waits_once_for_a_maildrop_in_use_and_not_longer_than_it_is_told_to() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let env = shared_env(&MemoryStore::default());
         let first = Device::log_in(&env).await;
         for _ in 0..2 {
@@ -92,7 +93,7 @@ fn a_connection_waits_once_for_a_maildrop_in_use_and_not_longer_than_it_is_told_
 /// The reply to a QUIT that removes comes a little before the lock is given back.
 #[test]
 fn a_login_right_behind_ones_own_quit_waits_a_little_whatever_lock_wait_says() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let mut env = Arc::into_inner(shared_env(&MemoryStore::default())).unwrap();
         env.policy.lock_wait = Duration::ZERO;
         let env = Arc::new(env);
@@ -113,7 +114,7 @@ fn a_login_right_behind_ones_own_quit_waits_a_little_whatever_lock_wait_says() {
 
 #[test]
 fn an_idle_session_gives_its_maildrop_to_the_next_login_of_its_user() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let env = shared_env(&MemoryStore::default());
         let mut first = Device::log_in(&env).await;
         tokio::time::sleep(57 * SECOND).await;
@@ -135,7 +136,7 @@ fn an_idle_session_gives_its_maildrop_to_the_next_login_of_its_user() {
 
 #[test]
 fn marks_and_what_is_being_sent_are_not_given_up_for_another_login() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let store = MemoryStore::default();
         store.deliver(&mrose(), "long", "x\n".repeat(10_000).into_bytes());
         let env = shared_env(&store);
@@ -160,7 +161,7 @@ fn marks_and_what_is_being_sent_are_not_given_up_for_another_login() {
 
 #[test]
 fn a_client_in_the_middle_of_a_command_is_not_idle() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let env = shared_env(&MemoryStore::default());
         let mut first = Device::log_in(&env).await;
         first.stream.write_all(b"RET").await.unwrap();
@@ -176,7 +177,7 @@ fn a_client_in_the_middle_of_a_command_is_not_idle() {
 
 #[test]
 fn a_server_that_stops_lets_sessions_go_on_to_quit() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         let store = MemoryStore::default();
         let env = shared_env(&store);
         let mut at_work = Device::log_in(&env).await;
@@ -198,7 +199,7 @@ fn a_server_that_stops_lets_sessions_go_on_to_quit() {
 
 #[test]
 fn a_server_that_stops_does_not_wait_for_who_does_nothing() {
-    runtime().block_on(async {
+    paused_runtime().block_on(async {
         for (mark, times_over) in [(false, false), (false, true), (true, true)] {
             let store = MemoryStore::default();
             let env = shared_env(&store);

@@ -3,21 +3,11 @@
 //! The TLS library sends no such name. So a client here sends a placeholder of the same length, which
 //! is replaced on its way out, and in all that the client hashes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
 use memchr::memmem;
-use support::client::Tls;
-use support::{PATIENCE, Place, Server};
 use tokio_rustls::rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -26,7 +16,8 @@ use tokio_rustls::rustls::{
     SupportedCipherSuite, SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite, version,
 };
 
-mod support;
+use crate::support::client::Tls;
+use crate::support::{PATIENCE, Place, Server};
 
 const NAMES: [&[u8]; 6] = [
     b"[::1]",

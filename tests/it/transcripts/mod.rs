@@ -1,25 +1,14 @@
 //! Runs every dialogue in `tests/transcripts/` against a session in memory: the real states, the
 //! real Maildir and the real credential file, with time that stands still unless it is told to go.
 //!
-//! `BLESS=1 cargo test --test transcripts` rewrites the `S:` lines to what the server says;
+//! `BLESS=1 cargo test --test it transcripts` rewrites the `S:` lines to what the server says;
 //! review the difference. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::let_underscore_must_use,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test that cannot go on fails"
-)]
-
-mod transcript;
+mod log;
+mod script;
+mod stage;
 
 use std::path::{Path, PathBuf};
-
-use transcript::{log, script, stage};
 
 #[test]
 fn every_transcript_is_true() {

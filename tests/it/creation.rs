@@ -1,14 +1,6 @@
 //! Maildirs that are missing: made at login or with the user, and never where the mail may be one
 //! that is not mounted.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -17,10 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use support::client::{greeted_at, logged_in};
-use support::{PROGRAM, Place, Server};
-
-mod support;
+use crate::support::client::{greeted_at, logged_in};
+use crate::support::{PROGRAM, Place, Server};
 
 const LISTEN: [(&str, &str); 1] = [("127.0.0.1:0", "off")];
 const TEMPORARY: &str = "-ERR [SYS/TEMP] ";

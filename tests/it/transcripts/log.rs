@@ -2,21 +2,29 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// The log lines since the last [`clear`](Self::clear).
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// Collects everything down to debug, for the whole process.
+/// Collects everything down to debug that this thread logs, and those of the pools. Other tests run
+/// at the same time, on threads that have their paths as names.
 pub(crate) fn capture() -> Log {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
+    let own = thread::current().id();
+    let is_captured = dynamic_filter_fn(move |metadata, _| {
+        let current = thread::current();
+        let is_other_test = || current.name().is_some_and(|name| name.contains("::"));
+        *metadata.level() <= Level::DEBUG && (current.id() == own || !is_other_test())
+    });
+    let lines = fmt::layer().with_ansi(false).with_writer(log.clone()).with_filter(is_captured);
+    let subscriber = tracing_subscriber::registry().with(lines);
     tracing::subscriber::set_global_default(subscriber).expect("one log a process");
     log
 }

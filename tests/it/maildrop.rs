@@ -4,14 +4,6 @@
 //! there, octet for octet; its unique-id is what it was; the maildrop is free. Who attacks rather
 //! than vanishes is in `hostile.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -19,10 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::client::{Client, Tls, greeted, logged_in};
-use support::{Place, Server, eventually, pause};
-
-mod support;
+use crate::support::client::{Client, Tls, greeted, logged_in};
+use crate::support::{Place, Server, eventually, pause};
 
 const LISTEN: [(&str, &str); 2] = [("127.0.0.1:0", "off"), ("127.0.0.1:0", "implicit")];
 const CLEARTEXT: &str = "allow-cleartext = true\n";

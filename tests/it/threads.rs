@@ -1,24 +1,15 @@
 //! A system that gives no more threads: nobody is cut off, and nothing is removed behind anybody's
 //! back.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::User;
-use support::client::greeted;
-use support::{Place, Server, default_user, eventually};
 
-mod support;
+use crate::support::client::greeted;
+use crate::support::{Place, Server, default_user, eventually};
 
 /// Changes how many threads the system gives the server; yields how many it did before.
 fn limit_threads(server: &Server, limit: &str) -> String {

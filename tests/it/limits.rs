@@ -1,21 +1,11 @@
 //! How many connections there may be: from one network, in all, and who makes room for whom. How many
 //! open files a removal takes from them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::fs;
 use std::process::Command;
 
-use support::client::{Client, GREETING, Tls, greeted, logged_in};
-use support::{PROGRAM, Place, Server, eventually};
-
-mod support;
+use crate::support::client::{Client, GREETING, Tls, greeted, logged_in};
+use crate::support::{PROGRAM, Place, Server, eventually};
 
 const OFF: (&str, &str) = ("127.0.0.1:0", "off");
 const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");

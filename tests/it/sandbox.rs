@@ -1,7 +1,5 @@
 //! What the process gives up before it serves, seen from outside and by what it cannot do any more.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -9,10 +7,8 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use support::client::{Client, Tls, greeted, logged_in};
-use support::{PROGRAM, Place, Server, default_user, eventually};
-
-mod support;
+use crate::support::client::{Client, Tls, greeted, logged_in};
+use crate::support::{PROGRAM, Place, Server, default_user, eventually};
 
 const OFF: (&str, &str) = ("127.0.0.1:0", "off");
 const CLEARTEXT: &str = "allow-cleartext = true\n";

@@ -1,13 +1,7 @@
 //! Whole configuration files: those that must be refused, with the words that say why, and those
 //! that must load; and that the example and the reference know every key.
 //!
-//! `BLESS=1 cargo test --test config` rewrites the expected errors; review the difference.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails, its helpers too"
-)]
+//! `BLESS=1 cargo test --test it config` rewrites the expected errors; review the difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

@@ -1,0 +1,42 @@
+//! The tests that look at Restante from outside: the program as a process, the library through its
+//! public interface, and the repository itself. `docs/CONTRIBUTING.md` says which module has what.
+//!
+//! They share one process and run at the same time. What is the process's own (environment, current
+//! directory, limits, user, the log of the library) is changed in a child only, or for a thread.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on fails, its helpers too"
+)]
+
+mod check;
+mod commands;
+mod config;
+mod corpus;
+mod creation;
+mod hostile;
+mod journal;
+mod limits;
+mod links;
+mod login;
+mod maildrop;
+mod sandbox;
+mod serve;
+mod server_name;
+mod session;
+mod several;
+mod slow;
+mod stop;
+mod support;
+mod threads;
+mod tidy;
+mod tls;
+mod transcripts;
+mod user;
