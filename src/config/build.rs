@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::credentials::credentials;
 use super::draft::{Draft, DraftHost, DraftListen, DraftTls};
 use super::entry::Entry;
+use super::position::Positions;
 use super::read::{Book, Number, Remarks, Section, Span};
 use super::setting::Settings;
 use super::{
@@ -58,13 +59,13 @@ const HOUR: u64 = 60 * MINUTE;
 pub(super) fn build(text: &str, base: &Path) -> Draft {
     let (book, table) = Book::open(text);
     let found = draft(&book.root(&table), base);
-    let Remarks { faults, has_sections, settings, files } = book.close();
+    let Remarks { faults, is_toml, has_sections, settings, positions, files } = book.close();
     if !has_sections {
         // Keys are not in the sections that they are meant for: nothing is sure.
         let (book, table) = Book::open("");
-        return Draft { faults, ..draft(&book.root(&table), base) };
+        return Draft { faults, is_toml, positions, ..draft(&book.root(&table), base) };
     }
-    Draft { faults, settings, files, ..found }
+    Draft { faults, is_toml, settings, positions, files, ..found }
 }
 
 /// Reads every section, whatever is wrong with those before it.
@@ -88,7 +89,9 @@ fn draft(root: &Section<'_>, base: &Path) -> Draft {
         file: PathBuf::new(),
         text: String::new(),
         faults: Vec::new(),
+        is_toml: true,
         settings: Settings::default(),
+        positions: Positions::default(),
         files: Vec::new(),
         hostname,
         run_as,

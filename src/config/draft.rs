@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fault::{Fault, Faults, NOT_TOML, Place};
+use super::fault::{Fault, Faults, Place};
+use super::position::Positions;
 use super::setting::Settings;
 use super::{
     Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
@@ -22,6 +23,8 @@ pub struct Draft {
     pub(super) file: PathBuf,
     pub(super) text: String,
     pub(super) faults: Vec<Fault>,
+    pub(super) is_toml: bool,
+    pub(super) positions: Positions,
     /// Every value that counts.
     pub settings: Settings,
     /// The files that are named, each by its key, say `tls.host[0].certificate`.
@@ -134,17 +137,13 @@ impl Draft {
     ///
     /// - Where the file is not TOML, no section is sure to be whole.
     pub fn is_sound(&self, section: &str) -> bool {
-        self.faults.iter().all(|Fault { key, .. }| {
-            let is_within = key
-                .strip_prefix(section)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-            !is_within && key != NOT_TOML
-        })
+        self.is_toml && !self.faults.iter().any(|fault| fault.is_in(section))
     }
 
-    /// The place of a key.
+    /// The place of the value of a key, say `tls.host[0].certificate`; the place of what surrounds
+    /// it when the file has no such value.
     pub fn place_of(&self, key: &str) -> Place {
-        Place::of_key(&self.text, key)
+        Place::of(&self.text, self.positions.of(key))
     }
 
     /// The configuration, and every value of it.
@@ -197,5 +196,29 @@ impl DraftTls {
             client_ca: self.client_ca,
             hosts: self.hosts.into_iter().map(host).collect::<Option<_>>()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_again() {
+        let text =
+            "hostname = 'a'\n[tls]\ncertificate = 'b'\n[[tls.host]]\n[[tls.host]]\n  names = []\n";
+        let draft = Draft::parse(text.to_owned(), Path::new(""));
+        for (key, line, column) in [
+            ("hostname", 1, 12),
+            ("tls", 2, 1),
+            ("tls.certificate", 3, 15),
+            ("tls.private-key", 2, 1),
+            ("tls.host[1]", 5, 1),
+            ("tls.host[1].names", 6, 11),
+            ("tls.host[2].names", 4, 1),
+            ("run-as", 1, 1),
+        ] {
+            assert_eq!(draft.place_of(key), Place { line, column }, "{key}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use toml::de::{DeArray, DeValue};
 
 use super::duration;
 use super::hint::either;
-use super::read::{Book, Kind, Span};
+use super::read::{Book, Kind, Span, path_in};
 
 /// One value of the file.
 pub(super) struct Entry<'a> {
@@ -23,6 +23,8 @@ pub(super) struct Entry<'a> {
     pub(super) at: usize,
     /// The section with its place in a list, and the key, as they are meant.
     pub(super) key: (String, &'static str),
+    /// Its place in a list, of an item of one.
+    pub(super) nth: Option<usize>,
 }
 
 impl<'a> Entry<'a> {
@@ -37,6 +39,14 @@ impl<'a> Entry<'a> {
         if let Some(value) = plain(self.value) {
             self.set(value);
         }
+    }
+
+    /// Keeps where it stands, by the key that is meant.
+    pub(super) fn record_position(&self) {
+        let nth = self.nth.map(|nth| format!("[{nth}]")).unwrap_or_default();
+        let (section, key) = &self.key;
+        let key = path_in(section, key) + &nth;
+        self.book.positions.borrow_mut().record(key, self.at);
     }
 
     /// Notes what is wrong with the value.
@@ -119,12 +129,17 @@ impl<'a> Entry<'a> {
 
     /// The items of a list that is this value.
     pub(super) fn items(&self, list: &'a DeArray<'a>) -> impl Iterator<Item = Self> {
-        list.iter().enumerate().map(|(nth, item)| Self {
-            book: self.book,
-            value: item.get_ref(),
-            path: format!("{}[{nth}]", self.path),
-            at: item.span().start,
-            key: self.key.clone(),
+        list.iter().enumerate().map(|(nth, item)| {
+            let item = Self {
+                book: self.book,
+                value: item.get_ref(),
+                path: format!("{}[{nth}]", self.path),
+                at: item.span().start,
+                key: self.key.clone(),
+                nth: Some(nth),
+            };
+            item.record_position();
+            item
         })
     }
 

@@ -4,8 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::read;
-
 /// Everything that is wrong with one configuration file.
 ///
 /// - Displayed as a line a fault, `file:line:column: key: what is wrong, what to write`.
@@ -51,6 +49,12 @@ impl Faults {
 }
 
 impl Fault {
+    /// Whether it is about this key, or about something within this section or list.
+    pub fn is_in(&self, section: &str) -> bool {
+        let rest = self.key.strip_prefix(section);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     /// The line that says it, of a file.
     pub fn line(&self, file: &Path) -> String {
         let place = self.place.map(|Place { line, column }| format!("{line}:{column}:"));
@@ -60,12 +64,6 @@ impl Fault {
 }
 
 impl Place {
-    /// The place of a key of a configuration, say `tls.host[0].certificate`, for what is found out
-    /// when the value is used; the place of what surrounds it when the key itself is not there.
-    pub fn of_key(text: &str, key: &str) -> Self {
-        Self::of(text, read::offset_of(text, key))
-    }
-
     /// The place of a byte of `text`.
     pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
@@ -92,24 +90,6 @@ impl Error for Faults {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_found_again() {
-        let text =
-            "hostname = 'a'\n[tls]\ncertificate = 'b'\n[[tls.host]]\n[[tls.host]]\n  names = []\n";
-        for (key, line, column) in [
-            ("hostname", 1, 12),
-            ("tls", 2, 1),
-            ("tls.certificate", 3, 15),
-            ("tls.private-key", 2, 1),
-            ("tls.host[1]", 5, 1),
-            ("tls.host[1].names", 6, 11),
-            ("tls.host[2].names", 4, 1),
-            ("run-as", 1, 1),
-        ] {
-            assert_eq!(Place::of_key(text, key), Place { line, column }, "{key}");
-        }
-    }
 
     #[test]
     fn a_place_counts_characters_from_one() {

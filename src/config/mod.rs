@@ -20,6 +20,7 @@ mod entry;
 mod fault;
 mod hint;
 mod open_files;
+mod position;
 mod read;
 mod remote;
 mod setting;

@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Value};
+use toml::Value;
+use toml::de::DeTable;
 
 use super::entry::Entry;
 use super::fault::{Fault, NOT_TOML, Place};
 use super::hint::{Meant, keys_of};
+use super::position::Positions;
 use super::setting::Settings;
 use super::{KEYS, duration};
 
@@ -31,6 +32,7 @@ pub(super) struct Book<'a> {
     /// Keys that stand in a section that has none of this name, and belong to another.
     misplaced: RefCell<BTreeSet<String>>,
     pub(super) settings: RefCell<Settings>,
+    pub(super) positions: RefCell<Positions>,
     pub(super) files: RefCell<Vec<(String, PathBuf)>>,
 }
 
@@ -38,10 +40,14 @@ pub(super) struct Book<'a> {
 pub(super) struct Remarks {
     /// All faults in the order of the file.
     pub(super) faults: Vec<Fault>,
+    /// Whether the whole file is TOML.
+    pub(super) is_toml: bool,
     /// Whether sections can be told apart: no header of one is broken.
     pub(super) has_sections: bool,
     /// Every value that counts.
     pub(super) settings: Settings,
+    /// Where every value stands.
+    pub(super) positions: Positions,
     /// The files that are named, each by its key.
     pub(super) files: Vec<(String, PathBuf)>,
 }
@@ -112,6 +118,7 @@ impl<'a> Book<'a> {
             notes: RefCell::default(),
             misplaced: RefCell::default(),
             settings: RefCell::default(),
+            positions: RefCell::default(),
             files: RefCell::default(),
         };
         for error in errors {
@@ -163,8 +170,10 @@ impl<'a> Book<'a> {
         let fault = |note| Fault { place: place(&note), key: note.key, what: note.what };
         Remarks {
             faults: notes.into_iter().map(fault).collect(),
+            is_toml: broken.is_empty(),
             has_sections: !broken_header,
             settings: self.settings.take(),
+            positions: self.positions.take(),
             files: self.files.take(),
         }
     }
@@ -246,7 +255,9 @@ impl<'a> Section<'a> {
             path: self.path_of(&shown(word)),
             at: value.span().start,
             key: (self.meant.clone(), key),
+            nth: None,
         };
+        entry.record_position();
         entry.set_as_written();
         Some(entry)
     }
@@ -361,52 +372,9 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The byte at which the value of a key stands, or what surrounds it as far as that is there.
-pub(super) fn offset_of(text: &str, key: &str) -> usize {
-    let (root, _) = DeTable::parse_recoverable(text);
-    let mut found = 0;
-    let mut section = String::new();
-    let mut table = Some(root.get_ref());
-    for step in key.split('.') {
-        let (name, nth) = step
-            .strip_suffix(']')
-            .and_then(|step| step.split_once('['))
-            .map_or((step, None), |(name, nth)| (name, nth.parse::<usize>().ok()));
-        let Some(mut value) = table.and_then(|table| value_of(table, name, &section)) else {
-            break;
-        };
-        found = value.span().start;
-        if let Some(nth) = nth {
-            let item = value.get_ref().as_array().and_then(|list| list.get(nth));
-            let Some(item) = item else { break };
-            value = item;
-            found = value.span().start;
-        }
-        table = value.get_ref().as_table();
-        section = path_in(&section, name);
-    }
-    found
-}
-
 /// A key with its section.
-fn path_in(section: &str, key: &str) -> String {
+pub(super) fn path_in(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
-}
-
-/// The value of a key of a section, also when the key is misspelt.
-fn value_of<'a>(
-    table: &'a DeTable<'a>,
-    key: &str,
-    section: &str,
-) -> Option<&'a Spanned<DeValue<'a>>> {
-    table.get(key).or_else(|| {
-        let is_meant = |word: &str| {
-            !keys_of(section).contains(&word)
-                && matches!(Meant::by(word, section), Meant::Misspelt(near) if near == key)
-        };
-        let word = table.keys().map(|word| word.get_ref()).find(|word| is_meant(word))?;
-        table.get(word.as_ref())
-    })
 }
 
 /// A key that the file has: as it is when it needs no quotes, else escaped.

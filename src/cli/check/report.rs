@@ -62,11 +62,9 @@ impl Report {
 
     /// Whether an error has been found at this key, or within its section.
     pub(super) fn has_error_at(&self, key: &str) -> bool {
-        self.findings.iter().any(|Finding { severity, fault, .. }| {
-            let rest = fault.key.strip_prefix(key);
-            *severity == Severity::Error
-                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+        self.findings
+            .iter()
+            .any(|Finding { severity, fault, .. }| *severity == Severity::Error && fault.is_in(key))
     }
 
     /// Everything that was found: errors before warnings, the configuration before other files,
