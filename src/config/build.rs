@@ -15,9 +15,10 @@ use super::position::Positions;
 use super::read::{Book, Number, Remarks, Section, Span};
 use super::setting::Settings;
 use super::{
-    Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Mechanism, Pop3,
-    Sandbox, Throttle, Timeouts, TlsMode, open_files, value,
+    Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Pop3, Sandbox,
+    Throttle, Timeouts, TlsMode, open_files, value,
 };
+use crate::protocol::sasl::Mechanism;
 
 const MOST_CONNECTIONS: u32 = 1_000_000;
 const CONNECTIONS_PER_ADDRESS: Number = number("connections-per-address", 50, 1_000_000);
@@ -158,7 +159,7 @@ fn mechanisms(section: &Section<'_>) -> Option<Vec<Mechanism>> {
     if names.is_empty() {
         entry.refuse(format!("is empty, write at least one mechanism: [{MECHANISM}]"));
     }
-    Some(names.iter().filter_map(|(name, _)| name.choice(MECHANISM)).collect())
+    Some(names.iter().filter_map(|(name, text)| name.mechanism(text)).collect())
 }
 
 fn throttle(section: &Section<'_>) -> Throttle {

@@ -13,6 +13,7 @@ use toml::de::{DeArray, DeValue};
 use super::duration;
 use super::hint::either;
 use super::read::{Book, Kind, Span, path_in};
+use crate::protocol::sasl::Mechanism;
 
 /// One value of the file.
 pub(super) struct Entry<'a> {
@@ -109,10 +110,15 @@ impl<'a> Entry<'a> {
     pub(super) fn choice<T: DeserializeOwned>(&self, example: &str) -> Option<T> {
         let text = self.text(example)?;
         let choice = T::deserialize(StrDeserializer::<Unknown>::new(text));
-        self.checked(choice.map_err(|Unknown(expected)| {
-            let words: Vec<String> = expected.iter().map(|word| format!("{word:?}")).collect();
-            format!("{text:?} is not known here, write {}", either(&words))
-        }))
+        self.checked(choice.map_err(|Unknown(expected)| not_known(text, expected.iter())))
+    }
+
+    /// A SASL mechanism, by its name as the protocol has it.
+    pub(super) fn mechanism(&self, name: &str) -> Option<Mechanism> {
+        let found = Mechanism::ALL.into_iter().find(|mechanism| mechanism.name() == name);
+        self.checked(
+            found.ok_or_else(|| not_known(name, Mechanism::ALL.into_iter().map(Mechanism::name))),
+        )
     }
 
     /// A list of texts, each say `example`.
@@ -206,6 +212,12 @@ fn plain(value: &DeValue<'_>) -> Option<Value> {
         }
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
+}
+
+/// What to write in place of a word that is not known.
+fn not_known(text: &str, words: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let words: Vec<String> = words.map(|word| format!("{:?}", word.as_ref())).collect();
+    format!("{text:?} is not known here, write {}", either(&words))
 }
 
 /// The words that a choice knows, as serde tells them when it is given another.

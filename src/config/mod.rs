@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::protocol::sasl::Mechanism;
+
 mod build;
 mod credentials;
 mod draft;
@@ -261,26 +263,6 @@ pub struct Auth {
     pub cache: Duration,
     /// The domain of names without one.
     pub default_domain: Option<Arc<str>>,
-}
-
-/// A SASL mechanism, by its registered name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
-#[expect(missing_docs, reason = "the names say it all")]
-pub enum Mechanism {
-    Plain,
-    Login,
-    #[serde(rename = "SCRAM-SHA-1")]
-    ScramSha1,
-    #[serde(rename = "SCRAM-SHA-1-PLUS")]
-    ScramSha1Plus,
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    #[serde(rename = "SCRAM-SHA-256-PLUS")]
-    ScramSha256Plus,
-    Oauthbearer,
-    Xoauth2,
-    External,
 }
 
 /// `[throttle]`

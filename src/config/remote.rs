@@ -158,14 +158,21 @@ pub(super) fn web_address(text: &str) -> Result<String, String> {
         };
     }
     let host = text.strip_prefix("http://").and_then(|rest| rest.split('/').next());
-    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    match name {
+    match host.map(without_port) {
         Some("localhost" | "127.0.0.1" | "[::1]") => Ok(text.to_owned()),
         Some(_) => Err(format!(
             "{text:?} would send tokens in the clear, write \"https://…\" (\"http://\" is for \
              localhost only)"
         )),
         None => Err(format!("{text:?} is not an address, write \"https://login.example.org\"")),
+    }
+}
+
+/// The host without its port. The colons of an IPv6 address are followed by a bracket somewhere.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) | None => host,
     }
 }
 
@@ -283,14 +290,22 @@ mod tests {
 
     #[test]
     fn web_addresses() {
-        for good in
-            ["https://login.example.org/realm", "http://localhost:3000/", "http://127.0.0.1:3000"]
-        {
+        for good in [
+            "https://login.example.org/realm",
+            "http://localhost:3000/",
+            "http://127.0.0.1:3000",
+            "http://[::1]",
+            "http://[::1]/realm",
+            "http://[::1]:3000/",
+        ] {
             assert_eq!(web_address(good), Ok(good.to_owned()));
         }
         for (bad, hint) in [
             ("http://login.example.org", "in the clear"),
             ("http://127.0.0.1.example.org", "in the clear"),
+            ("http://[::2]", "in the clear"),
+            ("http://[::1]x", "in the clear"),
+            ("http://localhost:x@example.org", "in the clear"),
             ("https://", "names no host"),
             ("https://user@host/", "names no host"),
             ("login.example.org", "not an address"),

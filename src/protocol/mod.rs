@@ -6,6 +6,7 @@
 mod body;
 mod capability;
 mod command;
+mod invisible;
 mod language;
 mod line;
 mod listing;
@@ -21,6 +22,7 @@ mod username;
 pub use body::{Appetite, Encoder, Extent};
 pub use capability::Capability;
 pub use command::{Command, CommandError, InitialResponse, Takes};
+pub use invisible::is_invisible;
 pub use language::LanguageRange;
 pub use line::{LineDecoder, LineError, LineLimit};
 pub use listing::{Line, ScanListing, UniqueIdListing};

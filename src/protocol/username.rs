@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::is_invisible;
+
 /// A user name as a client sent it: any bytes, not yet judged.
 ///
 /// `Display` escapes everything that is not printable ASCII, so it is safe in a log line.
@@ -112,7 +114,7 @@ impl TryFrom<&str> for Username {
         if name.len() > Self::MAX_OCTETS {
             return Err(NameError::TooLong);
         }
-        if name.chars().any(|c| c == '/' || c.is_control() || is_invisible(c)) {
+        if name.chars().any(|c| c == '/' || is_invisible(c)) {
             return Err(NameError::Character);
         }
         let (local, domain) = name.rsplit_once('@').map_or((name, None), |(l, d)| (l, Some(d)));
@@ -146,14 +148,6 @@ impl fmt::Display for Username {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Characters that change how a line is shown without being seen: zero-width and bidirectional
-/// controls, line and paragraph separators, the byte order mark.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]
@@ -196,6 +190,7 @@ mod tests {
             ("a\nb", NameError::Character),
             ("a\u{1b}[2J", NameError::Character),
             ("a\u{202e}b", NameError::Character),
+            ("mrose\u{e0041}", NameError::Character),
             ("..", NameError::Start),
             (".hidden", NameError::Start),
             ("mrose@..", NameError::Start),

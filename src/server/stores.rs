@@ -21,7 +21,6 @@ use crate::config::{
     self, Asking, Config, Credentials, FileSection, Introspection, LdapSection, Oauth2Section,
     SqlSection,
 };
-use crate::protocol::sasl::{Mechanism, MechanismSet};
 use crate::protocol::{ClaimedName, Secret};
 
 /// Opens a store. Blocks when it is a file.
@@ -243,22 +242,6 @@ fn introspection(section: &Introspection) -> Result<Oauth2Introspection, String>
         client_id: section.client_id.clone(),
         client_secret: secret(&section.client_secret_file)?,
     })
-}
-
-/// The mechanisms that the operator wants.
-pub(super) fn mechanisms(names: &[config::Mechanism]) -> MechanismSet {
-    let mechanism = |name: &config::Mechanism| match name {
-        config::Mechanism::Plain => Mechanism::Plain,
-        config::Mechanism::Login => Mechanism::Login,
-        config::Mechanism::ScramSha1 => Mechanism::ScramSha1,
-        config::Mechanism::ScramSha1Plus => Mechanism::ScramSha1Plus,
-        config::Mechanism::ScramSha256 => Mechanism::ScramSha256,
-        config::Mechanism::ScramSha256Plus => Mechanism::ScramSha256Plus,
-        config::Mechanism::Oauthbearer => Mechanism::OAuthBearer,
-        config::Mechanism::Xoauth2 => Mechanism::XOAuth2,
-        config::Mechanism::External => Mechanism::External,
-    };
-    names.iter().map(mechanism).collect()
 }
 
 /// Reads a file that holds a secret in one line.

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// Writes text with Rust's escapes in place of the characters that are [`hidden`].
+use crate::protocol::is_invisible;
+
+/// Writes text with Rust's escapes in place of the characters that are [invisible](is_invisible).
 pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
 
 impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
@@ -13,7 +15,11 @@ impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
     }
 
     fn write_char(&mut self, c: char) -> fmt::Result {
-        if hidden(c) { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
+        if is_invisible(c) {
+            write!(self.0, "{}", c.escape_default())
+        } else {
+            self.0.write_char(c)
+        }
     }
 }
 
@@ -80,7 +86,7 @@ pub(super) fn json(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
             }
             None => {}
         }
-        if hidden(c) {
+        if is_invisible(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(out, "\\u{unit:04x}")?;
             }
@@ -89,14 +95,4 @@ pub(super) fn json(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// Controls (C0, DEL, C1: line ends and ESC among them), and the format characters that turn the
-/// direction of text, break lines, or take no room.
-pub(super) fn hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
 }

@@ -14,7 +14,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::escape::{self, Escaping, bounded, debugged, hidden};
+use super::escape::{self, Escaping, bounded, debugged};
+use crate::protocol::is_invisible;
 
 /// A line of text, by what stands before the message.
 pub(super) enum TextLine {
@@ -108,7 +109,8 @@ impl Visit for TextVisitor<'_> {
 
 /// Whether a value is one word that cannot be taken for anything else.
 fn is_plain(value: &str) -> bool {
-    let ambiguous = |c: char| c.is_whitespace() || hidden(c) || matches!(c, '"' | '=' | '{' | '}');
+    let ambiguous =
+        |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '=' | '{' | '}');
     !value.is_empty() && !value.contains(ambiguous)
 }
 

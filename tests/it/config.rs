@@ -15,9 +15,10 @@ use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, FlagSeparator,
     Introspection, KEYS, KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
-    LogLevel, Maildir, Mechanism, Oauth2Section, PamSection, Pop3, RunAs, Sandbox, SqlSection,
-    Throttle, Timeouts, Tls, TlsHost, TlsMode,
+    LogLevel, Maildir, Oauth2Section, PamSection, Pop3, RunAs, Sandbox, SqlSection, Throttle,
+    Timeouts, Tls, TlsHost, TlsMode,
 };
+use restante::protocol::sasl::Mechanism;
 
 #[test]
 fn bad_files_are_refused_for_the_expected_reason() {
@@ -97,7 +98,7 @@ fn every_value_arrives_in_its_place() {
             failure_delay: Duration::from_millis(500),
             hashes_at_once: number(3),
             hash_wait: Duration::from_secs(60),
-            mechanisms: Some(vec![Mechanism::ScramSha256Plus, Mechanism::Xoauth2]),
+            mechanisms: Some(vec![Mechanism::ScramSha256Plus, Mechanism::XOAuth2]),
             weak_schemes: true,
             cache: Duration::from_secs(300),
             default_domain: Some("bücher.example".into()),

@@ -39,11 +39,12 @@ fn room(file: &str) -> &str {
 fn rooms_use_only_the_rooms_that_they_may() {
     let may_use = |room: &str| -> &[&str] {
         match room {
-            "protocol" | "config" | "threads" => &[],
+            "protocol" | "threads" => &[],
+            "config" => &["protocol"],
             "auth" => &["protocol", "threads"],
             "mailbox" => &["protocol", "threads", "auth"],
             "session" => &["protocol", "auth", "mailbox"],
-            "telemetry" => &["config"],
+            "telemetry" => &["protocol", "config"],
             "server" => {
                 &["protocol", "threads", "auth", "mailbox", "session", "config", "telemetry"]
             }

@@ -268,3 +268,15 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
     }
     assert!(!restante("user add --help", "").stdout.contains("--password"));
 }
+
+#[test]
+fn a_name_with_a_character_that_is_not_seen_is_refused() {
+    let place = Place::new(ONE_FILE);
+    // The tags of U+E0000 among them: what the log escapes is in no name.
+    for invisible in ['\u{200b}', '\u{202e}', '\u{feff}', '\u{e0041}'] {
+        let said = place.run(&format!("add --stdin mrose{invisible}"), "tanstaaf\n");
+        assert_eq!(said.code, Some(2), "{invisible:?}: {}", said.stderr);
+        assert!(said.stderr.contains("invisible character"), "{}", said.stderr);
+    }
+    assert!(!place.path("users").exists());
+}

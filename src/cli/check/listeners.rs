@@ -2,7 +2,8 @@
 
 use super::Examination;
 use super::report::Severity;
-use crate::config::{Credentials, DraftListen, Mechanism, Throttle, TlsMode};
+use crate::config::{Credentials, DraftListen, Throttle, TlsMode};
+use crate::protocol::sasl::Mechanism;
 use crate::server::{BindError, Holder, try_bind};
 
 impl Examination<'_> {
@@ -69,7 +70,7 @@ impl Examination<'_> {
                     any(|store| matches!(store, Credentials::File(_) | Credentials::Sql(_))),
                     "only stores of kind \"file\" and \"sql\" have keys for it",
                 ),
-                Mechanism::Oauthbearer | Mechanism::Xoauth2 => (
+                Mechanism::OAuthBearer | Mechanism::XOAuth2 => (
                     any(|store| matches!(store, Credentials::Oauth2(_))),
                     "no store takes tokens, add one of kind \"oauth2\"",
                 ),
