@@ -1,0 +1,31 @@
+"""Runs one of the suites in this directory against a real `restante serve`.
+
+    python3 tests/live SUITE PROGRAM [WORD…]
+
+SUITE is a directory or a file beside this one, and finds what several suites use in `lib`; what it
+checks, and which words it takes, is at its beginning.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def suites() -> list[str]:
+    """The names of all suites."""
+    directories = [path.parent.name for path in HERE.glob("*/__main__.py")]
+    files = [path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_")]
+    return sorted(directories + files)
+
+
+def main() -> None:
+    """Hands the command line over to the suite."""
+    if len(sys.argv) < 2 or sys.argv[1].partition(".")[0] not in suites():
+        sys.exit(f"usage: python3 tests/live SUITE PROGRAM [WORD…], with one of {', '.join(suites())}")
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+main()

@@ -1,0 +1,184 @@
+"""Attacks the server, and measures what its users notice of it.
+
+    cargo build --release --locked && python3 tests/live attacks target/release/restante
+
+For each attack: how long the login and poll of two users takes meanwhile (one whose password is
+stored as it is, and one with an argon2id hash), beside how long it took right before; the processor
+time and the most memory that the server used; and whether memory, descriptors and connections are back
+to what they were. The last check, "memory", looks for passwords in that of the server once their
+sessions are over, which only root can. A line for each attack; the exit code is 1 when one has hurt more than it may.
+`--quick` makes each shorter, and holds logins to a bound that holds on any machine; words restrict
+the run to the attacks whose names contain one of them.
+"""
+
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from attacks.attacker import ATTACKER, ATTACKS, MESSAGES, PASSWORD
+from attacks.memory import search
+from lib.corpus import ordinary
+from lib.pop3 import Session
+from lib.process import SERVER_USER
+from lib.report import Failed, Report, require
+from lib.resources import Usage, at_rest
+from lib.server import STLS, TLS, ByDefault
+from lib.world import Account, World
+
+ATTACKER_PROGRAM = Path(__file__).resolve().with_name("attacker.py")
+
+# What a login may take, as a multiple of what it took before the attack. On two processors, of which
+# the attackers have one.
+WORSE = 3.0
+# Where it may be more, and why.
+EXCUSED = {
+    "handshakes, one address": "each handshake costs a signature, and the attackers' half as much again",
+}
+# The attack that takes all places, how many there are, and what the log has to say of it.
+CROWD, PLACES, EVICTED = "silent, more than there is room for", 2000, "why=evicted"
+# Below this, in seconds, nobody notices anything; with `--quick` the machine may be busy otherwise.
+UNNOTICED, UNNOTICED_QUICKLY = 0.05, 2.0
+# The time that a client has to log in, and after which those that do nothing are gone.
+LOGIN = 15
+# Memory that may stay, in MiB: what the allocator keeps, which is less than a tenth of what some of
+# these attacks could have taken.
+KEPT = 64.0
+
+
+class Besieged(ByDefault):
+    """A server with the defaults, but for a shorter time to log in, and fewer places if need be."""
+
+    limits = ""
+
+    def configuration(self) -> str:
+        # Without TLS for what is sent before a login: an attacker has no reason to encrypt it.
+        return super().configuration() + f'[timeouts]\nlogin = "{LOGIN}s"\n{self.limits}'
+
+
+class Users:
+    """Users who poll, one after the other, and how long each time has taken."""
+
+    def __init__(self, server: Besieged, accounts: list[Account]) -> None:
+        self.server = server
+        self.accounts = accounts
+        self.failed: list[str] = []
+
+    def poll(self, seconds: float) -> dict[str, list[float]]:
+        """Polls for so long."""
+        self.failed = []
+        taken: dict[str, list[float]] = {account.user: [] for account in self.accounts}
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            for account in self.accounts:
+                begun = time.monotonic()
+                try:
+                    with Session(self.server, timeout=30) as session:
+                        reply = session.user(account.user.encode(), account.password)
+                        require(reply.startswith("+OK"), reply)
+                        session.ask(b"STAT")
+                        session.ask(b"QUIT")
+                except (OSError, Failed) as error:
+                    self.failed.append(f"{account.user}: {error}")
+                taken[account.user].append(time.monotonic() - begun)
+            time.sleep(0.02)
+        return taken
+
+
+class Siege:
+    """The server under attack, and those who are measured."""
+
+    def __init__(self, world: World, quick: bool) -> None:
+        self.seconds = 5 if quick else 15
+        self.unnoticed = UNNOTICED_QUICKLY if quick else UNNOTICED
+        hashed = world.account("argon2", [ordinary(1)])
+        plain = world.mailbox("plain", [ordinary(1)])
+        attacker = world.mailbox(ATTACKER)
+        for number in range(MESSAGES):
+            (attacker.maildir / "new" / f"{1_700_000_000 + number}.M1P1.post").write_bytes(b"x\n")
+        world.own(attacker.maildir, SERVER_USER)
+        with world.users.open("a") as users:
+            users.write(f"plain:{{PLAIN}}{plain.password}\n{ATTACKER}:{{PLAIN}}{PASSWORD}\n")
+        store = f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
+        self.server = Besieged(world, "besieged", lambda: store)
+        self.users = Users(self.server, [plain, hashed])
+
+    def attack(self, name: str) -> str:
+        """One attack; gives what came of it."""
+        self.server.limits = f"[limits]\nconnections = {PLACES}\n" if name == CROWD else ""
+        self.server.start()
+        try:
+            return self._attack(name)
+        finally:
+            self.server.kill()
+
+    def _attack(self, name: str) -> str:
+        process = self.server.process
+        require(process is not None, "the server is not there")
+        self.users.poll(1)
+        quiet = self.users.poll(3)
+        before = Usage.of(process.pid)
+        said_before = self.server.log.stat().st_size
+        ports = [str(self.server.ports[STLS]), str(self.server.ports[TLS])]
+        command = [sys.executable, ATTACKER_PROGRAM, name, *ports, str(self.seconds)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:
+            time.sleep(0.5)
+            besieged = self.users.poll(self.seconds)
+            said, _ = attackers.communicate(timeout=60)
+        attackers_did = said.strip()
+        worst = Usage.of(process.pid)
+        after = at_rest(process.pid, before, LOGIN + 25)
+        figures = []
+        for user, taken in besieged.items():
+            usual, now = statistics.median(quiet[user]), statistics.median(taken)
+            figures.append(
+                f"{user} {1000 * usual:.0f} -> {1000 * now:.0f} ms, at most {1000 * max(taken):.0f}"
+            )
+            hurt = now > max(WORSE * usual, self.unnoticed) and name not in EXCUSED
+            require(not hurt, f"{'; '.join(figures)}; {attackers_did}")
+        failed = self.users.failed
+        words = self.server.last_words()
+        require(not failed, f"{len(failed)} polls failed, the first: {failed[:1]}: {words}")
+        log = self.server.log.read_bytes()[said_before:].decode(errors="replace")
+        require(name != CROWD or EVICTED in log, "nobody had to make room")
+        require(after.descriptors <= before.descriptors, f"{after.descriptors} descriptors")
+        kept = mib(after.memory - before.memory)
+        require(kept <= KEPT, f"{kept:.0f} MiB stay")
+        return "; ".join(
+            [
+                *figures,
+                f"{attackers_did}",
+                f"processor {worst.processor - before.processor:.1f} s",
+                f"memory {mib(before.memory):.0f}, at most {mib(worst.most):.0f}, "
+                f"then {mib(after.memory):.0f} MiB",
+                f"descriptors {before.descriptors} -> {after.descriptors}",
+            ]
+        )
+
+
+def mib(octets: int) -> float:
+    """So many MiB."""
+    return octets / (1 << 20)
+
+
+def main() -> int:
+    """The whole run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    words = sys.argv[2:]
+    quick = "--quick" in words
+    report = Report([word for word in words if word != "--quick"])
+    world = World(Path(sys.argv[1]).resolve())
+    try:
+        siege = Siege(world, quick)
+        for name in ATTACKS:
+            report.check(name, lambda name=name: siege.attack(name))
+        report.check("memory", lambda: search(world))
+    finally:
+        world.close()
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

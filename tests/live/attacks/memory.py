@@ -1,0 +1,229 @@
+"""What is left of passwords in the memory of the server, once their sessions are over.
+
+Each way of logging in is tried with a password of its own, that is looked for in everything that the
+process has mapped, together with the forms in which it was sent. Without TLS nothing may be left. With
+it, what has been decrypted may be: rustls gives its buffers back as they are (docs/THREATS.md).
+"""
+
+import hashlib
+import hmac
+import secrets
+import socket
+import time
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Callable, Iterator
+
+from lib.process import LOOPBACK, run
+from lib.report import require
+from lib.server import CLEARTEXT, TLS, Restante
+from lib.world import Account, World
+
+SCRAM = "scram-sha-256"
+# The users of the server with a cache, and of the one without; and what else is in its section.
+SERVERS = {"without a cache": "", "with a cache": 'cache = "5m"\n'}
+# Who waits for a reply of the server waits no longer than this.
+PATIENCE = 30.0
+# Failed logins are answered late.
+DELAY = "1s"
+
+
+class Remembering(Restante):
+    """A server that takes passwords without TLS too."""
+
+    def __init__(self, world: World, name: str, more: str, users: Path) -> None:
+        offered = 'mechanisms = ["PLAIN", "LOGIN", "SCRAM-SHA-256"]\n'
+        store = f'{offered}{more}[[credentials]]\nkind = "file"\npath = "{users}"'
+        super().__init__(world, name, lambda: store, failure_delay=DELAY)
+        self.allow_cleartext = True
+
+
+class Client:
+    """A session on either kind of port; what it says is kept for the search."""
+
+    def __init__(self, server: Remembering, transport: str) -> None:
+        raw = socket.create_connection(
+            (LOOPBACK, server.endpoint(transport).port), timeout=PATIENCE
+        )
+        if transport == TLS:
+            raw = server.world.client_tls().wrap_socket(raw, server_hostname="localhost")
+        self.socket = raw
+        self.replies = raw.makefile("rb")
+        require(self.line().startswith(b"+OK"), "no greeting")
+
+    def line(self) -> bytes:
+        """The next line."""
+        return self.replies.readline().rstrip(b"\r\n")
+
+    def ask(self, *parts: bytes) -> bytes:
+        """A command, in as many pieces as are given, and the line that answers it."""
+        for part in parts[:-1]:
+            self.socket.sendall(part)
+            time.sleep(0.05)
+        self.socket.sendall(parts[-1] + b"\r\n")
+        return self.line()
+
+    def close(self) -> None:
+        """QUIT, and the end."""
+        self.ask(b"QUIT")
+        self.replies.close()
+        self.socket.close()
+
+
+def user(client: Client, name: bytes, password: bytes) -> bytes:
+    """USER and PASS."""
+    client.ask(b"USER " + name)
+    return client.ask(b"PASS " + password)
+
+
+def user_in_pieces(client: Client, name: bytes, password: bytes) -> bytes:
+    """The same, and the password comes in two pieces."""
+    client.ask(b"USER " + name)
+    return client.ask(b"PASS " + password[:20], password[20:])
+
+
+def pipelined(client: Client, name: bytes, password: bytes) -> bytes:
+    """The same in one write, and commands behind it."""
+    reply = client.ask(b"USER " + name + b"\r\nPASS " + password + b"\r\nCAPA\r\nCAPA")
+    require(reply.startswith(b"+OK"), repr(reply))
+    decides = client.line()
+    dots = 0
+    while dots < 2:
+        dots += client.line() == b"."
+    return decides
+
+
+def plain(client: Client, name: bytes, password: bytes) -> bytes:
+    """AUTH PLAIN with an initial response."""
+    return client.ask(b"AUTH PLAIN " + response(name, password))
+
+
+def plain_later(client: Client, name: bytes, password: bytes) -> bytes:
+    """AUTH PLAIN with the response in a line of its own."""
+    client.ask(b"AUTH PLAIN")
+    return client.ask(response(name, password))
+
+
+def login(client: Client, name: bytes, password: bytes) -> bytes:
+    """AUTH LOGIN."""
+    client.ask(b"AUTH LOGIN")
+    client.ask(b64encode(name))
+    return client.ask(b64encode(password))
+
+
+def scram(client: Client, name: bytes, password: bytes) -> bytes:
+    """AUTH SCRAM-SHA-256 (RFC 5802 §3): the password itself is not sent."""
+    first = b"n=" + name + b",r=" + secrets.token_hex(12).encode()
+    challenge = client.ask(b"AUTH SCRAM-SHA-256 " + b64encode(b"n,," + first))
+    server_first = b64decode(challenge[2:])
+    fields = dict(field.split(b"=", 1) for field in server_first.split(b","))
+    salted = hashlib.pbkdf2_hmac("sha256", password, b64decode(fields[b"s"]), int(fields[b"i"]))
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    bare = b"c=biws,r=" + fields[b"r"]
+    stored = hashlib.sha256(key).digest()
+    signature = hmac.digest(stored, b",".join((first, server_first, bare)), "sha256")
+    proof = bytes(one ^ other for one, other in zip(key, signature))
+    reply = client.ask(b64encode(bare + b",p=" + b64encode(proof)))
+    return client.ask(b"") if reply.startswith(b"+ ") else reply
+
+
+def response(name: bytes, password: bytes) -> bytes:
+    """The response of PLAIN."""
+    return b64encode(b"\0" + name + b"\0" + password)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to log in, and what the password is kept as."""
+
+    what: Callable[[Client, bytes, bytes], bytes]
+    scheme: str = "argon2id"
+    is_right: bool = True
+
+
+WAYS = (
+    Way(user), Way(user_in_pieces), Way(pipelined), Way(plain), Way(plain_later), Way(login),
+    Way(user, SCRAM), Way(plain, SCRAM), Way(scram, SCRAM),
+    Way(user, is_right=False), Way(plain, is_right=False), Way(scram, SCRAM, is_right=False),
+)
+
+
+def forms(name: bytes, password: bytes) -> dict[str, bytes]:
+    """What is looked for: parts that are long enough to be nothing else."""
+    return {
+        "its beginning": password[:16], "its end": password[-16:],
+        "in base64": b64encode(password)[-20:], "in PLAIN": response(name, password)[-20:],
+    }
+
+
+def mapped(process: int) -> Iterator[tuple[str, bytes]]:
+    """All memory of a process that can be read, with what it is."""
+    root = Path(f"/proc/{process}")
+    with (root / "mem").open("rb", 0) as memory:
+        for line in (root / "maps").read_text().splitlines():
+            place, rights, *rest = line.split(None, 5)
+            first, last = (int(end, 16) for end in place.split("-"))
+            if not rights.startswith("r") or rest[-1] in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
+                continue
+            memory.seek(first)
+            try:
+                yield line, memory.read(last - first)
+            except OSError:
+                # A guard page, or gone since.
+                continue
+
+
+def left_of(process: int, wanted: dict[bytes, str]) -> list[str]:
+    """Which of these is where."""
+    found = []
+    for line, octets in mapped(process):
+        for form, what in wanted.items():
+            at = octets.find(form)
+            if at >= 0:
+                found.append(f"{what}: {at:#x} from the beginning of {line}")
+    return found
+
+
+def search(world: World) -> str:
+    """Logs in by every way, with TLS and without, and looks for what was sent."""
+    said = []
+    for title, more in SERVERS.items():
+        accounts: list[tuple[Way, str, Account, str]] = []
+        for number, way in enumerate(WAYS):
+            for transport in (TLS, CLEARTEXT):
+                kind = "cached" if more else "plain"
+                account = world.mailbox(f"{kind}-{number}-{transport.lower().replace(' ', '-')}")
+                account = replace(account, password=secrets.token_urlsafe(24))
+                run(
+                    [
+                        world.program, "user", "add", "--file", world.users, "--stdin",
+                        "--scheme", way.scheme, account.user,
+                    ],
+                    stdin=account.password + "\n", who=None,
+                )
+                sent = account.password if way.is_right else secrets.token_urlsafe(24)
+                accounts.append((way, transport, account, sent))
+        server = Remembering(world, f"memory-{'cached' if more else 'plain'}", more, world.users)
+        server.start()
+        try:
+            wanted: dict[bytes, str] = {}
+            for way, transport, account, sent in accounts:
+                client = Client(server, transport)
+                name, password = account.user.encode(), sent.encode()
+                reply = way.what(client, name, password)
+                right = reply.startswith(b"+OK" if way.is_right else b"-ERR")
+                require(right, f"{way.what.__name__}: {reply!r}")
+                client.close()
+                outcome = "right" if way.is_right else "wrong"
+                what = f"{way.what.__name__}, {way.scheme}, {transport}, {outcome}"
+                parts = forms(name, password).items()
+                wanted |= {octets: f"{what}, {form}" for form, octets in parts}
+            require(server.process is not None, "the server is not there")
+            found = left_of(server.process.pid, wanted)
+            clear = [what for what in found if f", {CLEARTEXT}, " in what]
+            require(not clear, f"{title}: {len(clear)} left: {'; '.join(clear)}")
+        finally:
+            server.kill()
+        said.append(f"{title}: {len(accounts)} passwords, {len(found)} left in buffers of TLS")
+    return "; ".join(said)

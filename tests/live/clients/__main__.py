@@ -1,0 +1,142 @@
+"""Runs every client against a real `restante serve` on loopback.
+
+    pip install command-injection-tester pyte
+    cargo build --release --locked && python3 tests/live clients target/release/restante
+
+Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.
+A client that cannot be run is a failure. Words after the program restrict the run to the checks
+whose names contain one of them.
+"""
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from clients import compressed, everyday, quota, sessions
+from clients.commands import COMMANDS
+from clients.desktop import DESKTOP
+from clients.libraries import LIBRARIES
+from clients.relay import Relay
+from clients.screens import SCREENS
+from lib.clients import CLIENTS, Client
+from lib.corpus import LARGE, corpus, ordinary
+from lib.report import Report, require, same_messages
+from lib.server import CLEARTEXT, STLS, Server
+from lib.world import World
+
+SCRIPTS = Path(__file__).resolve().with_name("scripts")
+
+
+def main() -> int:
+    """The whole run."""
+    # Ended from outside, the run still ends its servers and removes its files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    report = Report(only=sys.argv[2:])
+    world = World(Path(sys.argv[1]).resolve())
+    server = Server(world, "server")
+    # Takes passwords without TLS too.
+    lenient = Server(world, "lenient", allow_cleartext=True)
+    try:
+        # Where those that the clients run as can read them.
+        shutil.copytree(SCRIPTS, world.root / "scripts")
+        server.start()
+        lenient.start()
+        for kind in CLIENTS:
+            client = kind(world)
+            report.check(f"{client.name} runs", client.version)
+            report.check(f"{client.name} cleartext-refused", lambda: refused(client, server))
+            for transport in client.transports:
+                over(report, client, lenient if transport == CLEARTEXT else server, transport)
+        everyday.checks(report, world, (*DESKTOP, *COMMANDS, *SCREENS, *LIBRARIES))
+        sessions.checks(report, world, server)
+        quota.checks(report, world, server)
+        compressed.checks(report, world, server)
+        report.check("server ends cleanly on SIGTERM", lambda: ended(server, lenient))
+        report.check("log without errors and passwords", lambda: discreet(world, server, lenient))
+    finally:
+        server.kill()
+        lenient.kill()
+        world.close()
+    return report.close()
+
+
+def over(report: Report, client: Client, server: Server, transport: str) -> None:
+    """One client over one transport: fetch, fetch again, new mail, removal."""
+    name = f"{client.name} {transport}"
+    if not report.wants(name):
+        return
+    world = client.world
+    messages = [message for message in corpus() if client.can_carry(message)]
+    late = ordinary(5000)
+    account = world.account(f"{client.name}-{transport}".lower().replace(":", ""), messages)
+    endpoint = server.endpoint(transport)
+    home = world.home()
+
+    def fetch_all() -> str:
+        before = account.files()
+        said = same_messages(client.fetch(account, endpoint, home), messages, client.shape)
+        require(account.files() == before, "fetching changed the Maildir")
+        return said
+
+    def fetch_again() -> str:
+        received = client.fetch(account, endpoint, home)
+        require(not received, f"{len(received)} messages came a second time")
+        return "nothing new"
+
+    def fetch_new() -> str:
+        world.deliver(account, late, 5000)
+        return same_messages(client.fetch(account, endpoint, home), [late], client.shape)
+
+    def remove() -> str:
+        before = account.files()
+        small = [message for message in [*messages, late] if len(message.wire) <= LARGE]
+        # A new home, hence a client that has seen nothing yet.
+        received = client.remove(account, endpoint, world.home())
+        said = same_messages(received, small, client.shape)
+        kept = {name: file for name, file in before.items() if file.octets > LARGE}
+        require(account.files() == kept, "not exactly the fetched messages were removed")
+        return f"{said} removed, {len(kept)} untouched"
+
+    report.check(f"{name} fetch-all", fetch_all)
+    report.check(f"{name} fetch-again", fetch_again)
+    report.check(f"{name} fetch-new", fetch_new)
+    report.check(f"{name} remove", remove)
+    shutil.rmtree(account.maildir)  # some 20 MB each
+
+
+def refused(client: Client, server: Server) -> str:
+    """Without TLS the client is told so, and has sent no password by then."""
+    account = client.world.account(f"refused-{client.name}".lower().replace(":", ""), [ordinary(1)])
+    before = account.files()
+    with Relay(server.endpoint(STLS).port) as relay:
+        said = client.refusal(account, relay.endpoint(), client.world.home())
+        require(not relay.told(account.password), f"the password was sent: {relay.sent!r}")
+        require(b"CAPA" in relay.sent or b"USER" in relay.sent, "the client never talked to us")
+    require(account.files() == before, "the Maildir changed")
+    return "; ".join(said.split("\n"))[:160]
+
+
+def ended(*servers: Server) -> str:
+    """All servers end by themselves, with exit code 0."""
+    for server in servers:
+        server.stop()
+    return f"{len(servers)} servers"
+
+
+def discreet(world: World, *servers: Server) -> str:
+    """No password is found in any log, and nothing went wrong on the server's side."""
+    lines = 0
+    for server in servers:
+        text = server.log.read_text(errors="replace")
+        lines += text.count("\n")
+        faults = [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
+        require(not faults, f"{faults[:3]}")
+        for account in world.accounts.values():
+            require(account.password not in text, f"{account.user}'s password is in the log")
+    require(lines > 0, "the logs are empty")
+    return f"{lines} lines"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""What a person does with a mail program on an ordinary day, the same for each of them.
+
+All mail is fetched, nothing comes twice where the program has a memory, fetched mail is removed
+where that is asked for; a wrong password and a maildrop in use end in the program's own words,
+and soon. The passwords are stored in clear, so that SCRAM is offered beside the rest.
+"""
+
+import re
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Callable, Iterable
+
+from clients.relay import Relay
+from lib.clients import Client, Poplib
+from lib.corpus import Message, small_maildrop
+from lib.process import SERVER_USER
+from lib.report import Failed, Report, require, same_messages
+from lib.server import CLEARTEXT, TLS, Clear, Server, credential_file
+from lib.world import Account, World
+
+# Programs that run at the same time: they wait more than they work.
+AT_ONCE = 4
+# Seconds until a login to a maildrop in use is answered: lock-wait, and one for the rest.
+IN_USE = 6.0
+
+# What is checked over each transport.
+WHAT = ("fetch-all", "fetch-again", "remove")
+
+
+class Everyday(Client):
+    """A client that is run by these checks."""
+
+    # Whether it knows what it has fetched before; without, it fetches all that is there.
+    remembers = True
+    # What it says (a regular expression) about a wrong password, and about a maildrop in use.
+    wrong = ""
+    busy = ""
+    # Seconds for each of its runs.
+    limit = 30.0
+
+    def more(self) -> Iterable[tuple[str, Callable[["Servers"], str]]]:
+        """Checks of this client only, with their names."""
+        return ()
+
+
+class Servers:
+    """The servers that the clients are sent to, and the users that they have in common."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.usual = Clear(world, "everyday")
+        self.lenient = Clear(world, "everyday-lenient", allow_cleartext=True)
+        # Offers, before all others, the mechanisms that bind a login to its TLS connection.
+        self.binding = Clear(
+            world, "everyday-binding",
+            'mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]',
+        )
+        self.all = (self.usual, self.lenient, self.binding)
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Starts all of them."""
+        self.account("everyday", [])
+        for server in self.all:
+            server.start()
+
+    def taking(self, transport: str) -> Server:
+        """The one that takes passwords over this transport."""
+        return self.lenient if transport == CLEARTEXT else self.usual
+
+    def account(self, name: str, messages: list[Message]) -> Account:
+        """A new user with this mail."""
+        user = re.sub(r"[^a-z0-9]+", "-", name.lower())
+        path = credential_file(self.world)
+        with self._lock:
+            account = self.world.mailbox(user, messages)
+            with path.open("a") as users:
+                users.write(f"{user}:{{PLAIN}}{account.password}\n")
+            path.chmod(0o600)
+            self.world.own(path, SERVER_USER)
+        return account
+
+
+def checks(report: Report, world: World, kinds: Iterable[type[Everyday]]) -> None:
+    """All clients, some of them at the same time."""
+    clients = [kind(world) for kind in kinds]
+    clients = [client for client in clients if any(map(report.wants, names(client)))]
+    if not clients:
+        return
+    servers = Servers(world)
+    try:
+        servers.start()
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            # Whatever else ends a thread ends the run.
+            list(pool.map(lambda client: one(report, client, servers), clients))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        report.check("everyday servers end cleanly on SIGTERM", lambda: ended(servers))
+    finally:
+        for server in servers.all:
+            server.kill()
+
+
+def names(client: Everyday) -> Iterable[str]:
+    """The names of all checks of a client."""
+    yield f"{client.name} runs"
+    for transport in client.transports:
+        for what in WHAT:
+            yield f"{client.name} {transport} {what}"
+    yield f"{client.name} wrong-password"
+    yield f"{client.name} in-use"
+    for name, _ in client.more():
+        yield f"{client.name} {name}"
+
+
+def one(report: Report, client: Everyday, servers: Servers) -> None:
+    """All checks of one client, one after the other."""
+    report.check(f"{client.name} runs", client.version)
+    for transport in client.transports:
+        over(report, client, servers, transport)
+    report.check(f"{client.name} wrong-password", lambda: wrong_password(client, servers))
+    report.check(f"{client.name} in-use", lambda: in_use(client, servers))
+    for name, check in client.more():
+        report.check(f"{client.name} {name}", lambda: check(servers))
+
+
+def over(report: Report, client: Everyday, servers: Servers, transport: str) -> None:
+    """A client over one transport: fetch, fetch again, remove."""
+    name = f"{client.name} {transport}"
+    if not any(report.wants(f"{name} {what}") for what in WHAT):
+        return
+    messages = [message for message in small_maildrop() if client.can_carry(message)]
+    account = servers.account(f"everyday {name}", messages)
+    endpoint = servers.taking(transport).endpoint(transport)
+    home = client.world.home()
+
+    def fetch_all() -> str:
+        before = account.files()
+        said = same_messages(client.fetch(account, endpoint, home), messages, client.shape)
+        require(account.files() == before, "fetching changed the Maildir")
+        return said
+
+    def fetch_again() -> str:
+        received = client.fetch(account, endpoint, home)
+        if not client.remembers:
+            return f"it has no memory: {same_messages(received, messages, client.shape)} again"
+        require(not received, f"{len(received)} messages came a second time")
+        return "nothing new"
+
+    def remove() -> str:
+        received = client.remove(account, endpoint, client.world.home())
+        said = same_messages(received, messages, client.shape)
+        require(not account.files(), f"left in the Maildir: {sorted(account.files())}")
+        return f"{said} removed"
+
+    report.check(f"{name} fetch-all", fetch_all)
+    report.check(f"{name} fetch-again", fetch_again)
+    report.check(f"{name} remove", remove)
+    shutil.rmtree(account.maildir)
+
+
+def wrong_password(client: Everyday, servers: Servers) -> str:
+    """The client says that the login failed, in words of its own."""
+    account, transport = account_and_transport(client, servers, "wrong password")
+    before = account.files()
+    impostor = replace(account, password="not " + account.password)
+    endpoint = servers.taking(transport).endpoint(transport)
+    said = client.refusal(impostor, endpoint, client.world.home())
+    require(account.files() == before, "the Maildir changed")
+    return found(client.wrong, said)
+
+
+def in_use(client: Everyday, servers: Servers) -> str:
+    """A maildrop that another session has open: said soon, and all is well once it is free."""
+    account, transport = account_and_transport(client, servers, "in use")
+    endpoint = servers.taking(transport).endpoint(transport)
+    before = account.files()
+    other = Poplib(client.world).open(account, servers.usual.endpoint(TLS))
+    # The time counts that the server takes, in all tries together, and no other.
+    with Relay(endpoint.port) as relay:
+        said = client.refusal(account, relay.endpoint(transport), client.world.home())
+        waited = relay.waited
+    other.quit()
+    received = client.fetch(account, endpoint, client.world.home())
+    same_messages(received, small_maildrop()[:1], client.shape)
+    require(account.files() == before, "the Maildir changed")
+    words = found(client.busy, said)
+    require(waited < IN_USE, f"answered after {waited:.1f} s")
+    return f"{words}, after {waited:.1f} s"
+
+
+def account_and_transport(
+    client: Everyday, servers: Servers, what: str
+) -> tuple[Account, str]:
+    """For one of the refusals: a user with one message, over TLS where the client has it."""
+    account = servers.account(f"everyday {client.name} {what}", small_maildrop()[:1])
+    return account, TLS if TLS in client.transports else client.transports[0]
+
+
+def found(pattern: str, said: str) -> str:
+    """The client's words for what happened; that they are missing is a failure."""
+    match = re.search(pattern, said)
+    if match is None:
+        raise Failed(f"not in the client's words: {pattern!r}: {said[-1500:]}")
+    return match.group().strip()
+
+
+def ended(servers: Servers) -> str:
+    """All servers end by themselves, with exit code 0; no error is in their logs, no password."""
+    for server in servers.all:
+        server.stop()
+        text = server.log.read_text(errors="replace")
+        errors = [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
+        require(not errors, f"{errors[:3]}")
+        for account in servers.world.accounts.values():
+            require(account.password not in text, f"{account.user}'s password is in the log")
+    return f"{len(servers.all)} servers"

@@ -1,0 +1,65 @@
+"""The quota of a Maildir that Dovecot delivers to and Restante empties (Maildir++)."""
+
+from pathlib import Path
+
+from lib import dovecot
+from lib.clients import Poplib
+from lib.corpus import Message, ordinary
+from lib.report import Report, require
+from lib.server import TLS, Server
+from lib.world import Account, World
+
+# A Maildir of 10 kB, and a message that does not fit is tried again later.
+QUOTA = [
+    "quota_full_tempfail = yes",
+    *dovecot.plugin("quota", "quota = maildir:User quota", "quota_rule = *:storage=10k"),
+]
+
+
+def checks(report: Report, world: World, server: Server) -> None:
+    """All of them."""
+    report.check("Dovecot delivers again after a removal", lambda: subtracted(world, server))
+
+
+def subtracted(world: World, server: Server) -> str:
+    """A full Maildir takes mail again as soon as its messages are removed, as after Dovecot's own
+    POP3, and what it has taken of its quota is what is in it."""
+    account = world.account("quota")
+    config = dovecot.configure(world, account, *QUOTA)
+    for number in (1, 2):
+        said = deliver(config, ordinary(number, 3900))
+        require(said == "", f"not delivered: {said}")
+    full = deliver(config, ordinary(3, 3900))
+    require("quota exceeded" in full.lower(), f"there was room for a third message: {full!r}")
+    before = taken(account)
+    pop = Poplib(world).open(account, server.endpoint(TLS))
+    sizes = stored(account)
+    for number in (1, 2):
+        pop.dele(number)
+    pop.quit()
+    lines = (account.maildir / "maildirsize").read_text().splitlines()
+    require(lines[-1] == f"-{sum(sizes)} -2", f"maildirsize ends with {lines[-1]!r}")
+    require(taken(account) == (before[0] - sum(sizes), before[1] - 2), f"{lines}")
+    said = deliver(config, ordinary(3, 3900))
+    require(said == "", f"no room after the removal: {said}")
+    require(taken(account) == (sum(stored(account)), 1), "the sum is not what is in the Maildir")
+    return lines[-1]
+
+
+def deliver(config: Path, message: Message) -> str:
+    """Delivers with Dovecot; says why it would not."""
+    log = dovecot.deliver(config, message.stored, codes=(0, 75))
+    return "" if "saved mail to INBOX" in log else log
+
+
+def taken(account: Account) -> tuple[int, int]:
+    """Octets and messages, as maildirsize has them."""
+    lines = (account.maildir / "maildirsize").read_text().splitlines()[1:]
+    numbers = [[int(number) for number in line.split()] for line in lines]
+    return sum(octets for octets, _ in numbers), sum(messages for _, messages in numbers)
+
+
+def stored(account: Account) -> list[int]:
+    """The sizes of the messages."""
+    parts = [account.maildir / part for part in ("new", "cur")]
+    return [path.stat().st_size for part in parts for path in part.iterdir()]

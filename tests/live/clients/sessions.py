@@ -1,0 +1,300 @@
+"""Checks that no single client's fetching covers: mechanisms, TLS, locks, sudden death."""
+
+import random
+import re
+import shutil
+import socket
+import ssl
+import time
+
+from lib.clients import Curl, Fetchmail, Mpop, Poplib
+from lib.corpus import corpus, ordinary
+from lib.process import run
+from lib.report import Failed, Report, require, same_messages
+from lib.server import STLS, TLS, Server
+from lib.world import Account, World
+
+
+def checks(report: Report, world: World, server: Server) -> None:
+    """All of them."""
+    for mechanism in ("PLAIN", "LOGIN"):
+        for initial in (False, True):
+            for transport in (STLS, TLS):
+                how = "with" if initial else "without"
+                report.check(
+                    f"curl SASL {mechanism} {how} initial response {transport}",
+                    lambda: sasl(world, server, mechanism, initial, transport),
+                )
+    report.check("curl wrong password", lambda: wrong_password(world, server))
+    report.check("fetchmail wrong password", lambda: fetchmail_refused(world, server, 3))
+    report.check("fetchmail server in trouble", lambda: in_trouble(world))
+    for pipelining in ("on", "off"):
+        report.check(
+            f"mpop 2000 messages, pipelining {pipelining}",
+            lambda: many_messages(world, server, pipelining),
+        )
+    report.check("STLS command injection", lambda: injection(world, server))
+    for version in ("tls1_2", "tls1_3"):
+        for transport in (STLS, TLS):
+            report.check(
+                f"openssl ALPN {version} {transport}",
+                lambda: alpn(world, server, version, transport),
+            )
+        report.check(f"openssl resumption {version}", lambda: resumption(world, server, version))
+    report.check("close_notify after QUIT", lambda: close_notify(world, server))
+    for transport in (STLS, TLS):
+        report.check(
+            f"commands in two writes {transport}", lambda: two_writes(world, server, transport)
+        )
+    report.check("second process gets IN-USE", lambda: two_processes(world, server))
+    report.check("kill -9 in mid-session", lambda: killed_in_session(world))
+    report.check("kill -9 around QUIT", lambda: killed_around_quit(world))
+
+
+def sasl(world: World, server: Server, mechanism: str, initial: bool, transport: str) -> str:
+    """curl logs in with this mechanism and no other."""
+    account = world.account(
+        f"sasl-{mechanism}-{initial}-{transport}".lower(), [ordinary(1), ordinary(2)]
+    )
+    home = world.home()
+    curl = Curl(world)
+    options = ["--login-options", f"AUTH={mechanism}"] + ["--sasl-ir"] * initial
+    trace = home / "trace"
+    text = curl.call(
+        account, server.endpoint(transport), home, "2", *options, "--trace-ascii", trace
+    )
+    require(text.encode() == ordinary(2).wire, f"got {text!r}")
+    said = re.findall(rf"AUTH {mechanism}\b.*", trace.read_text())
+    require(len(said) == 1, f"curl said {said}")
+    require((said[0] != f"AUTH {mechanism}") == initial, f"curl said {said}")
+    return account.user
+
+
+def wrong_password(world: World, server: Server) -> str:
+    """curl says that the login was denied, and the right password still works afterwards."""
+    account = world.account("wrong-password", [ordinary(1)])
+    impostor = Account(account.user, "not " + account.password, account.maildir)
+    curl = Curl(world)
+    try:
+        curl.call(impostor, server.endpoint(TLS), world.home(), "1")
+    except Failed as error:
+        require("ended with 67" in str(error), str(error))
+    else:
+        raise Failed("a wrong password was taken")
+    text = curl.call(account, server.endpoint(TLS), world.home(), "1")
+    require(text.encode() == ordinary(1).wire, f"got {text!r}")
+    return "curl ends with 67, login denied"
+
+
+def fetchmail_refused(world: World, server: Server, code: int) -> str:
+    """fetchmail ends with this code: 3 for a wrong password, 9 for a server that is busy."""
+    account = world.account(f"fetchmail-{code}", [ordinary(1)])
+    if code == 3:
+        account = Account(account.user, "not " + account.password, account.maildir)
+    else:
+        shutil.rmtree(account.maildir)
+    endpoint = server.endpoint(TLS)
+    said = Fetchmail(world).poll(account, endpoint, world.home(), "keep", codes=(code,))
+    return said.stderr.strip().split("\n")[-1]
+
+
+def in_trouble(world: World) -> str:
+    """A maildrop that cannot be read is not taken for a wrong password."""
+    troubled = Server(world, "in-trouble")
+    troubled.start()
+    try:
+        said = fetchmail_refused(world, troubled, 9)
+        troubled.stop()
+    finally:
+        troubled.kill()
+    return said
+
+
+def many_messages(world: World, server: Server, pipelining: str) -> str:
+    """mpop fetches and removes a mailbox of ordinary size."""
+    messages = [ordinary(number, octets=100 + number % 3000) for number in range(2000)]
+    account = world.account(f"many-{pipelining}", messages)
+    mpop = Mpop(world)
+    received = mpop.run(
+        account, server.endpoint(TLS), world.home(), "keep off", f"pipelining {pipelining}"
+    )
+    said = same_messages(received, messages, mpop.shape)
+    require(not account.files(), "messages are left")
+    return said
+
+
+def injection(world: World, server: Server) -> str:
+    """The published tester finds no way to smuggle commands past STLS."""
+    program = shutil.which("command-injection-tester")
+    if program is None:
+        raise Failed("command-injection-tester is not installed: pip install it, see .ci/run")
+    home = world.home()
+    text = run(
+        [program, "--pop3", "--pop3-port", server.endpoint(STLS).port, "--nocolor",
+         "--timeout", 1, "--logdir", home, "localhost"],
+        who=None,
+    ).stdout
+    # It always ends with 0; its words decide.
+    require("Sanity test done" in text, text)
+    for bad in ("injection here!", "Probable", "Possible", "failed. ", "Further analysis"):
+        require(bad not in text.replace("Probably no command injection here!", ""), text)
+    return text.strip().split("\n")[-1].split(" - ")[-1]
+
+
+def s_client(world: World, server: Server, transport: str, *options: object) -> str:
+    """A session of openssl's own client that only says QUIT."""
+    return run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.endpoint(transport).port}",
+         "-servername", "localhost", "-CAfile", world.certificate, "-verify_return_error",
+         *(["-starttls", "pop3"] if transport == STLS else []), *options, "-ign_eof"],
+        stdin="QUIT\r\n", home=world.home(), timeout=30,
+    ).stdout
+
+
+def alpn(world: World, server: Server, version: str, transport: str) -> str:
+    """The protocol name is agreed upon."""
+    text = s_client(world, server, transport, f"-{version}", "-alpn", "pop3")
+    require("ALPN protocol: pop3" in text, text)
+    require("+OK" in text, text)
+    return next(line for line in text.split("\n") if line.startswith(("New, ", "Reused, ")))
+
+
+def resumption(world: World, server: Server, version: str) -> str:
+    """A second connection resumes the TLS session of the first."""
+    ticket = world.home() / "ticket"
+    first = s_client(world, server, TLS, f"-{version}", "-sess_out", ticket)
+    require("New, " in first, first)
+    second = s_client(world, server, TLS, f"-{version}", "-sess_in", ticket)
+    require("Reused, " in second, second)
+    return "Reused"
+
+
+def close_notify(world: World, server: Server) -> str:
+    """TLS ends with a farewell, so that a cut connection can be told from a finished one."""
+    with socket.create_connection(("127.0.0.1", server.endpoint(TLS).port), timeout=20) as raw:
+        context = world.client_tls()
+        with context.wrap_socket(
+            raw, server_hostname="localhost", suppress_ragged_eofs=False
+        ) as session:
+            session.sendall(b"QUIT\r\n")
+            text = b""
+            while data := session.recv(4096):  # raises when the farewell is missing
+                text += data
+    require(text.count(b"+OK") == 2, f"got {text!r}")
+    return "received"
+
+
+def two_writes(world: World, server: Server, transport: str, commands: int = 100) -> str:
+    """A client that has Nagle's algorithm on, and sends a command and its line end apart, waits for
+    no acknowledgement that the server puts off: by 40 ms each time, if it did."""
+    address = ("127.0.0.1", server.endpoint(transport).port)
+    with socket.create_connection(address, timeout=20) as raw:
+        session = raw
+        if transport == TLS:
+            session = world.client_tls().wrap_socket(raw, server_hostname="localhost")
+        replies = session.makefile("rb")
+        replies.readline()
+        started = time.monotonic()
+        for _ in range(commands):
+            session.sendall(b"UTF8")
+            session.sendall(b"\r\n")
+            require(replies.readline().startswith(b"+OK"), "not a reply to UTF8")
+        took = time.monotonic() - started
+        session.sendall(b"QUIT\r\n")
+        replies.readline()
+    require(took < commands * 0.02, f"{commands} commands took {took:.1f} s")
+    return f"{commands} commands took {took * 1000:.0f} ms"
+
+
+def two_processes(world: World, server: Server) -> str:
+    """Two server processes on one Maildir: the second login is put off until the first ends."""
+    account = world.account("two-processes", [ordinary(1)])
+    other = Server(world, "other")
+    other.start()
+    try:
+        login = Poplib(world).open
+        first = login(account, server.endpoint(TLS))
+        try:
+            login(account, other.endpoint(TLS))
+        except Failed as error:
+            said = str(error)
+            require("-ERR [IN-USE]" in said, said)
+        else:
+            raise Failed("both processes opened the maildrop")
+        first.quit()
+        second = login(account, other.endpoint(TLS))
+        require(second.stat()[0] == 1, "the message is gone")
+        second.quit()
+        other.stop()
+    finally:
+        other.kill()
+    return said
+
+
+def killed_in_session(world: World) -> str:
+    """Killed while it sends, with every message marked: nothing is lost, nothing stays locked."""
+    messages = corpus()
+    account = world.account("killed-in-session", messages)
+    before = account.files()
+    poplib_client = Poplib(world)
+    victim = Server(world, "victim")
+    victim.start()
+    try:
+        pop = poplib_client.open(account, victim.endpoint(TLS))
+        ids = pop.uidl()[1]
+        largest = max(range(len(messages)), key=lambda index: len(messages[index].wire)) + 1
+        for number in range(1, len(messages) + 1):
+            if number != largest:
+                pop.dele(number)
+        pop.sock.sendall(f"RETR {largest}\r\n".encode())
+        pop.file.readline()
+        victim.kill()
+        require(account.files() == before, "killing the server changed the Maildir")
+        victim.start()
+        started = time.monotonic()
+        pop = poplib_client.open(account, victim.endpoint(TLS))
+        waited = time.monotonic() - started
+        require(pop.uidl()[1] == ids, "the unique-ids changed")
+        pop.quit()
+        require(waited < 2, f"the login after the restart took {waited:.1f} s")
+        received = poplib_client.fetch(account, victim.endpoint(TLS), world.home())
+        said = same_messages(received, messages, poplib_client.shape)
+        victim.stop()
+    finally:
+        victim.kill()
+    return said
+
+
+def killed_around_quit(world: World, rounds: int = 12) -> str:
+    """Killed at a random moment around QUIT: what was promised is done, the rest is whole."""
+    dice = random.Random(1939)
+    victim = Server(world, "victim-of-quit")
+    promised = partly = 0
+    try:
+        for turn in range(rounds):
+            account = world.account(
+                f"killed-around-quit-{turn}", [ordinary(number) for number in range(300)]
+            )
+            before = account.files()
+            victim.start()
+            pop = Poplib(world).open(account, victim.endpoint(TLS))
+            for number in range(2, 301):
+                pop.dele(number)
+            pop.sock.sendall(b"QUIT\r\n")
+            pop.sock.settimeout(dice.uniform(0.0001, 0.02))
+            try:
+                answered = pop.file.readline().startswith(b"+OK")
+            except (OSError, ssl.SSLError):
+                answered = False
+            victim.kill()
+            after = account.files()
+            require(after.items() <= before.items(), "a message was changed")
+            require(any(".M0P1." in name for name in after), "the unmarked message is gone")
+            if answered:
+                require(len(after) == 1, f"+OK, but {len(after)} messages are left")
+                promised += 1
+            elif 1 < len(after) < 300:
+                partly += 1
+    finally:
+        victim.kill()
+    return f"{rounds} rounds, {promised} answered, {partly} cut in the middle"

@@ -1,0 +1,75 @@
+"""Runs config/restante.toml through `restante check`: python3 tests/live example PROGRAM
+
+A copy of it, next to a fresh certificate and config/users.example as its credential file. Two
+values are about the machine and not about the example, so the copy has others: the user that it
+runs as, and the directory that mail is under.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from lib.process import SERVER_USER, Finished, run
+from lib.report import Report, require
+from lib.world import World, certify
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+# What `check` says of a certificate that is not there.
+MISSING = r"restante\.toml:\d+:\d+: tls\.certificate: .*fullchain\.pem"
+
+
+def main() -> int:
+    """Both checks."""
+    report = Report(only=[])
+    world = World(Path(sys.argv[1]).resolve())
+    try:
+        config = copied(world)
+        report.check("nothing is wrong with the example", lambda: accepted(world, config))
+        report.check("a certificate is missing", lambda: refused(world, config))
+    finally:
+        world.close()
+    return report.close()
+
+
+def copied(world: World) -> Path:
+    """The example and the files that it names."""
+    root = world.root / "example"
+    for user in ("mrose", "fred"):
+        for part in ("new", "cur", "tmp"):
+            (root / "vmail/example.org" / user / "Maildir" / part).mkdir(parents=True)
+    (root / "tls").mkdir()
+    certify("pop.example.org", root / "tls/fullchain.pem", root / "tls/privkey.pem")
+    shutil.copy(CONFIG / "users.example", root / "users")
+    (root / "users").chmod(0o600)
+    text = (CONFIG / "restante.toml").read_text()
+    text = text.replace('run-as = "vmail:vmail"', f'run-as = "{SERVER_USER}:{SERVER_USER}"')
+    config = root / "restante.toml"
+    config.write_text(text.replace("/var/vmail", f"{root}/vmail"))
+    world.own(root, SERVER_USER)
+    return config
+
+
+def accepted(world: World, config: Path) -> str:
+    """It is taken without a warning."""
+    said = check(world, config, 0)
+    require(said.stderr == "", f"it is warned about: {said.stderr}")
+    return said.stdout.strip().split("\n")[-1]
+
+
+def refused(world: World, config: Path) -> str:
+    """That `check` can fail, and says where."""
+    (config.parent / "tls/fullchain.pem").unlink()
+    said = check(world, config, 1)
+    found = re.search(MISSING, said.stdout + said.stderr)
+    require(found is not None, f"not said: {MISSING}: {said}")
+    return found[0]
+
+
+def check(world: World, config: Path, code: int) -> Finished:
+    """`restante check`, which has to end with this code."""
+    return run([world.program, "check", "--config", config], who=None, codes=(code,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

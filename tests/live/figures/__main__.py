@@ -1,0 +1,110 @@
+"""Measures what guessing passwords gets somebody, and what log-ins cost: the figures of the docs.
+
+    cargo build --release --locked && python3 tests/live figures target/release/restante
+
+Prints a table for a person to read, which is where docs/SECURITY.md has its figures from. With
+`--quick` it is shorter, and what comes out has to be within bounds that hold on any machine: a line
+for each thing checked, and the exit code is 1 when one failed.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+from figures.cost import cached, uncached
+from figures.guessing import CONNECTIONS, Attack, attack
+from lib.abandoned import Abandoned
+from lib.report import Report, require
+from lib.world import World
+
+# One guess a doubling, and a few more; of many names one for each connection as well, before the
+# first failure is known (docs/SECURITY.md).
+ONE_NAME, MANY_NAMES = 12, 12 + CONNECTIONS
+CHEAPER = 10
+
+
+def main() -> int:
+    """The whole run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    quick = "--quick" in sys.argv[2:]
+    world = World(Path(sys.argv[1]).resolve())
+    try:
+        return check(world) if quick else measure(world)
+    finally:
+        world.close()
+
+
+def measure(world: World) -> int:
+    """A table of everything."""
+    for title, kind, throttle in (
+        ("one name", "one", ""),
+        ("many names", "many", ""),
+        ('one name, first-delay = "0s"', "unslowed", 'first-delay = "0s"'),
+    ):
+        show(f"hydra for 60 s, {title}", told(attack(world, kind, 60, throttle)))
+    milliseconds = "{:.2f} ms of a processor".format
+    show(
+        "a log-in of a user with an argon2id hash",
+        {
+            "cache off": milliseconds(uncached(world)),
+            "cache on": milliseconds(cached(world)),
+        },
+    )
+    abandoned = Abandoned(world)
+    try:
+        abandoned.start()
+        before, after = abandoned.measure(100_000)
+    finally:
+        abandoned.server.kill()
+    show(
+        "100000 exchanges begun and given up",
+        {"resident before": f"{before:.1f} MiB", "resident after": f"{after:.1f} MiB"},
+    )
+    return 0
+
+
+def check(world: World) -> int:
+    """Bounds for less of it; that memory stays as it was is checked by `tests/live/stores`."""
+    report = Report(only=[])
+
+    def slowed(kind: str, most: int) -> str:
+        got = attack(world, kind, 12)
+        require(0 < got.heard <= most, f"{got.heard} guesses were heard")
+        return ", ".join(f"{name} {figure}" for name, figure in told(got).items())
+
+    def cheaper() -> str:
+        without, with_it = uncached(world), cached(world)
+        text = f"{without:.2f} ms of a processor without, {with_it:.2f} with it"
+        require(without >= CHEAPER * with_it, text)
+        return text
+
+    report.check("one name is guessed at", lambda: slowed("one", ONE_NAME))
+    report.check("many names are guessed at", lambda: slowed("many", MANY_NAMES))
+    report.check("cache", cheaper)
+    return report.close()
+
+
+def told(got: Attack) -> dict[str, str]:
+    """What came of an attack."""
+    return {
+        "heard": str(got.heard),
+        "turned away": str(got.unheard),
+        "owner from home": log_ins(got.known),
+        "owner from elsewhere": log_ins(got.new),
+    }
+
+
+def log_ins(taken: list[float]) -> str:
+    """How many there were, and the worst of them."""
+    return f"{len(taken)} times, the slowest {max(taken):.2f} s"
+
+
+def show(title: str, figures: dict[str, str]) -> None:
+    """A part of the table."""
+    print(title)
+    for name, figure in figures.items():
+        print(f"    {name:<22}{figure}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

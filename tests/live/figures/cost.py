@@ -1,0 +1,51 @@
+"""What a log-in costs the server's processor."""
+
+import os
+import poplib
+from pathlib import Path
+
+from figures.target import Target
+from lib.server import CLEARTEXT
+from lib.world import World
+
+
+def uncached(world: World) -> float:
+    """Milliseconds a log-in when every password is hashed."""
+    return cost(Target(world, "uncached", limits=MANY), 200)
+
+
+def cached(world: World) -> float:
+    """The same when it is known that the password was right. More of them, as the clock is slow."""
+    return cost(Target(world, "cached", auth='cache = "10m"', limits=MANY), 2_000)
+
+
+# They come faster than those of a single address may.
+MANY = "connections-per-address = 5000"
+
+
+def cost(target: Target, log_ins: int) -> float:
+    """One after the other, the same user."""
+    owner = target.world.accounts["first"]
+
+    def log_in() -> None:
+        client = poplib.POP3("127.0.0.1", target.endpoint(CLEARTEXT).port, timeout=20)
+        client.user(owner.user)
+        client.pass_(owner.password)
+        client.quit()
+
+    target.start()
+    try:
+        log_in()
+        before = spent(target)
+        for _ in range(log_ins):
+            log_in()
+        return (spent(target) - before) * 1000 / log_ins
+    finally:
+        target.kill()
+
+
+def spent(target: Target) -> float:
+    """Seconds of a processor, in user and kernel mode, since the start."""
+    assert target.process is not None
+    stat = Path(f"/proc/{target.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,110 @@
+"""hydra guesses passwords, and the owner of the account goes on logging in."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from figures.target import Target
+from lib.pop3 import Session
+from lib.process import CLIENT_USER, LOOPBACK, identity
+from lib.report import Failed, require
+from lib.server import CLEARTEXT
+from lib.world import Account, World
+
+CONNECTIONS = 16
+
+HOME = "127.0.0.2"
+# After how many seconds the owner comes by again, and from how many other places in all.
+EVERY, PLACES = 1.0, 3
+
+# What the log says at debug level of a guess that was judged, and of one that was turned away.
+HEARD = re.compile("refused: (?:wrong password|unknown user)")
+UNHEARD = re.compile("this one was not heard")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How many guesses were heard and how many were not, and what each log-in took, in seconds."""
+
+    heard: int
+    unheard: int
+    known: list[float]
+    new: list[float]
+
+
+def attack(world: World, kind: str, seconds: float, throttle: str = "") -> Attack:
+    """Lets hydra guess for that long, at one name unless the kind is "many".
+
+    It fails when the owner is refused, even once.
+    """
+    target = Target(world, f"guessed-{kind}", throttle=throttle, level="debug")
+    owner = world.account(f"owner-{kind}")
+    names = 1_000 if kind == "many" else 0
+    target.start()
+    try:
+        visit(target, owner, HOME)
+        with ThreadPoolExecutor(PLACES) as others, Hydra(target, owner, names) as hydra:
+            began = time.monotonic()
+            known: list[float] = []
+            new: list[Future[float]] = []
+            while (past := time.monotonic() - began) < seconds:
+                hydra.require_running()
+                known.append(visit(target, owner, HOME))
+                if past > seconds * (len(new) + 1) / (PLACES + 1):
+                    place = f"127.0.1.{len(new) + 1}"
+                    new.append(others.submit(visit, target, owner, place))
+                time.sleep(EVERY)
+            text = target.log.read_text(errors="replace")
+            elsewhere = [each.result() for each in new]
+    finally:
+        target.kill()
+    return Attack(len(HEARD.findall(text)), len(UNHEARD.findall(text)), known, elsewhere)
+
+
+class Hydra:
+    """hydra, at the owner's name, or at as many others as it is told, word after word."""
+
+    def __init__(self, target: Target, owner: Account, names: int) -> None:
+        home = target.world.home()
+        lists = {"words": ("guess", 100_000), "names": ("name", names)}
+        for name, (stem, count) in lists.items():
+            (home / name).write_text("".join(f"{stem}-{number}\n" for number in range(count)))
+        whom = ["-L", home / "names", "-u"] if names else ["-l", owner.user]
+        port = target.endpoint(CLEARTEXT).port
+        self.process = subprocess.Popen(
+            [
+                "hydra", "-I", *whom, "-P", home / "words", "-t", str(CONNECTIONS),
+                "-s", str(port), LOOPBACK, "pop3",
+            ],
+            cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True, **identity(CLIENT_USER),
+        )
+
+    def __enter__(self) -> "Hydra":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # With the children that it has for its connections.
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def require_running(self) -> None:
+        """Fails when it has given up, for then its figures mean nothing."""
+        code = self.process.poll()
+        require(code is None, f"hydra ended with {code}")
+
+
+def visit(target: Target, owner: Account, source: str) -> float:
+    """How long the owner's log-in takes from there."""
+    began = time.monotonic()
+    with Session(target, timeout=60, source=source) as session:
+        said = session.user(owner.user.encode(), owner.password)
+        if not said.startswith("+OK"):
+            raise Failed(f"the owner at {source} got {said!r}")
+        taken = time.monotonic() - began
+        session.ask(b"QUIT")
+    return taken

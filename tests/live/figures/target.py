@@ -1,0 +1,29 @@
+"""A server as it is by default, which takes passwords in the clear too."""
+
+import re
+
+from lib.server import Restante
+from lib.world import World
+
+
+class Target(Restante):
+    """One file of users, argon2id; `auth`, `throttle` and `limits` are lines for those sections."""
+
+    def __init__(
+        self, world: World, name: str, auth: str = "", throttle: str = "", limits: str = "",
+        level: str = "info",
+    ) -> None:
+        super().__init__(
+            world, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
+        )
+        # Or hydra and the measured log-ins were busy with TLS most of the time.
+        self.allow_cleartext = True
+        self.auth = auth
+        self.throttle = throttle
+        self.limits = limits
+        self.level = level
+
+    def configuration(self) -> str:
+        text = re.sub("(?m)^failure-delay = .*$", self.auth, super().configuration())
+        text = re.sub("(?m)^trusted = .*$", self.throttle, text)
+        return f'{text}level = "{self.level}"\n[limits]\n{self.limits}\n'

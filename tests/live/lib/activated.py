@@ -1,0 +1,82 @@
+"""A server that is started as a service manager does, with sockets and a socket for its notices."""
+
+import fcntl
+import os
+import signal
+import socket
+from pathlib import Path
+
+from lib.server import STLS, TLS, Server
+from lib.world import World
+
+
+class Activated(Server):
+    """A server whose listening sockets are ours, as a service manager would own them."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "activated")
+        self.sockets = [
+            socket.create_server(("127.0.0.1", self.ports[transport])) for transport in (STLS, TLS)
+        ]
+        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notices.bind(str(world.root / "notify"))
+        (world.root / "notify").chmod(0o666)
+        self.notices.settimeout(20)
+        self.child = 0
+
+    def addresses(self) -> list[str]:
+        return ["127.0.0.1"]
+
+    def start(self) -> None:
+        config = self.world.root / "activated.toml"
+        config.write_text(self.configuration())
+        self.child = os.fork()
+        if self.child == 0:
+            self._become(config)
+
+    def _become(self, config: Path) -> None:
+        """In the child: descriptors 3 and 4, the variables with our own process id, and exec."""
+        try:
+            log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            # Out of the way first, so that none is overwritten before its turn.
+            high = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, 100) for each in self.sockets]
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            for target, source in enumerate(high, start=3):
+                os.dup2(source, target)
+            os.closerange(5, 200)
+            os.execve(
+                self.world.program,
+                [str(self.world.program), "serve", "--config", str(config)],
+                {
+                    "PATH": os.environ["PATH"],
+                    "LISTEN_FDS": "2",
+                    "LISTEN_PID": str(os.getpid()),
+                    "NOTIFY_SOCKET": str(self.world.root / "notify"),
+                },
+            )
+        finally:
+            os._exit(127)
+
+    def told(self, wanted: str) -> str:
+        """Reads notices until one has this line."""
+        heard: list[str] = []
+        while True:
+            try:
+                notice = self.notices.recv(4096).decode()
+            except TimeoutError:
+                raise TimeoutError(f"no {wanted} within 20 s, only {heard}") from None
+            heard.append(notice)
+            if wanted in notice.split("\n"):
+                return notice
+
+    def end(self) -> int:
+        """Waits for the end of the server and gives its exit code."""
+        child, self.child = self.child, 0
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def kill(self) -> None:
+        if self.child:
+            os.kill(self.child, signal.SIGKILL)
+            self.end()

@@ -1,0 +1,153 @@
+"""The mail root, the accounts in it, and what else a server and its clients need on disk."""
+
+import hashlib
+import itertools
+import os
+import pwd
+import shutil
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable
+
+from lib.corpus import Message
+from lib.process import CLIENT_USER, SERVER_USER, run
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user and the Maildir that belongs to it."""
+
+    user: str
+    password: str
+    maildir: Path
+
+    def files(self) -> dict[str, "Stored"]:
+        """Every message file, to see which are there and that none was touched."""
+        return {
+            str(path.relative_to(self.maildir)): Stored.read(path)
+            for part in ("new", "cur")
+            for path in (self.maildir / part).iterdir()
+        }
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What must not change about a message file, and what it comes to on the wire."""
+
+    digest: str
+    modified: int
+    octets: int
+
+    @classmethod
+    def read(cls, path: Path) -> "Stored":
+        """Looks at one file."""
+        text = path.read_bytes()
+        return cls(
+            hashlib.sha256(text).hexdigest(),
+            path.stat().st_mtime_ns,
+            len(Message(path.name, text).wire),
+        )
+
+
+class World:
+    """A temporary directory with certificate, users, mail, and homes for the clients."""
+
+    def __init__(self, program: Path) -> None:
+        self.program = program
+        self.root = Path(tempfile.mkdtemp(prefix="restante-interop-"))
+        self.root.chmod(0o755)
+        self.certificate = self.root / "certificate.pem"
+        self.key = self.root / "key.pem"
+        self.users = self.root / "users"
+        self.accounts: dict[str, Account] = {}
+        self._homes = itertools.count(1)
+        for directory in ("mail", "homes"):
+            (self.root / directory).mkdir()
+        certify("localhost", self.certificate, self.key)
+        self.own(self.key, SERVER_USER)
+        self.own(self.root / "mail", SERVER_USER)
+        # A server starts with a credential file or not at all; later users are noticed.
+        self.account("first")
+
+    def close(self) -> None:
+        """Removes everything."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def own(self, path: Path, user: str) -> None:
+        """Gives a path, with all below it, to a user, where we may."""
+        if os.geteuid() != 0:
+            return
+        entry = pwd.getpwnam(user)
+        for each in (path, *path.rglob("*")):
+            os.chown(each, entry.pw_uid, entry.pw_gid)
+
+    def home(self) -> Path:
+        """A fresh home directory for a client."""
+        home = self.root / "homes" / str(next(self._homes))
+        home.mkdir(mode=0o700)
+        self.own(home, CLIENT_USER)
+        return home
+
+    def account(self, user: str, messages: Iterable[Message] = ()) -> Account:
+        """A new user with its mail, entered in the credential file."""
+        account = self.mailbox(user, messages)
+        self.add_user(account)
+        return account
+
+    def mailbox(self, user: str, messages: Iterable[Message] = ()) -> Account:
+        """The same, entered nowhere. The password has a space in it: that is allowed."""
+        maildir = self.root / "mail" / user / "Maildir"
+        for part in ("new", "cur", "tmp"):
+            (maildir / part).mkdir(parents=True)
+        account = Account(user, f"pass word {user}", maildir)
+        self.accounts[user] = account
+        for number, message in enumerate(messages):
+            self.deliver(account, message, number, seen=number % 3 == 1)
+        self.own(maildir.parent, SERVER_USER)
+        return account
+
+    def add_user(self, account: Account) -> None:
+        """Enters the user in the credential file with the program's own command.
+
+        The first user makes the file, which then gets its owner; it keeps it from then on.
+        """
+        new = not self.users.exists()
+        run(
+            [self.program, "user", "add", "--file", self.users, "--stdin", account.user],
+            stdin=account.password + "\n",
+            who=None,
+        )
+        if new:
+            self.own(self.users, SERVER_USER)
+
+    def deliver(
+        self, account: Account, message: Message, number: int, seen: bool = False
+    ) -> None:
+        """Puts a message into the Maildir, in the order of its number."""
+        name = f"{1_700_000_000 + number}.M{number}P1.post"
+        if seen:
+            name = f"cur/{name},S={len(message.stored)}:2,S"
+        else:
+            name = f"new/{name}"
+        path = account.maildir / name
+        path.write_bytes(message.stored)
+        self.own(path, SERVER_USER)
+
+    def client_tls(self) -> ssl.SSLContext:
+        """A context that trusts our certificate and nothing else, and checks the name."""
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+
+def certify(name: str, certificate: Path, key: Path) -> None:
+    """Makes a key and a certificate of its own for this name and the loopback address."""
+    run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+            "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1",
+            "-keyout", key, "-out", certificate,
+        ],
+        who=None,
+    )
+    key.chmod(0o600)

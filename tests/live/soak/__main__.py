@@ -1,0 +1,208 @@
+"""An hour of ordinary load on a real `restante serve`: what it holds, and how long a poll takes.
+
+    cargo build --release --locked
+    python3 tests/live soak target/release/restante --minutes 60 --csv soak.csv
+    python3 tests/live/soak/draw.py soak.csv docs/reliability/soak.svg
+
+Polls, fetches and removals over TLS, STLS and in the clear, clients that vanish, mpop and
+fetchmail, wrong passwords, deliveries, and a SIGHUP a minute, mostly with something broken. Every
+message is accounted for at the end, as in `tests/live/torture`. Then the server is restarted under
+load: `restart.py`. The exit code is 1 when anything was wrong or has grown.
+"""
+
+import argparse
+import csv
+import os
+import random
+import signal
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+from lib.account import settle
+from lib.delivery import deliverable
+from lib.ledger import Ledger
+from lib.process import SERVER_USER
+from lib.report import Failed, Report
+from lib.resources import Usage, at_rest, usual
+from lib.server import credential_file
+from lib.world import Account, World
+from soak import restart
+from soak.load import Load, hash_password
+from soak.reloads import Reloads, Served
+
+# Seconds between two samples.
+SAMPLE = 5.0
+COLUMNS = (
+    "seconds", "memory_bytes", "descriptors", "threads", "processor_seconds", "p50_ms", "p99_ms",
+    "polls", "sessions", "fetched", "removed", "reloads", "violations",
+)
+# How much more memory the last third of the run may keep than the second, and how many samples it
+# takes to tell.
+GROWTH = 1.10
+ENOUGH = 120
+
+
+def main() -> int:
+    """The hour, and the restarts."""
+    arguments = parse()
+    deliverable()
+    stopped = threading.Event()
+    code = soak(arguments, stopped) if arguments.minutes else 0
+    if stopped.is_set():
+        return code
+    report = Report(only=[])
+    restart.checks(report, arguments.program)
+    return max(code, report.close())
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("program", type=lambda text: Path(text).resolve())
+    parser.add_argument("--minutes", type=float, default=60, metavar="N",
+                        help="0 for the restarts alone")
+    parser.add_argument("--csv", type=Path, default=Path("soak.csv"), metavar="FILE")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--reload-every", type=float, default=60, metavar="SECONDS")
+    return parser.parse_args()
+
+
+def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
+    """The load, sampled, until its time is over or a signal has come."""
+    ledger = Ledger()
+    world = World(arguments.program)
+    server = Served(world, "soak")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        accounts = [user(world, name, name < "c") for name in ("ann", "bob", "cid", "dot")]
+        server.start()
+        load = Load(world, server, ledger, accounts, arguments.seed)
+        reloads = Reloads(world, server, ledger, accounts[0], arguments.seed)
+        load.begin()
+        thread = threading.Thread(
+            target=reloads.run, args=(load.stop, arguments.reload_every), daemon=True
+        )
+        thread.start()
+        rows = sample(server, ledger, load, stopped, arguments)
+        load.end()
+        thread.join(60)
+        judge(server, ledger, rows)
+        for account in accounts:
+            settle(ledger, account)
+        summary(ledger, rows, arguments.seed)
+    finally:
+        server.kill()
+        world.close()
+    return 1 if ledger.violations else 0
+
+
+def user(world: World, name: str, is_hashed: bool) -> Account:
+    """A user: half of them with a hash, and the others with the password in the clear."""
+    account = world.mailbox(name)
+    path = credential_file(world)
+    if is_hashed:
+        hash_password(world.program, path, account)
+    else:
+        with path.open("a") as users:
+            users.write(f"{name}:{{PLAIN}}{account.password}\n")
+    path.chmod(0o600)
+    world.own(path, SERVER_USER)
+    return account
+
+
+def sample(
+    server: Served, ledger: Ledger, load: Load, stopped: threading.Event,
+    arguments: argparse.Namespace,
+) -> list[dict[str, float]]:
+    """A row each few seconds, written at once."""
+    rows: list[dict[str, float]] = []
+    begin = time.monotonic()
+    with arguments.csv.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        while not stopped.wait(SAMPLE) and time.monotonic() < begin + arguments.minutes * 60:
+            if server.process is None or server.process.poll() is not None:
+                ledger.violation("the server has ended")
+                break
+            usage, counts = Usage.of(server.process.pid), ledger.counts
+            row = {
+                "seconds": round(time.monotonic() - begin, 1), "memory_bytes": usage.memory,
+                "descriptors": usage.descriptors, "threads": usage.threads,
+                "processor_seconds": round(usage.processor, 2),
+                "p50_ms": round(load.latencies.at(0.5) * 1e3, 2),
+                "p99_ms": round(load.latencies.at(0.99) * 1e3, 2),
+                "polls": counts["polls"], "sessions": counts["sessions"],
+                "fetched": counts["fetched"], "removed": counts["removed"],
+                "reloads": counts["reloads that were taken"]
+                + counts["reloads with something broken"],
+                "violations": len(ledger.violations),
+            }
+            rows.append(row)
+            writer.writerow(row)
+            file.flush()
+            if len(rows) % 12 == 1:
+                print(", ".join(f"{value} {name}" for name, value in row.items()), flush=True)
+    return rows
+
+
+def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
+    """That nothing has grown, and that the server ends as it should."""
+    samples = [
+        Usage(int(row["descriptors"]), int(row["threads"]), int(row["memory_bytes"]), 0, 0)
+        for row in rows
+    ]
+    process = server.process
+    if process is None or len(rows) < 6:
+        ledger.violation("too few samples")
+        return
+    second, last = (rows[len(rows) * part // 3 : len(rows) * (part + 1) // 3] for part in (1, 2))
+    grown = memory(last) / memory(second)
+    if grown > GROWTH and len(rows) >= ENOUGH:
+        ledger.violation(f"memory grew by {grown - 1:.1%} from the second third to the last")
+    most = usual(samples)
+    rest = at_rest(process.pid, most)
+    print(f"memory, last third on second: {grown - 1:+.1%}; at rest: {rest}")
+    if rest.descriptors > most.descriptors or rest.threads > most.threads:
+        ledger.violation(f"at rest it holds {rest}; under load it was down to {most}")
+    try:
+        server.stop()
+    except Failed as error:
+        ledger.violation(str(error))
+    if "panicked" in server.log.read_text(errors="replace"):
+        ledger.violation("there is a panic in the log")
+
+
+def memory(rows: list[dict[str, float]]) -> float:
+    """What it keeps: the tenth part of the samples is below that.
+
+    A login with an Argon2 hash takes 19 MiB as long as it lasts, and how many samples fall on one
+    says more about the machine than about the server.
+    """
+    return statistics.quantiles((row["memory_bytes"] for row in rows), n=10)[0]
+
+
+def summary(ledger: Ledger, rows: list[dict[str, float]], seed: int) -> None:
+    """The figures."""
+    for what, number in sorted(ledger.counts.items()):
+        print(f"{number:9} {what}")
+    if rows:
+        print(
+            f"memory {rows[0]['memory_bytes'] / 1e6:.1f} MB at first, "
+            f"{rows[-1]['memory_bytes'] / 1e6:.1f} MB at last; "
+            f"processor {rows[-1]['processor_seconds'] / rows[-1]['seconds']:.1%} of a core; "
+            f"poll p50 {statistics.median(row['p50_ms'] for row in rows):.1f} ms, "
+            f"p99 {statistics.median(row['p99_ms'] for row in rows):.1f} ms, in the median"
+        )
+    print(f"{len(ledger.violations)} violations, seed {seed}", flush=True)
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        sys.exit("only root can deliver as another user")
+    sys.exit(main())

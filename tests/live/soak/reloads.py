@@ -1,0 +1,152 @@
+"""SIGHUP once a minute, mostly with something broken: what was in use before has to stay."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+from lib.ledger import Ledger
+from lib.process import SERVER_USER
+from lib.report import Failed, require
+from lib.server import TLS, Clear, credential_file
+from lib.vanishing import Connection, Lost
+from lib.world import Account, World
+
+
+class Served(Clear):
+    """A server with copies of key and certificate of its own: clients trust the first ones."""
+
+    is_apart = True
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name, allow_cleartext=True)
+        self.certificate, self.key = (world.root / f"{name}.{kind}" for kind in ("pem", "key"))
+        shutil.copy(world.certificate, self.certificate)
+        shutil.copy(world.key, self.key)
+        world.own(self.key, SERVER_USER)
+
+    def configuration(self) -> str:
+        text = super().configuration().replace(str(self.world.certificate), str(self.certificate))
+        return text.replace(str(self.world.key), str(self.key))
+
+
+class Reloads:
+    """Breaks a part, has the server read everything again, and mends the part."""
+
+    def __init__(
+        self, world: World, server: Served, ledger: Ledger, account: Account, seed: int
+    ) -> None:
+        self.world, self.server, self.ledger, self.account = world, server, ledger, account
+        self._choice = random.Random(f"{seed} reloads")
+        self.config = world.root / f"{server.name}.toml"
+        users = credential_file(world)
+        key, certificate = server.key, server.certificate
+        another = self._another_key()
+        # What is broken, and which file is then how.
+        self.broken: dict[str, tuple[Path, Callable[[bytes], bytes]]] = {
+            "configuration: no TOML": (self.config, lambda text: text + b"\n[[[\n"),
+            "configuration: cut": (self.config, lambda text: text[: len(text) // 2]),
+            "configuration: empty": (self.config, lambda _: b""),
+            "configuration: unknown key": (self.config, lambda text: text + b"colour = 1\n"),
+            "configuration: value out of range": (
+                self.config, lambda text: text + b"[limits]\nconnections = 0\n"
+            ),
+            "certificate: garbage": (certificate, lambda _: b"garbage\n" * 100),
+            "certificate: cut": (certificate, lambda text: text[: len(text) // 2]),
+            "certificate: empty": (certificate, lambda _: b""),
+            "key: of another certificate": (key, lambda _: another),
+            "key: cut": (key, lambda text: text[: len(text) // 2]),
+            "credentials: not UTF-8": (users, lambda text: text + b"\xff\xfe:\xff\n"),
+            "credentials: a line without a password": (users, lambda text: text + b"nobody\n"),
+        }
+        self._order: list[str] = []
+
+    def run(self, stop: threading.Event, pause: float) -> None:
+        """One each `pause` seconds, each of them in turn."""
+        while not stop.wait(pause):
+            if not self._order:
+                self._order = [*self.broken, "nothing", "nothing"]
+                self._choice.shuffle(self._order)
+            what = self._order.pop()
+            try:
+                self.one(what)
+            except (Failed, Lost, OSError) as error:
+                self.ledger.violation(f"reload with broken {what}: {error}")
+
+    def one(self, what: str) -> None:
+        """One reload with this broken, and another when it is mended."""
+        before = self._serial()
+        if what != "nothing":
+            path, damage = self.broken[what]
+            text, mode = path.read_bytes(), path.stat().st_mode & 0o777
+            try:
+                self._write(path, damage(text), mode)
+                said = self._reload()
+                if path == self.config:
+                    require(" ERROR " in said, f"no error is logged: {said!r}")
+                require(self._serial() == before, "another certificate is in use")
+                self._log_in()
+            finally:
+                self._write(path, text, mode)
+            self.ledger.count("reloads with something broken")
+        said = self._reload()
+        require(" ERROR " not in said, f"after it was mended: {said!r}")
+        require(self._serial() == before, "another certificate is in use afterwards")
+        self._log_in()
+        self.ledger.count("reloads that were taken")
+
+    def _write(self, path: Path, text: bytes, mode: int) -> None:
+        """A new file in the place of the old one, as administrators are told to do."""
+        new = path.with_name(path.name + ".new")
+        new.touch(mode=mode)
+        new.write_bytes(text)
+        if path != self.config:
+            self.world.own(new, SERVER_USER)
+        new.rename(path)
+
+    def _reload(self) -> str:
+        """SIGHUP; what the log says of it."""
+        process = self.server.process
+        if process is None:
+            raise Failed("there is no server")
+        begin = self.server.log.stat().st_size
+        os.kill(process.pid, signal.SIGHUP)
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            with self.server.log.open("rb") as log:
+                log.seek(begin)
+                lines = log.read().decode(errors="replace").split("\n")
+            said = [line for line in lines[:-1] if "SIGHUP: " in line]
+            if said:
+                return said[0]
+            time.sleep(0.05)
+        raise Failed("nothing was logged within 30 s of SIGHUP")
+
+    def _serial(self) -> bytes:
+        """The certificate that the server shows."""
+        port = self.server.endpoint(TLS).port
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
+            with context.wrap_socket(raw, server_hostname="localhost") as encrypted:
+                return encrypted.getpeercert(binary_form=True) or b""
+
+    def _log_in(self) -> None:
+        connection = Connection(self.world, self.server, TLS)
+        connection.ok(f"USER {self.account.user}")
+        connection.ok(f"PASS {self.account.password}")
+        connection.ok("QUIT")
+        connection.close()
+
+    def _another_key(self) -> bytes:
+        other = World(self.world.program)
+        try:
+            return other.key.read_bytes()
+        finally:
+            other.close()

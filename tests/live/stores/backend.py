@@ -1,0 +1,263 @@
+"""What all backends have in common, and the processes of a server that can be stopped and held.
+
+A backend is the real thing behind a credential store, started from Debian's packages in a
+directory of the run's own. One that cannot start fails the run.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Callable, Iterable, Optional
+
+from lib.process import SERVER_USER, identity, run, until
+from lib.report import Failed, require
+from lib.world import World
+
+LOOPBACK = "127.0.0.1"
+
+
+class Backend:
+    """The shape of all backends; `World` owns the files, the backend owns its processes."""
+
+    name = ""
+    # Which of "home", "mail", "pop3" and "sessions" it can keep for a user.
+    attributes: frozenset[str] = frozenset()
+    # Whether it can be held and stopped.
+    can_fail = True
+    # Whether an unknown name is the same work for it as a known one.
+    is_even = True
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.root = world.root / self.name
+        self.root.mkdir(mode=0o755)
+
+    def start(self) -> None:
+        """Starts it, the first time or again, and returns when it answers."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ends it: from now on nobody is there."""
+        raise NotImplementedError
+
+    def hang(self) -> None:
+        """Holds it: it is there, and says nothing."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        raise NotImplementedError
+
+    def add(self, user: str, password: str, **attributes: object) -> None:
+        """Enters a user, with whichever of `attributes` it has."""
+        raise NotImplementedError
+
+    def settings(self, directory: Path) -> str:
+        """The `[[credentials]]` section, with the files that it names put into `directory`."""
+        raise NotImplementedError
+
+    def admits(self, user: str, password: str) -> bool:
+        """Asks it directly, by a client that is not ours; fails when there is no answer in 2 s."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends whatever is left of it, held or not; may be called at any time."""
+        raise NotImplementedError
+
+    def secret(self, path: Path, text: str) -> str:
+        """Writes a secret for the server's eyes only, and gives its path."""
+        path.touch(mode=0o600)
+        path.write_text(text + "\n")
+        self.world.own(path, SERVER_USER)
+        return str(path)
+
+
+class Daemon:
+    """A server program: all its processes, wherever their groups and sessions are."""
+
+    def __init__(self, command: Iterable[object], user: str, directory: Path) -> None:
+        self.command = [str(word) for word in command]
+        self.user = user
+        self.directory = directory
+        self.log = directory / "log"
+        self.process: Optional[subprocess.Popen[bytes]] = None
+
+    def start(self, ready: Callable[[], bool], seconds: float = 30) -> None:
+        """Starts the program and returns when `ready` says so."""
+        require(self.process is None, f"{self.command[0]} runs already")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, start_new_session=True,
+                **identity(self.user),
+            )
+        process = self.process
+        try:
+            until(lambda: process.poll() is not None or ready(), seconds)
+            require(process.poll() is None, "it ended at once")
+        except Failed as error:
+            self.kill()
+            said = self.log.read_text(errors="replace")[-1000:]
+            raise Failed(f"{self.command[0]} did not start: {error}: {said}") from None
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> None:
+        """Ends it as its manual says, and wants no process of it left."""
+        if self.process is None:
+            return
+        family = self.family()
+        self.process.send_signal(number)
+        self.resume()  # held, it would never hear of it
+        try:
+            self.process.wait(seconds)
+            until(lambda: not any(map(alive, family)), seconds)
+        finally:
+            # Those whose parent has ended are nobody's family any more.
+            for each in filter(alive, family):
+                send(each, signal.SIGKILL)
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it without warning."""
+        if self.process is None:
+            return
+        for each in self.family():
+            send(each, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def hang(self) -> None:
+        """Holds every process, until no new one turns up."""
+        held: set[int] = set()
+        while fresh := [each for each in self.family() if each not in held]:
+            for each in fresh:
+                send(each, signal.SIGSTOP)
+            held.update(fresh)
+
+    def resume(self) -> None:
+        """Lets every process go on."""
+        for each in self.family():
+            send(each, signal.SIGCONT)
+
+    def family(self) -> list[int]:
+        """The process and all that descend from it, elders first."""
+        if self.process is None:
+            return []
+        parents = dict(parentage())
+        family = [self.process.pid]
+        for elder in family:
+            family += [child for child, parent in parents.items() if parent == elder]
+        return family
+
+
+class Served(Backend):
+    """A backend that is a daemon."""
+
+    daemon: Daemon
+
+    def stop(self) -> None:
+        self.daemon.stop()
+
+    def hang(self) -> None:
+        self.daemon.hang()
+
+    def resume(self) -> None:
+        self.daemon.resume()
+
+    def close(self) -> None:
+        self.daemon.kill()
+
+
+class Gate:
+    """Something that a program waits at: open, or held by us."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch(mode=0o644)
+        self._holder: Optional[subprocess.Popen[bytes]] = None
+
+    def wait(self) -> str:
+        """The words of a command that returns when the gate is open."""
+        return f"flock --shared {self.path} true"
+
+    def hold(self) -> None:
+        """Whoever comes now waits."""
+        self._holder = subprocess.Popen(
+            ["flock", "--no-fork", self.path, "sleep", "600"], stdin=subprocess.DEVNULL
+        )
+        until(lambda: not self.open(), 5)
+
+    def release(self) -> None:
+        """All go on."""
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            holder.kill()
+            holder.wait()
+
+    def open(self) -> bool:
+        """Whether nobody would have to wait."""
+        probe = ["flock", "--shared", "--nonblock", str(self.path), "true"]
+        return subprocess.run(probe, check=False).returncode == 0
+
+
+def hashed(world: World, password: str) -> str:
+    """What Restante itself would put into a credential file."""
+    return run([world.program, "hash", "--stdin"], stdin=password + "\n", who=None).stdout.strip()
+
+
+def verifies(verifier: str, password: str) -> bool:
+    """Whether it is that password's, by Dovecot's judgement."""
+    if not verifier.startswith("{"):
+        verifier = f"{{{verifier.split('$')[1].upper()}}}{verifier}"
+    said = run(["doveadm", "pw", "-t", verifier, "-p", password], codes=(0, 75), who=None)
+    require("verified" in said.stdout or "mismatch" in said.stderr, said.stderr)
+    return "verified" in said.stdout
+
+
+def program(*names: str) -> str:
+    """The path of the first of these that is installed; `sbin` is looked into as well."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+    for name in names:
+        if found := shutil.which(name, path=path):
+            return found
+    raise Failed(f"none of {', '.join(names)} is installed, see .ci/run")
+
+
+def listens(port: int) -> bool:
+    """Whether connections to a port are taken."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def parentage() -> Iterable[tuple[int, int]]:
+    """Every process with its parent."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                # The name in brackets may hold anything; the state and the parent come after it.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # ended meanwhile
+            yield int(entry.name), int(fields[1])
+
+
+def alive(process: int) -> bool:
+    """Whether it is there and not a zombie."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def send(process: int, number: int) -> None:
+    """Sends a signal to a process that may have ended."""
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        pass  # that is what was wanted, or it does not matter any more

@@ -1,0 +1,96 @@
+"""A checkpassword program: what it does is what the interface says, in a few lines of Python."""
+
+import json
+from pathlib import Path
+
+from lib.process import SERVER_USER, run
+from lib.world import World
+from stores.backend import Backend, Gate
+
+# <https://cr.yp.to/checkpwd/interface.html>: name, password and a time on descriptor 3, each with a
+# NUL after it; then either the program that the arguments name, with what is known of the user in
+# its environment, or the end: 1 for a wrong password, 111 for a fault that may pass.
+PROGRAM = """\
+import json, os, subprocess, sys
+
+with os.fdopen(3, "rb") as source:
+    name, password, _, rest = source.read(513).split(b"\\0", 3)
+root = sys.argv[1]
+subprocess.run(["flock", "--shared", f"{root}/gate", "true"], check=True)
+try:
+    users = json.load(open(f"{root}/users"))
+except FileNotFoundError:
+    sys.exit(111)
+user = users.get(name.decode(errors="surrogateescape"))
+if user is None or user["password"].encode() != password:
+    sys.exit(1)
+os.environ.update({"USER": name.decode(), **user["environment"]})
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+class CheckPassword(Backend):
+    """The program, with its users in a file."""
+
+    name = "checkpassword"
+    attributes = frozenset(["home", "mail", "pop3", "sessions"])
+    # A program takes the time that it takes.
+    is_even = False
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.program = self.root / "checkpassword.py"
+        self.file = self.root / "users"
+        self.away = self.root / "users.away"
+        self.users: dict[str, object] = {}
+        self.gate = Gate(self.root / "gate")
+
+    def start(self) -> None:
+        if self.away.exists():
+            self.away.rename(self.file)
+            return
+        self.program.write_text(PROGRAM)
+        self.file.write_text("{}")
+
+    def stop(self) -> None:
+        self.gate.release()
+        self.file.rename(self.away)
+
+    def hang(self) -> None:
+        self.gate.hold()
+
+    def resume(self) -> None:
+        self.gate.release()
+
+    def close(self) -> None:
+        self.gate.release()
+
+    def add(self, user: str, password: str, **attributes: object) -> None:
+        names = {
+            "home": "HOME", "mail": "MAILDIR", "pop3": "RESTANTE_POP3",
+            "sessions": "RESTANTE_SESSIONS",
+        }
+        environment = {names[key]: str(value) for key, value in attributes.items()}
+        self.users[user] = {"password": password, "environment": environment}
+        self.file.write_text(json.dumps(self.users))
+
+    def admits(self, user: str, password: str) -> bool:
+        # `subprocess` closes descriptor 3, so it is opened by a shell.
+        given = self.root / "given"
+        given.write_bytes(f"{user}\0{password}\0 1\0".encode())
+        said = run(
+            ["sh", "-c", 'exec 3<"$1"; shift; exec "$@"', "-", given, *self.command(),
+             "sh", "-c", 'echo "in as $USER"'],
+            who=SERVER_USER, codes=(0, 1), timeout=2,
+        ).stdout
+        return said.strip() == f"in as {user}"
+
+    def command(self) -> list[str]:
+        """The program with its own argument."""
+        return ["/usr/bin/python3", "-I", str(self.program), str(self.root)]
+
+    def settings(self, directory: Path) -> str:
+        return (
+            '[[credentials]]\nkind = "checkpassword"\n'
+            f'command = {json.dumps(self.command())}\ndeadline = "2s"\n'
+        )

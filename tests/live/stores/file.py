@@ -1,0 +1,45 @@
+"""A credential file: nothing to be started, and nothing that can fail."""
+
+from pathlib import Path
+
+from lib.process import SERVER_USER
+from lib.world import World
+from stores.backend import Backend, hashed, verifies
+
+
+class File(Backend):
+    """The file, with hashes as Restante makes them."""
+
+    name = "file"
+    attributes = frozenset(["home", "mail", "pop3", "sessions"])
+    can_fail = False
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.file = self.root / "users"
+
+    def start(self) -> None:
+        self.file.touch(mode=0o600)
+        self.world.own(self.file, SERVER_USER)
+
+    def close(self) -> None:
+        pass  # it is removed with the rest
+
+    def add(self, user: str, password: str, **attributes: object) -> None:
+        # As a file that was Dovecot's has them, but for the last two.
+        extra = {
+            "userdb_mail": attributes.get("mail"),
+            "pop3": "no" if attributes.get("pop3") is False else None,
+            "sessions": attributes.get("sessions"),
+        }
+        words = " ".join(f"{key}={value}" for key, value in extra.items() if value is not None)
+        rest = f"5000:5000::{attributes.get('home', '')}::{words}"
+        with self.file.open("a") as file:
+            file.write(f"{user}:{hashed(self.world, password)}:{rest}\n")
+
+    def admits(self, user: str, password: str) -> bool:
+        users = dict(line.split(":")[:2] for line in self.file.read_text().splitlines())
+        return user in users and verifies(users[user], password)
+
+    def settings(self, directory: Path) -> str:
+        return f'[[credentials]]\nkind = "file"\npath = "{self.file}"\n'

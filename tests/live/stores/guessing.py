@@ -1,0 +1,90 @@
+"""Who knows many names of one account guesses its password no faster than who knows one."""
+
+import itertools
+import threading
+import time
+from typing import Callable
+
+from lib.pop3 import WRONG, Session
+from lib.report import require
+from lib.server import ByDefault
+from lib.world import World
+from stores.ldap import Slapd
+
+# How many clients guess at a time, all from one address, and for how long.
+CLIENTS, SECONDS = 40, 15.0
+
+# Each of the clients that begin at the same moment may have a guess before the failures of the others
+# are known.
+MORE = 4
+
+
+class Guessers:
+    """Clients that guess, and how many of their guesses the server has looked at."""
+
+    def __init__(self, server: ByDefault, name: Callable[[], str]) -> None:
+        self.server = server
+        self.name = name
+        self.heard = 0
+        self._lock = threading.Lock()
+        self._ends = 0.0
+
+    def guess(self) -> int:
+        """All of them, for as long as it takes."""
+        self._ends = time.monotonic() + SECONDS
+        clients = [threading.Thread(target=self._keep_on) for _ in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        return self.heard
+
+    def _keep_on(self) -> None:
+        guesses = itertools.count()
+        while (left := self._ends - time.monotonic()) > 0:
+            try:
+                with Session(self.server, timeout=left) as session:
+                    while (said := self._one(session, next(guesses))) != "":
+                        if said.startswith(WRONG):
+                            with self._lock:
+                                self.heard += 1
+            except OSError:
+                time.sleep(0.1)  # thrown out, or the time is over
+
+    def _one(self, session: Session, number: int) -> str:
+        with self._lock:
+            name = self.name()
+        return session.plain(name.encode(), f"{threading.get_ident()}-{number}")
+
+
+def no_faster(world: World, slapd: Slapd) -> str:
+    """By one name, by many addresses of one entry, and by many domains of which none counts."""
+    user = "guessed"
+    addresses = [f"guessed@x{number}.example" for number in range(2000)]
+    slapd.add(user, "not to be guessed", addresses=addresses)
+    everywhere = itertools.cycle(addresses)
+    heard = {}
+    for what, filter_, name in (
+        ("one name", "(mail={user})", lambda: addresses[0]),
+        ("addresses", "(mail={user})", lambda: next(everywhere)),
+        ("domains", "(uid={local})", lambda: next(everywhere)),
+    ):
+        server = ByDefault(
+            world, f"{what.replace(' ', '-')}-guessed", lambda it=filter_: found_by(world, slapd, it)
+        )
+        server.start()
+        try:
+            heard[what] = Guessers(server, name).guess()
+        finally:
+            server.kill()
+    text = ", ".join(f"{number} by {what}" for what, number in heard.items())
+    require(0 < heard["one name"] and max(heard.values()) <= heard["one name"] + MORE, text)
+    return f"{CLIENTS} clients in {SECONDS:.0f} s have guessed {text}"
+
+
+def found_by(world: World, slapd: Slapd, filter_: str) -> str:
+    """The store, with another filter."""
+    lines = slapd.settings(world.root).splitlines(keepends=True)
+    return "".join(
+        f'filter = "{filter_}"\n' if line.startswith("filter = ") else line for line in lines
+    )

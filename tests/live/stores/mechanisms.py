@@ -1,0 +1,354 @@
+"""What each client can do to log in, and a login by exactly that, with the proof that it was that.
+
+On Debian 12, of the mechanisms that Restante knows:
+
+    curl 7.88      PLAIN LOGIN OAUTHBEARER EXTERNAL; XOAUTH2 only where OAUTHBEARER is not
+                   offered (curl/curl#10259), USER and PASS only where CAPA names no mechanism,
+                   and no SCRAM, as Debian builds it without GNU SASL
+    mpop 1.4.18    USER and PASS, PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 OAUTHBEARER XOAUTH2
+                   EXTERNAL, with a certificate of an authority that the server trusts: GnuTLS
+                   keeps any other to itself
+    fetchmail 6.4  USER and PASS (its EXTERNAL is for IMAP only)
+    getmail6 6.18  USER and PASS (its XOAUTH2 is for IMAP only)
+    gsasl 2.2      PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256, and the -PLUS of both by tls-exporter,
+                   EXTERNAL; it speaks no POP3, so openssl carries what it says
+    scramp 1.5     SCRAM-SHA-1 SCRAM-SHA-256, and the -PLUS of both by tls-server-end-point;
+                   carried likewise
+"""
+
+import base64
+import hashlib
+import re
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Callable, Optional
+
+from lib.process import CLIENT_USER, identity, run
+from lib.report import Failed, require
+from lib.server import STLS, TLS, Endpoint
+from lib.world import World
+
+USER, PLAIN, LOGIN = "USER", "PLAIN", "LOGIN"
+SCRAM_1, SCRAM_256 = "SCRAM-SHA-1", "SCRAM-SHA-256"
+SCRAM_1_PLUS, SCRAM_256_PLUS = "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"
+OAUTHBEARER, XOAUTH2, EXTERNAL = "OAUTHBEARER", "XOAUTH2", "EXTERNAL"
+
+
+class Login:
+    """A client that logs in by a mechanism of our choice; `secret` is a password or a token.
+
+    With EXTERNAL it is neither, and must not be needed.
+    """
+
+    name = ""
+    mechanisms: tuple[str, ...] = ()
+    transports: tuple[str, ...] = (STLS, TLS)
+    # Whether it shows its certificate only to who trusts those that have signed it, as GnuTLS does.
+    withholds = False
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        """Logs in, fails when it was refused or done by another mechanism, and says how it went.
+
+        `certificate` holds the client's own, with its key.
+        """
+        raise NotImplementedError
+
+    def file(self, home: Path, name: str, text: str) -> Path:
+        """A file with secrets for the client."""
+        path = home / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        self.world.own(home, CLIENT_USER)
+        return path
+
+
+class Curl(Login):
+    """curl, told by `--login-options` and read in its trace."""
+
+    name = "curl"
+    mechanisms = (PLAIN, LOGIN, OAUTHBEARER, EXTERNAL)
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        home = self.world.home()
+        scheme = "pop3s" if endpoint.transport == TLS else "pop3"
+        bearer = mechanism == OAUTHBEARER
+        password = "" if bearer or mechanism == EXTERNAL else secret
+        lines = [
+            f"url = {scheme}://{endpoint.host}:{endpoint.port}/", "silent", "show-error",
+            "ssl-reqd", "max-time = 20", f"cacert = {self.world.certificate}",
+            f"trace-ascii = {home}/trace",
+            f"login-options = AUTH={mechanism}", f"user = {quoted(f'{user}:{password}')}",
+        ]
+        if bearer:
+            lines.append(f"oauth2-bearer = {quoted(secret)}")
+        if certificate is not None:
+            lines.append(f"cert = {certificate}")
+        config = self.file(home, "config", "\n".join([*lines, ""]))
+        run(["curl", "--config", config], home=home)
+        trace = (home / "trace").read_text(errors="replace")
+        spoken = re.findall(r"^=> Send header.*\n0000: (AUTH \S+|USER)", trace, re.M)
+        return only([word.removeprefix("AUTH ") for word in spoken], mechanism)
+
+
+class Mpop(Login):
+    """mpop, told by `auth` and read in what it prints with `--debug`."""
+
+    name = "mpop"
+    mechanisms = (USER, PLAIN, LOGIN, SCRAM_1, SCRAM_256, OAUTHBEARER, XOAUTH2, EXTERNAL)
+    withholds = True
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        home = self.world.home()
+        lines = [
+            "account default", f"host {endpoint.host}", f"port {endpoint.port}", f"user {user}",
+            # Not in a line of its own, which must not be longer than 500 characters.
+            f"passwordeval cat {self.file(home, 'secret', secret)}", "timeout 20", "tls on",
+            f"tls_starttls {'on' if endpoint.transport == STLS else 'off'}",
+            f"tls_trust_file {self.world.certificate}", f"auth {mechanism.lower()}",
+            f"delivery mbox {home}/mbox", f"uidls_file {home}/uidls",
+        ]
+        if certificate is not None:
+            lines += [f"tls_cert_file {certificate}", f"tls_key_file {certificate}"]
+        config = self.file(home, "mpoprc", "\n".join([*lines, ""]))
+        said = run(["mpop", "--debug", "--auth-only", f"--file={config}"], home=home).stdout
+        spoken = re.findall(r"^--> (AUTH \S+|USER)\b", said, re.M)
+        return only([word.removeprefix("AUTH ") for word in spoken], mechanism)
+
+
+class Fetchmail(Login):
+    """fetchmail, read in what it prints when it is told to be talkative."""
+
+    name = "fetchmail"
+    mechanisms = (USER,)
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        home = self.world.home()
+        config = self.file(
+            home, "fetchmailrc",
+            f'set pidfile "{home}/pid"\nset idfile "{home}/ids"\n'
+            f"poll {endpoint.host} protocol pop3 service {endpoint.port} auth password\n"
+            f'  timeout 20 username "{user}" password "{secret}"\n'
+            f'  {"ssl" if endpoint.transport == TLS else ""} sslcertck sslproto "auto"\n'
+            f'  sslcertfile "{self.world.certificate}"\n',
+        )
+        # 1: there was no mail.
+        said = run(
+            ["fetchmail", "-v", "-v", "--check", "--nosyslog", "--fetchmailrc", config],
+            home=home, codes=(0, 1),
+        )
+        return only(re.findall(r"POP3> (USER|AUTH|APOP)\b", said.stdout + said.stderr), mechanism)
+
+
+class Getmail(Login):
+    """getmail6, which can do nothing else over POP3 unless it is told to use APOP."""
+
+    name = "getmail6"
+    mechanisms = (USER,)
+    transports = (TLS,)
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        home = self.world.home()
+        config = self.file(
+            home, "getmailrc",
+            f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = {endpoint.host}\n"
+            f"port = {endpoint.port}\nusername = {user}\npassword = {secret}\ntimeout = 20\n"
+            f"ca_certs = {self.world.certificate}\n"
+            "[destination]\ntype = MDA_external\npath = /bin/true\n"
+            "[options]\nverbose = 2\nread_all = false\n",
+        )
+        run(["getmail", f"--getmaildir={home}", f"--rcfile={config}"], home=home)
+        return mechanism
+
+
+class Dialogue:
+    """A POP3 connection over TLS 1.3 by `openssl s_client`, and what binds a login to it."""
+
+    def __init__(
+        self, world: World, endpoint: Endpoint, certificate: Optional[Path] = None
+    ) -> None:
+        self.process = subprocess.Popen(
+            [
+                # Unbuffered, or what openssl tells comes in the middle of what the server says.
+                "timeout", "60", "stdbuf", "--output=0",
+                "openssl", "s_client", "-connect", f"127.0.0.1:{endpoint.port}",
+                "-tls1_3", "-servername", endpoint.host, "-verify_hostname", endpoint.host,
+                "-CAfile", str(world.certificate), "-verify_return_error", "-ign_eof",
+                "-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32",
+                *(["-cert", str(certificate)] if certificate is not None else []),
+            ],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            **identity(CLIENT_USER),
+        )
+        preamble = self.until(lambda line: line.startswith("    Keying material: "))
+        shown = re.findall("-----BEGIN.*?-----END CERTIFICATE-----", preamble, re.S)
+        require(len(shown) == 1, f"openssl showed {len(shown)} certificates")
+        self.exporter = bytes.fromhex(preamble.split()[-1])
+        # RFC 5929 §4.1: by the hash of the certificate's signature, SHA-256 for those made here.
+        self.end_point = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown[0])).digest()
+        self.until(lambda line: line.startswith("+OK"))
+
+    def __enter__(self) -> "Dialogue":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Not killed: `timeout` hands this on to openssl, and the maildrop is free again.
+        self.process.terminate()
+        self.process.wait()
+
+    def ask(self, line: str) -> str:
+        """Sends a line and gives the line that answers it."""
+        write(self.process, line + "\r")
+        # openssl tells of new session tickets in between.
+        answer = self.until(lambda line: line.startswith(("+", "-ERR")))
+        return answer.splitlines()[-1]
+
+    def until(self, wanted: Callable[[str], bool]) -> str:
+        """Everything up to a line."""
+        heard = ""
+        while line := read(self.process):
+            heard += line
+            if wanted(line):
+                return heard
+        raise Failed(f"openssl ended: {heard[-500:]}")
+
+    def exchange(self, mechanism: str, first: str, step: Callable[[str], str]) -> str:
+        """The whole exchange: `step` makes of each challenge the response to it."""
+        answer = self.ask(f"AUTH {mechanism} {first}".rstrip())
+        while answer.startswith("+") and not answer.startswith("+OK"):
+            answer = self.ask(step(answer[1:].strip()))
+        require(answer.startswith("+OK"), f"the server said {answer}")
+        return mechanism
+
+
+class Gsasl(Login):
+    """GNU SASL's own client, which says what to send and judges the server's signature."""
+
+    name = "gsasl"
+    mechanisms = (PLAIN, LOGIN, SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS, EXTERNAL)
+    transports = (TLS,)
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        process = subprocess.Popen(
+            [
+                "stdbuf", "--output=0", "gsasl", "--client", "--quiet", f"--mechanism={mechanism}",
+                f"--authentication-id={user}", f"--password={secret}",
+                *(["--authorization-id="] if mechanism == PLAIN else []),
+                *([f"--authorization-id={user}"] if mechanism == EXTERNAL else []),
+            ],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            **identity(CLIENT_USER),
+        )
+
+        def hear() -> str:
+            # Its questions are not lines of their own.
+            line = read(process).strip().rpartition("binding: ")[2]
+            require("error" not in line, line)
+            return line
+
+        def step(challenge: str) -> str:
+            write(process, challenge)
+            return hear()
+
+        try:
+            with Dialogue(self.world, endpoint, certificate) as dialogue:
+                require(hear() == mechanism, "gsasl chose another mechanism")
+                if "SCRAM" in mechanism:
+                    plus = mechanism.endswith("-PLUS")
+                    write(process, base64.b64encode(dialogue.exporter).decode() if plus else "")
+                    if not plus:
+                        write(process, "")  # nor by tls-unique
+                first = "" if mechanism == LOGIN else hear()
+                return dialogue.exchange(mechanism, first, step)
+        finally:
+            process.kill()
+            process.wait()
+
+
+class Scramp(Login):
+    """scramp, in Python alone, which can bind to the server's certificate."""
+
+    name = "scramp"
+    mechanisms = (SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS)
+    transports = (TLS,)
+
+    def log_in(
+        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
+        certificate: Optional[Path] = None,
+    ) -> str:
+        from scramp import ScramClient  # type: ignore[import-untyped]  # not Debian's: see .ci/run
+
+        with Dialogue(self.world, endpoint) as dialogue:
+            binding = None
+            if mechanism.endswith("-PLUS"):
+                binding = ("tls-server-end-point", dialogue.end_point)
+            client = ScramClient([mechanism], user, secret, channel_binding=binding)
+            challenges = 0
+
+            def step(challenge: str) -> str:
+                nonlocal challenges
+                challenges += 1
+                text = base64.b64decode(challenge).decode()
+                if challenges == 1:
+                    client.set_server_first(text)
+                    return encoded(client.get_client_final())
+                client.set_server_final(text)
+                return ""
+
+            said = dialogue.exchange(mechanism, encoded(client.get_client_first()), step)
+            require(challenges == 2, "the server gave no signature")
+            return said
+
+
+def write(process: subprocess.Popen[bytes], line: str) -> None:
+    """Says a line to a program."""
+    assert process.stdin is not None
+    process.stdin.write(line.encode() + b"\n")
+    process.stdin.flush()
+
+
+def read(process: subprocess.Popen[bytes]) -> str:
+    """The next line of what a program says; nothing when it has ended."""
+    assert process.stdout is not None
+    return str(process.stdout.readline().decode())
+
+
+def only(spoken: list[str], mechanism: str) -> str:
+    """What the client was heard to use, which must be this and nothing else."""
+    require(spoken == [mechanism], f"the client used {spoken}, not {mechanism}")
+    return mechanism
+
+
+def quoted(text: str) -> str:
+    """A value in curl's configuration."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def encoded(text: str) -> str:
+    """A response in base64."""
+    return base64.b64encode(text.encode()).decode()
+
+
+LOGINS = (Curl, Mpop, Fetchmail, Getmail, Gsasl, Scramp)

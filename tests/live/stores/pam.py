@@ -1,0 +1,73 @@
+"""PAM: a service of the run's own, with users in a file by libpam-pwdfile."""
+
+import os
+from pathlib import Path
+
+from lib.process import SERVER_USER, run
+from lib.report import require
+from lib.world import World
+from stores.backend import Backend, Gate
+
+
+class Pam(Backend):
+    """A stack that first runs a command, which can wait, and then asks the file."""
+
+    name = "pam"
+    # Its modules take the time that they take.
+    is_even = False
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.service = f"restante-test-{os.getpid()}"
+        self.file = self.root / "passwords"
+        self.away = self.root / "passwords.away"
+        self.gate = Gate(self.root / "gate")
+
+    def start(self) -> None:
+        if self.away.exists():
+            self.away.rename(self.file)
+            return
+        wait = self.root / "wait"
+        wait.write_text(f"#!/bin/sh\nexec {self.gate.wait()}\n")
+        wait.chmod(0o755)
+        self.file.touch()
+        self._path().write_text(
+            f"auth requisite pam_exec.so quiet {wait}\n"
+            f"auth required pam_pwdfile.so pwdfile={self.file} nodelay\n"
+            "account required pam_permit.so\n"
+        )
+
+    def stop(self) -> None:
+        self.gate.release()
+        self.file.rename(self.away)
+
+    def hang(self) -> None:
+        self.gate.hold()
+
+    def resume(self) -> None:
+        self.gate.release()
+
+    def close(self) -> None:
+        self.gate.release()
+        self._path().unlink(missing_ok=True)
+
+    def add(self, user: str, password: str, **attributes: object) -> None:
+        verifier = run(["openssl", "passwd", "-6", "-stdin"], stdin=password, who=None).stdout
+        with self.file.open("a") as file:
+            file.write(f"{user}:{verifier}")
+
+    def admits(self, user: str, password: str) -> bool:
+        said = run(
+            ["pamtester", self.service, user, "authenticate"],
+            stdin=password + "\n", who=SERVER_USER, codes=(0, 1), timeout=2,
+        )
+        text = said.stdout + said.stderr
+        require("successfully" in text or "failure" in text.lower() or "User not" in text, text)
+        return "successfully" in text
+
+    def settings(self, directory: Path) -> str:
+        return f'[[credentials]]\nkind = "pam"\nservice = "{self.service}"\ndeadline = "2s"\n'
+
+    def _path(self) -> Path:
+        """Where PAM looks for the service, and nowhere else."""
+        return Path("/etc/pam.d") / self.service

@@ -1,0 +1,417 @@
+"""What every store must do, and how it is told from what it must not: one table for all."""
+
+import re
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable
+
+from lib.corpus import ordinary
+from lib.pop3 import DOWN, WRONG, Session, admitted, login
+from lib.process import SERVER_USER, run, until
+from lib.report import Failed, Report, require
+from lib.server import ByDefault, Homes, Restante
+from lib.world import Account, World
+from stores.backend import Backend
+from stores.guessing import no_faster
+from stores.hostile import BESIEGED, undisturbed
+from stores.ldap import Slapd
+
+# Right or wrong, an answer comes within the store's deadline and a little more.
+DEADLINE = 2.0
+GRACE = 1.5
+# How soon a store that is back is used again.
+RECOVERY = 10.0
+# How often a wrong password is tried of a known and of an unknown user, how far apart the times
+# may be, and how many rounds of it a machine gets that is busy with something else.
+TRIES, APART, ROUNDS = 60, 0.1, 4
+
+# Names that some store would have taken for part of its own language.
+INJECTIONS: tuple[bytes, ...] = (
+    b"' OR 1=1 --", b"' OR '1'='1", b'" OR ""="', b"mrose'; DROP TABLE users; --", b"mrose' --",
+    b"*", b"mr*", b"*)(uid=*", b"mrose)(|(uid=*))", b"x,ou=admins", b"mrose+cn=x", b"mrose\\",
+    b"%u", b"%{user}", b"{user}", b"{local}", b"$1", b":mrose", b"../mrose", b"./mrose",
+    b"$(touch restante-was-here)", b"`touch restante-was-here`", b"mrose; id", b"mrose|id",
+    b"\xff\xfe", b"mr\xc3", b"mrose\xc0\x80", "mrose\u202e".encode(), b"x" * 200,
+)
+
+
+class Scenarios:
+    """The checks of one backend; they build on each other, in this order."""
+
+    def __init__(self, report: Report, world: World, backend: Backend) -> None:
+        self.report = report
+        self.world = world
+        self.backend = backend
+        self.accounts: dict[str, Account] = {}
+        self.server = Restante(world, f"with-{backend.name}", self._alone)
+        self.homes = Homes(world, f"homes-{backend.name}", self._alone)
+        self.patient = Restante(world, f"patient-{backend.name}", self._alone, "100ms")
+        self.besieged = ByDefault(world, f"besieged-{backend.name}", self._alone)
+        self.followed = Restante(world, f"before-file-{backend.name}", self._before_file)
+
+    def run(self) -> None:
+        """All of them, or none when no name is asked for."""
+        backend, name = self.backend, self.backend.name
+        faults: list[tuple[str, Callable[[], str]]] = [
+            ("itself: held, released, stopped, back", self.control_faults),
+            ("hanging", self.hanging),
+            ("back from hanging", self.released),
+            ("stopped", self.stopped),
+            ("check: down", self.check_down),
+            ("user test: down", self.user_test_down),
+            ("greeting refuses while it is down", self.greeting),
+            ("back from stopping", self.back),
+        ]
+        steps: list[tuple[str, Callable[[], str]]] = [
+            ("itself: starts, right, wrong, unknown", self.control),
+            ("check: up", self.check_up),
+            ("right password", self.right),
+            ("wrong password", self.wrong),
+            ("unknown user says the same", self.unknown),
+            ("names that mean something elsewhere", self.injections),
+            *[(f"attribute {each}", getattr(self, each)) for each in sorted(backend.attributes)],
+            ("a file store after it", self.followed_by_file),
+            ("user test", self.user_test),
+            *([("known and unknown are the same work", self.work)] if backend.is_even else []),
+            ("known and unknown take the same time", self.timing),
+            *([("garbage of others", self.garbage)] if backend.name in BESIEGED else []),
+            *([("many names, one account", self.guessing)] if backend.name == "slapd" else []),
+            *(faults if backend.can_fail else []),
+            ("log", self.log),
+        ]
+        try:
+            for step, body in steps:
+                self.report.check(f"{name} {step}", body)
+        finally:
+            self.server.kill()
+            self.homes.kill()
+            self.patient.kill()
+            self.besieged.kill()
+            self.followed.kill()
+            backend.close()
+
+    def account(self, user: str, **attributes: object) -> Account:
+        """A user with one message, known to the backend and to nobody else."""
+        if user not in self.accounts:
+            name = f"{user}-{self.backend.name}"
+            account = self.world.mailbox(name, [ordinary(1)])
+            self.backend.add(name, account.password, **attributes)
+            self.accounts[user] = account
+        return self.accounts[user]
+
+    def control(self) -> str:
+        """The backend works, by the word of a client that is not ours."""
+        self.backend.start()
+        account = self.account("mrose")
+        require(self.backend.admits(account.user, account.password), "right, and refused")
+        require(not self.backend.admits(account.user, "wrong"), "wrong, and admitted")
+        require(not self.backend.admits("nobody-at-all", "wrong"), "unknown, and admitted")
+        return "right, wrong, unknown"
+
+    def control_faults(self) -> str:
+        """Its faults are real ones, and pass."""
+        account = self.account("mrose")
+        for break_it, mend_it in (
+            (self.backend.hang, self.backend.resume), (self.backend.stop, self.backend.start),
+        ):
+            break_it()
+            try:
+                self.backend.admits(account.user, account.password)
+            except Exception:
+                pass  # no answer, in whatever words
+            else:
+                raise Failed(f"it still answers after {break_it.__name__}")
+            mend_it()
+            require(self.backend.admits(account.user, account.password), "it did not come back")
+        return "no answer while held, none while stopped"
+
+    def check_up(self) -> str:
+        """`restante check` has nothing to say."""
+        self.server.config().write_text(self.server.configuration())
+        return self._restante("check", codes=(0,)).strip().replace("\n", "; ")
+
+    def right(self) -> str:
+        self.server.start()
+        admitted(self.server, self.account("mrose"))
+        return "USER and PASS, AUTH PLAIN"
+
+    def wrong(self) -> str:
+        account = self.account("mrose")
+        said = {login(self.server, account.user, "wrong", how) for how in ("user", "plain")}
+        require(len(said) == 1 and said.pop().startswith(WRONG), f"got {said}")
+        admitted(self.server, account)
+        return WRONG
+
+    def unknown(self) -> str:
+        for how in ("user", "plain"):
+            wrong = login(self.server, self.account("mrose").user, "wrong", how)
+            said = login(self.server, "nobody-at-all", "wrong", how)
+            require(said == wrong, f"{how}: {said!r} differs from {wrong!r}")
+        return wrong
+
+    def injections(self) -> str:
+        account = self.account("mrose")
+        wrong = login(self.server, account.user, "wrong")
+        for name in INJECTIONS:
+            for password in ("wrong", account.password, "*", "' OR '1'='1"):
+                with Session(self.server) as session:
+                    said = session.plain(name, password)
+                require(said == wrong, f"{name!r} with {password!r} got {said!r}")
+        for name in (b"mr\0ose", account.user.encode() + b"\0", b"\0", b""):
+            with Session(self.server) as session:
+                said = session.plain(name, account.password)
+            require(said.startswith("-ERR") and DOWN not in said, f"{name!r} got {said!r}")
+        admitted(self.server, account)
+        left = list(self.world.root.rglob("restante-was-here"))
+        require(not left, f"a shell ran: {left}")
+        return f"{len(INJECTIONS)} names"
+
+    def home(self) -> str:
+        """The Maildir below the user's home is opened where `[maildir]` says `{home}`."""
+        self.homes.start()
+        return self._elsewhere(self.homes, "home", "Maildir")
+
+    def mail(self) -> str:
+        """The Maildir that the store names is opened."""
+        return self._elsewhere(self.server, "mail", "")
+
+    def pop3(self) -> str:
+        """Without the right to POP3 the right password does not help."""
+        account = self.account("barred", pop3=False)
+        said = login(self.server, account.user, account.password)
+        require(said.startswith("-ERR"), f"got {said!r}")
+        require(not said.startswith(DOWN), f"got {said!r}")
+        return said
+
+    def sessions(self) -> str:
+        """No more sessions at once than the store allows."""
+        account = self.account("single", sessions=1)
+        with Session(self.server) as session:
+            said = session.user(account.user.encode(), account.password)
+            require(said.startswith("+OK"), f"the first session got {said!r}")
+            second = login(self.server, account.user, account.password)
+            require(second.startswith("-ERR"), f"the second session got {second!r}")
+            session.ask(b"QUIT")
+        said = login(self.server, account.user, account.password)
+        require(said.startswith("+OK"), f"after the first had ended: {said!r}")
+        return second
+
+    def followed_by_file(self) -> str:
+        """Who is only in the file is found there; who is in the store is not asked of the file."""
+        both = self.account("mrose")
+        only_in_file = self.world.account(f"in-file-{self.backend.name}", [ordinary(1)])
+        self.followed.start()
+        admitted(self.followed, both)
+        admitted(self.followed, only_in_file)
+        said = login(self.followed, only_in_file.user, "wrong")
+        require(said.startswith(WRONG), f"got {said!r}")
+        return "both found"
+
+    def user_test(self) -> str:
+        """The command names the store that decided."""
+        account = self.account("mrose")
+        said = []
+        for name, password, codes in (
+            (account.user, account.password, (0,)),
+            (account.user, "tanstaafl", (3,)),
+            # Some stores do not say which of the two it is.
+            ("nobody-at-all", "tanstaafl", (3, 4)),
+        ):
+            text = self._restante("user", "test", "--stdin", name, stdin=password, codes=codes)
+            require(password not in text, f"the password is shown: {text}")
+            require(self._kind() in text, f"no word about the store: {text}")
+            said.append(text.split("\n")[0])
+        require(len(set(said)) == 3, f"right, wrong and unknown look alike: {said}")
+        return said[0]
+
+    def work(self) -> str:
+        """With no delay that would hide it, in turns so that the machine's moods fall on both."""
+
+        def measure() -> tuple[list[float], list[float]]:
+            known, unknown = self._names()
+            taken: dict[str, list[float]] = {known: [], unknown: []}
+            for number in range(TRIES):
+                for name in (known, unknown) if number % 2 else (unknown, known):
+                    taken[name].append(self._refusal(self.server, name))
+            return taken[known], taken[unknown]
+
+        return alike(measure)
+
+    def timing(self) -> str:
+        """With a delay that has to hide how a store finds out, both at the same time."""
+
+        def measure() -> tuple[list[float], list[float]]:
+            with ThreadPoolExecutor(2) as clients:
+                known, unknown = clients.map(self._delayed, self._names())
+            return known, unknown
+
+        self.patient.start()
+        return alike(measure)
+
+    def _names(self) -> tuple[str, str]:
+        """One that the store knows, and one that it does not."""
+        return self.account("mrose").user, "nobody-at-all"
+
+    def _delayed(self, name: str) -> list[float]:
+        return [self._refusal(self.patient, name) for _ in range(TRIES)]
+
+    def _refusal(self, server: Restante, name: str) -> float:
+        """How long it takes to hear that a password is wrong."""
+        with Session(server) as session:
+            session.ask(b"USER " + name.encode())
+            started = time.perf_counter()
+            said = session.ask(b"PASS wrong")
+            taken = time.perf_counter() - started
+        require(said.startswith(WRONG), f"{name} got {said!r}")
+        return taken
+
+    def garbage(self) -> str:
+        """What others send, from another address, keeps nobody out; all is as it is by default."""
+        self.besieged.start()
+        return undisturbed(self.besieged, self.account("mrose"))
+
+    def guessing(self) -> str:
+        """A directory finds an account by as many names as it has addresses."""
+        assert isinstance(self.backend, Slapd)
+        return no_faster(self.world, self.backend)
+
+    def hanging(self) -> str:
+        """An answer in time, and nobody else is held up."""
+        in_file = self.world.account(f"meanwhile-{self.backend.name}", [ordinary(1)])
+        other = Restante(self.world, f"other-{self.backend.name}", self._file)
+        other.start()
+        try:
+            self.backend.hang()
+            with Session(self.server) as waiting:
+                started = time.monotonic()
+                waiting.ask(b"USER " + self.account("mrose").user.encode())
+                waiting.socket.sendall(f"PASS {self.account('mrose').password}\r\n".encode())
+                admitted(other, in_file)
+                said = waiting.line()
+            taken = time.monotonic() - started
+        finally:
+            other.kill()
+        require(said.startswith(DOWN), f"got {said!r}")
+        require(taken < DEADLINE + GRACE, f"it took {taken:.1f} s")
+        return f"{said} after {taken:.1f} s"
+
+    def released(self) -> str:
+        self.backend.resume()
+        return self._recovered()
+
+    def stopped(self) -> str:
+        """Never a wrong password, whatever was said."""
+        self.backend.stop()
+        for password in (self.account("mrose").password, "wrong"):
+            for how in ("user", "plain"):
+                said = login(self.server, self.account("mrose").user, password, how)
+                require(said.startswith(DOWN), f"got {said!r}")
+        return said
+
+    def check_down(self) -> str:
+        """`restante check` names the store, and ends with 1."""
+        text = self._restante("check", codes=(1,))
+        require(self._kind() in text, f"no word about the store: {text}")
+        return text.strip().split("\n")[-1]
+
+    def user_test_down(self) -> str:
+        account = self.account("mrose")
+        text = self._restante(
+            "user", "test", "--stdin", account.user, stdin=account.password, codes=(6,)
+        )
+        require(self._kind() in text, f"no word about the store: {text}")
+        return text.strip().split("\n")[-1]
+
+    def greeting(self) -> str:
+        """Once it is known to be down, nobody is asked for a password any more."""
+        greeting = ""
+
+        def refused() -> bool:
+            nonlocal greeting
+            with Session(self.server) as session:
+                greeting = session.greeting
+                if greeting.startswith("+OK"):
+                    session.user(self.account("mrose").user.encode(), "wrong")
+                    return False
+                return session.line() == ""
+
+        until(refused, RECOVERY)
+        require(greeting.startswith(DOWN), f"got {greeting!r}")
+        return greeting
+
+    def back(self) -> str:
+        self.backend.start()
+        return self._recovered()
+
+    def log(self) -> str:
+        """Nobody's password is in it."""
+        self.server.stop()
+        text = self.server.log.read_text(errors="replace")
+        require("panicked" not in text, "something panicked")
+        for account in self.accounts.values():
+            require(account.password not in text, f"{account.user}'s password is in the log")
+        return f"{len(text.splitlines())} lines"
+
+    def _recovered(self) -> str:
+        """It is used again, by itself."""
+        started = time.monotonic()
+        account = self.account("mrose")
+        until(
+            lambda: login(self.server, account.user, account.password).startswith("+OK"), RECOVERY
+        )
+        taken = time.monotonic() - started
+        admitted(self.server, account)
+        return f"after {taken:.1f} s"
+
+    def _elsewhere(self, server: Restante, attribute: str, below: str) -> str:
+        place = self.world.root / "mail" / f"elsewhere-{attribute}-{self.backend.name}"
+        account = self.account(f"by-{attribute}", **{attribute: place})
+        maildir = place / below
+        maildir.parent.mkdir(exist_ok=True)
+        account.maildir.rename(maildir)
+        self.world.own(maildir.parent, SERVER_USER)
+        with Session(server) as session:
+            said = session.user(account.user.encode(), account.password)
+            require(said.startswith("+OK"), f"got {said!r}")
+            count = session.ask(b"STAT")
+            require(count.startswith("+OK 1 "), f"STAT got {count!r}")
+        return str(maildir)
+
+    def _restante(self, *words: str, codes: tuple[int, ...], stdin: str = "") -> str:
+        said = run(
+            [self.world.program, *words, "--config", self.server.config()],
+            stdin=stdin + "\n", who=None, codes=codes, timeout=30,
+        )
+        return said.stdout + said.stderr
+
+    def _kind(self) -> str:
+        """The kind of store, as the configuration says it."""
+        return str(re.findall('kind = "(.*?)"', self._alone())[0])
+
+    def _alone(self) -> str:
+        return self.backend.settings(self.world.root)
+
+    def _file(self) -> str:
+        return f'[[credentials]]\nkind = "file"\npath = "{self.world.users}"'
+
+    def _before_file(self) -> str:
+        return self._alone() + self._file()
+
+
+def alike(measure: Callable[[], tuple[list[float], list[float]]]) -> str:
+    """Compares times by the median of how far the two of a turn are apart; one good round will do.
+
+    Whatever else the machine is doing, it does to both.
+    """
+    for left in reversed(range(ROUNDS)):
+        known, unknown = measure()
+        ratio = statistics.median(second / first for first, second in zip(known, unknown))
+        text = (
+            f"known {statistics.median(known) * 1000:.2f} ms, "
+            f"unknown {statistics.median(unknown) * 1000:.2f} ms, ratio of both {ratio:.3f}"
+        )
+        if abs(ratio - 1) <= APART:
+            return text
+        require(left > 0, text)
+    return text

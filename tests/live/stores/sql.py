@@ -1,0 +1,301 @@
+"""PostgreSQL, MariaDB and SQLite, each with the same table of users."""
+
+import secrets
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Optional
+
+from lib.process import LOOPBACK, SERVER_USER, free_port, run
+from lib.report import Failed, require
+from lib.world import World
+from stores.backend import Backend, Daemon, Served, hashed, program, verifies
+
+TABLE = (
+    "CREATE TABLE users (name {key} PRIMARY KEY, password text, home text, mail text, "
+    "pop3 boolean, sessions integer)"
+)
+QUERY = "SELECT password, home, mail, pop3, sessions FROM users WHERE name = {user}"
+
+
+class Sql(Backend):
+    """What the three have in common: the rows, and the section of the configuration."""
+
+    attributes = frozenset(["home", "mail", "pop3", "sessions"])
+
+    def execute(self, statement: str) -> str:
+        """Runs a statement as the owner of the table, by the database's own client."""
+        raise NotImplementedError
+
+    def ask(self, statement: str) -> str:
+        """Runs a statement as Restante's role, for 2 s at most."""
+        raise NotImplementedError
+
+    def url(self) -> str:
+        """Where the database is, without a password."""
+        raise NotImplementedError
+
+    def add(self, user: str, password: str, **attributes: object) -> None:
+        self.enter(user, hashed(self.world, password), **attributes)
+
+    def enter(self, user: str, verifier: Optional[str], **attributes: object) -> None:
+        """Enters a user with this in the password column."""
+        columns = {"name": user, "password": verifier, **attributes}
+        names, values = ", ".join(columns), ", ".join(map(literal, columns.values()))
+        self.execute(f"INSERT INTO users ({names}) VALUES ({values})")
+
+    def admits(self, user: str, password: str) -> bool:
+        found = self.ask(f"SELECT password FROM users WHERE name = {literal(user)}").strip()
+        return found != "" and verifies(found, password)
+
+    def settings(self, directory: Path) -> str:
+        return (
+            '[[credentials]]\nkind = "sql"\n'
+            f'url = "{self.url()}"\nquery = "{QUERY}"\ndeadline = "2s"\n'
+        )
+
+
+class Database(Served, Sql):
+    """A database that is a server."""
+
+    scheme = ""
+    owner = ""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.port = free_port()
+        self.password = secrets.token_hex(12)
+        self.data = self.root / "data"
+        self.role = self.root / "role"
+        self.daemon = Daemon(self.command(), self.owner, self.root)
+
+    def command(self) -> list[object]:
+        """The server's command line."""
+        raise NotImplementedError
+
+    def install(self) -> None:
+        """Makes the data directory."""
+        raise NotImplementedError
+
+    def furnish(self) -> None:
+        """Makes database, role and table."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            self.execute("SELECT 1")
+        except Failed:
+            return False
+        return True
+
+    def start(self) -> None:
+        new = not self.data.exists()
+        if new:
+            self.world.own(self.root, self.owner)
+            self.install()
+        self.daemon.start(self.ready, 60)
+        if new:
+            self.furnish()
+
+    def url(self) -> str:
+        return f"{self.scheme}://restante@{LOOPBACK}:{self.port}/mail"
+
+    def settings(self, directory: Path) -> str:
+        path = self.secret(directory / f"{self.name}-password", self.password)
+        return super().settings(directory) + f'password-file = "{path}"\n'
+
+
+class PostgreSql(Database):
+    """PostgreSQL, whose roles log in by SCRAM."""
+
+    name = "postgresql"
+    scheme = "postgres"
+    owner = "postgres"
+
+    def command(self) -> list[object]:
+        return [
+            installed("postgres"), "-D", self.data, "-p", self.port,
+            "-c", f"listen_addresses={LOOPBACK}", "-c", f"unix_socket_directories={self.root}",
+        ]
+
+    def install(self) -> None:
+        run(
+            [
+                installed("initdb"), "--pgdata", self.data, "--encoding", "UTF8", "--no-sync",
+                "--locale", "C.UTF-8", "--auth-local", "peer", "--auth-host", "scram-sha-256",
+            ],
+            who=self.owner, home=self.root,
+        )
+
+    def furnish(self) -> None:
+        self._client("postgres", "CREATE DATABASE mail")
+        self.execute(TABLE.format(key="text"))
+        self.execute(f"CREATE ROLE restante LOGIN PASSWORD {literal(self.password)}")
+        self.execute("GRANT SELECT ON users TO restante")
+        self.role.touch(mode=0o600)
+        self.role.write_text(f"*:*:*:restante:{self.password}\n")
+        self.world.own(self.role, self.owner)
+
+    def ready(self) -> bool:
+        try:
+            self._client("postgres", "SELECT 1")
+        except Failed:
+            return False
+        return True
+
+    def stop(self) -> None:
+        # Not SIGTERM, which waits for every client to leave.
+        self.daemon.stop(signal.SIGINT)
+
+    def execute(self, statement: str) -> str:
+        return self._client("mail", statement)
+
+    def _client(self, database: str, statement: str) -> str:
+        return self._psql(f"host={self.root} user={self.owner} dbname={database}", statement)
+
+    def ask(self, statement: str) -> str:
+        return self._psql(
+            f"host={LOOPBACK} user=restante dbname=mail passfile={self.role} sslmode=disable",
+            statement, timeout=2,
+        )
+
+    def _psql(self, where: str, statement: str, timeout: float = 30) -> str:
+        return run(
+            [
+                "psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align",
+                "--set", "ON_ERROR_STOP=1", "--dbname", f"port={self.port} {where}",
+            ],
+            stdin=statement, who=self.owner, home=self.root, timeout=timeout,
+        ).stdout
+
+
+class MariaDb(Database):
+    """MariaDB, whose names are case-sensitive here as they are elsewhere."""
+
+    name = "mariadb"
+    scheme = "mysql"
+    owner = "mysql"
+
+    def command(self) -> list[object]:
+        return [
+            program("mariadbd", "mysqld"), "--no-defaults", f"--datadir={self.data}",
+            f"--socket={self.root}/socket", f"--pid-file={self.root}/pid", f"--port={self.port}",
+            f"--bind-address={LOOPBACK}", "--skip-name-resolve", "--skip-log-bin",
+            "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M",
+        ]
+
+    def install(self) -> None:
+        run(
+            [
+                program("mariadb-install-db", "mysql_install_db"), "--no-defaults",
+                f"--datadir={self.data}", "--auth-root-authentication-method=socket",
+                f"--auth-root-socket-user={self.owner}", "--skip-test-db",
+            ],
+            who=self.owner, home=self.root,
+        )
+
+    def furnish(self) -> None:
+        self._client("mysql", "CREATE DATABASE mail CHARACTER SET utf8mb4")
+        self.execute(TABLE.format(key="varchar(255) COLLATE utf8mb4_bin"))
+        role = f"restante@'{LOOPBACK}'"
+        self.execute(f"CREATE USER {role} IDENTIFIED BY {literal(self.password)}")
+        self.execute(f"GRANT SELECT ON mail.users TO {role}")
+        self.role.touch(mode=0o600)
+        self.role.write_text(f"[client]\nuser=restante\npassword={self.password}\n")
+        self.world.own(self.role, self.owner)
+
+    def ready(self) -> bool:
+        try:
+            self._client("mysql", "SELECT 1")
+        except Failed:
+            return False
+        return True
+
+    def execute(self, statement: str) -> str:
+        return self._client("mail", statement)
+
+    def _client(self, database: str, statement: str) -> str:
+        return self._mariadb(
+            ["--no-defaults", f"--socket={self.root}/socket", database], statement
+        )
+
+    def ask(self, statement: str) -> str:
+        where = [
+            f"--defaults-file={self.role}", f"--host={LOOPBACK}", f"--port={self.port}", "mail"
+        ]
+        return self._mariadb(where, statement, timeout=2)
+
+    def _mariadb(self, where: list[str], statement: str, timeout: float = 30) -> str:
+        # The first of the words must be the one about defaults.
+        return run(
+            [program("mariadb", "mysql"), *where, "--batch", "--skip-column-names"],
+            stdin=statement, who=self.owner, home=self.root, timeout=timeout,
+        ).stdout
+
+
+class Sqlite(Sql):
+    """SQLite: a file, which is down when it is away, and hangs when somebody has locked it."""
+
+    name = "sqlite"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.file = self.root / "users.db"
+        self.away = self.root / "users.away"
+        self.lock: Optional[sqlite3.Connection] = None
+
+    def start(self) -> None:
+        if self.away.exists():
+            self.away.rename(self.file)
+            return
+        self.execute(TABLE.format(key="text"))
+        self.world.own(self.root, SERVER_USER)
+
+    def stop(self) -> None:
+        self.resume()
+        self.file.rename(self.away)
+
+    def hang(self) -> None:
+        self.lock = sqlite3.connect(self.file, isolation_level=None)
+        self.lock.execute("BEGIN EXCLUSIVE")
+
+    def resume(self) -> None:
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            lock.close()
+
+    def close(self) -> None:
+        self.resume()
+
+    def execute(self, statement: str) -> str:
+        return run(["sqlite3", self.file, statement], who=None).stdout
+
+    def ask(self, statement: str) -> str:
+        return run(
+            ["sqlite3", "-readonly", "-cmd", ".timeout 60000", self.file, statement],
+            who=SERVER_USER, timeout=2,
+        ).stdout
+
+    def url(self) -> str:
+        return f"sqlite://{self.file}"
+
+
+def installed(name: str) -> str:
+    """A program of PostgreSQL's newest version here, which Debian keeps away from the PATH."""
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4])
+    )
+    return str(versions[-1]) if versions else program(name)
+
+
+def literal(value: object) -> str:
+    """An SQL literal that all three read alike."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, int):
+        return str(value)
+    require("\\" not in str(value), "backslashes mean something in one of the three")
+    return "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,194 @@
+"""Power cuts: a file system copied at the instant of `+OK` to QUIT, mounted again, and looked at.
+
+An image of ext4, and one of XFS, is on a loop device, whose backing file has what the disk would
+have: what is only in memory is not in it. The moment a client has read the `+OK`, that file is
+copied; the copy is mounted, which replays the journal, and served by the same server as another
+user's mail. What was said to be removed has to be gone, and nothing else.
+
+The images are in memory (/dev/shm), so that a copy takes milliseconds, and nothing is written to
+them by the clock meanwhile (`commit=600`; XFS after 30 s): each cut is mounted afresh.
+"""
+
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from lib.corpus import Message as Text
+from lib.delivery import text
+from lib.ledger import digest, files, token_of, unique_name
+from lib.process import SERVER_USER
+from lib.report import Failed, Report, require
+from lib.server import CLEARTEXT, Clear, credential_file
+from lib.vanishing import Connection
+from lib.world import Account, World
+
+# XFS takes nothing smaller.
+SIZE = 320 << 20
+FILE_SYSTEMS = {
+    "ext4": (["mkfs.ext4", "-q", "-F"], "commit=600"),
+    "xfs": (["mkfs.xfs", "-q", "-f"], "nouuid"),
+}
+MESSAGES = 20
+
+
+def cuts(program: Path, number: int, seed: int) -> int:
+    """So many cuts on each file system; gives the exit code."""
+    report = Report(only=[])
+    for kind in FILE_SYSTEMS:
+        world = World(program)
+        server = Clear(world, "power", allow_cleartext=True)
+        images = Path(tempfile.mkdtemp(prefix="restante-power-", dir="/dev/shm"))
+        try:
+            _user(world, "before")
+            _user(world, "after")
+            server.start()
+            report.check(
+                f"{number} power cuts on {kind}, seed {seed}",
+                lambda: _cuts(world, server, images, kind, number, random.Random(seed)),
+            )
+            server.stop()
+        finally:
+            server.kill()
+            shutil.rmtree(images)
+            world.close()
+    return report.close()
+
+
+def _user(world: World, user: str) -> Account:
+    """A user whose Maildir will be a file system."""
+    account = Account(user, f"pass word {user}", world.root / "mail" / user / "Maildir")
+    account.maildir.mkdir(parents=True)
+    world.own(account.maildir.parent, SERVER_USER)
+    world.accounts[user] = account
+    path = credential_file(world)
+    with path.open("a") as users:
+        users.write(f"{user}:{{PLAIN}}{account.password}\n")
+    path.chmod(0o600)
+    world.own(path, SERVER_USER)
+    return account
+
+
+def _cuts(
+    world: World, server: Clear, images: Path, kind: str, number: int, choice: random.Random
+) -> str:
+    """All cuts on one file system."""
+    make, options = FILE_SYSTEMS[kind]
+    require(shutil.which(make[0]) is not None, f"there is no {make[0]}")
+    disk, copy = images / "disk", images / "copy"
+    removed = kept = 0
+    slowest = 0.0
+    for _ in range(number):
+        with disk.open("wb") as image:
+            image.truncate(SIZE)
+        subprocess.run([*make, str(disk)], check=True)
+        with _mounted(disk, world.accounts["before"].maildir, options):
+            wanted = _fill(world, world.accounts["before"], choice)
+            gone = _remove(world, server, world.accounts["before"], wanted, choice)
+            slowest = max(slowest, _copied(disk, copy))
+        with _mounted(copy, world.accounts["after"].maildir, options):
+            _compare(world, server, wanted, gone)
+        removed += len(gone)
+        kept += len(wanted) - len(gone)
+    return f"{removed} messages removed and gone, {kept} kept, slowest copy {slowest * 1e3:.0f} ms"
+
+
+def _copied(disk: Path, copy: Path) -> float:
+    """Copies what the disk has at one moment; gives the time that took, in seconds.
+
+    A busy machine may write back what is in memory at any time. A copy that was made meanwhile has
+    some of it and not the rest, as no power cut leaves it, so another one is made.
+    """
+    for _ in range(20):
+        begin = time.monotonic()
+        subprocess.run(["cp", "--sparse=always", str(disk), str(copy)], check=True)
+        elapsed = time.monotonic() - begin
+        if subprocess.run(["cmp", "--quiet", str(disk), str(copy)], check=False).returncode == 0:
+            return elapsed
+    raise Failed("the disk is written to all the time")
+
+
+@contextmanager
+def _mounted(image: Path, where: Path, options: str) -> Iterator[None]:
+    """The file system in this file, while the block runs."""
+    subprocess.run(["mount", "-o", f"loop,{options}", str(image), str(where)], check=True)
+    try:
+        yield
+    finally:
+        # The server writes its index after the reply, and has files open until then.
+        for _ in range(100):
+            said = subprocess.run(["umount", str(where)], capture_output=True, check=False)
+            if said.returncode == 0:
+                break
+            time.sleep(0.05)
+        else:
+            subprocess.run(["umount", "--lazy", str(where)], check=True)
+            raise Failed(f"{where} is in use after 5 s: {said.stderr!r}")
+
+
+def _fill(world: World, account: Account, choice: random.Random) -> dict[str, str]:
+    """Some messages, all of them on disk; unique-id and digest of each."""
+    for part in ("new", "cur", "tmp"):
+        (account.maildir / part).mkdir()
+    wanted = {}
+    for number in range(MESSAGES):
+        message = text(f"power-{number}", choice, choice.choice((300, 3000, 30_000)))
+        name = f"{1_700_000_000 + number}.M{number}P1.post"
+        folder = choice.choice(("new", "cur"))
+        flags = ":2,S" if folder == "cur" else ""
+        (account.maildir / folder / (name + flags)).write_bytes(message.stored)
+        wanted[name] = digest(message.wire)
+    world.own(account.maildir, SERVER_USER)
+    subprocess.run(["sync", "--file-system", str(account.maildir)], check=True)
+    return wanted
+
+
+def _remove(
+    world: World, server: Clear, account: Account, wanted: dict[str, str], choice: random.Random
+) -> set[str]:
+    """A session that removes some, while others change their flags; returns at `+OK` to QUIT."""
+    connection = Connection(world, server, CLEARTEXT)
+    connection.ok(f"USER {account.user}")
+    connection.ok(f"PASS {account.password}")
+    connection.ok("UIDL")
+    ids = [line.split()[1].decode() for line in connection.body()]
+    require(set(ids) == set(wanted), f"listed {len(ids)} of {len(wanted)}")
+    marked = choice.sample(range(len(ids)), choice.randint(1, len(ids)))
+    for number in marked:
+        connection.ok(f"DELE {number + 1}")
+    # As a mail program does that looks at new mail; nothing of it is on disk yet.
+    for path in files(account.maildir):
+        if choice.random() < 0.3:
+            path.rename(account.maildir / "cur" / f"{unique_name(path)}:2,FS")
+    connection.ok("QUIT")
+    connection.close()
+    return {ids[number] for number in marked}
+
+
+def _compare(world: World, server: Clear, wanted: dict[str, str], gone: set[str]) -> None:
+    """What the disk has after the cut, and that it is served."""
+    account = world.accounts["after"]
+    on_disk: dict[str, str] = {}
+    for path in files(account.maildir):
+        name = unique_name(path)
+        require(name not in on_disk, f"{name} is there twice")
+        content = path.read_bytes()
+        on_disk[name] = digest(Text(token_of(content), content).wire)
+    kept = {name: text for name, text in wanted.items() if name not in gone}
+    back = sorted(set(on_disk) & gone)
+    lost = sorted(set(kept) - set(on_disk))
+    require(not back, f"said to be removed, and there after the cut: {back}")
+    require(not lost, f"LOST: {lost}")
+    require(on_disk == kept, "some have other octets after the cut")
+    connection = Connection(world, server, CLEARTEXT)
+    connection.ok(f"USER {account.user}")
+    connection.ok(f"PASS {account.password}")
+    connection.ok("UIDL")
+    ids = {line.split()[1].decode() for line in connection.body()}
+    require(ids == set(kept), f"served are {sorted(ids)}")
+    connection.ok("QUIT")
+    connection.close()
