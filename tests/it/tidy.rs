@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::rust_source::{code, paths, without_tests};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -22,11 +24,6 @@ fn files(directory: &str, extension: &str) -> Vec<(String, String)> {
     }
     found.sort();
     found
-}
-
-/// The code of a file without its tests.
-fn code(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests").next().unwrap()
 }
 
 /// The room that a source file belongs to: `src/auth/file.rs` and `src/telemetry.rs` alike.
@@ -49,7 +46,8 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 &["protocol", "threads", "auth", "mailbox", "session", "config", "telemetry"]
             }
             "cli" => &["protocol", "auth", "mailbox", "session", "config", "telemetry", "server"],
-            "lib" | "main" => &[],
+            "lib" => &[],
+            "main" => &["cli", "telemetry"],
             // A test.
             "sweep" => &["auth", "mailbox", "session"],
             room => panic!("{room} is a new room: say here what it may use"),
@@ -57,19 +55,51 @@ fn rooms_use_only_the_rooms_that_they_may() {
     };
     let mut wrong = Vec::new();
     for (file, text) in files("src", "rs") {
-        let own = room(&file);
-        for (at, line) in code(&text).lines().enumerate() {
-            let code = line.split("//").next().unwrap();
-            for used in code.split("crate::").skip(1) {
-                let used =
-                    used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
-                if used != own && !used.is_empty() && !may_use(own).contains(&used) {
-                    wrong.push(format!("{file}:{}: {own} uses {used}", at + 1));
-                }
-            }
-        }
+        wrong.extend(rooms_beyond(may_use(room(&file)), &file, &text));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The rooms that a file uses besides its own and these.
+fn rooms_beyond(allowed: &[&str], file: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for used in paths(file, text) {
+        let Some(below) = used.path.strip_prefix("crate::") else { continue };
+        let other = below.split("::").next().unwrap();
+        if other != room(file) && !allowed.contains(&other) {
+            wrong.push(format!("{file}:{}: {} uses {other}", used.line, room(file)));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn a_room_is_seen_in_whatever_way_it_is_named() {
+    for (text, line) in [
+        ("use crate::auth;", 1),
+        ("#[cfg(test)]\nmod tests;\nuse crate::auth;", 3),
+        ("#[cfg(test)]\nmod tests {\n    const END: &str = \"}\";\n}\nuse crate::auth::Rules;", 5),
+        ("#[cfg(test)]\npub use {crate::session::End};\nuse crate::auth;", 3),
+        ("struct Both {\n    #[cfg(test)]\n    one: bool,\n    two: crate::auth::Rules,\n}", 4),
+        ("fn f(identity: &crate::auth::Identity) {}", 1),
+        ("use std::fs;\nuse crate::{\n    protocol::Line,\n    auth::{Identity as User},\n};", 2),
+        ("use super::super::auth::Identity;", 1),
+        ("use crate as all;\nfn f() {\n    all::auth::f();\n}", 3),
+        ("const QUOTE: char = '\"';\nuse crate::auth; // \"", 2),
+        ("const RAW: &str = r#\"\" /* \"#;\nuse crate::auth; /* */", 2),
+    ] {
+        let seen = rooms_beyond(&["protocol"], "src/mailbox/lock.rs", text);
+        assert_eq!(seen, [format!("src/mailbox/lock.rs:{line}: mailbox uses auth")], "{text}");
+    }
+    for text in [
+        "// use crate::auth;\n/* crate::auth /* */ crate::auth::f() */",
+        "const TEXT: &str = \"\\\"; crate::auth::f()\";\nconst RAW: &str = r\"crate::auth::f()\";",
+        "#[cfg(test)]\n#[expect(missing_docs)]\nfn f() {\n    let _ = '}';\n    crate::auth::f();\n}",
+        "use crate::protocol::{self, auth};\nfn f<'a>(of: &'a super::Line) -> crate::mailbox::Lock {}",
+    ] {
+        let seen = rooms_beyond(&["protocol"], "src/mailbox/lock.rs", text);
+        assert!(seen.is_empty(), "{seen:?} in {text}");
+    }
 }
 
 #[test]
@@ -92,39 +122,61 @@ fn rooms_use_only_the_crates_that_they_may() {
             if reaches_out(&file) {
                 continue;
             }
-            for line in code(&text).lines().filter(|line| line.trim_start().starts_with("use ")) {
-                for word in words.iter().filter(|word| line.contains(**word)) {
-                    wrong.push(format!("{file}: {word} in {line:?}"));
-                }
-            }
+            wrong.extend(paths_with(words, &file, &text));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The paths in a file that have one of these words in them.
+fn paths_with(words: &[&str], file: &str, text: &str) -> Vec<String> {
+    let has_word = |path: &str| words.iter().any(|word| path.contains(word));
+    let used = paths(file, text).into_iter().filter(|used| has_word(&used.path));
+    used.map(|used| format!("{file}:{}: {}", used.line, used.path)).collect()
+}
+
+#[test]
+fn a_crate_is_seen_in_whatever_way_it_is_named() {
+    for text in [
+        "use tokio::net::TcpStream;",
+        "fn f() -> tokio::net::TcpStream {}",
+        "fn f() -> ::tokio::net::TcpStream {}",
+        "use tokio::{net::TcpStream, time};",
+        "use {\n    tokio::{\n        net::{TcpStream as Stream},\n    },\n};",
+        "use tokio::{self as all};\nfn f() -> all::net::TcpStream {}",
+        "#[cfg(test)]\nmod tests {\n}\npub(crate) use ::tokio::net::TcpStream;",
+    ] {
+        let seen = paths_with(&["tokio::net"], "src/session/wire.rs", text);
+        let last = seen.last().map_or("", String::as_str);
+        assert!(last.ends_with(": tokio::net::TcpStream"), "{seen:?} in {text}");
+    }
+    let reader = "use std::io;\nfn f(from: impl io::Read) {}";
+    let seen = paths_with(&["std::io::Read"], "src/protocol/line.rs", reader);
+    assert_eq!(seen, ["src/protocol/line.rs:2: std::io::Read"]);
+}
+
 #[test]
 fn the_maildir_store_calls_the_system_in_one_place() {
-    // What follows one of these, begins with a small letter, and is no module is a function.
+    // Whatever else has only small letters is a function.
     let modules = ["fs", "io", "path", "process"];
     let methods = ["sync_all", "sync_data", "set_len", "set_permissions", "try_clone", "metadata"];
     let more =
         ["read_at", "read_exact_at", "write_at", "read_to_end", "try_lock", "symlink_metadata"];
-    let of_paths = ["File::open", "File::create", "OpenOptions", "std::fs::{", "use std::fs;"];
+    let of_paths = ["File::open", "File::create", "OpenOptions"];
     let mut wrong = Vec::new();
     for (file, text) in files("src/mailbox/maildir", "rs") {
         if file.contains("/system") || file.contains("/tests") {
             continue;
         }
-        let lines = code(&text).lines().map(|line| line.split("//").next().unwrap());
-        let code = lines.collect::<Vec<_>>().join("\n");
-        for path in ["rustix::", "std::fs::"].iter().flat_map(|of| code.split(of).skip(1)) {
-            let path = path.split(|c: char| !c.is_alphanumeric() && !"_:{}, \n".contains(c));
-            let names = path.take(1).flat_map(|path| path.split([':', '{', '}', ',', ' ', '\n']));
-            let is_function = |name: &&str| {
-                name.starts_with(|c: char| c.is_ascii_lowercase()) && !modules.contains(name)
-            };
-            wrong.extend(names.filter(is_function).map(|name| format!("{file}: {name}")));
+        for used in paths(&file, &text) {
+            let name = used.path.rsplit("::").next().unwrap();
+            let is_system = ["rustix::", "std::fs::"].iter().any(|of| used.path.starts_with(of));
+            let is_function = !used.path.contains(|c: char| c.is_ascii_uppercase());
+            if is_system && is_function && !modules.contains(&name) {
+                wrong.push(format!("{file}:{}: {}", used.line, used.path));
+            }
         }
+        let code = code(&text);
         let calls = methods.iter().chain(&more).map(|method| format!(".{method}("));
         let calls = calls.chain(of_paths.map(str::to_owned));
         wrong
@@ -210,7 +262,7 @@ fn every_citation_in_the_code_has_a_row() {
     let sections: BTreeSet<String> = rows().into_iter().map(|row| row[0].clone()).collect();
     let mut missing = BTreeSet::new();
     for (file, text) in files("src", "rs") {
-        for citation in citations(code(&text)) {
+        for citation in citations(&without_tests(&text)) {
             let listed = sections.iter().any(|section| {
                 *section == citation || section.starts_with(&format!("{citation} "))
             });
@@ -251,7 +303,8 @@ fn reasons() -> BTreeSet<String> {
     let mut reasons = BTreeSet::new();
     for file in ["src/session/end.rs", "src/server/connection.rs", "src/server/tls/refusal.rs"] {
         let text = read(file);
-        let literals = code(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        let text = without_tests(&text);
+        let literals = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for literal in literals.flat_map(|line| line.split('"').skip(1).step_by(2)) {
             let is_word = |word: &str| {
                 !word.is_empty()
