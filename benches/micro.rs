@@ -18,9 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use restante::auth::{Account, Authenticator, CredentialStore, Identity, Lookup, Rules, Verifier};
+use restante::credentials::{Account, CredentialStore, Lookup};
+use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::mailbox::{Interest, Mailbox, Maildrop};
+use restante::password::Verifier;
 use restante::protocol::{
     BodyLines, ClaimedName, Command, Encoder, Extent, LineDecoder, LineLimit, OctetCounter, Secret,
     Username,

@@ -3,17 +3,23 @@
 //! The rooms, from the ground up; each may use only those above it in this list:
 //! - [`protocol`]: lines, commands, replies and message bodies as values. No I/O.
 //! - [`threads`]: what blocks is done here. They know nothing of what they do.
-//! - [`auth`]: credential stores and the verification of passwords.
+//! - [`limits`]: networks, rates and bounded tables, against strangers.
+//! - [`password`]: password schemes, what they cost, and new passwords. No I/O.
+//! - [`credentials`]: credential stores, of which each kind has a file or folder.
+//! - [`login`]: passwords, proofs, tokens and certificates become an identity, or a refusal.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
 //! - [`config`], [`telemetry`]: what the operator says, and what is logged.
 //! - [`server`]: sockets, TLS, limits, signals; it puts the rooms together.
 //! - [`cli`]: a file per command.
 
-pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod credentials;
+pub mod limits;
+pub mod login;
 pub mod mailbox;
+pub mod password;
 pub mod protocol;
 pub mod server;
 pub mod session;

@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 use std::thread::park_timeout;
 use std::time::Duration;
 
-use restante::auth::{Authenticator, FileOptions, FileStore, Rules};
+use restante::credentials::{FileOptions, FileStore};
+use restante::login::{Authenticator, Rules};
 use restante::mailbox::Mailbox;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use restante::auth::Table;
+use restante::credentials::Table;
 
 fuzz_target!(|text: &[u8]| {
     let lines = text.split(|octet| *octet == b'\n').count();

@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
-use crate::auth::{MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
 use crate::cli::Failure;
+use crate::password::{MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
 use crate::protocol::Secret;
 
 /// The options that say where the password comes from and what it is kept as.

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::auth::WeakSchemes;
-use crate::auth::edit::{self, Added, EditError};
 use crate::cli::password::PasswordArgs;
 use crate::cli::{CONFIG, Failure, maildir};
 use crate::config::{Config, Credentials, RunAs};
+use crate::credentials::edit::{self, Added, EditError};
+use crate::password::WeakSchemes;
 use crate::protocol::Username;
 
 mod login;

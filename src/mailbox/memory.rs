@@ -9,7 +9,7 @@ use super::{
     Failure, Gone, Interest, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
     RemovalError, Witness,
 };
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
 
 /// Maildrops by user; a clone is another handle on the same mail.

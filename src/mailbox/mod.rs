@@ -10,7 +10,7 @@ use std::{fmt, io};
 
 use tokio::time::{self, Instant};
 
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::protocol::UniqueId;
 
 mod interest;

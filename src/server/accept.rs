@@ -17,8 +17,8 @@ use super::House;
 use super::connection::Host;
 use super::limits::{Admission, Refusal};
 use super::watchdog::{AcceptLoop, Question};
-use crate::auth::CredentialStore;
 use crate::config::{Listen, TlsMode};
+use crate::credentials::CredentialStore;
 use crate::mailbox::Mailbox;
 
 /// A listening socket within the runtime.
@@ -277,7 +277,7 @@ mod tests {
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
     use super::*;
-    use crate::auth::Identity;
+    use crate::login::Identity;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
     use crate::mailbox::{Interest, OpenError};
     use crate::server::fixture;

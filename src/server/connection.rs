@@ -19,8 +19,10 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
 use super::tls::{self, Front, Opening, Terms};
-use crate::auth::{CredentialStore, Entry, Throttle};
 use crate::config::{Timeouts, TlsMode};
+use crate::credentials::CredentialStore;
+use crate::limits::Entry;
+use crate::login::Throttle;
 use crate::mailbox::Mailbox;
 use crate::protocol::{Stranger, Username};
 use crate::session::{self, End, Env, Link, Place, SILENCE, Security, Stream, Summary, Taken};

@@ -14,9 +14,11 @@ use tokio_util::task::TaskTracker;
 use tracing::subscriber::DefaultGuard;
 
 use super::{Generation, House, limits as gates};
-use crate::auth::{Account, Authenticator, CredentialStore, Lookup, Rules, Turns, Verifier};
 use crate::config::{KeyPair, Limits, Timeouts};
+use crate::credentials::{Account, CredentialStore, Lookup};
+use crate::login::{Authenticator, Rules, Turns};
 use crate::mailbox::Mailbox;
+use crate::password::Verifier;
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::auth::{Level, Network, Rate, Throttle};
 use crate::config::Limits;
+use crate::limits::{Level, Network, Rate};
+use crate::login::Throttle;
 use crate::session::{Evictable, Place, Slot, Slots};
 
 /// Counts the connections that are open.

@@ -22,8 +22,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Rules, Store, Throttle, Turns, throttle};
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
+use crate::credentials::Store;
+use crate::login::{Authenticator, Rules, Throttle, Turns, throttle};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots, Wanted};

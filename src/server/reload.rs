@@ -7,8 +7,8 @@ use tracing::{error, info, warn};
 
 use super::notices::Notices;
 use super::{House, Sandbox, Source};
-use crate::auth::Store;
 use crate::config::Config;
+use crate::credentials::Store;
 use crate::mailbox::maildir::MaildirStore;
 use crate::threads;
 

@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-#[cfg(feature = "pam")]
-use crate::auth::PamService;
-use crate::auth::{
-    Authenticator, CheckpasswordProgram, CredentialStore as _, FileOptions, FileStore, Gatekeeper,
-    GatekeeperStore, Identity, LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay,
-    Oauth2Introspection, Oauth2Settings, Oauth2Store, Reason, Rules, SqlSettings, SqlStore, Store,
-    Verdict, WeakSchemes,
-};
 use crate::config::{
     self, Asking, Config, Credentials, FileSection, Introspection, LdapSection, Oauth2Section,
     SqlSection,
 };
+#[cfg(feature = "pam")]
+use crate::credentials::PamService;
+use crate::credentials::{
+    CheckpasswordProgram, CredentialStore as _, FileOptions, FileStore, Gatekeeper,
+    GatekeeperStore, LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay, Oauth2Introspection,
+    Oauth2Settings, Oauth2Store, SqlSettings, SqlStore, Store,
+};
+use crate::login::{Authenticator, Identity, Reason, Rules, Verdict};
+use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
 
 /// Opens a store. Blocks when it is a file.

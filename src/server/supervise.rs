@@ -13,8 +13,9 @@ use super::accept::Door;
 use super::notices::Notices;
 use super::reload::Reload;
 use super::{Error, House, Sandbox, Socket, Source, descriptors, tls, watchdog};
-use crate::auth::{Entry, LogBudget, Throttle};
 use crate::config::{Config, TlsMode, files_for};
+use crate::limits::{Entry, LogBudget};
+use crate::login::Throttle;
 use crate::mailbox::maildir::hold_at_most;
 
 /// Opens the doors, obeys signals, and sees everyone out.

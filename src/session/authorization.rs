@@ -12,7 +12,8 @@ use super::language::{self, Language, Notice};
 use super::listing::Totals;
 use super::state::{Next, State, Turn};
 use super::transaction::Transaction;
-use crate::auth::{CredentialStore, Identity, Refusal};
+use crate::credentials::CredentialStore;
+use crate::login::{Identity, Refusal};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{Channel, Mechanism};
 use crate::protocol::{

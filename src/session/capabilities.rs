@@ -5,7 +5,7 @@
 use super::context::Context;
 use super::env::Security;
 use super::fault::Fault;
-use crate::auth::CredentialStore;
+use crate::credentials::CredentialStore;
 use crate::protocol::Capability;
 use crate::protocol::sasl::{Mechanism, MechanismSet};
 

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::evictable::{Evictable, Place};
 use super::slots::Slots;
 use super::wanted::Wanted;
-use crate::auth::Authenticator;
+use crate::login::Authenticator;
 use crate::protocol::Username;
 use crate::protocol::sasl::{Channel, MechanismSet};
 

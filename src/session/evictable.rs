@@ -17,7 +17,7 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 use super::end::End;
-use crate::auth::Network;
+use crate::limits::Network;
 
 /// The connections of a server that may be ended.
 #[derive(Debug, Default)]

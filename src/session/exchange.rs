@@ -8,7 +8,8 @@ use super::dialogue::{Answer, Replied};
 use super::env::Link;
 use super::fault::Fault;
 use super::state::{Next, State, Turn};
-use crate::auth::{CredentialStore, Identity, Refusal, ScramLogin};
+use crate::credentials::CredentialStore;
+use crate::login::{Identity, Refusal, ScramLogin};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{
     self, Channel, Mechanism, ScramExchange, ScramProof, ServerFinal, Step, TokenClaim,

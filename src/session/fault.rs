@@ -1,7 +1,8 @@
 //! Everything that a client is told with `-ERR`, in one place.
 
 use super::language::Language;
-use crate::auth::{Entry, Refusal};
+use crate::limits::Entry;
+use crate::login::Refusal;
 use crate::mailbox::{Failure, MessageError, OpenError};
 use crate::protocol::sasl::ResponseError;
 use crate::protocol::{CommandError, LineError, MessageNumber, Reply, ResponseCode};

@@ -1,7 +1,7 @@
 //! A POP3 session: the states of RFC 1939 §3 and the loop that drives them.
 //!
 //! The session sees a stream of bytes and the traits of [`mailbox`](crate::mailbox) and
-//! [`auth`](crate::auth); it knows neither sockets nor TLS nor files.
+//! [`credentials`](crate::credentials); it knows neither sockets nor TLS nor files.
 //!
 //! - `env`: what the server gives it. `run`: the loop. `state`: the states, each of which has a file
 //!   of its own. `context`: what every handler is given. `capabilities`: what CAPA lists.

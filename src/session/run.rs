@@ -13,7 +13,8 @@ use super::language::Language;
 use super::state::{Line, Next, State};
 use super::stream::Stream;
 use super::wire::Patience;
-use crate::auth::{CredentialStore, Refusal};
+use crate::credentials::CredentialStore;
+use crate::login::Refusal;
 use crate::mailbox::Mailbox;
 use crate::protocol::{LineLimit, Reply, ReplyText, Secret, Stranger};
 

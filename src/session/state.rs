@@ -8,7 +8,7 @@ use super::env::Env;
 use super::exchange::{ExpectResponse, TokenRefused};
 use super::fault::Fault;
 use super::transaction::Transaction;
-use crate::auth::CredentialStore;
+use crate::credentials::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::{Command, LineError, Secret};
 

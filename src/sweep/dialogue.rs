@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::record::{Record, Recorded};
 use super::scenario::Deed;
-use crate::auth::{Authenticator, FileOptions, FileStore, Rules};
+use crate::credentials::{FileOptions, FileStore};
+use crate::login::{Authenticator, Rules};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 

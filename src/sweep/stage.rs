@@ -14,7 +14,7 @@ use super::dialogue::{World, converse, world};
 use super::record::{Exchange, Record};
 use super::scenario::{Contents, Deed, Index, Scenario, files};
 use super::verdict::{Circumstances, Original, Originals, Outcome, Reader, survivors};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::maildir::{Fault, Hit, Plan};
 use crate::mailbox::{Interest, Mailbox, Maildrop, Message, OpenError, Position};
 use crate::session::End;

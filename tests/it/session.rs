@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use restante::auth::{Authenticator, FileOptions, FileStore, Identity, Rules};
+use restante::credentials::{FileOptions, FileStore};
+use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
 use restante::mailbox::{Interest, Mailbox, OpenError};
 use restante::protocol::Username;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::auth::FileStore;
+use restante::credentials::FileStore;
 use restante::mailbox::memory::MemoryStore;
 use restante::session::{self, End, Env, Link, Security, Summary};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};

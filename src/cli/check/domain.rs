@@ -2,7 +2,7 @@
 
 use super::Examination;
 use super::report::counted;
-use crate::auth::Attributes;
+use crate::credentials::Attributes;
 use crate::protocol::Username;
 
 impl Examination<'_> {

@@ -14,7 +14,7 @@ use super::Examination;
 use super::access::{Account, is_read_only};
 use super::report::counted;
 use super::unit::{Reach, Unit};
-use crate::auth::Attributes;
+use crate::credentials::Attributes;
 use crate::mailbox::maildir::{PathTemplate, could_create};
 use crate::protocol::Username;
 

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::Examination;
 use super::report::Severity;
-use crate::auth::{self, Attributes, WeakSchemes, edit};
 use crate::config::{Credentials, Fault, FileSection, Place};
+use crate::credentials;
+use crate::credentials::{Attributes, edit};
+use crate::password::WeakSchemes;
 use crate::protocol::Username;
 use crate::server::stores::{self, Extent, Probed};
 
@@ -18,7 +20,7 @@ impl Examination<'_> {
         for (nth, store) in self.draft.credentials.iter().enumerate() {
             let Some(Credentials::File(FileSection { path, .. })) = store else { continue };
             let key = format!("credentials[{nth}].path");
-            let found = auth::inspect(path, weak);
+            let found = credentials::inspect(path, weak);
             for finding in &found.errors {
                 self.finding(Severity::Error, &key, path, finding);
             }
@@ -33,7 +35,13 @@ impl Examination<'_> {
     }
 
     /// What is said of a line stands at that line, what is said of the file where it is named.
-    fn finding(&mut self, severity: Severity, key: &str, path: &Path, finding: &auth::Finding) {
+    fn finding(
+        &mut self,
+        severity: Severity,
+        key: &str,
+        path: &Path,
+        finding: &credentials::Finding,
+    ) {
         match finding.line.and_then(|line| usize::try_from(line).ok()) {
             Some(line) => {
                 let place = Some(Place { line, column: 1 });

@@ -12,8 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::Failure;
-use crate::auth::{self, NewPassword};
 use crate::config::Config;
+use crate::password;
+use crate::password::NewPassword;
 use crate::protocol::Secret;
 use crate::server::{self, Sandbox, Socket, Source};
 use crate::telemetry;
@@ -79,7 +80,7 @@ fn furnish(directory: &Path, args: &Args) -> Result<u32, Box<dyn Error>> {
     fs::write(directory.join("restante.toml"), configuration(args))?;
     write_certificate(directory, &[args.pop3.ip(), args.pop3s.ip()])?;
     let password = NewPassword::try_from(Secret::new(PASSWORD.into()))?;
-    let user = format!("{USER}:{}\n", auth::hash(&password)?.expose());
+    let user = format!("{USER}:{}\n", password::hash(&password)?.expose());
     write_private(&directory.join("users"), &user)?;
     Ok(sample::fill(&directory.join(USER).join("Maildir"), args.messages)?)
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use super::say;
-use crate::auth::{Identity, Reason};
 use crate::cli::password::InputArgs;
 use crate::cli::{CONFIG, Failure, check};
 use crate::config::{Config, Credentials, FileSection};
+use crate::login::{Identity, Reason};
 use crate::mailbox::maildir::{PathTemplate, could_create, examine};
 use crate::protocol::ClaimedName;
 use crate::server::stores::{self, Decided, Judgement};

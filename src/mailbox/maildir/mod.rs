@@ -26,7 +26,7 @@ use std::sync::Arc;
 use tracing::Span;
 
 use super::{Failure, Interest, Mailbox, OpenError};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::threads::{self, ByFileSystem, Refused};
 
 mod attempt;

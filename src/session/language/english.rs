@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{Held, Notice};
-use crate::auth::Refusal;
+use crate::login::Refusal;
 use crate::mailbox::{MessageError, OpenError};
 use crate::protocol::sasl::ResponseError;
 use crate::protocol::{CommandError, LineError, Takes};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::auth::Refusal;
+use crate::login::Refusal;
 use crate::mailbox::{Failure, MessageError, OpenError};
 use crate::protocol::sasl::ResponseError;
 use crate::protocol::{CommandError, LineError, Reply, Takes};

@@ -11,7 +11,7 @@ use tokio::io::{
 use tokio::time::sleep;
 
 use super::*;
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::memory::MemoryStore;
 use crate::mailbox::{Interest, Mailbox as _, Maildrop as _, Position};
 use crate::session::Taken;

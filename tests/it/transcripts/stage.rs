@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::auth::{
-    Authenticator, FileOptions, FileStore, Oauth2Settings, Oauth2Store, Rules, Store,
-};
+use restante::credentials::{FileOptions, FileStore, Oauth2Settings, Oauth2Store, Store};
+use restante::login::{Authenticator, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};

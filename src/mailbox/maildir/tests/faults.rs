@@ -13,7 +13,7 @@ use super::super::maildrop::Opened;
 use super::super::patience::Patience;
 use super::super::{LockedMaildir, MaildirStore, PathTemplate, Separator};
 use super::support::{Maildir, read, unique_ids};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::{Interest, Mailbox, Maildrop, MessageError, OpenError, Position};
 use crate::threads::{self, Bounds, ByFileSystem};
 

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::super::lock::{Attempt, Root};
 use super::super::{LockedMaildir, MaildirStore, PathTemplate};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::{
     Failure, Interest, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
 };

@@ -1,0 +1,471 @@
+//! A program that follows the checkpassword protocol (<https://cr.yp.to/checkpwd/interface.html>).
+//!
+//! - The program reads `name NUL password NUL timestamp NUL` from descriptor 3, at most 512 octets.
+//! - It ends with 1 when the password is wrong or nobody has the name, with 111 when it cannot
+//!   tell now. When the password is right it runs the command that its last arguments are, with
+//!   `HOME`, `USER` and `SHELL` set.
+//! - That command is `env -0 RESTANTE=right`: it writes its environment to standard output, with a
+//!   NUL after each variable, so that nothing in a value can be taken for another variable.
+//!   `RESTANTE=right` among them says that it was run: a program that does something else, and does
+//!   that well, lets nobody in.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::fs::{Access, access};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::Gatekeeper;
+use super::{Attributes, Check, attribute};
+use crate::protocol::{Secret, Username};
+
+/// A program that is run once for each password.
+///
+/// - No shell sees anything, and the name and the password are no arguments: they go through a
+///   pipe.
+/// - The program gets a small environment of its own, nothing on standard input, and no other
+///   descriptor of ours.
+/// - Whatever it has started in its process group is killed when it ends, when it takes too long
+///   and when nobody waits for the answer any more.
+#[derive(Debug)]
+pub struct CheckpasswordProgram {
+    path: String,
+    arguments: Vec<String>,
+}
+
+impl CheckpasswordProgram {
+    /// Takes a program and its arguments.
+    ///
+    /// # Errors
+    /// Why the program cannot be used, in a line.
+    pub fn new(command: Vec<String>) -> Result<Self, String> {
+        let mut words = command.into_iter();
+        let path = words.next().ok_or("there is no program, write it as the first of command")?;
+        executable(Path::new(&path))?;
+        executable(Path::new(ENV))?;
+        Ok(Self { path, arguments: words.collect() })
+    }
+
+    fn start(&self, message: &Secret<Vec<u8>>) -> io::Result<Running> {
+        let (reader, mut writer) = io::pipe()?;
+        // A new pipe has room for all of it: this never waits for the program.
+        writer.write_all(message.expose())?;
+        drop(writer);
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .args([ENV, "-0", PROOF])
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .fd_mappings(vec![FdMapping { parent_fd: reader.into(), child_fd: 3 }])
+            .map_err(io::Error::other)?;
+        let child = command.spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Ok(Running { child, group })
+    }
+}
+
+impl Gatekeeper for CheckpasswordProgram {
+    const CORRECTION: &'static str = "correct its arguments";
+
+    fn label(&self) -> String {
+        format!("checkpassword {}", self.path)
+    }
+
+    async fn ask(&self, name: &Username, password: &Secret<Vec<u8>>) -> Result<Check, String> {
+        let Some(message) = message(name, password) else {
+            debug!(user = %name, "name and password are longer than {} can be told", self.path);
+            return Ok(Check::Wrong);
+        };
+        let running = self.start(&message).map_err(|error| format!("it cannot be run: {error}"))?;
+        let ended =
+            running.end().await.map_err(|error| format!("it was lost sight of: {error}"))?;
+        if !ended.complaint.is_empty() {
+            debug!(user = %name, "{} says: {}", self.path, ended.complaint.escape_ascii());
+        }
+        ended.answer(name)
+    }
+}
+
+/// A program that is being run. Nothing of its process group outlives this.
+struct Running {
+    child: Child,
+    /// None once it has been killed.
+    group: Option<Pid>,
+}
+
+/// A program that has ended.
+struct Ended {
+    status: ExitStatus,
+    /// What the command that follows a right password wrote.
+    environment: Vec<u8>,
+    /// What the program wrote to standard error.
+    complaint: Vec<u8>,
+}
+
+impl Running {
+    /// Waits for the end and reads meanwhile. The rest of what does not fit is thrown away.
+    async fn end(mut self) -> io::Result<Ended> {
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let (mut environment, mut complaint) = (Vec::new(), Vec::new());
+        let status = {
+            let mut reading = pin!(async {
+                tokio::join!(
+                    read(stdout, &mut environment, MAX_ENVIRONMENT),
+                    read(stderr, &mut complaint, MAX_COMPLAINT)
+                )
+            });
+            tokio::select! {
+                status = self.child.wait() => {
+                    self.kill_group();
+                    // Somebody who has left the group may hold the pipes open for ever.
+                    let _rest = timeout(AFTERMATH, reading).await;
+                    status
+                }
+                _all = &mut reading => self.child.wait().await,
+            }?
+        };
+        Ok(Ended { status, environment, complaint })
+    }
+
+    fn kill_group(&mut self) {
+        let killed = self.group.take().map_or(Ok(()), |group| killpg(group, Signal::SIGKILL));
+        match killed {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => warn!("a program for passwords cannot be killed: {errno}"),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+impl Ended {
+    /// What the end means. An error says that the program cannot be asked at all.
+    fn answer(&self, name: &Username) -> Result<Check, String> {
+        let complaint = self.complained();
+        match self.status.code() {
+            Some(0) => Ok(match attributes(name, &self.environment) {
+                Ok(attributes) => Check::Right(attributes),
+                Err(why) => Check::Unavailable(why),
+            }),
+            Some(1) => Ok(Check::Wrong),
+            Some(111) => Err(format!("it cannot tell now (111){complaint}")),
+            Some(2) => Ok(Check::Unavailable(format!(
+                "it says that it was misused (2); correct its arguments{complaint}"
+            ))),
+            Some(_) | None => Ok(Check::Unavailable(format!(
+                "it ended with {}, which is no answer{complaint}",
+                self.status
+            ))),
+        }
+    }
+
+    fn complained(&self) -> String {
+        match self.complaint.trim_ascii() {
+            [] => String::new(),
+            complaint => format!(": {}", complaint.escape_ascii()),
+        }
+    }
+}
+
+/// Reads to the end, but keeps no more than `most` octets.
+async fn read(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: usize) {
+    let Some(mut from) = from else { return };
+    let mut piece = [0; 1024];
+    // An error is as good as an end: what counts is how the program ended.
+    while let Ok(count @ 1..) = from.read(&mut piece).await {
+        let room = most.saturating_sub(kept.len());
+        kept.extend(piece.iter().take(count.min(room)));
+    }
+}
+
+/// What the program is told; nothing when it is longer than the protocol allows, or would be
+/// understood as something else.
+fn message(name: &Username, password: &Secret<Vec<u8>>) -> Option<Secret<Vec<u8>>> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()).to_string();
+    let parts = [name.as_str().as_bytes(), password.expose(), now.as_bytes()];
+    let octets: usize = parts.iter().map(|part| part.len() + 1).sum();
+    if octets > MAX_MESSAGE || parts.iter().any(|part| part.contains(&0)) {
+        return None;
+    }
+    // Room for all of it at once: a buffer that grows leaves passwords in the memory it left.
+    let mut message = Vec::with_capacity(octets);
+    for part in parts {
+        message.extend_from_slice(part);
+        message.push(0);
+    }
+    Some(Secret::new(message))
+}
+
+/// What the environment that the program has set up says of the user.
+fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, String> {
+    if environment.len() >= MAX_ENVIRONMENT {
+        return Err(format!("it sets up an environment of more than {MAX_ENVIRONMENT} octets"));
+    }
+    let environment = Environment(environment);
+    if !environment.entries().any(|entry| entry == PROOF.as_bytes()) {
+        return Err("it ended well without running the command that its last arguments are".into());
+    }
+    let is_asked_for = |user: &[u8]| {
+        [name.as_str(), name.local()].iter().any(|own| user.eq_ignore_ascii_case(own.as_bytes()))
+    };
+    if let Some(other) = environment.value("USER").filter(|user| !is_asked_for(user)) {
+        let other = other.escape_ascii();
+        return Err(format!(
+            "it logged in somebody else: it was asked about {name} and set USER to {other}"
+        ));
+    }
+    let home = environment.read("HOME", attribute::home)?.flatten();
+    let mail = |value: &str| attribute::mail(value, home.as_deref());
+    Ok(Attributes {
+        mail: environment.read("MAILDIR", mail)?.flatten(),
+        pop3: environment.read("RESTANTE_POP3", attribute::pop3)?.unwrap_or(true),
+        sessions: environment.read("RESTANTE_SESSIONS", attribute::sessions)?,
+        allow_nets: environment.read("RESTANTE_ALLOW_NETS", attribute::allow_nets)?,
+        home,
+    })
+}
+
+/// Variables with their values, each with a NUL behind it.
+struct Environment<'a>(&'a [u8]);
+
+impl<'a> Environment<'a> {
+    fn entries(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.0.split(|&octet| octet == 0)
+    }
+
+    /// Nothing where a variable is empty.
+    fn value(&self, variable: &str) -> Option<&'a [u8]> {
+        let prefix = format!("{variable}=");
+        let mut values = self.entries().filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
+        values.next().filter(|value| !value.is_empty())
+    }
+
+    fn read<T>(
+        &self,
+        variable: &str,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String> {
+        let Some(value) = self.value(variable) else { return Ok(None) };
+        let read = str::from_utf8(value).map_err(|_| "is not UTF-8").and_then(parse);
+        read.map(Some).map_err(|fault| format!("the {variable} that it sets {fault}"))
+    }
+}
+
+/// Refuses what cannot be run, or would run as somebody else.
+fn executable(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let metadata = fs::metadata(path)
+        .map_err(|error| format!("{shown} cannot be run: {error}; correct the path in command"))?;
+    if !metadata.is_file() || access(path, Access::EXEC_OK).is_err() {
+        return Err(format!(
+            "{shown} is not a program that can be run here; chmod +x makes it one"
+        ));
+    }
+    // It would become the user, and a user can change what a program of theirs answers: the home of
+    // somebody else, say. Nor could it be killed.
+    if metadata.permissions().mode() & 0o4000 != 0 {
+        return Err(format!(
+            "{shown} runs as its owner, not as Restante; take that away with chmod u-s, or use \
+             kind = \"pam\""
+        ));
+    }
+    Ok(())
+}
+
+/// Writes its environment with `-0`: GNU, `BusyBox` and the BSDs have it here.
+const ENV: &str = "/usr/bin/env";
+
+/// The variable that shows that [`ENV`] was run.
+const PROOF: &str = "RESTANTE=right";
+
+/// All that a program finds in its environment.
+const ENVIRONMENT: [(&str, &str); 2] =
+    [("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"), ("SERVICE", "pop3")];
+
+/// What the protocol promises to programs.
+const MAX_MESSAGE: usize = 512;
+
+const MAX_ENVIRONMENT: usize = 64 * 1024;
+
+const MAX_COMPLAINT: usize = 1024;
+
+/// How long what a program wrote may take to arrive after its end.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+    use crate::credentials::GatekeeperStore;
+    use crate::credentials::{Account, CredentialStore as _};
+    use crate::password::Verifier;
+
+    fn store(script: &str, seconds: u64) -> GatekeeperStore<CheckpasswordProgram> {
+        let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let program = CheckpasswordProgram::new(command).unwrap();
+        let at_once = NonZeroU32::new(2).unwrap();
+        GatekeeperStore::new(program, Duration::from_secs(seconds), at_once)
+    }
+
+    /// Whatever a script after `sh -c` gets becomes `$0` and `$@`.
+    const GOOD: &str = "test \"$(tr '\\0' '|' <&3 | cut -d'|' -f1,2)\" = 'mrose|tanstaaf' || exit 1
+        HOME=/home/mrose USER=MRose exec \"$0\" \"$@\"";
+
+    async fn check(
+        store: &GatekeeperStore<CheckpasswordProgram>,
+        name: &str,
+        password: &[u8],
+    ) -> String {
+        let name = Username::try_from(name).unwrap();
+        let account = Account::new(Verifier::AtStore("".into()));
+        match store.check(&name, &account, &Secret::new(password.to_vec())).await {
+            Check::Right(attributes) => format!("right {:?}", attributes.home),
+            Check::Wrong => "wrong".into(),
+            Check::Unavailable(why) => why,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_right_password_and_no_other() {
+        let store = store(GOOD, 60);
+        assert_eq!(check(&store, "mrose", b"tanstaaf").await, "right Some(\"/home/mrose\")");
+        let long = [b'x'; MAX_MESSAGE];
+        for (name, password) in [
+            ("mrose", &b"Tanstaaf"[..]),
+            ("nobody", b"tanstaaf"),
+            ("mrose", b""),
+            ("mrose", b"tanstaaf\0"),
+            ("mrose", b"tanstaaf "),
+            ("mrose", b"\xff$(id);\r\n"),
+            ("mrose;exit 0;", b"tanstaaf"),
+            ("mrose", &long),
+        ] {
+            assert_eq!(check(&store, name, password).await, "wrong", "{name}");
+        }
+        assert_eq!(store.probe().await.unwrap(), "a name that nobody has is refused");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_never_a_wrong_password() {
+        for (script, hint) in [
+            ("echo 'no server\x1b[2J' >&2; exit 111", "cannot tell now (111): no server\\x1b[2J"),
+            ("exit 2", "misused"),
+            ("exit 0", "without running"),
+            ("exit 3", "exit status: 3"),
+            ("kill -9 $$", "signal: 9"),
+            ("exec /no/such/program", "exit status: 127"),
+            ("USER=jdoe exec \"$0\" \"$@\"", "logged in somebody else"),
+            ("HOME=mrose exec \"$0\" \"$@\"", "HOME that it sets is not a whole path"),
+            ("yes >&2", "no answer within 1s"),
+            ("exec sleep 60", "no answer within 1s"),
+            ("sleep 60 & wait", "no answer within 1s"),
+        ] {
+            let answer = check(&store(script, 1), "mrose", b"tanstaaf").await;
+            assert!(answer.contains(hint), "{script}: {answer}");
+        }
+        assert!(store("exec \"$0\" \"$@\"", 60).probe().await.unwrap_err().contains("any name"));
+    }
+
+    #[tokio::test]
+    async fn only_a_program_that_cannot_tell_is_down() {
+        for (script, down) in [("exit 111", true), ("exit 3", false), ("exit 1", false)] {
+            let store = store(script, 60);
+            // The first probe runs by itself.
+            let opened = async {
+                while store.down().is_none() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            assert_eq!(timeout(Duration::from_secs(1), opened).await.is_ok(), down, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn floods_and_those_who_stay_behind_hold_nobody_up() {
+        let flood = format!("yes | head -c 3000000 >&2; {GOOD}");
+        assert!(check(&store(&flood, 60), "mrose", b"tanstaaf").await.starts_with("right"));
+        let behind = format!("sleep 300 & {GOOD}");
+        let begun = tokio::time::Instant::now();
+        assert!(check(&store(&behind, 60), "mrose", b"tanstaaf").await.starts_with("right"));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_the_environment_says() {
+        let name = Username::try_from("mrose@example.org").unwrap();
+        for (environment, home, mail) in [
+            (&b"A=B\0HOME=/h\0MAILDIR=/m\0USER=mrose@example.org\0"[..], Some("/h"), Some("/m")),
+            (b"USER=mrose\0HOME=/a b\nHOME=/c\0", Some("/a b\nHOME=/c"), None),
+            (b"XHOME=/x\0HOME=\0", None, None),
+            (b"", None, None),
+        ] {
+            let found = attributes(&name, &with_proof(environment)).unwrap();
+            assert_eq!(found.home.as_deref(), home.map(Path::new));
+            assert_eq!(found.mail.as_deref(), mail.map(Path::new));
+            assert_eq!((found.pop3, found.sessions), (true, None));
+        }
+        let rest = with_proof(b"HOME=/h\0MAILDIR=~/m\0RESTANTE_POP3=no\0RESTANTE_SESSIONS=3\0");
+        let found = attributes(&name, &rest).unwrap();
+        assert_eq!(found.mail.as_deref(), Some(Path::new("/h/m")));
+        assert_eq!((found.pop3, found.sessions.map(u32::from)), (false, Some(3)));
+        for (environment, hint) in [
+            (with_proof(&[b'x'; MAX_ENVIRONMENT]), "more than"),
+            (with_proof(b"USER=mrose@example.net\0"), "somebody else"),
+            (with_proof(b"HOME=home\0"), "whole path"),
+            (with_proof(b"MAILDIR=~/Maildir\0"), "home directory"),
+            (with_proof(b"MAILDIR=/\xff\0"), "not UTF-8"),
+            (with_proof(b"RESTANTE_POP3=perhaps\0"), "may use POP3"),
+            (with_proof(b"RESTANTE_SESSIONS=0\0"), "1 or more"),
+            (with_proof(b"RESTANTE_ALLOW_NETS=here\0"), "no network"),
+            (Vec::new(), "without running"),
+            (b"/usr/bin/env -0 RESTANTE=right\n".to_vec(), "without running"),
+        ] {
+            let why = attributes(&name, &environment).unwrap_err();
+            assert!(why.contains(hint), "{why}");
+        }
+    }
+
+    fn with_proof(environment: &[u8]) -> Vec<u8> {
+        [environment, PROOF.as_bytes(), b"\0"].concat()
+    }
+
+    #[test]
+    fn programs_that_cannot_be_run_are_refused() {
+        for (program, hint) in [
+            ("/no/such/program", "correct the path"),
+            ("/etc", "not a program"),
+            ("/etc/passwd", "chmod +x"),
+        ] {
+            let error = CheckpasswordProgram::new(vec![program.into()]).unwrap_err();
+            assert!(error.contains(hint), "{error}");
+        }
+        let status = ExitStatus::from_raw(0x0100);
+        let ended = Ended { status, environment: Vec::new(), complaint: b" \n".to_vec() };
+        assert_eq!(ended.complained(), "");
+    }
+}

@@ -1,0 +1,156 @@
+//! What the entry of a user says besides that the user is there.
+
+use ldap3::SearchEntry;
+
+use crate::credentials::{Attributes, attribute};
+
+/// The attributes of an entry that count, each if it is named.
+///
+/// - An entry that lacks one is like all others in that respect.
+/// - A value that cannot be used lets nobody in: mail is not to be served from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// The home directory: an absolute path.
+    pub home: Option<String>,
+    /// The Maildir: an absolute path or one below `~`, `maildir:` before it or not.
+    pub mail: Option<String>,
+    /// Whether POP3 may be used: `TRUE` or `FALSE`.
+    pub pop3: Option<String>,
+    /// How many sessions the user may have: a number from 1.
+    pub sessions: Option<String>,
+    /// Where the user may log in from: networks, one or several a value.
+    pub allow_nets: Option<String>,
+}
+
+impl Keys {
+    /// Those that are named.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let keys = [&self.home, &self.mail, &self.pop3, &self.sessions, &self.allow_nets];
+        keys.into_iter().flatten().map(String::as_str).collect()
+    }
+
+    /// Reads them from an entry; the reason for not doing so names the entry and the attribute.
+    pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, String> {
+        let home = read(&self.home, entry, attribute::home)?.flatten();
+        let mail = |value: &str| attribute::mail(value, home.as_deref());
+        Ok(Attributes {
+            mail: read(&self.mail, entry, mail)?.flatten(),
+            pop3: read(&self.pop3, entry, attribute::pop3)?.unwrap_or(true),
+            sessions: read(&self.sessions, entry, attribute::sessions)?,
+            allow_nets: read_list(&self.allow_nets, entry, attribute::allow_nets)?,
+            home,
+        })
+    }
+}
+
+/// The value of an attribute that is named and that the entry has.
+fn read<T>(
+    key: &Option<String>,
+    entry: &SearchEntry,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Option<T>, String> {
+    match values(key, entry)? {
+        [] => Ok(None),
+        [value] => parse(value).map(Some).map_err(|what| fault(key, entry, what)),
+        _ => Err(fault(key, entry, "has several values; leave one")),
+    }
+}
+
+/// The same where several values are one list.
+fn read_list<T>(
+    key: &Option<String>,
+    entry: &SearchEntry,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Option<T>, String> {
+    match values(key, entry)? {
+        [] => Ok(None),
+        list => parse(&list.join(",")).map(Some).map_err(|what| fault(key, entry, what)),
+    }
+}
+
+fn values<'a>(key: &Option<String>, entry: &'a SearchEntry) -> Result<&'a [String], String> {
+    let Some(named) = key else { return Ok(&[]) };
+    // RFC 4512 §2.5: the name of an attribute is the same in either case.
+    if entry.bin_attrs.keys().any(|name| name.eq_ignore_ascii_case(named)) {
+        return Err(fault(key, entry, "is not text"));
+    }
+    let found = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(named));
+    Ok(found.map_or(&[], |(_, values)| values.as_slice()))
+}
+
+fn fault(key: &Option<String>, entry: &SearchEntry, what: &str) -> String {
+    format!("{} of the entry {:?} {what}", key.as_deref().unwrap_or_default(), entry.dn)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn keys() -> Keys {
+        let named = |name: &str| Some(name.to_owned());
+        Keys {
+            home: named("homeDirectory"),
+            mail: named("mailMessageStore"),
+            pop3: named("pop3Allowed"),
+            sessions: named("sessionLimit"),
+            allow_nets: named("allowNets"),
+        }
+    }
+
+    fn entry(attributes: &[(&str, &[&str])]) -> SearchEntry {
+        let attrs = attributes.iter().map(|(name, values)| {
+            ((*name).to_owned(), values.iter().map(|&value| value.to_owned()).collect())
+        });
+        SearchEntry { dn: "uid=mrose".into(), attrs: attrs.collect(), bin_attrs: HashMap::new() }
+    }
+
+    #[test]
+    fn what_an_entry_says() {
+        let said = keys().read(&entry(&[
+            ("homedirectory", &["/home/mrose"]),
+            ("mailMessageStore", &["maildir:/var/vmail/m rose"]),
+            ("pop3Allowed", &["false"]),
+            ("sessionLimit", &["3"]),
+            ("allownets", &["192.0.2.7", "::1,local"]),
+            ("cn", &["one", "another"]),
+        ]));
+        let expected = Attributes {
+            home: Some("/home/mrose".into()),
+            mail: Some("/var/vmail/m rose".into()),
+            pop3: false,
+            sessions: NonZeroU32::new(3),
+            allow_nets: Some(attribute::allow_nets("192.0.2.7,::1").unwrap()),
+        };
+        assert_eq!(said, Ok(expected));
+    }
+
+    #[test]
+    fn an_entry_that_says_nothing_and_keys_that_are_not_named() {
+        assert_eq!(keys().read(&entry(&[])), Ok(Attributes::default()));
+        let unnamed = Keys::default().read(&entry(&[("homeDirectory", &["mail"])]));
+        assert_eq!(unnamed, Ok(Attributes::default()));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_lets_nobody_in() {
+        for (attribute, values, hint) in [
+            ("homeDirectory", &["home/mrose"][..], "whole path"),
+            ("homeDirectory", &["/home/a", "/home/b"], "several values"),
+            ("mailMessageStore", &["mbox:/var/mail/mrose"], "maildir:/path"),
+            ("mailMessageStore", &["maildir:~/Maildir"], "home directory"),
+            ("pop3Allowed", &["maybe"], "may use POP3"),
+            ("sessionLimit", &["0"], "1 or more"),
+            ("allowNets", &["192.0.2.7", "here"], "no network"),
+            ("allowNets", &[""], "names no network"),
+        ] {
+            let why = keys().read(&entry(&[(attribute, values)])).unwrap_err();
+            assert!(why.contains(hint) && why.contains(attribute), "{why}");
+        }
+        let mut binary = entry(&[]);
+        binary.bin_attrs.insert("homeDirectory".into(), vec![vec![0xff]]);
+        assert!(keys().read(&binary).unwrap_err().contains("not text"));
+    }
+}

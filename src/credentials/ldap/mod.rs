@@ -1,0 +1,311 @@
+//! Users in a directory: LDAP (RFC 4511), by search and bind or by direct bind.
+//!
+//! The directory keeps the verifiers to itself: a password is right when a simple bind with it
+//! succeeds (RFC 4513 §5.1.3). Here is what is asked and what the answers mean for a log-in.
+//! `connection` asks; `template` puts names into questions; `entry` reads what an entry says.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ldap3::Scope;
+use tokio::time::timeout;
+
+use self::connection::{Bound, Directory, Found, Question};
+use self::template::{Template, Within};
+use super::trust;
+use crate::credentials::{Account, Attributes, Breaker, Check, CredentialStore, Lookup, Probe};
+use crate::password::Verifier;
+use crate::protocol::{Secret, Username};
+
+mod connection;
+mod entry;
+mod template;
+
+pub use entry::Keys;
+
+/// The users of a directory.
+///
+/// - Search and bind: one entry is found by a filter, over a connection that is kept; then the
+///   password is tried by a bind as that entry, on a connection of its own, for a bind changes
+///   whose connection it is.
+/// - Direct bind: the name of the entry is put together from the user's, and nothing is known
+///   before the bind.
+/// - Names are escaped wherever they are put in (RFC 4514 §2.4, RFC 4515 §3); no setting changes
+///   that.
+/// - Referrals are not followed: a password goes to the configured server alone.
+#[derive(Debug)]
+pub struct LdapStore {
+    users: Arc<Users>,
+    breaker: Breaker,
+    deadline: Duration,
+}
+
+/// Where a directory is, and how it is asked.
+#[derive(Debug)]
+pub struct LdapSettings {
+    /// `ldap://`, `ldaps://` or `ldapi://`.
+    pub url: String,
+    /// Whether TLS is begun within a connection of `ldap://`.
+    pub starttls: bool,
+    /// Certificates that its own has to come from; those of the system when there are none here.
+    pub ca: Option<PathBuf>,
+    /// How the entry of a user is found.
+    pub way: LdapWay,
+    /// The attributes of an entry that count.
+    pub keys: Keys,
+    /// How long a question may take.
+    pub deadline: Duration,
+    /// How many questions are under way at the same time.
+    pub at_once: NonZeroU32,
+}
+
+/// How the entry of a user is found; `{user}`, `{local}` and `{domain}` stand for parts of a name.
+#[derive(Debug)]
+pub enum LdapWay {
+    /// By its name alone.
+    Direct {
+        /// The name.
+        dn: String,
+    },
+    /// By a search.
+    Search {
+        /// As whom; anonymously when nothing is said.
+        bind: Option<LdapBind>,
+        /// Below what.
+        base: String,
+        /// For what.
+        filter: String,
+    },
+}
+
+/// As whom a directory is searched.
+#[derive(Debug)]
+pub struct LdapBind {
+    /// The name of an entry.
+    pub dn: String,
+    /// Its password.
+    pub password: Secret<String>,
+}
+
+/// What is asked, whatever becomes of the questions.
+#[derive(Debug)]
+struct Users {
+    directory: Directory,
+    way: Way,
+    keys: Keys,
+}
+
+#[derive(Debug)]
+enum Way {
+    Direct(Template),
+    Search { base: String, filter: Template },
+}
+
+impl LdapStore {
+    /// Makes ready to ask a directory; it need not be there yet. Has to be called within a runtime.
+    ///
+    /// # Errors
+    /// What an administrator has to mend, in a line.
+    pub fn open(settings: LdapSettings) -> Result<Self, String> {
+        let LdapSettings { url, starttls, ca, way, keys, deadline, at_once } = settings;
+        let encrypted = starttls || url.starts_with("ldaps://");
+        let tls = if encrypted { Some(trust::client(ca.as_deref())?) } else { None };
+        let (way, reader) = match way {
+            LdapWay::Direct { dn } => (Way::Direct(Template::new(&dn, Within::Name)?), None),
+            LdapWay::Search { bind, base, filter } => {
+                // RFC 4513 §5.1.2: without a password it would be anonymous, and nobody told.
+                if bind.as_ref().is_some_and(|bind| bind.password.expose().is_empty()) {
+                    return Err("the password of bind-dn is empty; write it to \
+                                bind-password-file"
+                        .into());
+                }
+                (Way::Search { base, filter: Template::new(&filter, Within::Filter)? }, bind)
+            }
+        };
+        let most_kept = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
+        let directory = Directory::new(url, starttls, tls, reader, most_kept);
+        let label = format!("ldap {directory}");
+        let users = Arc::new(Users { directory, way, keys });
+        let breaker = Breaker::new(label, at_once, deadline, Arc::clone(&users));
+        Ok(Self { users, breaker, deadline })
+    }
+}
+
+impl CredentialStore for LdapStore {
+    fn label(&self) -> String {
+        format!("ldap {}", self.users.directory)
+    }
+
+    async fn look_up(&self, name: &Username) -> Lookup {
+        if is_another_spelling(name.as_str()) {
+            return Lookup::Unknown;
+        }
+        match &self.users.way {
+            Way::Direct(template) => match template.fill(name) {
+                Some(dn) => Lookup::Perhaps(Account::new(Verifier::AtStore(dn.into()))),
+                None => Lookup::Unknown,
+            },
+            Way::Search { base, filter } => match filter.fill(name) {
+                Some(filter) => {
+                    let question = self.users.question(base, Scope::Subtree, &filter);
+                    let found = self.users.directory.search(&question);
+                    self.users.known(&question, self.breaker.call(self.deadline, found).await)
+                }
+                None => Lookup::Unknown,
+            },
+        }
+    }
+
+    async fn check(
+        &self,
+        _name: &Username,
+        account: &Account,
+        password: &Secret<Vec<u8>>,
+    ) -> Check {
+        let Verifier::AtStore(dn) = &account.verifier else {
+            return Check::Unavailable("only the directory can check this password".into());
+        };
+        // RFC 4513 §5.1.2: a bind with a name and no password succeeds, whoever asks.
+        // RFC 4513 §5.1.3: what people type goes over as UTF-8.
+        let password = match str::from_utf8(password.expose()) {
+            Ok(password) if !password.is_empty() => password,
+            Ok(_) | Err(_) => return Check::Wrong,
+        };
+        let bind = self.users.bind(dn, password, &account.attributes);
+        match self.breaker.call(self.deadline, bind).await {
+            Ok(Some(attributes)) => Check::Right(attributes),
+            Ok(None) => Check::Wrong,
+            Err(why) => Check::Unavailable(why),
+        }
+    }
+
+    /// An entry that is not there: the same way to the same server, which says the same, and no
+    /// user's count of failures grows.
+    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+        match &self.users.way {
+            Way::Search { base, .. } if base.is_empty() => Some(Verifier::AtStore(NOBODY.into())),
+            Way::Search { base, .. } => Some(Verifier::AtStore(format!("{NOBODY},{base}").into())),
+            Way::Direct(_) => None,
+        }
+    }
+
+    /// The name of the entry, however it was found.
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        match &self.users.way {
+            Way::Search { filter, .. } if filter.is_about_local_part() => Some(name.local().into()),
+            Way::Search { .. } | Way::Direct(_) => found.and_then(Account::key),
+        }
+    }
+
+    fn down(&self) -> Option<String> {
+        self.breaker.down()
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        timeout(self.deadline, self.users.reach()).await.unwrap_or_else(|_elapsed| {
+            let seconds = self.deadline.as_secs();
+            Err(format!("{} does not answer within {seconds} s", self.users.directory))
+        })
+    }
+}
+
+impl Probe for Arc<Users> {
+    async fn probe(&self) -> Result<(), String> {
+        self.reach().await.map(drop)
+    }
+}
+
+impl Users {
+    fn question<'a>(&'a self, base: &'a str, scope: Scope, filter: &'a str) -> Question<'a> {
+        Question { base, scope, filter, attributes: self.keys.names() }
+    }
+
+    /// What a search says of a user.
+    fn known(&self, question: &Question<'_>, found: Result<Found, String>) -> Lookup {
+        let entry = match found {
+            Ok(Found::One(entry)) => entry,
+            Ok(Found::Nothing) => return Lookup::Unknown,
+            Ok(Found::Several) => {
+                return Lookup::Unavailable(format!(
+                    "several entries below {:?} match the filter {:?}; make it find one",
+                    question.base, question.filter
+                ));
+            }
+            Err(why) => return Lookup::Unavailable(why),
+        };
+        match self.keys.read(&entry) {
+            Ok(attributes) => {
+                Lookup::Found(Account { verifier: Verifier::AtStore(entry.dn.into()), attributes })
+            }
+            Err(why) => Lookup::Unavailable(why),
+        }
+    }
+
+    /// What the directory says of the user when the password is right, nothing when it is wrong.
+    async fn bind(
+        &self,
+        dn: &str,
+        password: &str,
+        known: &Attributes,
+    ) -> Result<Option<Attributes>, String> {
+        let mut bound = match self.directory.bind(dn, password).await? {
+            Bound::Right(bound) => bound,
+            Bound::Wrong => return Ok(None),
+        };
+        match self.way {
+            Way::Search { .. } => return Ok(Some(known.clone())),
+            Way::Direct(_) if self.keys.names().is_empty() => return Ok(Some(known.clone())),
+            Way::Direct(_) => {}
+        }
+        let own = self.question(dn, Scope::Base, "(objectClass=*)");
+        match self.directory.ask(&mut bound, &own).await? {
+            Found::One(entry) => self.keys.read(&entry).map(Some),
+            Found::Nothing | Found::Several => {
+                Err(format!("{dn:?} may not read its own entry; allow that, or name no attributes"))
+            }
+        }
+    }
+
+    /// Asks over a new connection about a name that nobody has, and says what was reached.
+    async fn reach(&self) -> Result<String, String> {
+        let name = Username::try_from(PROBE).map_err(|fault| fault.to_string())?;
+        let reached = self.directory.reached();
+        match &self.way {
+            Way::Search { base, filter } => {
+                let filter = filter.fill(&name).unwrap_or_default();
+                let question = self.question(base, Scope::Subtree, &filter);
+                self.directory.search_anew(&question).await?;
+                Ok(format!("{reached}, searched {base:?}"))
+            }
+            Way::Direct(template) => {
+                let dn = template.fill(&name).unwrap_or_default();
+                self.directory.try_name(&dn).await?;
+                Ok(format!("{reached}, which takes names such as {dn:?}"))
+            }
+        }
+    }
+}
+
+/// Whether a directory takes this name for that of somebody who is called otherwise here.
+///
+/// - RFC 4518 §2: directories pass over the number of blanks between words, and over what form of a
+///   letter it is, a capital one included. Their users would have as many names, and as many
+///   maildrops, as they like.
+fn is_another_spelling(name: &str) -> bool {
+    let blanks = name.contains("  ");
+    // No more than that: full folding would change "ß", and the "ς" at the end of Greek names.
+    let capitals = name.to_lowercase() != name;
+    blanks || capitals || stringprep::x520prep(name, false).map_or(true, |same| same != name)
+}
+
+/// Begins the name of an entry that nobody makes.
+const NOBODY: &str = "cn=nobody\\2c for Restante";
+
+/// A name that nobody has, and that fills every placeholder.
+const PROBE: &str = "restante-probe@example.invalid";
+
+#[cfg(test)]
+mod tests;

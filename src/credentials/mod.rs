@@ -1,0 +1,183 @@
+//! Credential stores: what is known of users, and the verifiers of their passwords.
+//!
+//! A [`CredentialStore`] says what it knows of a name; whether a login succeeds is decided in `login`.
+//!
+//! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
+//!   programs and modules that decide themselves, asked by way of `gatekeeper`. `oauth2`: providers
+//!   of tokens. `store`: a store of any of these kinds.
+//! - `account`, `attribute`: what a store says of a user.
+//! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
+//!   that is down. `trust`: the certificate authorities that stores are verified with.
+
+use std::future::{Future, ready};
+
+use crate::password::Verifier;
+use crate::protocol::{Secret, Username};
+
+mod account;
+mod attribute;
+mod breaker;
+mod checkpassword;
+mod decoy;
+mod file;
+mod gatekeeper;
+mod ldap;
+mod oauth2;
+#[cfg(feature = "pam")]
+mod pam;
+mod sql;
+mod store;
+mod trust;
+
+pub use account::{Account, Attributes};
+pub use breaker::{Breaker, Probe};
+pub use checkpassword::CheckpasswordProgram;
+pub use file::{BadFile, Faults, FileOptions, FileStore, Finding, Report, Table, edit, inspect};
+pub use gatekeeper::{Gatekeeper, GatekeeperStore};
+pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
+pub use oauth2::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
+#[cfg(feature = "pam")]
+pub use pam::PamService;
+pub use sql::{SqlSettings, SqlStore};
+pub use store::Store;
+
+/// A place where users and the verifiers of their passwords are kept: a file, a database, a
+/// directory, a program.
+pub trait CredentialStore: Send + Sync + 'static {
+    /// The store in the words of the configuration, say `file /etc/restante/users`.
+    fn label(&self) -> String;
+
+    /// What this store knows of `name`, without a password.
+    fn look_up(&self, name: &Username) -> impl Future<Output = Lookup> + Send;
+
+    /// Puts a password to a store that keeps its verifiers to itself.
+    ///
+    /// - Asked only about an account of its own whose verifier is [`Verifier::AtStore`], decoys
+    ///   included.
+    fn check(
+        &self,
+        name: &Username,
+        account: &Account,
+        password: &Secret<Vec<u8>>,
+    ) -> impl Future<Output = Check> + Send {
+        let _nothing_to_ask = (name, account, password);
+        ready(Check::Unavailable("the store has no passwords that it checks itself".into()))
+    }
+
+    /// A verifier to spend on a name that nobody has.
+    ///
+    /// - Verified in place of the missing one it makes an unknown user cost what a known one
+    ///   costs, so the verifiers of expensive and cheap users come up as often as those users do.
+    /// - The same `name` gets the same verifier each time: repeated tries cost the same.
+    /// - `None` when the store has no user who can log in, or cannot say who is unknown.
+    fn decoy(&self, name: &Username) -> Option<Verifier>;
+
+    /// What tells an account from others by whatever name it was looked up: names with the same key
+    /// lead to the same account. Nothing when each name is an account of its own, or the store does
+    /// not know.
+    ///
+    /// - `found` is what the look-up gave. Where that makes no difference, nobody finds out by it
+    ///   which names exist.
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        let _one_name_each = (name, found);
+        None
+    }
+
+    /// What the users of this store log in with.
+    fn offers(&self) -> Offers {
+        Offers { passwords: true, ..Offers::default() }
+    }
+
+    /// Whom a token is for (RFC 6750), if this store knows about tokens.
+    fn redeem(&self, token: &Secret<Vec<u8>>) -> impl Future<Output = Redeemed> + Send {
+        let _not_ours = token;
+        ready(Redeemed::Foreign)
+    }
+
+    /// What a client is told about where its tokens come from (RFC 7628 §3.2.2).
+    fn token_hint(&self) -> Option<TokenHint> {
+        None
+    }
+
+    /// Replaces a verifier by a stronger one, now that the password is known to be right.
+    ///
+    /// Never fails: a log-in does not depend on it.
+    fn strengthen(
+        &self,
+        name: &Username,
+        verifier: &Verifier,
+        password: &Secret<Vec<u8>>,
+    ) -> impl Future<Output = ()> + Send {
+        let _kept = (name, verifier, password);
+        ready(())
+    }
+
+    /// Why the store is known not to answer at the moment; nothing is asked for it.
+    fn down(&self) -> Option<String> {
+        None
+    }
+
+    /// Asks the store about a name that nobody has, past any breaker: for `restante check`.
+    /// `Ok` says in a few words what was reached.
+    fn probe(&self) -> impl Future<Output = Result<String, String>> + Send;
+}
+
+/// The answer of a [`CredentialStore`] to a name.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The user exists; this store decides.
+    Found(Account),
+    /// The store cannot tell before it has the password ([`CredentialStore::check`]): only when
+    /// that is right does it decide.
+    Perhaps(Account),
+    /// Not a user of this store: the next one is asked.
+    Unknown,
+    /// The store cannot answer now. Never shown to a client as a wrong password.
+    Unavailable(String),
+}
+
+/// The answer of a [`CredentialStore`] to a password.
+#[derive(Debug)]
+pub enum Check {
+    /// The password is right, and this is what the store says of the user.
+    Right(Attributes),
+    /// The password is wrong, or there is no such user.
+    Wrong,
+    /// The store cannot answer now. Never shown to a client as a wrong password.
+    Unavailable(String),
+}
+
+/// The answer of a [`CredentialStore`] to a token.
+#[derive(Debug)]
+pub enum Redeemed {
+    /// The token is good, and this is whom it is for.
+    For(Username),
+    /// The token is not one of this store: the next one is asked.
+    Foreign,
+    /// The token is one of this store and not good, and why: for the log.
+    Bad(String),
+    /// The store cannot answer now. Never shown to a client as a bad token.
+    Unavailable(String),
+}
+
+/// What a client whose token was refused is told, so that it can get another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHint {
+    /// The scope that a token has to have.
+    pub scope: Option<String>,
+    /// Where the provider describes itself.
+    pub openid_configuration: Option<String>,
+}
+
+/// What every user of a store can log in with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// A password that is sent.
+    pub passwords: bool,
+    /// SCRAM with SHA-1.
+    pub scram_sha_1: bool,
+    /// SCRAM with SHA-256.
+    pub scram_sha_256: bool,
+    /// A bearer token.
+    pub tokens: bool,
+}

@@ -1,0 +1,441 @@
+//! The keys that a provider signs with: found, kept, and renewed when it changes them (RFC 7517,
+//! RFC 8414 §3).
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use ureq::http::Uri;
+
+use super::token::Jwt;
+use super::web::Web;
+use crate::credentials::breaker::Breaker;
+
+/// The keys of one provider.
+///
+/// - They are fetched when they are first needed, when they are an hour old, and when a token is
+///   signed with one that is not among them: for that no sooner than 10 s after the last time, so
+///   that tokens with invented keys are no load on the provider.
+/// - A provider that does not answer changes nothing: its keys stay in force for a day. No outage
+///   of a night is a concern of those who have tokens; and whoever stole a key that the provider
+///   has withdrawn, and can keep the provider from us, has no more than that day.
+/// - One fetch at a time; whoever waited for it shares its outcome.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    issuer: String,
+    known: RwLock<Option<Arc<KeySet>>>,
+    /// Held while the keys are fetched; when that failed the last time, and why.
+    fetching: Mutex<Option<(Instant, String)>>,
+}
+
+/// The keys as they were at one moment.
+#[derive(Debug)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    fetched: Instant,
+}
+
+#[derive(Debug)]
+struct Key {
+    id: Option<String>,
+    /// What it may be used for.
+    algorithms: Vec<Algorithm>,
+    verifying: DecodingKey,
+}
+
+/// Who is to have signed a token, by its own words.
+#[derive(Debug)]
+pub(super) struct Signer {
+    algorithm: Algorithm,
+    key: Option<String>,
+}
+
+/// Why a signature is not taken for the provider's.
+pub(super) enum Unverified {
+    /// It is not.
+    Bad(String),
+    /// That cannot be told now.
+    Unavailable(String),
+}
+
+/// What the provider says of itself, as far as it matters here.
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Value>,
+}
+
+/// A key as it is published (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Signer {
+    /// The signer by the `alg` and `kid` of a token.
+    ///
+    /// # Errors
+    /// That nobody signs like this. In particular nobody signs with a shared secret: a public key
+    /// must not be taken for one (RFC 8725 §3.1).
+    pub(super) fn new(algorithm: &str, key: Option<String>) -> Result<Self, String> {
+        match accepted(algorithm) {
+            Some(algorithm) => Ok(Self { algorithm, key }),
+            None => {
+                let shown: String = algorithm.escape_debug().take(20).collect();
+                Err(format!("the token is signed by the algorithm {shown}, which is not accepted"))
+            }
+        }
+    }
+}
+
+impl Keyring {
+    /// The keys of a provider, none of which is known yet.
+    pub(super) fn new(issuer: String) -> Self {
+        Self { issuer, known: RwLock::default(), fetching: Mutex::default() }
+    }
+
+    /// Whether tokens can be verified even if the provider is down.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.known().is_some()
+    }
+
+    /// Verifies the signature of a token.
+    pub(super) async fn verify(
+        &self,
+        jwt: &Jwt<'_>,
+        web: &Web,
+        breaker: &Breaker,
+        deadline: Duration,
+    ) -> Result<(), Unverified> {
+        let signer = jwt.signer().map_err(Unverified::Bad)?;
+        let mut down = None;
+        let mut known = self.known();
+        if known.as_ref().is_none_or(|known| known.fetched.elapsed() >= RENEWED_AFTER) {
+            match self.renewed(web, breaker, deadline).await {
+                Ok(renewed) => known = Some(renewed),
+                Err(why) => down = Some(why),
+            }
+        }
+        if let Some(known) = &known {
+            if let Some(key) = known.find(&signer) {
+                return key.verify(jwt, signer.algorithm);
+            }
+            if known.fetched.elapsed() < PAUSE {
+                return Err(unknown_key());
+            }
+        }
+        // The key may be so new that only the provider knows it.
+        let renewed = match down {
+            Some(why) => Err(why),
+            None => self.renewed(web, breaker, deadline).await,
+        };
+        match renewed.map_err(Unverified::Unavailable)?.find(&signer) {
+            Some(key) => key.verify(jwt, signer.algorithm),
+            None => Err(unknown_key()),
+        }
+    }
+
+    /// Fetches the keys, whatever is known of them; says how many there are, and where.
+    ///
+    /// # Errors
+    /// What is wrong with the provider.
+    pub(super) async fn fetch(&self, web: &Web) -> Result<Arc<KeySet>, String> {
+        let address = discovery_address(&self.issuer);
+        let Discovery { issuer, jwks_uri } = web.fetch(&address).await?;
+        // RFC 8414 §3.3
+        if issuer != self.issuer {
+            let other: String = issuer.escape_debug().take(200).collect();
+            let ours = &self.issuer;
+            return Err(format!(
+                "{address} is about the issuer {other}, and issuer is {ours}: write the former"
+            ));
+        }
+        if !may_hold_keys(&jwks_uri, &self.issuer) {
+            let shown: String = jwks_uri.escape_debug().take(200).collect();
+            return Err(format!("{address} has the keys at {shown}, which is not https"));
+        }
+        let keys = keys(web.fetch(&jwks_uri).await?).map_err(|why| format!("{jwks_uri}: {why}"))?;
+        let set = Arc::new(KeySet { keys, fetched: Instant::now() });
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&set));
+        Ok(set)
+    }
+
+    /// The keys, fetched since this was called.
+    async fn renewed(
+        &self,
+        web: &Web,
+        breaker: &Breaker,
+        deadline: Duration,
+    ) -> Result<Arc<KeySet>, String> {
+        let asked = Instant::now();
+        let mut last = self.fetching.lock().await;
+        if let Some(known) = self.known().filter(|known| known.fetched > asked) {
+            return Ok(known);
+        }
+        if let Some((_, why)) = last.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(why.clone());
+        }
+        let fetched = breaker.call(deadline, self.fetch(web)).await;
+        if let Err(why) = &fetched {
+            *last = Some((Instant::now(), why.clone()));
+        }
+        fetched
+    }
+
+    /// The keys that are in force.
+    fn known(&self) -> Option<Arc<KeySet>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        known.filter(|known| known.fetched.elapsed() < IN_FORCE)
+    }
+}
+
+impl KeySet {
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The only key that may have signed.
+    fn find(&self, signer: &Signer) -> Option<&Key> {
+        let mut possible = self.keys.iter().filter(|key| {
+            let named = signer.key.is_none() || signer.key == key.id;
+            named && key.algorithms.contains(&signer.algorithm)
+        });
+        possible.next().filter(|_| possible.next().is_none())
+    }
+}
+
+impl Key {
+    /// The key, if it is one for signatures that are verified here.
+    fn new(published: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(published).ok()?;
+        if jwk.purpose.is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let (x, y) = (jwk.x.unwrap_or_default(), jwk.y.unwrap_or_default());
+        let (mut algorithms, verifying) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", None) => (RSA.to_vec(), DecodingKey::from_rsa_components(&jwk.n?, &jwk.e?)),
+            ("EC", Some("P-256")) => {
+                (vec![Algorithm::ES256], DecodingKey::from_ec_components(&x, &y))
+            }
+            ("EC", Some("P-384")) => {
+                (vec![Algorithm::ES384], DecodingKey::from_ec_components(&x, &y))
+            }
+            ("OKP", Some("Ed25519")) => {
+                (vec![Algorithm::EdDSA], DecodingKey::from_ed_components(&x))
+            }
+            _ => return None,
+        };
+        if let Some(only) = jwk.alg {
+            algorithms.retain(|algorithm| accepted(&only) == Some(*algorithm));
+        }
+        let verifying = verifying.ok().filter(|_| !algorithms.is_empty())?;
+        Some(Self { id: jwk.kid, algorithms, verifying })
+    }
+
+    fn verify(&self, jwt: &Jwt<'_>, algorithm: Algorithm) -> Result<(), Unverified> {
+        let (signature, signed) = (jwt.signature(), jwt.signed());
+        match jsonwebtoken::crypto::verify(signature, signed, &self.verifying, algorithm) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => {
+                Err(Unverified::Bad("the token's signature is not the provider's".into()))
+            }
+        }
+    }
+}
+
+/// Where a provider describes itself.
+pub(super) fn discovery_address(issuer: &str) -> String {
+    format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
+}
+
+fn keys(JwkSet { keys: published }: JwkSet) -> Result<Vec<Key>, String> {
+    if published.len() > MAX_KEYS {
+        return Err(format!("{} keys are too many, {MAX_KEYS} are taken", published.len()));
+    }
+    let keys: Vec<Key> = published.into_iter().filter_map(Key::new).collect();
+    if keys.is_empty() {
+        return Err("there is no key for signatures of the kinds that are accepted".into());
+    }
+    Ok(keys)
+}
+
+/// Whether keys from there are the provider's: over https, or on this host as the issuer itself.
+fn may_hold_keys(address: &str, issuer: &str) -> bool {
+    let Ok(uri) = address.parse::<Uri>() else { return false };
+    match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some("localhost" | "127.0.0.1" | "[::1]")) => issuer.starts_with("http://"),
+        _ => false,
+    }
+}
+
+fn accepted(name: &str) -> Option<Algorithm> {
+    let known = ACCEPTED.iter().find(|(known, _)| *known == name);
+    known.map(|(_, algorithm)| *algorithm)
+}
+
+fn unknown_key() -> Unverified {
+    Unverified::Bad("the token is not signed with one key that the provider has".into())
+}
+
+/// Signatures by a private key; never `none`, never a shared secret (RFC 8725 §3.1).
+const ACCEPTED: [(&str, Algorithm); 10] = [
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("EdDSA", Algorithm::EdDSA),
+    // RFC 9864 §2.2
+    ("Ed25519", Algorithm::EdDSA),
+];
+
+/// What an RSA key may be used for.
+const RSA: [Algorithm; 6] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+/// More keys than any provider has.
+const MAX_KEYS: usize = 100;
+
+/// How soon after a fetch an unknown key is worth another.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How long keys are used without a look whether they have changed.
+const RENEWED_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// How long keys are used when the provider cannot be asked.
+const IN_FORCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_key_may_be_used_for() {
+        let rsa = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
+        let ec = json!({"kty": "EC", "crv": "P-256", "x": "AQAB", "y": "AQAB"});
+        for (base, changed, algorithms) in [
+            (&rsa, json!({}), &RSA[..]),
+            (&rsa, json!({"use": "sig", "alg": "PS256"}), &[Algorithm::PS256]),
+            (&rsa, json!({"use": "enc"}), &[]),
+            (&rsa, json!({"alg": "RSA-OAEP"}), &[]),
+            (&rsa, json!({"alg": "ES256"}), &[]),
+            (&rsa, json!({"alg": "HS256"}), &[]),
+            (&rsa, json!({"n": null}), &[]),
+            (&rsa, json!({"n": "+"}), &[]),
+            (&rsa, json!({"kid": 1}), &[]),
+            (&rsa, json!({"kty": "oct", "k": "AQAB"}), &[]),
+            (&ec, json!({}), &[Algorithm::ES256]),
+            (&ec, json!({"crv": "P-384"}), &[Algorithm::ES384]),
+            (&ec, json!({"crv": "P-384", "alg": "ES256"}), &[]),
+            (&ec, json!({"crv": "secp256k1"}), &[]),
+            (&ec, json!({"kty": "OKP", "crv": "Ed25519"}), &[Algorithm::EdDSA]),
+            (&ec, json!({"kty": "OKP", "crv": "X25519"}), &[]),
+        ] {
+            let mut published = base.clone();
+            for (name, value) in changed.as_object().unwrap() {
+                published[name] = value.clone();
+            }
+            let key = Key::new(published.clone());
+            let usable = key.map_or_else(Vec::new, |key| key.algorithms);
+            assert_eq!(usable, algorithms, "{published}");
+        }
+    }
+
+    #[test]
+    fn sets_of_keys() {
+        let key = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
+        let set = |count, key: &Value| keys(JwkSet { keys: vec![key.clone(); count] });
+        assert_eq!(set(100, &key).unwrap().len(), 100);
+        assert!(set(101, &key).unwrap_err().contains("too many"));
+        assert!(set(0, &key).unwrap_err().contains("no key"));
+        assert!(set(3, &json!("key")).unwrap_err().contains("no key"));
+    }
+
+    #[test]
+    fn the_key_that_is_named_or_the_only_one() {
+        let key =
+            |kid, alg| json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": kid, "alg": alg});
+        let published = vec![key("a", "RS256"), key("b", "RS256"), key("b", "PS256")];
+        let keys = keys(JwkSet { keys: published }).unwrap();
+        let set = KeySet { keys, fetched: Instant::now() };
+        for (algorithm, named, found) in [
+            ("RS256", Some("a"), Some("a")),
+            ("RS256", Some("b"), Some("b")),
+            ("PS256", Some("a"), None),
+            ("RS256", Some("c"), None),
+            ("PS256", None, Some("b")),
+            ("RS256", None, None),
+            ("RS384", None, None),
+        ] {
+            let signer = Signer::new(algorithm, named.map(str::to_owned)).unwrap();
+            let key = set.find(&signer).map(|key| key.id.as_deref().unwrap());
+            assert_eq!(key, found, "{algorithm} {named:?}");
+        }
+        for algorithm in ["none", "None", "HS256", "HS512", "rs256", "", "ES512", "\u{1b}[2J"] {
+            let why = Signer::new(algorithm, None).unwrap_err();
+            assert!(why.contains("not accepted") && !why.contains('\u{1b}'), "{why}");
+        }
+    }
+
+    #[test]
+    fn ed25519_by_either_name() {
+        let key = |alg| json!({"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "alg": alg});
+        for name in ["EdDSA", "Ed25519"] {
+            let keys = keys(JwkSet { keys: vec![key("EdDSA"), json!({"kty": "oct"})] }).unwrap();
+            let set = KeySet { keys, fetched: Instant::now() };
+            assert!(set.find(&Signer::new(name, None).unwrap()).is_some(), "{name}");
+            assert!(Key::new(key(name)).is_some(), "{name}");
+        }
+        assert!(Key::new(key("Ed448")).is_none());
+    }
+
+    #[test]
+    fn where_keys_may_be() {
+        let (there, here) = ("https://login.example.org", "http://127.0.0.1:3000");
+        for (address, issuer, may) in [
+            ("https://keys.example.org/jwks", there, true),
+            ("https://keys.example.org/jwks", here, true),
+            ("http://localhost:3000/jwks", here, true),
+            ("http://[::1]:3000/jwks", here, true),
+            ("http://localhost:3000/jwks", there, false),
+            ("http://keys.example.org/jwks", here, false),
+            ("http://127.0.0.1@keys.example.org/jwks", here, false),
+            ("file:///etc/passwd", here, false),
+            ("jwks", here, false),
+            ("", here, false),
+        ] {
+            assert_eq!(may_hold_keys(address, issuer), may, "{address}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Tokens of a provider as credentials (RFC 6750): signed ones are verified here with its keys
+//! (RFC 9068), or it is asked about every one (RFC 7662).
+//!
+//! - `token`: a token taken apart. `claims`: what it has to say.
+//! - `keys`: the keys of the provider. `introspection`: the question to it.
+//! - `web`: the requests.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::timeout;
+
+use self::claims::{Claims, Terms};
+use self::introspection::Introspection;
+use self::keys::{Keyring, Unverified, discovery_address};
+use self::token::Jwt;
+use self::web::Web;
+use crate::credentials::breaker::{Breaker, Probe};
+use crate::credentials::{CredentialStore, Lookup, Offers, Redeemed, TokenHint};
+use crate::password::Verifier;
+use crate::protocol::{Secret, Username};
+
+mod claims;
+mod introspection;
+mod keys;
+#[cfg(test)]
+mod tests;
+mod token;
+mod web;
+
+/// What a store of tokens is told.
+#[derive(Debug)]
+pub struct Oauth2Settings {
+    /// The provider, exactly as its tokens name it.
+    pub issuer: String,
+    /// Whom a token has to be meant for.
+    pub audience: String,
+    /// What a token has to allow.
+    pub scope: Option<String>,
+    /// The claim that names the user.
+    pub user_claim: String,
+    /// Where the provider is asked about tokens; they are verified here when there is nothing.
+    pub introspection: Option<Oauth2Introspection>,
+    /// Certificates that the provider's has to come from; those of the system without.
+    pub ca: Option<PathBuf>,
+    /// How long an answer may take.
+    pub deadline: Duration,
+    /// How many questions are under way at the same time.
+    pub at_once: NonZeroU32,
+}
+
+/// Where a provider is asked about tokens, and as whom.
+#[derive(Debug)]
+pub struct Oauth2Introspection {
+    /// The address.
+    pub url: String,
+    /// Who we are to the provider.
+    pub client_id: String,
+    /// Our secret.
+    pub client_secret: Secret<String>,
+}
+
+/// A provider of tokens as a store: it knows no passwords, and whoever brings a token is the user
+/// that the token names.
+///
+/// - A token that another provider made, by its own words, is for the next store. So is one that
+///   says nothing, unless the provider is asked about tokens.
+/// - A provider that is down is never a bad token.
+#[derive(Debug)]
+pub struct Oauth2Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    provider: Arc<Provider>,
+    breaker: Breaker,
+}
+
+/// The provider, past the breaker.
+#[derive(Debug)]
+struct Provider {
+    terms: Terms,
+    way: Way,
+    web: Web,
+    deadline: Duration,
+}
+
+/// How it is found out whether a token is good.
+#[derive(Debug)]
+enum Way {
+    Keys(Keyring),
+    Introspection(Introspection),
+}
+
+struct Prober(Arc<Provider>);
+
+impl Oauth2Store {
+    /// A store for the tokens of one provider, which need not be there yet. Has to be called within
+    /// a runtime.
+    ///
+    /// # Errors
+    /// That there are no certificates to trust, and why.
+    pub fn open(settings: Oauth2Settings) -> Result<Self, String> {
+        let Oauth2Settings { issuer, audience, scope, user_claim, introspection, .. } = settings;
+        let (deadline, at_once) = (settings.deadline, settings.at_once);
+        let way = match introspection {
+            None => Way::Keys(Keyring::new(issuer.clone())),
+            Some(Oauth2Introspection { url, client_id, client_secret }) => {
+                Way::Introspection(Introspection::new(url, &client_id, &client_secret))
+            }
+        };
+        let web = Web::new(settings.ca.as_deref(), deadline)?;
+        let terms = Terms { issuer, audience, scope, user_claim };
+        let provider = Arc::new(Provider { terms, way, web, deadline });
+        let prober = Prober(Arc::clone(&provider));
+        let breaker = Breaker::new(provider.label(), at_once, deadline, prober);
+        Ok(Self { shared: Arc::new(Shared { provider, breaker }) })
+    }
+}
+
+impl CredentialStore for Oauth2Store {
+    fn label(&self) -> String {
+        self.shared.provider.label()
+    }
+
+    async fn look_up(&self, _name: &Username) -> Lookup {
+        Lookup::Unknown
+    }
+
+    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+        None
+    }
+
+    fn offers(&self) -> Offers {
+        Offers { tokens: true, ..Offers::default() }
+    }
+
+    async fn redeem(&self, token: &Secret<Vec<u8>>) -> Redeemed {
+        let token = match token::text(token.expose()) {
+            Ok(token) => Secret::new(token.to_owned()),
+            Err(why) => return Redeemed::Bad(why.into()),
+        };
+        let shared = Arc::clone(&self.shared);
+        // What has begun is finished even if nobody waits for it any more: clients that hang up
+        // cannot have more questions under way than others.
+        let redeemed = tokio::spawn(async move { shared.redeem(token.expose()).await }).await;
+        redeemed.unwrap_or_else(|stopped| Redeemed::Unavailable(stopped.to_string()))
+    }
+
+    fn token_hint(&self) -> Option<TokenHint> {
+        let Terms { issuer, scope, .. } = &self.shared.provider.terms;
+        let openid_configuration = Some(discovery_address(issuer));
+        Some(TokenHint { scope: scope.clone(), openid_configuration })
+    }
+
+    fn down(&self) -> Option<String> {
+        match &self.shared.provider.way {
+            Way::Keys(keys) if keys.is_in_force() => None,
+            Way::Keys(_) | Way::Introspection(_) => self.shared.breaker.down(),
+        }
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        let Provider { deadline, .. } = *self.shared.provider;
+        match timeout(deadline, self.shared.provider.reach()).await {
+            Ok(reached) => reached,
+            Err(_elapsed) => Err(format!("no answer within {deadline:?}")),
+        }
+    }
+}
+
+impl Shared {
+    async fn redeem(&self, token: &str) -> Redeemed {
+        let Provider { terms, way, web, deadline } = self.provider.as_ref();
+        let jwt = Jwt::parse(token);
+        let issuer = jwt.as_ref().and_then(|jwt| jwt.claims().get("iss"));
+        let is_ours = issuer.is_some_and(|issuer| issuer.as_str() == Some(&terms.issuer));
+        if issuer.is_some() && !is_ours {
+            return Redeemed::Foreign;
+        }
+        match (way, &jwt) {
+            (Way::Keys(keys), Some(jwt)) if is_ours => {
+                match keys.verify(jwt, web, &self.breaker, *deadline).await {
+                    // RFC 9068 §2.2
+                    Ok(()) if jwt.claims().get("exp").is_none() => {
+                        Redeemed::Bad("the token has no exp".into())
+                    }
+                    Ok(()) => terms.judge(jwt.claims()),
+                    Err(Unverified::Bad(why)) => Redeemed::Bad(why),
+                    Err(Unverified::Unavailable(why)) => Redeemed::Unavailable(why),
+                }
+            }
+            (Way::Keys(_), _) => Redeemed::Foreign,
+            (Way::Introspection(introspection), _) => {
+                match self.breaker.call(*deadline, introspection.ask(web, token)).await {
+                    Ok(Some(claims)) => terms.judge(&claims),
+                    Ok(None) => {
+                        Redeemed::Bad("the provider says that the token is not good".into())
+                    }
+                    Err(why) => Redeemed::Unavailable(why),
+                }
+            }
+        }
+    }
+}
+
+impl Provider {
+    fn label(&self) -> String {
+        format!("oauth2 {}", self.terms.issuer)
+    }
+
+    /// Asks what can be answered whoever has which token; says what was reached.
+    async fn reach(&self) -> Result<String, String> {
+        match &self.way {
+            Way::Keys(keys) => {
+                let count = keys.fetch(&self.web).await?.len();
+                Ok(format!("{} has {count} keys to verify tokens with", self.terms.issuer))
+            }
+            Way::Introspection(introspection) => {
+                let url = introspection.url();
+                match introspection.ask(&self.web, NOBODYS_TOKEN).await? {
+                    None => Ok(format!("{url} answers questions about tokens")),
+                    Some(_) => Err(format!("{url} takes any token for a good one")),
+                }
+            }
+        }
+    }
+}
+
+impl Probe for Prober {
+    async fn probe(&self) -> Result<(), String> {
+        self.0.reach().await.map(drop)
+    }
+}
+
+impl Terms {
+    /// Judges the claims of a token, which are known to be the provider's.
+    fn judge(&self, claims: &Claims) -> Redeemed {
+        // A clock before 1970 is no reason to take tokens for fresh that have expired since.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX);
+        match self.user(claims, now.as_secs_f64()) {
+            Ok(name) => Redeemed::For(name),
+            Err(why) => Redeemed::Bad(why),
+        }
+    }
+}
+
+/// A token that no provider has given to anybody.
+const NOBODYS_TOKEN: &str = "restante-probe";

@@ -1,0 +1,232 @@
+//! From the address of the configuration to what each driver needs to connect.
+//!
+//! - A server on another host has to prove who it is, unless the address says otherwise with
+//!   `sslmode` (PostgreSQL) or `ssl-mode` (MySQL, MariaDB).
+//! - Sessions can only read, whatever the role may do.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::credentials::trust;
+use crate::protocol::Secret;
+
+/// What connects to the database of an address.
+pub(super) enum Address {
+    Postgres(PgConnectOptions),
+    MySql(MySqlConnectOptions),
+    Sqlite(SqliteConnectOptions),
+}
+
+impl Address {
+    /// # Errors
+    /// What is wrong with the address, the certificates or the two together, in a line.
+    pub(super) fn parse(
+        url: &str,
+        password: Option<&Secret<String>>,
+        ca: Option<&Path>,
+        deadline: Duration,
+    ) -> Result<Self, String> {
+        let password = password.map(|secret| secret.expose().as_str());
+        if let Some(ca) = ca {
+            trust::certificates(Some(ca))?;
+        }
+        match url.split_once("://").unwrap_or_default() {
+            ("postgres" | "postgresql", _) => postgres(url, password, ca).map(Self::Postgres),
+            ("mysql" | "mariadb", _) => mysql(url, password, ca).map(Self::MySql),
+            ("sqlite", path) => match (password, ca) {
+                (None, None) => sqlite(url, path, deadline).map(Self::Sqlite),
+                _ => Err("password-file and ca are not for SQLite, remove them".into()),
+            },
+            (scheme, _) => Err(format!("{scheme:?} is not a database that is known")),
+        }
+    }
+}
+
+fn postgres(
+    url: &str,
+    password: Option<&str>,
+    ca: Option<&Path>,
+) -> Result<PgConnectOptions, String> {
+    let says_mode = parameters(url, &POSTGRES)?.contains(&"sslmode");
+    // An empty password, for the driver would look for one in the home of whoever runs this.
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let mut options = PgConnectOptions::from_str(&format!("{url}{mark}password="))
+        .map_err(|error| error.to_string())?;
+    let local = options.get_socket().is_some() || is_local(options.get_host());
+    if !says_mode && (ca.is_some() || !local) {
+        options = options.ssl_mode(PgSslMode::VerifyFull);
+    }
+    if let Some(ca) = ca {
+        if !matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
+            return Err("ca is of no use with this sslmode, write sslmode=verify-full".into());
+        }
+        options = options.ssl_root_cert(ca);
+    }
+    if let Some(password) = password {
+        options = options.password(password);
+    }
+    if options.get_application_name().is_none() {
+        options = options.application_name("restante");
+    }
+    // No floating point is read, and poolers refuse parameters that they do not know.
+    let options = options.extra_float_digits(None);
+    Ok(options.options([("default_transaction_read_only", "on")]).disable_statement_logging())
+}
+
+fn mysql(
+    url: &str,
+    password: Option<&str>,
+    ca: Option<&Path>,
+) -> Result<MySqlConnectOptions, String> {
+    let says_mode = parameters(url, &MYSQL)?.contains(&"ssl-mode");
+    let mut options = MySqlConnectOptions::from_str(url).map_err(|error| error.to_string())?;
+    let local = options.get_socket().is_some() || is_local(options.get_host());
+    if !says_mode && (ca.is_some() || !local) {
+        options = options.ssl_mode(MySqlSslMode::VerifyIdentity);
+    }
+    if let Some(ca) = ca {
+        let mode = options.get_ssl_mode();
+        if !matches!(mode, MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity) {
+            return Err("ca is of no use with this ssl-mode, write ssl-mode=verify_identity".into());
+        }
+        options = options.ssl_ca(ca);
+    }
+    if let Some(password) = password {
+        options = options.password(password);
+    }
+    // The SQL of the configuration means here what it means in the administrator's own client.
+    let options = options.pipes_as_concat(false).no_engine_substitution(false).timezone(None);
+    Ok(options.disable_statement_logging())
+}
+
+fn sqlite(url: &str, path: &str, deadline: Duration) -> Result<SqliteConnectOptions, String> {
+    if !path.starts_with('/') || path.contains('?') {
+        return Err(format!(
+            "{url} is not a whole path without parameters, write one such as \
+             \"sqlite:///var/lib/mail/users.sqlite\""
+        ));
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| error.to_string())?;
+    // It says within the deadline that it is locked.
+    Ok(options.read_only(true).busy_timeout(deadline / 2).disable_statement_logging())
+}
+
+/// The names of the parameters in an address, all of which are known: one that is misspelt might
+/// have been about TLS.
+fn parameters<'u>(url: &'u str, known: &[&str]) -> Result<Vec<&'u str>, String> {
+    let Some((_, parameters)) = url.split_once('?') else { return Ok(Vec::new()) };
+    let names = parameters.split('&').map(|parameter| parameter.split('=').next().unwrap_or(""));
+    names
+        .map(|name| match known.contains(&name) {
+            true => Ok(name),
+            false => Err(format!(
+                "{name:?} is not a parameter of this address, write one of {}",
+                known.join(", ")
+            )),
+        })
+        .collect()
+}
+
+/// Whether nobody is between us and the host.
+fn is_local(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.starts_with('/')
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+const POSTGRES: [&str; 9] = [
+    "sslmode",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "application_name",
+];
+
+const MYSQL: [&str; 6] = ["ssl-mode", "ssl-cert", "ssl-key", "socket", "charset", "collation"];
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn parse(url: &str, ca: Option<&Path>) -> Result<String, String> {
+        let password = Secret::new("tanstaaf".to_owned());
+        let password = (!url.starts_with("sqlite")).then_some(&password);
+        let address = Address::parse(url, password, ca, Duration::from_secs(4))?;
+        Ok(match address {
+            Address::Postgres(options) => format!("{:?}", options.get_ssl_mode()),
+            Address::MySql(options) => format!("{:?}", options.get_ssl_mode()),
+            Address::Sqlite(options) => format!("{:?}", options.get_filename()),
+        })
+    }
+
+    #[test]
+    fn other_hosts_prove_who_they_are_unless_the_address_says_otherwise() {
+        for (url, mode) in [
+            ("postgres://restante@localhost/mail", "Prefer"),
+            ("postgresql://restante@127.0.0.1:5433/mail", "Prefer"),
+            ("postgres://restante@[::1]/mail", "Prefer"),
+            ("postgres:///mail?host=/run/postgresql", "Prefer"),
+            ("postgres://restante@db.example.org/mail", "VerifyFull"),
+            ("postgres://localhost.example.org/mail", "VerifyFull"),
+            ("postgres://restante@192.0.2.1/mail?sslmode=require", "Require"),
+            ("mysql://restante@localhost/mail", "Preferred"),
+            ("mysql:///mail?socket=/run/mysqld/mysqld.sock", "Preferred"),
+            ("mariadb://restante@db.example.org/mail", "VerifyIdentity"),
+            ("mysql://restante@db.example.org/mail?ssl-mode=disabled", "Disabled"),
+            ("sqlite:///var/lib/mail/users.sqlite", "\"/var/lib/mail/users.sqlite\""),
+        ] {
+            assert_eq!(parse(url, None), Ok(mode.to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_ca_is_for_verifying() {
+        let issued = rcgen::generate_simple_self_signed(["db.example.org".to_owned()]).unwrap();
+        let mut ca = tempfile::NamedTempFile::new().unwrap();
+        ca.write_all(issued.cert.pem().as_bytes()).unwrap();
+        for (url, mode) in [
+            ("postgres://localhost/mail", "VerifyFull"),
+            ("postgres://localhost/mail?sslmode=verify-ca", "VerifyCa"),
+            ("mysql://localhost/mail", "VerifyIdentity"),
+        ] {
+            assert_eq!(parse(url, Some(ca.path())), Ok(mode.to_owned()), "{url}");
+        }
+        for url in ["postgres://localhost/mail?sslmode=require", "mysql://h/m?ssl-mode=preferred"] {
+            assert!(
+                parse(url, Some(ca.path())).err().unwrap().contains("ca is of no use"),
+                "{url}"
+            );
+        }
+        let missing = parse("postgres://localhost/mail", Some(Path::new("/missing.pem")));
+        assert!(missing.err().unwrap().contains("/missing.pem cannot be read"));
+    }
+
+    #[test]
+    fn what_an_administrator_must_mend() {
+        for (url, hint) in [
+            ("postgres://localhost/mail?ssl_mode=verify-full", "\"ssl_mode\" is not a parameter"),
+            ("postgres://localhost/mail?sslmode=maybe", "maybe"),
+            ("mysql://localhost/mail?sslmode=verify_identity", "write one of ssl-mode"),
+            ("mysql://localhost:port/mail", "port"),
+            ("sqlite://users.sqlite", "whole path"),
+            ("sqlite:///users.sqlite?mode=rwc", "without parameters"),
+        ] {
+            let error = parse(url, None).err().unwrap();
+            assert!(error.contains(hint) && !error.contains("tanstaaf"), "{url}: {error}");
+        }
+    }
+}

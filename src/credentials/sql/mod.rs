@@ -1,0 +1,448 @@
+//! Users in a database: PostgreSQL, MySQL or MariaDB, SQLite.
+//!
+//! The administrator writes the query; its placeholders are bound as parameters. It yields a row
+//! for a user and none for anybody else, and the names of its columns say what they are.
+//!
+//! - `address`: from the configuration to a connection. `server`: connections.
+//! - `question`: the query and its parameters. `row`: the answer.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sqlx::{MySql, Postgres, Sqlite};
+use tokio::time::timeout;
+
+use self::address::Address;
+use self::question::{Marks, Question};
+use self::server::{Keeps, Server};
+use crate::credentials::decoy::Seen;
+use crate::credentials::{Account, Breaker, CredentialStore, Lookup, Probe};
+use crate::password::Verifier;
+use crate::password::WeakSchemes;
+use crate::protocol::{Secret, Username};
+
+mod address;
+mod question;
+mod row;
+mod server;
+
+/// The users of a database.
+///
+/// - The column `password` is what a credential file has there, `{SCHEME}hash`; NULL is a user who
+///   cannot log in. `home`, `mail`, `pop3`, `sessions` and `allow_nets` may be there.
+/// - A row that cannot be read, or a second one, is never taken for a wrong password.
+/// - Nothing is asked before it is needed: opening succeeds while the database is down.
+#[derive(Debug)]
+pub struct SqlStore {
+    url: String,
+    database: Arc<Database>,
+    question: Question,
+    weak: WeakSchemes,
+    /// That of the store that this one took the place of, if it did.
+    seen: OnceLock<Arc<Seen>>,
+    breaker: Breaker,
+    deadline: Duration,
+}
+
+/// Where a database is, and how it is asked.
+#[derive(Debug)]
+pub struct SqlSettings {
+    /// Where it is, without a password.
+    pub url: String,
+    /// The password for it.
+    pub password: Option<Secret<String>>,
+    /// Certificates that its own may come from, besides the well-known ones.
+    pub ca: Option<PathBuf>,
+    /// The question, with `{user}`, `{local}` and `{domain}` where parameters are bound.
+    pub query: String,
+    /// Whether weak hashes are taken.
+    pub weak: WeakSchemes,
+    /// How long an answer may take.
+    pub deadline: Duration,
+    /// How many questions are under way at the same time.
+    pub at_once: NonZeroU32,
+}
+
+#[derive(Debug)]
+enum Database {
+    Postgres(Server<Postgres>),
+    MySql(Server<MySql>),
+    Sqlite(Server<Sqlite>),
+}
+
+/// Calls a method of whichever database it is.
+macro_rules! each {
+    ($database:expr, $server:ident => $call:expr) => {
+        match $database {
+            Database::Postgres($server) => $call,
+            Database::MySql($server) => $call,
+            Database::Sqlite($server) => $call,
+        }
+    };
+}
+
+impl SqlStore {
+    /// Makes ready to ask. Has to be called within a runtime.
+    ///
+    /// # Errors
+    /// What is wrong with the settings; that the database is down is not.
+    pub fn open(settings: SqlSettings) -> Result<Self, String> {
+        let SqlSettings { url, password, ca, query, weak, deadline, at_once } = settings;
+        let address = Address::parse(&url, password.as_ref(), ca.as_deref(), deadline)?;
+        let (database, marks) = match address {
+            Address::Postgres(options) => {
+                let server = Server::new(options, None, Keeps::Connections);
+                (Database::Postgres(server), Marks::Numbered)
+            }
+            Address::MySql(options) => {
+                // The other two are told as they are connected to.
+                let opening = Some("SET SESSION TRANSACTION READ ONLY");
+                let server = Server::new(options, opening, Keeps::Connections);
+                (Database::MySql(server), Marks::Bare)
+            }
+            Address::Sqlite(options) => {
+                (Database::Sqlite(Server::new(options, None, Keeps::Nothing)), Marks::Bare)
+            }
+        };
+        let database = Arc::new(database);
+        let breaker = Breaker::new(label(&url), at_once, deadline, Arc::clone(&database));
+        let question = Question::new(&query, marks);
+        Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker, deadline })
+    }
+
+    /// Takes the place of a store. Names that nobody has keep their decoys, if it is about the same
+    /// database and nobody has been asked about yet.
+    pub fn succeed(&self, old: &Self) {
+        if self.url == old.url {
+            self.seen.get_or_init(|| Arc::clone(old.seen()));
+        }
+    }
+
+    fn seen(&self) -> &Arc<Seen> {
+        self.seen.get_or_init(Arc::default)
+    }
+
+    async fn ask(&self, name: &Username) -> Result<Option<Account>, String> {
+        each!(&*self.database, server => server.ask(&self.question, name, self.weak).await)
+    }
+}
+
+impl Database {
+    /// Its name and version.
+    async fn version(&self) -> Result<String, String> {
+        const VERSION: &str = "SELECT version()";
+        match self {
+            Self::Postgres(server) => {
+                // PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, …
+                let version = server.version(VERSION).await?;
+                Ok(version.split(" (").next().unwrap_or_default().to_owned())
+            }
+            Self::MySql(server) => {
+                // 10.11.19-MariaDB-0+deb12u1
+                let version = server.version(VERSION).await?;
+                let maker = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+                Ok(format!("{maker} {}", version.split('-').next().unwrap_or_default()))
+            }
+            Self::Sqlite(server) => {
+                Ok(format!("SQLite {}", server.version("SELECT sqlite_version()").await?))
+            }
+        }
+    }
+}
+
+/// Not the query of the configuration: one that has a fault in it does not make the database down.
+impl Probe for Arc<Database> {
+    async fn probe(&self) -> Result<(), String> {
+        self.version().await.map(drop)
+    }
+}
+
+impl CredentialStore for SqlStore {
+    fn label(&self) -> String {
+        label(&self.url)
+    }
+
+    async fn look_up(&self, name: &Username) -> Lookup {
+        match self.breaker.call(self.deadline, self.ask(name)).await {
+            Ok(Some(account)) => {
+                self.seen().note(name, &account.verifier);
+                Lookup::Found(account)
+            }
+            Ok(None) => Lookup::Unknown,
+            Err(why) => Lookup::Unavailable(why),
+        }
+    }
+
+    fn decoy(&self, name: &Username) -> Option<Verifier> {
+        self.seen().decoy(name)
+    }
+
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        if self.question.is_about_local_part() {
+            Some(name.local().into())
+        } else {
+            found.and_then(Account::key)
+        }
+    }
+
+    fn down(&self) -> Option<String> {
+        self.breaker.down()
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        let nobody = Username::try_from(NOBODY).map_err(|fault| fault.to_string())?;
+        let asked = timeout(self.deadline, async {
+            let version = self.database.version().await?;
+            let columns = each!(&*self.database, server => server.columns(&self.question).await)?;
+            self.ask(&nobody).await?;
+            summary(&version, &columns)
+        });
+        asked.await.map_err(|_elapsed| format!("no answer within {:?}", self.deadline))?
+    }
+}
+
+fn label(url: &str) -> String {
+    format!("sql {url}")
+}
+
+/// What was reached, or that the query lacks what is needed.
+fn summary(database: &str, columns: &[String]) -> Result<String, String> {
+    let is_ours = |name: &&String| row::COLUMNS.iter().any(|ours| name.eq_ignore_ascii_case(ours));
+    let (ours, others): (Vec<_>, Vec<_>) = columns.iter().partition(is_ours);
+    let list = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>().join(", ");
+    if !ours.iter().any(|name| name.eq_ignore_ascii_case("password")) {
+        return Err(format!(
+            "{database}: the query has no column password but {}, name one so with AS password",
+            list(columns.iter().collect())
+        ));
+    }
+    let mut text = format!("{database}, the query has the columns {}", list(ours));
+    if !others.is_empty() {
+        text += &format!("; of no use here are {}", list(others));
+    }
+    Ok(text)
+}
+
+/// A name that nobody has, with a domain.
+const NOBODY: &str = "restante-check@restante.invalid";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const USERS: &str = "\
+        CREATE TABLE users (name text, password, home, mail, pop3, sessions, note, allow_nets);\
+        INSERT INTO users (name, password) VALUES\
+          ('mrose', '{PLAIN}tanstaaf'), ('o''brien', CAST('{PLAIN}x' AS BLOB)), ('locked', NULL),\
+          ('twice', '{PLAIN}x'), ('twice', '{PLAIN}x'), ('number', 17), ('latin', X'E9');\
+        INSERT INTO users (name, password, home, mail, pop3, sessions) VALUES\
+          ('bob', '{PLAIN}x', '/home/bob', 'maildir:/srv/bob:INDEX=/x', 1, 3),\
+          ('carol', '{PLAIN}x', '', '/srv/a:b', 'No', NULL),\
+          ('relative', '{PLAIN}x', 'home/bob', NULL, 1, NULL),\
+          ('tilde', '{PLAIN}x', NULL, 'maildir:~/Maildir', 1, NULL),\
+          ('maybe', '{PLAIN}x', NULL, NULL, 'maybe', NULL),\
+          ('none', '{PLAIN}x', NULL, NULL, 1, 0), ('real', '{PLAIN}x', NULL, NULL, 1.5, NULL);\
+        INSERT INTO users (name, password, allow_nets) VALUES\
+          ('dave', '{PLAIN}x', '192.0.2.0/24, ::1'), ('nowhere', '{PLAIN}x', '');";
+
+    const QUERY: &str = "SELECT * FROM users WHERE name = {user}";
+
+    fn settings(url: &str, query: &str) -> SqlSettings {
+        SqlSettings {
+            url: url.to_owned(),
+            password: None,
+            ca: None,
+            query: query.to_owned(),
+            weak: WeakSchemes::Refused,
+            deadline: Duration::from_millis(500),
+            at_once: NonZeroU32::MIN,
+        }
+    }
+
+    fn store(url: &str, query: &str) -> SqlStore {
+        SqlStore::open(settings(url, query)).unwrap()
+    }
+
+    async fn file(directory: &Path) -> String {
+        let path = directory.join("users.sqlite");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        sqlx::raw_sql(USERS).execute(&mut connection).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        format!("sqlite://{}", path.display())
+    }
+
+    async fn look_up(store: &SqlStore, name: &str) -> Result<Option<Account>, String> {
+        match store.look_up(&Username::try_from(name).unwrap()).await {
+            Lookup::Found(account) => Ok(Some(account)),
+            Lookup::Unknown => Ok(None),
+            Lookup::Unavailable(why) => Err(why),
+            Lookup::Perhaps(account) => panic!("{name}: {account:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_row_says_is_what_the_user_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&file(directory.path()).await, QUERY);
+        for (name, password) in [("mrose", "tanstaaf"), ("o'brien", "x")] {
+            let account = look_up(&store, name).await.unwrap().unwrap();
+            assert_eq!(account.verifier.verify(password.as_bytes()), Ok(true), "{name}");
+            assert_eq!(account.attributes, crate::credentials::Attributes::default());
+        }
+        let bob = look_up(&store, "bob").await.unwrap().unwrap().attributes;
+        assert_eq!(bob.home.as_deref(), Some(Path::new("/home/bob")));
+        assert_eq!(bob.mail.as_deref(), Some(Path::new("/srv/bob")));
+        assert_eq!((bob.pop3, bob.sessions), (true, NonZeroU32::new(3)));
+        let carol = look_up(&store, "carol").await.unwrap().unwrap().attributes;
+        assert_eq!((carol.home, carol.mail.as_deref()), (None, Some(Path::new("/srv/a:b"))));
+        assert_eq!((carol.pop3, carol.sessions), (false, None));
+        let dave = look_up(&store, "dave").await.unwrap().unwrap().attributes;
+        assert_eq!(dave.allow_nets.unwrap().to_string(), "192.0.2.0/24, ::1/128");
+        let locked = look_up(&store, "locked").await.unwrap().unwrap();
+        assert!(matches!(locked.verifier, Verifier::Unusable(_)));
+    }
+
+    #[tokio::test]
+    async fn the_password_of_the_database_is_not_shown() {
+        for url in ["postgres://restante@localhost/mail", "mysql://restante@localhost/mail"] {
+            let store = SqlStore::open(SqlSettings {
+                password: Some(Secret::new("tanstaaf".to_owned())),
+                ..settings(url, QUERY)
+            });
+            let shown = format!("{:?}", store.unwrap());
+            assert!(shown.contains(url) && !shown.contains("tanstaaf"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_finds_nobody_but_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&file(directory.path()).await, QUERY);
+        for name in ["nobody", "' OR 1=1 --", "x'; DROP TABLE users; --", "%", "?", "$1"] {
+            assert!(look_up(&store, name).await.unwrap().is_none(), "{name}");
+        }
+        assert!(look_up(&store, "mrose").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_is_not_a_wrong_password() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&file(directory.path()).await, QUERY);
+        for (name, hint) in [
+            ("twice", "several rows"),
+            ("number", "password (INTEGER) is not text"),
+            ("latin", "password (BLOB) is not UTF-8"),
+            ("relative", "home (TEXT) is not a whole path"),
+            ("tilde", "mail (TEXT) is below a home directory"),
+            ("maybe", "pop3 (TEXT) does not say"),
+            ("real", "pop3 (REAL) is not text"),
+            ("nowhere", "allow_nets (TEXT) names no network"),
+            ("none", "sessions (INTEGER) is not a number of sessions"),
+        ] {
+            let why = look_up(&store, name).await.unwrap_err();
+            assert!(why.contains(hint), "{name}: {why}");
+        }
+        // None of that makes the database down.
+        assert_eq!(store.down(), None);
+        assert!(look_up(&store, "mrose").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_query_is_proved_before_anybody_logs_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = file(directory.path()).await;
+        let reached = store(&url, QUERY).probe().await.unwrap();
+        assert!(reached.starts_with("SQLite 3."), "{reached}");
+        let columns = "columns password, home, mail, pop3, sessions, allow_nets; of no use here are name, \
+                       note";
+        assert!(reached.ends_with(columns), "{reached}");
+        for (query, hint) in [
+            ("SELECT name FROM users WHERE name = {user}", "AS password"),
+            ("SELECT password FROM people WHERE name = {user}", "no such table: people"),
+            ("SELECT password FROM users WHERE nome = {user}", "no such column: nome"),
+            ("SELEKT password FROM users WHERE name = {user}", "syntax error"),
+        ] {
+            let why = store(&url, query).probe().await.unwrap_err();
+            assert!(why.contains(hint), "{query}: {why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_database_can_only_be_read_and_may_be_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = file(directory.path()).await;
+        let delete = "DELETE FROM users WHERE name = {user} RETURNING password";
+        let why = look_up(&store(&url, delete), "mrose").await.unwrap_err();
+        assert!(why.contains("readonly"), "{why}");
+        let store = store(&url, QUERY);
+        assert!(look_up(&store, "mrose").await.unwrap().is_some());
+        std::fs::remove_file(directory.path().join("users.sqlite")).unwrap();
+        assert!(look_up(&store, "mrose").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_not_there_or_never_answers_is_unavailable_in_time() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent_at = silent.local_addr().unwrap();
+        for scheme in ["postgres", "mysql"] {
+            for (address, hint) in [(closed, "refused"), (silent_at, "no answer within 500ms")] {
+                let store = store(&format!("{scheme}://restante@{address}/mail"), QUERY);
+                let why = timeout(Duration::from_secs(5), look_up(&store, "mrose")).await;
+                let why = why.unwrap().unwrap_err();
+                assert!(why.contains(hint), "{scheme}: {why}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn names_that_lead_to_one_account_are_told_from_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = file(directory.path()).await;
+        let key = async |query: &str, name: &str| {
+            let store = store(&url, query);
+            let found = look_up(&store, name).await.unwrap();
+            store.account_key(&Username::try_from(name).unwrap(), found.as_ref())
+        };
+        // Known or not, the local part is what counts.
+        let by_local = "SELECT password FROM users WHERE name = {local}";
+        for name in ["mrose@x1.example", "mrose@x2.example", "mrose"] {
+            assert_eq!(key(by_local, name).await, Some(b"mrose".to_vec()));
+        }
+        assert_eq!(key(by_local, "nobody@x1.example").await, Some(b"nobody".to_vec()));
+        let hashes = "SELECT '$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsj\
+             cHKMv' AS password FROM users WHERE name = substr({user}, 1, 5)";
+        let alias = key(hashes, "mrose@x1.example").await;
+        assert!(alias.is_some() && alias == key(hashes, "mrose@x2.example").await);
+        assert_eq!(key(hashes, "other@x1.example").await, None);
+        // Two who have the same password are not to find that out.
+        assert_eq!(key(QUERY, "mrose").await, None);
+        assert_eq!(key(QUERY, "bob").await, Some(b"/srv/bob".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn unknown_users_cost_what_those_seen_cost() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&file(directory.path()).await, QUERY);
+        let nobody = Username::try_from("nobody").unwrap();
+        assert!(store.decoy(&nobody).is_none());
+        look_up(&store, "mrose").await.unwrap();
+        let somebody = Username::try_from("somebody").unwrap();
+        let decoy = store.decoy(&somebody).and_then(|decoy| decoy.cost());
+        assert_eq!(decoy, Some(crate::password::Cost::Trifling));
+        // What a name was once given it keeps, even through a reload.
+        let next = super::tests::store(&store.url, QUERY);
+        next.succeed(&store);
+        assert!(store.decoy(&nobody).is_none() && next.decoy(&nobody).is_none());
+        assert!(next.decoy(&somebody).is_some());
+    }
+}

@@ -1,0 +1,148 @@
+//! A store of any kind, so that several kinds can stand in a row.
+
+#[cfg(feature = "pam")]
+use super::PamService;
+use super::{
+    Account, Check, CheckpasswordProgram, CredentialStore, FileStore, GatekeeperStore, LdapStore,
+    Lookup, Oauth2Store, Offers, Redeemed, SqlStore, Table, TokenHint,
+};
+use crate::password::Verifier;
+use crate::protocol::{Secret, Username};
+
+/// A store of any kind.
+#[derive(Debug)]
+pub enum Store {
+    /// A program.
+    Checkpassword(Box<GatekeeperStore<CheckpasswordProgram>>),
+    /// A credential file.
+    File(FileStore),
+    /// A directory.
+    Ldap(Box<LdapStore>),
+    /// A provider of tokens.
+    Oauth2(Box<Oauth2Store>),
+    /// PAM.
+    #[cfg(feature = "pam")]
+    Pam(Box<GatekeeperStore<PamService>>),
+    /// A database.
+    Sql(Box<SqlStore>),
+    /// Users who are the same for as long as the program runs.
+    Table(Table),
+}
+
+impl Store {
+    /// Takes the place of a store: names that nobody has cost what they did. Says no when it has lost
+    /// all of its users on the way.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn succeed(&self, old: &Self) -> Result<(), String> {
+        match (self, old) {
+            (Self::File(new), Self::File(old)) => new.succeed(old).map_err(|bad| bad.to_string()),
+            (Self::Sql(new), Self::Sql(old)) => {
+                new.succeed(old);
+                Ok(())
+            }
+            (_, _) => Ok(()),
+        }
+    }
+}
+
+/// Calls a method of whichever store it is.
+macro_rules! each {
+    ($store:expr, $kind:ident => $call:expr) => {
+        match $store {
+            Store::Checkpassword($kind) => $call,
+            Store::File($kind) => $call,
+            Store::Ldap($kind) => $call,
+            Store::Oauth2($kind) => $call,
+            #[cfg(feature = "pam")]
+            Store::Pam($kind) => $call,
+            Store::Sql($kind) => $call,
+            Store::Table($kind) => $call,
+        }
+    };
+}
+
+/// The same for a method that takes its time. Questions to stores that are elsewhere are large, and
+/// have no room in the session of every user of a file.
+macro_rules! ask {
+    ($store:expr, $kind:ident => $question:expr) => {
+        match $store {
+            Store::Checkpassword($kind) => Box::pin($question).await,
+            Store::File($kind) => $question.await,
+            Store::Ldap($kind) => Box::pin($question).await,
+            Store::Oauth2($kind) => Box::pin($question).await,
+            #[cfg(feature = "pam")]
+            Store::Pam($kind) => Box::pin($question).await,
+            Store::Sql($kind) => Box::pin($question).await,
+            Store::Table($kind) => $question.await,
+        }
+    };
+}
+
+impl CredentialStore for Store {
+    fn label(&self) -> String {
+        each!(self, store => store.label())
+    }
+
+    async fn look_up(&self, name: &Username) -> Lookup {
+        ask!(self, store => store.look_up(name))
+    }
+
+    async fn check(&self, name: &Username, account: &Account, password: &Secret<Vec<u8>>) -> Check {
+        ask!(self, store => store.check(name, account, password))
+    }
+
+    fn decoy(&self, name: &Username) -> Option<Verifier> {
+        each!(self, store => store.decoy(name))
+    }
+
+    fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
+        each!(self, store => store.account_key(name, found))
+    }
+
+    fn offers(&self) -> Offers {
+        each!(self, store => store.offers())
+    }
+
+    async fn redeem(&self, token: &Secret<Vec<u8>>) -> Redeemed {
+        ask!(self, store => store.redeem(token))
+    }
+
+    fn token_hint(&self) -> Option<TokenHint> {
+        each!(self, store => store.token_hint())
+    }
+
+    async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
+        ask!(self, store => store.strengthen(name, verifier, password));
+    }
+
+    fn down(&self) -> Option<String> {
+        each!(self, store => store.down())
+    }
+
+    async fn probe(&self) -> Result<String, String> {
+        ask!(self, store => store.probe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each command makes room for the work of a log-in, whether it is one or not.
+    #[test]
+    fn questions_to_stores_elsewhere_take_little_room_in_a_session() {
+        let store = Store::Table(Table::try_from(&b"mrose:{PLAIN}x"[..]).unwrap());
+        let (name, secret) = (Username::try_from("mrose").unwrap(), Secret::new(Vec::new()));
+        let account = Account::new(Verifier::AtStore("".into()));
+        for octets in [
+            size_of_val(&store.look_up(&name)),
+            size_of_val(&store.check(&name, &account, &secret)),
+            size_of_val(&store.redeem(&secret)),
+            size_of_val(&store.strengthen(&name, &account.verifier, &secret)),
+        ] {
+            assert!(octets < 2048, "{octets}");
+        }
+    }
+}

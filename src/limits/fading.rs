@@ -1,0 +1,148 @@
+//! A bounded map whose records lose their meaning with time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+
+use tokio::time::Instant;
+
+/// Keeps a value under a key until a moment that is given with it.
+///
+/// - At most `entries` records. When there is one too many, the one that would end first goes: if
+///   the end says how much a record matters, that is the least that matters.
+/// - A record that has ended is not found, and goes with one of the next changes.
+/// - Each call is O(log n), but for [`change`](Self::change).
+#[derive(Debug)]
+pub(crate) struct Fading<K, V> {
+    entries: usize,
+    records: HashMap<K, (V, Instant)>,
+    /// The keys of `records`, the first to end at the front.
+    ends: BTreeSet<(Instant, K)>,
+}
+
+impl<K: Clone + Eq + Hash + Ord, V> Fading<K, V> {
+    pub(crate) fn new(entries: usize) -> Self {
+        Self { entries, records: HashMap::new(), ends: BTreeSet::new() }
+    }
+
+    pub(crate) fn get(&self, key: &K, now: Instant) -> Option<&V> {
+        self.records.get(key).filter(|(_, end)| *end > now).map(|(value, _)| value)
+    }
+
+    /// Keeps `value` until `end`, in place of what is kept under `key`; not at all when that is past.
+    pub(crate) fn put(&mut self, key: K, value: V, end: Instant, now: Instant) {
+        self.remove(&key);
+        if end > now {
+            self.ends.insert((end, key.clone()));
+            self.records.insert(key, (value, end));
+        }
+        // Two for each that comes: what has ended is soon gone, and no call does all the work.
+        for _ in 0..2 {
+            let surplus = self.records.len() > self.entries;
+            match self.ends.first() {
+                Some((end, _)) if surplus || *end <= now => {}
+                Some(_) | None => break,
+            }
+            if let Some((_, key)) = self.ends.pop_first() {
+                self.records.remove(&key);
+            }
+        }
+    }
+
+    /// Changes each value by `change`, which gives the moment until which it is kept from now on.
+    pub(crate) fn change(&mut self, mut change: impl FnMut(&mut V) -> Instant) {
+        let records = self.records.iter_mut();
+        self.ends = records
+            .map(|(key, (value, end))| {
+                *end = change(value);
+                (*end, key.clone())
+            })
+            .collect();
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) {
+        if let Some((key, (_, end))) = self.records.remove_entry(key) {
+            self.ends.remove(&(end, key));
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        assert_eq!(self.records.len(), self.ends.len());
+        self.records.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A map that never forgets early, but for the bound, in place of the clever one.
+        #[test]
+        fn it_is_a_map_that_drops_what_ends_first(
+            steps in prop::collection::vec((0_u8..12, 0_u64..50, 0_u64..8), 1..200),
+        ) {
+            let start = Instant::now();
+            let mut now = start;
+            let mut fading = Fading::new(5);
+            let mut model = BTreeMap::<u8, (u64, Instant)>::new();
+            for (at, (key, life, pause)) in (0_u64..).zip(steps) {
+                now += Duration::from_secs(pause);
+                let end = now + Duration::from_secs(life);
+                fading.put(key, at, end, now);
+                model.insert(key, (at, end));
+                model.retain(|_, (_, end)| *end > now);
+                if model.len() > 5 {
+                    let first = model.iter().min_by_key(|(key, (_, end))| (*end, **key));
+                    let first = *first.unwrap().0;
+                    model.remove(&first);
+                }
+                prop_assert!(fading.len() <= 5);
+                for key in 0..12 {
+                    let wanted = model.get(&key).map(|(value, _)| value);
+                    prop_assert_eq!(fading.get(&key, now), wanted);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_ended_takes_no_room_for_long() {
+        let start = Instant::now();
+        let mut fading = Fading::new(1_000);
+        for key in 0..1_000 {
+            fading.put(key, (), start + Duration::from_secs(1), start);
+        }
+        let later = start + Duration::from_secs(2);
+        for key in 1_000..2_000 {
+            fading.put(key, (), later + Duration::from_secs(1), later);
+        }
+        assert_eq!(fading.len(), 1_000);
+        fading.remove(&1_000);
+        assert_eq!(fading.get(&1_000, later), None);
+        assert_eq!(fading.len(), 999);
+    }
+
+    #[test]
+    fn what_is_changed_is_kept_for_as_long_as_the_change_says() {
+        let start = Instant::now();
+        let mut fading = Fading::new(2);
+        for (key, life) in [("short", 1), ("long", 9)] {
+            fading.put(key, life, start + Duration::from_secs(life), start);
+        }
+        fading.change(|life| {
+            *life = 10 - *life;
+            start + Duration::from_secs(*life)
+        });
+        assert_eq!(fading.get(&"short", start + Duration::from_secs(8)), Some(&9));
+        assert_eq!(fading.get(&"long", start + Duration::from_secs(1)), None);
+        fading.put("new", 5, start + Duration::from_secs(5), start);
+        assert_eq!(fading.get(&"long", start), None);
+        assert_eq!(fading.get(&"short", start), Some(&9));
+    }
+}

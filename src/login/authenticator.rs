@@ -1,0 +1,400 @@
+//! The way from a claimed name and a password to an [`Identity`]; there is no other.
+//!
+//! Bounds the memory and the processors that passwords can use, and makes a name that nobody has
+//! cost what a wrong password costs. The work of a verification is in `verify`. Log-ins with
+//! something else than a password that is sent are in files of their own: `scram`, `token`,
+//! `certificate`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use super::cache::Cache;
+use super::throttle::{Attempt, Failure};
+use super::turns::{Caller, Standing, Turns};
+use super::{Identity, Reason, Refusal, Throttle, Verdict};
+use crate::credentials::{Account, Attributes, CredentialStore, Lookup, Offers, TokenHint};
+use crate::protocol::{ClaimedName, NameError, Secret, Username};
+
+mod verify;
+
+/// Verifies passwords against what the stores know.
+///
+/// - Stores are asked in their order. The first that knows the user decides; one that cannot tell
+///   before it has the password decides when that is right.
+/// - One that cannot answer ends the search: the user may be there, with another password than
+///   further down.
+/// - Passwords are hashed as there are [`Turns`]; the others wait. Those that are only compared do
+///   not.
+/// - Every log-in that the stores can answer costs the same, whether the user is known or not, the
+///   name usable or not, the password acceptable or not.
+#[derive(Debug)]
+pub struct Authenticator<C> {
+    stores: Vec<C>,
+    throttle: Arc<Throttle>,
+    /// Nothing when the operator wants none.
+    cache: Option<Cache<Attributes>>,
+    turns: Arc<Turns>,
+    wait: Duration,
+    default_domain: Option<Arc<str>>,
+    verifications: Arc<AtomicU64>,
+}
+
+/// How passwords are verified.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Turns at hashing a password, of which there is one for each that is hashed at a time.
+    pub turns: Arc<Turns>,
+    /// How long a log-in waits for its turn before it is [`Refusal::Overloaded`].
+    pub hash_wait: Duration,
+    /// How long a password that was right is not verified again; nothing for always.
+    pub cache: Duration,
+    /// The domain of users whom a token names without one. Never one that the client chooses.
+    pub default_domain: Option<Arc<str>>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Turns::new(NonZeroU32::MIN)),
+            hash_wait: Duration::from_secs(10),
+            cache: Duration::ZERO,
+            default_domain: None,
+        }
+    }
+}
+
+impl<C: CredentialStore> Authenticator<C> {
+    /// Verifies against `stores`, in the order in which they are to be asked.
+    ///
+    /// # Errors
+    /// When the system has no randomness for the cache.
+    pub fn new(stores: Vec<C>, rules: Rules, throttle: Arc<Throttle>) -> Result<Self, String> {
+        let cache = match rules.cache {
+            Duration::ZERO => None,
+            lifetime => Some(Cache::new(lifetime, MOST_CACHED)?),
+        };
+        Ok(Self {
+            stores,
+            throttle,
+            cache,
+            turns: rules.turns,
+            wait: rules.hash_wait,
+            default_domain: rules.default_domain,
+            verifications: Arc::default(),
+        })
+    }
+
+    /// Who guesses passwords, and what the log takes about strangers.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// The stores, in the order in which they are asked.
+    pub fn stores(&self) -> &[C] {
+        &self.stores
+    }
+
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
+    /// What every user can log in with: a password where every store that takes one lets it be
+    /// used so, a token where any store knows about tokens.
+    pub fn offers(&self) -> Offers {
+        let with_passwords = || self.stores.iter().map(C::offers).filter(|store| store.passwords);
+        let passwords = with_passwords().next().is_some();
+        Offers {
+            passwords,
+            scram_sha_1: passwords && with_passwords().all(|store| store.scram_sha_1),
+            scram_sha_256: passwords && with_passwords().all(|store| store.scram_sha_256),
+            tokens: self.stores.iter().any(|store| store.offers().tokens),
+        }
+    }
+
+    /// Why nobody can log in at the moment: every store is known not to answer.
+    pub fn down(&self) -> Option<String> {
+        let reasons: Option<Vec<String>> = self.stores.iter().map(C::down).collect();
+        reasons.filter(|reasons| !reasons.is_empty()).map(|reasons| reasons.join("; "))
+    }
+
+    /// What a client is told whose token is not good (RFC 7628 §3.2.2).
+    pub fn token_hint(&self) -> Option<TokenHint> {
+        self.stores.iter().find_map(C::token_hint)
+    }
+
+    /// Finds out whether `password` is that of the user who claims to be `name`, at `peer`.
+    ///
+    /// - Waits first for as long as earlier failures demand.
+    ///
+    /// A verification that has begun is finished, and keeps its turn, even if the
+    /// future is dropped: clients that hang up cannot start more of them.
+    ///
+    /// # Errors
+    /// The [`Refusal`]. Which of the cases of [`Refusal::BadCredentials`] it was is logged at debug
+    /// level here and known nowhere else.
+    pub async fn authenticate(
+        &self,
+        name: &ClaimedName,
+        password: Secret<Vec<u8>>,
+        peer: IpAddr,
+    ) -> Result<Identity, Refusal> {
+        let mut attempt = self.take_turn(peer, Some(name)).await?;
+        let password = Arc::new(password);
+        let Verdict { store, outcome } =
+            self.decide(name, &password, Some(peer), Some(&mut attempt)).await;
+        let failed = match &outcome {
+            Ok(_) | Err(Reason::NotAllowed) => {
+                attempt.succeeded();
+                Ok(false)
+            }
+            Err(
+                Reason::ImpossibleName(_)
+                | Reason::UnknownUser
+                | Reason::UnknownOrWrong
+                | Reason::WrongPassword
+                | Reason::NotFromThere,
+            ) => fail(attempt, &password).await,
+            Err(Reason::Throttled | Reason::Overloaded | Reason::Unavailable(_)) => {
+                attempt.unanswered();
+                Ok(false)
+            }
+        };
+        outcome.map_err(|reason| {
+            let store = store.and_then(|nth| self.stores.get(nth)).map(C::label);
+            if reason == Reason::NotFromThere {
+                // Somebody may have the password of a user who does not notice.
+                info!(store, user = %name, "refused: {reason}");
+            } else {
+                debug!(store, user = %name, "refused: {reason}");
+            }
+            match (Refusal::of(name, reason), failed) {
+                (Refusal::BadCredentials, Ok(true)) => Refusal::RepeatedPassword,
+                (Refusal::BadCredentials, Err(turned_away)) => turned_away,
+                (refusal, _) => refusal,
+            }
+        })
+    }
+
+    /// The same without any waiting, with the reason and the store that decided. Without a `peer`
+    /// it does not matter where the user may log in from.
+    ///
+    /// - From where a user may not log in, the right password costs what a wrong one costs: nothing
+    ///   is remembered or rewritten, and the same stores are asked.
+    pub async fn judge(
+        &self,
+        name: &ClaimedName,
+        password: &Arc<Secret<Vec<u8>>>,
+        peer: Option<IpAddr>,
+    ) -> Verdict {
+        self.decide(name, password, peer, None).await
+    }
+
+    async fn decide(
+        &self,
+        name: &ClaimedName,
+        password: &Arc<Secret<Vec<u8>>>,
+        peer: Option<IpAddr>,
+        mut attempt: Option<&mut Attempt>,
+    ) -> Verdict {
+        let caller = Caller::new(peer, attempt.as_deref());
+        let username = match Username::try_from(name) {
+            Ok(username) => username,
+            Err(fault) => {
+                hear(attempt, password);
+                let spent = match stand_in() {
+                    Ok(name) => self.spend(&name, password, Asked::Nobody, caller).await,
+                    Err(reason) => Err(reason),
+                };
+                return Verdict::nobody(spent.err().unwrap_or(Reason::ImpossibleName(fault)));
+            }
+        };
+        let mut asked = Asked::Nobody;
+        let mut barred = None;
+        for (nth, store) in self.stores.iter().enumerate() {
+            let found = match store.look_up(&username).await {
+                Lookup::Found(account) => Some((account, true)),
+                Lookup::Perhaps(account) => Some((account, false)),
+                Lookup::Unknown => None,
+                Lookup::Unavailable(why) => return Verdict::of(nth, Err(Reason::Unavailable(why))),
+            };
+            if let Some(attempt) = attempt.as_deref_mut() {
+                let account = found.as_ref().map(|(account, _)| account);
+                if let Err(reason) = self.wait_for_account(attempt, nth, &username, account).await {
+                    return Verdict::of(nth, Err(reason));
+                }
+            }
+            let Some((account, decides)) = found else { continue };
+            hear(attempt.as_deref_mut(), password);
+            let tried = (nth, store, &username, &account);
+            match self.verify_or_recall(tried, password, peer, caller).await {
+                Ok(Some(attributes)) => {
+                    // What the store has just said counts, not what is remembered of it.
+                    let attributes = if decides { account.attributes } else { attributes };
+                    let admitted = admit(username.clone(), attributes, peer);
+                    match (admitted, barred) {
+                        // After a wrong password the next store would be asked.
+                        (Err(Reason::NotFromThere), None) if !decides => {
+                            (asked, barred) = (Asked::Store, Some(nth));
+                        }
+                        (_, Some(first)) => return Verdict::barred(first),
+                        (admitted, None) => return Verdict::of(nth, admitted),
+                    }
+                }
+                Ok(None) if decides => {
+                    let wrong = || Verdict::of(nth, Err(Reason::WrongPassword));
+                    return barred.map_or_else(wrong, Verdict::barred);
+                }
+                Ok(None) => asked = Asked::Store,
+                Err(reason) => return Verdict::of(nth, Err(reason)),
+            }
+        }
+        hear(attempt, password);
+        let spent = self.spend(&username, password, asked, caller).await;
+        let refused = match (asked, barred) {
+            (_, Some(first)) => return Verdict::barred(first),
+            (Asked::Store, None) => Reason::UnknownOrWrong,
+            (Asked::Nobody, None) => Reason::UnknownUser,
+        };
+        Verdict::nobody(spent.err().unwrap_or(refused))
+    }
+
+    /// How many passwords have been verified since the start, those for unknown users included.
+    pub fn verifications(&self) -> u64 {
+        self.verifications.load(Ordering::Relaxed)
+    }
+
+    /// The name of a user whom a token names.
+    pub(super) fn whole(&self, name: Username) -> Result<Username, NameError> {
+        match &self.default_domain {
+            Some(domain) => (&ClaimedName::new(name.as_str().as_bytes()).within(domain)).try_into(),
+            None => Ok(name),
+        }
+    }
+
+    /// What the stores say of a user without being told a password; nothing when no store knows the
+    /// user that can tell without one. An attempt waits for the failures of the account.
+    pub(super) async fn known(
+        &self,
+        name: &Username,
+        mut attempt: Option<&mut Attempt>,
+    ) -> Result<Option<Account>, Reason> {
+        for (nth, store) in self.stores.iter().enumerate() {
+            let found = match store.look_up(name).await {
+                Lookup::Found(account) => Some(account),
+                Lookup::Perhaps(_) | Lookup::Unknown => None,
+                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
+            };
+            if let Some(attempt) = attempt.as_deref_mut() {
+                self.wait_for_account(attempt, nth, name, found.as_ref()).await?;
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for as long as earlier failures of this user, or from this network, demand.
+    pub(super) async fn take_turn(
+        &self,
+        peer: IpAddr,
+        name: Option<&ClaimedName>,
+    ) -> Result<Attempt, Refusal> {
+        let attempt = self.throttle.attempt(peer, name).ok_or(Refusal::Throttled)?;
+        let delay = attempt.delay();
+        if !delay.is_zero() {
+            debug!(
+                user = name.map(tracing::field::display),
+                ?delay,
+                "earlier logins have failed, this one waits"
+            );
+            sleep(delay).await;
+        }
+        Ok(attempt)
+    }
+
+    /// The same for failures of the account that a name has been found to lead to.
+    pub(super) async fn wait_for_account(
+        &self,
+        attempt: &mut Attempt,
+        nth: usize,
+        name: &Username,
+        found: Option<&Account>,
+    ) -> Result<(), Reason> {
+        let key = self.stores.get(nth).and_then(|store| store.account_key(name, found));
+        let Some(key) = key else { return Ok(()) };
+        let key = [&nth.to_be_bytes(), key.as_slice()].concat();
+        let delay = attempt.leads_to(&key).ok_or(Reason::Throttled)?;
+        if !delay.is_zero() {
+            debug!(user = %name, ?delay, "earlier logins to this account have failed");
+            sleep(delay).await;
+        }
+        Ok(())
+    }
+}
+
+/// Says no: counts a wrong password, and waits until the time of the answer tells nothing of who has
+/// logged in from there before. Whether the same one was counted already.
+pub(super) async fn fail(attempt: Attempt, password: &Secret<Vec<u8>>) -> Result<bool, Refusal> {
+    let Failure { repeated, pause } = attempt.failed(password);
+    sleep(pause.ok_or(Refusal::Throttled)?).await;
+    Ok(repeated)
+}
+
+impl Caller {
+    /// Who tries to log in, if it is an attempt at all, and from anywhere.
+    pub(super) fn new(peer: Option<IpAddr>, attempt: Option<&Attempt>) -> Self {
+        let is_known = attempt.is_none_or(Attempt::is_known);
+        let standing = if is_known { Standing::Known } else { Standing::Stranger };
+        Self { peer: peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), standing }
+    }
+}
+
+/// The password is about to be looked at.
+fn hear(attempt: Option<&mut Attempt>, password: &Arc<Secret<Vec<u8>>>) {
+    if let Some(attempt) = attempt {
+        attempt.heard(password);
+    }
+}
+
+/// Whether the work of a verification has been done at a store that cannot tell who is unknown.
+#[derive(Clone, Copy)]
+enum Asked {
+    Nobody,
+    Store,
+}
+
+/// Whoever has the right password is let in, unless the store says that it is not for POP3, or not
+/// from there.
+pub(super) fn admit(
+    name: Username,
+    attributes: Attributes,
+    peer: Option<IpAddr>,
+) -> Result<Identity, Reason> {
+    if peer.is_some_and(|peer| !attributes.allow(peer)) {
+        // First, for the other reason is told to the client.
+        Err(Reason::NotFromThere)
+    } else if attributes.pop3 {
+        Ok(Identity { name, attributes })
+    } else {
+        Err(Reason::NotAllowed)
+    }
+}
+
+/// So many users have their last password remembered.
+const MOST_CACHED: usize = 100_000;
+
+/// The name that stands for all those that no user can have, where a decoy is chosen.
+fn stand_in() -> Result<Username, Reason> {
+    Username::try_from("nobody").map_err(|fault| Reason::Unavailable(fault.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,466 @@
+//! Names and passwords, right and wrong, against tables of users: what comes of them, and what it costs.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::rc::Rc;
+
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use super::*;
+use crate::credentials::{
+    CheckpasswordProgram, FileOptions, FileStore, GatekeeperStore, Store, Table,
+};
+use crate::password::{Cost, MAX_PASSWORD_OCTETS, Verifier};
+use crate::threads::paused_runtime;
+
+const USERS: &str = "\
+    mrose:{PLAIN}tanstaaf\n\
+    light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
+    crypt:{SHA512-CRYPT}$6$salt$hash\n\
+    absurd:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
+    barred:{PLAIN}tanstaaf::::::nologin\n";
+
+/// Passwords that are only compared wait for nobody.
+const HASHED: &str =
+    "light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
+const LIGHT: &str = "pässwörd mit Leer ";
+
+const CALLER: Caller =
+    Caller { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), standing: Standing::Stranger };
+
+fn rules(hashes_at_once: u32, seconds: u64) -> Rules {
+    Rules {
+        turns: Arc::new(Turns::new(NonZeroU32::new(hashes_at_once).unwrap())),
+        hash_wait: Duration::from_secs(seconds),
+        ..Rules::default()
+    }
+}
+
+fn new<C: CredentialStore>(stores: Vec<C>, rules: Rules) -> Authenticator<C> {
+    Authenticator::new(stores, rules, Arc::default()).unwrap()
+}
+
+fn authenticator(users: &str) -> Authenticator<Table> {
+    let table = Table::try_from(users.as_bytes()).unwrap();
+    new(vec![table], rules(2, 60))
+}
+
+async fn log_in<C: CredentialStore>(
+    authenticator: &Authenticator<C>,
+    name: &str,
+    password: impl Into<Vec<u8>>,
+) -> Result<String, Refusal> {
+    log_in_from("192.0.2.1", authenticator, name, password).await
+}
+
+async fn log_in_from<C: CredentialStore>(
+    peer: &str,
+    authenticator: &Authenticator<C>,
+    name: &str,
+    password: impl Into<Vec<u8>>,
+) -> Result<String, Refusal> {
+    let claim = ClaimedName::new(name.as_bytes());
+    let password = Secret::new(password.into());
+    let identity = authenticator.authenticate(&claim, password, peer.parse().unwrap()).await?;
+    Ok(identity.username().to_string())
+}
+
+#[tokio::test]
+async fn the_right_password_and_no_other() {
+    let authenticator = authenticator(USERS);
+    for (name, password, outcome) in [
+        ("mrose", "tanstaaf", Ok("mrose".to_owned())),
+        ("MRose", "tanstaaf", Ok("mrose".to_owned())),
+        ("light", "pässwörd mit Leer ", Ok("light".to_owned())),
+        ("light", "pässwörd mit Leer", Err(Refusal::BadCredentials)),
+        ("mrose", "Tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose", "tanstaaf\0", Err(Refusal::BadCredentials)),
+        ("mrose", "{PLAIN}tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose", "", Err(Refusal::BadCredentials)),
+        ("nobody", "tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose\0", "tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose\r\n", "tanstaaf", Err(Refusal::BadCredentials)),
+        ("mrose:", "tanstaaf", Err(Refusal::BadCredentials)),
+    ] {
+        assert_eq!(log_in(&authenticator, name, password).await, outcome, "{name:?}");
+    }
+    let octets = log_in(&authenticator, "mrose", b"\xff\x80".to_vec()).await;
+    assert_eq!(octets, Err(Refusal::BadCredentials));
+}
+
+/// Of `IX` and `tan staaf` and of what SASLprep makes into them: made with `mkpasswd`, Dovecot's
+/// `doveadm pw` and, the keys, by `PostgreSQL`.
+const PREPARED: &str = "\
+    ix:$6$rounds=1000$DG8DiWfCev0Q8otm$NIxew44M6JTmbT4DrF5RiM14E2yfRd14HIu3A72Ukr6VNCWuUjA7scRvQFtFKOr34ydK4rwlDLMmegEf01K861\n\
+    hyphen:$6$rounds=1000$FRTkKAGJ7mScvT4q$B1Vn81IVLddHkv9VqAqe0Mq0zKQVZtJ0sLvk5UA1aKfpDhZj36RA6fr6E.5L8gWN1F9u8BwzYgA943Hj1y8Ec.\n\
+    keys:{SCRAM-SHA-256}4096,lM3TOSIUFchasAiAMXLJog==,dkxLqgv7gR1Ti4eYesgCq4vfY03kRCTlo1JausQB+sQ=,EVrZeovszWWC08KpabtyQLPxZLbTZPagxwpT9FF/WWc=\n\
+    blank:{SSHA256}bdIRvX7n7fXCx2yhLdvglOXJnr78ZBvPGpAIH3wKQVGEMgn6\n\
+    no-break:{SSHA256}+Bh3LqSIUekH1WhTY76irNI710SIhlPU6lSyDOPVUpqW+Yiv\n\
+    plain:{PLAIN}IX\n";
+
+#[tokio::test]
+async fn a_password_fits_as_it_came_or_as_saslprep_makes_it() {
+    let authenticator = authenticator(PREPARED);
+    for (name, fits, does_not) in [
+        ("ix", &["IX", "I\u{ad}X", "\u{2168}"][..], &["ix", "I X", "\u{2168}\u{7}"][..]),
+        ("plain", &["IX", "I\u{ad}X", "\u{2168}"], &["ix", "I X", "\u{2168}\u{7}"]),
+        ("keys", &["IX", "I\u{ad}X", "\u{2168}"], &["ix", "I X", "\u{2168}\u{7}"]),
+        ("blank", &["tan staaf", "tan\u{a0}staaf", "tan\u{2003}staaf"], &["tanstaaf"]),
+        // A hash of what was not prepared fits what is sent unprepared, and nothing else.
+        ("hyphen", &["I\u{ad}X"], &["IX", "\u{2168}"]),
+        ("no-break", &["tan\u{a0}staaf"], &["tan staaf", "tan\u{2003}staaf"]),
+    ] {
+        for password in fits {
+            let outcome = log_in(&authenticator, name, *password).await;
+            assert_eq!(outcome, Ok(name.to_owned()), "{name} {password:?}");
+        }
+        for password in does_not {
+            let outcome = log_in(&authenticator, name, *password).await;
+            assert_eq!(outcome, Err(Refusal::BadCredentials), "{name} {password:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_is_never_a_wrong_password() {
+    let authenticator = authenticator(USERS);
+    for (name, reason) in
+        [("crypt", "SHA512-CRYPT"), ("absurd", "m=4194304"), ("barred", "nologin")]
+    {
+        match log_in(&authenticator, name, "tanstaaf").await {
+            Err(Refusal::Unavailable(why)) => {
+                assert!(why.starts_with(&format!("{name}: ")) && why.contains(reason), "{why}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // Nothing was allocated or computed to find that out.
+    assert_eq!(authenticator.verifications(), 0);
+}
+
+#[tokio::test]
+async fn every_refused_log_in_costs_one_verification() {
+    let authenticator = authenticator(USERS);
+    let long = "x".repeat(MAX_PASSWORD_OCTETS + 1);
+    for (done, (name, password)) in (1..).zip([
+        ("mrose", "wrong"),
+        ("mrose", ""),
+        ("mrose", long.as_str()),
+        ("nobody", "wrong"),
+        ("nobody", ""),
+        ("nobody", long.as_str()),
+        ("../mrose", "wrong"),
+        ("", "wrong"),
+        ("' OR 1=1 --", "wrong"),
+        ("*)(uid=*", "wrong"),
+        ("%u", "wrong"),
+        ("%{user}", "wrong"),
+        ("\u{202e}mrose", "wrong"),
+        ("mrose@example.org@", "wrong"),
+    ]) {
+        let outcome = log_in(&authenticator, name, password).await;
+        assert_eq!(outcome, Err(Refusal::BadCredentials), "{name:?}");
+        assert_eq!(authenticator.verifications(), done, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_of_4096_octets_is_taken_and_one_more_is_not() {
+    let longest = "x".repeat(MAX_PASSWORD_OCTETS);
+    let stored = authenticator(&format!("mrose:{{PLAIN}}{longest}\nlong:{{PLAIN}}{longest}x"));
+    assert_eq!(log_in(&stored, "mrose", longest.as_str()).await, Ok("mrose".into()));
+    let refused = log_in(&stored, "long", longest + "x").await;
+    assert_eq!(refused, Err(Refusal::BadCredentials));
+}
+
+#[tokio::test]
+async fn a_decoy_that_matches_lets_nobody_in() {
+    // The only user's verifier is the decoy of every other name.
+    let authenticator = authenticator("mrose:{PLAIN}tanstaaf");
+    for name in ["nobody", "../mrose", "mrose@example.org"] {
+        let outcome = log_in(&authenticator, name, "tanstaaf").await;
+        assert_eq!(outcome, Err(Refusal::BadCredentials), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn without_users_a_log_in_costs_what_a_new_user_would() {
+    let authenticator = authenticator("# nobody yet\n");
+    let outcome = log_in(&authenticator, "mrose", "tanstaaf").await;
+    assert_eq!(outcome, Err(Refusal::BadCredentials));
+    assert_eq!(authenticator.verifications(), 1);
+    let cost = Cost::Argon2 { memory: 19_456, passes: 2, lanes: 1 };
+    assert_eq!(Verifier::costly().cost(), Some(cost));
+}
+
+#[test]
+fn too_many_at_once_are_told_to_come_back() {
+    paused_runtime().block_on(async {
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
+        let wait = Duration::from_secs(5);
+        let authenticator = new(vec![table], rules(1, 5));
+        let busy = authenticator.turns.take(CALLER).await;
+        let asked = tokio::time::Instant::now();
+        // Known or not, right or wrong: overload says nothing about the password.
+        for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
+            let outcome = log_in(&authenticator, name, password).await;
+            assert_eq!(outcome, Err(Refusal::Overloaded));
+        }
+        assert_eq!(asked.elapsed(), 3 * wait);
+        assert_eq!(authenticator.verifications(), 0);
+        drop(busy);
+        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    });
+}
+
+/// In which order they are answered who all come before the first one is.
+async fn answers(
+    authenticator: &Rc<Authenticator<Table>>,
+    callers: Vec<(String, &'static str, &'static str)>,
+) -> Vec<&'static str> {
+    let answered = Rc::new(RefCell::new(Vec::new()));
+    let callers_at_once = LocalSet::new();
+    let busy = authenticator.turns.take(CALLER).await;
+    for (peer, name, password) in callers {
+        let (authenticator, answered) = (Rc::clone(authenticator), Rc::clone(&answered));
+        callers_at_once.spawn_local(async move {
+            let _outcome = log_in_from(&peer, &authenticator, name, password).await;
+            answered.borrow_mut().push(name);
+        });
+    }
+    let waits =
+        timeout(Duration::from_secs(1), callers_at_once.run_until(std::future::pending::<()>()));
+    assert!(waits.await.is_err());
+    drop(busy);
+    callers_at_once.await;
+    answered.take()
+}
+
+#[test]
+fn who_is_known_from_there_does_not_wait_for_those_who_are_not() {
+    paused_runtime().block_on(async {
+        let settings = crate::login::throttle::Settings {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(15),
+            forget: Duration::from_secs(600),
+            trusted: Vec::new(),
+        };
+        let throttle = Arc::new(Throttle::new(settings, 1000));
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
+        let authenticator =
+            Rc::new(Authenticator::new(vec![table], rules(1, 60), throttle).unwrap());
+        assert!(log_in(&authenticator, "light", LIGHT).await.is_ok());
+        let home = || "192.0.2.1".to_owned();
+        let strangers = |name| (0..20).map(move |n| (format!("203.0.{n}.1"), name, "x"));
+        let mut callers: Vec<_> = strangers("nobody").collect();
+        callers.push((home(), "light", LIGHT));
+        let answered = answers(&authenticator, callers).await;
+        assert_eq!((answered[0], answered.len()), ("light", 21));
+        // With a wrong password nobody finds out who is known from there.
+        let mut callers = vec![(home(), "light", "wrong")];
+        callers.extend(strangers("somebody"));
+        let answered = answers(&authenticator, callers).await;
+        let at = answered.iter().position(|&name| name == "light");
+        // The last two may be answered in either order.
+        assert!(at >= Some(19), "{answered:?}");
+    });
+}
+
+#[test]
+fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
+    paused_runtime().block_on(async {
+        let settings = crate::login::throttle::Settings {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(30),
+            forget: Duration::from_secs(600),
+            trusted: Vec::new(),
+        };
+        let throttle = Arc::new(Throttle::new(settings, 100));
+        let table = Table::try_from(HASHED.as_bytes()).unwrap();
+        let authenticator = Authenticator::new(vec![table], rules(1, 60), throttle).unwrap();
+        let busy = authenticator.turns.take(CALLER).await;
+        let begun = tokio::time::Instant::now();
+        for password in ["one", "two"] {
+            let log_in = log_in(&authenticator, "light", password);
+            assert!(timeout(Duration::from_secs(2), log_in).await.is_err());
+        }
+        drop(busy);
+        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+        assert_eq!(begun.elapsed().as_secs(), 2 + 2 + 2);
+    });
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
+    let table = Table::try_from(HASHED.as_bytes()).unwrap();
+    let authenticator = new(vec![table], rules(1, 60));
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut hung_up = Box::pin(authenticator.in_turn(CALLER, move || released.recv().is_ok()));
+    assert!(timeout(Duration::ZERO, &mut hung_up).await.is_err());
+    drop(hung_up);
+    assert_eq!(authenticator.turns.free(), 0);
+    release.send(()).unwrap();
+    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    assert_eq!(authenticator.verifications(), 1);
+}
+
+/// The class of CVE-2025-30189: a cache that hands out one user for another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_logs_in_is_who_the_password_belongs_to() {
+    let users: HashMap<String, String> =
+        (0..200).map(|n| (format!("user{n}"), format!("secret{n}"))).collect();
+    let text: String =
+        users.iter().map(|(name, word)| format!("{name}:{{PLAIN}}{word}\n")).collect();
+    let table = Table::try_from(text.as_bytes()).unwrap();
+    let stores = vec![Store::Table(table)];
+    let authenticator = Arc::new(new(stores, rules(4, 60)));
+    let mut log_ins = tokio::task::JoinSet::new();
+    for round in 0..5 {
+        for (name, word) in &users {
+            let authenticator = Arc::clone(&authenticator);
+            let (name, word) = (name.clone(), word.clone());
+            log_ins.spawn(async move {
+                if round % 2 == 0 {
+                    let found = log_in(&*authenticator, &name, word.as_str()).await;
+                    assert_eq!(found.as_ref(), Ok(&name));
+                    found.ok()
+                } else {
+                    // Another user's password.
+                    let found = log_in(&*authenticator, &name, word + "0").await;
+                    assert_eq!(found, Err(Refusal::BadCredentials));
+                    None
+                }
+            });
+        }
+    }
+    let mut seen = BTreeSet::new();
+    while let Some(done) = log_ins.join_next().await {
+        seen.extend(done.unwrap());
+    }
+    assert_eq!(seen.len(), users.len());
+}
+
+#[tokio::test]
+async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users");
+    let says = |attributes: &str| {
+        let line = format!("{}::::{attributes}\n", HASHED.trim_end());
+        let next = directory.path().join("next");
+        std::fs::write(&next, line).unwrap();
+        std::fs::rename(next, &path).unwrap();
+    };
+    says("/home/light::");
+    let store = FileStore::open(&path, FileOptions::default()).unwrap();
+    let remembering = Rules { cache: Duration::from_secs(300), ..rules(2, 60) };
+    let authenticator = new(vec![store], remembering);
+    let name = ClaimedName::new(*b"light");
+    let password = Arc::new(Secret::new(LIGHT.into()));
+    let judge = async || authenticator.judge(&name, &password, None).await.outcome;
+    assert_eq!(judge().await.unwrap().home(), Some(Path::new("/home/light")));
+    says("/srv/light::sessions=3");
+    let identity = judge().await.unwrap();
+    assert_eq!(identity.home(), Some(Path::new("/srv/light")));
+    assert_eq!(identity.sessions(), NonZeroU32::new(3));
+    says("/srv/light::pop3=no");
+    assert_eq!(judge().await, Err(Reason::NotAllowed));
+    assert_eq!(authenticator.verifications(), 1, "the password is remembered");
+}
+
+/// What the same user and password come to from 192.0.2.1, and from where the user may not be.
+async fn from_two_places<C: CredentialStore>(
+    authenticator: &Authenticator<C>,
+    password: &str,
+) -> [Result<Identity, Reason>; 2] {
+    let (name, password) = (ClaimedName::new(*b"light"), Arc::new(Secret::new(password.into())));
+    let from = async |peer: &str| {
+        authenticator.judge(&name, &password, Some(peer.parse().unwrap())).await.outcome
+    };
+    [from("192.0.2.1").await, from("198.51.100.1").await]
+}
+
+#[tokio::test]
+async fn a_right_password_from_another_network_costs_and_gives_what_a_wrong_one_does() {
+    let users = format!("{}::::::allow_nets=192.0.2.0/24\n", HASHED.trim_end());
+    let table = || Table::try_from(users.as_bytes()).unwrap();
+    for cache in [Duration::ZERO, Duration::from_secs(300)] {
+        let authenticator = new(vec![table()], Rules { cache, ..rules(2, 60) });
+        // The first one is remembered, and lets nobody else in.
+        for round in 1..3 {
+            let [here, there] = from_two_places(&authenticator, LIGHT).await;
+            assert!(here.is_ok());
+            assert_eq!(there, Err(Reason::NotFromThere));
+            let verified = if cache.is_zero() { 2 * round } else { 1 + round };
+            assert_eq!(authenticator.verifications(), verified, "{cache:?}");
+        }
+        let before = authenticator.verifications();
+        let [here, there] = from_two_places(&authenticator, "wrong").await;
+        assert_eq!((here, there), (Err(Reason::WrongPassword), Err(Reason::WrongPassword)));
+        assert_eq!(authenticator.verifications(), before + 2);
+        for (password, outcome) in [(LIGHT, Ok("light".to_owned())), ("x", Err(()))] {
+            let outcome = outcome.map_err(|()| Refusal::BadCredentials);
+            assert_eq!(log_in(&authenticator, "light", password).await, outcome);
+        }
+    }
+    // Nor is anything told by what else the user may not do.
+    let users = users.replace("allow_nets=192.0.2.0/24", "allow_nets=local pop3=no");
+    let authenticator = authenticator(&users);
+    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Err(Refusal::BadCredentials));
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_asked_as_ever() {
+    let script = "n=$(tr '\\0' '\\n' <&3 | sed -n 2p); [ \"$n\" = right ] || exit 1\n\
+                  RESTANTE_ALLOW_NETS=192.0.2.0/24 exec \"$@\"";
+    let command = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+    let program = CheckpasswordProgram::new(command).unwrap();
+    let at_once = NonZeroU32::new(2).unwrap();
+    let first = GatekeeperStore::new(program, Duration::from_secs(20), at_once);
+    // The next store would let anybody in with the same password.
+    let next = Table::try_from(&b"light:{PLAIN}right\n"[..]).unwrap();
+    let stores = vec![Store::Checkpassword(Box::new(first)), Store::Table(next)];
+    let authenticator = new(stores, Rules { cache: Duration::from_secs(300), ..rules(2, 60) });
+    for _ in 0..2 {
+        let [here, there] = from_two_places(&authenticator, "right").await;
+        assert!(here.is_ok());
+        assert_eq!(there, Err(Reason::NotFromThere));
+    }
+    let asked = async |password| {
+        let before = authenticator.verifications();
+        let outcomes = from_two_places(&authenticator, password).await;
+        (outcomes, authenticator.verifications() - before)
+    };
+    // Recalled here; there the program, then the table; for a wrong one both, in both places.
+    assert_eq!(asked("right").await.1, 2);
+    let (outcomes, verified) = asked("wrong").await;
+    assert_eq!(outcomes, [Err(Reason::WrongPassword), Err(Reason::WrongPassword)]);
+    assert_eq!(verified, 4);
+}
+
+#[tokio::test]
+async fn the_same_wrong_password_again_is_told_apart() {
+    let settings = crate::login::throttle::Settings {
+        first: Duration::from_nanos(1),
+        most: Duration::from_nanos(1),
+        forget: Duration::from_secs(60),
+        trusted: Vec::new(),
+    };
+    let throttle = Arc::new(Throttle::new(settings, 100));
+    let table = Table::try_from(USERS.as_bytes()).unwrap();
+    let authenticator = Authenticator::new(vec![table], rules(2, 60), throttle).unwrap();
+    for (name, password, refusal) in [
+        ("mrose", "old", Refusal::BadCredentials),
+        ("mrose", "old", Refusal::RepeatedPassword),
+        ("MRose", "old", Refusal::RepeatedPassword),
+        ("mrose", "older", Refusal::BadCredentials),
+        ("nobody", "old", Refusal::BadCredentials),
+        ("nobody", "old", Refusal::RepeatedPassword),
+        ("../mrose", "old", Refusal::BadCredentials),
+        ("../mrose", "old", Refusal::RepeatedPassword),
+    ] {
+        assert_eq!(log_in(&authenticator, name, password).await, Err(refusal), "{name} {password}");
+    }
+    assert!(log_in(&authenticator, "mrose", "tanstaaf").await.is_ok());
+}

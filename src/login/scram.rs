@@ -1,0 +1,239 @@
+//! Log-ins by SCRAM: the keys of a user, or such as look like some, and the proof that fits them
+//! (RFC 5802 §3).
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tracing::{debug, info};
+
+use super::authenticator::{admit, fail};
+use super::throttle::Attempt;
+use super::turns::Caller;
+use super::{Authenticator, Identity, Reason, Refusal, random};
+use crate::credentials::{Attributes, CredentialStore};
+use crate::limits::Entry;
+use crate::password::Verifier;
+use crate::protocol::sasl::{
+    Awaiting, Nonce, ScramExchange, ScramHash, ScramKeys, ScramProof, ServerFinal,
+};
+use crate::protocol::{ClaimedName, Secret, Username};
+
+/// A log-in by SCRAM that waits for the proof of the client. Dropped without one it has failed: the
+/// server has worked for it.
+#[derive(Debug)]
+pub struct ScramLogin {
+    found: Found,
+    pending: Pending,
+}
+
+/// What a proof has to fit.
+#[derive(Debug)]
+struct Found {
+    keys: ScramKeys,
+    /// Whose keys they are; nobody's when they only look like some.
+    account: Option<(Username, Attributes)>,
+}
+
+/// The attempt that the proof will be of, if one comes.
+#[derive(Debug)]
+struct Pending {
+    name: ClaimedName,
+    peer: IpAddr,
+    attempt: Option<Attempt>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let attempt = self.attempt.as_ref();
+        if attempt.is_some_and(|attempt| attempt.logs(self.peer, Entry::Refusal)) {
+            info!(user = %self.name, "a login was given up before its proof");
+        }
+    }
+}
+
+impl<C: CredentialStore> Authenticator<C> {
+    /// Finds the keys of the user that an exchange is about, and goes on with it.
+    ///
+    /// - For a user without such keys, and for a name that nobody has, it goes on with keys that no
+    ///   proof fits, at the cost of a known user. The salt of a name stays the same for as long as
+    ///   the process runs.
+    /// - Waits first for as long as earlier failures demand.
+    ///
+    /// # Errors
+    /// [`Refusal::Throttled`], [`Refusal::Unavailable`], [`Refusal::Overloaded`].
+    pub async fn begin_scram(
+        &self,
+        awaiting: Awaiting,
+        peer: IpAddr,
+    ) -> Result<(ScramExchange, ScramLogin), Refusal> {
+        let (name, hash) = (awaiting.name().clone(), awaiting.hash());
+        let mut attempt = self.take_turn(peer, Some(&name)).await?;
+        let found = self.find_keys(&name, hash, peer, &mut attempt).await;
+        let found = found.map_err(|why| Refusal::of(&name, why))?;
+        let random =
+            random::octets().map_err(|why| Refusal::of(&name, Reason::Unavailable(why)))?;
+        // In place of a proof that may not come: no other exchange has this.
+        attempt.heard(&Arc::new(Secret::new(random.to_vec())));
+        let exchange = awaiting.supply(&found.keys, &Nonce::new(random));
+        let pending = Pending { name, peer, attempt: Some(attempt) };
+        Ok((exchange, ScramLogin { found, pending }))
+    }
+
+    /// Verifies the proof of the client.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub async fn end_scram(
+        &self,
+        login: ScramLogin,
+        proof: ScramProof,
+        peer: IpAddr,
+    ) -> Result<(Identity, ServerFinal), Refusal> {
+        let name = proof.name().clone();
+        let ScramLogin { found: Found { keys, account }, mut pending } = login;
+        let attempt = pending.attempt.take().ok_or(Refusal::BadCredentials)?;
+        // Each exchange has a proof of its own: that it is the same password again cannot be seen.
+        let guess = Secret::new(proof.proof().to_vec());
+        let (Some(server_final), Some((username, attributes))) = (proof.verify(&keys), account)
+        else {
+            debug!(user = %name, "refused: the proof does not fit");
+            return Err(fail(attempt, &guess).await.err().unwrap_or(Refusal::BadCredentials));
+        };
+        let admitted = admit(username, attributes, Some(peer));
+        match &admitted {
+            Err(reason @ Reason::NotFromThere) => {
+                info!(user = %name, "refused: {reason}");
+                fail(attempt, &guess).await?;
+            }
+            Ok(_) | Err(_) => attempt.succeeded(),
+        }
+        admitted.map(|it| (it, server_final)).map_err(|reason| Refusal::of(&name, reason))
+    }
+
+    async fn find_keys(
+        &self,
+        name: &ClaimedName,
+        hash: ScramHash,
+        peer: IpAddr,
+        attempt: &mut Attempt,
+    ) -> Result<Found, Reason> {
+        let caller = Caller::new(Some(peer), Some(attempt));
+        let decoy = |iterations| -> Result<_, Reason> {
+            let seed = seed(name.as_bytes()).map_err(Reason::Unavailable)?;
+            Ok(ScramKeys::decoy(&seed, iterations, hash))
+        };
+        let salt = decoy(ScramKeys::ITERATIONS)?.salt;
+        let username = Username::try_from(name).ok();
+        if let Some(username) = &username
+            && let Some(account) = self.known(username, Some(attempt)).await?
+        {
+            if let Verifier::Unusable(why) = account.verifier {
+                return Err(Reason::Unavailable(why.to_string()));
+            }
+            match self.keys_of(account.verifier, hash, &salt, caller).await? {
+                Some(keys) => {
+                    let account = Some((username.clone(), account.attributes));
+                    return Ok(Found { keys, account });
+                }
+                None => debug!(user = %name, "has a password, but no keys for SCRAM"),
+            }
+        }
+        // The same work as for a user, and as many iterations as one has.
+        let example = username.and_then(|name| self.stores().iter().find_map(|s| s.decoy(&name)));
+        let example = match example {
+            Some(verifier) => self.keys_of(verifier, hash, &salt, caller).await?,
+            None => None,
+        };
+        let keys = decoy(example.map_or(ScramKeys::ITERATIONS, |keys| keys.iterations))?;
+        Ok(Found { keys, account: None })
+    }
+
+    /// The keys that a verifier has or that can be made of it.
+    async fn keys_of(
+        &self,
+        verifier: Verifier,
+        hash: ScramHash,
+        salt: &[u8],
+        caller: Caller,
+    ) -> Result<Option<ScramKeys>, Reason> {
+        match verifier {
+            Verifier::Scram(_) => Ok(verifier.scram(hash, salt)),
+            Verifier::Plain(_) => {
+                let salt = salt.to_vec();
+                self.in_turn(caller, move || verifier.scram(hash, &salt)).await
+            }
+            Verifier::Hash(..) | Verifier::AtStore(_) | Verifier::Unusable(_) => Ok(None),
+        }
+    }
+}
+
+/// What the salt of a name is made of: the same for each name as long as the process runs.
+fn seed(name: &[u8]) -> Result<[u8; 32], String> {
+    static KEY: OnceLock<Secret<[u8; 32]>> = OnceLock::new();
+    let key = match KEY.get() {
+        Some(key) => key,
+        None => {
+            let fresh = Secret::new(random::octets()?);
+            KEY.get_or_init(|| fresh)
+        }
+    };
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|error| error.to_string())?;
+    mac.update(&name.to_ascii_lowercase());
+    Ok(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::credentials::Table;
+    use crate::login::{Rules, Throttle, throttle};
+    use crate::protocol::sasl::{Channel, Mechanism, Step};
+
+    /// How long the keys of `mrose` let wait.
+    async fn begin(
+        authenticator: &Authenticator<Table>,
+    ) -> Result<(Duration, ScramLogin), Refusal> {
+        let first = Secret::new(b"n,,n=mrose,r=abc".to_vec());
+        let Step::NeedKeys(awaiting) = Mechanism::ScramSha256.begin(Channel::default()).step(first)
+        else {
+            panic!()
+        };
+        let begun = Instant::now();
+        let peer = "192.0.2.1".parse().unwrap();
+        let (_, login) = authenticator.begin_scram(awaiting, peer).await?;
+        Ok((begun.elapsed(), login))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_without_a_proof_is_a_failure_and_the_next_one_waits() {
+        let settings = throttle::Settings {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(15),
+            forget: Duration::from_secs(600),
+            trusted: Vec::new(),
+        };
+        let throttle = Arc::new(Throttle::new(settings, 100));
+        let keys = "mrose:{SCRAM-SHA-256}4096,lM3TOSIUFchasAiAMXLJog==,dkxLqgv7gR1Ti4eYesgCq4vfY03k\
+             RCTlo1JausQB+sQ=,EVrZeovszWWC08KpabtyQLPxZLbTZPagxwpT9FF/WWc=\n";
+        let table = Table::try_from(keys.as_bytes()).unwrap();
+        let authenticator = Authenticator::new(vec![table], Rules::default(), throttle).unwrap();
+        for waited in [0, 1, 2, 4, 8, 15, 15] {
+            let (delay, login) = begin(&authenticator).await.unwrap();
+            assert_eq!(delay.as_secs(), waited);
+            drop(login);
+        }
+        // Neither do many at once get through.
+        let _first = begin(&authenticator).await.unwrap();
+        let _second = begin(&authenticator).await.unwrap();
+        let begun = Instant::now();
+        let third = begin(&authenticator).await;
+        assert!(third.is_err() || begun.elapsed() >= Duration::from_secs(15));
+    }
+}

@@ -1,0 +1,87 @@
+//! What passwords that are set are kept as.
+
+use std::fmt;
+
+use super::NewPassword;
+use super::{argon2, scram};
+use crate::protocol::Secret;
+
+/// A scheme for a password that is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewScheme {
+    /// Argon2id with today's recommended parameters: the hardest to guess from the file.
+    #[default]
+    Argon2id,
+    /// The keys of SCRAM-SHA-256: for clients that log in without sending the password.
+    ScramSha256,
+}
+
+/// Why a password was not hashed.
+#[derive(Debug)]
+pub struct Unhashed(pub(super) String);
+
+/// The PHC string of a password that is new: argon2id with today's recommended parameters
+/// (19 MiB, 2 passes, 1 lane) and a salt from the operating system.
+///
+/// # Errors
+/// [`Unhashed`] when there is no randomness or no memory to be had.
+pub fn hash(password: &NewPassword) -> Result<Secret<String>, Unhashed> {
+    argon2::hash(password.expose())
+}
+
+impl NewScheme {
+    /// What stands for the password, as [`super::Verifier::parse`] reads it.
+    ///
+    /// # Errors
+    /// [`Unhashed`] as from [`hash`].
+    pub fn hash(self, password: &NewPassword) -> Result<Secret<String>, Unhashed> {
+        match self {
+            Self::Argon2id => hash(password),
+            Self::ScramSha256 => scram::field(password.expose()),
+        }
+    }
+
+    /// The same with its scheme before it in any case: Dovecot would take a PHC string without it
+    /// for something else.
+    ///
+    /// # Errors
+    /// [`Unhashed`] as from [`hash`].
+    pub fn field(self, password: &NewPassword) -> Result<Secret<String>, Unhashed> {
+        let hash = self.hash(password)?;
+        let scheme = if hash.expose().starts_with('$') { "{ARGON2ID}" } else { "" };
+        Ok(Secret::new([scheme, hash.expose()].concat()))
+    }
+}
+
+impl fmt::Display for Unhashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the password cannot be hashed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unhashed {}
+
+/// A salt from the operating system.
+pub(super) fn salt() -> Result<[u8; 16], Unhashed> {
+    ::argon2::password_hash::try_generate_salt()
+        .map_err(|error| Unhashed(format!("no randomness for a salt: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::password::Verifier;
+    use crate::password::tests::parse;
+
+    #[test]
+    fn a_new_hash_is_argon2id_with_a_salt_of_its_own() {
+        let password = || NewPassword::try_from(Secret::new(b"tanstaaf".to_vec())).unwrap();
+        let (one, other) = (hash(&password()).unwrap(), hash(&password()).unwrap());
+        assert_ne!(one.expose(), other.expose());
+        assert!(one.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        let verifier = parse(one.expose());
+        assert_eq!(verifier.verify(b"tanstaaf"), Ok(true));
+        assert_eq!(verifier.verify(b"tanstaa"), Ok(false));
+        assert_eq!(verifier.cost(), Verifier::costly().cost());
+    }
+}
