@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::build::{file, number, optional_file, span};
 use super::read::{Number, Section, Span};
 use super::remote;
+use crate::protocol::Template;
 
 /// `[[credentials]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub struct SqlSection {
     /// Certificates that its own may come from, besides the well-known ones.
     pub ca: Option<PathBuf>,
     /// The question, with `{user}`, `{local}` and `{domain}` where parameters are bound.
-    pub query: String,
+    pub query: Template,
     /// How it is asked.
     pub asking: Asking,
 }
@@ -127,7 +128,7 @@ pub enum LdapWay {
     /// By its name alone.
     Direct {
         /// The name, with `{user}`, `{local}` and `{domain}`.
-        dn: String,
+        dn: Template,
     },
     /// By a search.
     Search {
@@ -136,7 +137,7 @@ pub enum LdapWay {
         /// Below what.
         base: String,
         /// For what, with `{user}`, `{local}` and `{domain}`.
-        filter: String,
+        filter: Template,
     },
 }
 
@@ -471,12 +472,12 @@ fn refuse(section: &Section<'_>, keys: &[&'static str], why: &str) {
 }
 
 /// Text that must be there and stand a check.
-fn checked(
+fn checked<T>(
     section: &Section<'_>,
     key: &'static str,
     example: &str,
-    check: impl Fn(&str) -> Result<String, String>,
-) -> Option<String> {
+    check: impl Fn(&str) -> Result<T, String>,
+) -> Option<T> {
     let entry = section.required(key, example)?;
     entry.checked(check(entry.text(example)?))
 }

@@ -3,8 +3,7 @@
 //! As in `value`, each function takes the text and gives it back, or says what is wrong with it and
 //! what to write.
 
-/// The placeholders of a question about a user.
-const PLACEHOLDERS: [&str; 3] = ["{user}", "{local}", "{domain}"];
+use crate::protocol::{Piece, Placeholder, Template};
 
 /// Where a database is.
 ///
@@ -50,29 +49,33 @@ fn is_postgres(scheme: &str) -> bool {
 /// A query whose placeholders become bound parameters.
 ///
 /// - A placeholder stands alone, not in quotes: what it stands for is never part of the text.
-pub(super) fn query(text: &str) -> Result<String, String> {
-    names_a_user(text)?;
+pub(super) fn query(text: &str) -> Result<Template, String> {
+    let query = question(text)?;
     let mut quote = None;
-    for (at, c) in text.char_indices() {
-        match quote {
-            None if matches!(c, '\'' | '"' | '`') => quote = Some(c),
-            Some(open) if c == open => quote = None,
-            Some(_) if PLACEHOLDERS.iter().any(|placeholder| begins(text, at, placeholder)) => {
+    for piece in query.pieces() {
+        match piece {
+            Piece::Text(text) => quote = text.chars().fold(quote, quote_after),
+            Piece::Placeholder(_) if quote.is_some() => {
                 return Err("has a placeholder within quotes, take the quotes away: it is bound \
                             as a parameter, whatever is in it"
                     .into());
             }
-            _ => {}
+            Piece::Placeholder(_) => {}
         }
     }
     if text.contains(';') {
         return Err("has a semicolon, write a single query".into());
     }
-    Ok(text.to_owned())
+    Ok(query)
 }
 
-fn begins(text: &str, at: usize, with: &str) -> bool {
-    text.get(at..).is_some_and(|rest| rest.starts_with(with))
+/// The quote that is open after a character.
+fn quote_after(open: Option<char>, c: char) -> Option<char> {
+    match open {
+        None if matches!(c, '\'' | '"' | '`') => Some(c),
+        Some(quote) if c == quote => None,
+        other => other,
+    }
 }
 
 /// Where a directory is.
@@ -91,20 +94,20 @@ pub(super) fn ldap_url(text: &str) -> Result<String, String> {
 }
 
 /// A search filter.
-pub(super) fn ldap_filter(text: &str) -> Result<String, String> {
-    names_a_user(text)?;
+pub(super) fn ldap_filter(text: &str) -> Result<Template, String> {
+    let filter = question(text)?;
     if text.starts_with('(') && text.ends_with(')') {
-        Ok(text.to_owned())
+        Ok(filter)
     } else {
         Err("has no brackets around it, write a filter such as \"(mail={user})\"".into())
     }
 }
 
 /// The name of an entry.
-pub(super) fn ldap_dn(text: &str) -> Result<String, String> {
-    names_a_user(text)?;
+pub(super) fn ldap_dn(text: &str) -> Result<Template, String> {
+    let name = question(text)?;
     if text.contains('=') {
-        Ok(text.to_owned())
+        Ok(name)
     } else {
         Err("is not the name of an entry, write one such as \
              \"uid={local},ou=people,dc=example,dc=org\""
@@ -176,25 +179,9 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Refuses what would be the same question for everybody, or has a brace that stands for nothing.
-fn names_a_user(text: &str) -> Result<(), String> {
-    if text.contains('\0') {
-        return Err("has a NUL character, take it out".into());
-    }
-    for (foreign, ours) in [("%u", "{user}"), ("%n", "{local}"), ("%d", "{domain}")] {
-        if text.contains(foreign) {
-            return Err(format!("{foreign:?} does not stand for anything here, write {ours:?}"));
-        }
-    }
-    let rest = PLACEHOLDERS.iter().fold(text.to_owned(), |text, known| text.replace(known, ""));
-    if rest.contains(['{', '}']) {
-        return Err("has a brace that stands for nothing, write {user}, {local} or {domain}".into());
-    }
-    if text.contains("{user}") || text.contains("{local}") {
-        Ok(())
-    } else {
-        Err("asks the same for every user, write {user} or {local} in it".into())
-    }
+/// A question about a user, who is in it by name.
+fn question(text: &str) -> Result<Template, String> {
+    Template::parse(text, &Placeholder::OF_A_NAME).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -233,15 +220,15 @@ mod tests {
             "SELECT password FROM users WHERE name = {user}",
             "SELECT password, 'x' AS y FROM users WHERE local = {local} AND domain = {domain}",
         ] {
-            assert_eq!(query(good), Ok(good.to_owned()));
+            assert!(query(good).is_ok(), "{good}");
         }
         for (bad, hint) in [
-            ("SELECT password FROM users", "same for every user"),
-            ("SELECT password FROM users WHERE domain = {domain}", "same for every user"),
+            ("SELECT password FROM users", "same for all users"),
+            ("SELECT password FROM users WHERE domain = {domain}", "same for all users"),
             ("SELECT password FROM users WHERE name = '{user}'", "within quotes"),
             ("SELECT password FROM users WHERE name LIKE '%{user}%'", "within quotes"),
             ("SELECT password FROM users WHERE name = '%u'", "write \"{user}\""),
-            ("SELECT password FROM users WHERE name = {name}", "stands for nothing"),
+            ("SELECT password FROM users WHERE name = {name}", "does not stand for"),
             ("SELECT password FROM users WHERE name = {user}; DROP TABLE users", "semicolon"),
         ] {
             let error = query(bad).unwrap_err();
@@ -267,7 +254,7 @@ mod tests {
         }
         assert!(ldap_filter("(uid={user})").is_ok());
         assert!(ldap_filter("uid={user}").unwrap_err().contains("brackets"));
-        assert!(ldap_filter("(objectClass=*)").unwrap_err().contains("same for every user"));
+        assert!(ldap_filter("(objectClass=*)").unwrap_err().contains("same for all users"));
         assert!(ldap_dn("uid={local},dc=example").is_ok());
         assert!(ldap_dn("{user}").unwrap_err().contains("not the name of an entry"));
         assert!(attribute("homeDirectory").is_ok() && attribute("a b").is_err());

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::RunAs;
-
-/// The placeholders of a Maildir path.
-const PLACEHOLDERS: [&str; 4] = ["user", "local", "domain", "home"];
+use crate::protocol::{Piece, Placeholder, Template, TemplateError};
 
 /// A host name that can stand in the greeting (RFC 1939 §4 has no room for `<` and `>` there, which
 /// would announce APOP).
@@ -138,58 +136,26 @@ pub(super) fn run_as(text: &str) -> Result<RunAs, String> {
 
 /// Checks the template of a Maildir path.
 ///
-/// - Its placeholders are `{user}`, `{local}`, `{domain}` and `{home}`; no other brace stands in it.
-/// - It has `{user}`, `{local}` or `{home}`, or all users would share one Maildir.
 /// - `{home}` stands at the start, for it is a whole path.
 pub(super) fn maildir_template(text: &str) -> Result<(), String> {
     const EXAMPLE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
     if text.is_empty() {
         return Err(format!("is empty, write a path such as {EXAMPLE}"));
     }
-    if text.contains('\0') {
-        return Err(format!("has a NUL character, write a path such as {EXAMPLE}"));
-    }
     if text.starts_with('~') {
         return Err(format!(
             "\"~\" does not stand for anything here, write the whole path: {EXAMPLE}"
         ));
     }
-    for (foreign, ours) in [("%u", "{user}"), ("%n", "{local}"), ("%d", "{domain}")] {
-        if text.contains(foreign) {
-            return Err(format!("{foreign:?} does not stand for anything here, write {ours:?}"));
-        }
-    }
-    let mut rest = text;
-    let mut names_user = false;
-    while let Some((before, after)) = rest.split_once(['{', '}']) {
-        let opens = rest.as_bytes().get(before.len()) == Some(&b'{');
-        let Some((name, after)) = after.split_once('}').filter(|_| opens) else {
-            return Err(
-                "has a brace without its partner, write {user}, {local}, {domain} or {home}".into(),
-            );
-        };
-        if !PLACEHOLDERS.contains(&name) {
-            let found = format!("{{{name}}}");
-            return Err(format!(
-                "{found:?} does not stand for anything here, write {{user}}, {{local}}, {{domain}} \
-                 or {{home}}"
-            ));
-        }
-        let at_start = rest.len() == text.len() && before.is_empty();
-        if name == "home" && !at_start {
-            return Err("has {home} within it, and that is a whole path: begin with it, as in \
-                        \"{home}/Maildir\""
-                .into());
-        }
-        names_user |= name != "domain";
-        rest = after;
-    }
-    if names_user {
-        Ok(())
-    } else {
-        Err(format!(
-            "is the same for all users, write {{user}} or {{local}} in it, as in {EXAMPLE}"
-        ))
+    let template = Template::parse(text, &Placeholder::ALL).map_err(|error| match error {
+        TemplateError::SameForAll => format!("{error}, as in {EXAMPLE}"),
+        error => error.to_string(),
+    })?;
+    match template.pieces().iter().skip(1).any(|it| *it == Piece::Placeholder(Placeholder::Home)) {
+        true => Err("has {home} within it, and that is a whole path: begin with it, as in \
+                     \"{home}/Maildir\""
+            .into()),
+        false => Ok(()),
     }
 }
 

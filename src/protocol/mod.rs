@@ -16,6 +16,7 @@ mod reply;
 pub mod sasl;
 mod secret;
 mod stranger;
+mod template;
 mod unique_id;
 mod username;
 
@@ -31,5 +32,6 @@ pub use octets::OctetCounter;
 pub use reply::{Reply, ReplyText, ResponseCode};
 pub use secret::Secret;
 pub use stranger::Stranger;
+pub use template::{Piece, Placeholder, Template, TemplateError};
 pub use unique_id::{NotUniqueId, UniqueId};
 pub use username::{ClaimedName, NameError, Username};

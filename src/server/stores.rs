@@ -64,7 +64,7 @@ fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {
         url: section.url.clone(),
         password: section.password_file.as_deref().map(secret).transpose()?,
         ca: section.ca.clone(),
-        query: section.query.clone(),
+        query: section.query.to_string(),
         weak,
         deadline: section.asking.deadline,
         at_once: section.asking.at_once,
@@ -195,7 +195,7 @@ fn runtime() -> Result<Runtime, String> {
 
 fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
     let way = match section.way.clone() {
-        config::LdapWay::Direct { dn } => LdapWay::Direct { dn },
+        config::LdapWay::Direct { dn } => LdapWay::Direct { dn: dn.to_string() },
         config::LdapWay::Search { bind, base, filter } => {
             let bind = match bind {
                 Some(bind) => {
@@ -203,7 +203,7 @@ fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
                 }
                 None => None,
             };
-            LdapWay::Search { bind, base, filter }
+            LdapWay::Search { bind, base, filter: filter.to_string() }
         }
     };
     LdapStore::open(LdapSettings {

@@ -19,6 +19,7 @@ use restante::config::{
     Timeouts, Tls, TlsHost, TlsMode,
 };
 use restante::protocol::sasl::Mechanism;
+use restante::protocol::{Placeholder, Template};
 
 #[test]
 fn bad_files_are_refused_for_the_expected_reason() {
@@ -49,6 +50,10 @@ fn good_files_load() {
         let config = Config::load(&case.join("restante.toml"));
         assert!(config.is_ok(), "{}:\n{}", case.display(), config.unwrap_err());
     }
+}
+
+fn template(text: &str) -> Template {
+    Template::parse(text, &Placeholder::OF_A_NAME).unwrap()
 }
 
 #[test]
@@ -119,7 +124,7 @@ fn every_value_arrives_in_its_place() {
                 url: "postgres://restante@localhost/mail".to_owned(),
                 password_file: Some(base.join("sql-password")),
                 ca: Some(base.join("tls/ca.pem")),
-                query: "SELECT password FROM users WHERE name = {user}".to_owned(),
+                query: template("SELECT password FROM users WHERE name = {user}"),
                 asking: Asking { deadline: Duration::from_secs(1), at_once: number(1_000) },
             }),
             Credentials::Ldap(LdapSection {
@@ -132,7 +137,7 @@ fn every_value_arrives_in_its_place() {
                         password_file: base.join("ldap-password"),
                     }),
                     base: "dc=example,dc=org".to_owned(),
-                    filter: "(mail={user})".to_owned(),
+                    filter: template("(mail={user})"),
                 },
                 home_attribute: Some("homeDirectory".to_owned()),
                 mail_attribute: Some("mailMessageStore".to_owned()),
@@ -145,7 +150,7 @@ fn every_value_arrives_in_its_place() {
                 url: "ldaps://localhost".to_owned(),
                 starttls: false,
                 ca: None,
-                way: LdapWay::Direct { dn: "uid={local},dc=example,dc=org".to_owned() },
+                way: LdapWay::Direct { dn: template("uid={local},dc=example,dc=org") },
                 home_attribute: None,
                 mail_attribute: None,
                 pop3_attribute: None,

@@ -1,12 +1,12 @@
 //! Where the Maildir of a user is: a template with the user's name filled in.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use crate::protocol::Username;
+use crate::protocol::{Placeholder, Username};
 
 /// A path in which `{user}`, `{local}` and `{domain}` stand for the name of a user and the parts
 /// before and after its last `@`, and `{home}` for the home directory that a credential store says.
@@ -41,36 +41,36 @@ impl PathTemplate {
         let mut path = Vec::new();
         let mut rest = self.0.as_os_str().as_bytes();
         while let Some((&first, after)) = rest.split_first() {
-            let filled_in = [
-                ("{user}", Some(user.as_str().as_bytes())),
-                ("{local}", Some(user.local().as_bytes())),
-                ("{domain}", user.domain().map(str::as_bytes)),
-                ("{home}", home.map(|home| home.as_os_str().as_bytes())),
-            ]
-            .into_iter()
-            .find(|(placeholder, _)| rest.starts_with(placeholder.as_bytes()));
-            match filled_in {
-                Some((placeholder, Some(value))) => {
-                    path.extend_from_slice(value);
-                    rest = rest.get(placeholder.len()..).unwrap_or_default();
+            let placeholder = Placeholder::ALL
+                .into_iter()
+                .find(|placeholder| rest.starts_with(placeholder.word().as_bytes()));
+            let Some(placeholder) = placeholder else {
+                path.push(first);
+                rest = after;
+                continue;
+            };
+            let value = match placeholder {
+                Placeholder::Home => home.map(Path::as_os_str).map(OsStr::as_bytes),
+                Placeholder::User | Placeholder::Local | Placeholder::Domain => {
+                    placeholder.value(user).map(str::as_bytes)
                 }
-                Some((placeholder, None)) => return Err(self.lacks(placeholder, user)),
-                None => {
-                    path.push(first);
-                    rest = after;
-                }
-            }
+            };
+            path.extend_from_slice(value.ok_or_else(|| self.lacks(placeholder, user))?);
+            rest = rest.get(placeholder.word().len()..).unwrap_or_default();
         }
         Ok(OsString::from_vec(path).into())
     }
 
-    fn lacks(&self, placeholder: &str, user: &Username) -> Failure {
+    fn lacks(&self, placeholder: Placeholder, user: &Username) -> Failure {
+        let (word, template) = (placeholder.word(), self.as_path().display());
         let why = match placeholder {
-            "{home}" => "no credential store says what the user's home directory is",
-            _ => "the user name has no @ and no domain after it",
+            Placeholder::Home => "no credential store says what the user's home directory is",
+            Placeholder::User | Placeholder::Local | Placeholder::Domain => {
+                "the user name has no @ and no domain after it"
+            }
         };
         Failure::new(
-            format!("fill {placeholder} of {} in for the user {user}", self.as_path().display()),
+            format!("fill {word} of {template} in for the user {user}"),
             io::Error::new(io::ErrorKind::InvalidInput, why),
         )
     }

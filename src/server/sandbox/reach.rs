@@ -185,7 +185,7 @@ fn says_where_mail_is(section: &Credentials) -> bool {
             text.is_ok_and(|text| memchr::memmem::find(&text, b"mail=").is_some())
         }
         Credentials::Sql(sql) => {
-            let query = sql.query.to_ascii_lowercase();
+            let query = sql.query.to_string().to_ascii_lowercase();
             let columns = query.split(" from ").next().unwrap_or(&query);
             columns.contains("mail") || columns.contains('*')
         }
