@@ -15,7 +15,6 @@ use rustix::io::ReadWriteFlags;
 use tracing::Span;
 
 use super::super::{Failure, Message, MessageError};
-use super::chase::{NotFound, Visit, Wanted, chase};
 use super::compressed::{Contents, Decoder};
 use super::count;
 use super::entry::{Form, Sizes};
@@ -23,6 +22,7 @@ use super::folder::{OpenFile, Place};
 use super::inode::may_be;
 use super::maildrop::Opened;
 use super::patience::Patience;
+use super::search::{NotFound, Target, Visit, search};
 use super::system::{fadvise, preadv2, read_exact_at};
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
@@ -266,11 +266,11 @@ fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, Mess
         return Ok(Some(file));
     }
     let entry = maildrop.listing.entry(at);
-    let wanted = Wanted { unique: entry.unique_name(), inode: entry.telling_inode(), token: () };
+    let target = Target { unique: entry.unique_name(), inode: entry.telling_inode(), id: () };
     let mut opened = None;
     let mut looks = 0;
     let folders = maildrop.maildir.folders().map_err(MessageError::Unreadable)?;
-    let NotFound { elusive, .. } = chase(&folders, vec![wanted], |(), places| {
+    let NotFound { unstable, .. } = search(&folders, vec![target], |(), places| {
         looks += 1;
         let mut others = Vec::new();
         for place in places {
@@ -286,13 +286,13 @@ fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, Mess
         }
         // One look may miss a file that is renamed meanwhile.
         if looks < 2 || others.len() < places.len() || entry.telling_inode().is_some() {
-            return Visit::Missed;
+            return Visit::Retry;
         }
         opened = in_its_place(maildrop, at, others).map(Ok);
         Visit::Done
     })
     .map_err(MessageError::Unreadable)?;
-    if !elusive.is_empty() {
+    if !unstable.is_empty() {
         opened = Some(Err(io::Error::other("it is renamed all the time")));
     }
     Ok(opened)

@@ -9,7 +9,7 @@
 //!   at a time. `attempt`: one login at a time that looks for it. `wait`: not on a worker thread.
 //! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `locked`:
 //!   what a session keeps open of it; `folder`: what is done in its folders, `view`: what finding
-//!   messages asks of them; `chase`: files that have been renamed; `file_system`: what can be relied
+//!   messages asks of them; `search`: finding files that have been renamed; `file_system`: what can be relied
 //!   on.
 //! - `seen`, `scan`, `namesake`, `sizes`, `count`: from names to messages to a `listing`; `inode`:
 //!   which file a message is; `patience`: how long counting may take; `index`: what the next login need not find out again; `stamp`: whether
@@ -31,7 +31,6 @@ use crate::threads::{self, ByFileSystem, Refused};
 
 mod attempt;
 mod budget;
-mod chase;
 mod compressed;
 mod count;
 mod create;
@@ -54,6 +53,7 @@ mod quota;
 mod removal;
 mod resolve;
 mod scan;
+mod search;
 mod seen;
 mod separator;
 mod shown;

@@ -19,11 +19,11 @@ use rustix::io::Errno;
 
 use super::super::{Failure, Position, RemovalError};
 use super::budget::{Budget, Loan};
-use super::chase::{Visit, Wanted, chase};
 use super::folder::{Folder, Folders, NO_FILE, Place};
 use super::inode::Inode;
 use super::maildrop::Opened;
 use super::quota::Freed;
+use super::search::{Target, Visit, search};
 
 /// What came of a removal.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
         freed: Freed::default(),
         remains,
     };
-    let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Missed);
+    let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Retry);
     let missing = missing.collect::<Vec<_>>();
     removal.wherever_they_are(&missing);
     removal.freed.record(maildrop.maildir.root());
@@ -156,28 +156,28 @@ impl Removal<'_> {
         self.touched.insert(place.folder);
         if self.maildrop.listing.entry(at).telling_inode().is_some() {
             // Its name is not its own, or not its only one.
-            return Visit::Missed;
+            return Visit::Retry;
         }
         match self.unlink(at, &place) {
             Attempt::Done => Visit::Done,
             // It may have been renamed before another file has got its name.
-            Attempt::Missed | Attempt::Another => Visit::Missed,
+            Attempt::Missed | Attempt::Another => Visit::Retry,
         }
     }
 
     /// Looks for messages that are not where they were seen last.
     fn wherever_they_are(&mut self, missing: &[u32]) {
         let listing = &self.maildrop.listing;
-        let wanted = missing.iter().map(|&at| {
+        let targets = missing.iter().map(|&at| {
             let entry = listing.entry(at);
-            Wanted { unique: entry.unique_name(), inode: entry.telling_inode(), token: at }
+            Target { unique: entry.unique_name(), inode: entry.telling_inode(), id: at }
         });
-        let chased =
-            chase(self.folders, wanted.collect(), |&at, places| self.at_places(at, places));
-        match chased {
+        let searched =
+            search(self.folders, targets.collect(), |&at, places| self.at_places(at, places));
+        match searched {
             // One that somebody else has removed is removed.
             Ok(not_found) => {
-                for at in not_found.elusive {
+                for at in not_found.unstable {
                     let place = self.maildrop.place(at);
                     self.keep(at, &place, io::Error::other("it is renamed all the time"));
                 }
@@ -204,7 +204,7 @@ impl Removal<'_> {
         match at_another.filter(|_| told_by_name) {
             _ if attempts.contains(&Attempt::Done) => Visit::Done,
             Some(at_another) => self.leave_to_another(at, places.get(at_another)),
-            None => Visit::Missed,
+            None => Visit::Retry,
         }
     }
 

@@ -12,11 +12,11 @@
 use rustix::io::Errno;
 
 use super::super::Failure;
-use super::chase::{Visit, Wanted, chase};
 use super::folder::NO_FILE;
 use super::index::Index;
 use super::inode::{Inode, may_be};
 use super::namesake::Namesake;
+use super::search::{Target, Visit, search};
 use super::seen::{Seen, Sighting};
 use super::stamp::Basis;
 use super::view::View;
@@ -168,10 +168,10 @@ impl<V: View> Resolution<'_, V> {
     /// Looks for the files that have left their places.
     fn find(&self, seen: &mut Seen, doubts: &mut [Doubt]) -> Result<(), Failure> {
         let mut found = Vec::new();
-        let lost = doubts.iter().enumerate().filter_map(|(token, doubt)| {
-            Some(Wanted { unique: doubt.lost.as_deref()?, inode: None, token })
+        let lost = doubts.iter().enumerate().filter_map(|(id, doubt)| {
+            Some(Target { unique: doubt.lost.as_deref()?, inode: None, id })
         });
-        chase(self.folders, lost.collect(), |&at, places| {
+        search(self.folders, lost.collect(), |&at, places| {
             for place in places {
                 let inode = self.folders.stat(place.folder, &place.name).unwrap_or(None);
                 found.push((at, place.clone(), inode));

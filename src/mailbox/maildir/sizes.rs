@@ -7,7 +7,6 @@ use std::{io, mem};
 use rustix::io::Errno;
 
 use super::super::Failure;
-use super::chase::{Visit, Wanted, chase};
 use super::count::{self, Counted, Counter, Uncounted};
 use super::entry::Sizes;
 use super::folder::{Folders, Ignored};
@@ -16,6 +15,7 @@ use super::listing::{Builder, Listing};
 use super::namesake::{Recognised, recognise};
 use super::patience::Patience;
 use super::scan::{FoundFile, Scan, scan};
+use super::search::{Target, Visit, search};
 use super::seen::Seen;
 use super::stamp::Basis;
 
@@ -157,14 +157,14 @@ impl Counting<'_> {
         sizes: &mut [Known],
         renamed: &[(usize, Vec<u8>)],
     ) -> Result<(), Failure> {
-        let wanted = renamed.iter().filter_map(|(at, unique)| {
+        let targets = renamed.iter().filter_map(|(at, unique)| {
             let inode = files.get(*at)?.telling_inode();
-            Some(Wanted { unique, inode, token: *at })
+            Some(Target { unique, inode, id: *at })
         });
         let mut counter = Counter::new(self.folders, self.patience);
         let mut failure = None;
         let mut found = Vec::new();
-        let not_found = chase(self.folders, wanted.collect(), |&at, places| {
+        let not_found = search(self.folders, targets.collect(), |&at, places| {
             let Some(file) = files.get(at) else { return Visit::Done };
             for place in places {
                 let inode = file.telling_inode();
@@ -181,7 +181,7 @@ impl Counting<'_> {
                     }
                 }
             }
-            Visit::Missed
+            Visit::Retry
         })?;
         if let Some(failure) = failure {
             return Err(failure);
@@ -194,7 +194,7 @@ impl Counting<'_> {
                 *sizes = known;
             }
         }
-        if !not_found.elusive.is_empty() {
+        if !not_found.unstable.is_empty() {
             let error = io::Error::other("a message is renamed all the time");
             let what = format!("read {}", self.folders.maildir().root().path().display());
             return Err(Failure::new(what, error));

@@ -1,8 +1,8 @@
-//! Finding files again that have been renamed since they were seen.
+//! Searching for files that have been renamed since they were seen.
 //!
 //! Another server renames a file whenever a flag of the message changes; only the unique name
-//! stays. A file counts as gone when two full looks at both folders have missed it, the second of
-//! them undisturbed; or a few more, where the folders do not come to rest.
+//! stays. A file counts as gone when two full passes over both folders have missed it, the second of
+//! them undisturbed; or a few more, where the folders change all the time.
 
 use std::collections::HashMap;
 
@@ -12,75 +12,76 @@ use super::inode::Inode;
 use super::name;
 use super::view::View;
 
-/// A file that is looked for.
+/// A file to search for.
 #[derive(Debug)]
-pub(super) struct Wanted<'a, T> {
+pub(super) struct Target<'a, T> {
     /// Its unique name.
     pub(super) unique: &'a [u8],
-    /// The file itself, when others share the unique name.
+    /// Its inode, when other files share the unique name.
     pub(super) inode: Option<Inode>,
-    /// What the seeker knows it by.
-    pub(super) token: T,
+    /// How the caller identifies it.
+    pub(super) id: T,
 }
 
-/// What came of going to the places where a file was seen.
+/// The result of a visit to the places where a file was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visit {
-    /// There is nothing more to do about it.
+    /// The caller is done with the file.
     Done,
-    /// It was not there any more.
-    Missed,
+    /// The file was no longer there: search again.
+    Retry,
 }
 
-/// What was not found.
+/// The files that no visit was done with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotFound<T> {
-    /// Removed by somebody.
+    /// Another program has removed these.
     pub(super) gone: Vec<T>,
-    /// Seen at every look, and elsewhere when visited, or not to be looked at.
-    pub(super) elusive: Vec<T>,
+    /// Every pass saw these, but they had moved before each visit, or could not be examined.
+    pub(super) unstable: Vec<T>,
 }
 
-/// Looks for files and visits each where it was found, until there is nothing more to do.
+/// Searches for files, and calls `visit` for each that a pass has found, until it is done or gone.
 ///
-/// A visit is given all places at which the file may be, at least one; usually there is one.
+/// A visit gets all places at which the file may be, at least one; usually there is one.
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub(super) fn chase<'a, T>(
+pub(super) fn search<'a, T>(
     folders: &impl View,
-    wanted: Vec<Wanted<'a, T>>,
+    targets: Vec<Target<'a, T>>,
     mut visit: impl FnMut(&T, &[Place]) -> Visit,
 ) -> Result<NotFound<T>, Failure> {
     let mut gone = Vec::new();
-    let mut sought = wanted.into_iter().map(|wanted| (wanted, 0)).collect::<Vec<_>>();
-    for _ in 0..MOST_LOOKS {
+    let mut sought = targets.into_iter().map(|target| (target, 0)).collect::<Vec<_>>();
+    for _ in 0..MOST_PASSES {
         if sought.is_empty() {
             break;
         }
         let (places, basis) = folders
-            .undisturbed(|| look(folders, sought.iter().map(|(wanted, _)| wanted.unique)))?;
+            .undisturbed(|| pass(folders, sought.iter().map(|(target, _)| target.unique)))?;
         let mut still = Vec::new();
-        for (wanted, misses) in sought {
-            match sight(folders, &wanted, &places) {
-                Sight::At(places) if visit(&wanted.token, &places) == Visit::Done => {}
-                Sight::At(_) | Sight::Unsure => still.push((wanted, 0)),
-                Sight::Missed => {
+        for (target, misses) in sought {
+            match matches(folders, &target, &places) {
+                Match::At(places) if visit(&target.id, &places) == Visit::Done => {}
+                Match::At(_) | Match::Unsure => still.push((target, 0)),
+                Match::None => {
                     let misses = misses + 1;
-                    if misses >= if basis.is_some() { LOOKS } else { LOOKS_AT_UNREST } {
-                        gone.push(wanted.token);
+                    if misses >= if basis.is_some() { PASSES } else { DISTURBED_PASSES } {
+                        gone.push(target.id);
                     } else {
-                        still.push((wanted, misses));
+                        still.push((target, misses));
                     }
                 }
             }
         }
         sought = still;
     }
-    Ok(NotFound { gone, elusive: sought.into_iter().map(|(wanted, _)| wanted.token).collect() })
+    Ok(NotFound { gone, unstable: sought.into_iter().map(|(target, _)| target.id).collect() })
 }
 
-fn look<'a>(
+/// Reads both folders for files with these unique names.
+fn pass<'a>(
     folders: &impl View,
     uniques: impl Iterator<Item = &'a [u8]>,
 ) -> Result<HashMap<&'a [u8], Vec<Place>>, Failure> {
@@ -96,24 +97,24 @@ fn look<'a>(
     Ok(places)
 }
 
-/// What a look has seen of a file.
-enum Sight {
+/// What a pass has found of a target.
+enum Match {
     At(Vec<Place>),
-    /// Something has its unique name and could not be looked at: it has been renamed since, say.
+    /// A file has its unique name and could not be examined: it has been renamed since, say.
     Unsure,
-    Missed,
+    None,
 }
 
-fn sight<T>(
+fn matches<T>(
     folders: &impl View,
-    wanted: &Wanted<'_, T>,
+    target: &Target<'_, T>,
     places: &HashMap<&[u8], Vec<Place>>,
-) -> Sight {
-    let mut candidates = places.get(wanted.unique).cloned().unwrap_or_default();
+) -> Match {
+    let mut candidates = places.get(target.unique).cloned().unwrap_or_default();
     let mut unsure = false;
-    if wanted.inode.is_some() {
+    if target.inode.is_some() {
         candidates.retain(|place| match folders.stat(place.folder, &place.name) {
-            Ok(inode) => inode == wanted.inode,
+            Ok(inode) => inode == target.inode,
             Err(NO_FILE) => false,
             Err(_) => {
                 unsure = true;
@@ -123,19 +124,19 @@ fn sight<T>(
     }
     candidates.sort_unstable();
     match candidates.is_empty() {
-        false => Sight::At(candidates),
-        true if unsure => Sight::Unsure,
-        true => Sight::Missed,
+        false => Match::At(candidates),
+        true if unsure => Match::Unsure,
+        true => Match::None,
     }
 }
 
-/// So many looks must miss a file that is gone.
-const LOOKS: u32 = 2;
-/// The same, when none of them was undisturbed.
-const LOOKS_AT_UNREST: u32 = 6;
+/// How many passes have to miss a file that is gone, the last of them undisturbed.
+const PASSES: u32 = 2;
+/// How many, when none of them was undisturbed.
+const DISTURBED_PASSES: u32 = 6;
 
-/// A file that is renamed between a look and the visit this many times in a row is given up.
-const MOST_LOOKS: u32 = 50;
+/// A search ends after this many passes, with files that were renamed before each visit.
+const MOST_PASSES: u32 = 50;
 
 #[cfg(test)]
 mod tests {
@@ -206,17 +207,17 @@ mod tests {
     fn what_is_renamed_whenever_it_is_looked_at_is_not_gone() {
         for error in [Errno::NOENT, Errno::IO, Errno::STALE] {
             let folders = Restless { renames: Cell::new(0), error };
-            let wanted = Wanted { unique: &b"1.a"[..], inode: Inode::new(7), token: () };
-            let not_found = chase(&folders, vec![wanted], |(), _| Visit::Missed).unwrap();
-            assert_eq!(not_found, NotFound { gone: vec![], elusive: vec![()] }, "{error}");
+            let target = Target { unique: &b"1.a"[..], inode: Inode::new(7), id: () };
+            let not_found = search(&folders, vec![target], |(), _| Visit::Retry).unwrap();
+            assert_eq!(not_found, NotFound { gone: vec![], unstable: vec![()] }, "{error}");
         }
     }
 
     #[test]
     fn what_has_left_its_name_to_something_else_is_gone() {
         let folders = Restless { renames: Cell::new(0), error: NO_FILE };
-        let wanted = Wanted { unique: &b"1.a"[..], inode: Inode::new(7), token: () };
-        let not_found = chase(&folders, vec![wanted], |(), _| Visit::Missed).unwrap();
-        assert_eq!(not_found, NotFound { gone: vec![()], elusive: vec![] });
+        let target = Target { unique: &b"1.a"[..], inode: Inode::new(7), id: () };
+        let not_found = search(&folders, vec![target], |(), _| Visit::Retry).unwrap();
+        assert_eq!(not_found, NotFound { gone: vec![()], unstable: vec![] });
     }
 }
