@@ -47,12 +47,12 @@ impl Folder {
 
 /// Where a file is: its folder and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) folder: Folder,
     pub(super) name: Box<[u8]>,
 }
 
-impl Place {
+impl Location {
     /// A place.
     pub(super) fn new(folder: Folder, name: &[u8]) -> Self {
         Self { folder, name: name.into() }

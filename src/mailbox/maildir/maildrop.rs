@@ -10,7 +10,7 @@ use tokio::task::coop::consume_budget;
 use tracing::Span;
 
 use super::super::{Failure, Maildrop, MessageError, OpenError, Position, RemovalError, Witness};
-use super::folder::{Folders, Place};
+use super::folder::{Folders, Location};
 use super::index;
 use super::inode::{Inode, KnownFile};
 use super::listing::Listing;
@@ -145,7 +145,7 @@ pub(super) struct Opened {
     /// When that was.
     listed: Moment,
     /// Where messages are that have been renamed since.
-    moved: Mutex<HashMap<u32, Place>>,
+    moved: Mutex<HashMap<u32, Location>>,
     /// The files that were read in place of those that were listed.
     replaced: Mutex<HashMap<u32, KnownFile>>,
     /// Messages that the index is to forget: it was wrong about them, or they are removed.
@@ -262,17 +262,17 @@ impl Opened {
     }
 
     /// Where the file of a message was seen last.
-    pub(super) fn place(&self, at: u32) -> Place {
+    pub(super) fn location(&self, at: u32) -> Location {
         let moved = lock(&self.moved).get(&at).cloned();
         moved.unwrap_or_else(|| {
             let entry = self.listing.entry(at);
-            Place::new(entry.folder, entry.name)
+            Location::new(entry.folder, entry.name)
         })
     }
 
     /// Remembers that the file of a message was found at another place.
-    pub(super) fn moved_to(&self, at: u32, place: &Place) {
-        lock(&self.moved).insert(at, place.clone());
+    pub(super) fn moved_to(&self, at: u32, location: &Location) {
+        lock(&self.moved).insert(at, location.clone());
     }
 
     /// The file of a message: the one that was listed, or the one that was read in its place.

@@ -18,7 +18,7 @@ use super::super::{Failure, Message, MessageError};
 use super::compressed::{Contents, Decoder};
 use super::count;
 use super::entry::{Form, Sizes};
-use super::folder::{OpenFile, Place};
+use super::folder::{Location, OpenFile};
 use super::inode::may_be;
 use super::maildrop::Opened;
 use super::patience::Patience;
@@ -71,7 +71,7 @@ impl StoredMessage {
         if sizes.form == Form::Compressed {
             return None;
         }
-        let Place { folder, name } = maildrop.place(at);
+        let Location { folder, name } = maildrop.location(at);
         let OpenFile { file, inode, size, .. } =
             maildrop.maildir.open_cached(folder, &name).ok()?;
         if !may_be(entry.inode, inode) || size != sizes.physical {
@@ -253,7 +253,7 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
 /// one of them will be told what is wrong with it.
 pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
     for at in messages {
-        let Place { folder, name } = maildrop.place(at);
+        let Location { folder, name } = maildrop.location(at);
         if let Ok(OpenFile { file, .. }) = maildrop.maildir.open_file(folder, &name) {
             let _advice = fadvise(file, 0, NonZeroU64::new(FIRST_CHUNK as u64), Advice::WillNeed);
         }
@@ -262,7 +262,7 @@ pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
 
 /// Opens the file of a message; nothing when it is gone.
 fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, MessageError> {
-    if let Found::Itself(file) = try_open(maildrop, at, &maildrop.place(at)) {
+    if let Found::Itself(file) = try_open(maildrop, at, &maildrop.location(at)) {
         return Ok(Some(file));
     }
     let entry = maildrop.listing.entry(at);
@@ -270,22 +270,22 @@ fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, Mess
     let mut opened = None;
     let mut looks = 0;
     let folders = maildrop.maildir.folders().map_err(MessageError::Unreadable)?;
-    let NotFound { unstable, .. } = search(&folders, vec![target], |(), places| {
+    let NotFound { unstable, .. } = search(&folders, vec![target], |(), locations| {
         looks += 1;
         let mut others = Vec::new();
-        for place in places {
-            match try_open(maildrop, at, place) {
+        for location in locations {
+            match try_open(maildrop, at, location) {
                 Found::Itself(file) => {
-                    maildrop.moved_to(at, place);
+                    maildrop.moved_to(at, location);
                     opened = Some(file);
                     return Visit::Done;
                 }
-                Found::Another(file) => others.push((place, file)),
+                Found::Another(file) => others.push((location, file)),
                 Found::Nothing => {}
             }
         }
         // One look may miss a file that is renamed meanwhile.
-        if looks < 2 || others.len() < places.len() || entry.telling_inode().is_some() {
+        if looks < 2 || others.len() < locations.len() || entry.telling_inode().is_some() {
             return Visit::Retry;
         }
         opened = in_its_place(maildrop, at, others).map(Ok);
@@ -306,8 +306,8 @@ enum Found {
     Nothing,
 }
 
-fn try_open(maildrop: &Opened, at: u32, place: &Place) -> Found {
-    match maildrop.maildir.open_file(place.folder, &place.name) {
+fn try_open(maildrop: &Opened, at: u32, location: &Location) -> Found {
+    match maildrop.maildir.open_file(location.folder, &location.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
         Ok(file) if !may_be(maildrop.file(at).inode, file.inode) => Found::Another(file),
         result => Found::Itself(result),
@@ -319,10 +319,10 @@ fn try_open(maildrop: &Opened, at: u32, place: &Place) -> Found {
 fn in_its_place(
     maildrop: &Opened,
     at: u32,
-    mut others: Vec<(&Place, OpenFile)>,
+    mut others: Vec<(&Location, OpenFile)>,
 ) -> Option<OpenFile> {
-    let (place, file) = others.pop().filter(|_| others.is_empty())?;
-    maildrop.moved_to(at, place);
+    let (location, file) = others.pop().filter(|_| others.is_empty())?;
+    maildrop.moved_to(at, location);
     maildrop.replaced_by(at, file.inode);
     Some(file)
 }
@@ -383,7 +383,7 @@ fn current_octets(
 
 /// The path of a message, fit for a log line.
 fn path(maildrop: &Opened, at: u32) -> String {
-    let Place { folder, name } = maildrop.place(at);
+    let Location { folder, name } = maildrop.location(at);
     maildrop.maildir.describe(folder, &name)
 }
 

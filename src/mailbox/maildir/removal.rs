@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::super::{Failure, Position, RemovalError};
 use super::budget::{Budget, Loan};
-use super::folder::{Folder, Folders, NO_FILE, Place};
+use super::folder::{Folder, Folders, Location, NO_FILE};
 use super::inode::Inode;
 use super::maildrop::Opened;
 use super::quota::Freed;
@@ -74,7 +74,8 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
         freed: Freed::default(),
         remains,
     };
-    let missing = marked.iter().copied().filter(|at| removal.at_last_place(*at) == Visit::Retry);
+    let missing =
+        marked.iter().copied().filter(|at| removal.at_known_location(*at) == Visit::Retry);
     let missing = missing.collect::<Vec<_>>();
     removal.wherever_they_are(&missing);
     removal.freed.record(maildrop.maildir.root());
@@ -151,14 +152,14 @@ struct Removal<'a> {
 
 impl Removal<'_> {
     /// Removes a message where it was seen last.
-    fn at_last_place(&mut self, at: u32) -> Visit {
-        let place = self.maildrop.place(at);
-        self.touched.insert(place.folder);
+    fn at_known_location(&mut self, at: u32) -> Visit {
+        let location = self.maildrop.location(at);
+        self.touched.insert(location.folder);
         if self.maildrop.listing.entry(at).telling_inode().is_some() {
             // Its name is not its own, or not its only one.
             return Visit::Retry;
         }
-        match self.unlink(at, &place) {
+        match self.unlink(at, &location) {
             Attempt::Done => Visit::Done,
             // It may have been renamed before another file has got its name.
             Attempt::Missed | Attempt::Another => Visit::Retry,
@@ -172,14 +173,15 @@ impl Removal<'_> {
             let entry = listing.entry(at);
             Target { unique: entry.unique_name(), inode: entry.telling_inode(), id: at }
         });
-        let searched =
-            search(self.folders, targets.collect(), |&at, places| self.at_places(at, places));
+        let searched = search(self.folders, targets.collect(), |&at, locations| {
+            self.at_locations(at, locations)
+        });
         match searched {
             // One that somebody else has removed is removed.
             Ok(not_found) => {
                 for at in not_found.unstable {
-                    let place = self.maildrop.place(at);
-                    self.keep(at, &place, io::Error::other("it is renamed all the time"));
+                    let location = self.maildrop.location(at);
+                    self.keep(at, &location, io::Error::other("it is renamed all the time"));
                 }
             }
             Err(failure) => {
@@ -189,30 +191,30 @@ impl Removal<'_> {
         }
     }
 
-    fn at_places(&mut self, at: u32, places: &[Place]) -> Visit {
+    fn at_locations(&mut self, at: u32, locations: &[Location]) -> Visit {
         let told_by_name = self.maildrop.listing.entry(at).telling_inode().is_none();
-        if told_by_name && self.are_different_files(places) {
+        if told_by_name && self.are_different_files(locations) {
             // The next session tells them apart, and none gets the unique-id of another.
-            return self.leave_to_another(at, places.first());
+            return self.leave_to_another(at, locations.first());
         }
-        let attempts = places.iter().map(|place| {
-            self.touched.insert(place.folder);
-            self.unlink(at, place)
+        let attempts = locations.iter().map(|location| {
+            self.touched.insert(location.folder);
+            self.unlink(at, location)
         });
         let attempts = attempts.collect::<Vec<_>>();
         let at_another = attempts.iter().position(|attempt| *attempt == Attempt::Another);
         match at_another.filter(|_| told_by_name) {
             _ if attempts.contains(&Attempt::Done) => Visit::Done,
-            Some(at_another) => self.leave_to_another(at, places.get(at_another)),
+            Some(at_another) => self.leave_to_another(at, locations.get(at_another)),
             None => Visit::Retry,
         }
     }
 
     /// Removes what is at a place, if it is the file of the message.
-    fn unlink(&mut self, at: u32, place: &Place) -> Attempt {
-        let held = self.hold(place);
-        let unlinked = match self.is_the_file(at, place, held.as_ref()) {
-            Ok(true) => self.folders.unlink(place.folder, &place.name),
+    fn unlink(&mut self, at: u32, location: &Location) -> Attempt {
+        let held = self.hold(location);
+        let unlinked = match self.is_the_file(at, location, held.as_ref()) {
+            Ok(true) => self.folders.unlink(location.folder, &location.name),
             Ok(false) => return Attempt::Another,
             Err(error) => Err(error),
         };
@@ -220,61 +222,66 @@ impl Removal<'_> {
             Ok(()) => {
                 let sizes = self.maildrop.listing.entry(at).sizes;
                 let separator = self.maildrop.maildir.root().separator();
-                self.freed.add(&place.name, separator, sizes.physical);
+                self.freed.add(&location.name, separator, sizes.physical);
                 self.remains.files.extend(held.map(|file| (at, file)));
                 self.unlinked.insert(at);
                 return Attempt::Done;
             }
             Err(Errno::NOENT) => return Attempt::Missed,
-            Err(NO_FILE) => self.keep(at, place, io::Error::other("it is no file any more")),
-            Err(error) => self.keep(at, place, error.into()),
+            Err(NO_FILE) => self.keep(at, location, io::Error::other("it is no file any more")),
+            Err(error) => self.keep(at, location, error.into()),
         }
         Attempt::Done
     }
 
     /// Opens what is going to be unlinked, if there is room for it.
-    fn hold(&self, place: &Place) -> Option<OwnedFd> {
+    fn hold(&self, location: &Location) -> Option<OwnedFd> {
         if self.remains.files.len() >= self.remains.loan.count() {
             return None;
         }
         match self.hold {
-            Hold::Closed => self.folders.hold(place.folder, &place.name),
-            Hold::Readable => self.folders.hold_to_read(place.folder, &place.name),
+            Hold::Closed => self.folders.hold(location.folder, &location.name),
+            Hold::Readable => self.folders.hold_to_read(location.folder, &location.name),
         }
     }
 
     /// Whether the file at a place is the one that the client knows, and no other that has taken its
     /// name since.
-    fn is_the_file(&self, at: u32, place: &Place, held: Option<&OwnedFd>) -> Result<bool, Errno> {
+    fn is_the_file(
+        &self,
+        at: u32,
+        location: &Location,
+        held: Option<&OwnedFd>,
+    ) -> Result<bool, Errno> {
         let known = self.maildrop.file(at);
         if known.inode.is_none() {
             return Ok(true);
         }
-        let look = self.folders.look(place.folder, &place.name, held)?;
+        let look = self.folders.look(location.folder, &location.name, held)?;
         Ok(known.is(&look))
     }
 
-    fn leave_to_another(&mut self, at: u32, place: Option<&Place>) -> Visit {
-        if let Some(place) = place {
+    fn leave_to_another(&mut self, at: u32, location: Option<&Location>) -> Visit {
+        if let Some(location) = location {
             let error = io::Error::other("another file has got the same unique name");
-            self.keep(at, place, error);
+            self.keep(at, location, error);
         }
         Visit::Done
     }
 
-    fn keep(&mut self, at: u32, place: &Place, error: io::Error) {
-        let path = self.maildrop.maildir.describe(place.folder, &place.name);
+    fn keep(&mut self, at: u32, location: &Location, error: io::Error) {
+        let path = self.maildrop.maildir.describe(location.folder, &location.name);
         tracing::warn!(path, %error, "a message cannot be removed");
         self.remaining.insert(at);
         self.cause.get_or_insert_with(|| Failure::new(format!("remove {path}"), error));
     }
 
-    fn are_different_files(&self, places: &[Place]) -> bool {
-        let mut inodes = places.iter().filter_map(|place| self.inode(place));
+    fn are_different_files(&self, locations: &[Location]) -> bool {
+        let mut inodes = locations.iter().filter_map(|location| self.inode(location));
         inodes.next().is_some_and(|first| inodes.any(|inode| inode != first))
     }
 
-    fn inode(&self, place: &Place) -> Option<Inode> {
-        self.folders.stat(place.folder, &place.name).ok().flatten()
+    fn inode(&self, location: &Location) -> Option<Inode> {
+        self.folders.stat(location.folder, &location.name).ok().flatten()
     }
 }

@@ -171,18 +171,18 @@ impl<V: View> Resolution<'_, V> {
         let lost = doubts.iter().enumerate().filter_map(|(id, doubt)| {
             Some(Target { unique: doubt.lost.as_deref()?, inode: None, id })
         });
-        search(self.folders, lost.collect(), |&at, places| {
-            for place in places {
-                let inode = self.folders.stat(place.folder, &place.name).unwrap_or(None);
-                found.push((at, place.clone(), inode));
+        search(self.folders, lost.collect(), |&at, locations| {
+            for location in locations {
+                let inode = self.folders.stat(location.folder, &location.name).unwrap_or(None);
+                found.push((at, location.clone(), inode));
             }
             Visit::Done
         })?;
-        for (at, place, inode) in found {
+        for (at, location, inode) in found {
             let Some(doubt) = doubts.get_mut(at) else { continue };
             // A file that cannot be looked at now is one that is known already, if there is any.
             let known = doubt.present.iter().any(|known| may_be(inode, known.inode));
-            if !known && let Some(sighting) = seen.add(&place, 0, self.last) {
+            if !known && let Some(sighting) = seen.add(&location, 0, self.last) {
                 doubt.present.retain(|known| known.inode.is_some());
                 doubt.present.push(Candidate { sighting, inode });
             }

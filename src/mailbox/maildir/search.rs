@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::super::Failure;
-use super::folder::{Folder, NO_FILE, Place};
+use super::folder::{Folder, Location, NO_FILE};
 use super::inode::Inode;
 use super::name;
 use super::view::View;
@@ -50,7 +50,7 @@ pub(super) struct NotFound<T> {
 pub(super) fn search<'a, T>(
     folders: &impl View,
     targets: Vec<Target<'a, T>>,
-    mut visit: impl FnMut(&T, &[Place]) -> Visit,
+    mut visit: impl FnMut(&T, &[Location]) -> Visit,
 ) -> Result<NotFound<T>, Failure> {
     let mut gone = Vec::new();
     let mut sought = targets.into_iter().map(|target| (target, 0)).collect::<Vec<_>>();
@@ -58,12 +58,12 @@ pub(super) fn search<'a, T>(
         if sought.is_empty() {
             break;
         }
-        let (places, basis) = folders
+        let (locations, basis) = folders
             .undisturbed(|| pass(folders, sought.iter().map(|(target, _)| target.unique)))?;
         let mut still = Vec::new();
         for (target, misses) in sought {
-            match matches(folders, &target, &places) {
-                Match::At(places) if visit(&target.id, &places) == Visit::Done => {}
+            match matches(folders, &target, &locations) {
+                Match::At(locations) if visit(&target.id, &locations) == Visit::Done => {}
                 Match::At(_) | Match::Unsure => still.push((target, 0)),
                 Match::None => {
                     let misses = misses + 1;
@@ -84,22 +84,22 @@ pub(super) fn search<'a, T>(
 fn pass<'a>(
     folders: &impl View,
     uniques: impl Iterator<Item = &'a [u8]>,
-) -> Result<HashMap<&'a [u8], Vec<Place>>, Failure> {
-    let mut places = uniques.map(|unique| (unique, Vec::new())).collect::<HashMap<_, _>>();
+) -> Result<HashMap<&'a [u8], Vec<Location>>, Failure> {
+    let mut locations = uniques.map(|unique| (unique, Vec::new())).collect::<HashMap<_, _>>();
     let separator = folders.separator();
     for folder in Folder::READING_ORDER {
         folders.read(folder, |file_name, _| {
-            if let Some(places) = places.get_mut(name::unique(file_name, separator)) {
-                places.push(Place::new(folder, file_name));
+            if let Some(locations) = locations.get_mut(name::unique(file_name, separator)) {
+                locations.push(Location::new(folder, file_name));
             }
         })?;
     }
-    Ok(places)
+    Ok(locations)
 }
 
 /// What a pass has found of a target.
 enum Match {
-    At(Vec<Place>),
+    At(Vec<Location>),
     /// A file has its unique name and could not be examined: it has been renamed since, say.
     Unsure,
     None,
@@ -108,12 +108,12 @@ enum Match {
 fn matches<T>(
     folders: &impl View,
     target: &Target<'_, T>,
-    places: &HashMap<&[u8], Vec<Place>>,
+    locations: &HashMap<&[u8], Vec<Location>>,
 ) -> Match {
-    let mut candidates = places.get(target.unique).cloned().unwrap_or_default();
+    let mut candidates = locations.get(target.unique).cloned().unwrap_or_default();
     let mut unsure = false;
     if target.inode.is_some() {
-        candidates.retain(|place| match folders.stat(place.folder, &place.name) {
+        candidates.retain(|location| match folders.stat(location.folder, &location.name) {
             Ok(inode) => inode == target.inode,
             Err(NO_FILE) => false,
             Err(_) => {

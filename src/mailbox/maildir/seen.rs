@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::super::Failure;
 use super::entry::Key;
-use super::folder::{Folder, Ignored, Place};
+use super::folder::{Folder, Ignored, Location};
 use super::name;
 use super::separator::Separator;
 use super::view::View;
@@ -96,8 +96,8 @@ impl Seen {
     }
 
     /// Takes in a name that was found by other means than a pass.
-    pub(super) fn add(&mut self, place: &Place, inode: u64, pass: u32) -> Option<Sighting> {
-        self.push(place.folder, &place.name, inode, pass);
+    pub(super) fn add(&mut self, location: &Location, inode: u64, pass: u32) -> Option<Sighting> {
+        self.push(location.folder, &location.name, inode, pass);
         self.sightings.pop()
     }
 

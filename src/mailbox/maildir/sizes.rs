@@ -60,8 +60,8 @@ pub(super) fn take_listing(folders: &Folders<'_>, patience: &Patience) -> Result
     let mut builder = Builder::new(folders.maildir().root().separator());
     for (file, known) in files.iter().zip(&sizes) {
         if let Known::Sizes(sizes) = known {
-            let place = (file.sighting.folder, seen.name(&file.sighting));
-            builder.push(place, file.inode, file.namesake, *sizes)?;
+            let location = (file.sighting.folder, seen.name(&file.sighting));
+            builder.push(location, file.inode, file.namesake, *sizes)?;
         }
     }
     let left_out = counting.left_out.count;
@@ -164,14 +164,14 @@ impl Counting<'_> {
         let mut counter = Counter::new(self.folders, self.patience);
         let mut failure = None;
         let mut found = Vec::new();
-        let not_found = search(self.folders, targets.collect(), |&at, places| {
+        let not_found = search(self.folders, targets.collect(), |&at, locations| {
             let Some(file) = files.get(at) else { return Visit::Done };
-            for place in places {
+            for location in locations {
                 let inode = file.telling_inode();
-                let uncounted = Uncounted { folder: place.folder, name: &place.name, inode };
+                let uncounted = Uncounted { folder: location.folder, name: &location.name, inode };
                 match self.settle(&uncounted, counter.count(&uncounted)) {
                     Ok(Some(known)) => {
-                        found.push((at, place.clone(), known));
+                        found.push((at, location.clone(), known));
                         return Visit::Done;
                     }
                     Ok(None) => {}
@@ -186,9 +186,9 @@ impl Counting<'_> {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        for (at, place, known) in found {
+        for (at, location, known) in found {
             if let (Some(file), Some(sizes)) = (files.get_mut(at), sizes.get_mut(at))
-                && let Some(sighting) = seen.add(&place, file.sighting.inode, file.sighting.pass)
+                && let Some(sighting) = seen.add(&location, file.sighting.inode, file.sighting.pass)
             {
                 file.sighting = sighting;
                 *sizes = known;

@@ -40,7 +40,7 @@ impl Decisions {
             self.taken.push((0, ways));
         }
         let (way, of) = self.taken[self.next];
-        assert_eq!(of, ways, "the same decisions lead to the same place");
+        assert_eq!(of, ways, "the same decisions lead to the same location");
         self.next += 1;
         way
     }
@@ -129,10 +129,10 @@ impl State {
             self.time += 1;
         }
         let from = std::mem::replace(&mut self.mails[number].at, to);
-        for place in [from, to].into_iter().flatten() {
-            self.touched.push((place.0, name(place, number), number as u64 + 1));
+        for location in [from, to].into_iter().flatten() {
+            self.touched.push((location.0, name(location, number), number as u64 + 1));
             if stamping != Stamping::Never {
-                self.changed[place.0 as usize] = self.time;
+                self.changed[location.0 as usize] = self.time;
             }
         }
         if to.is_none() {
@@ -161,8 +161,10 @@ impl View for Model {
             let touched = std::mem::take(&mut state.touched);
             let mut given = Vec::new();
             for (number, mail) in state.mails.iter().enumerate() {
-                let Some(place) = mail.at.filter(|place| place.0 == folder) else { continue };
-                let entry = (folder, name(place, number), number as u64 + 1);
+                let Some(location) = mail.at.filter(|location| location.0 == folder) else {
+                    continue;
+                };
+                let entry = (folder, name(location, number), number as u64 + 1);
                 if !touched.contains(&entry) {
                     given.push(entry);
                 }
@@ -180,8 +182,8 @@ impl View for Model {
     fn stat(&self, folder: Folder, wanted: &[u8]) -> Result<Option<Inode>, Errno> {
         self.step(|state| {
             let is_there = |(number, mail): (usize, &Mail)| {
-                let place = mail.at.filter(|place| place.0 == folder)?;
-                (name(place, number) == wanted).then(|| Inode::new(number as u64 + 1))
+                let location = mail.at.filter(|location| location.0 == folder)?;
+                (name(location, number) == wanted).then(|| Inode::new(number as u64 + 1))
             };
             state.mails.iter().enumerate().find_map(is_there).ok_or(Errno::NOENT)
         })

@@ -68,11 +68,11 @@ async fn a_file_that_took_the_name_of_a_marked_one_is_not_removed() {
             return;
         }
         let maildrop = maildir.open().await;
-        let place = taken(&maildir);
+        let location = taken(&maildir);
         let error = maildrop.remove((0..3).map(Position).collect(), None).await.unwrap_err();
         assert_eq!(error.remaining, 1, "way {nth}");
         assert!(error.cause.to_string().contains("another file"), "way {nth}: {}", error.cause);
-        assert_eq!(fs::read(maildir.path(place)).unwrap(), b"not seen\n", "way {nth}");
+        assert_eq!(fs::read(maildir.path(location)).unwrap(), b"not seen\n", "way {nth}");
         // What was marked is not lost from sight either.
         assert!(unique_ids(&maildir.open().await).contains(&"2.b".to_owned()), "way {nth}");
     }
