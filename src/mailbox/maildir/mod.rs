@@ -6,7 +6,7 @@
 //! at any time; nothing here takes their absence for granted.
 //!
 //! - `path`: whose Maildir is where; `resolve`: which symbolic links lead there. `lock`: one session
-//!   at a time. `attempt`: one login at a time that looks for it. `wait`: not on a worker thread.
+//!   at a time. `opening`: one login at a time that waits for it. `wait`: not on a worker thread.
 //! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `locked`:
 //!   what a session keeps open of it; `folder`: what is done in its folders, `view`: what finding
 //!   messages asks of them; `search`: finding files that have been renamed; `file_system`: what can be relied
@@ -29,7 +29,6 @@ use super::{Failure, Interest, Mailbox, OpenError};
 use crate::login::Identity;
 use crate::threads::{self, ByFileSystem, Refused};
 
-mod attempt;
 mod budget;
 mod compressed;
 mod count;
@@ -47,6 +46,7 @@ mod maildrop;
 mod message;
 mod name;
 mod namesake;
+mod opening;
 mod path;
 mod patience;
 mod quota;
@@ -65,12 +65,12 @@ mod tests;
 mod view;
 mod wait;
 
-use attempt::Turn;
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
 pub use maildrop::LockedMaildir;
 use maildrop::Opened;
 pub use message::StoredMessage;
+use opening::Opening;
 pub use path::PathTemplate;
 use patience::Patience;
 pub use removal::hold_at_most;
@@ -168,9 +168,13 @@ impl MaildirStore {
 
     /// Opens a Maildir where it may take its time, unless that is being done already: a file system
     /// that does not answer is to have one thread for each Maildir and not one for each login.
-    async fn attempt(&self, path: PathBuf, interest: &Interest) -> Result<Arc<Opened>, OpenError> {
-        let turn = match Turn::take(&path) {
-            Ok(turn) => turn,
+    async fn open_blocking(
+        &self,
+        path: PathBuf,
+        interest: &Interest,
+    ) -> Result<Arc<Opened>, OpenError> {
+        let opening = match Opening::begin(&path) {
+            Ok(opening) => opening,
             Err(since) => return Err(OpenError::InUse { since: Some(since) }),
         };
         let what = format!("open {}", path.display());
@@ -178,7 +182,7 @@ impl MaildirStore {
         let threads = pools.of(&path);
         let patience = Patience::while_wanted(interest.clone());
         let opened = threads.answer(move |done| {
-            let (_turn, _entered) = (turn, span.enter());
+            let (_opening, _entered) = (opening, span.enter());
             Opened::open(&path, separator, pools, &patience, |result| {
                 // If nobody waits for it any more, it is dropped, and with it the lock.
                 drop(done.send(result));
@@ -204,13 +208,13 @@ impl Mailbox for MaildirStore {
         if let Some(opened) = Opened::open_at_once(&path, self.separator, self.threads) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        let opened = match self.attempt(path.clone(), interest).await {
+        let opened = match self.open_blocking(path.clone(), interest).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                self.attempt(path.clone(), interest).await
+                self.open_blocking(path.clone(), interest).await
             }
             result => result,
         };

@@ -40,7 +40,7 @@ impl Decisions {
             self.taken.push((0, ways));
         }
         let (way, of) = self.taken[self.next];
-        assert_eq!(of, ways, "the same decisions lead to the same location");
+        assert_eq!(of, ways, "the same decisions lead to the same place");
         self.next += 1;
         way
     }

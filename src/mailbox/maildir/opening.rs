@@ -11,14 +11,14 @@ use std::time::SystemTime;
 
 /// The right to look for the Maildir at a path, given back on drop.
 #[derive(Debug)]
-pub(super) struct Turn(PathBuf);
+pub(super) struct Opening(PathBuf);
 
-impl Turn {
+impl Opening {
     /// Takes the turn at a path.
     ///
     /// # Errors
     /// Since when somebody else has it.
-    pub(super) fn take(path: &Path) -> Result<Self, SystemTime> {
+    pub(super) fn begin(path: &Path) -> Result<Self, SystemTime> {
         let mut taken = taken();
         if let Some(&since) = taken.get(path) {
             return Err(since);
@@ -28,7 +28,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Opening {
     fn drop(&mut self) {
         taken().remove(&self.0);
     }
@@ -47,10 +47,10 @@ mod tests {
     #[test]
     fn a_turn_is_given_back() {
         let (own, other) = (Path::new("/no/such/a"), Path::new("/no/such/b"));
-        let turn = Turn::take(own).unwrap();
-        assert!(Turn::take(own).unwrap_err() <= SystemTime::now());
-        drop(Turn::take(other).unwrap());
-        drop(turn);
-        drop(Turn::take(own).unwrap());
+        let opening = Opening::begin(own).unwrap();
+        assert!(Opening::begin(own).unwrap_err() <= SystemTime::now());
+        drop(Opening::begin(other).unwrap());
+        drop(opening);
+        drop(Opening::begin(own).unwrap());
     }
 }
