@@ -10,12 +10,12 @@ use std::time::Duration;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::budget::Budget;
 use super::compressed::{Contents, Decoder, Format};
 use super::entry::{Form, Sizes};
 use super::folder::{Folder, Folders, of_reading};
 use super::inode::{Inode, may_be};
 use super::patience::Patience;
+use super::permits::Permits;
 use super::system::{duplicate, fstat, read_exact_at, seek};
 use crate::protocol::OctetCounter;
 
@@ -40,7 +40,7 @@ pub(super) fn all(
 ) -> Vec<Counted> {
     let mut counted = Vec::new();
     counted.resize_with(files.len(), || Err(io::ErrorKind::NotFound.into()));
-    let hands = HANDS.borrow(files.len().div_ceil(BATCH).saturating_sub(1));
+    let helpers = HELPERS.acquire_up_to(files.len().div_ceil(BATCH).saturating_sub(1));
     let batches = Mutex::new(files.chunks(BATCH).zip(counted.chunks_mut(BATCH)));
     let count = || {
         let mut counter = Counter::new(folders, patience);
@@ -53,7 +53,7 @@ pub(super) fn all(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..hands.count() {
+        for _ in 0..helpers.count() {
             // Where the system has no thread to spare, this one does it all.
             thread::Builder::new().spawn_scoped(scope, count).ok();
         }
@@ -187,8 +187,8 @@ impl<'a> Counter<'a> {
 
 /// Threads that help to count, one for each processor. However many logins count at once, they get
 /// no more than these between them: the other sessions need the processors too.
-static HANDS: LazyLock<Budget> =
-    LazyLock::new(|| Budget::new(thread::available_parallelism().map_or(1, usize::from)));
+static HELPERS: LazyLock<Permits> =
+    LazyLock::new(|| Permits::new(thread::available_parallelism().map_or(1, usize::from)));
 
 /// Files that a thread takes at a time: few enough that all end together, enough that a small
 /// Maildir needs no help.

@@ -16,7 +16,7 @@
 //!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
-//!   tells delivery agents; `shown`: what it tells the operator; `budget`: how much of the process it
+//!   tells delivery agents; `shown`: what it tells the operator; `permits`: how much of the process it
 //!   may use for that.
 
 use std::io;
@@ -29,7 +29,6 @@ use super::{Failure, Interest, Mailbox, OpenError};
 use crate::login::Identity;
 use crate::threads::{self, ByFileSystem, Refused};
 
-mod budget;
 mod compressed;
 mod count;
 mod create;
@@ -49,6 +48,7 @@ mod namesake;
 mod opening;
 mod path;
 mod patience;
+mod permits;
 mod quota;
 mod removal;
 mod resolve;

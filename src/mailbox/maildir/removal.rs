@@ -18,10 +18,10 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 
 use super::super::{Failure, Position, RemovalError};
-use super::budget::{Budget, Loan};
 use super::folder::{Folder, Folders, Location, NO_FILE};
 use super::inode::Inode;
 use super::maildrop::Opened;
+use super::permits::{Acquired, Permits};
 use super::quota::Freed;
 use super::search::{Target, Visit, search};
 
@@ -49,7 +49,7 @@ pub(super) enum Hold {
 /// Removes messages and makes that durable; blocks until it is done.
 pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Removed {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
-    let remains = Remains { loan: held().borrow(marked.len()), files: BTreeMap::new() };
+    let remains = Remains { acquired: held().acquire_up_to(marked.len()), files: BTreeMap::new() };
     if marked.is_empty() {
         return Removed { messages: marked, unlinked: BTreeSet::new(), result: Ok(()), remains };
     }
@@ -97,7 +97,7 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
 #[derive(Debug)]
 pub(super) struct Remains {
     files: BTreeMap<u32, OwnedFd>,
-    loan: Loan,
+    acquired: Acquired,
 }
 
 impl Remains {
@@ -108,7 +108,7 @@ impl Remains {
 }
 
 /// Descriptors for that.
-static HELD: OnceLock<Budget> = OnceLock::new();
+static HELD: OnceLock<Permits> = OnceLock::new();
 
 /// More would be of little use.
 const MOST_HELD: usize = 1024;
@@ -120,11 +120,11 @@ const LEAST_HELD: usize = 16;
 /// than some, and no fewer than a few. Counts when it is said before the first removal.
 pub fn hold_at_most(files: usize) {
     // Whoever says it again, as after a reload, says it too late.
-    HELD.get_or_init(|| Budget::new(files.clamp(LEAST_HELD, MOST_HELD)));
+    HELD.get_or_init(|| Permits::new(files.clamp(LEAST_HELD, MOST_HELD)));
 }
 
-fn held() -> &'static Budget {
-    HELD.get_or_init(|| Budget::new(MOST_HELD))
+fn held() -> &'static Permits {
+    HELD.get_or_init(|| Permits::new(MOST_HELD))
 }
 
 /// What came of trying to unlink a file.
@@ -236,7 +236,7 @@ impl Removal<'_> {
 
     /// Opens what is going to be unlinked, if there is room for it.
     fn hold(&self, location: &Location) -> Option<OwnedFd> {
-        if self.remains.files.len() >= self.remains.loan.count() {
+        if self.remains.files.len() >= self.remains.acquired.count() {
             return None;
         }
         match self.hold {
