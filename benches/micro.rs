@@ -21,8 +21,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use restante::credentials::{Account, CredentialStore, Lookup};
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
-use restante::mailbox::{Interest, Mailbox, Maildrop};
-use restante::password::Verifier;
+use restante::mailbox::{Cancellation, Mailbox, Maildrop};
 use restante::protocol::{
     BodyLines, ClaimedName, Command, Encoder, Extent, LineDecoder, LineLimit, OctetCounter, Secret,
     Username,
@@ -136,7 +135,7 @@ fn open(criterion: &mut Criterion) {
         let maildrop = runtime
             .block_on(store.open_within(
                 &identity,
-                &Interest::default(),
+                &Cancellation::default(),
                 Duration::from_secs(5),
                 || {},
             ))

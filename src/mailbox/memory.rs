@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use std::{future, io};
 
 use super::{
-    Failure, Gone, Interest, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
+    Cancellation, Failure, Gone, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
     RemovalError, Witness,
 };
 use crate::login::Identity;
@@ -52,7 +52,7 @@ impl Mailbox for MemoryStore {
     async fn open(
         &self,
         identity: &Identity,
-        _interest: &Interest,
+        _cancellation: &Cancellation,
     ) -> Result<MemoryMaildrop, OpenError> {
         let user = identity.username();
         let mut drops = self.drops();

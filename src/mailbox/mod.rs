@@ -13,11 +13,11 @@ use tokio::time::{self, Instant};
 use crate::login::Identity;
 use crate::protocol::UniqueId;
 
-mod interest;
+mod cancellation;
 pub mod maildir;
 pub mod memory;
 
-pub use interest::{Interest, Lasting};
+pub use cancellation::{Cancellation, DropGuard};
 
 /// A store of maildrops, one a user.
 pub trait Mailbox: Send + Sync + 'static {
@@ -34,7 +34,7 @@ pub trait Mailbox: Send + Sync + 'static {
     fn open(
         &self,
         identity: &Identity,
-        interest: &Interest,
+        cancellation: &Cancellation,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send;
 
     /// The same, and waits for another session to end, for as long as `wait`. Before each further
@@ -45,12 +45,12 @@ pub trait Mailbox: Send + Sync + 'static {
     fn open_within(
         &self,
         identity: &Identity,
-        interest: &Interest,
+        cancellation: &Cancellation,
         wait: Duration,
         ask: impl Fn() + Send + Sync,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send {
         async move {
-            let mut opened = self.open(identity, interest).await;
+            let mut opened = self.open(identity, cancellation).await;
             if !matches!(opened, Err(OpenError::InUse { .. })) {
                 return opened;
             }
@@ -63,7 +63,7 @@ pub trait Mailbox: Send + Sync + 'static {
                 }
                 time::sleep_until(deadline.min(Instant::now() + pause)).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
-                opened = self.open(identity, interest).await;
+                opened = self.open(identity, cancellation).await;
             }
             opened
         }

@@ -279,7 +279,7 @@ mod tests {
     use super::*;
     use crate::login::Identity;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
-    use crate::mailbox::{Interest, OpenError};
+    use crate::mailbox::{Cancellation, OpenError};
     use crate::server::fixture;
 
     /// A mailbox with a fault that one user brings out.
@@ -291,10 +291,10 @@ mod tests {
         async fn open(
             &self,
             identity: &Identity,
-            interest: &Interest,
+            cancellation: &Cancellation,
         ) -> Result<MemoryMaildrop, OpenError> {
             assert_ne!(identity.username().as_str(), "trap", "the fault");
-            self.0.open(identity, interest).await
+            self.0.open(identity, cancellation).await
         }
     }
 

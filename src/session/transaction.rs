@@ -19,9 +19,8 @@ use super::listing::{Listing, Totals};
 use super::slots::Slot;
 use super::state::{Next, State, Turn};
 use super::wanted::Wanted;
-use crate::credentials::CredentialStore;
-use crate::login::Identity;
-use crate::mailbox::{Interest, Mailbox, Maildrop};
+use crate::auth::{CredentialStore, Identity};
+use crate::mailbox::{Cancellation, Mailbox, Maildrop};
 use crate::protocol::{Command, Extent, MessageNumber, Username};
 
 /// A user who is logged in, with the maildrop locked.
@@ -55,14 +54,14 @@ impl<D: Maildrop> Transaction<D> {
         // Finished in any case: a log-in that has run out of time keeps its place among the
         // sessions of the user until the store answers, or one user's tries could take all threads.
         let mailbox = Arc::clone(&env.mailbox);
-        let interest = Interest::default();
-        let own = interest.clone();
+        let cancellation = Cancellation::default();
+        let own = cancellation.clone();
         let opening = async move {
             let ask = || session.shared().tell();
             let listing = Listing::new(mailbox.open_within(&identity, &own, wait, ask).await?);
             Ok(Self { listing, identity, session })
         };
-        let _waiting = interest.lasting();
+        let _waiting = cancellation.drop_guard();
         Finish::new(opening.in_current_span()).await
     }
 

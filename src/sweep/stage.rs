@@ -16,7 +16,7 @@ use super::scenario::{Contents, Deed, Index, Scenario, files};
 use super::verdict::{Circumstances, Original, Originals, Outcome, Reader, survivors};
 use crate::login::Identity;
 use crate::mailbox::maildir::{Fault, Hit, Plan};
-use crate::mailbox::{Interest, Mailbox, Maildrop, Message, OpenError, Position};
+use crate::mailbox::{Cancellation, Mailbox, Maildrop, Message, OpenError, Position};
 use crate::session::End;
 
 /// The files of a scenario, and a server for them.
@@ -167,8 +167,11 @@ impl Stage {
             // An attempt that has given the lock back may not have ended altogether.
             let wait = self.world.policy.lock_wait;
             let identity = Identity::for_test("mrose");
-            let maildrop =
-                self.world.mailbox.open_within(&identity, &Interest::default(), wait, || {}).await;
+            let maildrop = self
+                .world
+                .mailbox
+                .open_within(&identity, &Cancellation::default(), wait, || {})
+                .await;
             let maildrop = match maildrop {
                 Ok(maildrop) => maildrop,
                 Err(OpenError::InUse { .. }) => return Err("I5: the lock is held".to_owned()),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use restante::credentials::{FileOptions, FileStore};
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
-use restante::mailbox::{Interest, Mailbox, OpenError};
+use restante::mailbox::{Cancellation, Mailbox, OpenError};
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -360,7 +360,7 @@ fn a_slow_reader_is_not_idle() {
 struct Hung {
     store: MemoryStore,
     answers: Arc<Notify>,
-    interest: Arc<Mutex<Interest>>,
+    cancellation: Arc<Mutex<Cancellation>>,
 }
 
 impl Mailbox for Hung {
@@ -369,12 +369,12 @@ impl Mailbox for Hung {
     async fn open(
         &self,
         identity: &Identity,
-        interest: &Interest,
+        cancellation: &Cancellation,
     ) -> Result<MemoryMaildrop, OpenError> {
-        assert!(!interest.is_lost());
-        *self.interest.lock().unwrap() = interest.clone();
+        assert!(!cancellation.is_requested());
+        *self.cancellation.lock().unwrap() = cancellation.clone();
         self.answers.notified().await;
-        self.store.open(identity, interest).await
+        self.store.open(identity, cancellation).await
     }
 }
 
@@ -383,11 +383,11 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
     let store = MemoryStore::default();
     store.deliver(&mrose(), "id", &b"x\n"[..]);
     let answers = Arc::new(Notify::new());
-    let interest = Arc::<Mutex<Interest>>::default();
+    let cancellation = Arc::<Mutex<Cancellation>>::default();
     let env = env(Hung {
         store: store.clone(),
         answers: Arc::clone(&answers),
-        interest: Arc::clone(&interest),
+        cancellation: Arc::clone(&cancellation),
     });
     paused_runtime().block_on(async {
         let (mut client, mut server) = tokio::io::duplex(1024);
@@ -402,7 +402,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         client.read_to_string(&mut said).await.unwrap();
         assert!(said.ends_with("-ERR [SYS/TEMP] the log-in took too long; wait and try again\r\n"));
         assert!(env.sessions.take(mrose(), 1).is_none());
-        assert!(interest.lock().unwrap().is_lost(), "the store knows that nobody waits");
+        assert!(cancellation.lock().unwrap().is_requested(), "the store knows that nobody waits");
 
         answers.notify_one();
         // The task that was left behind opens the maildrop, and gives everything back.

@@ -14,9 +14,9 @@ use super::compressed::{Contents, Decoder, Format};
 use super::entry::{Form, Sizes};
 use super::folder::{Folder, Folders, of_reading};
 use super::inode::{Inode, may_be};
-use super::patience::Patience;
 use super::permits::Permits;
 use super::system::{duplicate, fstat, read_exact_at, seek};
+use super::time_limit::TimeLimit;
 use crate::protocol::OctetCounter;
 
 /// A file whose octets are wanted.
@@ -36,14 +36,14 @@ pub(super) type Counted = io::Result<Sizes>;
 pub(super) fn all(
     folders: &Folders<'_>,
     files: &[Uncounted<'_>],
-    patience: &Patience,
+    limit: &TimeLimit,
 ) -> Vec<Counted> {
     let mut counted = Vec::new();
     counted.resize_with(files.len(), || Err(io::ErrorKind::NotFound.into()));
     let helpers = HELPERS.acquire_up_to(files.len().div_ceil(BATCH).saturating_sub(1));
     let batches = Mutex::new(files.chunks(BATCH).zip(counted.chunks_mut(BATCH)));
     let count = || {
-        let mut counter = Counter::new(folders, patience);
+        let mut counter = Counter::new(folders, limit);
         loop {
             let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((files, counted)) = batch else { break };
@@ -72,15 +72,15 @@ pub(super) fn sizes(
     file: &File,
     size: u64,
     buffer: &mut Vec<u8>,
-    patience: &Patience,
+    limit: &TimeLimit,
 ) -> io::Result<Sizes> {
-    let mut reading = patience.begin();
+    let mut timer = limit.begin();
     buffer.resize(BUFFER, 0);
     let mut counter = OctetCounter::new();
     let mut offset = 0;
     let mut data = Data { file, size, end: 0 };
     while offset < size {
-        reading.go_on(offset)?;
+        timer.check(offset)?;
         let start = data.next(offset)?;
         counter.update_zeros(start - offset);
         offset = start;
@@ -159,13 +159,13 @@ fn decompressed(format: Format, file: File, size: u64, buffer: &mut [u8]) -> io:
 /// Counts one file after the other.
 pub(super) struct Counter<'a> {
     folders: &'a Folders<'a>,
-    patience: &'a Patience,
+    limit: &'a TimeLimit,
     buffer: Vec<u8>,
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(folders: &'a Folders<'a>, patience: &'a Patience) -> Self {
-        Self { folders, patience, buffer: Vec::new() }
+    pub(super) fn new(folders: &'a Folders<'a>, limit: &'a TimeLimit) -> Self {
+        Self { folders, limit, buffer: Vec::new() }
     }
 
     pub(super) fn count(&mut self, file: &Uncounted<'_>) -> Counted {
@@ -181,7 +181,7 @@ impl<'a> Counter<'a> {
         if !may_be(file.inode, open.inode) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        sizes(&open.file, open.size, &mut self.buffer, self.patience).map_err(of_reading)
+        sizes(&open.file, open.size, &mut self.buffer, self.limit).map_err(of_reading)
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     fn counted(file: &File, size: u64) -> io::Result<u64> {
-        sizes(file, size, &mut Vec::new(), &Patience::bounded()).map(|sizes| sizes.octets)
+        sizes(file, size, &mut Vec::new(), &TimeLimit::bounded()).map(|sizes| sizes.octets)
     }
 
     /// Reading this would take hours. (Where a file cannot be as large, nobody can make one.)

@@ -17,12 +17,12 @@ use super::listing::Listing;
 use super::lock::{Attempt, Root};
 use super::locked::Locked;
 use super::message::{self, StoredMessage};
-use super::patience::Patience;
 use super::removal::{self, Hold, Remains, Removed};
 use super::separator::Separator;
 use super::shown::Shown;
 use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::{Basis, Moment};
+use super::time_limit::TimeLimit;
 use super::wait::Wait;
 use crate::protocol::UniqueId;
 use crate::threads::{ByFileSystem, Pool};
@@ -172,10 +172,10 @@ impl Opened {
         path: &Path,
         separator: Separator,
         pools: &'static ByFileSystem,
-        patience: &Patience,
+        limit: &TimeLimit,
         done: impl FnOnce(Result<Arc<Self>, OpenError>),
     ) {
-        let opened = match Self::try_open(path, separator, pools, patience) {
+        let opened = match Self::try_open(path, separator, pools, limit) {
             Ok(opened) => Arc::new(opened),
             Err(error) => return done(Err(error)),
         };
@@ -213,7 +213,7 @@ impl Opened {
         path: &Path,
         separator: Separator,
         pools: &'static ByFileSystem,
-        patience: &Patience,
+        limit: &TimeLimit,
     ) -> Result<Self, OpenError> {
         let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
             Attempt::Locked(root) => root.with_separator(separator),
@@ -221,7 +221,7 @@ impl Opened {
         };
         let (maildir, directories) =
             Locked::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
-        let taken = take_listing(&Folders::new(&maildir, directories), patience);
+        let taken = take_listing(&Folders::new(&maildir, directories), limit);
         Ok(Self::new(maildir, taken.map_err(OpenError::Unavailable)?, pools))
     }
 

@@ -21,9 +21,9 @@ use super::entry::{Form, Sizes};
 use super::folder::{Location, OpenFile};
 use super::inode::may_be;
 use super::maildrop::Opened;
-use super::patience::Patience;
 use super::search::{NotFound, Target, Visit, search};
 use super::system::{fadvise, preadv2, read_exact_at};
+use super::time_limit::TimeLimit;
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
 #[derive(Debug)]
@@ -367,8 +367,8 @@ fn current_octets(
         return Ok(listed.octets);
     }
     maildrop.distrust(at);
-    let patience = Patience::bounded();
-    let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new(), &patience)?;
+    let limit = TimeLimit::bounded();
+    let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new(), &limit)?;
     // A program that compresses what is there already has changed no message.
     if octets != listed.octets {
         tracing::warn!(

@@ -12,7 +12,7 @@
 //!   messages asks of them; `search`: finding files that have been renamed; `file_system`: what can be relied
 //!   on.
 //! - `seen`, `scan`, `namesake`, `sizes`, `count`: from names to messages to a `listing`; `inode`:
-//!   which file a message is; `patience`: how long counting may take; `index`: what the next login need not find out again; `stamp`: whether
+//!   which file a message is; `time_limit`: how long counting may take; `index`: what the next login need not find out again; `stamp`: whether
 //!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
@@ -25,8 +25,8 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::{Failure, Interest, Mailbox, OpenError};
-use crate::login::Identity;
+use super::{Cancellation, Failure, Mailbox, OpenError};
+use crate::auth::Identity;
 use crate::threads::{self, ByFileSystem, Refused};
 
 mod compressed;
@@ -47,7 +47,6 @@ mod name;
 mod namesake;
 mod opening;
 mod path;
-mod patience;
 mod permits;
 mod quota;
 mod removal;
@@ -62,6 +61,7 @@ mod stamp;
 mod system;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 mod view;
 mod wait;
 
@@ -72,12 +72,12 @@ use maildrop::Opened;
 pub use message::StoredMessage;
 use opening::Opening;
 pub use path::PathTemplate;
-use patience::Patience;
 pub use removal::hold_at_most;
 pub use resolve::untrusted_link;
 pub use separator::{Separator, foreign_separator};
 #[cfg(test)]
 pub(crate) use system::{Extent, Fault, Hit, Journal, Lost, Plan, cut_power};
+use time_limit::TimeLimit;
 
 /// Maildirs, found by the names of their users.
 #[derive(Clone, Debug)]
@@ -171,7 +171,7 @@ impl MaildirStore {
     async fn open_blocking(
         &self,
         path: PathBuf,
-        interest: &Interest,
+        cancellation: &Cancellation,
     ) -> Result<Arc<Opened>, OpenError> {
         let opening = match Opening::begin(&path) {
             Ok(opening) => opening,
@@ -180,10 +180,10 @@ impl MaildirStore {
         let what = format!("open {}", path.display());
         let (separator, pools, span) = (self.separator, self.threads, Span::current());
         let threads = pools.of(&path);
-        let patience = Patience::while_wanted(interest.clone());
+        let limit = TimeLimit::until_cancelled(cancellation.clone());
         let opened = threads.answer(move |done| {
             let (_opening, _entered) = (opening, span.enter());
-            Opened::open(&path, separator, pools, &patience, |result| {
+            Opened::open(&path, separator, pools, &limit, |result| {
                 // If nobody waits for it any more, it is dropped, and with it the lock.
                 drop(done.send(result));
             });
@@ -199,7 +199,7 @@ impl Mailbox for MaildirStore {
     async fn open(
         &self,
         identity: &Identity,
-        interest: &Interest,
+        cancellation: &Cancellation,
     ) -> Result<LockedMaildir, OpenError> {
         let path = self
             .template
@@ -208,13 +208,13 @@ impl Mailbox for MaildirStore {
         if let Some(opened) = Opened::open_at_once(&path, self.separator, self.threads) {
             return Ok(LockedMaildir::new(Arc::new(opened)));
         }
-        let opened = match self.open_blocking(path.clone(), interest).await {
+        let opened = match self.open_blocking(path.clone(), cancellation).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                self.open_blocking(path.clone(), interest).await
+                self.open_blocking(path.clone(), cancellation).await
             }
             result => result,
         };

@@ -13,11 +13,11 @@ use super::folder::{Folders, Ignored};
 use super::index::Index;
 use super::listing::{Builder, Listing};
 use super::namesake::{Recognised, recognise};
-use super::patience::Patience;
 use super::scan::{FoundFile, Scan, scan};
 use super::search::{Target, Visit, search};
 use super::seen::Seen;
 use super::stamp::Basis;
+use super::time_limit::TimeLimit;
 
 /// How a listing came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// When it cannot be taken whole. A message that cannot be read itself is left out.
-pub(super) fn take_listing(folders: &Folders<'_>, patience: &Patience) -> Result<Taken, Failure> {
+pub(super) fn take_listing(folders: &Folders<'_>, limit: &TimeLimit) -> Result<Taken, Failure> {
     let mut index = Index::read(folders.maildir().root());
     if let Some(unchanged) = believe(folders, &mut index)? {
         return Ok(unchanged);
@@ -53,7 +53,7 @@ pub(super) fn take_listing(folders: &Folders<'_>, patience: &Patience) -> Result
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
     let Recognised { sizes, index_has_more } = recognise(folders, &seen, &mut files, &index);
     let mut sizes = sizes.into_iter().map(Known::from).collect::<Vec<_>>();
-    let mut counting = Counting { folders, patience, opened: 0, left_out: Ignored::default() };
+    let mut counting = Counting { folders, limit, opened: 0, left_out: Ignored::default() };
     if sizes.contains(&Known::Not) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
@@ -119,7 +119,7 @@ impl From<Option<Sizes>> for Known {
 
 struct Counting<'a> {
     folders: &'a Folders<'a>,
-    patience: &'a Patience,
+    limit: &'a TimeLimit,
     opened: u32,
     left_out: Ignored,
 }
@@ -138,7 +138,7 @@ impl Counting<'_> {
         // Inodes that are close to each other are close to each other on a disk.
         unknown.sort_unstable_by_key(|(_, file)| file.sighting.inode);
         let uncounted = unknown.iter().map(|(_, file)| uncounted(seen, file)).collect::<Vec<_>>();
-        let counted = count::all(self.folders, &uncounted, self.patience);
+        let counted = count::all(self.folders, &uncounted, self.limit);
         let mut renamed = Vec::new();
         for (((at, file), uncounted), counted) in unknown.iter().zip(&uncounted).zip(counted) {
             match (self.settle(uncounted, counted)?, sizes.get_mut(*at)) {
@@ -161,7 +161,7 @@ impl Counting<'_> {
             let inode = files.get(*at)?.telling_inode();
             Some(Target { unique, inode, id: *at })
         });
-        let mut counter = Counter::new(self.folders, self.patience);
+        let mut counter = Counter::new(self.folders, self.limit);
         let mut failure = None;
         let mut found = Vec::new();
         let not_found = search(self.folders, targets.collect(), |&at, locations| {

@@ -10,11 +10,11 @@ use rustix::fs::{CWD, Mode};
 use tokio::time::{Instant, timeout};
 
 use super::super::maildrop::Opened;
-use super::super::patience::Patience;
+use super::super::time_limit::TimeLimit;
 use super::super::{LockedMaildir, MaildirStore, PathTemplate, Separator};
 use super::support::{Maildir, read, unique_ids};
-use crate::login::Identity;
-use crate::mailbox::{Interest, Mailbox, Maildrop, MessageError, OpenError, Position};
+use crate::auth::Identity;
+use crate::mailbox::{Cancellation, Mailbox, Maildrop, MessageError, OpenError, Position};
 use crate::threads::{self, Bounds, ByFileSystem};
 
 /// Faults 1, 2 and 4: what cannot be read whole is not shown, and nothing is made in its place.
@@ -62,7 +62,8 @@ async fn a_maildir_that_is_a_link_is_followed() {
     symlink(maildir.path(""), links.path().join("mrose")).unwrap();
     let template = PathTemplate::new(links.path().join("{user}"));
     let store = MaildirStore::new(template);
-    let maildrop = store.open(&Identity::for_test("mrose"), &Interest::default()).await.unwrap();
+    let maildrop =
+        store.open(&Identity::for_test("mrose"), &Cancellation::default()).await.unwrap();
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
@@ -82,7 +83,7 @@ async fn a_maildir_that_vanishes_leaves_errors_behind() {
 #[tokio::test]
 async fn a_user_without_a_domain_is_told_from_a_missing_maildir() {
     let store = MaildirStore::new(PathTemplate::new("/m/{domain}/{local}"));
-    match store.open(&Identity::for_test("mrose"), &Interest::default()).await {
+    match store.open(&Identity::for_test("mrose"), &Cancellation::default()).await {
         Err(OpenError::Unavailable(failure)) => assert!(failure.to_string().contains("{domain}")),
         other => panic!("{other:?}"),
     }
@@ -96,7 +97,7 @@ async fn a_second_session_is_told_since_when() {
     let (store, start) = (maildir.store(), Instant::now());
     let (identity, wait) = (Identity::for_test("mrose"), Duration::from_millis(120));
     let Err(OpenError::InUse { since: Some(since) }) =
-        store.open_within(&identity, &Interest::default(), wait, || {}).await
+        store.open_within(&identity, &Cancellation::default(), wait, || {}).await
     else {
         panic!("two sessions at once");
     };
@@ -143,7 +144,9 @@ async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
     let release = keep_busy(threads, &maildir);
     let store = MaildirStore { threads, ..maildir.store() };
     let identity = Identity::for_test("mrose");
-    assert!(timeout(Duration::ZERO, store.open(&identity, &Interest::default())).await.is_err());
+    assert!(
+        timeout(Duration::ZERO, store.open(&identity, &Cancellation::default())).await.is_err()
+    );
     drop(release);
     while !maildir.exists("restante.index") {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -158,13 +161,13 @@ async fn a_count_that_takes_long_is_given_up_when_nobody_waits() {
     let large = [b"x".repeat(200_000), b"\n".to_vec()].concat();
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", &large)]);
     for is_wanted in [false, true] {
-        let interest = Interest::default();
-        let waiting = interest.lasting();
+        let cancellation = Cancellation::default();
+        let waiting = cancellation.drop_guard();
         let _waiting = is_wanted.then_some(waiting);
-        let patience = Patience::while_wanted(interest.clone()).within(Duration::ZERO);
+        let limit = TimeLimit::until_cancelled(cancellation.clone()).within(Duration::ZERO);
         let mut result = None;
         let path = maildir.path("");
-        Opened::open(&path, Separator::Colon, threads::mail(), &patience, |opened| {
+        Opened::open(&path, Separator::Colon, threads::mail(), &limit, |opened| {
             result = Some(opened);
         });
         match result.unwrap() {
@@ -191,11 +194,11 @@ async fn a_login_meanwhile_needs_no_thread() {
     let release = keep_busy(threads, &maildir);
     let store = MaildirStore { threads, ..maildir.store() };
     let identity = Identity::for_test("mrose");
-    let interest = Interest::default();
-    let mut first = Box::pin(store.open(&identity, &interest));
+    let cancellation = Cancellation::default();
+    let mut first = Box::pin(store.open(&identity, &cancellation));
     assert!(timeout(Duration::ZERO, &mut first).await.is_err());
     for _ in 0..20 {
-        let second = store.open(&identity, &interest).await;
+        let second = store.open(&identity, &cancellation).await;
         assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
     }
     drop(release);
@@ -210,7 +213,7 @@ async fn a_removal_that_is_refused_removes_nothing_later() {
     let threads = one_thread(Duration::from_millis(20));
     let store = MaildirStore { threads, ..maildir.store() };
     let identity = Identity::for_test("mrose");
-    let maildrop = store.open(&identity, &Interest::default()).await.unwrap();
+    let maildrop = store.open(&identity, &Cancellation::default()).await.unwrap();
     let release = keep_busy(threads, &maildir);
     let error = maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap_err();
     assert_eq!(error.remaining, 2);
@@ -244,7 +247,7 @@ async fn without_room_for_files_of_our_own_a_session_works() {
         fs::create_dir(maildir.path(name)).unwrap();
     }
     let maildrop = maildir.open().await;
-    let second = maildir.store().open(&Identity::for_test("mrose"), &Interest::default()).await;
+    let second = maildir.store().open(&Identity::for_test("mrose"), &Cancellation::default()).await;
     assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"b\n");
     maildrop.remove(vec![Position(0)], None).await.unwrap();

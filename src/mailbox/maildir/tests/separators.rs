@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use super::super::{LockedMaildir, Separator};
 use super::support::{Maildir, read, unique_ids};
-use crate::login::Identity;
-use crate::mailbox::{Interest, Mailbox, Maildrop, Position};
+use crate::auth::Identity;
+use crate::mailbox::{Cancellation, Mailbox, Maildrop, Position};
 
 async fn open(maildir: &Maildir, separator: Separator) -> LockedMaildir {
     let store = maildir.store().with_separator(separator);
     let user = Identity::for_test("mrose");
-    store.open_within(&user, &Interest::default(), Duration::from_secs(30), || {}).await.unwrap()
+    store
+        .open_within(&user, &Cancellation::default(), Duration::from_secs(30), || {})
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

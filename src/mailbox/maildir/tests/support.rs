@@ -12,7 +12,7 @@ use super::super::lock::{Attempt, Root};
 use super::super::{LockedMaildir, MaildirStore, PathTemplate};
 use crate::login::Identity;
 use crate::mailbox::{
-    Failure, Interest, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
+    Cancellation, Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
 };
 
 pub(super) struct Maildir {
@@ -96,7 +96,7 @@ impl Maildir {
         // Long enough for an earlier session's index to be written.
         let wait = Duration::from_secs(30);
         self.store()
-            .open_within(&Identity::for_test("mrose"), &Interest::default(), wait, || {})
+            .open_within(&Identity::for_test("mrose"), &Cancellation::default(), wait, || {})
             .await
     }
 
