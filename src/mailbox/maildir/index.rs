@@ -27,8 +27,8 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::entry::{Entry, FEWEST_BYTES, Key, MOST_BYTES};
 use super::listing::Listing;
 use super::lock::Root;
-use super::seen::Seen;
 use super::separator::Separator;
+use super::sightings::Sightings;
 use super::stamp::Basis;
 use super::system::{Output, fstat, geteuid, openat, preadv2, read_exact_at, renameat, unlinkat};
 use super::wait::{Wait, open_at};
@@ -78,7 +78,7 @@ impl Index {
     }
 
     /// Whether it knows a message that was not seen.
-    pub(super) fn knows_more_than(&self, seen: &Seen) -> bool {
+    pub(super) fn knows_more_than(&self, seen: &Sightings) -> bool {
         let mut keys = seen.keys().peekable();
         self.listing.entries().any(|entry| {
             let known = entry.key();

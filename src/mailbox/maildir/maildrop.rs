@@ -20,8 +20,8 @@ use super::message::{self, StoredMessage};
 use super::removal::{self, Hold, Remains, Removed};
 use super::separator::Separator;
 use super::shown::Shown;
-use super::sizes::{Report, Taken, take_listing, take_listing_at_once};
 use super::stamp::{Basis, Moment};
+use super::take_listing::{ListingStats, TakenListing, take_listing, take_listing_at_once};
 use super::time_limit::TimeLimit;
 use super::wait::Wait;
 use crate::protocol::UniqueId;
@@ -54,8 +54,8 @@ impl LockedMaildir {
 
     /// How the listing came about.
     #[cfg(test)]
-    pub(super) fn report(&self) -> Report {
-        self.0.report
+    pub(super) fn stats(&self) -> ListingStats {
+        self.0.stats
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) struct Opened {
     /// The messages as they were at login.
     pub(super) listing: Listing,
     basis: Option<Basis>,
-    report: Report,
+    stats: ListingStats,
     /// When that was.
     listed: Moment,
     /// Where messages are that have been renamed since.
@@ -179,7 +179,7 @@ impl Opened {
             Ok(opened) => Arc::new(opened),
             Err(error) => return done(Err(error)),
         };
-        let Report { passes, opened: files, left_out, index_is_stale } = opened.report;
+        let ListingStats { passes, opened: files, left_out, index_is_stale } = opened.stats;
         tracing::debug!(passes, opened = files, left_out, "the listing is taken");
         // Taken before anybody else can: a removal has to write after this, not before.
         let writing = lock(&opened.index);
@@ -238,12 +238,12 @@ impl Opened {
         Some(Self::new(maildir, taken, pools))
     }
 
-    fn new(maildir: Locked, taken: Taken, pools: &'static ByFileSystem) -> Self {
-        let Taken { listing, basis, report } = taken;
+    fn new(maildir: Locked, taken: TakenListing, pools: &'static ByFileSystem) -> Self {
+        let TakenListing { listing, basis, stats } = taken;
         Self {
             listing,
             basis,
-            report,
+            stats,
             listed: Moment::now(),
             moved: Mutex::default(),
             replaced: Mutex::default(),

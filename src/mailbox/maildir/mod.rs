@@ -11,7 +11,7 @@
 //!   what a session keeps open of it; `folder`: what is done in its folders, `view`: what finding
 //!   messages asks of them; `search`: finding files that have been renamed; `file_system`: what can be relied
 //!   on.
-//! - `seen`, `scan`, `namesake`, `sizes`, `count`: from names to messages to a `listing`; `inode`:
+//! - `sightings`, `scan`, `match_index`, `take_listing`, `count`: from names to messages to a `listing`; `inode`:
 //!   which file a message is; `time_limit`: how long counting may take; `index`: what the next login need not find out again; `stamp`: whether
 //!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
@@ -53,12 +53,12 @@ mod removal;
 mod resolve;
 mod scan;
 mod search;
-mod seen;
 mod separator;
 mod shown;
-mod sizes;
+mod sightings;
 mod stamp;
 mod system;
+mod take_listing;
 #[cfg(test)]
 mod tests;
 mod time_limit;

@@ -13,7 +13,7 @@ use super::folder::Folders;
 use super::index::Index;
 use super::inode::may_be;
 use super::scan::FoundFile;
-use super::seen::Seen;
+use super::sightings::Sightings;
 
 /// Whether a file shares its unique name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) struct Recognised {
 /// Looks the files up in the index, and tells those of one unique name apart by what they were.
 pub(super) fn recognise(
     folders: &Folders<'_>,
-    seen: &Seen,
+    seen: &Sightings,
     files: &mut [FoundFile],
     index: &Index,
 ) -> Recognised {
@@ -67,7 +67,7 @@ pub(super) fn recognise(
 /// Finds out which of the known files of its unique name a file is, if it is one of them.
 fn tell_apart<'a>(
     folders: &Folders<'_>,
-    seen: &Seen,
+    seen: &Sightings,
     file: &mut FoundFile,
     mut known: impl Iterator<Item = Entry<'a>>,
 ) -> Option<Entry<'a>> {

@@ -17,7 +17,7 @@ use super::index::Index;
 use super::inode::{Inode, may_be};
 use super::namesake::Namesake;
 use super::search::{Target, Visit, search};
-use super::seen::{Seen, Sighting};
+use super::sightings::{Sighting, Sightings};
 use super::stamp::Basis;
 use super::view::View;
 
@@ -25,7 +25,7 @@ use super::view::View;
 #[derive(Debug)]
 pub(super) struct Scan {
     /// What was seen; it has the names of the files.
-    pub(super) seen: Seen,
+    pub(super) seen: Sightings,
     /// The messages.
     pub(super) files: Vec<FoundFile>,
     /// What the messages rest on, if the folders were at rest.
@@ -58,12 +58,12 @@ impl FoundFile {
 /// # Errors
 /// When a folder cannot be read whole.
 pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> {
-    let mut seen = Seen::default();
+    let mut seen = Sightings::default();
     let mut passes = 0;
     let mut calm = 0;
     let basis = loop {
         passes += 1;
-        let (mut pass, basis) = folders.undisturbed(|| Seen::read(folders, passes))?;
+        let (mut pass, basis) = folders.undisturbed(|| Sightings::read(folders, passes))?;
         let grown = pass.absorb(&seen);
         seen = pass;
         if basis.is_some() || passes == MOST_PASSES {
@@ -84,7 +84,7 @@ pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> 
 }
 
 /// Whether the last pass missed a message that an earlier one saw.
-fn missed(seen: &Seen, last: u32) -> bool {
+fn missed(seen: &Sightings, last: u32) -> bool {
     seen.groups().any(|group| group.iter().all(|sighting| sighting.pass < last))
 }
 
@@ -112,7 +112,7 @@ struct Candidate {
 }
 
 impl<V: View> Resolution<'_, V> {
-    fn files(&self, seen: &mut Seen) -> Result<Vec<FoundFile>, Failure> {
+    fn files(&self, seen: &mut Sightings) -> Result<Vec<FoundFile>, Failure> {
         let mut files = Vec::new();
         let mut doubts = Vec::new();
         for sightings in seen.groups() {
@@ -137,7 +137,7 @@ impl<V: View> Resolution<'_, V> {
         Ok(files)
     }
 
-    fn doubt(&self, seen: &Seen, sightings: &[Sighting]) -> Result<Doubt, Failure> {
+    fn doubt(&self, seen: &Sightings, sightings: &[Sighting]) -> Result<Doubt, Failure> {
         let mut present = Vec::new();
         for &sighting in sightings {
             let name = seen.name(&sighting);
@@ -166,7 +166,7 @@ impl<V: View> Resolution<'_, V> {
     }
 
     /// Looks for the files that have left their places.
-    fn find(&self, seen: &mut Seen, doubts: &mut [Doubt]) -> Result<(), Failure> {
+    fn find(&self, seen: &mut Sightings, doubts: &mut [Doubt]) -> Result<(), Failure> {
         let mut found = Vec::new();
         let lost = doubts.iter().enumerate().filter_map(|(id, doubt)| {
             Some(Target { unique: doubt.lost.as_deref()?, inode: None, id })
@@ -191,7 +191,7 @@ impl<V: View> Resolution<'_, V> {
     }
 
     /// The messages among the files of one unique name: a file is one message, by however many names.
-    fn told_apart(&self, seen: &Seen, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
+    fn told_apart(&self, seen: &Sightings, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
         candidates.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
         let names = candidates.len();
         let mut files = Vec::<Candidate>::new();

@@ -35,7 +35,7 @@ async fn a_compressed_message_is_listed_and_read_as_what_it_holds() {
         let maildrop = maildir.open().await;
         let expected = [("1.a", 8), ("2.b", octets), ("3.c", 7), ("4.d", 0)];
         assert_eq!(listing(&maildrop), expected.map(|(id, octets)| (id.to_owned(), octets)));
-        assert_eq!(maildrop.report().opened, if login == 0 { 4 } else { 0 });
+        assert_eq!(maildrop.stats().opened, if login == 0 { 4 } else { 0 });
         for (at, contents) in (0..).zip([&b"a\n\nb"[..], &long, b"plain\n", b""]) {
             assert!(read(&maildrop, at).await.unwrap() == contents, "message {at}");
             let message = maildrop.message(Position(at)).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_message_that_cannot_be_decompressed_is_left_out() {
         let maildrop = maildir.open().await;
         assert_eq!(unique_ids(&maildrop), ["2.whole"]);
         // Each login looks again: what is mended leaves no trace on the folder.
-        assert_eq!(maildrop.report().left_out, 2);
+        assert_eq!(maildrop.stats().left_out, 2);
         drop(maildrop);
         maildir.come_to_rest();
     }
@@ -104,7 +104,7 @@ async fn a_message_that_is_compressed_meanwhile_is_the_same_message() {
     drop(maildrop);
     maildir.come_to_rest();
     let maildrop = maildir.open().await;
-    assert_eq!(maildrop.report().opened, 2);
+    assert_eq!(maildrop.stats().opened, 2);
     assert_eq!(maildrop.octets(Position(0)), 502);
 }
 

@@ -152,7 +152,7 @@ async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let maildrop = maildir.open().await;
-    assert_eq!((maildrop.count(), maildrop.report().opened), (300, 0));
+    assert_eq!((maildrop.count(), maildrop.stats().opened), (300, 0));
 }
 
 /// A file of terabytes would be counted for hours.
@@ -263,7 +263,7 @@ async fn writing_the_index_empties_no_other_file() {
     assert_eq!(read(&maildrop, 0).await.unwrap(), b"a\n");
     drop(maildrop);
     let maildrop = maildir.open().await;
-    assert_eq!((maildrop.report().opened, maildrop.octets(Position(0))), (0, 3));
+    assert_eq!((maildrop.stats().opened, maildrop.octets(Position(0))), (0, 3));
     assert_eq!(fs::read(maildir.path("new/1.a")).unwrap(), b"a\n");
 }
 
@@ -278,8 +278,8 @@ async fn a_message_that_cannot_be_opened_is_left_out() {
             assert_eq!(unique_ids(&maildrop), ["1.a", "2.b"]);
         } else {
             assert_eq!(unique_ids(&maildrop), ["2.b"]);
-            let report = maildrop.report();
-            assert_eq!((report.left_out, report.opened), (1, 1 - login));
+            let stats = maildrop.stats();
+            assert_eq!((stats.left_out, stats.opened), (1, 1 - login));
         }
     }
 }

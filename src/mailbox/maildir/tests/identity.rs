@@ -30,8 +30,8 @@ fn deliver_later(maildir: &Maildir, to: &str, contents: &[u8]) {
 
 #[tokio::test]
 async fn a_file_that_took_the_name_of_a_marked_one_is_not_removed() {
-    type Taken = fn(&Maildir) -> &'static str;
-    let ways: [Taken; 5] = [
+    type TakenListing = fn(&Maildir) -> &'static str;
+    let ways: [TakenListing; 5] = [
         |maildir| {
             // Most likely it has the inode number of the other, too.
             maildir.remove("new/2.b");
@@ -189,12 +189,9 @@ async fn sizes_in_the_index_are_those_of_a_file_and_not_of_its_name() {
         change(&maildir);
         assert_ne!(fs::metadata(maildir.path("new/1.a")).unwrap().ino(), inode);
         let maildrop = maildir.open().await;
-        assert_eq!(
-            (listing(&maildrop), maildrop.report().opened),
-            (vec![("1.a".to_owned(), 9)], 1)
-        );
+        assert_eq!((listing(&maildrop), maildrop.stats().opened), (vec![("1.a".to_owned(), 9)], 1));
         drop(maildrop);
-        assert_eq!(maildir.open().await.report().opened, 0, "change {nth}");
+        assert_eq!(maildir.open().await.stats().opened, 0, "change {nth}");
     }
 }
 
@@ -205,7 +202,7 @@ async fn renaming_costs_no_count() {
     maildir.rename("new/1.a", "cur/1.a,S=2:2,S");
     maildir.rename("cur/2.b:2,", "new/2.b");
     let maildrop = maildir.open().await;
-    assert_eq!(maildrop.report().opened, 0);
+    assert_eq!(maildrop.stats().opened, 0);
     maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap();
     assert_eq!(maildir.open().await.count(), 0);
 }

@@ -102,7 +102,7 @@ async fn namesakes_are_messages_of_their_own() {
     drop(first_session);
     let second_session = maildir.open().await;
     assert_eq!(unique_ids(&second_session), ids);
-    assert_eq!(second_session.report().opened, 0);
+    assert_eq!(second_session.stats().opened, 0);
 }
 
 /// Flags decide in which order namesakes are listed, but not which unique-id is whose.
@@ -183,13 +183,13 @@ async fn the_second_login_opens_no_message() {
         maildir.deliver(&format!("17000000{message:02}.M{message}.host"), b"one\ntwo\n");
     }
     let first = maildir.open().await;
-    assert_eq!(first.report().opened, 50);
+    assert_eq!(first.stats().opened, 50);
     let listed = listing(&first);
     drop(first);
 
     let second = maildir.open().await;
-    assert_eq!(second.report().opened, 0);
-    assert!(!second.report().index_is_stale);
+    assert_eq!(second.stats().opened, 0);
+    assert!(!second.stats().index_is_stale);
     assert_eq!(listing(&second), listed);
     drop(second);
 
@@ -198,11 +198,11 @@ async fn the_second_login_opens_no_message() {
     maildir.rename("new/1700000007.M7.host", "cur/1700000007.M7.host:2,S");
     maildir.remove("new/1700000008.M8.host");
     let third = maildir.open().await;
-    assert_eq!(third.report().opened, 1);
-    assert!(third.report().index_is_stale);
+    assert_eq!(third.stats().opened, 1);
+    assert!(third.stats().index_is_stale);
     assert_eq!(third.count(), 50);
     drop(third);
-    assert!(!maildir.open().await.report().index_is_stale);
+    assert!(!maildir.open().await.stats().index_is_stale);
 }
 
 /// The index is a cache: whatever becomes of it, only speed changes.
@@ -226,11 +226,11 @@ async fn a_damaged_index_changes_nothing_but_speed() {
         damage(&mut damaged);
         maildir.put("restante.index", &damaged);
         let maildrop = maildir.open().await;
-        assert_eq!((listing(&maildrop), maildrop.report().opened), (before.clone(), 2));
+        assert_eq!((listing(&maildrop), maildrop.stats().opened), (before.clone(), 2));
         drop(maildrop);
         // And it is made good at once.
         let maildrop = maildir.open().await;
-        assert_eq!((listing(&maildrop), maildrop.report().opened), (before.clone(), 0));
+        assert_eq!((listing(&maildrop), maildrop.stats().opened), (before.clone(), 0));
     }
 }
 
@@ -243,7 +243,7 @@ async fn an_index_that_cannot_be_used_changes_nothing_but_speed() {
         for _ in 0..2 {
             let maildrop = maildir.open().await;
             assert_eq!(listing(&maildrop), [("1.a".to_owned(), 5)]);
-            assert_eq!(maildrop.report().opened, 1);
+            assert_eq!(maildrop.stats().opened, 1);
         }
     }
     let maildir = Maildir::with(&[("new/1.a", b"one\n")]);
@@ -351,7 +351,7 @@ fn renames_never_make_the_listing_shrink() {
                 drop(fs::remove_file(maildir.path("restante.index")));
             }
             let maildrop = runtime.block_on(maildir.open());
-            repeated += u32::from(maildrop.report().passes > 1);
+            repeated += u32::from(maildrop.stats().passes > 1);
             if unique_ids(&maildrop) != expected {
                 different = Some((scan, maildrop.count()));
                 break;
@@ -394,5 +394,5 @@ fn moves_never_make_the_listing_shrink() {
     });
     assert_eq!(different, None, "a scan has not found the {MESSAGES} messages");
     let maildrop = runtime.block_on(maildir.open());
-    assert_eq!((maildrop.report().opened, unique_ids(&maildrop)), (0, expected));
+    assert_eq!((maildrop.stats().opened, unique_ids(&maildrop)), (0, expected));
 }

@@ -206,7 +206,7 @@ async fn octets_are_counted_anew_when_a_message_has_changed() {
     drop(maildir.open().await);
     maildir.put("new/1.a", b"longer\nthan before");
     let maildrop = maildir.open().await;
-    assert_eq!(maildrop.report().opened, 0);
+    assert_eq!(maildrop.stats().opened, 0);
     let mut message = maildrop.message(Position(0)).await.unwrap();
     assert_eq!((maildrop.octets(Position(0)), message.octets()), (3, 21));
     assert_eq!(rest(&mut message).await.unwrap(), b"longer\nthan before");

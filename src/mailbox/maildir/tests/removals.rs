@@ -23,7 +23,7 @@ async fn marked_messages_are_removed_and_no_others() {
     maildrop.remove(vec![Position(1), Position(0), Position(1)], None).await.unwrap();
     let maildrop = maildir.open().await;
     assert_eq!(unique_ids(&maildrop), ["3.c"]);
-    assert!(!maildrop.report().index_is_stale, "the index has forgotten what was removed");
+    assert!(!maildrop.stats().index_is_stale, "the index has forgotten what was removed");
     assert!(maildir.exists("tmp/4.d"));
 }
 

@@ -57,7 +57,7 @@ async fn what_is_hashed_is_found_again() {
     drop(maildrop);
     let maildrop = open(&maildir, Separator::Semicolon).await;
     assert_eq!(unique_ids(&maildrop), before);
-    assert_eq!(maildrop.report().opened, 0, "its size is known");
+    assert_eq!(maildrop.stats().opened, 0, "its size is known");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::mailbox::{Maildrop, Position};
 async fn open_at_rest(maildir: &Maildir) -> LockedMaildir {
     for _ in 0..1000 {
         let maildrop = maildir.open().await;
-        if maildrop.report().passes == 0 {
+        if maildrop.stats().passes == 0 {
             return maildrop;
         }
         drop(maildrop);
@@ -61,7 +61,7 @@ async fn a_maildir_at_rest_is_not_read() {
     ]);
     let first = maildir.open().await;
     let expected = listing(&first);
-    assert!(first.report().passes > 0);
+    assert!(first.stats().passes > 0);
     drop(first);
     let second = open_at_rest(&maildir).await;
     assert_eq!(listing(&second), expected);
@@ -129,7 +129,7 @@ async fn a_clock_that_is_set_back_is_not_believed() {
     drop(open_at_rest(&maildir).await);
     // As if the index had been written an hour from now.
     forge(&maildir, CLOCK, |clock| clock + 3_600_000_000_000);
-    assert!(maildir.open().await.report().passes > 0, "believed");
+    assert!(maildir.open().await.stats().passes > 0, "believed");
     // And that login has put it right.
     drop(open_at_rest(&maildir).await);
 }
@@ -184,7 +184,7 @@ async fn an_index_of_another_maildir_is_not_believed() {
     fs::copy(other.path("restante.index"), maildir.path("restante.index")).unwrap();
     let maildrop = maildir.open().await;
     assert_eq!(listing(&maildrop), [("1.a".to_owned(), 5)]);
-    assert!(maildrop.report().passes > 0);
+    assert!(maildrop.stats().passes > 0);
 }
 
 /// One that cannot be replaced goes out of date, and no more.
@@ -210,7 +210,7 @@ async fn without_a_clock_the_folders_are_read() {
     for _ in 0..3 {
         let maildrop = maildir.open().await;
         assert_eq!(unique_ids(&maildrop), ["1.a"]);
-        assert!(maildrop.report().passes > 1);
+        assert!(maildrop.stats().passes > 1);
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
 }
@@ -230,7 +230,7 @@ async fn a_login_to_a_maildir_at_rest_writes_nothing() {
     let before = changed();
     tokio::time::sleep(Duration::from_millis(15)).await;
     let maildrop = maildir.open().await;
-    assert_eq!(maildrop.report().passes, 0);
+    assert_eq!(maildrop.stats().passes, 0);
     maildrop.remove(Vec::new(), None).await.unwrap();
     maildir.come_to_rest();
     assert_eq!(changed(), before);

@@ -11,7 +11,7 @@ use super::view::View;
 
 /// File names with where and when they were seen.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Sightings {
     separator: Separator,
     names: Vec<u8>,
     sightings: Vec<Sighting>,
@@ -33,7 +33,7 @@ pub(super) struct Sighting {
     unique: u16,
 }
 
-impl Seen {
+impl Sightings {
     /// Reads both folders once.
     pub(super) fn read(folders: &impl View, pass: u32) -> Result<Self, Failure> {
         let separator = folders.separator();
@@ -151,8 +151,8 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn seen(pass: u32, names: &[(Folder, &str)]) -> Seen {
-        let mut seen = Seen::default();
+    fn seen(pass: u32, names: &[(Folder, &str)]) -> Sightings {
+        let mut seen = Sightings::default();
         for (inode, (folder, name)) in (1..).zip(names) {
             seen.push(*folder, name.as_bytes(), inode, pass);
         }
@@ -160,7 +160,7 @@ mod tests {
         seen
     }
 
-    fn shown(seen: &Seen) -> Vec<String> {
+    fn shown(seen: &Sightings) -> Vec<String> {
         let show = |s: &Sighting| {
             format!("{}/{} {}", s.folder.name(), seen.name(s).escape_ascii(), s.pass)
         };

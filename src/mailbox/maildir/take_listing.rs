@@ -15,13 +15,13 @@ use super::listing::{Builder, Listing};
 use super::namesake::{Recognised, recognise};
 use super::scan::{FoundFile, Scan, scan};
 use super::search::{Target, Visit, search};
-use super::seen::Seen;
+use super::sightings::Sightings;
 use super::stamp::Basis;
 use super::time_limit::TimeLimit;
 
 /// How a listing came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct ListingStats {
     /// How often both folders were read; not at all when the index holds.
     pub(super) passes: u32,
     /// How many message files were opened and counted.
@@ -34,32 +34,35 @@ pub(super) struct Report {
 
 /// A listing, and what it rests on.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct TakenListing {
     pub(super) listing: Listing,
     /// Nothing when the folders did not rest, or do not show it: then nobody else is to rely on it.
     pub(super) basis: Option<Basis>,
-    pub(super) report: Report,
+    pub(super) stats: ListingStats,
 }
 
 /// Takes the listing of a Maildir.
 ///
 /// # Errors
 /// When it cannot be taken whole. A message that cannot be read itself is left out.
-pub(super) fn take_listing(folders: &Folders<'_>, limit: &TimeLimit) -> Result<Taken, Failure> {
+pub(super) fn take_listing(
+    folders: &Folders<'_>,
+    limit: &TimeLimit,
+) -> Result<TakenListing, Failure> {
     let mut index = Index::read(folders.maildir().root());
-    if let Some(unchanged) = believe(folders, &mut index)? {
+    if let Some(unchanged) = from_index(folders, &mut index)? {
         return Ok(unchanged);
     }
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
     let Recognised { sizes, index_has_more } = recognise(folders, &seen, &mut files, &index);
-    let mut sizes = sizes.into_iter().map(Known::from).collect::<Vec<_>>();
+    let mut sizes = sizes.into_iter().map(KnownSizes::from).collect::<Vec<_>>();
     let mut counting = Counting { folders, limit, opened: 0, left_out: Ignored::default() };
-    if sizes.contains(&Known::Not) {
+    if sizes.contains(&KnownSizes::Uncounted) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
     let mut builder = Builder::new(folders.maildir().root().separator());
     for (file, known) in files.iter().zip(&sizes) {
-        if let Known::Sizes(sizes) = known {
+        if let KnownSizes::Sizes(sizes) = known {
             let location = (file.sighting.folder, seen.name(&file.sighting));
             builder.push(location, file.inode, file.namesake, *sizes)?;
         }
@@ -76,27 +79,27 @@ pub(super) fn take_listing(folders: &Folders<'_>, limit: &TimeLimit) -> Result<T
     }
     // What is left out now may be let in by a change that leaves no stamp on its folder.
     let basis = basis.filter(|_| left_out == 0 && folders.maildir().is_stamped_faithfully());
-    let report = Report {
+    let stats = ListingStats {
         passes,
         opened: counting.opened,
         left_out,
         index_is_stale: index_has_more || counting.opened > 0,
     };
-    Ok(Taken { listing: builder.finish(), basis, report })
+    Ok(TakenListing { listing: builder.finish(), basis, stats })
 }
 
 /// Takes the listing from the index, if nothing has to be waited for and nothing has changed.
-pub(super) fn take_listing_at_once(folders: &Folders<'_>) -> Option<Taken> {
+pub(super) fn take_listing_at_once(folders: &Folders<'_>) -> Option<TakenListing> {
     let mut index = Index::read_at_once(folders.maildir().root())?;
-    believe(folders, &mut index).ok()?
+    from_index(folders, &mut index).ok()?
 }
 
 /// Takes the listing out of the index, if nothing has changed since.
-fn believe(folders: &Folders<'_>, index: &mut Index) -> Result<Option<Taken>, Failure> {
+fn from_index(folders: &Folders<'_>, index: &mut Index) -> Result<Option<TakenListing>, Failure> {
     match index.basis {
         Some(basis) if folders.are_still(&basis)? => {
             let listing = mem::take(&mut index.listing);
-            Ok(Some(Taken { listing, basis: Some(basis), report: Report::default() }))
+            Ok(Some(TakenListing { listing, basis: Some(basis), stats: ListingStats::default() }))
         }
         _ => Ok(None),
     }
@@ -104,14 +107,14 @@ fn believe(folders: &Folders<'_>, index: &mut Index) -> Result<Option<Taken>, Fa
 
 /// What is known of the sizes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum KnownSizes {
     Sizes(Sizes),
-    Not,
+    Uncounted,
     /// It cannot be read, or is gone.
-    Never,
+    Unreadable,
 }
 
-impl From<Option<Sizes>> for Known {
+impl From<Option<Sizes>> for KnownSizes {
     fn from(sizes: Option<Sizes>) -> Self {
         sizes.map_or(Self::Not, Self::Sizes)
     }
@@ -128,12 +131,12 @@ impl Counting<'_> {
     /// Counts where sizes are not known.
     fn all(
         &mut self,
-        seen: &mut Seen,
+        seen: &mut Sightings,
         files: &mut [FoundFile],
-        sizes: &mut [Known],
+        sizes: &mut [KnownSizes],
     ) -> Result<(), Failure> {
         let unknown = files.iter().zip(&*sizes).enumerate();
-        let unknown = unknown.filter(|(_, (_, known))| **known == Known::Not);
+        let unknown = unknown.filter(|(_, (_, known))| **known == KnownSizes::Uncounted);
         let mut unknown = unknown.map(|(at, (file, _))| (at, *file)).collect::<Vec<_>>();
         // Inodes that are close to each other are close to each other on a disk.
         unknown.sort_unstable_by_key(|(_, file)| file.sighting.inode);
@@ -141,7 +144,7 @@ impl Counting<'_> {
         let counted = count::all(self.folders, &uncounted, self.limit);
         let mut renamed = Vec::new();
         for (((at, file), uncounted), counted) in unknown.iter().zip(&uncounted).zip(counted) {
-            match (self.settle(uncounted, counted)?, sizes.get_mut(*at)) {
+            match (self.after_counting(uncounted, counted)?, sizes.get_mut(*at)) {
                 (Some(counted), Some(known)) => *known = counted,
                 _ => renamed.push((*at, seen.unique(&file.sighting).to_vec())),
             }
@@ -152,9 +155,9 @@ impl Counting<'_> {
     /// Counts those that have been renamed since they were seen.
     fn again(
         &mut self,
-        seen: &mut Seen,
+        seen: &mut Sightings,
         files: &mut [FoundFile],
-        sizes: &mut [Known],
+        sizes: &mut [KnownSizes],
         renamed: &[(usize, Vec<u8>)],
     ) -> Result<(), Failure> {
         let targets = renamed.iter().filter_map(|(at, unique)| {
@@ -169,7 +172,7 @@ impl Counting<'_> {
             for location in locations {
                 let inode = file.telling_inode();
                 let uncounted = Uncounted { folder: location.folder, name: &location.name, inode };
-                match self.settle(&uncounted, counter.count(&uncounted)) {
+                match self.after_counting(&uncounted, counter.count(&uncounted)) {
                     Ok(Some(known)) => {
                         found.push((at, location.clone(), known));
                         return Visit::Done;
@@ -203,11 +206,15 @@ impl Counting<'_> {
     }
 
     /// Decides what is known after a count; nothing when the file was not there.
-    fn settle(&mut self, file: &Uncounted<'_>, counted: Counted) -> Result<Option<Known>, Failure> {
+    fn after_counting(
+        &mut self,
+        file: &Uncounted<'_>,
+        counted: Counted,
+    ) -> Result<Option<KnownSizes>, Failure> {
         match counted {
             Ok(sizes) => {
                 self.opened += 1;
-                Ok(Some(Known::Sizes(sizes)))
+                Ok(Some(KnownSizes::Sizes(sizes)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
@@ -221,13 +228,13 @@ impl Counting<'_> {
                 }
                 tracing::debug!(path, %error, "left out");
                 self.left_out.add(|| format!("{path}: {error}"));
-                Ok(Some(Known::Never))
+                Ok(Some(KnownSizes::Unreadable))
             }
         }
     }
 }
 
-fn uncounted<'a>(seen: &'a Seen, file: &FoundFile) -> Uncounted<'a> {
+fn uncounted<'a>(seen: &'a Sightings, file: &FoundFile) -> Uncounted<'a> {
     let sighting = &file.sighting;
     let name = seen.name(sighting);
     Uncounted { folder: sighting.folder, name, inode: file.telling_inode() }
