@@ -30,7 +30,7 @@ use super::wait::{Wait, open_at};
 #[derive(Debug)]
 pub(super) struct Root {
     // First, so that it is off the list before anybody else can be on it.
-    _entry: Entry,
+    _registration: Registration,
     path: PathBuf,
     separator: Separator,
     lock_file: Option<File>,
@@ -39,7 +39,7 @@ pub(super) struct Root {
 
 /// What came of an attempt to lock a Maildir.
 #[derive(Debug)]
-pub(super) enum Attempt {
+pub(super) enum TryLock {
     /// It is ours.
     Locked(Root),
     /// Another session has it; since then, if that is one of this process.
@@ -48,7 +48,7 @@ pub(super) enum Attempt {
 
 impl Root {
     /// Tries once to lock the Maildir at `path`, which must exist.
-    pub(super) fn try_lock(path: &Path) -> Result<Attempt, Failure> {
+    pub(super) fn try_lock(path: &Path) -> Result<TryLock, Failure> {
         let failed = |error: io::Error| Failure::new(format!("lock {}", path.display()), error);
         let directory = open_directory(path, OFlags::RDONLY, Wait::IfNeedBe)
             .map_err(|error| Failure::new(format!("open {}", path.display()), error))?
@@ -69,30 +69,36 @@ impl Root {
         let lock_file =
             open_at(&directory, LOCK_FILE, LOCK_FILE_FLAGS | OFlags::RDONLY, Wait::Never).ok()?;
         match Self::lock(path, directory, regular(lock_file.into()).ok()?) {
-            Ok(Attempt::Locked(root)) => Some(root),
-            Ok(Attempt::InUse(_)) | Err(_) => None,
+            Ok(TryLock::Locked(root)) => Some(root),
+            Ok(TryLock::InUse(_)) | Err(_) => None,
         }
     }
 
-    fn lock(path: &Path, directory: File, lock_file: Option<File>) -> io::Result<Attempt> {
+    fn lock(path: &Path, directory: File, lock_file: Option<File>) -> io::Result<TryLock> {
         let id = FileId::of(&fstat(&directory)?);
         let lock_file = match lock_file {
             Some(file) => match locked(&directory, file)? {
                 Some(file) => Some(file),
-                None => return Ok(Attempt::InUse(Entry::since(id))),
+                None => return Ok(TryLock::InUse(Registration::since(id))),
             },
             None => None,
         };
         match try_lock(&directory) {
             Ok(true) => {}
-            Ok(false) => return Ok(Attempt::InUse(Entry::since(id))),
+            Ok(false) => return Ok(TryLock::InUse(Registration::since(id))),
             // NFS locks files, not directories; the file will do.
             Err(_) if lock_file.is_some() => {}
             Err(error) => return Err(error),
         }
         let path = path.to_owned();
         let separator = Separator::default();
-        Ok(Attempt::Locked(Self { _entry: Entry::make(id), path, separator, lock_file, directory }))
+        Ok(TryLock::Locked(Self {
+            _registration: Registration::new(id),
+            path,
+            separator,
+            lock_file,
+            directory,
+        }))
     }
 
     /// The lock file, for whoever is to close it.
@@ -132,10 +138,10 @@ impl Root {
 
 /// A line of the list of what this process has locked.
 #[derive(Debug)]
-struct Entry(FileId);
+struct Registration(FileId);
 
-impl Entry {
-    fn make(id: FileId) -> Self {
+impl Registration {
+    fn new(id: FileId) -> Self {
         Self::list(|list| list.insert(id, SystemTime::now()));
         Self(id)
     }
@@ -151,7 +157,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for Registration {
     fn drop(&mut self) {
         Self::list(|list| list.remove(&self.0));
     }
@@ -203,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    fn lock(path: &Path) -> Attempt {
+    fn lock(path: &Path) -> TryLock {
         Root::try_lock(path).unwrap()
     }
 
@@ -211,11 +217,11 @@ mod tests {
     fn the_second_is_told_since_when() {
         let maildir = tempfile::tempdir().unwrap();
         let earlier = SystemTime::now() - Duration::from_secs(2);
-        let Attempt::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
-        let Attempt::InUse(Some(since)) = lock(maildir.path()) else { panic!("locked twice") };
+        let TryLock::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
+        let TryLock::InUse(Some(since)) = lock(maildir.path()) else { panic!("locked twice") };
         assert!(since > earlier && since < SystemTime::now() + Duration::from_secs(2));
         drop(first);
-        assert!(matches!(lock(maildir.path()), Attempt::Locked(_)));
+        assert!(matches!(lock(maildir.path()), TryLock::Locked(_)));
         assert!(maildir.path().join(LOCK_FILE).is_file(), "the lock file stays");
     }
 
@@ -223,15 +229,15 @@ mod tests {
     fn what_is_in_memory_is_locked_at_once_and_by_one_only() {
         let maildir = tempfile::tempdir().unwrap();
         assert!(Root::lock_at_once(maildir.path()).is_none(), "there is no lock file yet");
-        let Attempt::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
+        let TryLock::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
         assert!(Root::lock_at_once(maildir.path()).is_none(), "it is in use");
         drop(first);
         // Nothing where the file system is not on a disk, say in memory.
         if let Some(second) = Root::lock_at_once(maildir.path()) {
-            assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
+            assert!(matches!(lock(maildir.path()), TryLock::InUse(Some(_))));
             drop(second);
         }
-        assert!(matches!(lock(maildir.path()), Attempt::Locked(_)));
+        assert!(matches!(lock(maildir.path()), TryLock::Locked(_)));
     }
 
     #[test]
@@ -245,10 +251,10 @@ mod tests {
         for obstacle in obstacles {
             let maildir = tempfile::tempdir().unwrap();
             obstacle(&maildir.path().join(LOCK_FILE));
-            let Attempt::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
-            assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
+            let TryLock::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
+            assert!(matches!(lock(maildir.path()), TryLock::InUse(Some(_))));
             drop(first);
-            assert!(matches!(lock(maildir.path()), Attempt::Locked(_)));
+            assert!(matches!(lock(maildir.path()), TryLock::Locked(_)));
             assert!(!maildir.path().join("elsewhere").exists());
         }
     }
@@ -258,16 +264,16 @@ mod tests {
         let maildir = tempfile::tempdir().unwrap();
         let lock_file = maildir.path().join(LOCK_FILE);
         fs::create_dir(&lock_file).unwrap();
-        let Attempt::Locked(_first) = lock(maildir.path()) else { panic!("not locked") };
+        let TryLock::Locked(_first) = lock(maildir.path()) else { panic!("not locked") };
         fs::remove_dir(&lock_file).unwrap();
-        assert!(matches!(lock(maildir.path()), Attempt::InUse(Some(_))));
+        assert!(matches!(lock(maildir.path()), TryLock::InUse(Some(_))));
         assert!(lock_file.is_file());
     }
 
     #[test]
     fn nothing_is_open_for_writing() {
         let maildir = tempfile::tempdir().unwrap();
-        let Attempt::Locked(root) = lock(maildir.path()) else { panic!("not locked") };
+        let TryLock::Locked(root) = lock(maildir.path()) else { panic!("not locked") };
         for file in [Some(&root.directory), root.lock_file.as_ref()] {
             let flags = rustix::fs::fcntl_getfl(file.unwrap()).unwrap();
             assert_eq!(flags & OFlags::RWMODE, OFlags::RDONLY);

@@ -14,7 +14,7 @@ use super::folder::{Folders, Location};
 use super::index;
 use super::inode::{Inode, KnownFile};
 use super::listing::Listing;
-use super::lock::{Attempt, Root};
+use super::lock::{Root, TryLock};
 use super::locked::Locked;
 use super::message::{self, StoredMessage};
 use super::removal::{self, Hold, Remains, Removed};
@@ -216,8 +216,8 @@ impl Opened {
         limit: &TimeLimit,
     ) -> Result<Self, OpenError> {
         let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
-            Attempt::Locked(root) => root.with_separator(separator),
-            Attempt::InUse(since) => return Err(in_use(since)),
+            TryLock::Locked(root) => root.with_separator(separator),
+            TryLock::InUse(since) => return Err(in_use(since)),
         };
         let (maildir, directories) =
             Locked::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
