@@ -19,7 +19,6 @@ use memchr::memchr3;
 use super::folder::Folder;
 use super::inode::Inode;
 use super::name::{self, HASH_LENGTH};
-use super::namesake::Namesake;
 use crate::protocol::UniqueId;
 
 /// A message of a listing.
@@ -216,17 +215,30 @@ impl Sizes {
     }
 }
 
+/// Whether a file shares its unique name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Namesake {
+    /// It does not.
+    None,
+    /// It has several names itself, all of the same unique name.
+    Itself,
+    /// It was there before others of the same unique name came, and has kept its unique-id.
+    First,
+    /// There are, or were, others of the same unique name; its unique-id is a hash.
+    Later,
+}
+
 /// Where a message is in the order of a listing. All files of one unique name are at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
-    number: u64,
+    delivered: u64,
     unique: &'a [u8],
 }
 
 impl<'a> Key<'a> {
     /// The key of a unique name.
     pub(super) fn new(unique: &'a [u8]) -> Self {
-        Self { number: name::number(unique), unique }
+        Self { delivered: name::delivery_time(unique), unique }
     }
 }
 

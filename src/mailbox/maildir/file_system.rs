@@ -27,7 +27,7 @@ impl FileSystem {
 
     /// Whether it asks nobody, neither another machine nor another process, before it opens a
     /// file that it has in memory, and can read without waiting.
-    pub(super) fn is_prompt(self) -> bool {
+    pub(super) fn supports_nowait(self) -> bool {
         [Self::EXT, Self::XFS, Self::BTRFS, Self::F2FS].contains(&self)
     }
 
@@ -36,15 +36,15 @@ impl FileSystem {
     ///
     /// In overlayfs a file may get another one when it is renamed first. On NFS what was read of a
     /// directory may be older than the file; in FUSE numbers may mean nothing.
-    pub(super) fn numbers_files(self) -> bool {
-        self.is_faithful() && self != Self::OVERLAYFS
+    pub(super) fn has_stable_inodes(self) -> bool {
+        self.has_reliable_ctime() && self != Self::OVERLAYFS
     }
 
     /// Whether it stamps a directory at every change in it.
     ///
     /// On a network, or in a program of somebody's own, a stamp may come late or never.
-    pub(super) fn is_faithful(self) -> bool {
-        self.is_prompt()
+    pub(super) fn has_reliable_ctime(self) -> bool {
+        self.supports_nowait()
             || [Self::ZFS, Self::BCACHEFS, Self::TMPFS, Self::OVERLAYFS].contains(&self)
     }
 }
@@ -58,8 +58,10 @@ mod tests {
     #[test]
     fn nothing_is_expected_of_a_file_system_that_is_not_known() {
         let proc = FileSystem::of(File::open("/proc").unwrap());
-        assert!(!proc.is_prompt() && !proc.is_faithful(), "{proc:?}");
-        assert!(!FileSystem::UNKNOWN.is_prompt() && !FileSystem::UNKNOWN.is_faithful());
-        assert!(!proc.numbers_files() && !FileSystem::UNKNOWN.numbers_files());
+        assert!(!proc.supports_nowait() && !proc.has_reliable_ctime(), "{proc:?}");
+        assert!(
+            !FileSystem::UNKNOWN.supports_nowait() && !FileSystem::UNKNOWN.has_reliable_ctime()
+        );
+        assert!(!proc.has_stable_inodes() && !FileSystem::UNKNOWN.has_stable_inodes());
     }
 }

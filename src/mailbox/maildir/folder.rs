@@ -185,7 +185,7 @@ impl<'a> Folders<'a> {
 
     /// Opens a folder to be read from its start.
     fn enter(&self, folder: Folder) -> io::Result<OwnedFd> {
-        if self.maildir.is_stamped_faithfully() {
+        if self.maildir.has_reliable_ctime() {
             return Ok(self.directories.enter(folder)?);
         }
         // What is open may be known by what was cached when it was opened.
@@ -211,7 +211,7 @@ impl<'a> Folders<'a> {
     /// The inode that belongs to the number which reading a directory gave, if that is to be relied
     /// on here.
     pub(super) fn inode(&self, number: u64) -> Option<Inode> {
-        Inode::new(number).filter(|_| self.maildir.numbers_files())
+        Inode::new(number).filter(|_| self.maildir.has_stable_inodes())
     }
 
     /// The inode of a regular file.
@@ -253,13 +253,13 @@ impl<'a> Folders<'a> {
     pub(super) fn hold(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.maildir
-            .is_prompt()
+            .supports_nowait()
             .then(|| open_at(self.fd(folder), name, flags, Wait::IfNeedBe).ok())?
     }
 
     /// The same, to be read once it has been unlinked, on all file systems of this machine.
     pub(super) fn hold_to_read(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
-        let local = self.maildir.is_prompt() || self.maildir.is_stamped_faithfully();
+        let local = self.maildir.supports_nowait() || self.maildir.has_reliable_ctime();
         local.then(|| open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe).ok())?
     }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::super::Failure;
-use super::entry::{Entry, IdText, Sizes};
+use super::entry::{Entry, IdText, Namesake, Sizes};
 use super::folder::Folder;
 use super::inode::Inode;
 use super::name;
-use super::namesake::Namesake;
 use super::separator::Separator;
 
 /// Messages in their order.

@@ -23,9 +23,9 @@ use crate::threads;
 pub(super) struct Locked {
     new: FileId,
     cur: FileId,
-    prompt: bool,
-    faithful: bool,
-    numbering: bool,
+    nowait: bool,
+    reliable_ctime: bool,
+    stable_inodes: bool,
     // Last, so that the lock is what is given back last.
     root: Root,
 }
@@ -34,7 +34,7 @@ impl Drop for Locked {
     /// Where another machine or process has the file system, closing a file may ask it as well: that
     /// is not waited for.
     fn drop(&mut self) {
-        if self.faithful {
+        if self.reliable_ctime {
             return;
         }
         if let Some(lock_file) = self.root.take_lock_file() {
@@ -62,10 +62,10 @@ impl Locked {
             false => FileSystem::of(directories.fd(Folder::Cur)),
         };
         let file_systems = [of_new, of_cur];
-        let prompt = file_systems.into_iter().all(FileSystem::is_prompt);
-        let faithful = file_systems.into_iter().all(FileSystem::is_faithful);
-        let numbering = file_systems.into_iter().all(FileSystem::numbers_files);
-        Ok((Self { new, cur, prompt, faithful, numbering, root }, directories))
+        let nowait = file_systems.into_iter().all(FileSystem::supports_nowait);
+        let reliable_ctime = file_systems.into_iter().all(FileSystem::has_reliable_ctime);
+        let stable_inodes = file_systems.into_iter().all(FileSystem::has_stable_inodes);
+        Ok((Self { new, cur, nowait, reliable_ctime, stable_inodes, root }, directories))
     }
 
     /// The directory and its lock.
@@ -74,18 +74,18 @@ impl Locked {
     }
 
     /// Whether what is in memory can be opened and read without waiting for anything.
-    pub(super) fn is_prompt(&self) -> bool {
-        self.prompt
+    pub(super) fn supports_nowait(&self) -> bool {
+        self.nowait
     }
 
     /// Whether every change in the folders leaves a stamp on them, from one session to the next.
-    pub(super) fn is_stamped_faithfully(&self) -> bool {
-        self.faithful
+    pub(super) fn has_reliable_ctime(&self) -> bool {
+        self.reliable_ctime
     }
 
     /// Whether the numbers of files that reading a directory gives are to be relied on.
-    pub(super) fn numbers_files(&self) -> bool {
-        self.numbering
+    pub(super) fn has_stable_inodes(&self) -> bool {
+        self.stable_inodes
     }
 
     /// Opens the folders again.
@@ -106,7 +106,7 @@ impl Locked {
     ///
     /// # Errors
     /// When it leads to another directory by now, or to none.
-    pub(super) fn is_in_place(&self) -> Result<(), Failure> {
+    pub(super) fn check_path(&self) -> Result<(), Failure> {
         let path = self.root.path();
         let is_same = || {
             let found = open_directory(path, OFlags::PATH, Wait::IfNeedBe)?;
@@ -134,7 +134,7 @@ impl Locked {
     /// When it cannot be opened in this way, whatever the reason: [`open_file`](Self::open_file)
     /// knows more.
     pub(super) fn open_cached(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
-        if !self.prompt {
+        if !self.nowait {
             return Err(Errno::AGAIN.into());
         }
         let path = [folder.name().as_bytes(), name].join(&b'/');
@@ -178,7 +178,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::index::Index;
-    use super::super::lock::Attempt;
+    use super::super::lock::TryLock;
     use super::super::scan::scan;
     use super::super::view::View;
     use super::*;
@@ -188,9 +188,9 @@ mod tests {
         for name in ["cur", "new", "tmp"] {
             fs::create_dir(maildir.join(name)).unwrap();
         }
-        let Attempt::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
+        let TryLock::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
         let (mut locked, directories) = Locked::open(root, Wait::IfNeedBe).unwrap();
-        locked.faithful = false;
+        locked.reliable_ctime = false;
         (locked, directories)
     }
 

@@ -17,9 +17,9 @@ use super::listing::Listing;
 use super::lock::{Root, TryLock};
 use super::locked::Locked;
 use super::message::{self, StoredMessage};
-use super::removal::{self, Hold, Remains, Removed};
+use super::removal::{self, Hold, RemovalOutcome, UnlinkedFiles};
+use super::removal_report::RemovalReport;
 use super::separator::Separator;
-use super::shown::Shown;
 use super::stamp::{Basis, Moment};
 use super::take_listing::{ListingStats, TakenListing, take_listing, take_listing_at_once};
 use super::time_limit::TimeLimit;
@@ -44,7 +44,7 @@ impl LockedMaildir {
     fn read_ahead(&self, next: u32) {
         let Opened { listing, maildir, ahead, .. } = &*self.0;
         let end = next.saturating_add(READ_AHEAD).min(listing.count());
-        if next < end && next >= ahead.load(Ordering::Relaxed) && maildir.is_prompt() {
+        if next < end && next >= ahead.load(Ordering::Relaxed) && maildir.supports_nowait() {
             ahead.store(end, Ordering::Relaxed);
             let opened = Arc::clone(&self.0);
             // Where there is no thread for it, the client waits for the disk.
@@ -107,7 +107,7 @@ impl Maildrop for LockedMaildir {
             let _entered = span.enter();
             let hold = if witness.is_some() { Hold::Readable } else { Hold::Closed };
             let removed = opened.remove(&marked, hold, |result| drop(done.send(result)));
-            let shown = witness.map(|witness| (Shown::of(&opened, &removed.0), witness));
+            let shown = witness.map(|witness| (RemovalReport::of(&opened, &removed.0), witness));
             // The next session need not wait for the rest.
             drop(opened);
             if let Some((shown, witness)) = shown {
@@ -197,16 +197,16 @@ impl Opened {
         marked: &[Position],
         hold: Hold,
         done: impl FnOnce(Result<(), RemovalError>),
-    ) -> (BTreeSet<u32>, Remains) {
+    ) -> (BTreeSet<u32>, UnlinkedFiles) {
         let removed = removal::remove(self, marked, hold);
-        let Removed { messages, unlinked, result, remains } = removed;
+        let RemovalOutcome { messages, unlinked, result, unlinked_files } = removed;
         // Taken before the lock can be given back: nobody else is to write before this.
         let writing = lock(&self.index);
         done(result);
         if !messages.is_empty() {
             self.forget(&writing, messages);
         }
-        (unlinked, remains)
+        (unlinked, unlinked_files)
     }
 
     fn try_open(
@@ -288,7 +288,7 @@ impl Opened {
     }
 
     /// Sees to it that the index forgets a message, at the end of the session.
-    pub(super) fn distrust(&self, at: u32) {
+    pub(super) fn drop_from_index(&self, at: u32) {
         lock(&self.forgotten).insert(at);
     }
 

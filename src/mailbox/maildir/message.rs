@@ -92,7 +92,7 @@ impl StoredMessage {
         let unreadable = |error: io::Error| {
             if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData)
             {
-                maildrop.distrust(at);
+                maildrop.drop_from_index(at);
             }
             MessageError::Unreadable(not_read(&path(maildrop, at), error))
         };
@@ -107,7 +107,7 @@ impl Drop for StoredMessage {
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take()
             && let Some(maildrop) = reader.maildrop()
-            && !maildrop.maildir.is_stamped_faithfully()
+            && !maildrop.maildir.has_reliable_ctime()
         {
             drop(maildrop.threads().start(move || drop(reader)));
         }
@@ -209,7 +209,7 @@ impl Reader {
                     Err(error) => {
                         // The file is as big as the index says; so only this tells the next login.
                         if let Some(maildrop) = maildrop.upgrade() {
-                            maildrop.distrust(*at);
+                            maildrop.drop_from_index(*at);
                         }
                         return Err(error);
                     }
@@ -366,7 +366,7 @@ fn current_octets(
     if !replaced && (open.size, form) == (listed.physical, listed.form) {
         return Ok(listed.octets);
     }
-    maildrop.distrust(at);
+    maildrop.drop_from_index(at);
     let limit = TimeLimit::bounded();
     let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new(), &limit)?;
     // A program that compresses what is there already has changed no message.

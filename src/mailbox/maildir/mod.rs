@@ -16,7 +16,7 @@
 //!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
 //! - `compressed`: messages that are stored so.
 //! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
-//!   tells delivery agents; `shown`: what it tells the operator; `permits`: how much of the process it
+//!   tells delivery agents; `removal_report`: what it tells the operator; `permits`: how much of the process it
 //!   may use for that.
 
 use std::io;
@@ -42,19 +42,19 @@ mod listing;
 mod lock;
 mod locked;
 mod maildrop;
+mod match_index;
 mod message;
 mod name;
-mod namesake;
 mod opening;
 mod path;
 mod permits;
 mod quota;
 mod removal;
+mod removal_report;
 mod resolve;
 mod scan;
 mod search;
 mod separator;
-mod shown;
 mod sightings;
 mod stamp;
 mod system;

@@ -33,7 +33,7 @@ pub(super) fn size(file_name: &[u8], separator: Separator) -> Option<u64> {
 ///
 /// Names without a number come after all others; those with one number too many for 64 bits
 /// come right before them.
-pub(super) fn number(unique: &[u8]) -> u64 {
+pub(super) fn delivery_time(unique: &[u8]) -> u64 {
     if !unique.first().is_some_and(u8::is_ascii_digit) {
         return u64::MAX;
     }
@@ -127,7 +127,7 @@ mod tests {
             ("", u64::MAX),
             ("-1", u64::MAX),
         ] {
-            assert_eq!(number(name.as_bytes()), expected, "{name}");
+            assert_eq!(delivery_time(name.as_bytes()), expected, "{name}");
         }
     }
 

@@ -27,14 +27,14 @@ use super::search::{Target, Visit, search};
 
 /// What came of a removal.
 #[derive(Debug)]
-pub(super) struct Removed {
+pub(super) struct RemovalOutcome {
     /// The messages that are gone.
     pub(super) messages: BTreeSet<u32>,
     /// Those of them that were removed here and not by somebody else before.
     pub(super) unlinked: BTreeSet<u32>,
     pub(super) result: Result<(), RemovalError>,
     /// Dropping it takes its time, and nobody needs to wait for that.
-    pub(super) remains: Remains,
+    pub(super) unlinked_files: UnlinkedFiles,
 }
 
 /// How a file that is unlinked is held for a while.
@@ -47,20 +47,26 @@ pub(super) enum Hold {
 }
 
 /// Removes messages and makes that durable; blocks until it is done.
-pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Removed {
+pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> RemovalOutcome {
     let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
-    let remains = Remains { acquired: held().acquire_up_to(marked.len()), files: BTreeMap::new() };
+    let unlinked_files =
+        UnlinkedFiles { acquired: held().acquire_up_to(marked.len()), files: BTreeMap::new() };
     if marked.is_empty() {
-        return Removed { messages: marked, unlinked: BTreeSet::new(), result: Ok(()), remains };
+        return RemovalOutcome {
+            messages: marked,
+            unlinked: BTreeSet::new(),
+            result: Ok(()),
+            unlinked_files,
+        };
     }
-    let folders = match maildrop.maildir.is_in_place().and_then(|()| maildrop.maildir.folders()) {
+    let folders = match maildrop.maildir.check_path().and_then(|()| maildrop.maildir.folders()) {
         Ok(folders) => folders,
         // A +OK would be about messages that are no longer there for anybody.
         Err(cause) => {
             let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
             let result = Err(RemovalError { remaining, cause });
             let (messages, unlinked) = (BTreeSet::new(), BTreeSet::new());
-            return Removed { messages, unlinked, result, remains };
+            return RemovalOutcome { messages, unlinked, result, unlinked_files };
         }
     };
     let mut removal = Removal {
@@ -72,15 +78,15 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
         unlinked: BTreeSet::new(),
         cause: None,
         freed: Freed::default(),
-        remains,
+        unlinked_files,
     };
     let missing =
-        marked.iter().copied().filter(|at| removal.at_known_location(*at) == Visit::Retry);
+        marked.iter().copied().filter(|at| removal.unlink_at_known_location(*at) == Visit::Retry);
     let missing = missing.collect::<Vec<_>>();
-    removal.wherever_they_are(&missing);
+    removal.find_and_unlink(&missing);
     removal.freed.record(maildrop.maildir.root());
     let unsynced = removal.touched.iter().filter_map(|f| folders.sync(*f).err()).next();
-    let Removal { remaining, unlinked, cause, remains, .. } = removal;
+    let Removal { remaining, unlinked, cause, unlinked_files, .. } = removal;
     let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let result = match (unsynced, cause) {
         // Nobody can say which of the removals a crash would undo.
@@ -89,18 +95,18 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
         (None, None) => Ok(()),
     };
     let messages = marked.difference(&remaining).copied().collect();
-    Removed { messages, unlinked, result, remains }
+    RemovalOutcome { messages, unlinked, result, unlinked_files }
 }
 
 /// Files that have no name any more and are still open. Freeing the blocks of a file is most of
 /// what it costs to remove it, and is done when the last descriptor is closed.
 #[derive(Debug)]
-pub(super) struct Remains {
+pub(super) struct UnlinkedFiles {
     files: BTreeMap<u32, OwnedFd>,
     acquired: Acquired,
 }
 
-impl Remains {
+impl UnlinkedFiles {
     /// The file of a message, if it was held.
     pub(super) fn file(&self, at: u32) -> Option<&OwnedFd> {
         self.files.get(&at)
@@ -129,13 +135,13 @@ fn held() -> &'static Permits {
 
 /// What came of trying to unlink a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
+enum Unlink {
     /// It is removed, or cannot be.
     Done,
     /// It is not there any more.
-    Missed,
+    NotThere,
     /// Another file is there.
-    Another,
+    OtherFile,
 }
 
 struct Removal<'a> {
@@ -147,12 +153,12 @@ struct Removal<'a> {
     unlinked: BTreeSet<u32>,
     cause: Option<Failure>,
     freed: Freed,
-    remains: Remains,
+    unlinked_files: UnlinkedFiles,
 }
 
 impl Removal<'_> {
     /// Removes a message where it was seen last.
-    fn at_known_location(&mut self, at: u32) -> Visit {
+    fn unlink_at_known_location(&mut self, at: u32) -> Visit {
         let location = self.maildrop.location(at);
         self.touched.insert(location.folder);
         if self.maildrop.listing.entry(at).telling_inode().is_some() {
@@ -160,14 +166,14 @@ impl Removal<'_> {
             return Visit::Retry;
         }
         match self.unlink(at, &location) {
-            Attempt::Done => Visit::Done,
+            Unlink::Done => Visit::Done,
             // It may have been renamed before another file has got its name.
-            Attempt::Missed | Attempt::Another => Visit::Retry,
+            Unlink::NotThere | Unlink::OtherFile => Visit::Retry,
         }
     }
 
     /// Looks for messages that are not where they were seen last.
-    fn wherever_they_are(&mut self, missing: &[u32]) {
+    fn find_and_unlink(&mut self, missing: &[u32]) {
         let listing = &self.maildrop.listing;
         let targets = missing.iter().map(|&at| {
             let entry = listing.entry(at);
@@ -181,7 +187,7 @@ impl Removal<'_> {
             Ok(not_found) => {
                 for at in not_found.unstable {
                     let location = self.maildrop.location(at);
-                    self.keep(at, &location, io::Error::other("it is renamed all the time"));
+                    self.failed(at, &location, io::Error::other("it is renamed all the time"));
                 }
             }
             Err(failure) => {
@@ -195,27 +201,27 @@ impl Removal<'_> {
         let told_by_name = self.maildrop.listing.entry(at).telling_inode().is_none();
         if told_by_name && self.are_different_files(locations) {
             // The next session tells them apart, and none gets the unique-id of another.
-            return self.leave_to_another(at, locations.first());
+            return self.refuse_other_file(at, locations.first());
         }
-        let attempts = locations.iter().map(|location| {
+        let results = locations.iter().map(|location| {
             self.touched.insert(location.folder);
             self.unlink(at, location)
         });
-        let attempts = attempts.collect::<Vec<_>>();
-        let at_another = attempts.iter().position(|attempt| *attempt == Attempt::Another);
+        let results = results.collect::<Vec<_>>();
+        let at_another = results.iter().position(|result| *result == Unlink::OtherFile);
         match at_another.filter(|_| told_by_name) {
-            _ if attempts.contains(&Attempt::Done) => Visit::Done,
-            Some(at_another) => self.leave_to_another(at, locations.get(at_another)),
+            _ if results.contains(&Unlink::Done) => Visit::Done,
+            Some(at_another) => self.refuse_other_file(at, locations.get(at_another)),
             None => Visit::Retry,
         }
     }
 
     /// Removes what is at a place, if it is the file of the message.
-    fn unlink(&mut self, at: u32, location: &Location) -> Attempt {
+    fn unlink(&mut self, at: u32, location: &Location) -> Unlink {
         let held = self.hold(location);
         let unlinked = match self.is_the_file(at, location, held.as_ref()) {
             Ok(true) => self.folders.unlink(location.folder, &location.name),
-            Ok(false) => return Attempt::Another,
+            Ok(false) => return Unlink::OtherFile,
             Err(error) => Err(error),
         };
         match unlinked {
@@ -223,20 +229,20 @@ impl Removal<'_> {
                 let sizes = self.maildrop.listing.entry(at).sizes;
                 let separator = self.maildrop.maildir.root().separator();
                 self.freed.add(&location.name, separator, sizes.physical);
-                self.remains.files.extend(held.map(|file| (at, file)));
+                self.unlinked_files.files.extend(held.map(|file| (at, file)));
                 self.unlinked.insert(at);
-                return Attempt::Done;
+                return Unlink::Done;
             }
-            Err(Errno::NOENT) => return Attempt::Missed,
-            Err(NO_FILE) => self.keep(at, location, io::Error::other("it is no file any more")),
-            Err(error) => self.keep(at, location, error.into()),
+            Err(Errno::NOENT) => return Unlink::NotThere,
+            Err(NO_FILE) => self.failed(at, location, io::Error::other("it is no file any more")),
+            Err(error) => self.failed(at, location, error.into()),
         }
-        Attempt::Done
+        Unlink::Done
     }
 
     /// Opens what is going to be unlinked, if there is room for it.
     fn hold(&self, location: &Location) -> Option<OwnedFd> {
-        if self.remains.files.len() >= self.remains.acquired.count() {
+        if self.unlinked_files.files.len() >= self.unlinked_files.acquired.count() {
             return None;
         }
         match self.hold {
@@ -261,15 +267,15 @@ impl Removal<'_> {
         Ok(known.is(&look))
     }
 
-    fn leave_to_another(&mut self, at: u32, location: Option<&Location>) -> Visit {
+    fn refuse_other_file(&mut self, at: u32, location: Option<&Location>) -> Visit {
         if let Some(location) = location {
             let error = io::Error::other("another file has got the same unique name");
-            self.keep(at, location, error);
+            self.failed(at, location, error);
         }
         Visit::Done
     }
 
-    fn keep(&mut self, at: u32, location: &Location, error: io::Error) {
+    fn failed(&mut self, at: u32, location: &Location, error: io::Error) {
         let path = self.maildrop.maildir.describe(location.folder, &location.name);
         tracing::warn!(path, %error, "a message cannot be removed");
         self.remaining.insert(at);

@@ -12,10 +12,10 @@
 use rustix::io::Errno;
 
 use super::super::Failure;
+use super::entry::Namesake;
 use super::folder::NO_FILE;
 use super::index::Index;
 use super::inode::{Inode, may_be};
-use super::namesake::Namesake;
 use super::search::{Target, Visit, search};
 use super::sightings::{Sighting, Sightings};
 use super::stamp::Basis;
@@ -60,7 +60,7 @@ impl FoundFile {
 pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> {
     let mut seen = Sightings::default();
     let mut passes = 0;
-    let mut calm = 0;
+    let mut agreeing = 0;
     let basis = loop {
         passes += 1;
         let (mut pass, basis) = folders.undisturbed(|| Sightings::read(folders, passes))?;
@@ -69,10 +69,10 @@ pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> 
         if basis.is_some() || passes == MOST_PASSES {
             break basis;
         }
-        let doubtful = passes < PASSES_IN_DOUBT && index.knows_more_than(&seen);
+        let incomplete = passes < PASSES_FOR_MISSING && index.knows_more_than(&seen);
         // What a pass misses of what others saw says how much all of them may have missed.
-        calm = if grown || doubtful || missed(&seen, passes) { 0 } else { calm + 1 };
-        if calm == CALM_PASSES {
+        agreeing = if grown || incomplete || missed(&seen, passes) { 0 } else { agreeing + 1 };
+        if agreeing == AGREEING_PASSES {
             break None;
         }
     };
@@ -96,7 +96,7 @@ struct Resolution<'a, V> {
 }
 
 /// What is left of the sightings of one unique name.
-struct Doubt {
+struct Unresolved {
     /// The files that are where they were seen.
     present: Vec<Candidate>,
     /// The unique name, when one more has left its place.
@@ -114,7 +114,7 @@ struct Candidate {
 impl<V: View> Resolution<'_, V> {
     fn files(&self, seen: &mut Sightings) -> Result<Vec<FoundFile>, Failure> {
         let mut files = Vec::new();
-        let mut doubts = Vec::new();
+        let mut unresolved = Vec::new();
         for sightings in seen.groups() {
             match sightings {
                 // Nearly all are like this.
@@ -123,21 +123,21 @@ impl<V: View> Resolution<'_, V> {
                     let namesake = Namesake::None;
                     files.push(FoundFile { sighting: *only, inode, namesake });
                 }
-                _ => doubts.push(self.doubt(seen, sightings)?),
+                _ => unresolved.push(self.resolve(seen, sightings)?),
             }
         }
-        if doubts.is_empty() {
+        if unresolved.is_empty() {
             return Ok(files);
         }
-        self.find(seen, &mut doubts)?;
-        for doubt in doubts {
-            files.extend(self.told_apart(seen, doubt.present));
+        self.find(seen, &mut unresolved)?;
+        for one in unresolved {
+            files.extend(self.distinct_files(seen, one.present));
         }
         files.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
         Ok(files)
     }
 
-    fn doubt(&self, seen: &Sightings, sightings: &[Sighting]) -> Result<Doubt, Failure> {
+    fn resolve(&self, seen: &Sightings, sightings: &[Sighting]) -> Result<Unresolved, Failure> {
         let mut present = Vec::new();
         for &sighting in sightings {
             let name = seen.name(&sighting);
@@ -151,7 +151,7 @@ impl<V: View> Resolution<'_, V> {
             }
         }
         // Where numbers do not tell files apart, one that is renamed between two looks would be two.
-        if present.len() > 1 && !self.folders.numbers_files() {
+        if present.len() > 1 && !self.folders.has_stable_inodes() {
             present.retain(|Candidate { sighting, .. }| {
                 self.folders.stat(sighting.folder, seen.name(sighting)).is_ok()
             });
@@ -162,15 +162,16 @@ impl<V: View> Resolution<'_, V> {
             may_live && !present.iter().any(|candidate| candidate.may_be(sighting))
         });
         let lost = lost.map(|sighting| seen.unique(sighting).to_vec());
-        Ok(Doubt { present, lost })
+        Ok(Unresolved { present, lost })
     }
 
     /// Looks for the files that have left their places.
-    fn find(&self, seen: &mut Sightings, doubts: &mut [Doubt]) -> Result<(), Failure> {
+    fn find(&self, seen: &mut Sightings, unresolved: &mut [Unresolved]) -> Result<(), Failure> {
         let mut found = Vec::new();
-        let lost = doubts.iter().enumerate().filter_map(|(id, doubt)| {
-            Some(Target { unique: doubt.lost.as_deref()?, inode: None, id })
-        });
+        let lost = unresolved
+            .iter()
+            .enumerate()
+            .filter_map(|(id, one)| Some(Target { unique: one.lost.as_deref()?, inode: None, id }));
         search(self.folders, lost.collect(), |&at, locations| {
             for location in locations {
                 let inode = self.folders.stat(location.folder, &location.name).unwrap_or(None);
@@ -179,19 +180,19 @@ impl<V: View> Resolution<'_, V> {
             Visit::Done
         })?;
         for (at, location, inode) in found {
-            let Some(doubt) = doubts.get_mut(at) else { continue };
+            let Some(one) = unresolved.get_mut(at) else { continue };
             // A file that cannot be looked at now is one that is known already, if there is any.
-            let known = doubt.present.iter().any(|known| may_be(inode, known.inode));
+            let known = one.present.iter().any(|known| may_be(inode, known.inode));
             if !known && let Some(sighting) = seen.add(&location, 0, self.last) {
-                doubt.present.retain(|known| known.inode.is_some());
-                doubt.present.push(Candidate { sighting, inode });
+                one.present.retain(|known| known.inode.is_some());
+                one.present.push(Candidate { sighting, inode });
             }
         }
         Ok(())
     }
 
     /// The messages among the files of one unique name: a file is one message, by however many names.
-    fn told_apart(&self, seen: &Sightings, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
+    fn distinct_files(&self, seen: &Sightings, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
         candidates.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
         let names = candidates.len();
         let mut files = Vec::<Candidate>::new();
@@ -206,7 +207,7 @@ impl<V: View> Resolution<'_, V> {
             let namesake = if itself { Namesake::Itself } else { Namesake::None };
             // One that nobody shares its name with is known by what tells all others.
             let given = self.folders.inode(sighting.inode);
-            let looked_at = inode.filter(|_| !alone || itself || self.folders.numbers_files());
+            let looked_at = inode.filter(|_| !alone || itself || self.folders.has_stable_inodes());
             let inode = looked_at.or(given);
             FoundFile { sighting, inode, namesake }
         };
@@ -222,9 +223,9 @@ impl Candidate {
 }
 
 /// Folders that do not come to rest are read until so many passes in a row agree.
-const CALM_PASSES: u32 = 4;
+const AGREEING_PASSES: u32 = 4;
 /// A message of the last login that has not been seen is worth at least so many.
-const PASSES_IN_DOUBT: u32 = 8;
+const PASSES_FOR_MISSING: u32 = 8;
 /// More are not taken, whatever happens meanwhile.
 const MOST_PASSES: u32 = 12;
 

@@ -181,7 +181,7 @@ mod tests {
             Inode::new(number)
         }
 
-        fn numbers_files(&self) -> bool {
+        fn has_stable_inodes(&self) -> bool {
             true
         }
 
@@ -198,7 +198,7 @@ mod tests {
             Ok(Stamps { new: stamp(1), cur: stamp(2) })
         }
 
-        fn are_stamped_faithfully(&self) -> bool {
+        fn have_reliable_ctime(&self) -> bool {
             true
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Sighting {
     pub(super) pass: u32,
     /// The inode number that the directory gave.
     pub(super) inode: u64,
-    number: u64,
+    delivered: u64,
     at: usize,
     length: u16,
     unique: u16,
@@ -124,7 +124,7 @@ impl Sightings {
             folder,
             pass,
             inode,
-            number: name::number(unique),
+            delivered: name::delivery_time(unique),
             at: self.names.len(),
             length,
             unique: unique_length,
@@ -139,8 +139,8 @@ impl Sightings {
     }
 
     fn order_with(&self, a: &Sighting, other: &Self, b: &Sighting) -> Ordering {
-        a.number
-            .cmp(&b.number)
+        a.delivered
+            .cmp(&b.delivered)
             .then_with(|| self.unique(a).cmp(other.unique(b)))
             .then_with(|| a.folder.cmp(&b.folder))
             .then_with(|| self.name(a).cmp(other.name(b)))

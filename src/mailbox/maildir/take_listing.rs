@@ -12,7 +12,7 @@ use super::entry::Sizes;
 use super::folder::{Folders, Ignored};
 use super::index::Index;
 use super::listing::{Builder, Listing};
-use super::namesake::{Recognised, recognise};
+use super::match_index::{IndexMatch, match_index};
 use super::scan::{FoundFile, Scan, scan};
 use super::search::{Target, Visit, search};
 use super::sightings::Sightings;
@@ -54,7 +54,7 @@ pub(super) fn take_listing(
         return Ok(unchanged);
     }
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
-    let Recognised { sizes, index_has_more } = recognise(folders, &seen, &mut files, &index);
+    let IndexMatch { sizes, index_has_more } = match_index(folders, &seen, &mut files, &index);
     let mut sizes = sizes.into_iter().map(KnownSizes::from).collect::<Vec<_>>();
     let mut counting = Counting { folders, limit, opened: 0, left_out: Ignored::default() };
     if sizes.contains(&KnownSizes::Uncounted) {
@@ -78,7 +78,7 @@ pub(super) fn take_listing(
         tracing::warn!(count = left_out, first, "messages that cannot be read are left out");
     }
     // What is left out now may be let in by a change that leaves no stamp on its folder.
-    let basis = basis.filter(|_| left_out == 0 && folders.maildir().is_stamped_faithfully());
+    let basis = basis.filter(|_| left_out == 0 && folders.maildir().has_reliable_ctime());
     let stats = ListingStats {
         passes,
         opened: counting.opened,
@@ -116,7 +116,7 @@ enum KnownSizes {
 
 impl From<Option<Sizes>> for KnownSizes {
     fn from(sizes: Option<Sizes>) -> Self {
-        sizes.map_or(Self::Not, Self::Sizes)
+        sizes.map_or(Self::Uncounted, Self::Sizes)
     }
 }
 

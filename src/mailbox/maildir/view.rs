@@ -20,11 +20,11 @@ pub(super) trait View {
     fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure>;
     fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno>;
     fn inode(&self, number: u64) -> Option<Inode>;
-    fn numbers_files(&self) -> bool;
+    fn has_stable_inodes(&self) -> bool;
     fn describe(&self, folder: Folder, name: &[u8]) -> String;
     fn clock(&self) -> Option<Moment>;
     fn stamps(&self) -> Result<Stamps, Failure>;
-    fn are_stamped_faithfully(&self) -> bool;
+    fn have_reliable_ctime(&self) -> bool;
 
     /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
     /// was there has been missed, and the basis is what that rests on. Where a change may leave no
@@ -42,7 +42,7 @@ pub(super) trait View {
         // Always asked, because a removed directory reads as an empty one.
         let after = self.stamps()?;
         let basis = clock.and_then(|clock| Basis::new(before, clock));
-        Ok((result, basis.filter(|_| self.are_stamped_faithfully() && before == after)))
+        Ok((result, basis.filter(|_| self.have_reliable_ctime() && before == after)))
     }
 }
 
@@ -57,7 +57,7 @@ impl View for Folders<'_> {
 
     fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
         let inode = self.stat(folder, name)?;
-        if self.numbers_files() {
+        if self.has_stable_inodes() {
             return Ok(inode);
         }
         // A name may be remembered that another machine or process has taken away, with the number of
@@ -72,8 +72,8 @@ impl View for Folders<'_> {
         self.inode(number)
     }
 
-    fn numbers_files(&self) -> bool {
-        self.maildir().numbers_files()
+    fn has_stable_inodes(&self) -> bool {
+        self.maildir().has_stable_inodes()
     }
 
     fn describe(&self, folder: Folder, name: &[u8]) -> String {
@@ -88,8 +88,8 @@ impl View for Folders<'_> {
         self.stamps()
     }
 
-    fn are_stamped_faithfully(&self) -> bool {
-        self.maildir().is_stamped_faithfully()
+    fn have_reliable_ctime(&self) -> bool {
+        self.maildir().has_reliable_ctime()
     }
 }
 

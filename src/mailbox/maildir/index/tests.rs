@@ -5,18 +5,17 @@ use std::os::unix::fs::{chown, fchown};
 
 use proptest::prelude::*;
 
-use super::super::entry::{Form, Sizes};
+use super::super::entry::{Form, Namesake, Sizes};
 use super::super::folder::Folder;
 use super::super::listing::Builder;
-use super::super::lock::Attempt;
+use super::super::lock::TryLock;
 use super::super::name;
-use super::super::namesake::Namesake;
 use super::*;
 
 fn root(path: &Path) -> Root {
     match Root::try_lock(path).unwrap() {
-        Attempt::Locked(root) => root,
-        Attempt::InUse(_) => panic!("in use"),
+        TryLock::Locked(root) => root,
+        TryLock::InUse(_) => panic!("in use"),
     }
 }
 

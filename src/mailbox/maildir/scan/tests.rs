@@ -193,7 +193,7 @@ impl View for Model {
         Inode::new(number)
     }
 
-    fn numbers_files(&self) -> bool {
+    fn has_stable_inodes(&self) -> bool {
         true
     }
 
@@ -216,7 +216,7 @@ impl View for Model {
         Ok(Stamps { new, cur })
     }
 
-    fn are_stamped_faithfully(&self) -> bool {
+    fn have_reliable_ctime(&self) -> bool {
         self.stamping != Stamping::Never
     }
 }

@@ -11,8 +11,8 @@ use super::support::{Maildir, listing, read, rest, unique_ids};
 use crate::mailbox::{Maildrop, Message, MessageError, Position};
 
 /// Whether files can be told from others of their names where tests are run.
-fn numbers_files(maildir: &Maildir) -> bool {
-    FileSystem::of(File::open(maildir.path("new")).unwrap()).numbers_files()
+fn has_stable_inodes(maildir: &Maildir) -> bool {
+    FileSystem::of(File::open(maildir.path("new")).unwrap()).has_stable_inodes()
 }
 
 /// Delivers by way of `tmp` what is younger than anything now: as soon as the clock has gone on.
@@ -64,7 +64,7 @@ async fn a_file_that_took_the_name_of_a_marked_one_is_not_removed() {
     for (nth, taken) in ways.into_iter().enumerate() {
         let maildir =
             Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
-        if !numbers_files(&maildir) {
+        if !has_stable_inodes(&maildir) {
             return;
         }
         let maildrop = maildir.open().await;
@@ -93,7 +93,7 @@ async fn of_many_marked_ones_only_those_that_were_listed_are_removed() {
     let others = (0..1_100).step_by(7).count();
     let removed = maildrop.remove((0..1_100).map(Position).collect(), None).await;
     maildir.come_to_rest();
-    if numbers_files(&maildir) {
+    if has_stable_inodes(&maildir) {
         assert_eq!(removed.unwrap_err().remaining as usize, others);
         assert_eq!(fs::read_dir(maildir.path("new")).unwrap().count(), others);
     }
@@ -106,7 +106,7 @@ async fn what_is_no_file_any_more_is_not_removed() {
     maildir.remove("new/1.a");
     symlink(maildir.path("elsewhere"), maildir.path("new/1.a")).unwrap();
     let removed = maildrop.remove(vec![Position(0)], None).await;
-    if numbers_files(&maildir) {
+    if has_stable_inodes(&maildir) {
         assert_eq!(removed.unwrap_err().remaining, 1);
         assert!(maildir.exists("new/1.a"));
     }
@@ -118,7 +118,7 @@ async fn what_is_no_file_any_more_is_not_removed() {
 async fn a_message_that_is_rewritten_is_sent_and_removed_as_it_is() {
     for in_memory in [true, false] {
         let maildir = Maildir::with(&[("new/1.a", b"a\r\nb\r\n"), ("cur/2.b:2,", b"b\n")]);
-        if !numbers_files(&maildir) {
+        if !has_stable_inodes(&maildir) {
             return;
         }
         drop(maildir.open().await);
@@ -147,7 +147,7 @@ async fn a_message_whose_name_several_others_have_taken_is_gone() {
     maildir.put("new/other", b"other\n");
     maildir.put("cur/1.a:2,", b"another\n");
     maildir.rename("new/other", "new/1.a");
-    if numbers_files(&maildir) {
+    if has_stable_inodes(&maildir) {
         assert!(matches!(read(&maildrop, 0).await, Err(MessageError::Gone)));
     }
 }
@@ -179,7 +179,7 @@ async fn sizes_in_the_index_are_those_of_a_file_and_not_of_its_name() {
     ];
     for (nth, change) in changes.into_iter().enumerate() {
         let maildir = Maildir::with(&[("new/1.a", b"a\r\nb\r\n")]);
-        if !numbers_files(&maildir) {
+        if !has_stable_inodes(&maildir) {
             return;
         }
         let before = listing(&maildir.open().await);
@@ -237,7 +237,7 @@ fn id_of(owners: &[(String, String)], contents: &str) -> String {
 #[tokio::test]
 async fn the_unique_id_of_a_removed_message_is_not_that_of_its_namesake() {
     let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n")]);
-    if !numbers_files(&maildir) {
+    if !has_stable_inodes(&maildir) {
         return;
     }
     assert_eq!(owners(&maildir.open().await).await, [("first".to_owned(), "1.x".to_owned())]);
@@ -269,7 +269,7 @@ async fn the_unique_id_of_a_removed_message_is_not_that_of_its_namesake() {
 async fn a_namesake_keeps_its_unique_id_whoever_removes_the_first() {
     for removed in ["cur/1.x:2,S", "new/1.x"] {
         let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n")]);
-        if !numbers_files(&maildir) {
+        if !has_stable_inodes(&maildir) {
             return;
         }
         drop(maildir.open().await);
@@ -301,7 +301,7 @@ async fn without_an_index_all_that_share_a_name_get_hashes() {
 #[tokio::test]
 async fn restored_namesakes_get_unique_ids_that_nobody_had() {
     let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n"), ("cur/2.y:2,", b"alone\n")]);
-    if !numbers_files(&maildir) {
+    if !has_stable_inodes(&maildir) {
         return;
     }
     drop(maildir.open().await);

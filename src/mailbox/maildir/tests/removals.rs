@@ -184,7 +184,8 @@ async fn what_was_removed_here_is_shown_and_nothing_else() {
     let (witness, told) = witness();
     let marked = [0, 1, 2, 3, 5, 6].map(Position).into();
     assert_eq!(maildrop.remove(marked, Some(witness)).await.unwrap_err().remaining, 1);
-    let readable = FileSystem::of(fs::File::open(maildir.path("new")).unwrap()).is_faithful();
+    let readable =
+        FileSystem::of(fs::File::open(maildir.path("new")).unwrap()).has_reliable_ctime();
     let id = |id: &str| readable.then(|| id.to_owned());
     let expected = [
         ("1.a".to_owned(), 34, id("<1@example.org>")),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::super::lock::{Attempt, Root};
+use super::super::lock::{Root, TryLock};
 use super::super::{LockedMaildir, MaildirStore, PathTemplate};
 use crate::login::Identity;
 use crate::mailbox::{
@@ -68,7 +68,7 @@ impl Maildir {
 
     /// Waits until no session has it, and the index of the last one is written.
     pub(super) fn come_to_rest(&self) {
-        while !matches!(Root::try_lock(&self.path("")), Ok(Attempt::Locked(_))) {
+        while !matches!(Root::try_lock(&self.path("")), Ok(TryLock::Locked(_))) {
             thread::park_timeout(Duration::from_millis(1));
         }
     }

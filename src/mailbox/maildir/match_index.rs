@@ -8,29 +8,16 @@
 //!
 //! What a file was before is known from the index. Without one, all that share a name get hashes.
 
-use super::entry::{Entry, Sizes};
+use super::entry::{Entry, Namesake, Sizes};
 use super::folder::Folders;
 use super::index::Index;
 use super::inode::may_be;
 use super::scan::FoundFile;
 use super::sightings::Sightings;
 
-/// Whether a file shares its unique name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Namesake {
-    /// It does not.
-    None,
-    /// It has several names itself, all of the same unique name.
-    Itself,
-    /// It was there before others of the same unique name came, and has kept its unique-id.
-    First,
-    /// There are, or were, others of the same unique name; its unique-id is a hash.
-    Later,
-}
-
 /// What an index knows of the files that were found.
 #[derive(Debug)]
-pub(super) struct Recognised {
+pub(super) struct IndexMatch {
     /// The sizes of each file, if they are known.
     pub(super) sizes: Vec<Option<Sizes>>,
     /// Whether the index has other messages as well.
@@ -38,12 +25,12 @@ pub(super) struct Recognised {
 }
 
 /// Looks the files up in the index, and tells those of one unique name apart by what they were.
-pub(super) fn recognise(
+pub(super) fn match_index(
     folders: &Folders<'_>,
     seen: &Sightings,
     files: &mut [FoundFile],
     index: &Index,
-) -> Recognised {
+) -> IndexMatch {
     let mut cursor = index.cursor();
     let mut sizes = Vec::with_capacity(files.len());
     for group in files.chunk_by_mut(|a, b| seen.unique(&a.sighting) == seen.unique(&b.sighting)) {
@@ -61,7 +48,7 @@ pub(super) fn recognise(
     }
     let found = sizes.iter().flatten().count();
     let index_has_more = found < index.listing.count() as usize;
-    Recognised { sizes, index_has_more }
+    IndexMatch { sizes, index_has_more }
 }
 
 /// Finds out which of the known files of its unique name a file is, if it is one of them.

@@ -15,40 +15,40 @@ use std::time::Duration;
 use super::super::{Gone, Witness};
 use super::compressed::{Contents, Decoder, Format};
 use super::maildrop::Opened;
-use super::removal::Remains;
+use super::removal::UnlinkedFiles;
 use super::system::{duplicate, fstat, pread};
 use memchr::memchr;
 
 /// Messages that were removed. It holds no lock, so the next session need not wait for it.
 #[derive(Debug)]
-pub(super) struct Shown(Vec<Entry>);
+pub(super) struct RemovalReport(Vec<ReportEntry>);
 
 #[derive(Debug)]
-struct Entry {
+struct ReportEntry {
     at: u32,
     unique_id: Box<str>,
     octets: u64,
 }
 
-impl Shown {
+impl RemovalReport {
     /// Those at the given positions of a listing.
     pub(super) fn of(maildrop: &Opened, unlinked: &BTreeSet<u32>) -> Self {
         let entry = |at: &u32| {
             let entry = maildrop.listing.entry(*at);
             let (unique_id, octets) = (entry.unique_id().as_str().into(), entry.sizes.octets);
-            Entry { at: *at, unique_id, octets }
+            ReportEntry { at: *at, unique_id, octets }
         };
         Self(unlinked.iter().map(entry).collect())
     }
 
     /// Shows them, each with what can still be read of it.
-    pub(super) fn show(&self, remains: &Remains, witness: &Witness) {
+    pub(super) fn show(&self, unlinked_files: &UnlinkedFiles, witness: &Witness) {
         let mut head = vec![0; HEAD];
-        for (nth, Entry { at, unique_id, octets }) in self.0.iter().enumerate() {
+        for (nth, ReportEntry { at, unique_id, octets }) in self.0.iter().enumerate() {
             if nth > 0 && nth % BATCH == 0 {
                 pause();
             }
-            let file = remains.file(*at);
+            let file = unlinked_files.file(*at);
             let message_id = file.and_then(|file| read_message_id(file, &mut head));
             witness.show(&Gone { unique_id, octets: *octets, message_id: message_id.as_deref() });
         }
