@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use std::{future, io};
 
 use super::{
-    Cancellation, Failure, Gone, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
-    RemovalError, Witness,
+    Cancellation, Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
+    RemovalError, RemovalObserver, RemovedMessage,
 };
 use crate::login::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
@@ -123,7 +123,7 @@ impl Maildrop for MemoryMaildrop {
     fn remove(
         self,
         marked: Vec<Position>,
-        witness: Option<Witness>,
+        observer: Option<RemovalObserver>,
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static {
         let gone: Vec<&str> = marked.iter().map(|at| self.entry(*at).0.as_str()).collect();
         if let Some(stored) = self.lock.store.drops().get_mut(&self.lock.user) {
@@ -131,8 +131,8 @@ impl Maildrop for MemoryMaildrop {
         }
         for at in marked {
             let (unique_id, octets) = (&self.entry(at).0, self.octets(at));
-            if let Some(witness) = &witness {
-                witness.show(&Gone { unique_id, octets, message_id: None });
+            if let Some(observer) = &observer {
+                observer.notify(&RemovedMessage { unique_id, octets, message_id: None });
             }
         }
         future::ready(Ok(()))

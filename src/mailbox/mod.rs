@@ -118,34 +118,34 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
     fn remove(
         self,
         marked: Vec<Position>,
-        witness: Option<Witness>,
+        observer: Option<RemovalObserver>,
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static;
 }
 
 /// Who is shown each message that has been removed.
-pub struct Witness(Box<dyn Fn(&Gone<'_>) + Send>);
+pub struct RemovalObserver(Box<dyn Fn(&RemovedMessage<'_>) + Send>);
 
-impl Witness {
+impl RemovalObserver {
     /// Does so with each message. It may wait a little, and is not called where others wait for it.
-    pub fn new(see: impl Fn(&Gone<'_>) + Send + 'static) -> Self {
+    pub fn new(see: impl Fn(&RemovedMessage<'_>) + Send + 'static) -> Self {
         Self(Box::new(see))
     }
 
     /// Shows it a message.
-    pub fn show(&self, gone: &Gone<'_>) {
+    pub fn notify(&self, gone: &RemovedMessage<'_>) {
         (self.0)(gone);
     }
 }
 
-impl fmt::Debug for Witness {
+impl fmt::Debug for RemovalObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Witness")
+        f.write_str("RemovalObserver")
     }
 }
 
 /// A message that is no more.
 #[derive(Debug)]
-pub struct Gone<'a> {
+pub struct RemovedMessage<'a> {
     /// As the client knew it.
     pub unique_id: &'a str,
     /// As the listing had them.

@@ -9,8 +9,8 @@ use super::env::Env;
 use super::fault::Fault;
 use super::language::Notice;
 use super::transaction::Transaction;
-use crate::credentials::CredentialStore;
-use crate::mailbox::{Mailbox, Maildrop, Witness};
+use crate::auth::CredentialStore;
+use crate::mailbox::{Mailbox, Maildrop, RemovalObserver};
 use crate::protocol::Username;
 
 impl<D: Maildrop> Transaction<D> {
@@ -38,8 +38,8 @@ impl<D: Maildrop> Transaction<D> {
             return Ok(answer.say(Notice::NothingRemoved(left)));
         }
         answer.flush_mail().await?;
-        let witness = witness(self.identity.username().clone(), context.env);
-        let removal = context.env.removals.spawn(maildrop.remove(positions, witness)).await;
+        let observer = observer(self.identity.username().clone(), context.env);
+        let removal = context.env.removals.spawn(maildrop.remove(positions, observer)).await;
         let failed = match removal {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some((error.remaining, Some(error.cause))),
@@ -59,13 +59,13 @@ impl<D: Maildrop> Transaction<D> {
 }
 
 /// Tells the operator of each message that was removed, unless nobody wants to know.
-fn witness<M, C>(user: Username, env: &Env<M, C>) -> Option<Witness> {
+fn observer<M, C>(user: Username, env: &Env<M, C>) -> Option<RemovalObserver> {
     if !env.policy.log_removals || !tracing::enabled!(Level::INFO) {
         return None;
     }
     // The server does not end before all is told.
     let telling = env.removals.token();
-    Some(Witness::new(move |gone| {
+    Some(RemovalObserver::new(move |gone| {
         let _telling = &telling;
         let (user, unique_id) = (user.as_str(), gone.unique_id);
         let (octets, message_id) = (gone.octets, gone.message_id);

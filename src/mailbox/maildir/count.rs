@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::compressed::{Contents, Decoder, Format};
 use super::entry::{Form, Sizes};
-use super::folder::{Folder, Folders, of_reading};
+use super::folder::{Folder, of_reading};
+use super::folders::Folders;
 use super::inode::{Inode, may_be};
 use super::permits::Permits;
 use super::system::{duplicate, fstat, read_exact_at, seek};

@@ -24,6 +24,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::super::Position;
 use super::entry::{Entry, FEWEST_BYTES, Key, MOST_BYTES};
 use super::listing::Listing;
 use super::lock::Root;
@@ -122,11 +123,11 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         self.skip_while(|known| known == *key);
         let listing = self.listing;
-        (start..self.at).map(|at| listing.entry(at))
+        (start..self.at).map(|at| listing.entry(Position(at)))
     }
 
     fn skip_while(&mut self, skip: impl Fn(Key<'_>) -> bool) {
-        while self.at < self.listing.count() && skip(self.listing.entry(self.at).key()) {
+        while self.at < self.listing.count() && skip(self.listing.entry(Position(self.at)).key()) {
             self.at += 1;
         }
     }

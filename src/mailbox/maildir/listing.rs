@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::super::Failure;
+use super::super::{Failure, Position};
 use super::entry::{Entry, IdText, Namesake, Sizes};
 use super::folder::Folder;
 use super::inode::Inode;
@@ -50,9 +50,9 @@ impl Listing {
     }
 
     /// The same without some messages.
-    pub(super) fn without(&self, left_out: &BTreeSet<u32>) -> Self {
+    pub(super) fn without(&self, left_out: &BTreeSet<Position>) -> Self {
         let mut rest = Builder::default();
-        for at in (0..self.count()).filter(|at| !left_out.contains(at)) {
+        for at in self.positions().filter(|at| !left_out.contains(at)) {
             // It was not too big before, so it is not now.
             rest.append(&self.entry(at)).ok();
         }
@@ -72,14 +72,18 @@ impl Listing {
 
     /// All messages, in their order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        (0..self.count()).map(|at| self.entry(at))
+        self.positions().map(|at| self.entry(at))
+    }
+
+    fn positions(&self) -> impl Iterator<Item = Position> {
+        (0..self.count()).map(Position)
     }
 
     /// A message.
     #[expect(clippy::expect_used, reason = "only what can be split was taken in")]
     #[expect(clippy::indexing_slicing, reason = "callers promise a position of this listing")]
-    pub(super) fn entry(&self, at: u32) -> Entry<'_> {
-        let bytes = self.bytes.get(self.starts[at as usize] as usize..self.end);
+    pub(super) fn entry(&self, at: Position) -> Entry<'_> {
+        let bytes = self.bytes.get(self.starts[at.0 as usize] as usize..self.end);
         bytes.and_then(Entry::split).expect("an entry").0
     }
 
@@ -208,7 +212,7 @@ mod tests {
         let listing = builder.finish();
         assert_eq!(listing.total_octets(), 104 + (u64::MAX >> 1));
         assert_eq!(parsed(&listing).unwrap().total_octets(), listing.total_octets());
-        assert_eq!(listing.without(&BTreeSet::from([1])).total_octets(), 104);
+        assert_eq!(listing.without(&BTreeSet::from([1].map(Position))).total_octets(), 104);
         let mut builder = Builder::default();
         builder.push((Folder::Cur, b"1.a"), None, Namesake::None, huge).unwrap();
         builder.push((Folder::Cur, b"2.b"), None, Namesake::None, huge).unwrap();
@@ -238,12 +242,13 @@ mod tests {
         let listing = builder.finish();
         assert_eq!(listing.count(), 5);
         for (at, place) in (0..).zip(names) {
-            let entry = listing.entry(at);
+            let entry = listing.entry(Position(at));
             assert_eq!((entry.folder, entry.name), place);
             assert_eq!(entry.sizes, SIZES);
             assert_eq!(entry.telling_inode(), None);
         }
-        let ids = (0..5).map(|at| listing.entry(at).unique_id().as_str()).collect::<Vec<_>>();
+        let ids =
+            (0..5).map(|at| listing.entry(Position(at)).unique_id().as_str()).collect::<Vec<_>>();
         assert_eq!(ids[0], "1.a");
         assert_eq!(ids[1], "2.b");
         assert_eq!(ids[3].as_bytes(), name::hash(&long.as_bytes()[..82]));
@@ -259,8 +264,8 @@ mod tests {
             builder.push((Folder::New, name), None, Namesake::None, SIZES).unwrap();
         }
         let listing = builder.finish();
-        assert_eq!(listing.entry(0).unique_id().as_str().as_bytes(), hash);
-        assert_eq!(listing.entry(1).unique_id().as_str().as_bytes(), name::hash(&hash));
+        assert_eq!(listing.entry(Position(0)).unique_id().as_str().as_bytes(), hash);
+        assert_eq!(listing.entry(Position(1)).unique_id().as_str().as_bytes(), name::hash(&hash));
     }
 
     #[test]
@@ -281,8 +286,8 @@ mod tests {
         let parsed = parsed(&listing).unwrap();
         assert!(parsed.entries().eq(listing.entries()));
         assert_eq!(parsed.as_bytes(), listing.as_bytes());
-        let rest = parsed.without(&BTreeSet::from([0, 3]));
-        let kept = [1, 2, 4].map(|at| listing.entry(at));
+        let rest = parsed.without(&BTreeSet::from([0, 3].map(Position)));
+        let kept = [1, 2, 4].map(|at| listing.entry(Position(at)));
         assert!(rest.entries().eq(kept));
         assert_eq!(Builder::default().finish().as_bytes(), b"");
     }

@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, Timespec, Timestam
 use rustix::io::Errno;
 
 use super::super::Failure;
-use super::folder::FileId;
+use super::file_id::FileId;
 use super::resolve::open_directory;
 use super::separator::Separator;
 use super::stamp::Moment;

@@ -10,8 +10,9 @@ use rustix::io::Errno;
 
 use super::super::Failure;
 use super::directories::Directories;
+use super::file_id::FileId;
 use super::file_system::FileSystem;
-use super::folder::{FileId, Folder, Folders, OpenFile, TO_READ};
+use super::folder::{Folder, OpenFile, TO_READ};
 use super::lock::Root;
 use super::resolve::open_directory;
 use super::system::{fstat, openat, openat2};
@@ -20,7 +21,7 @@ use crate::threads;
 
 /// A Maildir that nobody else has, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Locked {
+pub(super) struct LockedMaildir {
     new: FileId,
     cur: FileId,
     nowait: bool,
@@ -30,7 +31,7 @@ pub(super) struct Locked {
     root: Root,
 }
 
-impl Drop for Locked {
+impl Drop for LockedMaildir {
     /// Where another machine or process has the file system, closing a file may ask it as well: that
     /// is not waited for.
     fn drop(&mut self) {
@@ -44,8 +45,8 @@ impl Drop for Locked {
     }
 }
 
-impl Locked {
-    /// Looks at what has been locked, and gives its folders open, for [`Folders::new`].
+impl LockedMaildir {
+    /// Looks at what has been locked, and gives its folders open, for `Folders::new`.
     ///
     /// # Errors
     /// Those of [`Directories::open`].
@@ -86,20 +87,6 @@ impl Locked {
     /// Whether the numbers of files that reading a directory gives are to be relied on.
     pub(super) fn has_stable_inodes(&self) -> bool {
         self.stable_inodes
-    }
-
-    /// Opens the folders again.
-    ///
-    /// # Errors
-    /// When another directory has the name of one of them by now, or none has.
-    pub(super) fn folders(&self) -> Result<Folders<'_>, Failure> {
-        let directory = self.root.directory();
-        let directories = Directories::open_folders(directory, self.root.path(), Wait::IfNeedBe)?;
-        for folder in Folder::READING_ORDER {
-            self.is_same(directories.fd(folder), folder)
-                .map_err(|error| look_failed(&self.root, folder, error))?;
-        }
-        Ok(Folders::new(self, directories))
     }
 
     /// Whether the path still leads to this Maildir.
@@ -164,7 +151,7 @@ impl Locked {
     }
 }
 
-fn look_failed(root: &Root, folder: Folder, error: io::Error) -> Failure {
+pub(super) fn look_failed(root: &Root, folder: Folder, error: io::Error) -> Failure {
     Failure::new(format!("look at {}", root.path().join(folder.name()).display()), error)
 }
 
@@ -177,6 +164,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use super::super::folders::Folders;
     use super::super::index::Index;
     use super::super::lock::TryLock;
     use super::super::scan::scan;
@@ -184,12 +172,12 @@ mod tests {
     use super::*;
 
     /// On a file system where changes may leave no stamp.
-    fn unfaithful(maildir: &Path) -> (Locked, Directories) {
+    fn unfaithful(maildir: &Path) -> (LockedMaildir, Directories) {
         for name in ["cur", "new", "tmp"] {
             fs::create_dir(maildir.join(name)).unwrap();
         }
         let TryLock::Locked(root) = Root::try_lock(maildir).unwrap() else { panic!("not locked") };
-        let (mut locked, directories) = Locked::open(root, Wait::IfNeedBe).unwrap();
+        let (mut locked, directories) = LockedMaildir::open(root, Wait::IfNeedBe).unwrap();
         locked.reliable_ctime = false;
         (locked, directories)
     }

@@ -9,7 +9,7 @@
 //! What a file was before is known from the index. Without one, all that share a name get hashes.
 
 use super::entry::{Entry, Namesake, Sizes};
-use super::folder::Folders;
+use super::folders::Folders;
 use super::index::Index;
 use super::inode::may_be;
 use super::scan::FoundFile;

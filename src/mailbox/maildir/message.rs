@@ -14,20 +14,21 @@ use rustix::io::ReadWriteFlags;
 
 use tracing::Span;
 
-use super::super::{Failure, Message, MessageError};
+use super::super::{Failure, Message, MessageError, Position};
 use super::compressed::{Contents, Decoder};
 use super::count;
 use super::entry::{Form, Sizes};
 use super::folder::{Location, OpenFile};
+use super::folders::Folders;
 use super::inode::may_be;
-use super::maildrop::Opened;
+use super::open_maildrop::OpenMaildrop;
 use super::search::{NotFound, Target, Visit, search};
 use super::system::{fadvise, preadv2, read_exact_at};
 use super::time_limit::TimeLimit;
 
 /// A message file, open for reading from its start to the end that it had when it was opened.
 #[derive(Debug)]
-pub struct StoredMessage {
+pub struct MaildirMessage {
     octets: u64,
     /// Nothing when an earlier read failed or was abandoned half-way.
     reader: Option<Reader>,
@@ -52,20 +53,20 @@ struct Rest {
     path: String,
     bytes: Bytes,
     /// Whose message it is.
-    maildrop: Weak<Opened>,
+    maildrop: Weak<OpenMaildrop>,
 }
 
 /// Where it comes from.
 #[derive(Debug)]
 enum Bytes {
     Stored { file: File, offset: u64, size: u64 },
-    Compressed { decoder: Box<Decoder>, at: u32 },
+    Compressed { decoder: Box<Decoder>, at: Position },
 }
 
-impl StoredMessage {
+impl MaildirMessage {
     /// Opens a message of a listing, if the file that was listed is where it was seen last and as
     /// big as it was, and reads the first chunk: all without waiting, or not at all.
-    pub(super) fn open_cached(maildrop: &Arc<Opened>, at: u32) -> Option<Self> {
+    pub(super) fn open_cached(maildrop: &Arc<OpenMaildrop>, at: Position) -> Option<Self> {
         let entry = maildrop.listing.entry(at);
         let sizes = entry.sizes;
         if sizes.form == Form::Compressed {
@@ -88,7 +89,7 @@ impl StoredMessage {
     }
 
     /// Opens a message of a listing, wherever its file is by now, and reads the first chunk.
-    pub(super) fn open(maildrop: &Arc<Opened>, at: u32) -> Result<Self, MessageError> {
+    pub(super) fn open(maildrop: &Arc<OpenMaildrop>, at: Position) -> Result<Self, MessageError> {
         let unreadable = |error: io::Error| {
             if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData)
             {
@@ -102,7 +103,7 @@ impl StoredMessage {
     }
 }
 
-impl Drop for StoredMessage {
+impl Drop for MaildirMessage {
     /// As for the lock file: who closes a file may have to wait.
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take()
@@ -114,7 +115,7 @@ impl Drop for StoredMessage {
     }
 }
 
-impl Message for StoredMessage {
+impl Message for MaildirMessage {
     fn octets(&self) -> u64 {
         self.octets
     }
@@ -140,7 +141,7 @@ impl Message for StoredMessage {
 impl Reader {
     /// Reads on after the buffer, which has the first bytes of a file as they are stored.
     fn begun(
-        maildrop: &Arc<Opened>,
+        maildrop: &Arc<OpenMaildrop>,
         file: File,
         size: u64,
         buffer: Vec<u8>,
@@ -157,7 +158,7 @@ impl Reader {
     }
 
     /// Whose message it is, as long as there is something to be read.
-    fn maildrop(&self) -> Option<Arc<Opened>> {
+    fn maildrop(&self) -> Option<Arc<OpenMaildrop>> {
         self.rest.as_ref()?.maildrop.upgrade()
     }
 
@@ -251,8 +252,8 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
 
 /// Has the system read the first chunks of messages into memory, as far as it can; whoever asks for
 /// one of them will be told what is wrong with it.
-pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
-    for at in messages {
+pub(super) fn read_ahead(maildrop: &OpenMaildrop, messages: Range<u32>) {
+    for at in messages.map(Position) {
         let Location { folder, name } = maildrop.location(at);
         if let Ok(OpenFile { file, .. }) = maildrop.maildir.open_file(folder, &name) {
             let _advice = fadvise(file, 0, NonZeroU64::new(FIRST_CHUNK as u64), Advice::WillNeed);
@@ -261,7 +262,10 @@ pub(super) fn read_ahead(maildrop: &Opened, messages: Range<u32>) {
 }
 
 /// Opens the file of a message; nothing when it is gone.
-fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, MessageError> {
+fn open(
+    maildrop: &OpenMaildrop,
+    at: Position,
+) -> Result<Option<io::Result<OpenFile>>, MessageError> {
     if let Found::Itself(file) = try_open(maildrop, at, &maildrop.location(at)) {
         return Ok(Some(file));
     }
@@ -269,7 +273,7 @@ fn open(maildrop: &Opened, at: u32) -> Result<Option<io::Result<OpenFile>>, Mess
     let target = Target { unique: entry.unique_name(), inode: entry.telling_inode(), id: () };
     let mut opened = None;
     let mut looks = 0;
-    let folders = maildrop.maildir.folders().map_err(MessageError::Unreadable)?;
+    let folders = Folders::open(&maildrop.maildir).map_err(MessageError::Unreadable)?;
     let NotFound { unstable, .. } = search(&folders, vec![target], |(), locations| {
         looks += 1;
         let mut others = Vec::new();
@@ -306,7 +310,7 @@ enum Found {
     Nothing,
 }
 
-fn try_open(maildrop: &Opened, at: u32, location: &Location) -> Found {
+fn try_open(maildrop: &OpenMaildrop, at: Position, location: &Location) -> Found {
     match maildrop.maildir.open_file(location.folder, &location.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
         Ok(file) if !may_be(maildrop.file(at).inode, file.inode) => Found::Another(file),
@@ -317,8 +321,8 @@ fn try_open(maildrop: &Opened, at: u32, location: &Location) -> Found {
 /// The file that is read in place of the one that was listed: the same message, edited, if no other
 /// has its unique name.
 fn in_its_place(
-    maildrop: &Opened,
-    at: u32,
+    maildrop: &OpenMaildrop,
+    at: Position,
     mut others: Vec<(&Location, OpenFile)>,
 ) -> Option<OpenFile> {
     let (location, file) = others.pop().filter(|_| others.is_empty())?;
@@ -328,7 +332,11 @@ fn in_its_place(
 }
 
 /// The octets of a message that has been opened, and its first chunk.
-fn read_first(maildrop: &Arc<Opened>, at: u32, open: OpenFile) -> io::Result<(u64, Reader)> {
+fn read_first(
+    maildrop: &Arc<OpenMaildrop>,
+    at: Position,
+    open: OpenFile,
+) -> io::Result<(u64, Reader)> {
     let mut buffer = vec![0; chunk_size(open.size, CHUNK)];
     read_exact_at(&open.file, &mut buffer, 0)?;
     let contents = Contents::of(&buffer);
@@ -352,8 +360,8 @@ fn read_first(maildrop: &Arc<Opened>, at: u32, open: OpenFile) -> io::Result<(u6
 
 /// The octets of a message: those of the listing, unless the file is another by now.
 fn current_octets(
-    maildrop: &Opened,
-    at: u32,
+    maildrop: &OpenMaildrop,
+    at: Position,
     open: &OpenFile,
     contents: Contents,
 ) -> io::Result<u64> {
@@ -382,7 +390,7 @@ fn current_octets(
 }
 
 /// The path of a message, fit for a log line.
-fn path(maildrop: &Opened, at: u32) -> String {
+fn path(maildrop: &OpenMaildrop, at: Position) -> String {
     let Location { folder, name } = maildrop.location(at);
     maildrop.maildir.describe(folder, &name)
 }

@@ -34,8 +34,10 @@ mod count;
 mod create;
 mod directories;
 mod entry;
+mod file_id;
 mod file_system;
 mod folder;
+mod folders;
 mod index;
 mod inode;
 mod listing;
@@ -45,6 +47,7 @@ mod maildrop;
 mod match_index;
 mod message;
 mod name;
+mod open_maildrop;
 mod opening;
 mod path;
 mod permits;
@@ -67,9 +70,9 @@ mod wait;
 
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
-pub use maildrop::LockedMaildir;
-use maildrop::Opened;
-pub use message::StoredMessage;
+pub use maildrop::MaildirMaildrop;
+pub use message::MaildirMessage;
+use open_maildrop::OpenMaildrop;
 use opening::Opening;
 pub use path::PathTemplate;
 pub use removal::hold_at_most;
@@ -172,7 +175,7 @@ impl MaildirStore {
         &self,
         path: PathBuf,
         cancellation: &Cancellation,
-    ) -> Result<Arc<Opened>, OpenError> {
+    ) -> Result<Arc<OpenMaildrop>, OpenError> {
         let opening = match Opening::begin(&path) {
             Ok(opening) => opening,
             Err(since) => return Err(OpenError::InUse { since: Some(since) }),
@@ -183,7 +186,7 @@ impl MaildirStore {
         let limit = TimeLimit::until_cancelled(cancellation.clone());
         let opened = threads.answer(move |done| {
             let (_opening, _entered) = (opening, span.enter());
-            Opened::open(&path, separator, pools, &limit, |result| {
+            OpenMaildrop::open(&path, separator, pools, &limit, |result| {
                 // If nobody waits for it any more, it is dropped, and with it the lock.
                 drop(done.send(result));
             });
@@ -194,19 +197,19 @@ impl MaildirStore {
 }
 
 impl Mailbox for MaildirStore {
-    type Maildrop = LockedMaildir;
+    type Maildrop = MaildirMaildrop;
 
     async fn open(
         &self,
         identity: &Identity,
         cancellation: &Cancellation,
-    ) -> Result<LockedMaildir, OpenError> {
+    ) -> Result<MaildirMaildrop, OpenError> {
         let path = self
             .template
             .path(identity.username(), identity.home(), identity.mail())
             .map_err(OpenError::Unavailable)?;
-        if let Some(opened) = Opened::open_at_once(&path, self.separator, self.threads) {
-            return Ok(LockedMaildir::new(Arc::new(opened)));
+        if let Some(opened) = OpenMaildrop::open_at_once(&path, self.separator, self.threads) {
+            return Ok(MaildirMaildrop::new(Arc::new(opened)));
         }
         let opened = match self.open_blocking(path.clone(), cancellation).await {
             Err(OpenError::Unavailable(failure))
@@ -218,6 +221,6 @@ impl Mailbox for MaildirStore {
             }
             result => result,
         };
-        opened.map(LockedMaildir::new).map_err(|error| self.explain(&path, error))
+        opened.map(MaildirMaildrop::new).map_err(|error| self.explain(&path, error))
     }
 }

@@ -18,9 +18,10 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 
 use super::super::{Failure, Position, RemovalError};
-use super::folder::{Folder, Folders, Location, NO_FILE};
+use super::folder::{Folder, Location, NO_FILE};
+use super::folders::Folders;
 use super::inode::Inode;
-use super::maildrop::Opened;
+use super::open_maildrop::OpenMaildrop;
 use super::permits::{Acquired, Permits};
 use super::quota::Freed;
 use super::search::{Target, Visit, search};
@@ -29,9 +30,9 @@ use super::search::{Target, Visit, search};
 #[derive(Debug)]
 pub(super) struct RemovalOutcome {
     /// The messages that are gone.
-    pub(super) messages: BTreeSet<u32>,
+    pub(super) messages: BTreeSet<Position>,
     /// Those of them that were removed here and not by somebody else before.
-    pub(super) unlinked: BTreeSet<u32>,
+    pub(super) unlinked: BTreeSet<Position>,
     pub(super) result: Result<(), RemovalError>,
     /// Dropping it takes its time, and nobody needs to wait for that.
     pub(super) unlinked_files: UnlinkedFiles,
@@ -41,14 +42,14 @@ pub(super) struct RemovalOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     /// So that its blocks are not freed yet.
-    Closed,
+    PathOnly,
     /// So that it can be read.
     Readable,
 }
 
 /// Removes messages and makes that durable; blocks until it is done.
-pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> RemovalOutcome {
-    let marked = marked.iter().map(|position| position.0).collect::<BTreeSet<_>>();
+pub(super) fn remove(maildrop: &OpenMaildrop, marked: &[Position], hold: Hold) -> RemovalOutcome {
+    let marked = marked.iter().copied().collect::<BTreeSet<_>>();
     let unlinked_files =
         UnlinkedFiles { acquired: held().acquire_up_to(marked.len()), files: BTreeMap::new() };
     if marked.is_empty() {
@@ -59,16 +60,17 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
             unlinked_files,
         };
     }
-    let folders = match maildrop.maildir.check_path().and_then(|()| maildrop.maildir.folders()) {
-        Ok(folders) => folders,
-        // A +OK would be about messages that are no longer there for anybody.
-        Err(cause) => {
-            let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
-            let result = Err(RemovalError { remaining, cause });
-            let (messages, unlinked) = (BTreeSet::new(), BTreeSet::new());
-            return RemovalOutcome { messages, unlinked, result, unlinked_files };
-        }
-    };
+    let folders =
+        match maildrop.maildir.check_path().and_then(|()| Folders::open(&maildrop.maildir)) {
+            Ok(folders) => folders,
+            // A +OK would be about messages that are no longer there for anybody.
+            Err(cause) => {
+                let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+                let result = Err(RemovalError { remaining, cause });
+                let (messages, unlinked) = (BTreeSet::new(), BTreeSet::new());
+                return RemovalOutcome { messages, unlinked, result, unlinked_files };
+            }
+        };
     let mut removal = Removal {
         maildrop,
         folders: &folders,
@@ -87,7 +89,7 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
     removal.freed.record(maildrop.maildir.root());
     let unsynced = removal.touched.iter().filter_map(|f| folders.sync(*f).err()).next();
     let Removal { remaining, unlinked, cause, unlinked_files, .. } = removal;
-    let count = |messages: &BTreeSet<u32>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    let count = |messages: &BTreeSet<Position>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let result = match (unsynced, cause) {
         // Nobody can say which of the removals a crash would undo.
         (Some(cause), _) => Err(RemovalError { remaining: count(&marked), cause }),
@@ -102,13 +104,13 @@ pub(super) fn remove(maildrop: &Opened, marked: &[Position], hold: Hold) -> Remo
 /// what it costs to remove it, and is done when the last descriptor is closed.
 #[derive(Debug)]
 pub(super) struct UnlinkedFiles {
-    files: BTreeMap<u32, OwnedFd>,
+    files: BTreeMap<Position, OwnedFd>,
     acquired: Acquired,
 }
 
 impl UnlinkedFiles {
     /// The file of a message, if it was held.
-    pub(super) fn file(&self, at: u32) -> Option<&OwnedFd> {
+    pub(super) fn file(&self, at: Position) -> Option<&OwnedFd> {
         self.files.get(&at)
     }
 }
@@ -145,12 +147,12 @@ enum Unlink {
 }
 
 struct Removal<'a> {
-    maildrop: &'a Opened,
+    maildrop: &'a OpenMaildrop,
     folders: &'a Folders<'a>,
     hold: Hold,
     touched: BTreeSet<Folder>,
-    remaining: BTreeSet<u32>,
-    unlinked: BTreeSet<u32>,
+    remaining: BTreeSet<Position>,
+    unlinked: BTreeSet<Position>,
     cause: Option<Failure>,
     freed: Freed,
     unlinked_files: UnlinkedFiles,
@@ -158,7 +160,7 @@ struct Removal<'a> {
 
 impl Removal<'_> {
     /// Removes a message where it was seen last.
-    fn unlink_at_known_location(&mut self, at: u32) -> Visit {
+    fn unlink_at_known_location(&mut self, at: Position) -> Visit {
         let location = self.maildrop.location(at);
         self.touched.insert(location.folder);
         if self.maildrop.listing.entry(at).telling_inode().is_some() {
@@ -173,7 +175,7 @@ impl Removal<'_> {
     }
 
     /// Looks for messages that are not where they were seen last.
-    fn find_and_unlink(&mut self, missing: &[u32]) {
+    fn find_and_unlink(&mut self, missing: &[Position]) {
         let listing = &self.maildrop.listing;
         let targets = missing.iter().map(|&at| {
             let entry = listing.entry(at);
@@ -197,7 +199,7 @@ impl Removal<'_> {
         }
     }
 
-    fn at_locations(&mut self, at: u32, locations: &[Location]) -> Visit {
+    fn at_locations(&mut self, at: Position, locations: &[Location]) -> Visit {
         let told_by_name = self.maildrop.listing.entry(at).telling_inode().is_none();
         if told_by_name && self.are_different_files(locations) {
             // The next session tells them apart, and none gets the unique-id of another.
@@ -217,7 +219,7 @@ impl Removal<'_> {
     }
 
     /// Removes what is at a place, if it is the file of the message.
-    fn unlink(&mut self, at: u32, location: &Location) -> Unlink {
+    fn unlink(&mut self, at: Position, location: &Location) -> Unlink {
         let held = self.hold(location);
         let unlinked = match self.is_the_file(at, location, held.as_ref()) {
             Ok(true) => self.folders.unlink(location.folder, &location.name),
@@ -246,7 +248,7 @@ impl Removal<'_> {
             return None;
         }
         match self.hold {
-            Hold::Closed => self.folders.hold(location.folder, &location.name),
+            Hold::PathOnly => self.folders.hold(location.folder, &location.name),
             Hold::Readable => self.folders.hold_to_read(location.folder, &location.name),
         }
     }
@@ -255,7 +257,7 @@ impl Removal<'_> {
     /// name since.
     fn is_the_file(
         &self,
-        at: u32,
+        at: Position,
         location: &Location,
         held: Option<&OwnedFd>,
     ) -> Result<bool, Errno> {
@@ -267,7 +269,7 @@ impl Removal<'_> {
         Ok(known.is(&look))
     }
 
-    fn refuse_other_file(&mut self, at: u32, location: Option<&Location>) -> Visit {
+    fn refuse_other_file(&mut self, at: Position, location: Option<&Location>) -> Visit {
         if let Some(location) = location {
             let error = io::Error::other("another file has got the same unique name");
             self.failed(at, location, error);
@@ -275,7 +277,7 @@ impl Removal<'_> {
         Visit::Done
     }
 
-    fn failed(&mut self, at: u32, location: &Location, error: io::Error) {
+    fn failed(&mut self, at: Position, location: &Location, error: io::Error) {
         let path = self.maildrop.maildir.describe(location.folder, &location.name);
         tracing::warn!(path, %error, "a message cannot be removed");
         self.remaining.insert(at);

@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::super::{Gone, Witness};
+use super::super::{Position, RemovalObserver, RemovedMessage};
 use super::compressed::{Contents, Decoder, Format};
-use super::maildrop::Opened;
+use super::open_maildrop::OpenMaildrop;
 use super::removal::UnlinkedFiles;
 use super::system::{duplicate, fstat, pread};
 use memchr::memchr;
@@ -25,15 +25,15 @@ pub(super) struct RemovalReport(Vec<ReportEntry>);
 
 #[derive(Debug)]
 struct ReportEntry {
-    at: u32,
+    at: Position,
     unique_id: Box<str>,
     octets: u64,
 }
 
 impl RemovalReport {
     /// Those at the given positions of a listing.
-    pub(super) fn of(maildrop: &Opened, unlinked: &BTreeSet<u32>) -> Self {
-        let entry = |at: &u32| {
+    pub(super) fn of(maildrop: &OpenMaildrop, unlinked: &BTreeSet<Position>) -> Self {
+        let entry = |at: &Position| {
             let entry = maildrop.listing.entry(*at);
             let (unique_id, octets) = (entry.unique_id().as_str().into(), entry.sizes.octets);
             ReportEntry { at: *at, unique_id, octets }
@@ -42,7 +42,7 @@ impl RemovalReport {
     }
 
     /// Shows them, each with what can still be read of it.
-    pub(super) fn show(&self, unlinked_files: &UnlinkedFiles, witness: &Witness) {
+    pub(super) fn notify(&self, unlinked_files: &UnlinkedFiles, observer: &RemovalObserver) {
         let mut head = vec![0; HEAD];
         for (nth, ReportEntry { at, unique_id, octets }) in self.0.iter().enumerate() {
             if nth > 0 && nth % BATCH == 0 {
@@ -50,7 +50,11 @@ impl RemovalReport {
             }
             let file = unlinked_files.file(*at);
             let message_id = file.and_then(|file| read_message_id(file, &mut head));
-            witness.show(&Gone { unique_id, octets: *octets, message_id: message_id.as_deref() });
+            observer.notify(&RemovedMessage {
+                unique_id,
+                octets: *octets,
+                message_id: message_id.as_deref(),
+            });
         }
     }
 }

@@ -144,7 +144,8 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::super::folder::{FileId, Ignored};
+    use super::super::file_id::FileId;
+    use super::super::folder::Ignored;
     use super::super::separator::Separator;
     use super::super::stamp::{Moment, Stamp, Stamps};
     use super::*;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{Stat, Statx, StatxFlags};
 
-use super::folder::FileId;
+use super::file_id::FileId;
 
 /// A point in time by the clock of a file system, in nanoseconds since 1970.
 ///

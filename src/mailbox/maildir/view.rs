@@ -6,7 +6,8 @@ use std::io;
 use rustix::io::Errno;
 
 use super::super::Failure;
-use super::folder::{Folder, Folders, Ignored};
+use super::folder::{Folder, Ignored};
+use super::folders::Folders;
 use super::inode::Inode;
 use super::separator::Separator;
 use super::stamp::{Basis, Moment, Stamps};

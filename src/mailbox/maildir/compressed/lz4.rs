@@ -12,8 +12,7 @@ use std::io::{self, Read};
 use lz4_flex::block::decompress_into_with_dict;
 use twox_hash::XxHash32;
 
-use super::damaged;
-use super::source::Source;
+use super::source::{Source, damaged};
 
 /// Reads frames of lz4.
 ///

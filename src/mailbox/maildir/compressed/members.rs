@@ -11,8 +11,7 @@ use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 
-use super::source::Source;
-use super::{LARGEST_WINDOW, damaged};
+use super::source::{LARGEST_WINDOW, Source, damaged};
 
 /// Reads gzip.
 pub(super) struct Gzip(Option<Box<GzDecoder<Source>>>);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::lz4::{DovecotLz4, Lz4};
 use self::members::{Bzip2, Gzip, xz};
-use self::source::Source;
+use self::source::{LARGEST_WINDOW, Source};
 use self::zstd::Zstd;
 
 mod lz4;
@@ -201,13 +201,5 @@ fn origin(error: &io::Error) -> &io::Error {
     }
     origin
 }
-
-fn damaged(why: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
-/// xz and zstd may refer back so far, and no further: it is what a decoder has to keep in memory,
-/// if the message is that big. The highest levels of both stay within it.
-const LARGEST_WINDOW: u32 = 128 << 20;
 
 const CRYPT_MAGIC: &[u8] = b"CRYPTED\x03\x07";

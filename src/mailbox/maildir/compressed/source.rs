@@ -1,6 +1,7 @@
 //! The bytes of a file from its start to the end that it had when it was opened, as decoders want
 //! them.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 
@@ -98,5 +99,14 @@ pub(super) fn in_time(until: Option<Instant>) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// An error that says that the file is damaged.
+pub(super) fn damaged(why: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// The largest window of xz and zstd that is accepted. A decoder keeps it in memory. The highest
+/// levels of both stay within it.
+pub(super) const LARGEST_WINDOW: u32 = 128 << 20;
 
 const BUFFER: usize = 32 << 10;

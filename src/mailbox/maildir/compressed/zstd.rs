@@ -7,8 +7,7 @@ use std::io::{self, Read};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::source::Source;
-use super::{LARGEST_WINDOW, damaged};
+use super::source::{LARGEST_WINDOW, Source, damaged};
 
 /// Reads zstd.
 pub(super) struct Zstd {

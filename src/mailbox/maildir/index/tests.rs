@@ -5,6 +5,7 @@ use std::os::unix::fs::{chown, fchown};
 
 use proptest::prelude::*;
 
+use super::super::super::Position;
 use super::super::entry::{Form, Namesake, Sizes};
 use super::super::folder::Folder;
 use super::super::listing::Builder;
@@ -49,7 +50,7 @@ fn what_was_written_is_found_in_order() {
     let maildir = tempfile::tempdir().unwrap();
     let root = root(maildir.path());
     let listing = listing(&[("1.a", 10), ("2.b", 20), ("3.c", 1 << 40), ("odd", 0)]);
-    write(&root, &listing.without(&BTreeSet::from([1])), None).unwrap();
+    write(&root, &listing.without(&BTreeSet::from([Position(1)])), None).unwrap();
     let index = Index::read(&root);
     let mut cursor = index.cursor();
     let mut find = |name| found(&mut cursor, name).map(|sizes| sizes.physical);

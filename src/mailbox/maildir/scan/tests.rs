@@ -13,7 +13,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::super::super::Failure;
-use super::super::folder::{FileId, Folder, Ignored};
+use super::super::file_id::FileId;
+use super::super::folder::{Folder, Ignored};
 use super::super::separator::Separator;
 use super::super::stamp::{Moment, Stamp, Stamps};
 use super::*;

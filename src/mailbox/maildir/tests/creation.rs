@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{LockedMaildir, MaildirStore, Missing, PathTemplate, examine, mark_root};
+use super::super::{MaildirMaildrop, MaildirStore, Missing, PathTemplate, examine, mark_root};
 use super::support::unique_ids;
 use crate::auth::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, OpenError};
@@ -15,7 +15,7 @@ fn store(root: &Path, missing: Missing) -> MaildirStore {
 }
 
 /// Opens it, once the index of an earlier session is written.
-async fn open(store: &MaildirStore) -> Result<LockedMaildir, OpenError> {
+async fn open(store: &MaildirStore) -> Result<MaildirMaildrop, OpenError> {
     let user = Identity::for_test("mrose@example.org");
     store.open_within(&user, &Cancellation::default(), Duration::from_secs(30), || {}).await
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, Mode};
 use tokio::time::{Instant, timeout};
 
-use super::super::maildrop::Opened;
+use super::super::open_maildrop::OpenMaildrop;
 use super::super::time_limit::TimeLimit;
-use super::super::{LockedMaildir, MaildirStore, PathTemplate, Separator};
+use super::super::{MaildirMaildrop, MaildirStore, PathTemplate, Separator};
 use super::support::{Maildir, read, unique_ids};
 use crate::auth::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, MessageError, OpenError, Position};
@@ -167,13 +167,13 @@ async fn a_count_that_takes_long_is_given_up_when_nobody_waits() {
         let limit = TimeLimit::until_cancelled(cancellation.clone()).within(Duration::ZERO);
         let mut result = None;
         let path = maildir.path("");
-        Opened::open(&path, Separator::Colon, threads::mail(), &limit, |opened| {
+        OpenMaildrop::open(&path, Separator::Colon, threads::mail(), &limit, |opened| {
             result = Some(opened);
         });
         match result.unwrap() {
             Ok(opened) => {
                 assert!(is_wanted);
-                assert_eq!(unique_ids(&LockedMaildir::new(opened)), ["1.a", "2.b"]);
+                assert_eq!(unique_ids(&MaildirMaildrop::new(opened)), ["1.a", "2.b"]);
             }
             // Neither a listing without the message nor one that others would believe.
             Err(OpenError::Unavailable(failure)) => {

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::SystemTime;
 
-use super::super::LockedMaildir;
+use super::super::MaildirMaildrop;
 use super::super::file_system::FileSystem;
 use super::support::{Maildir, listing, read, rest, unique_ids};
 use crate::mailbox::{Maildrop, Message, MessageError, Position};
@@ -208,7 +208,7 @@ async fn renaming_costs_no_count() {
 }
 
 /// Each message with its unique-id, in the order of their contents.
-async fn owners(maildrop: &LockedMaildir) -> Vec<(String, String)> {
+async fn owners(maildrop: &MaildirMaildrop) -> Vec<(String, String)> {
     let mut owners = Vec::new();
     for (at, unique_id) in (0..).zip(unique_ids(maildrop)) {
         let contents = String::from_utf8(read(maildrop, at).await.unwrap()).unwrap();

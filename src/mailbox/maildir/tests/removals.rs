@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::super::file_system::FileSystem;
 use super::support::{Maildir, read, unique_ids};
-use crate::mailbox::{Gone, Maildrop, MessageError, Position, Witness};
+use crate::mailbox::{Maildrop, MessageError, Position, RemovalObserver, RemovedMessage};
 
 #[tokio::test]
 async fn marked_messages_are_removed_and_no_others() {
@@ -156,13 +156,13 @@ fn gzip(contents: &[u8]) -> Vec<u8> {
 }
 
 /// A witness that hands on what it sees: unique-id, octets and Message-ID.
-fn witness() -> (Witness, Receiver<(String, u64, Option<String>)>) {
+fn observer() -> (RemovalObserver, Receiver<(String, u64, Option<String>)>) {
     let (tell, told) = mpsc::channel();
-    let see = move |gone: &Gone<'_>| {
+    let see = move |gone: &RemovedMessage<'_>| {
         let message_id = gone.message_id.map(str::to_owned);
         tell.send((gone.unique_id.to_owned(), gone.octets, message_id)).unwrap();
     };
-    (Witness::new(see), told)
+    (RemovalObserver::new(see), told)
 }
 
 #[tokio::test]
@@ -181,9 +181,9 @@ async fn what_was_removed_here_is_shown_and_nothing_else() {
     maildir.remove("new/3.c");
     maildir.remove("new/4.d");
     fs::create_dir(maildir.path("new/4.d")).unwrap();
-    let (witness, told) = witness();
+    let (observer, told) = observer();
     let marked = [0, 1, 2, 3, 5, 6].map(Position).into();
-    assert_eq!(maildrop.remove(marked, Some(witness)).await.unwrap_err().remaining, 1);
+    assert_eq!(maildrop.remove(marked, Some(observer)).await.unwrap_err().remaining, 1);
     let readable =
         FileSystem::of(fs::File::open(maildir.path("new")).unwrap()).has_reliable_ctime();
     let id = |id: &str| readable.then(|| id.to_owned());
@@ -203,8 +203,8 @@ async fn all_of_a_large_removal_is_shown_and_holds_up_no_session() {
         maildir.put(format!("new/{number}.a"), b"Message-ID: <a>\n\n");
     }
     let maildrop = maildir.open().await;
-    let (witness, told) = witness();
-    maildrop.remove((0..600).map(Position).collect(), Some(witness)).await.unwrap();
+    let (observer, told) = observer();
+    maildrop.remove((0..600).map(Position).collect(), Some(observer)).await.unwrap();
     drop(maildir.open().await);
     assert_eq!(told.into_iter().count(), 600);
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::{LockedMaildir, Separator};
+use super::super::{MaildirMaildrop, Separator};
 use super::support::{Maildir, read, unique_ids};
 use crate::auth::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, Position};
 
-async fn open(maildir: &Maildir, separator: Separator) -> LockedMaildir {
+async fn open(maildir: &Maildir, separator: Separator) -> MaildirMaildrop {
     let store = maildir.store().with_separator(separator);
     let user = Identity::for_test("mrose");
     store

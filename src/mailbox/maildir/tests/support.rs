@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::lock::{Root, TryLock};
-use super::super::{LockedMaildir, MaildirStore, PathTemplate};
-use crate::login::Identity;
+use super::super::{MaildirMaildrop, MaildirStore, PathTemplate};
+use crate::auth::Identity;
 use crate::mailbox::{
     Cancellation, Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
 };
@@ -92,7 +92,7 @@ impl Maildir {
         MaildirStore::new(PathTemplate::new(self.parent.path().join("Maildir")))
     }
 
-    pub(super) async fn try_open(&self) -> Result<LockedMaildir, OpenError> {
+    pub(super) async fn try_open(&self) -> Result<MaildirMaildrop, OpenError> {
         // Long enough for an earlier session's index to be written.
         let wait = Duration::from_secs(30);
         self.store()
@@ -100,7 +100,7 @@ impl Maildir {
             .await
     }
 
-    pub(super) async fn open(&self) -> LockedMaildir {
+    pub(super) async fn open(&self) -> MaildirMaildrop {
         self.try_open().await.unwrap()
     }
 
@@ -119,23 +119,23 @@ pub(super) fn runtime() -> Runtime {
 }
 
 /// Unique-ids and octets of a listing.
-pub(super) fn listing(maildrop: &LockedMaildir) -> Vec<(String, u64)> {
+pub(super) fn listing(maildrop: &MaildirMaildrop) -> Vec<(String, u64)> {
     positions(maildrop)
         .map(|at| (maildrop.unique_id(at).as_str().to_owned(), maildrop.octets(at)))
         .collect()
 }
 
 /// The unique-ids of a listing.
-pub(super) fn unique_ids(maildrop: &LockedMaildir) -> Vec<String> {
+pub(super) fn unique_ids(maildrop: &MaildirMaildrop) -> Vec<String> {
     listing(maildrop).into_iter().map(|(unique_id, _)| unique_id).collect()
 }
 
-pub(super) fn positions(maildrop: &LockedMaildir) -> impl Iterator<Item = Position> + use<> {
+pub(super) fn positions(maildrop: &MaildirMaildrop) -> impl Iterator<Item = Position> + use<> {
     (0..maildrop.count()).map(Position)
 }
 
 /// Reads a message to its end.
-pub(super) async fn read(maildrop: &LockedMaildir, at: u32) -> Result<Vec<u8>, MessageError> {
+pub(super) async fn read(maildrop: &MaildirMaildrop, at: u32) -> Result<Vec<u8>, MessageError> {
     let mut message = maildrop.message(Position(at)).await?;
     Ok(rest(&mut message).await.unwrap())
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::support::{Maildir, listing, read, runtime, unique_ids};
-use crate::mailbox::maildir::LockedMaildir;
+use crate::mailbox::maildir::MaildirMaildrop;
 use crate::mailbox::{Maildrop, Position};
 
 /// Opens it once the clock has gone on, until the index is believed.
-async fn open_at_rest(maildir: &Maildir) -> LockedMaildir {
+async fn open_at_rest(maildir: &Maildir) -> MaildirMaildrop {
     for _ in 0..1000 {
         let maildrop = maildir.open().await;
         if maildrop.stats().passes == 0 {
@@ -35,7 +35,7 @@ fn present(maildir: &Maildir) -> BTreeSet<String> {
     names.map(|name| unique(name.into_string().unwrap())).collect()
 }
 
-fn listed(maildrop: &LockedMaildir) -> BTreeSet<String> {
+fn listed(maildrop: &MaildirMaildrop) -> BTreeSet<String> {
     unique_ids(maildrop).into_iter().collect()
 }
 

@@ -1,0 +1,232 @@
+//! The open directories `new` and `cur` of a Maildir, and the operations on files in them: reading the
+//! names, opening, removing.
+//!
+//! - Files are reached from directories that are those of the login, never by a path from the root.
+//!   No symbolic link is followed on the way.
+//! - Message files are never written.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
+use rustix::io::Errno;
+
+use super::super::Failure;
+use super::directories::Directories;
+use super::folder::{Folder, Ignored, NO_FILE, OpenFile, TO_READ};
+use super::inode::{Inode, Look};
+use super::locked::{LockedMaildir, look_failed};
+use super::stamp::{Basis, Moment, Stamp, Stamps};
+use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
+use super::wait::{Wait, open_at};
+
+/// The open folders of a Maildir that is locked.
+#[derive(Debug)]
+pub(super) struct Folders<'a> {
+    maildir: &'a LockedMaildir,
+    directories: Directories,
+}
+
+impl<'a> Folders<'a> {
+    /// Those of a Maildir, open.
+    pub(super) fn new(maildir: &'a LockedMaildir, directories: Directories) -> Self {
+        Self { maildir, directories }
+    }
+
+    /// Opens the folders of a Maildir again.
+    ///
+    /// # Errors
+    /// When the name of one of them leads to another directory than at the login, or to none.
+    pub(super) fn open(maildir: &'a LockedMaildir) -> Result<Self, Failure> {
+        let root = maildir.root();
+        let directories = Directories::open_folders(root.directory(), root.path(), Wait::IfNeedBe)?;
+        for folder in Folder::READING_ORDER {
+            maildir
+                .is_same(directories.fd(folder), folder)
+                .map_err(|error| look_failed(root, folder, error))?;
+        }
+        Ok(Self { maildir, directories })
+    }
+
+    /// The locked Maildir.
+    pub(super) fn maildir(&self) -> &'a LockedMaildir {
+        self.maildir
+    }
+
+    /// Reads the names in a folder that may be messages, with their inode numbers.
+    ///
+    /// # Errors
+    /// When it cannot be read to its end: a partial listing is none.
+    pub(super) fn read(
+        &self,
+        folder: Folder,
+        mut each: impl FnMut(&[u8], u64),
+    ) -> Result<Ignored, Failure> {
+        let failed = |error: io::Error| {
+            let path = self.maildir.root().path().join(folder.name());
+            Failure::new(format!("read {}", path.display()), error)
+        };
+        let directory = self.enter(folder).map_err(failed)?;
+        let size =
+            usize::try_from(fstat(&directory).map_err(|errno| failed(errno.into()))?.st_size)
+                .unwrap_or(0);
+        // Local file systems do not let names change during one call; so the fewer, the better.
+        let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        let mut ignored = Ignored::default();
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|errno| failed(errno.into()))?;
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(b".") {
+                continue;
+            }
+            let regular = match entry.file_type() {
+                FileType::RegularFile => true,
+                FileType::Unknown => match self.stat(folder, name) {
+                    Ok(_) => true,
+                    Err(NO_FILE) => false,
+                    // Renamed a moment ago; whoever looks for the file will find out.
+                    Err(Errno::NOENT) => true,
+                    Err(errno) => return Err(failed(errno.into())),
+                },
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::Directory
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => false,
+            };
+            if regular && !name.contains(&b'\n') {
+                each(name, entry.ino());
+            } else {
+                ignored.add(|| self.maildir.describe(folder, name));
+            }
+        }
+        Ok(ignored)
+    }
+
+    /// Opens a folder to be read from its start.
+    fn enter(&self, folder: Folder) -> io::Result<OwnedFd> {
+        if self.maildir.has_reliable_ctime() {
+            return Ok(self.directories.enter(folder)?);
+        }
+        // What is open may be known by what was cached when it was opened.
+        let directory = Directories::enter_by_name(self.maildir.root().directory(), folder)?;
+        self.maildir.is_same(&directory, folder)?;
+        Ok(directory)
+    }
+
+    /// Whether reading the folders now would yield what it did when `basis` was taken.
+    ///
+    /// # Errors
+    /// When a folder has been removed.
+    pub(super) fn are_still(&self, basis: &Basis) -> Result<bool, Failure> {
+        // A basis comes from a file system of this machine, see `are_stamped_faithfully`.
+        Ok(basis.holds(self.stamps()?, Moment::now()))
+    }
+
+    /// Opens a message file.
+    pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
+        OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe)?)
+    }
+
+    /// The inode that belongs to the number which reading a directory gave, if that is to be relied
+    /// on here.
+    pub(super) fn inode(&self, number: u64) -> Option<Inode> {
+        Inode::new(number).filter(|_| self.maildir.has_stable_inodes())
+    }
+
+    /// The inode of a regular file.
+    ///
+    /// # Errors
+    /// `NOENT` when nothing has that name, [`NO_FILE`] when something else has it; and those of the
+    /// system.
+    pub(super) fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
+        let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if regular { Ok(Inode::new(stat.st_ino)) } else { Err(NO_FILE) }
+    }
+
+    /// What tells a regular file from others: the one that is held, or what has the name.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
+    pub(super) fn look(
+        &self,
+        folder: Folder,
+        name: &[u8],
+        held: Option<&OwnedFd>,
+    ) -> Result<Look, Errno> {
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+        let stat = match held {
+            Some(file) => statx(file, "", AtFlags::EMPTY_PATH, wanted)?,
+            None => statx(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW, wanted)?,
+        };
+        if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::RegularFile {
+            return Err(NO_FILE);
+        }
+        let (inode, born) = (Inode::new(stat.stx_ino), Moment::of_birth(&stat));
+        Ok(Look { inode, born, now: Moment::now() })
+    }
+
+    /// Keeps a file that is going to be unlinked, so that the system frees its blocks only when
+    /// this is dropped. Nothing where that would cost more than it saves: on NFS, what is held is
+    /// renamed in place of being removed.
+    pub(super) fn hold(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.maildir
+            .supports_nowait()
+            .then(|| open_at(self.fd(folder), name, flags, Wait::IfNeedBe).ok())?
+    }
+
+    /// The same, to be read once it has been unlinked, on all file systems of this machine.
+    pub(super) fn hold_to_read(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
+        let local = self.maildir.supports_nowait() || self.maildir.has_reliable_ctime();
+        local.then(|| open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe).ok())?
+    }
+
+    /// Removes a message file.
+    pub(super) fn unlink(&self, folder: Folder, name: &[u8]) -> Result<(), Errno> {
+        unlinkat(self.fd(folder), name, AtFlags::empty())
+    }
+
+    /// Makes the removals in a folder durable.
+    pub(super) fn sync(&self, folder: Folder) -> Result<(), Failure> {
+        match fsync(self.fd(folder)) {
+            // Some file systems cannot sync a directory, and say so in these ways.
+            Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
+            Err(error) => {
+                let path = self.maildir.root().path().join(folder.name());
+                Err(Failure::new(format!("sync {}", path.display()), error.into()))
+            }
+        }
+    }
+
+    /// The stamps of both.
+    ///
+    /// # Errors
+    /// When a folder has been removed.
+    pub(super) fn stamps(&self) -> Result<Stamps, Failure> {
+        let stamp = |folder: Folder| {
+            let failed = |error: Errno| {
+                let path = self.maildir.root().path().join(folder.name());
+                Failure::new(format!("read {}", path.display()), error.into())
+            };
+            let stat = fstat(self.fd(folder)).map_err(failed)?;
+            if stat.st_nlink == 0 {
+                return Err(failed(Errno::NOENT));
+            }
+            Ok(Stamp::of(&stat))
+        };
+        Ok(Stamps { new: stamp(Folder::New)?, cur: stamp(Folder::Cur)? })
+    }
+
+    fn fd(&self, folder: Folder) -> impl AsFd {
+        self.directories.fd(folder)
+    }
+}
+
+/// Bounds of the buffer for directory entries. Tests read in small pieces, so that names do
+/// change between them.
+const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
+const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
