@@ -22,6 +22,7 @@ use restante::credentials::{Account, CredentialStore, Lookup};
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::mailbox::{Cancellation, Mailbox, Maildrop};
+use restante::password::Verifier;
 use restante::protocol::{
     BodyLines, ClaimedName, Command, Encoder, Extent, LineDecoder, LineLimit, OctetCounter, Secret,
     Username,

@@ -139,7 +139,7 @@ fn ones(mut word: u64) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Identity;
+    use crate::login::Identity;
     use crate::mailbox::Cancellation;
     use crate::mailbox::Mailbox as _;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};

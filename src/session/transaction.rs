@@ -19,7 +19,8 @@ use super::listing::{Listing, Totals};
 use super::slots::Slot;
 use super::state::{Next, State, Turn};
 use super::wanted::Wanted;
-use crate::auth::{CredentialStore, Identity};
+use crate::credentials::CredentialStore;
+use crate::login::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop};
 use crate::protocol::{Command, Extent, MessageNumber, Username};
 

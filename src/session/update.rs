@@ -9,7 +9,7 @@ use super::env::Env;
 use super::fault::Fault;
 use super::language::Notice;
 use super::transaction::Transaction;
-use crate::auth::CredentialStore;
+use crate::credentials::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop, RemovalObserver};
 use crate::protocol::Username;
 

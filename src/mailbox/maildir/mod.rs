@@ -26,7 +26,7 @@ use std::sync::Arc;
 use tracing::Span;
 
 use super::{Cancellation, Failure, Mailbox, OpenError};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::threads::{self, ByFileSystem, Refused};
 
 mod compressed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::{MaildirMaildrop, MaildirStore, Missing, PathTemplate, examine, mark_root};
 use super::support::unique_ids;
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, OpenError};
 
 fn store(root: &Path, missing: Missing) -> MaildirStore {

@@ -13,7 +13,7 @@ use super::super::open_maildrop::OpenMaildrop;
 use super::super::time_limit::TimeLimit;
 use super::super::{MaildirMaildrop, MaildirStore, PathTemplate, Separator};
 use super::support::{Maildir, read, unique_ids};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, MessageError, OpenError, Position};
 use crate::threads::{self, Bounds, ByFileSystem};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{MaildirMaildrop, Separator};
 use super::support::{Maildir, read, unique_ids};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, Position};
 
 async fn open(maildir: &Maildir, separator: Separator) -> MaildirMaildrop {

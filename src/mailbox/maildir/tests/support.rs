@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::super::lock::{Root, TryLock};
 use super::super::{MaildirMaildrop, MaildirStore, PathTemplate};
-use crate::auth::Identity;
+use crate::login::Identity;
 use crate::mailbox::{
     Cancellation, Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
 };
