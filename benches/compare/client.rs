@@ -1,6 +1,6 @@
 //! A POP3 client that costs little and checks what it gets: a wrong answer ends the run.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,18 +9,12 @@ use std::time::Duration;
 use memchr::memmem;
 use socket2::{Domain, Socket, Type};
 use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{
-    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
-    StreamOwned, version,
-};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConfig, version};
 
+use crate::connection;
+pub(crate) use crate::connection::Client;
 use crate::maildirs::PASSWORD;
 use crate::server::Endpoint;
 
@@ -41,27 +35,17 @@ pub(crate) enum Transport {
     Tls,
 }
 
-/// A connection that has been greeted.
-pub(crate) struct Client {
-    stream: Stream,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
-
 impl Client {
     /// Connects and reads the greeting.
     pub(crate) fn connect(server: &Endpoint, transport: Transport) -> io::Result<Self> {
-        let stream = match transport {
-            Transport::Plain => Stream::Plain(socket(server.plain)?),
-            Transport::Tls => Stream::Tls(Box::new(handshake(socket(server.tls)?, server)?)),
+        let socket = match transport {
+            Transport::Plain => socket(server.plain)?,
+            Transport::Tls => socket(server.tls)?,
         };
-        let mut client = Self { stream, buffer: Vec::new(), start: 0, end: 0 };
+        let mut client = Self::new(socket, PATIENCE, BUFFER)?;
+        if transport == Transport::Tls {
+            client = client.secure(Arc::clone(&server.trust), "localhost")?;
+        }
         client.ok()?;
         Ok(client)
     }
@@ -150,21 +134,13 @@ impl Client {
 
     /// Sends a command; yields the line of the reply, which must be `+OK`.
     pub(crate) fn ask(&mut self, command: &str) -> io::Result<String> {
-        self.send(format!("{command}\r\n").as_bytes())?;
+        self.write(format!("{command}\r\n").as_bytes())?;
         self.ok().map_err(|error| wrong(format!("{command}: {error}")))
-    }
-
-    /// Sends octets.
-    pub(crate) fn send(&mut self, octets: &[u8]) -> io::Result<()> {
-        match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(octets),
-            Stream::Tls(stream) => stream.write_all(octets).and_then(|()| stream.flush()),
-        }
     }
 
     /// A line that says `+OK`.
     pub(crate) fn ok(&mut self) -> io::Result<String> {
-        let line = self.line()?;
+        let line = self.read_line()?;
         if line.starts_with("+OK") { Ok(line) } else { Err(wrong(format!("it says {line:?}"))) }
     }
 
@@ -173,18 +149,6 @@ impl Client {
         self.buffer = Vec::new();
         (self.start, self.end) = (0, 0);
         self
-    }
-
-    fn line(&mut self) -> io::Result<String> {
-        loop {
-            if let Some(at) = memmem::find(self.unread(), b"\r\n") {
-                let line = self.unread().get(..at).unwrap_or_default();
-                let line = String::from_utf8_lossy(line).into_owned();
-                self.start += at + 2;
-                return Ok(line);
-            }
-            self.more()?;
-        }
     }
 
     /// Counts the lines up to the one with the dot.
@@ -238,37 +202,6 @@ impl Client {
             }
         }
     }
-
-    fn unread(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn more(&mut self) -> io::Result<()> {
-        match self.fill()? {
-            0 => Err(wrong("the server has closed the connection".to_owned())),
-            _ => Ok(()),
-        }
-    }
-
-    fn fill(&mut self) -> io::Result<usize> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; BUFFER];
-        }
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        if room.is_empty() {
-            return Err(wrong("a line is longer than the buffer".to_owned()));
-        }
-        let octets = match &mut self.stream {
-            Stream::Plain(stream) => stream.read(room)?,
-            Stream::Tls(stream) => stream.read(room)?,
-        };
-        self.end += octets;
-        Ok(octets)
-    }
 }
 
 /// The number at this word of a reply, the status being word 0.
@@ -290,86 +223,14 @@ fn socket(to: SocketAddr) -> io::Result<TcpStream> {
     socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
     socket.connect(&to.into())?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket.into())
-}
-
-fn handshake(
-    socket: TcpStream,
-    server: &Endpoint,
-) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    let connection =
-        ClientConnection::new(Arc::clone(&server.trust), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    if stream.conn.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return Err(wrong("TLS 1.3 was not agreed on".to_owned()));
-    }
-    Ok(stream)
 }
 
 /// TLS 1.3 without resumption, trusting one certificate.
 pub(crate) fn trust(certificate: CertificateDer<'static>) -> io::Result<Arc<ClientConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let only = Only { certificate, provider: Arc::clone(&provider) };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13])
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(only))
-        .with_no_client_auth();
+    let versions = &[&version::TLS13];
+    let config = connection::tls(aws_lc_rs::default_provider(), versions, Some(certificate));
+    let mut config = config.map_err(io::Error::other)?;
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
-}
-
-/// Takes one certificate and no other: it is its own authority.
-#[derive(Debug)]
-struct Only {
-    certificate: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Only {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.certificate {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::General("another certificate than the one made for it".to_owned()))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -30,6 +30,8 @@ use server::{Product, Server};
 
 mod bare;
 mod client;
+#[path = "../../tests/it/support/connection.rs"]
+mod connection;
 mod dovecot;
 mod growth;
 mod maildirs;

@@ -234,7 +234,7 @@ fn fetch_all(client: &mut Client, amount: u32, at_once: u32, verb: &str) -> io::
             .take(at_once as usize)
             .map(|number| format!("{verb} {number}{lines}\r\n"))
             .collect();
-        client.send(commands.as_bytes())?;
+        client.write(commands.as_bytes())?;
         for _ in 0..at_once {
             let octets = if lines.is_empty() { client.message() } else { client.top() }?;
             expect(octets > 100, "a message is too short")?;
@@ -307,7 +307,7 @@ pub(crate) fn download(
 fn download_all(client: &mut Client, amount: u32, content: Content) -> io::Result<f64> {
     let mut octets = 0;
     for number in (1..=content.messages).cycle().take(amount as usize) {
-        client.send(format!("RETR {number}\r\n").as_bytes())?;
+        client.write(format!("RETR {number}\r\n").as_bytes())?;
         octets += client.message()?;
     }
     Ok(octets as f64 / 1e9)
@@ -322,7 +322,7 @@ pub(crate) fn dele(server: &mut Server, messages: u32) -> io::Result<Sample> {
     rustix::fs::sync();
     let commands: String = (1..=messages).map(|number| format!("DELE {number}\r\n")).collect();
     let sample = measure(server, || {
-        client.send(commands.as_bytes())?;
+        client.write(commands.as_bytes())?;
         for _ in 0..messages {
             client.ok()?;
         }

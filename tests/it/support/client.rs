@@ -1,23 +1,21 @@
 //! A client that says what it is told to and nothing else.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::memmem;
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, ProtocolVersion,
-    SignatureScheme, StreamOwned, SupportedProtocolVersion, version,
+    ClientConfig, HandshakeKind, ProtocolVersion, StreamOwned, SupportedProtocolVersion, version,
 };
 
+pub(crate) use super::connection::Client;
+use super::connection::{self, Stream};
 use super::{PATIENCE, Server};
 
 /// What every server of a `Place` says first.
@@ -49,17 +47,6 @@ pub(crate) fn expect_in_sync(client: &mut Client) {
     client.body();
 }
 
-/// A connection to a server.
-pub(crate) struct Client {
-    stream: Stream,
-    unread: Vec<u8>,
-}
-
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
-
 impl Client {
     /// Connects without TLS and reads nothing yet.
     pub(crate) fn plain(address: SocketAddr) -> Self {
@@ -83,9 +70,7 @@ impl Client {
     }
 
     fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream: Stream::Plain(stream), unread: Vec::new() }
+        Self::new(stream, PATIENCE, 16 << 10).unwrap()
     }
 
     /// Connects with TLS from the first octet.
@@ -101,14 +86,7 @@ impl Client {
 
     /// Begins TLS on a connection that has none.
     pub(crate) fn handshake(self, tls: &Tls) -> io::Result<Self> {
-        let Stream::Plain(stream) = self.stream else { panic!("it has TLS already") };
-        let name = ServerName::try_from(tls.name.clone()).unwrap();
-        let connection = ClientConnection::new(Arc::clone(&tls.config), name).unwrap();
-        let mut stream = StreamOwned::new(connection, stream);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Self { stream: Stream::Tls(Box::new(stream)), unread: Vec::new() })
+        self.secure(tls.config(), &tls.name)
     }
 
     /// Sends octets.
@@ -118,13 +96,7 @@ impl Client {
 
     /// Sends octets to a server that may be gone.
     pub(crate) fn try_send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
-        match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(octets.as_ref()),
-            Stream::Tls(stream) => {
-                stream.write_all(octets.as_ref())?;
-                stream.flush()
-            }
-        }
+        self.write(octets.as_ref())
     }
 
     /// Sends a command; yields the first line of the reply.
@@ -141,15 +113,8 @@ impl Client {
 
     /// The next line, without its CRLF.
     pub(crate) fn line(&mut self) -> String {
-        loop {
-            if let Some(end) = memmem::find(&self.unread, b"\r\n") {
-                let rest = self.unread.split_off(end + 2);
-                let mut line = std::mem::replace(&mut self.unread, rest);
-                line.truncate(end);
-                return String::from_utf8(line).unwrap();
-            }
-            assert!(self.fill().unwrap() > 0, "the end comes in {:?}", self.unread.escape_ascii());
-        }
+        let line = self.read_line();
+        line.unwrap_or_else(|error| panic!("{error} after {:?}", self.unread().escape_ascii()))
     }
 
     /// A multi-line body up to its dot, dot-stuffing undone.
@@ -170,23 +135,22 @@ impl Client {
         let mut end = None;
         let mut searched = 0;
         while end.is_none() {
-            if self.unread.starts_with(b".\r\n") {
+            if self.unread().starts_with(b".\r\n") {
                 end = Some(0);
-            } else if let Some(at) = memmem::find(&self.unread[searched..], b"\r\n.\r\n") {
+            } else if let Some(at) = memmem::find(&self.unread()[searched..], b"\r\n.\r\n") {
                 end = Some(searched + at + 2);
             } else {
-                searched = self.unread.len().saturating_sub(4);
-                assert!(self.fill().unwrap() > 0, "the end comes within a body");
+                searched = self.unread().len().saturating_sub(4);
+                self.more().expect("the rest of a body");
             }
         }
-        let rest = self.unread.split_off(end.unwrap() + 3);
-        std::mem::replace(&mut self.unread, rest)
+        self.taken(end.unwrap() + 3)
     }
 
     /// All that still comes before the server closes the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill().is_ok_and(|octets| octets > 0) {}
-        std::mem::take(&mut self.unread)
+        self.taken(self.unread().len())
     }
 
     /// Whether the server ends TLS in order before it closes the connection.
@@ -202,9 +166,9 @@ impl Client {
 
     /// Reads at most so many octets, to be looked at later.
     pub(crate) fn read_some(&mut self, octets: usize) {
-        let enough = self.unread.len() + octets;
-        while self.unread.len() < enough {
-            assert!(self.fill().unwrap() > 0, "the end comes too early");
+        let enough = self.unread().len() + octets;
+        while self.unread().len() < enough {
+            self.more().unwrap();
         }
     }
 
@@ -214,7 +178,7 @@ impl Client {
         let taken = match &mut self.stream {
             Stream::Plain(stream) => {
                 let taken = stream.read(&mut chunk).unwrap();
-                self.unread.extend_from_slice(&chunk[..taken]);
+                chunk.truncate(taken);
                 taken
             }
             Stream::Tls(stream) => {
@@ -223,10 +187,12 @@ impl Client {
                 let waiting = conn.process_new_packets().unwrap().plaintext_bytes_to_read();
                 chunk.resize(waiting, 0);
                 conn.reader().read_exact(&mut chunk).unwrap();
-                self.unread.extend_from_slice(&chunk);
                 taken
             }
         };
+        self.buffer.truncate(self.end);
+        self.buffer.extend_from_slice(&chunk);
+        self.end = self.buffer.len();
         assert!(taken > 0, "the end comes too early");
     }
 
@@ -266,14 +232,10 @@ impl Client {
         }
     }
 
-    fn fill(&mut self) -> io::Result<usize> {
-        let mut chunk = [0; 16 << 10];
-        let octets = match &mut self.stream {
-            Stream::Plain(stream) => stream.read(&mut chunk)?,
-            Stream::Tls(stream) => stream.read(&mut chunk)?,
-        };
-        self.unread.extend_from_slice(&chunk[..octets]);
-        Ok(octets)
+    fn taken(&mut self, octets: usize) -> Vec<u8> {
+        let taken = self.unread()[..octets].to_vec();
+        self.start += octets;
+        taken
     }
 }
 
@@ -308,12 +270,7 @@ impl Tls {
         provider: CryptoProvider,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-            .with_no_client_auth();
+        let config = connection::tls(provider, versions, None).unwrap();
         Self { config: Arc::new(config), name: "localhost".into() }
     }
 
@@ -345,43 +302,5 @@ impl Tls {
         let own = CertifiedKey::new(vec![certificate.clone()], key);
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
         Self { config: Arc::new(config), name: self.name.clone() }
-    }
-}
-
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 pub(crate) mod client;
 pub(crate) mod clock;
+mod connection;
 
 /// How long anything may take that takes no time of itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
