@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """As many sessions as fit into the open files that a server may have, and one more that works.
 
-Usage:  python3 tests/live crowd target/release/restante [--sessions 10000] [--files 32768]
+    python3 tests/live crowd target/release/restante [--sessions 10000] [--files 32768]
 
 So many users log in to a server whose limit on open files is --files, list their messages, fetch one
 and wait. The server must hold three descriptors for each: its socket, the Maildir and the lock file.
@@ -13,22 +12,29 @@ and qemu-system-x86:  --guest VMLINUZ  (a kernel of Debian: linux-image-cloud-am
 """
 
 import argparse
-import os
-import pwd
 import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
+from typing import Any, Callable, NoReturn
 
+from lib.corpus import Message
+from lib.pop3 import Pop3
+from lib.report import Failed, Report
+from lib.resources import Usage
+from lib.server import CLEARTEXT, Clear
+from lib.world import Account, World
+
+HERE = Path(__file__).resolve().parent
 EACH, MESSAGES, EVERY = 3, 3, 50  # descriptors, messages, and how many of those that wait go on
 OWN_FILES = 64  # what this program has open besides the sockets
 SMALL, LARGE = 1_000, 1_000_000
-GUEST_PACKAGES = "iproute2,libpython3-stdlib,mount,python3-minimal"
+GUEST_PACKAGES = "iproute2,libpython3-stdlib,mount,openssl,python3-minimal"
 
 INIT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1
@@ -39,249 +45,164 @@ mount -t tmpfs tmpfs /tmp
 exec > /dev/ttyS0 2>&1
 ip link set lo up
 echo "crowd: $(uname -sr), open files: $(ulimit -Hn)"
-python3 /crowd /restante {options}
+python3 /live crowd /restante {options}
 echo "crowd: exit code $?"
 sleep 3  # a reset takes what the serial line has not sent yet
 echo b > /proc/sysrq-trigger
 """
 
 
-class Pop3:
-    """A client that says what it is told to."""
+class Crowded(Clear):
+    """A server that may have so many files open and takes one session more than wait."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
-        self.file = self.socket.makefile("rb", buffering=1024)
-        self.line()
+    def __init__(self, world: World, sessions: int, files: int) -> None:
+        super().__init__(world, "crowded", allow_cleartext=True)
+        self.before = ("prlimit", f"--nofile={files}:{files}")
+        self.more = (
+            f"[limits]\nconnections = {sessions + 1}\nconnections-per-address = {sessions + 1}\n"
+            '[timeouts]\nidle = "1h"\n[sandbox]\ncore-dumps = true\n'
+        )
 
-    def line(self):
-        return self.file.readline().decode().rstrip("\r\n")
+    def usage(self) -> Usage:
+        """What it holds now."""
+        assert self.process is not None
+        return Usage.of(self.process.pid)
 
-    def ask(self, command):
-        self.socket.sendall(command.encode() + b"\r\n")
-        return self.line()
-
-    def lines(self, command):
-        """The octets of a reply of many lines."""
-        if not (reply := self.ask(command)).startswith("+OK"):
-            raise ValueError(f"{command}: {reply}")
-        octets = 0
-        while (line := self.file.readline()) not in (b".\r\n", b""):
-            octets += len(line)
-        return octets
-
-    def log_in(self, user):
-        self.ask(f"USER {user}")
-        return self.ask("PASS tanstaaf")
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
-
-
-class Place:
-    """The users, their mail and the configuration."""
-
-    def __init__(self, sessions):
-        self.folder = tempfile.mkdtemp(prefix="crowd-")
-        os.chmod(self.folder, 0o755)
-        self.owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self.make("mail")
-        for number in range(sessions):
-            self.maildir(f"u{number}", [SMALL] * MESSAGES)
-        self.maildir("worker", [SMALL, LARGE, SMALL])
-        self.maildir("first", [SMALL])
-        users = [f"u{number}" for number in range(sessions)] + ["worker", "first"]
-        self.write("users", "".join(f"{user}:{{PLAIN}}tanstaaf\n" for user in users), 0o600)
-        run_as = 'run-as = "nobody"' if self.owner else ""
-        self.write("restante.toml", f"""hostname = "pop.example.org"
-{run_as}
-[[listen]]
-address = "127.0.0.1:0"
-tls = "off"
-[maildir]
-path = "{self.folder}/mail/{{user}}"
-[auth]
-allow-cleartext = true
-[[credentials]]
-kind = "file"
-path = "users"
-[limits]
-connections = {sessions + 1}
-connections-per-address = {sessions + 1}
-[timeouts]
-idle = "1h"
-[sandbox]
-core-dumps = true
-""")
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def own(self, name):
-        if self.owner:
-            os.chown(self.path(name), self.owner.pw_uid, self.owner.pw_gid)
-
-    def make(self, name):
-        os.mkdir(self.path(name))
-        self.own(name)
-
-    def write(self, name, text, mode=0o644):
-        with open(self.path(name), "w") as file:
-            file.write(text)
-        os.chmod(self.path(name), mode)
-        self.own(name)
-
-    def maildir(self, user, sizes):
-        for folder in ("", "/cur", "/new", "/tmp"):
-            self.make(f"mail/{user}{folder}")
-        for number, size in enumerate(sizes, 1):
-            text = f"Subject: {number}\n\n" + "0123456789 text\n" * (size // 16)
-            self.write(f"mail/{user}/new/{number}.M1P1.host", text)
-
-    def left(self, user):
-        return sum(len(os.listdir(self.path(f"mail/{user}/{folder}"))) for folder in ("new", "cur"))
-
-
-class Server:
-    """The program, and what the kernel says of it."""
-
-    def __init__(self, place, program, files):
-        self.log = place.path("log")
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                [program, "serve", "--config", place.path("restante.toml")], stdout=log, stderr=log,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
-        while not (found := re.search(r"listening address=127\.0\.0\.1:(\d+)", self.text())):
-            if self.process.poll() is not None:
-                sys.exit(self.text())
-            time.sleep(0.05)
-        self.port = int(found[1])
-
-    def text(self):
-        with open(self.log) as log:
-            return log.read()
-
-    def complaints(self):
-        return [line for line in self.text().splitlines() if re.search(r"\b(WARN|ERROR)\b|panicked", line)]
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def settled(self, most):
+    def settled(self, most: int) -> int:
         """The descriptors, once they are no more than that, or do not become fewer for a minute."""
-        fewest, end = self.descriptors(), time.monotonic() + 60
+        fewest, end = self.usage().descriptors, time.monotonic() + 60
         while fewest > most and time.monotonic() < end:
             time.sleep(0.1)
-            if (now := self.descriptors()) < fewest:
+            if (now := self.usage().descriptors) < fewest:
                 fewest, end = now, time.monotonic() + 60
         return fewest
 
-    def kilobytes(self):
-        with open(f"/proc/{self.process.pid}/status") as status:
-            return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+    def complaints(self) -> list[str]:
+        """What its log should not have. Who hears that it is ready does not listen any longer."""
+        lines = self.log.read_text().splitlines()
+        bad = [line for line in lines if re.search(r"\b(WARN|ERROR)\b|panicked", line)]
+        return [line for line in bad if "the service manager was not told" not in line]
 
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-
-
-def expect(holds, what):
-    print(("ok    " if holds else "WRONG ") + what, flush=True)
-    if not holds:
-        expect.wrong += 1
+    def session(self, account: Account) -> Pop3:
+        """A user who has logged in."""
+        client = self.connect(CLEARTEXT)
+        client.log_in(account.user, account.password)
+        return client
 
 
-expect.wrong = 0
+def user(world: World, name: str, *sizes: int) -> Account:
+    """One with messages of these sizes."""
+    account = world.mailbox(name, [message(number, size) for number, size in enumerate(sizes, 1)])
+    world.enter(account)
+    return account
 
 
-def waiting(server, number):
+def message(number: int, size: int) -> Message:
+    """Lines of text."""
+    text = f"Subject: {number}\n\n" + "0123456789 text\n" * (size // 16)
+    return Message(str(number), text.encode())
+
+
+def fetched(client: Pop3, command: str) -> int:
+    """The octets of a reply of many lines."""
+    return sum(len(line) + 2 for line in client.lines(command))
+
+
+def waiting(server: Crowded, account: Account) -> Pop3:
     """A client that has logged in, listed its messages and fetched one."""
-    client = Pop3(server.port)
-    if not (reply := client.log_in(f"u{number}")).startswith(f"+OK {MESSAGES} "):
-        sys.exit("\n".join([f"WRONG login {number + 1}: {reply}", *server.complaints()[:3]]))
+    client = server.session(account)
     client.lines("UIDL")
     client.lines("RETR 1")
     return client
 
 
-def timed(times, name, work):
+def timed(times: list[str], name: str, work: Callable[[], Any]) -> Any:
+    """What `work` gives, and how long it takes."""
     begun = time.monotonic()
     result = work()
     times.append(f"{name} {1000 * (time.monotonic() - begun):.1f}")
     return result
 
 
-def work(server, place):
+def work(report: Report, server: Crowded, worker: Account) -> None:
     """A user who does everything."""
-    times, left = [], place.left("worker")
-    client = timed(times, "connection", lambda: Pop3(server.port))
-    reply = timed(times, "login", lambda: client.log_in("worker"))
-    expect(reply.startswith("+OK 3 "), f"one more logs in: {reply}")
+    times: list[str] = []
+    left = len(worker.files())
+    client = timed(times, "connection", lambda: server.connect(CLEARTEXT))
+    reply = timed(times, "login", lambda: client.user(worker.user, worker.password))
+    report.expect(reply.startswith("+OK 3 "), f"one more logs in: {reply}")
     timed(times, "UIDL", lambda: client.lines("UIDL"))
-    small = timed(times, "RETR of 1 kB", lambda: client.lines("RETR 1"))
-    large = timed(times, "RETR of 1 MB", lambda: client.lines("RETR 2"))
-    expect(small > SMALL * 0.9 and large > LARGE, f"it fetches {small} and {large} octets")
+    small = timed(times, "RETR of 1 kB", lambda: fetched(client, "RETR 1"))
+    large = timed(times, "RETR of 1 MB", lambda: fetched(client, "RETR 2"))
+    report.expect(small > SMALL * 0.9 and large > LARGE, f"it fetches {small} and {large} octets")
     timed(times, "DELE", lambda: client.ask("DELE 1"))
     reply = timed(times, "QUIT", lambda: client.ask("QUIT"))
     client.close()
-    expect(reply.startswith("+OK 1 message removed") and place.left("worker") == left - 1,
-           f"it removes: {reply}")
-    print("      ms: " + ", ".join(times))
+    removed = reply.startswith("+OK 1 message removed") and len(worker.files()) == left - 1
+    report.expect(removed, f"it removes: {reply}")
+    print("   ms: " + ", ".join(times))
 
 
-def go_on(place, clients):
+def go_on(report: Report, accounts: list[Account], clients: list[Pop3]) -> None:
     """Some of those that waited fetch, remove and leave."""
+    some = list(zip(accounts, clients))[::EVERY]
     wrong, slowest = [], 0.0
-    for number in range(0, len(clients), EVERY):
-        begun, client = time.monotonic(), clients[number]
-        octets, dele, reply = client.lines("RETR 2"), client.ask("DELE 2"), client.ask("QUIT")
+    for account, client in some:
+        begun = time.monotonic()
+        octets, dele, reply = fetched(client, "RETR 2"), client.ask("DELE 2"), client.ask("QUIT")
         slowest = max(slowest, time.monotonic() - begun)
-        if not (octets > SMALL * 0.9 and dele.startswith("+OK") and place.left(f"u{number}") == MESSAGES - 1
-                and reply.startswith("+OK 1 message removed")):
-            wrong.append((number, octets, dele, reply))
-    expect(not wrong, f"{len(range(0, len(clients), EVERY))} of those that waited fetch, remove and leave, "
-           f"the slowest in {1000 * slowest:.0f} ms {wrong[:3] or ''}")
+        done = dele.startswith("+OK") and reply.startswith("+OK 1 message removed")
+        if not (done and octets > SMALL * 0.9 and len(account.files()) == MESSAGES - 1):
+            wrong.append((account.user, octets, dele, reply))
+    report.expect(not wrong, f"{len(some)} of those that waited fetch, remove and leave, "
+                  f"the slowest in {1000 * slowest:.0f} ms {wrong[:3] or ''}")
 
 
-def crowd(server, place, options):
-    first = Pop3(server.port)
-    first.log_in("first")
-    first.lines("RETR 1")
-    first.ask("QUIT")
-    first.close()
-    time.sleep(1)
-    before, memory = server.descriptors(), server.kilobytes()
-    begun = time.monotonic()
-    clients = []
-    for number in range(options.sessions):
-        clients.append(waiting(server, number))
-        if len(clients) % 1000 == 0:
-            print(f"      {len(clients)} sessions after {time.monotonic() - begun:.1f} s", flush=True)
-    print(f"      {options.sessions} sessions in {time.monotonic() - begun:.1f} s")
-    most = before + EACH * options.sessions
-    now = server.settled(most)
-    expect(now <= most, f"descriptors: {before} before, {now} with {options.sessions} sessions, "
-           f"{(now - before) / options.sessions:.4f} each; allowed are {options.files}")
-    print(f"      memory: {(server.kilobytes() - memory) / options.sessions:.2f} kB each, "
-          f"{server.kilobytes() / 1000:.1f} MB in all")
-    work(server, place)
-    go_on(place, clients)
-    for client in clients:
-        client.close()
-    now = server.settled(before)
-    expect(now <= before, f"descriptors when all have left: {now}")
-    bad = server.complaints()
-    expect(not bad, f"warnings and errors in the log: {len(bad)} {' '.join(bad[:3])}")
-    code = server.stop()
-    expect(code == 0, f"it stops with exit code {code}")
+def crowd(report: Report, world: World, options: argparse.Namespace) -> None:
+    """All come, wait, and leave."""
+    accounts = [user(world, f"u{number}", *[SMALL] * MESSAGES) for number in range(options.sessions)]
+    worker, first = user(world, "worker", SMALL, LARGE, SMALL), user(world, "one", SMALL)
+    server = Crowded(world, options.sessions, options.files)
+    server.start()
+    clients: list[Pop3] = []
+    try:
+        with server.session(first) as client:
+            client.lines("RETR 1")
+            client.ask("QUIT")
+        time.sleep(1)
+        before, begun = server.usage(), time.monotonic()
+        for account in accounts:
+            clients.append(waiting(server, account))
+            if len(clients) % 1000 == 0:
+                print(f"   {len(clients)} sessions after {time.monotonic() - begun:.1f} s", flush=True)
+        print(f"   {options.sessions} sessions in {time.monotonic() - begun:.1f} s")
+        most = before.descriptors + EACH * options.sessions
+        now = server.settled(most)
+        report.expect(now <= most, f"descriptors: {before.descriptors} before, {now} with "
+                      f"{options.sessions} sessions, "
+                      f"{(now - before.descriptors) / options.sessions:.4f} each; "
+                      f"allowed are {options.files}")
+        memory = server.usage().memory
+        print(f"   memory: {(memory - before.memory) / 1024 / options.sessions:.2f} kB each, "
+              f"{memory / 1024 / 1000:.1f} MB in all")
+        work(report, server, worker)
+        go_on(report, accounts, clients)
+        for client in clients:
+            client.close()
+        now = server.settled(before.descriptors)
+        report.expect(now <= before.descriptors, f"descriptors when all have left: {now}")
+        bad = server.complaints()
+        said = f"warnings and errors in the log: {len(bad)} {' '.join(bad[:3])}"
+        report.expect(not bad, said)
+        code = server.end(60)
+        report.expect(code == 0, f"it stops with exit code {code}")
+    except (Failed, OSError) as error:
+        report.expect(False, f"after {len(clients)} sessions: {error} {server.complaints()[:3]}")
+    finally:
+        server.kill()
 
 
-def allow(files, sessions):
+def allow(files: int, sessions: int) -> None:
     """Lets this process have the sockets, and the server the files that it is to have."""
     most = max(files, sessions + OWN_FILES)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -290,77 +211,90 @@ def allow(files, sessions):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         except (ValueError, OSError):
             sys.exit(f"{most} open files are needed, and the hard limit is {hard}. Raise it (as root "
-                     f"`ulimit -Hn {most}`, and fs.nr_open where that is less; LimitNOFILE= of a service "
-                     f"or container), or ask for less (--sessions {max(1, (hard - 64) * 4 // 13 - 1)} "
-                     f"--files {hard}), or run it in a virtual machine (--guest VMLINUZ)")
+                     f"`ulimit -Hn {most}`, and fs.nr_open where that is less; LimitNOFILE= of a "
+                     "service or container), or ask for less "
+                     f"(--sessions {max(1, (hard - 64) * 4 // 13 - 1)} --files {hard}), "
+                     "or run it in a virtual machine (--guest VMLINUZ)")
     else:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def too_late(*_):
-    sys.exit("WRONG it has not ended in time")
+def too_late(*_: object) -> NoReturn:
+    """The time is over."""
+    sys.exit("FAILED it has not ended in time")
 
 
-def here(options):
+def here(options: argparse.Namespace) -> int:
+    """On this machine."""
     allow(options.files, options.sessions)
-    place = server = None
+    report = Report(only=[])
+    world = World(options.program)
     try:
-        place = Place(options.sessions)
-        server = Server(place, options.program, options.files)
-        crowd(server, place, options)
+        crowd(report, world, options)
     finally:
         signal.alarm(0)
-        if server and server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if place:
-            shutil.rmtree(place.folder)
-    return 1 if expect.wrong else 0
+        world.close()
+    return report.close()
 
 
-def in_a_guest(options):
+def in_a_guest(options: argparse.Namespace) -> int:
     """The same with a kernel of our own: all files are in its initramfs."""
     with tempfile.TemporaryDirectory(prefix="crowd-guest-") as folder:
-        root, image = os.path.join(folder, "root"), os.path.join(folder, "initramfs")
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=essential", f"--include={GUEST_PACKAGES}",
-                        "bookworm", root, "http://deb.debian.org/debian"], check=True)
-        shutil.copy(options.program, f"{root}/restante")
-        shutil.copy(__file__, f"{root}/crowd")
-        limits = f"--sessions {options.sessions} --files {options.files} --seconds {options.seconds}"
-        with open(f"{root}/init", "w") as init:
-            init.write(INIT.format(options=limits))
-        os.chmod(f"{root}/init", 0o755)
-        subprocess.run(f"find . -xdev | cpio --quiet -o -H newc > {image}", shell=True, cwd=root, check=True)
-        guest = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
-             "-m", "3072", "-nographic", "-no-reboot", "-nic", "none", "-kernel", options.guest, "-initrd", image,
-             "-append", "console=ttyS0 quiet panic=-1"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
-        try:
-            code = 1
-            for line in guest.stdout:
-                print(line.rstrip(), flush=True)
-                if found := re.match(r"crowd: exit code (\d+)", line):
-                    code = int(found[1])
-            return code
-        finally:
-            guest.kill()
-            guest.wait()
+        root, image = Path(folder) / "root", Path(folder) / "initramfs"
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=essential",
+                        f"--include={GUEST_PACKAGES}", "bookworm", str(root),
+                        "http://deb.debian.org/debian"], check=True)
+        shutil.copy(options.program, root / "restante")
+        shutil.copytree(HERE / "lib", root / "live/lib")
+        for name in ("__main__.py", "crowd.py"):
+            shutil.copy(HERE / name, root / "live")
+        limits = (f"--sessions {options.sessions} --files {options.files} "
+                  f"--seconds {options.seconds}")
+        (root / "init").write_text(INIT.format(options=limits))
+        (root / "init").chmod(0o755)
+        subprocess.run(f"find . -xdev | cpio --quiet -o -H newc > {image}", shell=True, cwd=root,
+                       check=True)
+        return boot(options.guest, image)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("program", type=os.path.abspath)
+def boot(kernel: Path, image: Path) -> int:
+    """Runs the guest to its end; the exit code of what ran in it."""
+    guest = subprocess.Popen(
+        ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+         "-m", "3072", "-nographic", "-no-reboot", "-nic", "none", "-kernel", str(kernel),
+         "-initrd", str(image), "-append", "console=ttyS0 quiet panic=-1"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
+    try:
+        assert guest.stdout is not None
+        code = 1
+        for line in guest.stdout:
+            print(line.rstrip(), flush=True)
+            if found := re.match(r"crowd: exit code (\d+)", line):
+                code = int(found[1])
+        return code
+    finally:
+        guest.kill()
+        guest.wait()
+
+
+def main() -> int:
+    """Here, or in a guest."""
+    parser = argparse.ArgumentParser(
+        prog="crowd", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("program", type=lambda text: Path(text).resolve())
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--files", type=int, default=32_768)
     parser.add_argument("--seconds", type=int, default=1200, help="when to give up")
-    parser.add_argument("--guest", metavar="VMLINUZ", help="run it in a virtual machine with this kernel")
+    parser.add_argument("--guest", metavar="VMLINUZ", type=Path,
+                        help="run it in a virtual machine with this kernel")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_late)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # A guest has to be made and booted, too, and looks at the time by itself.
     signal.alarm(2 * options.seconds if options.guest else options.seconds)
-    sys.exit(in_a_guest(options) if options.guest else here(options))
+    return in_a_guest(options) if options.guest else here(options)
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from lib.activated import Activated
-from lib.clients import Poplib
 from lib.corpus import ordinary
 from lib.report import Report, require
 from lib.server import STLS, TLS
@@ -41,9 +40,10 @@ def main() -> int:
 
         def serves() -> str:
             for transport in (STLS, TLS):
-                pop = Poplib(world).open(account, server.endpoint(transport))
-                require(pop.stat()[0] == 1, "the message is not there")
-                pop.quit()
+                with server.connect(transport) as client:
+                    client.log_in(account.user, account.password)
+                    require(client.ok("STAT").startswith("+OK 1 "), "the message is not there")
+                    client.ok("QUIT")
             return "STLS and TLS"
 
         def binds_nothing_else() -> str:
@@ -53,13 +53,15 @@ def main() -> int:
             return "the two sockets passed"
 
         def reloads() -> str:
-            pop = Poplib(world).open(account, server.endpoint(TLS))
+            client = server.connect()
+            client.log_in(account.user, account.password)
             os.kill(server.child, signal.SIGHUP)
             notice = server.told("RELOADING=1")
             require("MONOTONIC_USEC=" in notice, f"no time stamp in {notice!r}")
             server.told("READY=1")
-            require(pop.stat()[0] == 1, "the session did not survive")
-            pop.quit()
+            require(client.ok("STAT").startswith("+OK 1 "), "the session did not survive")
+            client.ok("QUIT")
+            client.close()
             return serves()
 
         def stops() -> str:

@@ -16,12 +16,12 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from attacks.attacker import ATTACKER, ATTACKS, MESSAGES, PASSWORD
 from attacks.memory import search
 from lib.corpus import ordinary
-from lib.pop3 import Session
 from lib.process import SERVER_USER
 from lib.report import Failed, Report, require
 from lib.resources import Usage, at_rest
@@ -48,20 +48,10 @@ LOGIN = 15
 KEPT = 64.0
 
 
-class Besieged(ByDefault):
-    """A server with the defaults, but for a shorter time to log in, and fewer places if need be."""
-
-    limits = ""
-
-    def configuration(self) -> str:
-        # Without TLS for what is sent before a login: an attacker has no reason to encrypt it.
-        return super().configuration() + f'[timeouts]\nlogin = "{LOGIN}s"\n{self.limits}'
-
-
 class Users:
     """Users who poll, one after the other, and how long each time has taken."""
 
-    def __init__(self, server: Besieged, accounts: list[Account]) -> None:
+    def __init__(self, server: ByDefault, accounts: list[Account]) -> None:
         self.server = server
         self.accounts = accounts
         self.failed: list[str] = []
@@ -75,11 +65,11 @@ class Users:
             for account in self.accounts:
                 begun = time.monotonic()
                 try:
-                    with Session(self.server, timeout=30) as session:
-                        reply = session.user(account.user.encode(), account.password)
+                    with self.server.connect(timeout=30) as session:
+                        reply = session.user(account.user, account.password)
                         require(reply.startswith("+OK"), reply)
-                        session.ask(b"STAT")
-                        session.ask(b"QUIT")
+                        session.ask("STAT")
+                        session.ask("QUIT")
                 except (OSError, Failed) as error:
                     self.failed.append(f"{account.user}: {error}")
                 taken[account.user].append(time.monotonic() - begun)
@@ -99,15 +89,18 @@ class Siege:
         for number in range(MESSAGES):
             (attacker.maildir / "new" / f"{1_700_000_000 + number}.M1P1.post").write_bytes(b"x\n")
         world.own(attacker.maildir, SERVER_USER)
-        with world.users.open("a") as users:
-            users.write(f"plain:{{PLAIN}}{plain.password}\n{ATTACKER}:{{PLAIN}}{PASSWORD}\n")
+        world.enter(plain, users=world.users)
+        world.enter(replace(attacker, password=PASSWORD), users=world.users)
         store = f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
-        self.server = Besieged(world, "besieged", lambda: store)
+        self.server = ByDefault(world, "besieged", lambda: store)
         self.users = Users(self.server, [plain, hashed])
 
     def attack(self, name: str) -> str:
         """One attack; gives what came of it."""
-        self.server.limits = f"[limits]\nconnections = {PLACES}\n" if name == CROWD else ""
+        # The defaults, but for a shorter time to log in, and fewer places if need be.
+        self.server.more = f'[timeouts]\nlogin = "{LOGIN}s"\n'
+        if name == CROWD:
+            self.server.more += f"[limits]\nconnections = {PLACES}\n"
         self.server.start()
         try:
             return self._attack(name)
@@ -121,6 +114,7 @@ class Siege:
         quiet = self.users.poll(3)
         before = Usage.of(process.pid)
         said_before = self.server.log.stat().st_size
+        # Without TLS for what is sent before a login: an attacker has no reason to encrypt it.
         ports = [str(self.server.ports[STLS]), str(self.server.ports[TLS])]
         command = [sys.executable, ATTACKER_PROGRAM, name, *ports, str(self.seconds)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:

@@ -8,14 +8,13 @@ it, what has been decrypted may be: rustls gives its buffers back as they are (d
 import hashlib
 import hmac
 import secrets
-import socket
 import time
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator
 
-from lib.process import LOOPBACK, run
+from lib.pop3 import Pop3
 from lib.report import require
 from lib.server import CLEARTEXT, TLS, Restante
 from lib.world import Account, World
@@ -39,80 +38,48 @@ class Remembering(Restante):
         self.allow_cleartext = True
 
 
-class Client:
-    """A session on either kind of port; what it says is kept for the search."""
-
-    def __init__(self, server: Remembering, transport: str) -> None:
-        raw = socket.create_connection(
-            (LOOPBACK, server.endpoint(transport).port), timeout=PATIENCE
-        )
-        if transport == TLS:
-            raw = server.world.client_tls().wrap_socket(raw, server_hostname="localhost")
-        self.socket = raw
-        self.replies = raw.makefile("rb")
-        require(self.line().startswith(b"+OK"), "no greeting")
-
-    def line(self) -> bytes:
-        """The next line."""
-        return self.replies.readline().rstrip(b"\r\n")
-
-    def ask(self, *parts: bytes) -> bytes:
-        """A command, in as many pieces as are given, and the line that answers it."""
-        for part in parts[:-1]:
-            self.socket.sendall(part)
-            time.sleep(0.05)
-        self.socket.sendall(parts[-1] + b"\r\n")
-        return self.line()
-
-    def close(self) -> None:
-        """QUIT, and the end."""
-        self.ask(b"QUIT")
-        self.replies.close()
-        self.socket.close()
-
-
-def user(client: Client, name: bytes, password: bytes) -> bytes:
+def user(client: Pop3, name: bytes, password: bytes) -> str:
     """USER and PASS."""
-    client.ask(b"USER " + name)
-    return client.ask(b"PASS " + password)
+    return client.user(name, password)
 
 
-def user_in_pieces(client: Client, name: bytes, password: bytes) -> bytes:
+def user_in_pieces(client: Pop3, name: bytes, password: bytes) -> str:
     """The same, and the password comes in two pieces."""
-    client.ask(b"USER " + name)
-    return client.ask(b"PASS " + password[:20], password[20:])
+    client.ok(f"USER {name.decode()}")
+    client.write(b"PASS " + password[:20])
+    time.sleep(0.05)
+    return client.ask(password[20:])
 
 
-def pipelined(client: Client, name: bytes, password: bytes) -> bytes:
+def pipelined(client: Pop3, name: bytes, password: bytes) -> str:
     """The same in one write, and commands behind it."""
-    reply = client.ask(b"USER " + name + b"\r\nPASS " + password + b"\r\nCAPA\r\nCAPA")
-    require(reply.startswith(b"+OK"), repr(reply))
+    client.send(b"USER " + name, b"PASS " + password, "CAPA", "CAPA")
+    reply = client.line()
+    require(reply.startswith("+OK"), reply)
     decides = client.line()
-    dots = 0
-    while dots < 2:
-        dots += client.line() == b"."
+    for _ in range(2):
+        client.body()
     return decides
 
 
-def plain(client: Client, name: bytes, password: bytes) -> bytes:
+def plain(client: Pop3, name: bytes, password: bytes) -> str:
     """AUTH PLAIN with an initial response."""
     return client.ask(b"AUTH PLAIN " + response(name, password))
 
 
-def plain_later(client: Client, name: bytes, password: bytes) -> bytes:
+def plain_later(client: Pop3, name: bytes, password: bytes) -> str:
     """AUTH PLAIN with the response in a line of its own."""
-    client.ask(b"AUTH PLAIN")
-    return client.ask(response(name, password))
+    return client.plain(name, password)
 
 
-def login(client: Client, name: bytes, password: bytes) -> bytes:
+def login(client: Pop3, name: bytes, password: bytes) -> str:
     """AUTH LOGIN."""
-    client.ask(b"AUTH LOGIN")
+    client.ask("AUTH LOGIN")
     client.ask(b64encode(name))
     return client.ask(b64encode(password))
 
 
-def scram(client: Client, name: bytes, password: bytes) -> bytes:
+def scram(client: Pop3, name: bytes, password: bytes) -> str:
     """AUTH SCRAM-SHA-256 (RFC 5802 §3): the password itself is not sent."""
     first = b"n=" + name + b",r=" + secrets.token_hex(12).encode()
     challenge = client.ask(b"AUTH SCRAM-SHA-256 " + b64encode(b"n,," + first))
@@ -125,7 +92,7 @@ def scram(client: Client, name: bytes, password: bytes) -> bytes:
     signature = hmac.digest(stored, b",".join((first, server_first, bare)), "sha256")
     proof = bytes(one ^ other for one, other in zip(key, signature))
     reply = client.ask(b64encode(bare + b",p=" + b64encode(proof)))
-    return client.ask(b"") if reply.startswith(b"+ ") else reply
+    return client.ask("") if reply.startswith("+ ") else reply
 
 
 def response(name: bytes, password: bytes) -> bytes:
@@ -137,7 +104,7 @@ def response(name: bytes, password: bytes) -> bytes:
 class Way:
     """A way to log in, and what the password is kept as."""
 
-    what: Callable[[Client, bytes, bytes], bytes]
+    what: Callable[[Pop3, bytes, bytes], str]
     scheme: str = "argon2id"
     is_right: bool = True
 
@@ -195,13 +162,7 @@ def search(world: World) -> str:
                 kind = "cached" if more else "plain"
                 account = world.mailbox(f"{kind}-{number}-{transport.lower().replace(' ', '-')}")
                 account = replace(account, password=secrets.token_urlsafe(24))
-                run(
-                    [
-                        world.program, "user", "add", "--file", world.users, "--stdin",
-                        "--scheme", way.scheme, account.user,
-                    ],
-                    stdin=account.password + "\n", who=None,
-                )
+                world.add_user(account, scheme=way.scheme)
                 sent = account.password if way.is_right else secrets.token_urlsafe(24)
                 accounts.append((way, transport, account, sent))
         server = Remembering(world, f"memory-{'cached' if more else 'plain'}", more, world.users)
@@ -209,11 +170,12 @@ def search(world: World) -> str:
         try:
             wanted: dict[bytes, str] = {}
             for way, transport, account, sent in accounts:
-                client = Client(server, transport)
+                client = server.connect(transport, timeout=PATIENCE)
                 name, password = account.user.encode(), sent.encode()
                 reply = way.what(client, name, password)
-                right = reply.startswith(b"+OK" if way.is_right else b"-ERR")
+                right = reply.startswith("+OK" if way.is_right else "-ERR")
                 require(right, f"{way.what.__name__}: {reply!r}")
+                client.ask("QUIT")
                 client.close()
                 outcome = "right" if way.is_right else "wrong"
                 what = f"{way.what.__name__}, {way.scheme}, {transport}, {outcome}"

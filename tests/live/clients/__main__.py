@@ -16,10 +16,11 @@ from pathlib import Path
 from clients import compressed, everyday, quota, sessions
 from clients.commands import COMMANDS
 from clients.desktop import DESKTOP
+from clients.fetchers import CLIENTS
 from clients.libraries import LIBRARIES
 from clients.relay import Relay
 from clients.screens import SCREENS
-from lib.clients import CLIENTS, Client
+from lib.clients import Client
 from lib.corpus import LARGE, corpus, ordinary
 from lib.report import Report, require, same_messages
 from lib.server import CLEARTEXT, STLS, Server

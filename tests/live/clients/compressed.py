@@ -5,8 +5,8 @@ import gzip
 import lzma
 from pathlib import Path
 
+from clients.fetchers import Poplib
 from lib import dovecot
-from lib.clients import Poplib
 from lib.corpus import HEADERLESS, HUGE_LINE, Message, corpus, ordinary
 from lib.process import SERVER_USER, run
 from lib.report import Report, describe, require, same_messages

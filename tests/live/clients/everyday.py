@@ -7,17 +7,16 @@ and soon. The passwords are stored in clear, so that SCRAM is offered beside the
 
 import re
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Callable, Iterable
 
+from clients.fetchers import Poplib
 from clients.relay import Relay
-from lib.clients import Client, Poplib
+from lib.clients import Client
 from lib.corpus import Message, small_maildrop
-from lib.process import SERVER_USER
 from lib.report import Failed, Report, require, same_messages
-from lib.server import CLEARTEXT, TLS, Clear, Server, credential_file
+from lib.server import CLEARTEXT, TLS, Clear, Server
 from lib.world import Account, World
 
 # Programs that run at the same time: they wait more than they work.
@@ -58,7 +57,6 @@ class Servers:
             'mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]',
         )
         self.all = (self.usual, self.lenient, self.binding)
-        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Starts all of them."""
@@ -73,13 +71,8 @@ class Servers:
     def account(self, name: str, messages: list[Message]) -> Account:
         """A new user with this mail."""
         user = re.sub(r"[^a-z0-9]+", "-", name.lower())
-        path = credential_file(self.world)
-        with self._lock:
-            account = self.world.mailbox(user, messages)
-            with path.open("a") as users:
-                users.write(f"{user}:{{PLAIN}}{account.password}\n")
-            path.chmod(0o600)
-            self.world.own(path, SERVER_USER)
+        account = self.world.mailbox(user, messages)
+        self.world.enter(account)
         return account
 
 

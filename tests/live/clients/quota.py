@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from clients.fetchers import Poplib
 from lib import dovecot
-from lib.clients import Poplib
 from lib.corpus import Message, ordinary
 from lib.report import Report, require
 from lib.server import TLS, Server

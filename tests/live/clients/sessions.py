@@ -7,7 +7,8 @@ import socket
 import ssl
 import time
 
-from lib.clients import Curl, Fetchmail, Mpop, Poplib
+from clients.fetchers import Curl, Poplib
+from lib.clients import Fetchmail, Mpop
 from lib.corpus import corpus, ordinary
 from lib.process import run
 from lib.report import Failed, Report, require, same_messages

@@ -1,7 +1,6 @@
 """What a log-in costs the server's processor."""
 
 import os
-import poplib
 from pathlib import Path
 
 from figures.target import Target
@@ -28,10 +27,9 @@ def cost(target: Target, log_ins: int) -> float:
     owner = target.world.accounts["first"]
 
     def log_in() -> None:
-        client = poplib.POP3("127.0.0.1", target.endpoint(CLEARTEXT).port, timeout=20)
-        client.user(owner.user)
-        client.pass_(owner.password)
-        client.quit()
+        with target.connect(CLEARTEXT) as client:
+            client.log_in(owner.user, owner.password)
+            client.ok("QUIT")
 
     target.start()
     try:

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from figures.target import Target
-from lib.pop3 import Session
 from lib.process import CLIENT_USER, LOOPBACK, identity
 from lib.report import Failed, require
 from lib.server import CLEARTEXT
@@ -101,10 +100,10 @@ class Hydra:
 def visit(target: Target, owner: Account, source: str) -> float:
     """How long the owner's log-in takes from there."""
     began = time.monotonic()
-    with Session(target, timeout=60, source=source) as session:
-        said = session.user(owner.user.encode(), owner.password)
+    with target.connect(timeout=60, source=source) as session:
+        said = session.user(owner.user, owner.password)
         if not said.startswith("+OK"):
             raise Failed(f"the owner at {source} got {said!r}")
         taken = time.monotonic() - began
-        session.ask(b"QUIT")
+        session.ask("QUIT")
     return taken

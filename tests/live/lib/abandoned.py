@@ -6,11 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from lib.pop3 import Session
-from lib.process import LOOPBACK, SERVER_USER, free_port, run
+from lib.process import LOOPBACK, free_port
 from lib.report import require
 from lib.server import ByDefault, Server
-from lib.world import World
+from lib.world import Account, World
 
 # How many exchanges a client begins on a connection, and after how many it says something right:
 # `bad-commands` are counted in a row.
@@ -20,8 +19,7 @@ EXCHANGES, IN_A_ROW = 50, 15
 class InAHurry(ByDefault):
     """The same, for more connections a second than an address may make by default."""
 
-    def configuration(self) -> str:
-        return super().configuration() + "[limits]\nconnections-per-address = 5000\n"
+    more = "[limits]\nconnections-per-address = 5000\n"
 
 
 class Abandoned:
@@ -34,14 +32,8 @@ class Abandoned:
 
     def start(self) -> None:
         """Starts the server, with a user who can use all mechanisms."""
-        run(
-            [
-                self.world.program, "user", "add", "--scheme", "scram-sha-256", "--stdin",
-                "--file", self.users, "mrose",
-            ],
-            stdin="tanstaaf\n", who=None,
-        )
-        self.world.own(self.users, SERVER_USER)
+        account = Account("mrose", "tanstaaf", self.world.root / "mail/mrose/Maildir")
+        self.world.add_user(account, self.users, scheme="scram-sha-256")
         self.server.start()
 
     def measure(self, exchanges: int) -> tuple[float, float]:
@@ -55,8 +47,8 @@ class Abandoned:
         """Begins that many; each connection is dropped in the middle of its last one."""
         begun = itertools.count()
         for _ in range(exchanges // EXCHANGES):
-            with Session(self.server) as session:
-                session.socket.sendall(b"".join(conversation(begun)))
+            with self.server.connect() as session:
+                session.write(b"".join(conversation(begun)))
                 wanted = {"+ ": EXCHANGES, "-E": EXCHANGES - 1, "+O": EXCHANGES // IN_A_ROW}
                 said = Counter(session.line()[:2] for _ in range(sum(wanted.values())))
                 require(said == wanted, f"the replies were {said}, not {wanted}")

@@ -70,7 +70,7 @@ class Activated(Server):
             if wanted in notice.split("\n"):
                 return notice
 
-    def end(self) -> int:
+    def end(self, seconds: float = 30) -> int:
         """Waits for the end of the server and gives its exit code."""
         child, self.child = self.child, 0
         _, status = os.waitpid(child, 0)

@@ -1,84 +1,206 @@
-"""A server with the stores of our choice, and a POP3 connection that shows every reply."""
+"""The POP3 client of the suites: it says what it is told to, and shows each reply as it is."""
 
 import base64
 import socket
 import ssl
-from pathlib import Path
-from typing import Optional
+import struct
+from typing import Optional, Union
 
 from lib.process import LOOPBACK
-from lib.report import require
-from lib.server import TLS, Server
-from lib.world import Account
+from lib.report import Failed
 
+# How a server says that the password is wrong, that a store is down, that another has the maildrop.
 WRONG = "-ERR [AUTH]"
 DOWN = "-ERR [SYS/TEMP]"
+IN_USE = "-ERR [IN-USE]"
+
+Text = Union[str, bytes]
 
 
-class Session:
-    """A POP3 connection over TLS that shows every reply as it is."""
+class Lost(ConnectionError):
+    """The connection is gone."""
+
+
+class Late(Failed, TimeoutError):
+    """The server has not answered in time."""
+
+
+class Pop3:
+    """A connection: with TLS from the start, or after STLS, or without."""
 
     def __init__(
-        self, server: Server, timeout: float = 20, source: str = LOOPBACK,
-        certificate: Optional[Path] = None,
+        self, port: int, *, tls: Optional[ssl.SSLContext] = None, stls: bool = False,
+        host: str = LOOPBACK, source: Optional[str] = None, timeout: float = 60,
+        receive_buffer: Optional[int] = None,
     ) -> None:
-        context = server.world.client_tls()
-        if certificate is not None:
-            context.load_cert_chain(certificate)
-        raw = socket.create_connection(
-            (LOOPBACK, server.endpoint(TLS).port), timeout=timeout, source_address=(source, 0)
-        )
-        self.socket = context.wrap_socket(raw, server_hostname="localhost")
+        self.timeout = timeout
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.replies = self.socket.makefile("rb")
-        self.greeting = self.line()
+        try:
+            self.socket.settimeout(timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if receive_buffer is not None:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source is not None:
+                self.socket.bind((source, 0))
+            self.socket.connect((host, port))
+            if tls is not None and not stls:
+                self._encrypt(tls)
+            self.greeting = self.line()
+            if tls is not None and stls:
+                self.ok("STLS")
+                self._encrypt(tls)
+        except Failed:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise Lost(str(error)) from None
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> "Pop3":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encrypt(self, tls: ssl.SSLContext) -> None:
         self.replies.close()
-        self.socket.close()
+        # The name is sent only by who looks whether the certificate has it.
+        name = "localhost" if tls.check_hostname else None
+        self.socket = tls.wrap_socket(self.socket, server_hostname=name)
+        self.replies = self.socket.makefile("rb")
+
+    def write(self, text: bytes) -> None:
+        """These octets."""
+        try:
+            self.socket.sendall(text)
+        except OSError as error:
+            raise Lost(str(error)) from None
+
+    def send(self, *commands: Text) -> None:
+        """Some commands in one write."""
+        self.write(b"".join(octets(command) + b"\r\n" for command in commands))
 
     def line(self) -> str:
-        """The next line from the server; nothing when it has closed the connection."""
-        try:
-            return self.replies.readline().decode().rstrip("\r\n")
-        except (ConnectionError, ssl.SSLEOFError):
-            return ""
+        """The next line, without its end."""
+        return self._line().decode(errors="replace")
 
-    def ask(self, command: bytes) -> str:
+    def _line(self) -> bytes:
+        try:
+            line = self.replies.readline()
+        except TimeoutError:
+            raise Late(f"no reply within {self.timeout} s") from None
+        except (OSError, ValueError) as error:
+            raise Lost(str(error)) from None
+        if not line.endswith(b"\n"):
+            raise Lost(f"closed after {line!r}")
+        if not line.endswith(b"\r\n"):
+            raise Failed(f"a line that ends with LF alone: {line[-80:]!r}")
+        return line[:-2]
+
+    def some(self, number: int) -> None:
+        """So many octets of a reply."""
+        try:
+            self.replies.read(number)
+        except TimeoutError:
+            raise Late(f"no {number} octets within {self.timeout} s") from None
+        except OSError as error:
+            raise Lost(str(error)) from None
+
+    def body(self) -> list[bytes]:
+        """The lines up to the final dot, without their stuffing."""
+        lines = []
+        while (line := self._line()) != b".":
+            lines.append(line[1:] if line.startswith(b".") else line)
+        return lines
+
+    def until_closed(self) -> list[str]:
+        """The lines that come before the server closes the connection."""
+        lines = []
+        try:
+            while True:
+                lines.append(self.line())
+        except Lost:
+            return lines
+
+    def ask(self, command: Text) -> str:
         """A command and the line that answers it."""
-        self.socket.sendall(command + b"\r\n")
+        self.send(command)
         return self.line()
 
-    def user(self, name: bytes, password: str) -> str:
-        """USER and PASS; the reply that decides."""
-        said = self.ask(b"USER " + name)
-        return said if not said.startswith("+OK") else self.ask(b"PASS " + password.encode())
+    def ok(self, command: str) -> str:
+        """The same; anything but `+OK` fails."""
+        said = self.ask(command)
+        if not said.startswith("+OK"):
+            raise Failed(f"{command.split()[0]}: {said}")
+        return said
 
-    def plain(self, name: bytes, password: str) -> str:
+    def lines(self, command: str) -> list[bytes]:
+        """A command and the lines of its reply, which has to be `+OK`."""
+        self.ok(command)
+        return self.body()
+
+    def user(self, name: Text, password: Text) -> str:
+        """USER and PASS; the reply that decides."""
+        said = self.ask(b"USER " + octets(name))
+        return said if not said.startswith("+OK") else self.ask(b"PASS " + octets(password))
+
+    def plain(self, name: Text, password: Text) -> str:
         """AUTH PLAIN; the reply that decides."""
-        said = self.ask(b"AUTH PLAIN")
+        said = self.ask("AUTH PLAIN")
         if not said.startswith("+ "):
             return said
-        return self.ask(base64.b64encode(b"\0" + name + b"\0" + password.encode()))
+        return self.ask(base64.b64encode(b"\0" + octets(name) + b"\0" + octets(password)))
 
     def external(self, name: str) -> str:
         """AUTH EXTERNAL, as that user; the reply that decides."""
         return self.ask(b"AUTH EXTERNAL " + (base64.b64encode(name.encode()) or b"="))
 
+    def logs_in(self, name: str, password: str) -> bool:
+        """USER and PASS; false when another has the maildrop, any other refusal fails."""
+        said = self.user(name, password)
+        if said.startswith(IN_USE):
+            return False
+        if not said.startswith("+OK"):
+            raise Failed(f"login of {name}: {said}")
+        return True
 
-def login(server: Server, name: str, password: str, how: str = "user") -> str:
-    """One login on a connection of its own: the greeting when that refuses, else the reply."""
-    with Session(server) as session:
-        if not session.greeting.startswith("+OK"):
-            require(session.line() == "", "the connection stays open after the greeting refused")
-            return session.greeting
-        return str(getattr(session, how)(name.encode(), password))
+    def log_in(self, name: str, password: str) -> str:
+        """USER and PASS; any refusal fails."""
+        self.ok(f"USER {name}")
+        return self.ok(f"PASS {password}")
+
+    def certificate(self) -> bytes:
+        """What the server has shown, once there is TLS."""
+        assert isinstance(self.socket, ssl.SSLSocket)
+        return self.socket.getpeercert(binary_form=True) or b""
+
+    def reset(self) -> None:
+        """Ends it by RST."""
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass  # the server was faster
+        self.close()
+
+    def shut(self) -> None:
+        """Closes our side only, and waits until the server closes its own."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+            while self.socket.recv(65536):
+                pass
+        except TimeoutError:
+            raise Late(f"half closed, and still open after {self.timeout} s") from None
+        except OSError:
+            pass  # reset
+        self.close()
+
+    def close(self) -> None:
+        """Ends it."""
+        self.replies.close()
+        self.socket.close()
 
 
-def admitted(server: Server, account: Account) -> None:
-    """The right password is taken, by both ways."""
-    for how in ("user", "plain"):
-        said = login(server, account.user, account.password, how)
-        require(said.startswith("+OK"), f"{how}: the right password got {said!r}")
+def octets(text: Text) -> bytes:
+    """What is sent for it."""
+    return text if isinstance(text, bytes) else text.encode()

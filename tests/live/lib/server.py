@@ -7,11 +7,12 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
+from lib.pop3 import Pop3
 from lib.process import SERVER_USER, free_port
 from lib.report import Failed, require
-from lib.world import World
+from lib.world import Account, World
 
 CLEARTEXT, STLS, TLS = "cleartext", "STLS", "TLS"
 
@@ -30,6 +31,9 @@ class Server:
 
     # Whether Ctrl-C at the terminal does not reach it.
     is_apart = False
+    # The words of another program that starts it, and what is to be at the end of its configuration.
+    before: tuple[str, ...] = ()
+    more = ""
 
     def __init__(self, world: World, name: str, allow_cleartext: bool = False) -> None:
         self.world = world
@@ -43,10 +47,38 @@ class Server:
         """Where a client finds this server."""
         return Endpoint(self.ports[transport], transport)
 
+    def config(self) -> Path:
+        """Its configuration file."""
+        return self.world.root / f"{self.name}.toml"
+
+    def connect(
+        self, transport: str = TLS, certificate: Optional[Path] = None, **options: Any
+    ) -> Pop3:
+        """A connection over this transport, with these options of `Pop3`."""
+        if transport == CLEARTEXT:
+            return Pop3(self.ports[transport], **options)
+        tls = self.world.client_tls()
+        if certificate is not None:
+            tls.load_cert_chain(certificate)
+        return Pop3(self.ports[transport], tls=tls, stls=transport == STLS, **options)
+
+    def login(self, name: str, password: str, how: str = "user") -> str:
+        """One login on a connection of its own: the greeting when that refuses, else the reply."""
+        with self.connect() as client:
+            if not client.greeting.startswith("+OK"):
+                require(not client.until_closed(), "open after the greeting has refused")
+                return client.greeting
+            return str(getattr(client, how)(name, password))
+
+    def must_admit(self, account: Account) -> None:
+        """The right password is taken, by both ways."""
+        for how in ("user", "plain"):
+            said = self.login(account.user, account.password, how)
+            require(said.startswith("+OK"), f"{how}: the right password got {said!r}")
+
     def start(self) -> None:
         """Starts the server and returns when it says that it is ready."""
-        config = self.world.root / f"{self.name}.toml"
-        config.write_text(self.configuration())
+        self.config().write_text(self.configuration())
         notify = self.world.root / f"{self.name}.notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -55,7 +87,7 @@ class Server:
             ready.settimeout(0.2)
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [self.world.program, "serve", "--config", config],
+                    [*self.before, self.world.program, "serve", "--config", self.config()],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify)},
                     start_new_session=self.is_apart,
@@ -72,17 +104,21 @@ class Server:
 
     def stop(self) -> None:
         """Ends the server as a service manager does, and wants a clean exit."""
+        code = self.end()
+        require(code == 0, f"the server ended with {code}: {self.last_words()}")
+
+    def end(self, seconds: float = 30) -> int:
+        """Ends it in the same way; the exit code, which is 0 when it had ended before."""
         process, self.process = self.process, None
         if process is None:
-            return
+            return 0
         process.terminate()
         try:
-            code = process.wait(30)
+            return process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise Failed("the server did not end within 30 s of SIGTERM") from None
-        require(code == 0, f"the server ended with {code}: {self.last_words()}")
+            raise Failed(f"the server did not end within {seconds:g} s of SIGTERM") from None
 
     def kill(self) -> None:
         """Ends the server without warning, as a power cut would."""
@@ -138,7 +174,7 @@ class Server:
             "[log]",
             'format = "text"',
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + f"\n{self.more}"
 
     def credentials(self) -> list[str]:
         """The rest of `[auth]`, and the stores."""
@@ -157,14 +193,6 @@ class Restante(Server):
 
     def credentials(self) -> list[str]:
         return [f'failure-delay = "{self.failure_delay}"', self.sections()]
-
-    def port(self) -> int:
-        """Where TLS begins at once."""
-        return self.endpoint(TLS).port
-
-    def config(self) -> Path:
-        """Its configuration file."""
-        return self.world.root / f"{self.name}.toml"
 
 
 class Homes(Restante):
@@ -200,10 +228,6 @@ class Clear(Server):
         self.auth = auth
 
     def credentials(self) -> list[str]:
-        path = credential_file(self.world)
-        return [*self.auth, "[[credentials]]", 'kind = "file"', f'path = "{path}"']
-
-
-def credential_file(world: World) -> Path:
-    """The credential file of all servers here."""
-    return world.root / "everyday-users"
+        return [
+            *self.auth, "[[credentials]]", 'kind = "file"', f'path = "{self.world.clear_users}"'
+        ]

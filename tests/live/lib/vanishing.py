@@ -2,24 +2,16 @@
 
 import random
 import re
-import socket
-import struct
 import time
 from enum import Enum
 from typing import Optional
 
 from lib.interruptions import Interruptions
 from lib.ledger import MAIL, Ledger, Listed, token_of
+from lib.pop3 import Lost, Pop3
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Server
 from lib.world import Account, World
-
-# What the server may take for a reply, under all the load there is.
-PATIENCE = 60
-
-
-class Lost(Exception):
-    """The connection is gone."""
 
 
 class End(Enum):
@@ -55,119 +47,6 @@ class End(Enum):
 ENDS: dict[End, int] = {end: 10 if end is End.QUIT else 2 for end in End}
 
 
-class Connection:
-    """Octets to and from the server."""
-
-    def __init__(self, world: World, server: Server, transport: str) -> None:
-        endpoint = server.endpoint(transport)
-        try:
-            raw = socket.create_connection(("127.0.0.1", endpoint.port), timeout=PATIENCE)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            raise Lost(str(error)) from None
-        self.socket = raw
-        self.replies = raw.makefile("rb")
-        try:
-            if transport == TLS:
-                self._encrypt(world)
-            self.greeting = self.line()
-            if transport == STLS:
-                self.ok("STLS")
-                self._encrypt(world)
-        except (OSError, Lost) as error:
-            self.close()
-            raise Lost(str(error)) from None
-
-    def _encrypt(self, world: World) -> None:
-        self.replies.close()
-        self.socket = world.client_tls().wrap_socket(self.socket, server_hostname="localhost")
-        self.replies = self.socket.makefile("rb")
-
-    def send(self, *commands: str) -> None:
-        """Some commands in one write."""
-        try:
-            self.socket.sendall("".join(f"{command}\r\n" for command in commands).encode())
-        except OSError as error:
-            raise Lost(str(error)) from None
-
-    def line(self) -> bytes:
-        """A line without its end."""
-        try:
-            line = self.replies.readline()
-        except TimeoutError:
-            raise Failed(f"no reply within {PATIENCE} s") from None
-        except (OSError, ValueError) as error:
-            raise Lost(str(error)) from None
-        if not line.endswith(b"\n"):
-            raise Lost(f"closed after {line!r}")
-        if not line.endswith(b"\r\n"):
-            raise Failed(f"a line that ends with LF alone: {line[-80:]!r}")
-        return line[:-2]
-
-    def some(self, octets: int) -> None:
-        """So many octets of a reply."""
-        try:
-            self.replies.read(octets)
-        except TimeoutError:
-            raise Failed(f"no {octets} octets within {PATIENCE} s") from None
-        except OSError as error:
-            raise Lost(str(error)) from None
-
-    def ask(self, command: str) -> str:
-        """A command and the line that answers it."""
-        self.send(command)
-        return self.line().decode(errors="replace")
-
-    def ok(self, command: str) -> str:
-        """The same; anything but `+OK` fails."""
-        said = self.ask(command)
-        if not said.startswith("+OK"):
-            raise Failed(f"{command.split()[0]}: {said}")
-        return said
-
-    def logs_in(self, account: Account) -> bool:
-        """USER and PASS; false when another session has the maildrop, any other refusal fails."""
-        self.ok(f"USER {account.user}")
-        said = self.ask(f"PASS {account.password}")
-        if said.startswith("-ERR [IN-USE]"):
-            return False
-        if not said.startswith("+OK"):
-            raise Failed(f"PASS: {said}")
-        return True
-
-    def body(self) -> list[bytes]:
-        """The lines up to the final dot, without their stuffing."""
-        lines = []
-        while (line := self.line()) != b".":
-            lines.append(line[1:] if line.startswith(b".") else line)
-        return lines
-
-    def reset(self) -> None:
-        """Ends it by RST."""
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            pass  # the server was faster
-        self.close()
-
-    def shut(self) -> None:
-        """Closes our side only, and waits until the server closes its own."""
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-            while self.socket.recv(65536):
-                pass
-        except TimeoutError:
-            raise Failed(f"half closed, and still open after {PATIENCE} s") from None
-        except OSError:
-            pass  # reset
-        self.close()
-
-    def close(self) -> None:
-        """Ends it."""
-        self.replies.close()
-        self.socket.close()
-
-
 class Vanishing:
     """A client: one session after the other, each with another end."""
 
@@ -181,10 +60,10 @@ class Vanishing:
         """One session. That it is lost is right only when the server was killed meanwhile."""
         end = end or choice.choices(list(ENDS), list(ENDS.values()))[0]
         life = self.interruptions.life()
-        connection: Optional[Connection] = None
+        connection: Optional[Pop3] = None
         try:
             transport = choice.choice((TLS, STLS, CLEARTEXT))
-            connection = Connection(self.world, self.server, transport)
+            connection = self.server.connect(transport)
             self._session(choice, account, connection, end)
         except Lost as error:
             if self.interruptions.life() == life:
@@ -197,10 +76,10 @@ class Vanishing:
                 connection.close()
 
     def _session(
-        self, choice: random.Random, account: Account, connection: Connection, end: End
+        self, choice: random.Random, account: Account, connection: Pop3, end: End
     ) -> None:
         before, since = self.ledger.settled(account.user), time.monotonic()
-        if not connection.logs_in(account):
+        if not connection.logs_in(account.user, account.password):
             self.ledger.count("sessions told [IN-USE]")
             return
         self.ledger.count("sessions")
@@ -211,13 +90,17 @@ class Vanishing:
             self._finish(choice, account, connection, listed, end)
         self.ledger.count(f"end: {end.value}")
 
-    def _listing(self, account: Account, connection: Connection) -> list[Listed]:
+    def _listing(self, account: Account, connection: Pop3) -> list[Listed]:
         """STAT, LIST and UIDL, which have to agree; and which message has which unique-id."""
         count, total = map(int, connection.ok("STAT").split()[1:3])
-        connection.ok("LIST")
-        octets = {int(line.split()[0]): int(line.split()[1]) for line in connection.body()}
-        connection.ok("UIDL")
-        ids = {int(line.split()[0]): line.split()[1].decode() for line in connection.body()}
+        octets = {
+            int(number): int(size)
+            for number, size in map(bytes.split, connection.lines("LIST"))
+        }
+        ids = {
+            int(number): unique_id.decode()
+            for number, unique_id in map(bytes.split, connection.lines("UIDL"))
+        }
         if not count == len(octets) == len(ids) or total != sum(octets.values()):
             raise Failed(f"STAT {count} {total}, LIST {len(octets)} {sum(octets.values())}, "
                          f"UIDL {len(ids)}")
@@ -232,7 +115,7 @@ class Vanishing:
         ]
 
     def _fetch(
-        self, choice: random.Random, connection: Connection, listed: list[Listed],
+        self, choice: random.Random, connection: Pop3, listed: list[Listed],
         before: dict[str, int], end: End,
     ) -> None:
         """Some messages; the last of them not to its end, where that is how it ends."""
@@ -254,7 +137,7 @@ class Vanishing:
             self.ledger.fetched(each.token or token_of(wire), wire)
 
     def _finish(
-        self, choice: random.Random, account: Account, connection: Connection,
+        self, choice: random.Random, account: Account, connection: Pop3,
         listed: list[Listed], end: End,
     ) -> None:
         """Marks some, and ends."""
@@ -274,7 +157,7 @@ class Vanishing:
         if end is End.QUIT_AND_KILL:
             self.interruptions.kill_now()
         if end in (End.QUIT, End.QUIT_AND_KILL):
-            said = connection.line().decode()
+            said = connection.line()
             if said.startswith("+OK"):
                 self.ledger.gone(account, tokens)
             else:

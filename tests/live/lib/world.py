@@ -7,9 +7,10 @@ import pwd
 import shutil
 import ssl
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Optional
 
 from lib.corpus import Message
 from lib.process import CLIENT_USER, SERVER_USER, run
@@ -56,13 +57,16 @@ class World:
 
     def __init__(self, program: Path) -> None:
         self.program = program
-        self.root = Path(tempfile.mkdtemp(prefix="restante-interop-"))
+        self.root = Path(tempfile.mkdtemp(prefix="restante-live-"))
         self.root.chmod(0o755)
         self.certificate = self.root / "certificate.pem"
         self.key = self.root / "key.pem"
+        # The credential file of most servers, and one of passwords in clear.
         self.users = self.root / "users"
+        self.clear_users = self.root / "clear-users"
         self.accounts: dict[str, Account] = {}
         self._homes = itertools.count(1)
+        self._lock = threading.Lock()
         for directory in ("mail", "homes"):
             (self.root / directory).mkdir()
         certify("localhost", self.certificate, self.key)
@@ -96,31 +100,49 @@ class World:
         self.add_user(account)
         return account
 
-    def mailbox(self, user: str, messages: Iterable[Message] = ()) -> Account:
+    def mailbox(
+        self, user: str, messages: Iterable[Message] = (), maildir: Optional[Path] = None
+    ) -> Account:
         """The same, entered nowhere. The password has a space in it: that is allowed."""
-        maildir = self.root / "mail" / user / "Maildir"
+        home = self.root / "mail" / user
+        maildir = maildir or home / "Maildir"
         for part in ("new", "cur", "tmp"):
             (maildir / part).mkdir(parents=True)
         account = Account(user, f"pass word {user}", maildir)
         self.accounts[user] = account
         for number, message in enumerate(messages):
             self.deliver(account, message, number, seen=number % 3 == 1)
-        self.own(maildir.parent, SERVER_USER)
+        self.own(home if home in maildir.parents else maildir, SERVER_USER)
         return account
 
-    def add_user(self, account: Account) -> None:
-        """Enters the user in the credential file with the program's own command.
+    def enter(self, account: Account, fields: str = "", users: Optional[Path] = None) -> None:
+        """Enters the user with the password in clear, and what else is to be in its line."""
+        path = users or self.clear_users
+        with self._lock:
+            with path.open("a") as lines:
+                lines.write(f"{account.user}:{{PLAIN}}{account.password}{fields}\n")
+            path.chmod(0o600)
+            self.own(path, SERVER_USER)
+
+    def add_user(
+        self, account: Account, users: Optional[Path] = None, scheme: str = "argon2id"
+    ) -> None:
+        """Enters the user in a credential file with the program's own command.
 
         The first user makes the file, which then gets its owner; it keeps it from then on.
         """
-        new = not self.users.exists()
+        path = users or self.users
+        new = not path.exists()
         run(
-            [self.program, "user", "add", "--file", self.users, "--stdin", account.user],
+            [
+                self.program, "user", "add", "--file", path, "--stdin", "--scheme", scheme,
+                account.user,
+            ],
             stdin=account.password + "\n",
             who=None,
         )
         if new:
-            self.own(self.users, SERVER_USER)
+            self.own(path, SERVER_USER)
 
     def deliver(
         self, account: Account, message: Message, number: int, seen: bool = False

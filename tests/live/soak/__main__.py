@@ -21,16 +21,14 @@ import threading
 import time
 from pathlib import Path
 
-from lib.account import settle
 from lib.delivery import deliverable
 from lib.ledger import Ledger
-from lib.process import SERVER_USER
 from lib.report import Failed, Report
 from lib.resources import Usage, at_rest, usual
-from lib.server import credential_file
+from lib.settle import settle
 from lib.world import Account, World
 from soak import restart
-from soak.load import Load, hash_password
+from soak.load import Load
 from soak.reloads import Reloads, Served
 
 # Seconds between two samples.
@@ -105,14 +103,10 @@ def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
 def user(world: World, name: str, is_hashed: bool) -> Account:
     """A user: half of them with a hash, and the others with the password in the clear."""
     account = world.mailbox(name)
-    path = credential_file(world)
     if is_hashed:
-        hash_password(world.program, path, account)
+        world.add_user(account, world.clear_users)
     else:
-        with path.open("a") as users:
-            users.write(f"{name}:{{PLAIN}}{account.password}\n")
-    path.chmod(0o600)
-    world.own(path, SERVER_USER)
+        world.enter(account)
     return account
 
 

@@ -4,17 +4,16 @@ import random
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Callable
 
 from lib.delivery import Deliverer
 from lib.interruptions import Interruptions
 from lib.ledger import Ledger
-from lib.process import run
+from lib.pop3 import Lost
 from lib.programs import programs
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Server
-from lib.vanishing import Connection, Lost, Vanishing
+from lib.vanishing import Vanishing
 from lib.world import Account, World
 
 # Seconds of which the latencies are kept: 5 polls a second make 150 of them.
@@ -96,13 +95,12 @@ class Load:
         """Looks whether there is mail, and how long that takes, connection and all."""
         begin = time.monotonic()
         try:
-            connection = Connection(self.world, self.server, choice.choice((TLS, STLS, CLEARTEXT)))
-            if not connection.logs_in(account):
+            connection = self.server.connect(choice.choice((TLS, STLS, CLEARTEXT)))
+            if not connection.logs_in(account.user, account.password):
                 self.ledger.count("polls told [IN-USE]")
                 return
             connection.ok("STAT")
-            connection.ok("UIDL")
-            connection.body()
+            connection.lines("UIDL")
             connection.ok("QUIT")
             connection.close()
         except (Failed, Lost) as error:
@@ -113,7 +111,7 @@ class Load:
 
     def _guess(self, account: Account) -> None:
         """A password that is wrong."""
-        connection = Connection(self.world, self.server, TLS)
+        connection = self.server.connect(TLS)
         connection.ok(f"USER {account.user}")
         said = connection.ask("PASS wrong")
         if not said.startswith("-ERR [AUTH]"):
@@ -122,9 +120,3 @@ class Load:
         connection.close()
 
 
-def hash_password(program: Path, users: Path, account: Account) -> None:
-    """Enters a user with the hash that Restante makes by default."""
-    run(
-        [program, "user", "add", "--file", users, "--stdin", account.user],
-        stdin=account.password + "\n", who=None,
-    )

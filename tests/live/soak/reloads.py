@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import ssl
 import threading
 import time
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Callable
 
 from lib.ledger import Ledger
+from lib.pop3 import Lost, Pop3
 from lib.process import SERVER_USER
 from lib.report import Failed, require
-from lib.server import TLS, Clear, credential_file
-from lib.vanishing import Connection, Lost
+from lib.server import TLS, Clear
 from lib.world import Account, World
 
 
@@ -45,7 +44,7 @@ class Reloads:
         self.world, self.server, self.ledger, self.account = world, server, ledger, account
         self._choice = random.Random(f"{seed} reloads")
         self.config = world.root / f"{server.name}.toml"
-        users = credential_file(world)
+        users = world.clear_users
         key, certificate = server.key, server.certificate
         another = self._another_key()
         # What is broken, and which file is then how.
@@ -130,19 +129,15 @@ class Reloads:
 
     def _serial(self) -> bytes:
         """The certificate that the server shows."""
-        port = self.server.endpoint(TLS).port
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
-            with context.wrap_socket(raw, server_hostname="localhost") as encrypted:
-                return encrypted.getpeercert(binary_form=True) or b""
+        with Pop3(self.server.ports[TLS], tls=context) as client:
+            return client.certificate()
 
     def _log_in(self) -> None:
-        connection = Connection(self.world, self.server, TLS)
-        connection.ok(f"USER {self.account.user}")
-        connection.ok(f"PASS {self.account.password}")
-        connection.ok("QUIT")
-        connection.close()
+        with self.server.connect() as client:
+            client.log_in(self.account.user, self.account.password)
+            client.ok("QUIT")
 
     def _another_key(self) -> bytes:
         other = World(self.world.program)

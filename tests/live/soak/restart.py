@@ -16,10 +16,10 @@ from typing import Callable
 
 from lib.activated import Activated
 from lib.corpus import ordinary
+from lib.pop3 import Lost, Pop3
 from lib.process import SERVER_USER
 from lib.report import Failed, Report, require
-from lib.server import CLEARTEXT, STLS, TLS, Clear, credential_file
-from lib.vanishing import Connection, Lost
+from lib.server import CLEARTEXT, STLS, TLS, Clear
 from lib.world import Account, World
 
 RESTARTS = 20
@@ -44,7 +44,7 @@ def activated(program: Path) -> str:
     world = World(program)
     server = Activated(world)
     account = world.mailbox("ann", [ordinary(1)])
-    enter(world, account, world.users)
+    world.enter(account, users=world.users)
     stop = threading.Event()
     clients = [Client(world, server, account, stop) for _ in range(CLIENTS)]
     try:
@@ -95,7 +95,7 @@ class Client(threading.Thread):
             number += 1
             transport = TLS if number % 2 else STLS
             try:
-                connection = Connection(self.world, self.server, transport)
+                connection = self.server.connect(transport)
                 connection.ok(f"USER {self.account.user}")
                 said = connection.ask(f"PASS {self.account.password}")
                 if said.startswith("+OK"):
@@ -113,7 +113,7 @@ class Client(threading.Thread):
                 self.wrong.append(str(error))
 
 
-def interrupted(program: Path, after: Callable[[Clear, Connection], str]) -> str:
+def interrupted(program: Path, after: Callable[[Clear, Pop3], str]) -> str:
     """A removal of many messages, with SIGTERM when some of them are gone."""
     world = World(program)
     server = Clear(world, "interrupted", allow_cleartext=True)
@@ -123,11 +123,10 @@ def interrupted(program: Path, after: Callable[[Clear, Connection], str]) -> str
             name = f"{1_700_000_000 + number}.M{number}P1.post"
             (account.maildir / "new" / name).write_bytes(ordinary(number).stored)
         world.own(account.maildir, SERVER_USER)
-        enter(world, account, credential_file(world))
+        world.enter(account)
         server.start()
-        connection = Connection(world, server, CLEARTEXT)
-        connection.ok(f"USER {account.user}")
-        connection.ok(f"PASS {account.password}")
+        connection = server.connect(CLEARTEXT)
+        connection.log_in(account.user, account.password)
         for number in range(1, REMOVED + 1):
             connection.ok(f"DELE {number}")
         connection.send("QUIT")
@@ -149,30 +148,30 @@ def interrupted(program: Path, after: Callable[[Clear, Connection], str]) -> str
         world.close()
 
 
-def told(_: Clear, connection: Connection) -> str:
+def told(_: Clear, connection: Pop3) -> str:
     """The client waits for its reply."""
-    said = connection.line().decode()
+    said = connection.line()
     require(said.startswith("+OK"), f"QUIT: {said}")
     return said
 
 
-def twice(server: Clear, connection: Connection) -> str:
+def twice(server: Clear, connection: Pop3) -> str:
     """A second SIGTERM closes all connections; the removal is done nevertheless."""
     if server.process is not None:
         server.process.send_signal(signal.SIGTERM)
     try:
-        return connection.line().decode()
+        return connection.line()
     except Lost:
         return "disconnected"
 
 
-def gone(_: Clear, connection: Connection) -> str:
+def gone(_: Clear, connection: Pop3) -> str:
     """The client does not wait."""
     connection.reset()
     return "has reset the connection"
 
 
-AFTER: dict[str, Callable[[Clear, Connection], str]] = {
+AFTER: dict[str, Callable[[Clear, Pop3], str]] = {
     "the client waits": told, "sent twice": twice, "the client is gone": gone,
 }
 
@@ -187,11 +186,3 @@ def until(condition: Callable[[], bool]) -> None:
 def left(account: Account) -> int:
     """How many messages are there."""
     return len(os.listdir(account.maildir / "new"))
-
-
-def enter(world: World, account: Account, users: Path) -> None:
-    """A line in a credential file, with the password in the clear: logins are to be quick."""
-    with users.open("a") as file:
-        file.write(f"{account.user}:{{PLAIN}}{account.password}\n")
-    users.chmod(0o600)
-    world.own(users, SERVER_USER)

@@ -1,43 +1,46 @@
-#!/usr/bin/env python3
 """What others wait for: a file system that does not answer or is behind the times, a client that is gone.
 
-Usage, as root, with bindfs, mergerfs, fuse3 and iproute2:  python3 tests/live stalls target/release/restante [NAME…]
+    python3 tests/live stalls target/release/restante [NAME…]
 
-Each part says what it does in its own file: dead, cached, vanish. All of them take two minutes and a
-half; the exit code is 1 when something was wrong.
+As root, with bindfs, mergerfs, fuse3 and iproute2. Each part says what it does in its own file: dead,
+cached, vanish. All of them take two minutes and a half; the exit code is 1 when something was wrong.
 """
 
-import os
 import sys
 import threading
+from pathlib import Path
 
+from lib.report import Report
 from stalls import cached, dead, vanish
-from stalls.place import expect
 
 PARTS = {"vanish": vanish.run, "dead": dead.run, "cached": cached.run}
 
 
-def main():
-    program = os.path.abspath(sys.argv[1])
+def main() -> int:
+    """All parts, or those that are named."""
+    program = Path(sys.argv[1]).resolve()
     names = sys.argv[2:] or list(PARTS)
+    report = Report(only=[])
     # Who waits for a client that is gone does nothing meanwhile.
-    waiting = threading.Thread(target=part, args=("vanish", program))
+    waiting = threading.Thread(target=part, args=(report, "vanish", program))
     if "vanish" in names:
         waiting.start()
     for name in names:
         if name != "vanish":
-            part(name, program)
+            part(report, name, program)
     if "vanish" in names:
         waiting.join()
-    sys.exit(1 if expect.wrong else 0)
+    return report.close()
 
 
-def part(name, program):
+def part(report: Report, name: str, program: Path) -> None:
+    """One of them; whatever ends it early is a failure."""
     try:
-        PARTS[name](program)
+        PARTS[name](report, program)
     except Exception as error:
-        expect(False, f"{name}: {error!r}")
+        report.expect(False, f"{name}: {error!r}")
         raise
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,138 +6,180 @@ and nothing that was refused is done later. Then a server with a removal that ha
 and has to end.
 """
 
-import os
 import re
-import subprocess
+import statistics
 import threading
 import time
+from pathlib import Path
+from typing import Callable
 
-from stalls.place import PASSWORD, Mount, Place, Pop3, expect
+from lib.corpus import ordinary
+from lib.report import Report, require
+from lib.server import CLEARTEXT, Server
+from lib.world import Account, World
+from stalls.mount import Mount, served
 
 DEAD, HEALTHY, SLOWEST = 160, 4, 3.0
+# Those of the dead file system who are logged in when it stops, who removes, and who come then.
+INSIDE, MARKED, LATER = 8, 20, 30
+# The threads for mail, and those for what hangs.
+THREADS = 64 + 64
+REFUSED = {"-ERR [SYS/TEMP]", "-ERR [IN-USE]"}
 
 
-def at_once(count, work):
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    return threads
-
-
-def healthy_users(server, seconds):
-    """Logs in, fetches and removes for so long; gives how long each session took."""
-    times, end = [], time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end:
-        begun = time.monotonic()
-        client = Pop3(server.port)
-        assert client.log_in(f"h{number % HEALTHY}").startswith("+OK ")
-        assert client.ask("RETR 1").startswith("+OK ")
-        client.body()
-        client.ask("DELE 1")
-        reply = client.ask("QUIT")
-        assert reply.startswith("+OK 1 message removed"), (reply, server.text())
-        times.append(time.monotonic() - begun)
-        number += 1
-    return sorted(times)
-
-
-def run(program):
-    place = Place(program)
-    hashed = subprocess.run([program, "hash", "--stdin"], input=f"{PASSWORD}\n".encode(),
-                            capture_output=True, check=True).stdout.decode().strip()
-    for folder in ("healthy", "store"):
-        place.make(folder)
+def run(report: Report, program: Path) -> None:
+    """Both parts, on one mount."""
+    world = World(program)
+    healthy = []
     for number in range(HEALTHY):
-        place.maildir(f"healthy/h{number}", 400)
-        place.user(f"h{number}", f"healthy/h{number}", hashed)
-    for number in range(DEAD):
-        place.maildir(f"store/d{number}", 3)
-        place.user(f"d{number}", f"dead/d{number}")
+        account = world.mailbox(f"h{number}", [ordinary(each) for each in range(400)])
+        world.add_user(account, world.clear_users)
+        healthy.append(account)
     # Each request goes to the process: nothing is answered from memory.
-    mount = Mount("bindfs", place, "store", "dead", "attr_timeout=0,entry_timeout=0")
+    mount = Mount("bindfs", world, "store", "dead", "attr_timeout=0,entry_timeout=0")
     try:
-        dead_file_system(place, mount)
-        stuck_removal(place, mount)
+        dead = [mount.mailbox(f"d{number}", 3) for number in range(DEAD)]
+        dead_file_system(report, mount, healthy, dead)
+        stuck_removal(report, mount, dead[21])
     finally:
         mount.remove()
-        place.remove()
+        world.close()
 
 
-def dead_file_system(place, mount):
-    server = place.serve('login = "40s"\n')
-    before = healthy_users(server, 3)
-    inside, marked = [Pop3(server.port) for _ in range(8)], Pop3(server.port)
-    for number, client in enumerate(inside):
-        assert client.log_in(f"d{number}").startswith("+OK 3 "), number
-        client.send("RETR 1")
-        client.body()
-    assert marked.log_in("d20").startswith("+OK 3 ")
-    for number in (1, 2, 3):
-        marked.ask(f"DELE {number}")
-    mount.stop()
-    for client in inside:
-        client.close()
-    replies = []
+def healthy_users(server: Server, accounts: list[Account], seconds: float) -> list[float]:
+    """They log in, fetch and remove for so long; how long each session took."""
+    times: list[float] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        account = accounts[len(times) % len(accounts)]
+        begun = time.monotonic()
+        with server.connect(CLEARTEXT, timeout=90) as client:
+            client.log_in(account.user, account.password)
+            client.lines("RETR 1")
+            client.ok("DELE 1")
+            reply = client.ask("QUIT")
+        require(reply.startswith("+OK 1 message removed"), f"{reply}: {server.last_words()}")
+        times.append(time.monotonic() - begun)
+    return times
 
-    def try_dead(number):
+
+def dead_file_system(
+    report: Report, mount: Mount, healthy: list[Account], dead: list[Account]
+) -> None:
+    """It stops while some are logged in, and many come."""
+    server = served(mount.world, "dead", 'login = "40s"\n')
+    server.start()
+    try:
+        before = healthy_users(server, healthy, 3)
+        inside = [server.connect(CLEARTEXT, timeout=90) for _ in range(INSIDE)]
+        for client, account in zip(inside, dead):
+            client.log_in(account.user, account.password)
+            client.lines("RETR 1")
+        marked = server.connect(CLEARTEXT, timeout=90)
+        marked.log_in(dead[MARKED].user, dead[MARKED].password)
+        for number in (1, 2, 3):
+            marked.ok(f"DELE {number}")
+        mount.stop()
+        for client in inside:
+            client.close()
+        replies: list[str] = []
+
+        def come(account: Account) -> None:
+            try:
+                with server.connect(CLEARTEXT, timeout=90) as client:
+                    replies.append(client.user(account.user, account.password))
+            except OSError as error:
+                replies.append(str(error))
+
+        # Three of each user: a client that gives up and comes again.
+        coming = at_once([lambda each=each: come(each) for each in dead[LATER:] * 3])
+        time.sleep(2)
+        marked.send("QUIT")
+        during = healthy_users(server, healthy, 20)
+        most = threads(server)
+        report.expect(most.get("mail", 0) <= THREADS, f"threads while it hangs: {most}")
+        reply = marked.line()
+        report.expect(reply.startswith("-ERR [SYS/TEMP] 3 of 3 messages"), f"QUIT: {reply}")
+        for thread in coming:
+            thread.join()
+        mount.go_on()
+        codes = [re.sub(r"^(\S+ ?(\[[^]]*\])?).*", r"\1", reply) for reply in replies]
+        print({code: codes.count(code) for code in sorted(set(codes))})
+        report.expect(set(codes) <= REFUSED, "who cannot be served is told so")
+        report.expect(
+            max(during) < max(SLOWEST, 3 * max(before)),
+            f"others: {len(during)} sessions, median {statistics.median(during):.3f} s (before "
+            f"{statistics.median(before):.3f}), slowest {max(during):.3f} s (before "
+            f"{max(before):.3f})",
+        )
+        time.sleep(2)
+        afterwards(report, server, dead[MARKED])
+        report.expect("panicked" not in server.log.read_text(), "nothing has panicked")
+        report.expect(server.end(60) == 0, "it stops in order")
+    finally:
+        server.kill()
+
+
+def afterwards(report: Report, server: Server, account: Account) -> None:
+    """What was refused has not been done, and can be done now."""
+    left = len(account.files())
+    report.expect(left == 3, f"of the removal that was refused {left} of 3 messages are there")
+    with server.connect(CLEARTEXT, timeout=90) as client:
+        reply = client.user(account.user, account.password)
+        report.expect(reply.startswith("+OK 3 "), f"the lock is free: {reply}")
+        client.ask("DELE 1")
+        reply = client.ask("QUIT")
+        removed = reply.startswith("+OK 1 message removed")
+        report.expect(removed, f"and it can be removed from: {reply}")
+
+
+def stuck_removal(report: Report, mount: Mount, account: Account) -> None:
+    """The server is told to stop while a removal does not come to an end."""
+    server = served(mount.world, "stuck", 'shutdown-grace = "1s"\n')
+    server.start()
+    try:
+        client = server.connect(CLEARTEXT)
+        client.log_in(account.user, account.password)
+        client.ask("DELE 1")
+        # The index is written after the reply. What the stopped process has begun with by then cannot
+        # be given up: the system does not let a process end that waits for such an answer.
+        for _ in range(100):
+            if (account.maildir / "restante.index").exists():
+                break
+            time.sleep(0.1)
+        time.sleep(1)
+        mount.stop()
+        client.send("QUIT")
+        time.sleep(1)
+        begun = time.monotonic()
+        code = server.end(60)
+        took = time.monotonic() - begun
+        mount.go_on()
+        report.expect(
+            code == 1 and took < 30,
+            f"a stop with a removal that hangs: exit code {code} after {took:.1f} s",
+        )
+        said = server.log.read_text()
+        report.expect("removals had not ended" in said, "the log says what is left")
+    finally:
+        server.kill()
+
+
+def at_once(work: list[Callable[[], None]]) -> list[threading.Thread]:
+    """Threads that do all of this at the same time."""
+    begun = [threading.Thread(target=each) for each in work]
+    for thread in begun:
+        thread.start()
+    return begun
+
+
+def threads(server: Server) -> dict[str, int]:
+    """How many threads of each name the server has."""
+    assert server.process is not None
+    names = []
+    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
         try:
-            client = Pop3(server.port)
-            replies.append((number, client.log_in(f"d{30 + number % (DEAD - 30)}")))
-        except OSError as error:
-            replies.append((number, str(error)))
-
-    # Three of each user: a client that gives up and comes again.
-    threads = at_once(3 * (DEAD - 30), try_dead)
-    time.sleep(2)
-    marked.send("QUIT")
-    during = healthy_users(server, 20)
-    most = server.threads()
-    expect(most.get("mail", 0) <= 64 + 64, f"threads while it hangs: {most}")
-    quit_reply = marked.line()
-    expect(quit_reply.startswith("-ERR [SYS/TEMP] 3 of 3 messages"), f"QUIT: {quit_reply}")
-    for thread in threads:
-        thread.join()
-    mount.go_on()
-    codes = [re.sub(r"^(\S+ ?(\[[^]]*\])?).*", r"\1", reply) for _, reply in replies]
-    print({code: codes.count(code) for code in sorted(set(codes))})
-    expect(set(codes) <= {"-ERR [SYS/TEMP]", "-ERR [IN-USE]"}, "who cannot be served is told so")
-    median = lambda times: times[len(times) // 2]
-    expect(during[-1] < max(SLOWEST, 3 * before[-1]),
-           f"others: {len(during)} sessions, median {median(during):.3f} s (before "
-           f"{median(before):.3f}), slowest {during[-1]:.3f} s (before {before[-1]:.3f})")
-    time.sleep(2)
-    left = len(os.listdir(place.path("store/d20/new"))) + len(os.listdir(place.path("store/d20/cur")))
-    expect(left == 3, f"of the removal that was refused {left} of 3 messages are there")
-    again = Pop3(server.port)
-    reply = again.log_in("d20")
-    expect(reply.startswith("+OK 3 "), f"the lock is free: {reply}")
-    again.ask("DELE 1")
-    reply = again.ask("QUIT")
-    expect(reply.startswith("+OK 1 message removed"), f"and it can be removed from: {reply}")
-    expect("panicked" not in server.text(), "nothing has panicked")
-    expect(server.stop() == 0, "it stops in order")
-
-
-def stuck_removal(place, mount):
-    server = place.serve('shutdown-grace = "1s"\n')
-    client = Pop3(server.port)
-    assert client.log_in("d21").startswith("+OK 3 ")
-    client.ask("DELE 1")
-    # The index is written after the reply. What the stopped process has begun with by then cannot be
-    # given up: the system does not let a process end that waits for such an answer.
-    index = place.path("store/d21/restante.index")
-    for _ in range(100):
-        if os.path.exists(index):
-            break
-        time.sleep(0.1)
-    time.sleep(1)
-    mount.stop()
-    client.send("QUIT")
-    time.sleep(1)
-    begun = time.monotonic()
-    code = server.stop()
-    took = time.monotonic() - begun
-    mount.go_on()
-    expect(code == 1 and took < 30, f"a stop with a removal that hangs: exit code {code} after {took:.1f} s")
-    expect("removals had not ended" in server.text(), "the log says what is left")
+            names.append((task / "comm").read_text().strip())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
+    return {name: names.count(name) for name in sorted(set(names))}

@@ -11,72 +11,101 @@ import re
 import subprocess
 import threading
 import time
+from pathlib import Path
+from typing import Any, Callable
 
-from stalls.place import Place, Pop3, expect
+from lib.corpus import Message
+from lib.pop3 import Pop3
+from lib.report import Report
+from lib.server import CLEARTEXT, Clear
+from lib.world import Account, World
+from stalls.mount import LIMITS
 
 WRITE, SILENCE, PROBE, LOOK = 10, 120, 15, 5
 CLONE_NEWNET = 0x40000000
+# What each user does when the line breaks, how large the message is, and how long it may take then.
+SIZES = {"idle": 0, "marked": 0, "reading": 8 << 20, "sent": 100 << 10}
+MOST = {
+    "reading": WRITE + LOOK, "sent": WRITE + LOOK,
+    "idle": SILENCE + PROBE, "marked": SILENCE + PROBE,
+}
 
 
-def run(program):
-    place = Place(program)
-    place.make("mail")
-    for user, size in (("idle", 0), ("marked", 0), ("reading", 8 << 20), ("sent", 100 << 10)):
-        place.maildir(f"mail/{user}", 1, text=("x" * 98 + "\n") * (size // 99 + 1))
-        place.user(user, f"mail/{user}")
+def run(report: Report, program: Path) -> None:
+    """All users, one cut."""
+    world = World(program)
+    accounts = []
+    for user, size in SIZES.items():
+        text = b"Subject: 0\n\n" + (b"x" * 98 + b"\n") * (size // 99 + 1)
+        accounts.append(world.mailbox(user, [Message(user, text)]))
+        world.enter(accounts[-1])
     network = Network()
-    server = None
+    server = Isolated(world, network)
     try:
-        server = place.serve(f'write = "{WRITE}s"\n', "0.0.0.0:0", network.within_server())
-        clients = network.from_client(lambda: connect(server.port))
+        server.start()
+        clients = network.from_client(lambda: connect(server, accounts))
         network.cut()
-        free_again(server, network)
+        for account in sorted(accounts, key=lambda each: MOST[each.user]):
+            free_again(report, server, account)
         del clients
-        expect(server.stop() == 0, "it stops in order")
+        report.expect(server.end(60) == 0, "it stops in order")
     finally:
-        if server and server.process.poll() is None:
-            server.process.kill()
+        server.kill()
         network.remove()
-        place.remove()
+        world.close()
 
 
-def connect(port):
+class Isolated(Clear):
+    """A server in a network of its own."""
+
+    def __init__(self, world: World, network: "Network") -> None:
+        super().__init__(world, "vanish", allow_cleartext=True)
+        self.network = network
+        self.before = network.within_server()
+        self.more = f'{LIMITS}[timeouts]\nwrite = "{WRITE}s"\n'
+
+    def addresses(self) -> list[str]:
+        return ["0.0.0.0"]
+
+
+def connect(server: Isolated, accounts: list[Account]) -> dict[str, Pop3]:
     """Four clients, each in the middle of something."""
     clients = {}
-    for user in ("idle", "marked", "reading", "sent"):
-        clients[user] = client = Pop3(port, host=Network.SERVER, room=4096)
-        reply = client.log_in(user)
-        assert reply.startswith("+OK 1 "), reply
-    assert clients["marked"].ask("DELE 1").startswith("+OK ")
+    for account in accounts:
+        clients[account.user] = client = server.connect(
+            CLEARTEXT, host=Network.SERVER, receive_buffer=4096
+        )
+        client.log_in(account.user, account.password)
+    clients["marked"].ok("DELE 1")
     # Much more than the systems between hold, and less than that.
     for user in ("reading", "sent"):
-        clients[user].send("RETR 1")
-        assert clients[user].line().startswith("+OK ")
+        clients[user].ok("RETR 1")
     return clients
 
 
-def free_again(server, network):
-    cut = time.monotonic()
-    most = {"reading": WRITE + LOOK, "sent": WRITE + LOOK,
-            "idle": SILENCE + PROBE, "marked": SILENCE + PROBE}
-    for user, seconds in most.items():
-        while not re.search(f"session ended user={user} .*", server.text()):
-            if time.monotonic() - cut > seconds + 10:
-                break
-            time.sleep(0.2)
-        took = time.monotonic() - cut
-        reply = network.from_server(lambda: log_in_and_leave(server.port, user))
-        ended = re.search(f"session ended user={user} .*?why=(.*)", server.text())
-        expect(reply.startswith("+OK 1 ") and took < seconds + 3,
-               f"the line of a client breaks, {user}: free after {took:.1f} s, "
-               f"{ended and ended[1]} ({reply})")
+def free_again(report: Report, server: Isolated, account: Account) -> None:
+    """Waits for the end of the user's session, and logs in."""
+    user, network = account.user, server.network
+    ended = f"session ended user={user} .*?why=(.*)"
+    while not re.search(ended, server.log.read_text()):
+        if network.since_cut() > MOST[user] + 10:
+            break
+        time.sleep(0.2)
+    took = network.since_cut()
+    reply = network.from_server(lambda: log_in_and_leave(server, account))
+    found = re.search(ended, server.log.read_text())
+    report.expect(
+        reply.startswith("+OK 1 ") and took < MOST[user] + 3,
+        f"the line of a client breaks, {user}: free after {took:.1f} s, "
+        f"{found and found[1]} ({reply})",
+    )
 
 
-def log_in_and_leave(port, user):
-    client = Pop3(port)
-    reply = client.log_in(user)
-    client.ask("QUIT")
-    client.close()
+def log_in_and_leave(server: Isolated, account: Account) -> str:
+    """What the user is told at the login."""
+    with server.connect(CLEARTEXT) as client:
+        reply = client.user(account.user, account.password)
+        client.ask("QUIT")
     return reply
 
 
@@ -85,7 +114,8 @@ class Network:
 
     SERVER, CLIENT = "198.51.100.1", "198.51.100.2"
 
-    def __init__(self):
+    def __init__(self) -> None:
+        self._cut = 0.0
         self.names = [f"stalls-{end}-{os.getpid()}" for end in ("server", "client")]
         try:
             for name in self.names:
@@ -101,28 +131,38 @@ class Network:
             self.remove()
             raise
 
-    def within_server(self):
-        return ["ip", "netns", "exec", self.names[0]]
+    def within_server(self) -> tuple[str, ...]:
+        """The words that run a program at the server's end."""
+        return ("ip", "netns", "exec", self.names[0])
 
-    def from_server(self, work):
+    def from_server(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives at the server's end."""
         return self._within(self.names[0], work)
 
-    def from_client(self, work):
+    def from_client(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives at the clients' end."""
         return self._within(self.names[1], work)
 
-    def cut(self):
+    def cut(self) -> None:
+        """Takes the clients' end down."""
         ip("-n", self.names[1], "link", "set", "cable", "down")
+        self._cut = time.monotonic()
 
-    def remove(self):
+    def since_cut(self) -> float:
+        """Seconds since then."""
+        return time.monotonic() - self._cut
+
+    def remove(self) -> None:
+        """Removes both namespaces, and the cable with them."""
         for name in self.names:
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
     @staticmethod
-    def _within(name, work):
+    def _within(name: str, work: Callable[[], Any]) -> Any:
         """What `work` gives: done by a thread in this namespace, where its sockets then belong."""
-        result = []
+        result: list[Any] = []
 
-        def enter():
+        def enter() -> None:
             with open(f"/run/netns/{name}") as namespace:
                 libc = ctypes.CDLL(None, use_errno=True)
                 if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
@@ -135,5 +175,6 @@ class Network:
         return result[0]
 
 
-def ip(*words):
+def ip(*words: str) -> None:
+    """One command of iproute2."""
     subprocess.run(["ip", *words], check=True)

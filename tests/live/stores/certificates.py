@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lib.corpus import ordinary
-from lib.pop3 import WRONG, Session
+from lib.pop3 import WRONG, Pop3
 from lib.process import CLIENT_USER, run, until
 from lib.report import Failed, Report, require
 from lib.server import Restante
@@ -76,18 +76,18 @@ def checks(report: Report, world: World) -> None:
         return authority.certificate.name
 
     def listed() -> str:
-        with Session(server, certificate=right) as session:
+        with server.connect(certificate=right) as session:
             require(EXTERNAL in mechanisms(session), "EXTERNAL is not offered with a certificate")
-        with Session(server) as session:
+        with server.connect() as session:
             offered = mechanisms(session)
             require(EXTERNAL not in offered, f"offered without a certificate: {offered}")
-            said = session.ask(b"AUTH EXTERNAL =")
+            said = session.ask("AUTH EXTERNAL =")
             require(said.startswith("-ERR"), f"without a certificate it got {said!r}")
         return f"without: {' '.join(offered)}"
 
     def replies() -> str:
         """Word for word, as clients rarely show them."""
-        with Session(server, certificate=others) as session:
+        with server.connect(certificate=others) as session:
             refused = session.external(owner.user)
             require(refused.startswith(WRONG), f"another user's certificate got {refused!r}")
             said = session.external("")
@@ -133,8 +133,7 @@ def checks(report: Report, world: World) -> None:
         server.kill()
 
 
-def mechanisms(session: Session) -> list[str]:
+def mechanisms(session: Pop3) -> list[str]:
     """Those of the SASL line of CAPA."""
-    session.ask(b"CAPA")
-    lines = list(iter(session.line, "."))
+    lines = (line.decode() for line in session.lines("CAPA"))
     return next((line.split()[1:] for line in lines if line.startswith("SASL ")), [])

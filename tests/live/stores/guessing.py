@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Callable
 
-from lib.pop3 import WRONG, Session
+from lib.pop3 import WRONG, Pop3
 from lib.report import require
 from lib.server import ByDefault
 from lib.world import World
@@ -43,15 +43,15 @@ class Guessers:
         guesses = itertools.count()
         while (left := self._ends - time.monotonic()) > 0:
             try:
-                with Session(self.server, timeout=left) as session:
-                    while (said := self._one(session, next(guesses))) != "":
-                        if said.startswith(WRONG):
+                with self.server.connect(timeout=left) as session:
+                    while True:
+                        if self._one(session, next(guesses)).startswith(WRONG):
                             with self._lock:
                                 self.heard += 1
             except OSError:
                 time.sleep(0.1)  # thrown out, or the time is over
 
-    def _one(self, session: Session, number: int) -> str:
+    def _one(self, session: Pop3, number: int) -> str:
         with self._lock:
             name = self.name()
         return session.plain(name.encode(), f"{threading.get_ident()}-{number}")

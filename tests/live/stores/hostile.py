@@ -9,10 +9,9 @@ import time
 from base64 import b64encode
 
 from lib.abandoned import Abandoned, resident
-from lib.pop3 import Session
 from lib.process import LOOPBACK, until
 from lib.report import Report, require
-from lib.server import ByDefault, Restante
+from lib.server import TLS, ByDefault, Restante
 from lib.world import Account, World
 
 # Counted apart from `LOOPBACK`, where all other clients are.
@@ -53,11 +52,10 @@ class Rubbish:
             if self._over.is_set():
                 return
             try:
-                with Session(self.server, timeout=3) as session:
-                    session.socket.sendall(garbage(number)[kind] + b"*\r\nQUIT\r\n")
+                with self.server.connect(timeout=3) as session:
+                    session.write(garbage(number)[kind] + b"*\r\nQUIT\r\n")
                     self.sent[kind] += 1
-                    while session.line():
-                        pass
+                    session.until_closed()
             except OSError:
                 pass  # thrown out, or tired of waiting for the throttle
 
@@ -99,11 +97,11 @@ def undisturbed(server: ByDefault, account: Account, tries: int = 50) -> str:
         until(lambda: all(rubbish.sent.values()), 20)
         for _ in range(tries):
             started = time.monotonic()
-            with Session(server, source=ELSEWHERE) as session:
-                said = session.user(account.user.encode(), account.password)
+            with server.connect(source=ELSEWHERE) as session:
+                said = session.user(account.user, account.password)
                 require(said.startswith("+OK"), f"log-in {len(taken) + 1} got {said!r}")
                 taken.append(time.monotonic() - started)
-                session.ask(b"QUIT")
+                session.ask("QUIT")
     require(max(taken) < SLOWEST, f"a log-in took {max(taken):.1f} s")
     return (
         f"{tries} log-ins, the slowest {max(taken) * 1000:.0f} ms, "
@@ -117,7 +115,7 @@ def ask_for_anything(server: Restante, handshakes: int) -> None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     for _ in range(handshakes):
-        with socket.create_connection((LOOPBACK, server.port()), timeout=20) as raw:
+        with socket.create_connection((LOOPBACK, server.ports[TLS]), timeout=20) as raw:
             name = f"{secrets.token_hex(20)}.example.org"
             with context.wrap_socket(raw, server_hostname=name) as session:
                 require(session.recv(3) == b"+OK", "a name kept the server from greeting")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable
 
 from lib.corpus import ordinary
-from lib.pop3 import DOWN, WRONG, Session, admitted, login
+from lib.pop3 import DOWN, WRONG
 from lib.process import SERVER_USER, run, until
 from lib.report import Failed, Report, require
 from lib.server import ByDefault, Homes, Restante
@@ -133,36 +133,36 @@ class Scenarios:
 
     def right(self) -> str:
         self.server.start()
-        admitted(self.server, self.account("mrose"))
+        self.server.must_admit(self.account("mrose"))
         return "USER and PASS, AUTH PLAIN"
 
     def wrong(self) -> str:
         account = self.account("mrose")
-        said = {login(self.server, account.user, "wrong", how) for how in ("user", "plain")}
+        said = {self.server.login(account.user, "wrong", how) for how in ("user", "plain")}
         require(len(said) == 1 and said.pop().startswith(WRONG), f"got {said}")
-        admitted(self.server, account)
+        self.server.must_admit(account)
         return WRONG
 
     def unknown(self) -> str:
         for how in ("user", "plain"):
-            wrong = login(self.server, self.account("mrose").user, "wrong", how)
-            said = login(self.server, "nobody-at-all", "wrong", how)
+            wrong = self.server.login(self.account("mrose").user, "wrong", how)
+            said = self.server.login("nobody-at-all", "wrong", how)
             require(said == wrong, f"{how}: {said!r} differs from {wrong!r}")
         return wrong
 
     def injections(self) -> str:
         account = self.account("mrose")
-        wrong = login(self.server, account.user, "wrong")
+        wrong = self.server.login(account.user, "wrong")
         for name in INJECTIONS:
             for password in ("wrong", account.password, "*", "' OR '1'='1"):
-                with Session(self.server) as session:
+                with self.server.connect() as session:
                     said = session.plain(name, password)
                 require(said == wrong, f"{name!r} with {password!r} got {said!r}")
         for name in (b"mr\0ose", account.user.encode() + b"\0", b"\0", b""):
-            with Session(self.server) as session:
+            with self.server.connect() as session:
                 said = session.plain(name, account.password)
             require(said.startswith("-ERR") and DOWN not in said, f"{name!r} got {said!r}")
-        admitted(self.server, account)
+        self.server.must_admit(account)
         left = list(self.world.root.rglob("restante-was-here"))
         require(not left, f"a shell ran: {left}")
         return f"{len(INJECTIONS)} names"
@@ -179,7 +179,7 @@ class Scenarios:
     def pop3(self) -> str:
         """Without the right to POP3 the right password does not help."""
         account = self.account("barred", pop3=False)
-        said = login(self.server, account.user, account.password)
+        said = self.server.login(account.user, account.password)
         require(said.startswith("-ERR"), f"got {said!r}")
         require(not said.startswith(DOWN), f"got {said!r}")
         return said
@@ -187,13 +187,13 @@ class Scenarios:
     def sessions(self) -> str:
         """No more sessions at once than the store allows."""
         account = self.account("single", sessions=1)
-        with Session(self.server) as session:
-            said = session.user(account.user.encode(), account.password)
+        with self.server.connect() as session:
+            said = session.user(account.user, account.password)
             require(said.startswith("+OK"), f"the first session got {said!r}")
-            second = login(self.server, account.user, account.password)
+            second = self.server.login(account.user, account.password)
             require(second.startswith("-ERR"), f"the second session got {second!r}")
-            session.ask(b"QUIT")
-        said = login(self.server, account.user, account.password)
+            session.ask("QUIT")
+        said = self.server.login(account.user, account.password)
         require(said.startswith("+OK"), f"after the first had ended: {said!r}")
         return second
 
@@ -202,9 +202,9 @@ class Scenarios:
         both = self.account("mrose")
         only_in_file = self.world.account(f"in-file-{self.backend.name}", [ordinary(1)])
         self.followed.start()
-        admitted(self.followed, both)
-        admitted(self.followed, only_in_file)
-        said = login(self.followed, only_in_file.user, "wrong")
+        self.followed.must_admit(both)
+        self.followed.must_admit(only_in_file)
+        said = self.followed.login(only_in_file.user, "wrong")
         require(said.startswith(WRONG), f"got {said!r}")
         return "both found"
 
@@ -258,10 +258,10 @@ class Scenarios:
 
     def _refusal(self, server: Restante, name: str) -> float:
         """How long it takes to hear that a password is wrong."""
-        with Session(server) as session:
+        with server.connect() as session:
             session.ask(b"USER " + name.encode())
             started = time.perf_counter()
-            said = session.ask(b"PASS wrong")
+            said = session.ask("PASS wrong")
             taken = time.perf_counter() - started
         require(said.startswith(WRONG), f"{name} got {said!r}")
         return taken
@@ -283,11 +283,11 @@ class Scenarios:
         other.start()
         try:
             self.backend.hang()
-            with Session(self.server) as waiting:
+            with self.server.connect() as waiting:
                 started = time.monotonic()
                 waiting.ask(b"USER " + self.account("mrose").user.encode())
-                waiting.socket.sendall(f"PASS {self.account('mrose').password}\r\n".encode())
-                admitted(other, in_file)
+                waiting.send(f"PASS {self.account('mrose').password}")
+                other.must_admit(in_file)
                 said = waiting.line()
             taken = time.monotonic() - started
         finally:
@@ -305,7 +305,7 @@ class Scenarios:
         self.backend.stop()
         for password in (self.account("mrose").password, "wrong"):
             for how in ("user", "plain"):
-                said = login(self.server, self.account("mrose").user, password, how)
+                said = self.server.login(self.account("mrose").user, password, how)
                 require(said.startswith(DOWN), f"got {said!r}")
         return said
 
@@ -329,12 +329,12 @@ class Scenarios:
 
         def refused() -> bool:
             nonlocal greeting
-            with Session(self.server) as session:
+            with self.server.connect() as session:
                 greeting = session.greeting
                 if greeting.startswith("+OK"):
-                    session.user(self.account("mrose").user.encode(), "wrong")
+                    session.user(self.account("mrose").user, "wrong")
                     return False
-                return session.line() == ""
+                return not session.until_closed()
 
         until(refused, RECOVERY)
         require(greeting.startswith(DOWN), f"got {greeting!r}")
@@ -358,10 +358,10 @@ class Scenarios:
         started = time.monotonic()
         account = self.account("mrose")
         until(
-            lambda: login(self.server, account.user, account.password).startswith("+OK"), RECOVERY
+            lambda: self.server.login(account.user, account.password).startswith("+OK"), RECOVERY
         )
         taken = time.monotonic() - started
-        admitted(self.server, account)
+        self.server.must_admit(account)
         return f"after {taken:.1f} s"
 
     def _elsewhere(self, server: Restante, attribute: str, below: str) -> str:
@@ -371,10 +371,10 @@ class Scenarios:
         maildir.parent.mkdir(exist_ok=True)
         account.maildir.rename(maildir)
         self.world.own(maildir.parent, SERVER_USER)
-        with Session(server) as session:
-            said = session.user(account.user.encode(), account.password)
+        with server.connect() as session:
+            said = session.user(account.user, account.password)
             require(said.startswith("+OK"), f"got {said!r}")
-            count = session.ask(b"STAT")
+            count = session.ask("STAT")
             require(count.startswith("+OK 1 "), f"STAT got {count!r}")
         return str(maildir)
 

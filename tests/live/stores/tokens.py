@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 from lib.corpus import ordinary
-from lib.pop3 import DOWN, WRONG, Session
+from lib.pop3 import DOWN, WRONG
 from lib.process import until
 from lib.report import Report, require
 from lib.server import Restante
@@ -150,14 +150,14 @@ class Tokens:
 
     def _say(self, token: str, mechanism: Any) -> str:
         name, response = mechanism(self.account.user, token)
-        with Session(self.server, timeout=5) as session:
+        with self.server.connect(timeout=5) as session:
             if not session.greeting.startswith("+OK"):
                 return session.greeting
             said = session.ask(f"AUTH {name}".encode())
             if said.startswith("+ "):
                 said = session.ask(base64.b64encode(response))
             # The reason, to which the client has nothing to say (RFC 7628 §3.2.3).
-            return session.ask(b"AQ==") if said.startswith("+ ") else said
+            return session.ask("AQ==") if said.startswith("+ ") else said
 
 
 def bearer(user: str, token: str) -> tuple[str, bytes]:

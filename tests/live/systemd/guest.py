@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from lib.pop3 import Pop3
 from lib.report import Report, require
 
 CONFIG = Path("/etc/restante/restante.toml")
@@ -66,35 +67,26 @@ def now() -> str:
     return f"--since=@{(int(journal('-n', '1')[0]['__REALTIME_TIMESTAMP']) + 1) / 1e6:.6f}"
 
 
-class Pop:
-    """A session over TLS."""
+class Session(Pop3):
+    """A connection over TLS."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
-        plain = socket.create_connection((host, 995), timeout=60)
-        self.socket = TLS.wrap_socket(plain)
-        self.lines = self.socket.makefile("rb")
-        self.greeting = self.line()
+        super().__init__(995, tls=TLS, host=host)
 
-    def line(self) -> str:
-        return self.lines.readline().decode().rstrip("\r\n")
-
-    def ask(self, command: str) -> str:
-        self.socket.sendall(f"{command}\r\n".encode())
-        return self.line()
-
-    def log_in(self, password: str = PASSWORD, user: str = USER) -> str:
-        self.ask(f"USER {user}")
-        return self.ask(f"PASS {password}")
+    def enter(self, password: str = PASSWORD, user: str = USER) -> str:
+        """The reply to a login."""
+        return self.user(user, password)
 
     def quit(self) -> str:
+        """QUIT, and the end of the connection."""
         said = self.ask("QUIT")
-        self.socket.close()
+        self.close()
         return said
 
 
 def certificate() -> bytes:
     """What the server shows."""
-    return Pop().socket.getpeercert(binary_form=True)
+    return Session().certificate()
 
 
 def until_logged_in(password: str, user: str) -> str:
@@ -102,7 +94,7 @@ def until_logged_in(password: str, user: str) -> str:
     said = []
 
     def is_known() -> bool:
-        said.append(Pop().log_in(password, user))
+        said.append(Session().enter(password, user))
         return not said[-1].startswith("-ERR [AUTH]")
 
     until(f"{user} is known", is_known)
@@ -112,10 +104,10 @@ def until_logged_in(password: str, user: str) -> str:
 def serves(host: str = "127.0.0.1") -> bool:
     """Whether a user gets in."""
     try:
-        pop = Pop(host)
-        said = pop.log_in()
+        pop = Session(host)
+        said = pop.enter()
         pop.quit()
-    except (OSError, ssl.SSLError):
+    except OSError:
         return False
     return said.startswith("+OK")
 
@@ -198,12 +190,12 @@ def read_again() -> str:
     add = f"printf 'another\n' | restante user add --file {users} --stdin"
     try:
         run(f"{add} jon@example.org\ncp -a {MAILDIR}/../../mrose {MAILDIR}/../../jon")
-        pop = Pop()
-        require(pop.log_in("another", "jon@example.org").startswith("+OK"), "not let in")
+        pop = Session()
+        require(pop.enter("another", "jon@example.org").startswith("+OK"), "not let in")
         pop.quit()
         # As another program does it: a new file takes the place of the old one.
         run(f"cp -p {users} {users}.new\nsed -i /^jon@/d {users}.new\nmv {users}.new {users}")
-        require(Pop().log_in("another", "jon@example.org").startswith("-ERR [AUTH]"), "let in")
+        require(Session().enter("another", "jon@example.org").startswith("-ERR [AUTH]"), "let in")
         run(
             "cd /etc/restante/tls\nopenssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
             "-nodes -days 90 -subj /CN=pop.example.org -addext subjectAltName=DNS:pop.example.org "
@@ -264,8 +256,8 @@ def outside() -> str:
 def removes() -> str:
     """Mail is fetched and removed under the unit's restrictions."""
     path = deliver("1.one.host")
-    pop = Pop()
-    require(pop.log_in().startswith("+OK 1 message"), "the message is not there")
+    pop = Session()
+    require(pop.enter().startswith("+OK 1 message"), "the message is not there")
     require(pop.ask("DELE 1").startswith("+OK"), "it cannot be marked")
     require(pop.quit().startswith("+OK"), "it cannot be removed")
     require(not path.exists(), "it is still there")
@@ -275,7 +267,7 @@ def removes() -> str:
 def fields() -> str:
     """A line of the log has its fields in the journal."""
     mark = now()
-    require(Pop().log_in("wrong").startswith("-ERR"), "a wrong password is taken")
+    require(Session().enter("wrong").startswith("-ERR"), "a wrong password is taken")
     require(serves(), "nobody gets in")
     # That of a session before it, which removed something, may come late.
     what = (f"RESTANTE_USER={USER}", "RESTANTE_WHY=quit", "RESTANTE_REMOVED=0")
@@ -294,7 +286,7 @@ def fields() -> str:
 
 def status() -> str:
     """How many connections are open."""
-    pops = [Pop() for _ in range(3)]
+    pops = [Session() for _ in range(3)]
     until("the status", lambda: "3 connections" in show("restante", "StatusText"))
     text = run("systemctl status restante | grep Status:").strip()
     for pop in pops:
@@ -310,7 +302,7 @@ def reloads() -> str:
     try:
         change('hostname = "pop.example.org"', 'hostname = "pop.example.net"')
         run("systemctl reload restante")
-        until("the new greeting", lambda: "pop.example.net" in Pop().greeting)
+        until("the new greeting", lambda: "pop.example.net" in Session().greeting)
         until("the status", lambda: show("restante", "StatusText").startswith("serving"))
         require("failed" not in show("restante", "StatusText"), show("restante", "StatusText"))
         mark = now()
@@ -328,7 +320,7 @@ def reloads() -> str:
         CONFIG.write_text(good)
     run("systemctl reload restante")
     until("the status", lambda: "failed" not in show("restante", "StatusText"))
-    until("the old greeting", lambda: "pop.example.org" in Pop().greeting)
+    until("the old greeting", lambda: "pop.example.org" in Session().greeting)
     require(show("restante", "InvocationID") == invocation, "it was restarted")
     return f"{said.splitlines()[0]!r}; {told!r}"
 
@@ -345,13 +337,13 @@ def notify_reload() -> str:
         run("systemctl daemon-reload\nsystemctl restart restante")
         change('hostname = "pop.example.org"', 'hostname = "pop.example.net"')
         run("systemctl reload restante")
-        require("pop.example.net" in Pop().greeting, "the reload was not waited for")
+        require("pop.example.net" in Session().greeting, "the reload was not waited for")
         change("[limits]", '[limits]\nfailure-dealy = "1s"')
         run("systemctl reload restante", code=1)
         require(serves(), "it does not serve any more")
         CONFIG.write_text(good)
         run("systemctl reload restante")
-        require("pop.example.org" in Pop().greeting, "the reload was not waited for")
+        require("pop.example.org" in Session().greeting, "the reload was not waited for")
         require(show("restante", "ActiveState") == "active", show("restante", "ActiveState"))
     finally:
         CONFIG.write_text(good)
@@ -450,8 +442,8 @@ def waits() -> str:
     try:
         run("systemctl daemon-reload\nsystemctl restart restante")
         path = deliver("1.one.host")
-        pop, mark = Pop(), now()
-        require(pop.log_in().startswith("+OK 1 message"), "the message is not there")
+        pop, mark = Session(), now()
+        require(pop.enter().startswith("+OK 1 message"), "the message is not there")
         require(pop.ask("DELE 1").startswith("+OK"), "it cannot be marked")
         run("systemctl restart --no-block restante")
         until("it stops", lambda: show("restante", "ActiveState") == "deactivating")
@@ -469,8 +461,8 @@ def waits() -> str:
 
 def killed() -> str:
     """kill -9."""
-    pop = Pop()
-    require(pop.log_in().startswith("+OK"), "nobody gets in")
+    pop = Session()
+    require(pop.enter().startswith("+OK"), "nobody gets in")
     run("systemctl kill --signal=KILL restante")
     took = until("it serves", serves)
     return f"serves again after {took:.0f} s"
@@ -549,8 +541,8 @@ def homes() -> str:
         path = home / "Maildir/new/1.one.host"
         path.write_bytes(b"Subject: one\n\nText.\n")
         run(f"chown mrose: {path}")
-        pop = Pop()
-        require(pop.log_in().startswith("+OK 1 message"), "the message is not there")
+        pop = Session()
+        require(pop.enter().startswith("+OK 1 message"), "the message is not there")
         require(pop.ask("DELE 1").startswith("+OK"), "it cannot be marked")
         require(pop.quit().startswith("+OK") and not path.exists(), "it is not removed")
 

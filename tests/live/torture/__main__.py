@@ -25,15 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
 
-from lib.account import settle
 from lib.delivery import Deliverer, deliverable
 from lib.interruptions import Interruptions
 from lib.ledger import FLAGGED, STILL, Ledger
-from lib.process import SERVER_USER
 from lib.programs import programs
 from lib.report import Failed
 from lib.resources import Usage, at_rest, usual
-from lib.server import Clear, credential_file
+from lib.server import Clear
+from lib.settle import settle
 from lib.vanishing import End, Vanishing
 from lib.world import Account, World
 from torture import power
@@ -109,11 +108,7 @@ class Torture:
 
     def _account(self, user: str) -> Account:
         account = self.world.mailbox(user)
-        path = credential_file(self.world)
-        with path.open("a") as users:
-            users.write(f"{user}:{{PLAIN}}{account.password}\n")
-        path.chmod(0o600)
-        self.world.own(path, SERVER_USER)
+        self.world.enter(account)
         return account
 
     def run(self) -> None:

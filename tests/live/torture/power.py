@@ -23,8 +23,7 @@ from lib.delivery import text
 from lib.ledger import digest, files, token_of, unique_name
 from lib.process import SERVER_USER
 from lib.report import Failed, Report, require
-from lib.server import CLEARTEXT, Clear, credential_file
-from lib.vanishing import Connection
+from lib.server import CLEARTEXT, Clear
 from lib.world import Account, World
 
 # XFS takes nothing smaller.
@@ -65,11 +64,7 @@ def _user(world: World, user: str) -> Account:
     account.maildir.mkdir(parents=True)
     world.own(account.maildir.parent, SERVER_USER)
     world.accounts[user] = account
-    path = credential_file(world)
-    with path.open("a") as users:
-        users.write(f"{user}:{{PLAIN}}{account.password}\n")
-    path.chmod(0o600)
-    world.own(path, SERVER_USER)
+    world.enter(account)
     return account
 
 
@@ -151,9 +146,8 @@ def _remove(
     world: World, server: Clear, account: Account, wanted: dict[str, str], choice: random.Random
 ) -> set[str]:
     """A session that removes some, while others change their flags; returns at `+OK` to QUIT."""
-    connection = Connection(world, server, CLEARTEXT)
-    connection.ok(f"USER {account.user}")
-    connection.ok(f"PASS {account.password}")
+    connection = server.connect(CLEARTEXT)
+    connection.log_in(account.user, account.password)
     connection.ok("UIDL")
     ids = [line.split()[1].decode() for line in connection.body()]
     require(set(ids) == set(wanted), f"listed {len(ids)} of {len(wanted)}")
@@ -184,9 +178,8 @@ def _compare(world: World, server: Clear, wanted: dict[str, str], gone: set[str]
     require(not back, f"said to be removed, and there after the cut: {back}")
     require(not lost, f"LOST: {lost}")
     require(on_disk == kept, "some have other octets after the cut")
-    connection = Connection(world, server, CLEARTEXT)
-    connection.ok(f"USER {account.user}")
-    connection.ok(f"PASS {account.password}")
+    connection = server.connect(CLEARTEXT)
+    connection.log_in(account.user, account.password)
     connection.ok("UIDL")
     ids = {line.split()[1].decode() for line in connection.body()}
     require(ids == set(kept), f"served are {sorted(ids)}")

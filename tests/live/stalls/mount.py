@@ -1,0 +1,62 @@
+"""A directory that is seen through a program in user space, which can be stopped."""
+
+import os
+import signal
+import subprocess
+import time
+
+from lib.corpus import ordinary
+from lib.process import SERVER_USER
+from lib.report import Failed
+from lib.server import Clear
+from lib.world import Account, World
+
+# For as many connections from one address as come here.
+LIMITS = "[limits]\nconnections-per-address = 2000\n"
+
+
+class Mount:
+    """Two directories under the mail root: the first, as the program shows it in the second."""
+
+    def __init__(self, program: str, world: World, store: str, mount: str, options: str) -> None:
+        self.world = world
+        self.store, self.path = (world.root / "mail" / name for name in (store, mount))
+        for directory in (self.store, self.path):
+            directory.mkdir()
+            world.own(directory, SERVER_USER)
+        command = [program, "-f", "-o", f"allow_other,{options}", self.store, self.path]
+        self.process = subprocess.Popen(command)
+        while not os.path.ismount(self.path):
+            if self.process.poll() is not None:
+                raise Failed(f"{program} did not mount")
+            time.sleep(0.05)
+
+    def mailbox(self, user: str, number: int) -> Account:
+        """A user whose mail the server sees through the program, and we do not."""
+        messages = [ordinary(each) for each in range(number)]
+        account = self.world.mailbox(user, messages, self.store / user)
+        self.world.enter(account, f"::::::userdb_mail=maildir:{self.path / user}")
+        return account
+
+    def stop(self) -> None:
+        """From now on no request is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Those that wait are answered."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        """Ends the program and the mount."""
+        self.go_on()
+        subprocess.run(["umount", "-l", self.path], check=False)
+        # Another mount namespace may have a copy, and then it goes on.
+        self.process.kill()
+        self.process.wait(timeout=20)
+
+
+def served(world: World, name: str, timeouts: str = "") -> Clear:
+    """A server that takes passwords without TLS, with these timeouts."""
+    server = Clear(world, name, allow_cleartext=True)
+    server.more = f"{LIMITS}[timeouts]\n{timeouts}"
+    return server
