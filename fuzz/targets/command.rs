@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use restante::protocol::{ClaimedName, Command, LanguageRange, Stranger, Username};
+use restante::protocol::{ClaimedName, Command, LanguageRange, WrongProtocol, Username};
 
 fuzz_target!(|line: &[u8]| {
     let once = Command::parse(line);
@@ -23,6 +23,6 @@ fuzz_target!(|line: &[u8]| {
     if let (Some(range), Ok(tag)) = (LanguageRange::parse(line), std::str::from_utf8(line)) {
         range.includes(tag);
     }
-    Stranger::recognise(line);
-    Stranger::may_follow(line);
+    WrongProtocol::recognise(line);
+    WrongProtocol::may_follow(line);
 });

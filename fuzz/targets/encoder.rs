@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use restante::protocol::{Appetite, BodyLines, Encoder, Extent, OctetCounter};
+use restante::protocol::{Progress, BodyLines, Encoder, Extent, OctetCounter};
 
 fuzz_target!(|input: (Option<u8>, Vec<u8>, Vec<u8>)| {
     let (lines, cuts, message) = input;
@@ -24,7 +24,7 @@ fuzz_target!(|input: (Option<u8>, Vec<u8>, Vec<u8>)| {
     for cut in cuts.into_iter().chain([u8::MAX].into_iter().cycle()) {
         let (piece, after) = rest.split_at(rest.len().min(usize::from(cut)));
         counter.update(piece);
-        sated = sated || encoder.encode(piece, &mut pieces) == Appetite::Sated;
+        sated = sated || encoder.encode(piece, &mut pieces) == Progress::Complete;
         rest = after;
         if rest.is_empty() {
             break;

@@ -15,11 +15,11 @@ pub enum Extent {
 
 /// Whether the encoder wants to see more of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appetite {
+pub enum Progress {
     /// Yes, if there is more.
     More,
     /// No: all that was asked for has been encoded.
-    Sated,
+    Complete,
 }
 
 /// Turns stored bytes into the body of a multi-line reply, chunk by chunk.
@@ -55,7 +55,7 @@ impl Encoder {
     }
 
     /// Appends the encoded form of the next bytes of the message.
-    pub fn encode(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Appetite {
+    pub fn encode(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Progress {
         // Enough for usual mail; more is made when it is needed.
         out.reserve(chunk.len() + chunk.len() / 32);
         while self.part != Part::Done && !chunk.is_empty() {
@@ -79,7 +79,7 @@ impl Encoder {
                 None => rest,
             };
         }
-        if self.part == Part::Done { Appetite::Sated } else { Appetite::More }
+        if self.part == Part::Done { Progress::Complete } else { Progress::More }
     }
 
     /// Ends the last line if need be, and appends the final dot.
@@ -119,7 +119,7 @@ mod tests {
         let mut out = Vec::new();
         for chunk in chunks {
             let before = out.len();
-            if encoder.encode(chunk, &mut out) == Appetite::Sated {
+            if encoder.encode(chunk, &mut out) == Progress::Complete {
                 break;
             }
             assert!(out.len() - before <= 2 * chunk.len() + 1);
@@ -236,9 +236,9 @@ mod tests {
     fn nothing_is_read_past_the_lines_that_were_asked_for() {
         let mut encoder = Encoder::new(top(1));
         let mut out = Vec::new();
-        assert_eq!(encoder.encode(b"a\n\nb", &mut out), Appetite::More);
-        assert_eq!(encoder.encode(b"\nc\nd\n", &mut out), Appetite::Sated);
-        assert_eq!(encoder.encode(b"e\n", &mut out), Appetite::Sated);
+        assert_eq!(encoder.encode(b"a\n\nb", &mut out), Progress::More);
+        assert_eq!(encoder.encode(b"\nc\nd\n", &mut out), Progress::Complete);
+        assert_eq!(encoder.encode(b"e\n", &mut out), Progress::Complete);
         encoder.finish(&mut out);
         assert_eq!(out, b"a\r\n\r\nb\r\n.\r\n");
     }

@@ -1,100 +1,100 @@
-//! The accept loop of one listening socket, and the connections that came through it.
+//! The accept loop of one listening socket, and the connections that it has accepted.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error, error_span, info, warn};
 
-use super::House;
-use super::connection::Host;
-use super::limits::{Admission, Refusal};
-use super::watchdog::{AcceptLoop, Question};
+use super::Shared;
+use super::connection::Connection;
+use super::limits::{Admission, LimitReached};
+use super::watchdog::{AcceptLoop, Ping};
 use crate::config::{Listen, TlsMode};
 use crate::credentials::CredentialStore;
 use crate::mailbox::Mailbox;
 
 /// A listening socket within the runtime.
 #[derive(Debug)]
-pub(super) struct Door {
-    listener: TcpListener,
+pub(super) struct Listener {
+    socket: TcpListener,
     entry: Listen,
-    /// What the watchdog asks.
-    questions: mpsc::Receiver<Question>,
+    /// From the watchdog.
+    pings: mpsc::Receiver<Ping>,
 }
 
-impl Door {
-    /// Takes a socket into the runtime that is running; with it comes what the watchdog needs.
-    pub(super) fn open(socket: super::Socket) -> io::Result<(Self, AcceptLoop)> {
-        let (accept_loop, questions) = AcceptLoop::new(socket.address());
-        let listener = TcpListener::from_std(socket.listener)?;
-        Ok((Self { listener, entry: socket.entry, questions }, accept_loop))
+impl Listener {
+    /// Registers a socket with the running runtime; yields the watchdog's end of it as well.
+    pub(super) fn new(socket: super::Socket) -> io::Result<(Self, AcceptLoop)> {
+        let (accept_loop, pings) = AcceptLoop::new(socket.address());
+        let entry = socket.entry;
+        let socket = TcpListener::from_std(socket.listener)?;
+        Ok((Self { socket, entry, pings }, accept_loop))
     }
 
     /// Accepts connections until the server stops, then waits for the last of them.
     ///
-    /// - A lack of descriptors or memory is waited out: those who come in the meantime stay in the
-    ///   queue of the kernel.
-    /// - A panic in a connection ends that connection.
+    /// - When descriptors or memory run short it pauses: clients wait in the queue of the kernel.
+    /// - A panic in a connection ends that connection only.
     ///
     /// # Errors
     /// When the socket itself is broken.
-    pub(super) async fn keep<M, C>(self, house: Arc<House<M, C>>) -> io::Result<()>
+    pub(super) async fn run<M, C>(self, shared: Arc<Shared<M, C>>) -> io::Result<()>
     where
         M: Mailbox,
         C: CredentialStore,
     {
         let mut connections = Connections::default();
-        let outcome = self.accept_until_drain(&house, &mut connections).await;
-        connections.finish(&house).await;
+        let outcome = self.accept_until_drain(&shared, &mut connections).await;
+        connections.finish(&shared).await;
         outcome
     }
 
-    /// Consumes the door: once this is over, clients are turned away by the system.
+    /// Consumes the listener, so that the system refuses clients once this is over.
     async fn accept_until_drain<M, C>(
         mut self,
-        house: &Arc<House<M, C>>,
+        shared: &Arc<Shared<M, C>>,
         connections: &mut Connections,
     ) -> io::Result<()>
     where
         M: Mailbox,
         C: CredentialStore,
     {
-        let mut starvation = Starvation::default();
+        let mut shortage = Shortage::default();
         loop {
             tokio::select! {
                 biased;
-                () = house.drain.cancelled() => return Ok(()),
-                Some(question) = self.questions.recv() => question.answer(),
-                () = connections.reap(), if !connections.tasks.is_empty() => {}
-                accepted = self.listener.accept() => match accepted {
+                () = shared.drain.cancelled() => return Ok(()),
+                Some(ping) = self.pings.recv() => ping.answer(),
+                () = connections.reap(), if !connections.0.is_empty() => {}
+                accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        starvation.relieved();
-                        self.let_in(house, connections, stream, peer);
+                        shortage.end();
+                        self.admit(shared, connections, stream, peer);
                     }
-                    Err(error) => match Trouble::of(&error) {
-                        Trouble::Peer => debug!("a client left before it was accepted: {error}"),
-                        Trouble::Starvation => {
-                            starvation.met(&error);
-                            pause(house).await;
+                    Err(error) => match AcceptError::of(&error) {
+                        AcceptError::Peer => debug!("a client left before it was accepted: {error}"),
+                        AcceptError::Shortage => {
+                            shortage.meet(&error);
+                            pause(shared).await;
                         }
-                        Trouble::Socket => return Err(error),
+                        AcceptError::Socket => return Err(error),
                     },
                 },
             }
         }
     }
 
-    fn let_in<M, C>(
+    fn admit<M, C>(
         &self,
-        house: &Arc<House<M, C>>,
+        shared: &Arc<Shared<M, C>>,
         connections: &mut Connections,
         stream: TcpStream,
         peer: SocketAddr,
@@ -104,30 +104,28 @@ impl Door {
     {
         // An IPv4 client of an IPv6 socket is shown as what it is.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        match house.gate.admit(peer.ip(), &house.current().limits, &house.throttle) {
-            Ok(admission) => connections.start(house, admission, stream, peer, &self.entry),
-            Err(refusal) => {
-                if let Some(passed_over) = house.refusals.due() {
-                    let key = refusal.key();
+        match shared.connection_limits.admit(peer.ip(), &shared.current().limits, &shared.throttle)
+        {
+            Ok(admission) => connections.start(shared, admission, stream, peer, &self.entry),
+            Err(reached) => {
+                if let Some(passed_over) = shared.refusals.due() {
+                    let key = reached.key();
                     warn!(%peer, limit = key, passed_over, "too many connections, one was refused");
                 }
-                turn_away(stream, refusal, self.entry.tls);
+                refuse(stream, reached, self.entry.tls);
             }
         }
     }
 }
 
-/// The connections of a door. Their addresses are kept for the line that reports a panic.
+/// The connections of a listener.
 #[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    peers: HashMap<Id, SocketAddr>,
-}
+struct Connections(JoinSet<()>);
 
 impl Connections {
     fn start<M, C>(
         &mut self,
-        house: &Arc<House<M, C>>,
+        shared: &Arc<Shared<M, C>>,
         admission: Admission,
         stream: TcpStream,
         peer: SocketAddr,
@@ -136,72 +134,68 @@ impl Connections {
         M: Mailbox,
         C: CredentialStore,
     {
-        let house = Arc::clone(house);
+        let shared = Arc::clone(shared);
         let (mode, domain) = (entry.tls, entry.default_domain.clone());
-        // Of the highest level, so that no line of the session goes without the address.
+        // Of the level `error`, so that every line of the session has the address.
         let span = error_span!("session", %peer);
         let serving = async move {
-            let generation = house.current();
-            let host = Host {
-                env: &generation.env,
-                timeouts: &generation.timeouts,
-                front: house.tls.as_deref(),
+            let _panic_report = PanicReport;
+            let reloadable = shared.current();
+            let connection = Connection {
+                env: &reloadable.env,
+                timeouts: &reloadable.timeouts,
+                certificates: shared.tls.as_deref(),
             };
-            let place = Arc::clone(&admission.place);
-            host.serve(stream, peer.ip(), mode, domain, place).await;
+            let evictable = Arc::clone(&admission.evictable);
+            connection.serve(stream, peer.ip(), mode, domain, evictable).await;
             drop(admission);
         };
-        let task = self.tasks.spawn(serving.instrument(span));
-        self.peers.insert(task.id(), peer);
+        self.0.spawn(serving.instrument(span));
     }
 
     /// Waits for one connection to end. May be given up at any time.
     async fn reap(&mut self) {
-        if let Some(outcome) = self.tasks.join_next_with_id().await {
-            self.settle(outcome);
-        }
+        // A panic has been reported by the task itself.
+        let _outcome = self.0.join_next().await;
     }
 
-    fn settle(&mut self, outcome: Result<(Id, ()), JoinError>) {
-        let id = match &outcome {
-            Ok((id, ())) => *id,
-            Err(error) => error.id(),
-        };
-        let peer = self.peers.remove(&id);
-        if let Err(error) = outcome
-            && error.is_panic()
-        {
-            let peer = peer.map(tracing::field::display);
-            error!(peer, "a session ended by a fault in the server, please report it: {error}");
-        }
-    }
-
-    /// Waits for all of them, for as long as the server lets them.
-    async fn finish<M, C>(&mut self, house: &House<M, C>) {
+    /// Waits for all of them, until the server cuts them off.
+    async fn finish<M, C>(&mut self, shared: &Shared<M, C>) {
         tokio::select! {
             biased;
-            () = async { while !self.tasks.is_empty() { self.reap().await } } => {}
-            () = house.cut.cancelled() => {}
+            () = async { while !self.0.is_empty() { self.reap().await } } => {}
+            () = shared.cut.cancelled() => {}
         }
-        self.tasks.abort_all();
-        while !self.tasks.is_empty() {
+        self.0.abort_all();
+        while !self.0.is_empty() {
             self.reap().await;
         }
     }
 }
 
-/// What is behind an error of accept(2).
+/// Dropped by a panic of the task of a connection, it tells the operator, in the span of that task.
+struct PanicReport;
+
+impl Drop for PanicReport {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            error!("a session ended by a fault in the server, please report it");
+        }
+    }
+}
+
+/// What an error of accept(2) is about.
 #[derive(Debug, PartialEq, Eq)]
-enum Trouble {
-    /// The connection that was to be accepted; the next one may be fine.
+enum AcceptError {
+    /// The connection that was to be accepted. The next one may be fine.
     Peer,
-    /// The process or the system lacks something at the moment.
-    Starvation,
+    /// A lack of descriptors or memory.
+    Shortage,
     /// The listening socket: nothing will be accepted any more.
     Socket,
 }
 
-impl Trouble {
+impl AcceptError {
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP) => {
@@ -217,28 +211,28 @@ impl Trouble {
                 | Errno::EHOSTDOWN
                 | Errno::EHOSTUNREACH,
             ) => Self::Peer,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else: pausing is right for those too.
-            _ => Self::Starvation,
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM. A pause is right for unknown errors, too.
+            _ => Self::Shortage,
         }
     }
 }
 
-/// An episode of starvation: a line in the log when it begins, and one when it is over.
+/// A shortage of resources: a line in the log when it begins, and one when it is over.
 ///
-/// At the brink, accepting fails and succeeds by turns; that is one episode.
+/// On the verge of it, accepting fails and succeeds by turns; that is one shortage.
 #[derive(Default)]
-struct Starvation {
+struct Shortage {
     last_met: Option<Instant>,
 }
 
-impl Starvation {
-    fn met(&mut self, error: &io::Error) {
+impl Shortage {
+    fn meet(&mut self, error: &io::Error) {
         if self.last_met.replace(Instant::now()).is_none() {
             warn!("no connection can be accepted for now: {error}");
         }
     }
 
-    fn relieved(&mut self) {
+    fn end(&mut self) {
         if self.last_met.is_some_and(|last| last.elapsed() > Self::QUIET) {
             self.last_met = None;
             info!("connections are accepted again");
@@ -248,22 +242,22 @@ impl Starvation {
     const QUIET: Duration = Duration::from_secs(1);
 }
 
-async fn pause<M, C>(house: &House<M, C>) {
+async fn pause<M, C>(shared: &Shared<M, C>) {
     tokio::select! {
         () = tokio::time::sleep(PAUSE) => {}
-        () = house.drain.cancelled() => {}
+        () = shared.drain.cancelled() => {}
     }
 }
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Closes a connection that is one too many. On a TLS port there is no way to say why.
-fn turn_away(stream: TcpStream, refusal: Refusal, mode: TlsMode) {
+/// Closes a connection that exceeds a limit. On a TLS port there is no way to say why.
+fn refuse(stream: TcpStream, reached: LimitReached, mode: TlsMode) {
     if mode == TlsMode::Implicit {
         return;
     }
     // The socket is in non-blocking mode and its buffer is empty: this takes the line or fails.
-    let said = stream.into_std().and_then(|mut stream| stream.write_all(refusal.greeting()));
+    let said = stream.into_std().and_then(|mut stream| stream.write_all(reached.greeting()));
     if let Err(error) = said {
         debug!("a client that was refused had left: {error}");
     }
@@ -327,13 +321,13 @@ mod tests {
         let _logging = log.follow();
         let store = MemoryStore::default();
         store.deliver(&"mrose".try_into().unwrap(), "one", *b"Subject: one\r\n\r\n");
-        let house = Arc::new(fixture::house(Trap(store)));
+        let shared = Arc::new(fixture::shared(Trap(store)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_watchdog, questions) = AcceptLoop::new(address);
+        let (_watchdog, pings) = AcceptLoop::new(address);
         let entry = Listen { address, tls: TlsMode::Off, default_domain: None };
-        let door = Door { listener, entry, questions };
-        let keeping = tokio::spawn(door.keep(Arc::clone(&house)));
+        let listener = Listener { socket: listener, entry, pings };
+        let running = tokio::spawn(listener.run(Arc::clone(&shared)));
 
         let mut bystander = Client::connect(address).await;
         for _ in 0..fixture::CONNECTIONS {
@@ -345,28 +339,31 @@ mod tests {
         assert_eq!(bystander.ask("PASS tanstaaf").await.unwrap(), "+OK 1 message (16 octets)");
         assert_eq!(bystander.ask("QUIT").await.unwrap(), "+OK goodbye, 1 message left");
 
-        house.drain.cancel();
-        let outcome = tokio::time::timeout(Duration::from_secs(20), keeping).await;
+        shared.drain.cancel();
+        let outcome = tokio::time::timeout(Duration::from_secs(20), running).await;
         outcome.unwrap().unwrap().unwrap();
         for line in ["why=fault-in-server", "ended by a fault in the server, please report it"] {
             assert_eq!(log.text().matches(line).count(), fixture::CONNECTIONS as usize, "{line}");
         }
-        assert!(log.text().contains("ERROR restante::server::accept: a session ended by"));
+        let report = |line: &&str| line.contains("restante::server::accept: a session ended by");
+        for line in log.text().lines().filter(report) {
+            assert!(line.contains("ERROR session{peer=127.0.0.1:"), "{line}");
+        }
     }
 
     #[test]
     fn only_a_broken_socket_ends_the_loop() {
         for (errno, expected) in [
-            (Errno::EMFILE, Trouble::Starvation),
-            (Errno::ENFILE, Trouble::Starvation),
-            (Errno::ENOBUFS, Trouble::Starvation),
-            (Errno::ENOMEM, Trouble::Starvation),
-            (Errno::EPERM, Trouble::Starvation),
-            (Errno::ECONNABORTED, Trouble::Peer),
-            (Errno::EBADF, Trouble::Socket),
-            (Errno::EINVAL, Trouble::Socket),
+            (Errno::EMFILE, AcceptError::Shortage),
+            (Errno::ENFILE, AcceptError::Shortage),
+            (Errno::ENOBUFS, AcceptError::Shortage),
+            (Errno::ENOMEM, AcceptError::Shortage),
+            (Errno::EPERM, AcceptError::Shortage),
+            (Errno::ECONNABORTED, AcceptError::Peer),
+            (Errno::EBADF, AcceptError::Socket),
+            (Errno::EINVAL, AcceptError::Socket),
         ] {
-            assert_eq!(Trouble::of(&io::Error::from(errno)), expected, "{errno}");
+            assert_eq!(AcceptError::of(&io::Error::from(errno)), expected, "{errno}");
         }
     }
 }

@@ -2,41 +2,39 @@
 //!
 //! The session knows neither sockets nor TLS: it is given a stream here, and after STLS
 //! (RFC 2595 §4) a new session is given a new stream, so that nothing from before the handshake
-//! lives on after it.
+//! survives it.
 
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::rustls::{self, ProtocolVersion};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
-use super::tls::{self, Front, Opening, Terms};
+use super::tls::{self, Certificates, PeekedStream, TlsConfig};
 use crate::config::{Timeouts, TlsMode};
 use crate::credentials::CredentialStore;
 use crate::limits::Entry;
 use crate::login::Throttle;
 use crate::mailbox::Mailbox;
-use crate::protocol::{Stranger, Username};
-use crate::session::{self, End, Env, Link, Place, SILENCE, Security, Stream, Summary, Taken};
+use crate::protocol::{Username, WrongProtocol};
+use crate::session::{self, End, Env, Evictable, Link, SILENCE, Security, Stream, Summary, Taken};
 
 /// What a connection is served with.
-pub(super) struct Host<'a, M, C> {
+pub(super) struct Connection<'a, M, C> {
     pub(super) env: &'a Env<M, C>,
     pub(super) timeouts: &'a Timeouts,
     /// Absent when no listener uses TLS.
-    pub(super) front: Option<&'a Front>,
+    pub(super) certificates: Option<&'a Certificates>,
 }
 
-impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
-    /// Serves a connection to its end, which is logged on whichever way it comes.
+impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
+    /// Serves a connection to its end, which is always logged.
     ///
     /// The address of the client is in the span that this runs in.
     pub(super) async fn serve(
@@ -45,9 +43,9 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         peer: IpAddr,
         mode: TlsMode,
         domain: Option<Arc<str>>,
-        place: Arc<Place>,
+        evictable: Arc<Evictable>,
     ) {
-        let report = Report::new(peer, domain, place, self.env.authenticator.throttle());
+        let report = EndReport::new(peer, domain, evictable, self.env.authenticator.throttle());
         stream.limit_silence(Some(SILENCE));
         match mode {
             TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
@@ -56,143 +54,146 @@ impl<M: Mailbox, C: CredentialStore> Host<'_, M, C> {
         }
     }
 
-    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: Report<'_>) {
-        let stls = stls && self.front.is_some();
+    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: EndReport<'_>) {
+        let stls = stls && self.certificates.is_some();
         let link = self.link(Security::Cleartext { stls }, &report);
         let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         if let End::StartTls = end {
             return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
         }
-        report.log(&Closing::of(&end));
+        report.log(&EndReason::of(&end));
         if let End::WriteTimeout = end {
             return reset(&stream);
         }
         if let End::Evicted = end {
             return close(&mut stream, Duration::ZERO).await;
         }
-        let parting = async {
+        let closing = async {
             close(&mut stream, CLOSE).await;
             linger(&mut stream).await;
         };
-        unless_evicted(parting, &link).await;
+        close_unless_evicted(closing, &link).await;
     }
 
-    async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: Report<'_>) {
+    async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: EndReport<'_>) {
         let mut link = self.link(security, &report);
-        let stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
+        let mut stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
             Ok(stream) => stream,
-            Err(closing) => return report.log(&closing),
+            Err(reason) => return report.log(&reason),
         };
         let protection = Protection::of(&stream);
         link.tls = Some(protection.version);
         report.protection = Some(protection);
-        let mut stream = Forgiving(stream);
-        let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
-        report.log(&Closing::of(&end));
+        let end = session::run(&mut *stream, self.env, &link, &mut report.summary).await;
+        report.log(&EndReason::of(&end));
         if let End::WriteTimeout = end {
-            return reset(stream.0.get_ref().0.stream());
+            return reset(stream.get_ref().0.stream());
         }
-        // Closing sends close_notify, so that the client can tell the end from an attack.
+        // EndReason sends close_notify, so that the client can tell the end from an attack.
         if let End::Evicted = end {
             return close(&mut stream, Duration::ZERO).await;
         }
-        let parting = async {
-            close(&mut stream, CLOSE).await;
-            linger(stream.0.get_mut().0.stream_mut()).await;
+        let closing = async {
+            close(&mut *stream, CLOSE).await;
+            linger(stream.get_mut().0.stream_mut()).await;
         };
-        unless_evicted(parting, &link).await;
+        close_unless_evicted(closing, &link).await;
     }
 
-    /// The TLS handshake, which counts as part of the login; `link` then knows what it says.
+    /// Makes the TLS handshake, which counts as part of the login, and notes in `link` what it says.
     async fn shake_hands(
         &self,
         stream: TcpStream,
         link: &mut Link,
-    ) -> Result<Box<Protected>, Closing> {
-        let Some(front) = self.front else {
-            return Err(Closing::new("no-certificate"));
+    ) -> Result<Box<Protected>, EndReason> {
+        let Some(certificates) = self.certificates else {
+            return Err(EndReason::new("no-certificate"));
         };
-        let terms = front.terms();
-        let handshake = timeout_at(link.login_deadline, agree(stream, &terms));
+        let config = certificates.config();
+        let handshake = timeout_at(link.login_deadline, handshake(stream, &config));
         let mut stream = tokio::select! {
             biased;
             outcome = handshake => match outcome {
                 Ok(agreed) => Box::new(agreed?),
-                Err(_) => return Err(Closing::of(&End::LoginTimeout)),
+                Err(_) => return Err(EndReason::of(&End::LoginTimeout)),
             },
-            () = self.env.drain.cancelled() => return Err(Closing::of(&End::Shutdown)),
-            () = link.place.evicted() => return Err(Closing::of(&End::Evicted)),
+            () = self.env.drain.cancelled() => return Err(EndReason::of(&End::Shutdown)),
+            () = link.evictable.evicted() => return Err(EndReason::of(&End::Evicted)),
         };
         stream.get_mut().0.forget();
         let connection = stream.get_ref().1;
-        link.channel = tls::peer::channel(&terms, connection);
+        link.channel = tls::peer::channel(&config, connection);
         link.certificate = tls::peer::users(connection);
-        if let Some(domain) = terms.default_domain(connection.server_name()) {
+        if let Some(domain) = config.default_domain(connection.server_name()) {
             link.default_domain = Some(domain);
         }
         Ok(stream)
     }
 
-    fn link(&self, security: Security, report: &Report<'_>) -> Link {
+    fn link(&self, security: Security, report: &EndReport<'_>) -> Link {
         let link = Link::new(security, report.peer, report.opened + self.timeouts.login);
-        Link { default_domain: report.domain.clone(), place: Arc::clone(&report.place), ..link }
+        Link {
+            default_domain: report.domain.clone(),
+            evictable: Arc::clone(&report.evictable),
+            ..link
+        }
     }
 }
 
-impl Stream for Forgiving {
+impl Stream for Protected {
     fn acknowledge(&self) {
-        self.0.get_ref().0.stream().acknowledge();
+        self.get_ref().0.stream().acknowledge();
     }
 
     fn limit_silence(&self, most: Option<Duration>) {
-        self.0.get_ref().0.stream().limit_silence(most);
+        self.get_ref().0.stream().limit_silence(most);
     }
 
     fn taken(&self) -> Taken {
-        self.0.get_ref().0.stream().taken()
+        self.get_ref().0.stream().taken()
     }
 }
 
-/// A connection with TLS.
-type Protected = TlsStream<Opening>;
+/// A connection with TLS. Many clients send no `close_notify`; to the session that is a plain end.
+type Protected = TlsStream<PeekedStream>;
 
 /// Agrees on TLS with a client that begins it.
-async fn agree(stream: TcpStream, terms: &Terms) -> Result<Protected, Closing> {
-    let opening = Opening::of(stream, terms.longest_handshake())
+async fn handshake(stream: TcpStream, config: &TlsConfig) -> Result<Protected, EndReason> {
+    let opening = PeekedStream::of(stream, config.longest_handshake())
         .await
-        .map_err(|error| Closing::of_opening(&error))?;
-    // Whoever is behind the proxy could make nothing of an alert.
-    if let Some(proxy @ Stranger::Proxy) = Stranger::recognise(opening.first()) {
-        return Err(Closing::of(&End::Stranger(proxy)));
+        .map_err(|error| EndReason::of_opening(&error))?;
+    // The client behind the proxy could not read an alert.
+    if let Some(proxy @ WrongProtocol::Proxy) = WrongProtocol::recognise(opening.first()) {
+        return Err(EndReason::of(&End::WrongProtocol(proxy)));
     }
-    let handshake = terms.acceptor().accept(opening).into_fallible();
-    handshake.await.map_err(|(error, opening)| Closing::of_handshake(&error, &opening, terms))
+    let handshake = config.acceptor().accept(opening).into_fallible();
+    handshake.await.map_err(|(error, opening)| EndReason::of_handshake(&error, &opening, config))
 }
 
-/// Does what there is to do at the end of a connection, as long as no other one needs its place.
-async fn unless_evicted(parting: impl Future<Output = ()>, link: &Link) {
+/// Closes a connection in order, unless it is evicted meanwhile.
+async fn close_unless_evicted(closing: impl Future<Output = ()>, link: &Link) {
     tokio::select! {
         biased;
-        () = parting => {}
-        () = link.place.evicted() => {}
+        () = closing => {}
+        () = link.evictable.evicted() => {}
     }
 }
 
-/// Ends the sending side in order; a client that takes nothing is waited for no longer than this.
+/// Ends the sending side in order. Waits at most this long for a client that does not read.
 async fn close(stream: &mut (impl AsyncWrite + Unpin), most: Duration) {
     if let Ok(Err(error)) = timeout(most, stream.shutdown()).await {
         debug!("the connection was not closed in order: {error}");
     }
 }
 
-/// Gives up on what a client does not take, so that the system does not keep it either.
+/// Resets a connection whose client does not read, so that the system drops what is unsent.
 fn reset(stream: &TcpStream) {
     if let Err(error) = stream.set_zero_linger() {
         debug!("the connection was not reset: {error}");
     }
 }
 
-/// Reads what the client still sends: closing a socket with unread octets resets the connection,
+/// Reads what the client still sends: reason a socket with unread octets resets the connection,
 /// and the client may lose the last reply.
 async fn linger(stream: &mut TcpStream) {
     let mut unread = vec![0; 512];
@@ -204,7 +205,6 @@ async fn linger(stream: &mut TcpStream) {
             }
         }
     };
-    // Whether the client has closed by then or not, the connection is over.
     if timeout(LINGER, rest).await.is_err() {
         debug!("the client has not closed its side of the connection");
     }
@@ -215,12 +215,12 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 256;
 
 /// Why a connection ended, as its line in the log says it.
-struct Closing {
+struct EndReason {
     why: String,
     detail: Option<String>,
 }
 
-impl Closing {
+impl EndReason {
     fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), detail: None }
     }
@@ -228,8 +228,8 @@ impl Closing {
     fn of(end: &End) -> Self {
         let detail = match end {
             End::BodyFailed(error) | End::Broken(error) => Some(error.to_string()),
-            End::Stranger(Stranger::Proxy) => Some(UNWANTED_PROXY.to_owned()),
-            End::Stranger(stranger) => Some(format!("the client speaks {stranger}")),
+            End::WrongProtocol(WrongProtocol::Proxy) => Some(UNWANTED_PROXY.to_owned()),
+            End::WrongProtocol(protocol) => Some(format!("the client speaks {protocol}")),
             End::Quit
             | End::StartTls
             | End::PeerClosed
@@ -256,9 +256,9 @@ impl Closing {
         Self { why: "tls-handshake-failed".into(), detail: Some(error.to_string()) }
     }
 
-    fn of_handshake(error: &io::Error, opening: &Opening, terms: &Terms) -> Self {
+    fn of_handshake(error: &io::Error, opening: &PeekedStream, config: &TlsConfig) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match inner.map(|inner| terms.refusal(inner, opening.first())) {
+        match inner.map(|inner| config.handshake_failure(inner, opening.first())) {
             Some((why, detail)) => Self { why: why.into(), detail: Some(detail) },
             None => Self::of_opening(error),
         }
@@ -272,12 +272,12 @@ const UNWANTED_PROXY: &str = "a proxy announces its client by the PROXY protocol
 ///
 /// Written once: by [`log`](Self::log), or on drop when the connection is cut off or its task
 /// panics.
-struct Report<'a> {
+struct EndReport<'a> {
     throttle: &'a Throttle,
     peer: IpAddr,
     /// The domain of names without one, for the sessions of this connection.
     domain: Option<Arc<str>>,
-    place: Arc<Place>,
+    evictable: Arc<Evictable>,
     opened: Instant,
     protection: Option<Protection>,
     summary: Summary,
@@ -304,18 +304,18 @@ impl Protection {
     }
 }
 
-impl<'a> Report<'a> {
+impl<'a> EndReport<'a> {
     fn new(
         peer: IpAddr,
         domain: Option<Arc<str>>,
-        place: Arc<Place>,
+        evictable: Arc<Evictable>,
         throttle: &'a Throttle,
     ) -> Self {
         Self {
             throttle,
             peer,
             domain,
-            place,
+            evictable,
             opened: Instant::now(),
             protection: None,
             summary: Summary::default(),
@@ -323,11 +323,11 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn log(mut self, closing: &Closing) {
-        self.write(closing);
+    fn log(mut self, reason: &EndReason) {
+        self.write(reason);
     }
 
-    fn write(&mut self, closing: &Closing) {
+    fn write(&mut self, reason: &EndReason) {
         self.written = true;
         let summary = &self.summary;
         if summary.user.is_none() && !self.throttle.logs(self.peer, Entry::Connection) {
@@ -342,68 +342,18 @@ impl<'a> Report<'a> {
             left = summary.left,
             octets = summary.octets,
             seconds = (self.opened.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-            why = %closing.why,
-            detail = closing.detail.as_deref(),
+            why = %reason.why,
+            detail = reason.detail.as_deref(),
             "session ended"
         );
     }
 }
 
-impl Drop for Report<'_> {
+impl Drop for EndReport<'_> {
     fn drop(&mut self) {
         if !self.written {
             let why = if std::thread::panicking() { "fault-in-server" } else { "cut-off" };
-            self.write(&Closing::new(why));
+            self.write(&EndReason::new(why));
         }
-    }
-}
-
-/// A TLS stream on which a missing `close_notify` is a plain end: many clients send none, and a
-/// command that is cut short is not obeyed anyway.
-struct Forgiving(Box<Protected>);
-
-impl AsyncRead for Forgiving {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut *self.0).poll_read(cx, buf) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncWrite for Forgiving {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::subscriber::DefaultGuard;
 
-use super::{Generation, House, limits as gates};
+use super::{Reloadable, Shared, limits as connection_limits};
 use crate::config::{KeyPair, Limits, Timeouts};
 use crate::credentials::{Account, CredentialStore, Lookup};
 use crate::login::{Authenticator, Rules, Turns};
@@ -22,11 +22,11 @@ use crate::password::Verifier;
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots};
 
-/// How many connections a [`house`] serves at once.
+/// How many connections a [`shared`] serves at once.
 pub(super) const CONNECTIONS: u32 = 4;
 
 /// A server around `mailbox` without TLS, into which everybody gets with the password `tanstaaf`.
-pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
+pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
     let limits = limits(CONNECTIONS, CONNECTIONS);
     let minute = Duration::from_secs(60);
     let timeouts = Timeouts { idle: minute, login: minute, write: minute, shutdown_grace: minute };
@@ -57,14 +57,14 @@ pub(super) fn house<M: Mailbox>(mailbox: M) -> House<M, Everybody> {
         drain: drain.clone(),
         grace_over: grace_over.clone(),
     };
-    House {
+    Shared {
         throttle: Arc::default(),
         turns: Arc::new(Turns::new(NonZeroU32::MIN)),
         within: None,
-        generation: RwLock::new(Arc::new(Generation { env, limits, timeouts })),
+        reloadable: RwLock::new(Arc::new(Reloadable { env, limits, timeouts })),
         tls: None,
-        gate: gates::Gate::new(),
-        refusals: gates::Hush::default(),
+        connection_limits: connection_limits::ConnectionLimits::new(),
+        refusals: connection_limits::ThrottledWarning::default(),
         sessions,
         removals,
         drain,

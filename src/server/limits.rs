@@ -1,4 +1,4 @@
-//! How many connections are served at once: in all, and from one place.
+//! How many connections are served at once: in all, and from one network.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,43 +10,42 @@ use tracing::warn;
 use crate::config::Limits;
 use crate::limits::{Level, Network, Rate};
 use crate::login::Throttle;
-use crate::session::{Evictable, Place, Slot, Slots};
+use crate::session::{Evictable, EvictionQueue, Slot, Slots};
 
-/// Counts the connections that are open.
+/// Counts the open connections, and says which new ones exceed a limit.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct ConnectionLimits {
     all: Arc<Slots<()>>,
     by_network: Arc<Slots<Network>>,
     rate: Rate,
-    evictable: Arc<Evictable>,
-    evictions: Hush,
+    queue: Arc<EvictionQueue>,
+    evictions: ThrottledWarning,
 }
 
-impl Gate {
+impl ConnectionLimits {
     pub(super) fn new() -> Self {
         Self {
             all: Slots::new(),
             by_network: Slots::new(),
             rate: Rate::new(BURST),
-            evictable: Arc::default(),
-            evictions: Hush::default(),
+            queue: Arc::default(),
+            evictions: ThrottledWarning::default(),
         }
     }
 
-    /// Lets a connection in, unless there are too many, of its network or in all, or they come too
-    /// fast. Only the number in all counts for networks that the throttle trusts: many users come from
-    /// there.
+    /// Admits a connection, unless there are too many, of its network or in all, or they come too fast.
+    /// For a network that the throttle trusts only the number in all counts: it has many users.
     ///
-    /// When few places are left, another connection that has not logged in is ended. One that is
-    /// refused ends none, or whoever is refused could go on until nobody can log in.
+    /// Above three quarters of the limit, each admission evicts another connection. A refusal evicts
+    /// none, or an attacker who is refused could go on until no client can log in.
     pub(super) fn admit(
         &self,
         peer: IpAddr,
         limits: &Limits,
         throttle: &Throttle,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Admission, LimitReached> {
         let most = limits.connections.get();
-        let all = self.all.take((), most).ok_or(Refusal::All)?;
+        let all = self.all.take((), most).ok_or(LimitReached::All)?;
         let networks = match throttle.trusts(peer) {
             true => Vec::new(),
             false => self.take_of_networks(peer, limits)?,
@@ -54,32 +53,32 @@ impl Gate {
         if u64::from(self.open()) * 4 > u64::from(most) * 3 {
             self.make_room();
         }
-        let place = Arc::new(self.evictable.enter(peer));
-        Ok(Admission { place, _all: all, _networks: networks })
+        let evictable = Arc::new(self.queue.enter(peer));
+        Ok(Admission { evictable, _all: all, _networks: networks })
     }
 
     fn take_of_networks(
         &self,
         peer: IpAddr,
         limits: &Limits,
-    ) -> Result<Vec<Slot<Network>>, Refusal> {
+    ) -> Result<Vec<Slot<Network>>, LimitReached> {
         let most = limits.connections_per_address.get();
         let take =
             |level: Level| self.by_network.take(level.network, most.saturating_mul(level.factor));
         let networks: Option<Vec<_>> = Network::levels(peer).map(take).collect();
-        let networks = networks.ok_or(Refusal::Address)?;
+        let networks = networks.ok_or(LimitReached::Address)?;
         // As many a second as there may be at the same time.
         let every = Duration::from_secs(1) / most.max(1);
-        self.rate.take(Network::levels(peer), every).map_err(|_| Refusal::Rate)?;
+        self.rate.take(Network::levels(peer), every).map_err(|_| LimitReached::Rate)?;
         Ok(networks)
     }
 
     fn make_room(&self) {
-        let Some(network) = self.evictable.evict() else { return };
+        let Some(network) = self.queue.evict() else { return };
         if let Some(passed_over) = self.evictions.due() {
             warn!(
                 %network,
-                limit = Refusal::All.key(),
+                limit = LimitReached::All.key(),
                 passed_over,
                 "many connections, one that had not logged in was ended for another"
             );
@@ -95,28 +94,27 @@ impl Gate {
 /// So many seconds' worth of connections may come at once.
 const BURST: Duration = Duration::from_secs(10);
 
-/// The right to be served; dropping it makes room for another connection.
+/// The right to be served. Dropping it makes room for another connection.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// Among those that may be ended.
-    pub(super) place: Arc<Place>,
+    pub(super) evictable: Arc<Evictable>,
     _all: Slot<()>,
     _networks: Vec<Slot<Network>>,
 }
 
 /// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// That on connections in all.
+pub(super) enum LimitReached {
+    /// The one on connections in all.
     All,
-    /// That on connections from one place.
+    /// The one on connections from one network.
     Address,
-    /// That on new ones from there.
+    /// The one on new connections from one network.
     Rate,
 }
 
-impl Refusal {
-    /// The greeting of a plain port. RFC 3206 §4: the fault is ours and temporary, so that no
+impl LimitReached {
+    /// The greeting of a plain port. RFC 3206 §4: the server is at fault, for a while, so that no
     /// client takes it for a wrong password.
     pub(super) fn greeting(self) -> &'static [u8] {
         match self {
@@ -136,17 +134,15 @@ impl Refusal {
     }
 }
 
-/// Keeps a flood of refusals from becoming a flood of log lines.
-///
-/// The first is logged at once, the next not before a pause, then with the number of those that
-/// were not.
+/// A warning that is logged at most once every [`PAUSE`](Self::PAUSE), so that a flood of events does
+/// not become a flood of log lines.
 #[derive(Debug, Default)]
-pub(super) struct Hush {
+pub(super) struct ThrottledWarning {
     state: Mutex<Option<(Instant, u64)>>,
 }
 
-impl Hush {
-    /// `Some(n)` when a line is due: `n` events were passed over since the last one.
+impl ThrottledWarning {
+    /// Counts an event. `Some(n)`: a line is due, and `n` events have had none since the last line.
     pub(super) fn due(&self) -> Option<u64> {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,9 +151,9 @@ impl Hush {
                 *passed_over += 1;
                 None
             }
-            quiet => {
-                let passed_over = quiet.map_or(0, |(_, passed_over)| passed_over);
-                *quiet = Some((now, 0));
+            last => {
+                let passed_over = last.map_or(0, |(_, passed_over)| passed_over);
+                *last = Some((now, 0));
                 Some(passed_over)
             }
         }
@@ -173,28 +169,34 @@ mod tests {
     #[test]
     fn admissions_are_bounded_and_given_back() {
         let limits = crate::server::fixture::limits(3, 2);
-        let (gate, throttle) = (Gate::new(), Throttle::default());
+        let (connection_limits, throttle) = (ConnectionLimits::new(), Throttle::default());
         let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let first = gate.admit(here, &limits, &throttle).unwrap();
-        let _second = gate.admit(here, &limits, &throttle).unwrap();
-        assert_eq!(gate.admit(here, &limits, &throttle).unwrap_err(), Refusal::Address);
-        let _third = gate.admit(there, &limits, &throttle).unwrap();
-        assert_eq!(gate.admit(there, &limits, &throttle).unwrap_err(), Refusal::All);
+        let first = connection_limits.admit(here, &limits, &throttle).unwrap();
+        let _second = connection_limits.admit(here, &limits, &throttle).unwrap();
+        assert_eq!(
+            connection_limits.admit(here, &limits, &throttle).unwrap_err(),
+            LimitReached::Address
+        );
+        let _third = connection_limits.admit(there, &limits, &throttle).unwrap();
+        assert_eq!(
+            connection_limits.admit(there, &limits, &throttle).unwrap_err(),
+            LimitReached::All
+        );
         drop(first);
-        gate.admit(here, &limits, &throttle).unwrap();
+        connection_limits.admit(here, &limits, &throttle).unwrap();
     }
 
     #[test]
     fn a_customer_with_many_networks_gets_a_few_times_as_many() {
         let limits = crate::server::fixture::limits(1000, 2);
         for (prefix, most) in [("192.0.2.", 8), ("2001:db8:0:", 32)] {
-            let (gate, throttle) = (Gate::new(), Throttle::default());
+            let (connection_limits, throttle) = (ConnectionLimits::new(), Throttle::default());
             let admit = |n: u16| {
                 let address = match prefix.contains(':') {
                     true => format!("{prefix}{:x}::1", n << 6),
                     false => format!("{prefix}{n}"),
                 };
-                gate.admit(address.parse().unwrap(), &limits, &throttle).ok()
+                connection_limits.admit(address.parse().unwrap(), &limits, &throttle).ok()
             };
             let admitted: Vec<_> = (0..100).flat_map(|n| [admit(n), admit(n)]).flatten().collect();
             assert_eq!(admitted.len(), most, "{prefix}");
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_greeting_is_one_line() {
-        for refusal in [Refusal::All, Refusal::Address, Refusal::Rate] {
+        for refusal in [LimitReached::All, LimitReached::Address, LimitReached::Rate] {
             let greeting = refusal.greeting();
             assert!(greeting.starts_with(b"-ERR [SYS/TEMP] "));
             assert_eq!(greeting.iter().position(|&octet| octet == b'\r'), Some(greeting.len() - 2));
@@ -212,12 +214,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_logged_once_a_pause() {
-        let hush = Hush::default();
-        assert_eq!(hush.due(), Some(0));
-        assert_eq!(hush.due(), None);
-        assert_eq!(hush.due(), None);
-        tokio::time::advance(Hush::PAUSE).await;
-        assert_eq!(hush.due(), Some(2));
-        assert_eq!(hush.due(), None);
+        let warning = ThrottledWarning::default();
+        assert_eq!(warning.due(), Some(0));
+        assert_eq!(warning.due(), None);
+        assert_eq!(warning.due(), None);
+        tokio::time::advance(ThrottledWarning::PAUSE).await;
+        assert_eq!(warning.due(), Some(2));
+        assert_eq!(warning.due(), None);
     }
 }

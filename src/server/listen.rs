@@ -10,7 +10,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
-use super::Holder;
+use super::PortOwner;
 use crate::config::Listen;
 
 /// A bound socket, and what the configuration says of it.
@@ -105,8 +105,8 @@ impl BindError {
     }
 
     /// Who has the port, when it is in use.
-    pub fn holder(&self) -> Option<Holder> {
-        self.in_use().map(Holder::of)
+    pub fn owner(&self) -> Option<PortOwner> {
+        self.in_use().map(PortOwner::of)
     }
 
     /// Whether it is only that the present user may not bind the port.
@@ -139,7 +139,7 @@ impl std::error::Error for BindError {}
 
 fn reason(address: SocketAddr, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
-        format!("{} has this port", Holder::of(address))
+        format!("{} has this port", PortOwner::of(address))
     } else if is_privileged(address, error) {
         "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or root with run-as".into()
     } else if error.kind() == io::ErrorKind::AddrNotAvailable {

@@ -1,14 +1,14 @@
 //! The server: sockets, TLS, limits and signals around the sessions.
 //!
 //! Only this room sees sockets and TLS, and only here are the rooms put together: which mailbox,
-//! which credential stores. The order of a start is [`bind`], [`assume`], [`run`]: as long as the
-//! process may be root it does nothing but bind, and everything that it will have to read again
-//! later is read as the user that it will then be.
+//! which credential stores. A start is [`bind`], [`assume`], [`run`], in this order: while the process
+//! may be root it only binds sockets, and it reads every file that a reload reads again as the user
+//! that it then is.
 //!
-//! - `listen`, `holder`, `privileges`: before the runtime starts.
-//! - `supervise`: signals, reload, stop. `notices`: what the service manager is told of them.
-//!   `watchdog`: that the server makes progress. `accept`: a loop a socket. `connection`: one
-//!   client.
+//! - `listen`, `port_owner`, `privileges`: before the runtime starts.
+//! - `supervise`: signals, reload, stop. `service_manager`: what the service manager is told of them.
+//!   `watchdog`: whether the server makes progress. `accept`: a loop for each socket. `connection`:
+//!   one client.
 //! - `sandbox`: what the process gives up besides root.
 //! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
@@ -36,21 +36,21 @@ mod connection;
 mod descriptors;
 #[cfg(test)]
 mod fixture;
-mod holder;
 mod limits;
 mod listen;
-mod notices;
+mod port_owner;
 mod privileges;
 mod reload;
 mod sandbox;
+mod service_manager;
 pub mod stores;
 mod stream;
 mod supervise;
 pub mod tls;
 mod watchdog;
 
-pub use holder::Holder;
 pub use listen::{BindError, Socket, bind, try_bind};
+pub use port_owner::PortOwner;
 pub use privileges::{PrivilegeError, as_server, assume};
 pub use sandbox::{Sandbox, drop_bounding_set};
 
@@ -64,7 +64,7 @@ pub enum Source {
         /// Sets the level of what is logged, which may change with it.
         level: LevelHandle,
     },
-    /// Nowhere: it was made by the program itself.
+    /// Not at all: the program itself made it.
     Fixed,
 }
 
@@ -84,16 +84,16 @@ pub fn run(
         .thread_keep_alive(FOR_EVER)
         .build()
         .map_err(Error::Runtime)?;
-    // Tokio and packages that build on it look host names up in threads of the runtime. As long as
-    // it has one, it panics no more when the system gives no other.
+    // Tokio, and packages that build on it, look up host names in blocking threads of the runtime. Once
+    // it has one, it does not panic when the system gives no other.
     runtime.spawn_blocking(|| ());
     let outcome = runtime.block_on(supervise::supervise(config, sockets, source, sandbox));
-    // What may still hang is work on a file system that does not answer; nobody waits for that.
+    // Only work on a file system that does not answer can still hang. It is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// Has a thread ready wherever one is sure to be needed.
+/// Keeps a thread in each pool that is certain to be needed.
 fn keep_threads(config: &Config) -> io::Result<()> {
     let template = PathTemplate::new(config.maildir.path.clone());
     let mail = template.root().unwrap_or(Path::new("/"));
@@ -108,18 +108,18 @@ fn keep_threads(config: &Config) -> io::Result<()> {
     threads::keep(mail, files)
 }
 
-/// Why the server does not serve.
+/// Why the server cannot start, or stops.
 #[derive(Debug)]
 pub enum Error {
     /// The runtime, or a signal handler, could not be set up.
     Runtime(io::Error),
-    /// Certificates.
-    Tls(tls::FrontError),
+    /// A certificate or a key cannot be used.
+    Tls(tls::TlsError),
     /// A credential store cannot be read.
     Credentials(String),
     /// A listening socket no longer works.
     Listener(String),
-    /// So many removals had not ended when the server had to.
+    /// So many removals had not ended when the server had to stop.
     Removals(usize),
 }
 
@@ -140,65 +140,66 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What all connections of a server share, for as long as it runs.
-struct House<M, C> {
-    generation: RwLock<Arc<Generation<M, C>>>,
-    tls: Option<Arc<tls::Front>>,
-    gate: limits::Gate,
-    refusals: limits::Hush,
-    /// What failed log-ins have brought upon users and networks; a reload does not forget it.
+/// What all connections of a server share, from start to stop.
+struct Shared<M, C> {
+    reloadable: RwLock<Arc<Reloadable<M, C>>>,
+    tls: Option<Arc<tls::Certificates>>,
+    connection_limits: limits::ConnectionLimits,
+    refusals: limits::ThrottledWarning,
+    /// Failed logins of users and networks. A reload keeps it.
     throttle: Arc<Throttle>,
     turns: Arc<Turns>,
-    /// Where the process can reach mail, if not everywhere.
+    /// The directories below which the process can open mail. `None`: everywhere.
     within: Option<Arc<[PathBuf]>>,
     sessions: Arc<Slots<Username, Wanted>>,
     removals: TaskTracker,
-    /// No more connections and logins; who is logged in goes on to QUIT.
+    /// Cancelled when the server is to stop: no more connections and logins; sessions that are logged
+    /// in go on to QUIT.
     drain: CancellationToken,
-    /// The grace time is over; sessions end after the running command.
+    /// Cancelled when the grace time is over: sessions end after the running command.
     grace_over: CancellationToken,
-    /// What still runs is cut off, removals apart.
+    /// Cancelled to cut off the sessions that remain, though not their removals.
     cut: CancellationToken,
 }
 
-/// What a reload makes anew. A connection keeps the one that it began with.
-struct Generation<M, C> {
+/// What a reload replaces. A connection keeps the one that it began with.
+struct Reloadable<M, C> {
     env: Env<M, C>,
     limits: Limits,
     timeouts: Timeouts,
 }
 
-/// Longer than a server runs.
+/// Longer than any server runs.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// Records in each table of the throttle: some 125 MB when all of them are full.
+/// Records in each table of the throttle: 125 MB, about, when all are full.
 const THROTTLE_ENTRIES: usize = 100_000;
 
-impl<M, C> House<M, C> {
-    fn current(&self) -> Arc<Generation<M, C>> {
-        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
+impl<M, C> Shared<M, C> {
+    fn current(&self) -> Arc<Reloadable<M, C>> {
+        Arc::clone(&self.reloadable.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl House<MaildirStore, Store> {
+impl Shared<MaildirStore, Store> {
     fn new(config: &Config, within: Option<Arc<[PathBuf]>>) -> Result<Self, Error> {
-        let tls = config.tls.clone().map(tls::Front::new).transpose().map_err(Error::Tls)?;
+        let tls = config.tls.clone().map(tls::Certificates::new).transpose().map_err(Error::Tls)?;
         let sessions = Slots::new();
         let removals = TaskTracker::new();
         let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
         let throttle = Arc::new(Throttle::new((&config.throttle).into(), THROTTLE_ENTRIES));
         let turns = Arc::new(Turns::new(config.auth.hashes_at_once));
-        let generation =
-            Generation::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?
+        let reloadable =
+            Reloadable::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?
                 .within(within.clone());
         Ok(Self {
             throttle,
             turns,
             within,
-            generation: RwLock::new(Arc::new(generation)),
+            reloadable: RwLock::new(Arc::new(reloadable)),
             tls: tls.map(Arc::new),
-            gate: limits::Gate::new(),
-            refusals: limits::Hush::default(),
+            connection_limits: limits::ConnectionLimits::new(),
+            refusals: limits::ThrottledWarning::default(),
             sessions,
             removals,
             drain,
@@ -207,24 +208,24 @@ impl House<MaildirStore, Store> {
         })
     }
 
-    /// Takes another configuration over for new connections, that of the throttle and of hashing for
-    /// all, or, when a part of it is broken, nothing of it.
+    /// Applies another configuration: to new connections, and those of the throttle and of hashing to
+    /// all. When a part of it is broken, it applies none of it.
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { throttle, turns, sessions, removals, drain, grace_over, .. } = self;
-        let generation =
-            Generation::new(config, throttle, turns, sessions, removals, drain, grace_over)?
+        let reloadable =
+            Reloadable::new(config, throttle, turns, sessions, removals, drain, grace_over)?
                 .within(self.within.clone());
         let old = self.current();
         let old = old.env.authenticator.stores();
-        for store in generation.env.authenticator.stores() {
+        for store in reloadable.env.authenticator.stores() {
             old.iter().try_for_each(|old| store.succeed(old)).map_err(Error::Credentials)?;
         }
-        if let (Some(front), Some(section)) = (&self.tls, &config.tls) {
-            front.reload(section.clone()).map_err(Error::Tls)?;
+        if let (Some(certificates), Some(section)) = (&self.tls, &config.tls) {
+            certificates.reload(section.clone()).map_err(Error::Tls)?;
         }
         throttle.change((&config.throttle).into());
         turns.change(config.auth.hashes_at_once);
-        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(generation);
+        *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
         Ok(())
     }
 }
@@ -240,7 +241,7 @@ impl From<&config::Throttle> for throttle::Settings {
     }
 }
 
-impl Generation<MaildirStore, Store> {
+impl Reloadable<MaildirStore, Store> {
     fn new(
         config: &Config,
         throttle: &Arc<Throttle>,
@@ -295,8 +296,8 @@ impl Generation<MaildirStore, Store> {
     }
 }
 
-impl<C> Generation<MaildirStore, C> {
-    /// The same, where the process reaches mail below these directories only.
+impl<C> Reloadable<MaildirStore, C> {
+    /// Restricts the mailbox to mail below these directories.
     fn within(mut self, directories: Option<Arc<[PathBuf]>>) -> Self {
         self.env.mailbox = Arc::new(Arc::unwrap_or_clone(self.env.mailbox).within(directories));
         self
@@ -310,7 +311,7 @@ fn mailbox(config: &config::Maildir) -> MaildirStore {
         .with_missing(missing)
 }
 
-/// What a configuration says of file names.
+/// The separator of flags in file names.
 pub fn separator(config: &config::Maildir) -> Separator {
     match config.flag_separator {
         FlagSeparator::Colon => Separator::Colon,
@@ -338,11 +339,11 @@ mod tests {
             );
             Config::parse(&text, &directory.path().join("restante.toml")).unwrap()
         };
-        let house = House::new(&config(2), None).unwrap();
-        let before = house.current();
-        house.renew(&config(3)).unwrap();
+        let shared = Shared::new(&config(2), None).unwrap();
+        let before = shared.current();
+        shared.renew(&config(3)).unwrap();
         let turns = |env: &Env<_, _>| Arc::clone(env.authenticator.turns());
-        assert!(Arc::ptr_eq(&turns(&before.env), &turns(&house.current().env)));
-        assert_eq!(house.turns.free(), 3);
+        assert!(Arc::ptr_eq(&turns(&before.env), &turns(&shared.current().env)));
+        assert_eq!(shared.turns.free(), 3);
     }
 }

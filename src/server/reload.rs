@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
 
-use super::notices::Notices;
-use super::{House, Sandbox, Source};
+use super::service_manager::ServiceManager;
+use super::{Sandbox, Shared, Source};
 use crate::config::Config;
 use crate::credentials::Store;
 use crate::mailbox::maildir::MaildirStore;
@@ -14,25 +14,32 @@ use crate::threads;
 
 /// What a reload needs to know.
 pub(super) struct Reload {
-    house: Arc<House<MaildirStore, Store>>,
+    shared: Arc<Shared<MaildirStore, Store>>,
     /// The configuration at start: what it says of sockets still holds.
     started_with: Config,
     source: Source,
     /// What the process has given up, which it cannot take back.
     sandbox: Sandbox,
-    notices: Arc<Notices>,
+    service_manager: Arc<ServiceManager>,
     one_at_a_time: Mutex<()>,
 }
 
 impl Reload {
     pub(super) fn new(
-        house: Arc<House<MaildirStore, Store>>,
+        shared: Arc<Shared<MaildirStore, Store>>,
         started_with: Config,
         source: Source,
         sandbox: Sandbox,
-        notices: Arc<Notices>,
+        service_manager: Arc<ServiceManager>,
     ) -> Self {
-        Self { house, started_with, source, sandbox, notices, one_at_a_time: Mutex::new(()) }
+        Self {
+            shared,
+            started_with,
+            source,
+            sandbox,
+            service_manager,
+            one_at_a_time: Mutex::new(()),
+        }
     }
 
     /// Begins to reload, in a thread for the file system of the configuration.
@@ -50,11 +57,11 @@ impl Reload {
     /// broken, the old one stays, whole.
     pub(super) fn run(&self) {
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        self.notices.reloading();
+        self.service_manager.reloading();
         let outcome = self.read_again();
         // A stop that has begun meanwhile is what the service manager is to see.
-        if !self.house.drain.is_cancelled() {
-            self.notices.reloaded(outcome);
+        if !self.shared.drain.is_cancelled() {
+            self.service_manager.reloaded(outcome);
         }
     }
 
@@ -77,7 +84,7 @@ impl Reload {
             error!("SIGHUP: the old configuration stays in use: {why}");
             return Err(why);
         }
-        self.house.renew(&config).map_err(|error| {
+        self.shared.renew(&config).map_err(|error| {
             error!("SIGHUP: the old configuration stays in use: {error}");
             error.to_string()
         })?;

@@ -9,16 +9,16 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{error, info, warn};
 
-use super::accept::Door;
-use super::notices::Notices;
+use super::accept::Listener;
 use super::reload::Reload;
-use super::{Error, House, Sandbox, Socket, Source, descriptors, tls, watchdog};
+use super::service_manager::ServiceManager;
+use super::{Error, Sandbox, Shared, Socket, Source, descriptors, tls, watchdog};
 use crate::config::{Config, TlsMode, files_for};
 use crate::limits::{Entry, LogBudget};
 use crate::login::Throttle;
 use crate::mailbox::maildir::hold_at_most;
 
-/// Opens the doors, obeys signals, and sees everyone out.
+/// Starts the listeners, obeys signals, and stops in order.
 pub(super) async fn supervise(
     config: Config,
     sockets: Vec<Socket>,
@@ -28,27 +28,29 @@ pub(super) async fn supervise(
     let mut signals = Signals::register().map_err(Error::Runtime)?;
     sandbox.report();
     check_descriptors(&config);
-    let house = Arc::new(House::new(&config, sandbox.mail())?);
-    let mut doors = JoinSet::new();
+    let shared = Arc::new(Shared::new(&config, sandbox.mail())?);
+    let mut listeners = JoinSet::new();
     let mut accept_loops = Vec::new();
     for socket in sockets {
         let (address, tls) = (socket.address(), mode_name(socket.entry.tls));
-        let (door, accept_loop) = Door::open(socket).map_err(Error::Runtime)?;
+        let (listener, accept_loop) = Listener::new(socket).map_err(Error::Runtime)?;
         accept_loops.push(accept_loop);
-        doors.spawn(door.keep(Arc::clone(&house)));
+        listeners.spawn(listener.run(Arc::clone(&shared)));
         info!(%address, %tls, "listening");
     }
-    let watch = house.tls.as_ref().map(|front| tokio::spawn(tls::watch(Arc::clone(front))));
-    let notices = Arc::new(Notices::default());
-    notices.ready();
-    let _watchdog = watchdog::start(accept_loops, Arc::clone(&notices));
-    let status = Notices::is_there()
-        .then(|| tokio::spawn(keep_status(Arc::clone(&notices), Arc::clone(&house))));
+    let watch =
+        shared.tls.as_ref().map(|certificates| tokio::spawn(tls::watch(Arc::clone(certificates))));
+    let service_manager = Arc::new(ServiceManager::default());
+    service_manager.ready();
+    let _watchdog = watchdog::start(accept_loops, Arc::clone(&service_manager));
+    let status = ServiceManager::is_there()
+        .then(|| tokio::spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared))));
 
-    let summing_up = tokio::spawn(keep_summing_up(Arc::clone(&house)));
+    let summing_up = tokio::spawn(keep_summing_up(Arc::clone(&shared)));
 
-    let reload = Reload::new(Arc::clone(&house), config, source, sandbox, Arc::clone(&notices));
-    let outcome = serve(&Arc::new(reload), &mut doors, &mut signals).await;
+    let reload =
+        Reload::new(Arc::clone(&shared), config, source, sandbox, Arc::clone(&service_manager));
+    let outcome = serve(&Arc::new(reload), &mut listeners, &mut signals).await;
     if let Some(status) = status {
         status.abort();
     }
@@ -56,26 +58,26 @@ pub(super) async fn supervise(
         watch.abort();
     }
     summing_up.abort();
-    stop(&house, &notices, &mut doors, &mut signals).await.and(outcome)
+    stop(&shared, &service_manager, &mut listeners, &mut signals).await.and(outcome)
 }
 
 /// Tells the service manager now and then how many connections are open.
-async fn keep_status<M, C>(notices: Arc<Notices>, house: Arc<House<M, C>>) {
-    let mut ticks = interval(Notices::EVERY);
+async fn keep_status<M, C>(service_manager: Arc<ServiceManager>, shared: Arc<Shared<M, C>>) {
+    let mut ticks = interval(ServiceManager::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        notices.serving(house.gate.open());
+        service_manager.serving(shared.connection_limits.open());
     }
 }
 
-/// Tells the operator now and then what the log has not taken about strangers.
-async fn keep_summing_up<M, C>(house: Arc<House<M, C>>) {
+/// Logs, now and then, how many lines about clients that are not logged in were left out.
+async fn keep_summing_up<M, C>(shared: Arc<Shared<M, C>>) {
     let mut ticks = interval(LogBudget::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        sum_up(&house.throttle);
+        sum_up(&shared.throttle);
     }
 }
 
@@ -91,10 +93,10 @@ fn sum_up(throttle: &Throttle) {
     }
 }
 
-/// Serves until a signal says stop, or a door breaks.
+/// Serves until a signal says stop, or a listener breaks.
 async fn serve(
     reload: &Arc<Reload>,
-    doors: &mut JoinSet<io::Result<()>>,
+    listeners: &mut JoinSet<io::Result<()>>,
     signals: &mut Signals,
 ) -> Result<(), Error> {
     loop {
@@ -110,7 +112,7 @@ async fn serve(
                     Arc::clone(reload).start();
                 }
             },
-            Some(broken) = doors.join_next() => {
+            Some(broken) = listeners.join_next() => {
                 let error = Error::Listener(reason(broken));
                 error!("{error}; stopping");
                 return Err(error);
@@ -125,19 +127,19 @@ async fn serve(
 /// # Errors
 /// [`Error::Removals`] when some have not ended by then.
 async fn stop<M, C>(
-    house: &House<M, C>,
-    notices: &Notices,
-    doors: &mut JoinSet<io::Result<()>>,
+    shared: &Shared<M, C>,
+    service_manager: &ServiceManager,
+    listeners: &mut JoinSet<io::Result<()>>,
     signals: &mut Signals,
 ) -> Result<(), Error> {
-    let grace = house.current().timeouts.shutdown_grace;
-    house.drain.cancel();
+    let grace = shared.current().timeouts.shutdown_grace;
+    shared.drain.cancel();
     let end = Instant::now() + grace + LAST_REMOVALS;
-    notices.stopping(grace);
+    service_manager.stopping(grace);
     let time_is_over = async {
         sleep(grace).await;
         warn!(?grace, "the grace time is over: what is not done in a moment is cut off");
-        house.grace_over.cancel();
+        shared.grace_over.cancel();
         sleep(LAST_COMMAND).await;
     };
     let cut_off = async {
@@ -145,22 +147,22 @@ async fn stop<M, C>(
             () = time_is_over => {}
             name = signals.stop() => warn!("{name} again: the sessions that remain are cut off"),
         }
-        house.cut.cancel();
+        shared.cut.cancel();
         std::future::pending::<()>().await;
     };
     tokio::select! {
         biased;
-        () = async { while doors.join_next().await.is_some() {} } => {}
+        () = async { while listeners.join_next().await.is_some() {} } => {}
         () = cut_off => {}
     }
-    sum_up(&house.throttle);
-    house.removals.close();
-    if !house.removals.is_empty() {
-        notices.waiting_for_removals();
-        info!(removals = house.removals.len(), "waiting for removals to finish");
+    sum_up(&shared.throttle);
+    shared.removals.close();
+    if !shared.removals.is_empty() {
+        service_manager.waiting_for_removals();
+        info!(removals = shared.removals.len(), "waiting for removals to finish");
     }
-    if timeout_at(end, house.removals.wait()).await.is_err() {
-        let error = Error::Removals(house.removals.len());
+    if timeout_at(end, shared.removals.wait()).await.is_err() {
+        let error = Error::Removals(shared.removals.len());
         error!("stopped: {error}");
         return Err(error);
     }

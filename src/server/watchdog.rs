@@ -5,10 +5,10 @@
 //!
 //! - **the worker threads**, by a task that one of them has to run. One that hangs is not missed,
 //!   for the others do its work; when all of them hang, nobody is served any more.
-//! - **each accept loop**, by a question that it answers when it comes round. One that hangs leaves
+//! - **each accept loop**, by a ping that it answers when it comes round. One that hangs leaves
 //!   the clients of its port waiting for ever.
 //! - **the threads for hashes**, by a job that one of them has to run. With none left nobody can log
-//!   in, which may still be a crowd. So it is said in the log, and only what lasts for [`PATIENCE`]
+//!   in, which may still be a crowd. So it is said in the log, and only what lasts for [`MOST_TURNS`]
 //!   turns is left to a restart.
 //!
 //! A file system that does not answer takes the threads that are for mail on it, and no others. That
@@ -25,20 +25,23 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{error, info, warn};
 
-use super::notices::Notices;
+use super::service_manager::ServiceManager;
 use crate::threads::{self, Pool};
 
 /// How many turns the threads for hashes may take to run one job; with `WatchdogSec=1min`, 10 minutes.
-const PATIENCE: u32 = 20;
+const MOST_TURNS: u32 = 20;
 
 /// Starts the watchdog, if the service manager wants one. It ends when what is given back is
 /// dropped.
-pub(super) fn start(accept_loops: Vec<AcceptLoop>, notices: Arc<Notices>) -> Option<Sender<()>> {
+pub(super) fn start(
+    accept_loops: Vec<AcceptLoop>,
+    service_manager: Arc<ServiceManager>,
+) -> Option<Sender<()>> {
     let allowed = sd_notify::watchdog_enabled()?;
     let (guard, end) = mpsc::channel();
     let parts = Parts { runtime: Handle::current(), accept_loops };
     let (hashes, mail) = (Hashes::default(), Mail::default());
-    let watchdog = Watchdog { parts, hashes, mail, turn: allowed / 2, notices, end };
+    let watchdog = Watchdog { parts, hashes, mail, turn: allowed / 2, service_manager, end };
     match thread::Builder::new().name("watchdog".into()).spawn(|| watchdog.run()) {
         Ok(_) => Some(guard),
         Err(error) => {
@@ -55,7 +58,7 @@ struct Watchdog {
     mail: Mail,
     /// Half of what the service manager allows.
     turn: Duration,
-    notices: Arc<Notices>,
+    service_manager: Arc<ServiceManager>,
     end: Receiver<()>,
 }
 
@@ -82,7 +85,7 @@ impl Watchdog {
             }
             self.mail.tell(threads::mail().stuck());
             if self.hashes.are_alive(threads::hashes()) {
-                self.notices.alive();
+                self.service_manager.alive();
             }
             match self.end.recv_timeout(self.turn) {
                 Err(RecvTimeoutError::Timeout) => {}
@@ -108,14 +111,14 @@ impl Parts {
         let mut missing = BTreeSet::new();
         let mut ask = |part: String| {
             missing.insert(part.clone());
-            Question { part, answers: sender.clone() }
+            Ping { part, answers: sender.clone() }
         };
-        let question = ask("worker threads".into());
-        self.runtime.spawn(async { question.answer() });
+        let ping = ask("worker threads".into());
+        self.runtime.spawn(async { ping.answer() });
         for accept_loop in &self.accept_loops {
-            // Full or closed: the question is dropped. It is full only when the last one was not
+            // Full or closed: the ping is dropped. It is full only when the last one was not
             // answered, and then there is no new one.
-            drop(accept_loop.questions.try_send(ask(format!("listener {}", accept_loop.address))));
+            drop(accept_loop.pings.try_send(ask(format!("listener {}", accept_loop.address))));
         }
         Round { missing, answers }
     }
@@ -124,25 +127,25 @@ impl Parts {
 /// Where an accept loop is asked.
 pub(super) struct AcceptLoop {
     address: SocketAddr,
-    questions: tokio_mpsc::Sender<Question>,
+    pings: tokio_mpsc::Sender<Ping>,
 }
 
 impl AcceptLoop {
     /// The watchdog's end, and the accept loop's.
-    pub(super) fn new(address: SocketAddr) -> (Self, tokio_mpsc::Receiver<Question>) {
-        let (questions, asked) = tokio_mpsc::channel(1);
-        (Self { address, questions }, asked)
+    pub(super) fn new(address: SocketAddr) -> (Self, tokio_mpsc::Receiver<Ping>) {
+        let (pings, asked) = tokio_mpsc::channel(1);
+        (Self { address, pings }, asked)
     }
 }
 
 /// Whether a part of the server still makes progress. Dropped, it says that the part has ended.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct Ping {
     part: String,
     answers: Sender<String>,
 }
 
-impl Question {
+impl Ping {
     pub(super) fn answer(self) {
         // Nobody waits for it when the watchdog has ended.
         drop(self.answers.send(self.part));
@@ -189,13 +192,13 @@ impl Hashes {
             self.turns = self.turns.saturating_add(1);
             if self.turns == 1 {
                 warn!("no thread is free to verify passwords: few can log in");
-            } else if self.turns == PATIENCE {
+            } else if self.turns == MOST_TURNS {
                 error!(
                     "still no thread is free to verify passwords; the service manager restarts \
                      the server"
                 );
             }
-            return self.turns < PATIENCE;
+            return self.turns < MOST_TURNS;
         }
         if self.turns > 0 {
             info!("threads are free to verify passwords again");
@@ -257,7 +260,7 @@ mod tests {
         hang(|work| drop(runtime.spawn(async { work() })))
     }
 
-    fn accept_loop() -> (AcceptLoop, tokio_mpsc::Receiver<Question>) {
+    fn accept_loop() -> (AcceptLoop, tokio_mpsc::Receiver<Ping>) {
         AcceptLoop::new("127.0.0.1:995".parse().unwrap())
     }
 
@@ -294,7 +297,7 @@ mod tests {
             assert!(!round.wait(Duration::ZERO));
         }
         drop(asked);
-        assert!(round.wait(LONG), "it has ended, and with it the question");
+        assert!(round.wait(LONG), "it has ended, and with it the ping");
         assert!(parts.ask().wait(LONG));
     }
 
@@ -303,7 +306,7 @@ mod tests {
         let bounds = Bounds { most: 1, queued: 9, wait: LONG };
         let (pool, mut hashes) = (Pool::new("test", "tests".into(), bounds), Hashes::default());
         let guard = hang(|work| pool.start(work).unwrap());
-        assert!((0..PATIENCE).all(|_| hashes.are_alive(&pool)));
+        assert!((0..MOST_TURNS).all(|_| hashes.are_alive(&pool)));
         assert!(!hashes.are_alive(&pool));
         assert!(!hashes.are_alive(&pool));
         drop(guard);

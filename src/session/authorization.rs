@@ -93,7 +93,7 @@ impl Authorization {
         // RFC 1939 §7 PASS: after a failure the client begins again with USER.
         match self.claimed {
             Some(name) => {
-                let _held = context.link.place.hold()?;
+                let _held = context.link.evictable.hold()?;
                 let authenticator = &context.env.authenticator;
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
                 // Boxed, like all of a log-in: other commands need no room for one.
@@ -168,7 +168,7 @@ impl Authorization {
                 let totals = transaction.listing.totals();
                 log_success(transaction.user(), mechanism, totals, context.link);
                 answer.logged_in(transaction.user(), totals.messages);
-                context.link.place.logged_in();
+                context.link.evictable.logged_in();
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }

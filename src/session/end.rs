@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::protocol::{Stranger, Username};
+use crate::protocol::{Username, WrongProtocol};
 
 /// Why a session ended. `Display` is the word for the log.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub enum End {
     /// Something came in the clear behind STLS.
     PlaintextAfterStls,
     /// The peer speaks another protocol.
-    Stranger(Stranger),
+    WrongProtocol(WrongProtocol),
     /// It had not logged in, and its place was needed for another connection.
     Evicted,
     /// Nobody can log in, for no credential store answers.
@@ -50,7 +50,7 @@ impl End {
             Self::PeerClosed
             | Self::WriteTimeout
             | Self::PlaintextAfterStls
-            | Self::Stranger(_)
+            | Self::WrongProtocol(_)
             | Self::Broken(_) => true,
             Self::Quit
             | Self::StartTls
@@ -83,9 +83,9 @@ impl fmt::Display for End {
             Self::TooManyFailedLogins => "too-many-failed-logins",
             Self::BodyFailed(_) => "body-failed",
             Self::PlaintextAfterStls => "plaintext-after-stls",
-            Self::Stranger(Stranger::Tls) => "tls-on-plain-port",
-            Self::Stranger(Stranger::Proxy) => "proxy-protocol",
-            Self::Stranger(_) => "wrong-protocol",
+            Self::WrongProtocol(WrongProtocol::Tls) => "tls-on-plain-port",
+            Self::WrongProtocol(WrongProtocol::Proxy) => "proxy-protocol",
+            Self::WrongProtocol(_) => "wrong-protocol",
             Self::Evicted => "evicted",
             Self::StoresDown => "stores-down",
             Self::Shutdown => "shutdown",

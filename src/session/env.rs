@@ -8,16 +8,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::evictable::{Evictable, Place};
+use super::evictable::{Evictable, EvictionQueue};
 use super::slots::Slots;
 use super::wanted::Wanted;
 use crate::login::Authenticator;
 use crate::protocol::Username;
 use crate::protocol::sasl::{Channel, MechanismSet};
 
-/// What every session of a server shares; made anew when the configuration is reloaded.
+/// What the sessions of a server share. A reload of the configuration makes a new one.
 pub struct Env<M, C> {
-    /// Where mail is. Shared, because a maildrop may take longer to open than anybody waits.
+    /// Where mail is. Shared with tasks, which go on opening a maildrop when the session has given up.
     pub mailbox: Arc<M>,
     /// Who may log in.
     pub authenticator: Authenticator<C>,
@@ -25,9 +25,10 @@ pub struct Env<M, C> {
     pub policy: Policy,
     /// How many sessions each user has.
     pub sessions: Arc<Slots<Username, Wanted>>,
-    /// Removals under way; they are finished whatever becomes of their sessions.
+    /// Removals under way. They are finished even when their sessions have ended.
     pub removals: TaskTracker,
-    /// Cancelled when the server is to stop: nobody logs in any more, and who has, goes on to QUIT.
+    /// Cancelled when the server is to stop: there are no more logins, and sessions that are logged in
+    /// go on to QUIT.
     pub drain: CancellationToken,
     /// Cancelled when the time for that is over: sessions end after the running command.
     pub grace_over: CancellationToken,
@@ -40,31 +41,29 @@ pub struct Policy {
     pub hostname: String,
     /// The domain of names without one, unless the link has another.
     pub default_domain: Option<Arc<str>>,
-    /// UTF8 is listed among the capabilities; the command is taken in any case.
+    /// UTF8 is listed among the capabilities; the command is accepted in any case.
     pub utf8: bool,
-    /// Passwords are taken without TLS.
+    /// Passwords are accepted without TLS.
     pub allow_cleartext: bool,
-    /// The mechanisms that may be offered; what every user of the stores can use when there is
-    /// nothing here.
+    /// The mechanisms that the operator allows. `None`: those that every user can use.
     pub mechanisms: Option<MechanismSet>,
-    /// A failed log-in is answered at a multiple of this after it began.
+    /// A failed login is answered at a multiple of this after it began.
     pub failure_delay: Duration,
     /// Bad commands in a row before the connection is closed.
     pub bad_commands: u32,
-    /// Failed log-ins before the connection is closed.
+    /// Failed logins before the connection is closed.
     pub failed_logins: u32,
     /// Sessions of one user, those included that wait for the lock.
     pub sessions_per_user: u32,
-    /// How long a connection waits in all for another session of its user to end.
+    /// How long a connection waits, in all, for another session of its user to end.
     pub lock_wait: Duration,
-    /// A session without marks that has waited so long for a command ends when its user logs in
-    /// again.
+    /// After so long without a command, a session without marks ends when its user logs in again.
     pub yield_idle: Duration,
-    /// Each message that is removed has a line in the log.
+    /// Each removed message has a line in the log.
     pub log_removals: bool,
-    /// Without a command, after login.
+    /// How long a client may send no command after login.
     pub idle: Duration,
-    /// In which the client takes next to nothing of what waits for it.
+    /// How long a client may acknowledge none of what was sent to it.
     pub write: Duration,
 }
 
@@ -85,18 +84,26 @@ pub struct Link {
     pub default_domain: Option<Arc<str>>,
     /// By when the client has to be logged in.
     pub login_deadline: Instant,
-    /// The place of the connection among those that may be ended.
-    pub place: Arc<Place>,
+    /// The right of the server to end the connection before login.
+    pub evictable: Arc<Evictable>,
 }
 
 impl Link {
-    /// A stream to which nothing can be bound, from a client without a certificate, which is the only
-    /// one of its server.
+    /// A stream without channel bindings, from a client without a certificate, in a queue of its own.
     pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
         let (channel, certificate) = (Channel::default(), Vec::new());
         let (tls, default_domain) = (None, None);
-        let place = Arc::new(Arc::<Evictable>::default().enter(peer));
-        Self { security, peer, tls, channel, certificate, default_domain, login_deadline, place }
+        let evictable = Arc::new(Arc::<EvictionQueue>::default().enter(peer));
+        Self {
+            security,
+            peer,
+            tls,
+            channel,
+            certificate,
+            default_domain,
+            login_deadline,
+            evictable,
+        }
     }
 }
 

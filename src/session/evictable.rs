@@ -1,9 +1,9 @@
-//! Connections that may be ended to make room for others: those that have not logged in, and whose
-//! password is not being verified.
+//! Connections that may be evicted, that is, ended to make room for others: those that have not
+//! logged in, and whose password is not being verified.
 //!
-//! They are kept by network, in the order in which they came. The one that is ended is the oldest of
-//! the network with the most of them: whoever fills the server with connections that do nothing loses
-//! his own, and a user who logs in at once keeps the only one that he has.
+//! They are kept by network, in order of arrival. The oldest connection of the network with the most
+//! of them is evicted first: an attacker who fills the server with idle connections loses his own,
+//! and a user who logs in at once keeps his only one.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use super::end::End;
 use crate::limits::Network;
 
-/// The connections of a server that may be ended.
+/// The evictable connections of a server.
 #[derive(Debug, Default)]
-pub struct Evictable {
+pub struct EvictionQueue {
     queues: Mutex<Queues>,
 }
 
@@ -34,24 +34,24 @@ struct Queues {
     order: BTreeMap<Rank, Network>,
 }
 
-/// How the connections of a network are told that they end, by their number.
+/// How each connection of a network is notified of its eviction, by its number.
 type Queue = BTreeMap<u64, Arc<Notify>>;
 
 /// How many there are, and which is the oldest.
 type Rank = (usize, Reverse<u64>);
 
-impl Evictable {
-    /// Takes a new connection from `peer` in.
-    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Place {
-        let (network, told) = (Network::widest(peer), Arc::default());
-        let number = self.lock().enter(network, &told);
-        Place { table: Arc::clone(self), network, number, told, is_logged_in: false.into() }
+impl EvictionQueue {
+    /// Adds a new connection from `peer`.
+    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Evictable {
+        let (network, notify) = (Network::widest(peer), Arc::default());
+        let number = self.lock().enter(network, &notify);
+        Evictable { queue: Arc::clone(self), network, number, notify, is_logged_in: false.into() }
     }
 
-    /// Ends one connection, if there is one that may be ended, and says where from.
+    /// Evicts one connection, if there is one, and yields its network.
     pub fn evict(&self) -> Option<Network> {
-        let (network, told) = self.lock().pop()?;
-        told.notify_one();
+        let (network, notify) = self.lock().pop()?;
+        notify.notify_one();
         Some(network)
     }
 
@@ -61,17 +61,17 @@ impl Evictable {
 }
 
 impl Queues {
-    fn enter(&mut self, network: Network, told: &Arc<Notify>) -> u64 {
+    fn enter(&mut self, network: Network, notify: &Arc<Notify>) -> u64 {
         self.last += 1;
         let number = self.last;
-        self.change(network, |queue| queue.insert(number, Arc::clone(told)));
+        self.change(network, |queue| queue.insert(number, Arc::clone(notify)));
         number
     }
 
     fn pop(&mut self) -> Option<(Network, Arc<Notify>)> {
         let (_, &network) = self.order.last_key_value()?;
-        let (_, told) = self.change(network, BTreeMap::pop_first)?;
-        Some((network, told))
+        let (_, notify) = self.change(network, BTreeMap::pop_first)?;
+        Some((network, notify))
     }
 
     /// Changes the queue of a network, and keeps the order of the networks.
@@ -97,39 +97,39 @@ fn rank(queue: &Queue) -> Option<Rank> {
     queue.first_key_value().map(|(&oldest, _)| (queue.len(), Reverse(oldest)))
 }
 
-/// The place of a connection among those that may be ended.
+/// A connection in the queue. Dropping it takes the connection out.
 #[derive(Debug)]
-pub struct Place {
-    table: Arc<Evictable>,
+pub struct Evictable {
+    queue: Arc<EvictionQueue>,
     network: Network,
     number: u64,
-    told: Arc<Notify>,
+    notify: Arc<Notify>,
     is_logged_in: AtomicBool,
 }
 
-impl Place {
-    /// Waits until the connection has to end; for ever once it has logged in.
+impl Evictable {
+    /// Waits until the connection is evicted; for ever once it has logged in.
     pub async fn evicted(&self) {
-        let mut told = pin!(self.told.notified());
+        let mut notify = pin!(self.notify.notified());
         poll_fn(|context| {
-            // Whoever has logged in has no need to look.
-            if self.is_logged_in() { Poll::Pending } else { told.as_mut().poll(context) }
+            // A session that is logged in is polled often, and is never evicted.
+            if self.is_logged_in() { Poll::Pending } else { notify.as_mut().poll(context) }
         })
         .await;
     }
 
-    /// A password is about to be verified: until the guard is dropped the connection stays.
+    /// Keeps the connection from being evicted until the guard is dropped, while a password is verified.
     ///
     /// # Errors
-    /// [`End::Evicted`] when it is too late for that.
+    /// [`End::Evicted`] when it has been evicted already.
     pub(super) fn hold(&self) -> Result<Hold<'_>, End> {
         match self.take_out() {
-            Some(told) => Ok(Hold { place: self, told }),
+            Some(notify) => Ok(Hold { connection: self, notify }),
             None => Err(End::Evicted),
         }
     }
 
-    /// The client has logged in: the connection stays.
+    /// The client has logged in: the connection is no longer evictable.
     pub(super) fn logged_in(&self) {
         self.is_logged_in.store(true, Ordering::Relaxed);
     }
@@ -140,11 +140,11 @@ impl Place {
     }
 
     fn take_out(&self) -> Option<Arc<Notify>> {
-        self.table.lock().change(self.network, |queue| queue.remove(&self.number))
+        self.queue.lock().change(self.network, |queue| queue.remove(&self.number))
     }
 }
 
-impl Drop for Place {
+impl Drop for Evictable {
     fn drop(&mut self) {
         if !self.is_logged_in() {
             self.take_out();
@@ -152,19 +152,19 @@ impl Drop for Place {
     }
 }
 
-/// A connection that is not to be ended for now.
+/// Keeps a connection from being evicted.
 #[must_use]
 pub(super) struct Hold<'a> {
-    place: &'a Place,
-    told: Arc<Notify>,
+    connection: &'a Evictable,
+    notify: Arc<Notify>,
 }
 
 impl Drop for Hold<'_> {
-    /// It is as old as it was before.
+    /// Puts the connection back, with its old number and so with its old rank.
     fn drop(&mut self) {
-        let Place { table, network, number, .. } = self.place;
-        if !self.place.is_logged_in() {
-            table.lock().change(*network, |queue| queue.insert(*number, Arc::clone(&self.told)));
+        let Evictable { queue, network, number, .. } = self.connection;
+        if !self.connection.is_logged_in() {
+            queue.lock().change(*network, |queue| queue.insert(*number, Arc::clone(&self.notify)));
         }
     }
 }
@@ -175,73 +175,74 @@ mod tests {
 
     use super::*;
 
-    fn enter(table: &Arc<Evictable>, peer: &str) -> Place {
-        table.enter(peer.parse().unwrap())
+    fn enter(queue: &Arc<EvictionQueue>, peer: &str) -> Evictable {
+        queue.enter(peer.parse().unwrap())
     }
 
-    async fn is_told(place: &Place) -> bool {
-        let mut evicted = pin!(unconstrained(place.evicted()));
+    async fn is_evicted(connection: &Evictable) -> bool {
+        let mut evicted = pin!(unconstrained(connection.evicted()));
         poll_fn(|context| Poll::Ready(evicted.as_mut().poll(context).is_ready())).await
     }
 
-    fn evicted(table: &Evictable) -> Option<String> {
-        table.evict().map(|network| network.to_string())
+    fn evicted(queue: &EvictionQueue) -> Option<String> {
+        queue.evict().map(|network| network.to_string())
     }
 
     #[tokio::test]
     async fn the_oldest_of_the_network_with_most_is_ended() {
-        let table = Arc::new(Evictable::default());
-        let alone = enter(&table, "192.0.2.1");
-        let first = enter(&table, "198.51.100.1");
-        let second = enter(&table, "198.51.100.2");
-        let wide = enter(&table, "2001:db8:0:100::1");
-        assert_eq!(evicted(&table).as_deref(), Some("198.51.100.0/24"));
-        assert!(is_told(&first).await);
-        for place in [&alone, &second, &wide] {
-            assert!(!is_told(place).await);
+        let queue = Arc::new(EvictionQueue::default());
+        let alone = enter(&queue, "192.0.2.1");
+        let first = enter(&queue, "198.51.100.1");
+        let second = enter(&queue, "198.51.100.2");
+        let wide = enter(&queue, "2001:db8:0:100::1");
+        assert_eq!(evicted(&queue).as_deref(), Some("198.51.100.0/24"));
+        assert!(is_evicted(&first).await);
+        for connection in [&alone, &second, &wide] {
+            assert!(!is_evicted(connection).await);
         }
-        let wide_too = enter(&table, "2001:db8:0:200::1");
-        assert_eq!(evicted(&table).as_deref(), Some("2001:db8::/48"));
-        assert!(is_told(&wide).await);
+        let wide_too = enter(&queue, "2001:db8:0:200::1");
+        assert_eq!(evicted(&queue).as_deref(), Some("2001:db8::/48"));
+        assert!(is_evicted(&wide).await);
         // All have one: the oldest goes first.
-        assert_eq!(evicted(&table).as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(evicted(&queue).as_deref(), Some("192.0.2.0/24"));
         drop(second);
-        assert!(!is_told(&wide_too).await);
-        assert_eq!(evicted(&table).as_deref(), Some("2001:db8::/48"));
-        assert_eq!(evicted(&table), None);
-        let queues = table.lock();
+        assert!(!is_evicted(&wide_too).await);
+        assert_eq!(evicted(&queue).as_deref(), Some("2001:db8::/48"));
+        assert_eq!(evicted(&queue), None);
+        let queues = queue.lock();
         assert!(queues.by_network.is_empty() && queues.order.is_empty());
     }
 
     #[tokio::test]
     async fn a_password_that_is_verified_and_a_login_are_not_disturbed() {
-        let table = Arc::new(Evictable::default());
-        let (first, second) = (enter(&table, "192.0.2.1"), enter(&table, "192.0.2.1"));
+        let queue = Arc::new(EvictionQueue::default());
+        let (first, second) = (enter(&queue, "192.0.2.1"), enter(&queue, "192.0.2.1"));
         let held = first.hold().unwrap();
-        assert!(evicted(&table).is_some());
-        assert!(is_told(&second).await && !is_told(&first).await);
+        assert!(evicted(&queue).is_some());
+        assert!(is_evicted(&second).await && !is_evicted(&first).await);
         assert!(matches!(second.hold(), Err(End::Evicted)));
-        assert_eq!(evicted(&table), None);
+        assert_eq!(evicted(&queue), None);
         drop(held);
-        let third = enter(&table, "192.0.2.1");
+        let third = enter(&queue, "192.0.2.1");
         let held = third.hold().unwrap();
         third.logged_in();
         drop(held);
-        // Who has failed is the oldest again; who has logged in is not there any more.
-        assert!(evicted(&table).is_some());
-        assert!(is_told(&first).await && !is_told(&third).await);
-        assert_eq!(evicted(&table), None);
+        // The one whose login has failed is the oldest again; the one that has logged in is gone.
+        assert!(evicted(&queue).is_some());
+        assert!(is_evicted(&first).await && !is_evicted(&third).await);
+        assert_eq!(evicted(&queue), None);
     }
 
     #[test]
-    fn who_is_gone_takes_no_memory() {
-        let table = Arc::new(Evictable::default());
-        let places: Vec<_> = (0..200).map(|n| enter(&table, &format!("192.0.{n}.1"))).collect();
-        for place in &places {
-            drop(place.hold().unwrap());
+    fn closed_connections_take_no_memory() {
+        let queue = Arc::new(EvictionQueue::default());
+        let connections: Vec<_> =
+            (0..200).map(|n| enter(&queue, &format!("192.0.{n}.1"))).collect();
+        for connection in &connections {
+            drop(connection.hold().unwrap());
         }
-        drop(places);
-        let queues = table.lock();
+        drop(connections);
+        let queues = queue.lock();
         assert!(queues.by_network.is_empty() && queues.order.is_empty());
     }
 }

@@ -114,7 +114,7 @@ impl Exchange {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M::Maildrop> {
-        let _held = context.link.place.hold()?;
+        let _held = context.link.evictable.hold()?;
         match stage {
             Stage::Claim(exchange) => self.claim(exchange.step(response), answer, context).await,
             Stage::Proof(exchange, login) => match exchange.step(&response) {

@@ -32,7 +32,7 @@ mod wire;
 
 pub use end::{End, Summary};
 pub use env::{Env, Link, Policy, Security};
-pub use evictable::{Evictable, Place};
+pub use evictable::{Evictable, EvictionQueue};
 pub use run::run;
 pub use slots::{Slot, Slots};
 pub use stream::{SILENCE, Stream, Taken};

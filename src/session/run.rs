@@ -12,11 +12,11 @@ use super::fault::Fault;
 use super::language::Language;
 use super::state::{Line, Next, State};
 use super::stream::Stream;
-use super::wire::Patience;
+use super::wire::Deadline;
 use crate::credentials::CredentialStore;
 use crate::login::Refusal;
 use crate::mailbox::Mailbox;
-use crate::protocol::{LineLimit, Reply, ReplyText, Secret, Stranger};
+use crate::protocol::{LineLimit, Reply, ReplyText, Secret, WrongProtocol};
 
 /// Runs one session to its end: greets, reads commands, replies to each in its turn.
 ///
@@ -39,7 +39,7 @@ where
     let outcome = tokio::select! {
         biased;
         outcome = converse(&mut dialogue, Context { env, link }) => outcome,
-        () = link.place.evicted() => Err(End::Evicted),
+        () = link.evictable.evicted() => Err(End::Evicted),
     };
     match outcome {
         Ok(farewell) => dialogue.wire.finish().await.err().unwrap_or(farewell),
@@ -112,14 +112,14 @@ async fn meet<M: Mailbox, C: CredentialStore>(
     let undecided = |unread: &[u8]| {
         !unread.contains(&b'\n')
             && unread.len() < FIRST_LINE
-            && Stranger::recognise(unread).is_none()
+            && WrongProtocol::recognise(unread).is_none()
     };
     while undecided(dialogue.wire.unread()) {
-        let patience = Patience { until: context.link.login_deadline, or: End::LoginTimeout };
-        dialogue.wire.fill(patience, stopping(context.env)).await?;
+        let deadline = Deadline { until: context.link.login_deadline, or: End::LoginTimeout };
+        dialogue.wire.fill(deadline, stopping(context.env)).await?;
     }
-    match Stranger::recognise(dialogue.wire.unread()) {
-        Some(stranger) => Err(End::Stranger(stranger)),
+    match WrongProtocol::recognise(dialogue.wire.unread()) {
+        Some(protocol) => Err(End::WrongProtocol(protocol)),
         None => Ok(()),
     }
 }
@@ -148,18 +148,18 @@ async fn read<M: Mailbox, C: CredentialStore>(
         match state {
             State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
                 let until = context.link.login_deadline;
-                let patience = Patience { until, or: End::LoginTimeout };
-                dialogue.wire.fill(patience, stopping(context.env)).await?;
+                let deadline = Deadline { until, or: End::LoginTimeout };
+                dialogue.wire.fill(deadline, stopping(context.env)).await?;
             }
             State::Transaction(transaction) => {
                 // Counted from when the client has had the last reply: octets that drip in do not
                 // prolong it, only a whole command does (RFC 1939 §3).
                 let since = *since.get_or_insert_with(Instant::now);
                 let until = since + context.env.policy.idle;
-                let patience = Patience { until, or: End::IdleTimeout };
+                let deadline = Deadline { until, or: End::IdleTimeout };
                 // Who is in the middle of a command is not idle.
                 let idle_since = dialogue.wire.unread().is_empty().then_some(since);
-                dialogue.wire.fill(patience, transaction.recalled(idle_since, context.env)).await?;
+                dialogue.wire.fill(deadline, transaction.recalled(idle_since, context.env)).await?;
             }
         }
     }

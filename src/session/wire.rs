@@ -16,7 +16,7 @@ use super::end::End;
 use super::pace::Pace;
 use super::stream::{SILENCE, Stream};
 use crate::mailbox::Message;
-use crate::protocol::{Appetite, Encoder, Extent, Line, LineDecoder, LineError, LineLimit, Reply};
+use crate::protocol::{Encoder, Extent, Line, LineDecoder, LineError, LineLimit, Progress, Reply};
 
 /// A stream with a bounded buffer on each side.
 ///
@@ -40,7 +40,7 @@ pub(super) struct Wire<'s> {
 }
 
 /// When to stop waiting for the client, and what that means.
-pub(super) struct Patience {
+pub(super) struct Deadline {
     pub(super) until: Instant,
     pub(super) or: End,
 }
@@ -101,7 +101,7 @@ impl<'s> Wire<'s> {
     /// `recalled` before.
     pub(super) async fn fill(
         &mut self,
-        patience: Patience,
+        deadline: Deadline,
         recalled: impl Future<Output = End>,
     ) -> Result<(), End> {
         // A session that waits holds no buffers.
@@ -109,7 +109,7 @@ impl<'s> Wire<'s> {
         self.input.reclaim();
         let count = tokio::select! {
             biased;
-            read = self.read(patience) => read?,
+            read = self.read(deadline) => read?,
             end = recalled => return Err(end),
         };
         if count == 0 {
@@ -123,21 +123,21 @@ impl<'s> Wire<'s> {
     }
 
     /// Waits for octets from the client. It is not idle while it takes what it was sent before.
-    async fn read(&mut self, mut patience: Patience) -> Result<usize, End> {
+    async fn read(&mut self, mut deadline: Deadline) -> Result<usize, End> {
         let mut pace = Pace::new(self.write_timeout);
         loop {
-            let look = if self.patient { pace.next_look() } else { patience.until };
-            let until = look.min(patience.until);
+            let look = if self.patient { pace.next_look() } else { deadline.until };
+            let until = look.min(deadline.until);
             if let Ok(read) = timeout_at(until, receive(self.stream, &mut self.input)).await {
                 return read.map_err(lost);
             }
-            if patience.until <= Instant::now() {
-                return Err(patience.or);
+            if deadline.until <= Instant::now() {
+                return Err(deadline.or);
             }
             let taken = self.stream.taken();
             if let Some(busy) = pace.look(taken.octets) {
                 if self.login_deadline.is_none() {
-                    patience.until += busy;
+                    deadline.until += busy;
                 }
             } else if pace.has_stopped() && !taken.all {
                 return Err(End::WriteTimeout);
@@ -196,7 +196,7 @@ impl<'s> Wire<'s> {
             }
             for piece in chunk.chunks(Self::ENOUGH) {
                 self.carries_mail = true;
-                if encoder.encode(piece, &mut self.output) == Appetite::Sated {
+                if encoder.encode(piece, &mut self.output) == Progress::Complete {
                     break 'message;
                 }
                 self.relieve().await?;

@@ -208,7 +208,7 @@ proptest! {
         let sent = input.iter().filter(|octet| **octet == b'\n').count();
         let (output, ended, _) = converse(&input, Security::ImplicitTls);
         match ended.why {
-            End::Stranger(_) => {}
+            End::WrongProtocol(_) => {}
             End::PeerClosed => prop_assert_eq!(count_replies(&input, &output), sent),
             End::Quit | End::TooManyFaults | End::TooManyFailedLogins => {
                 prop_assert!(count_replies(&input, &output) <= sent);

@@ -4,7 +4,7 @@ use super::Examination;
 use super::report::Severity;
 use crate::config::{Credentials, DraftListen, Throttle, TlsMode};
 use crate::protocol::sasl::Mechanism;
-use crate::server::{BindError, Holder, try_bind};
+use crate::server::{BindError, PortOwner, try_bind};
 
 impl Examination<'_> {
     /// Looks at the sockets; binds them for a moment, if that is asked for.
@@ -37,14 +37,16 @@ impl Examination<'_> {
             // Who starts the server may have it.
             return "; not tried, only root or CAP_NET_BIND_SERVICE may".to_owned();
         }
-        let severity = match error.holder() {
-            Some(Holder::Restante { pid }) => return format!("; in use by restante (pid {pid})"),
-            Some(Holder::ServiceManager) => return "; bound by the service manager".to_owned(),
+        let severity = match error.owner() {
+            Some(PortOwner::Restante { pid }) => {
+                return format!("; in use by restante (pid {pid})");
+            }
+            Some(PortOwner::ServiceManager) => return "; bound by the service manager".to_owned(),
             // It may be restante's, or the service manager's. Started by the service manager, the
             // server will say so itself in a moment.
-            Some(Holder::Unknown) if self.is_service => return "; in use".to_owned(),
-            Some(Holder::Unknown) => Severity::Warning,
-            Some(Holder::Program { .. }) | None => Severity::Error,
+            Some(PortOwner::Unknown) if self.is_service => return "; in use".to_owned(),
+            Some(PortOwner::Unknown) => Severity::Warning,
+            Some(PortOwner::Program { .. }) | None => Severity::Error,
         };
         self.add(severity, key, error.to_string());
         String::new()

@@ -9,10 +9,10 @@ use landlock::{
 };
 
 use super::Measure;
-use super::reach::{Extent, Reach};
+use super::access::{Extent, FileAccess};
 
 /// Restricts this thread and those that it will start, as far as the kernel knows how.
-pub(super) fn restrict(reach: &Reach) -> Measure {
+pub(super) fn restrict(reach: &FileAccess) -> Measure {
     match enforce(reach) {
         Ok(RulesetStatus::FullyEnforced) => Ok("on"),
         Ok(RulesetStatus::PartiallyEnforced) => Ok("on, as far as this kernel has it"),
@@ -21,7 +21,7 @@ pub(super) fn restrict(reach: &Reach) -> Measure {
     }
 }
 
-fn enforce(reach: &Reach) -> Result<RulesetStatus, RulesetError> {
+fn enforce(reach: &FileAccess) -> Result<RulesetStatus, RulesetError> {
     let network = match reach.network() {
         // The sockets are bound.
         true => AccessNet::BindTcp.into(),

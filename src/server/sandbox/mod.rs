@@ -13,13 +13,13 @@ use tracing::info;
 
 use crate::config::{Config, Credentials};
 
+mod access;
 mod landlock;
 mod links;
 mod process;
-mod reach;
 mod system_calls;
 
-use reach::Reach;
+use access::FileAccess;
 
 pub use process::drop_bounding_set;
 
@@ -32,7 +32,7 @@ pub struct Sandbox {
     no_core_dumps: Measure,
     capabilities: Measure,
     /// The files that can be opened, and whether mail is among them wherever it is.
-    reach: Option<Reach>,
+    reach: Option<FileAccess>,
 }
 
 /// Whether something is in force; if not, why.
@@ -73,7 +73,7 @@ impl Sandbox {
             (true, Some(why)) => Err(why.clone()),
             (true, None) => Ok(()),
         };
-        let wanted = Reach::of(config, file);
+        let wanted = FileAccess::of(config, file);
         let landlock = allowed(section.landlock, "landlock = false")
             .and_then(|()| landlock::restrict(&wanted));
         let reach = landlock.is_ok().then_some(wanted);
@@ -103,7 +103,7 @@ impl Sandbox {
                 info!("sandbox: {what} is not restricted: {why}");
             }
         }
-        if let Some(why) = self.reach.as_ref().and_then(Reach::anywhere) {
+        if let Some(why) = self.reach.as_ref().and_then(FileAccess::anywhere) {
             info!("sandbox: mail is not restricted to directories: {why}");
         }
     }
@@ -125,7 +125,7 @@ impl Sandbox {
                  entered; {restart}"
             ));
         }
-        let beyond = self.reach.as_ref()?.lacks(&Reach::of(config, file))?;
+        let beyond = self.reach.as_ref()?.lacks(&FileAccess::of(config, file))?;
         Some(format!("{beyond} since the sandbox was entered; {restart}"))
     }
 }

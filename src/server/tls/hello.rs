@@ -65,7 +65,7 @@ pub(super) fn is_ssl2(first: &[u8]) -> bool {
 /// Where in a `ClientHello` the type of an extension stands that is of `kind` and names no host.
 ///
 /// - The message may be cut off at its end, as that is whose PSK binders are verified.
-pub(super) fn nameless(message: &[u8], kind: u16) -> Option<usize> {
+pub(super) fn invalid_server_name(message: &[u8], kind: u16) -> Option<usize> {
     let mut parts = Parts::of(message)?;
     while let Some((found, body)) = parts.extension() {
         if found == kind {
@@ -236,7 +236,7 @@ pub(super) mod tests {
             let body = names(name);
             let record = record(&[(5, b"xx"), (SERVER_NAME, &body), (GROUPS, &[0, 2, 0, 29])]);
             let message = &record[RECORD_HEADER..];
-            let at = nameless(message, SERVER_NAME);
+            let at = invalid_server_name(message, SERVER_NAME);
             assert_eq!(at.is_none(), good, "{}", name.escape_ascii());
             if let Some(at) = at {
                 assert_eq!(u16_at(message, at), Some(SERVER_NAME));
@@ -245,9 +245,12 @@ pub(super) mod tests {
         }
         for body in [&b""[..], &[0, 0], &[0, 4, 1, 0, 1, 9], &[0, 5, 0, 0, 1, b'a', 0]] {
             let record = record(&[(SERVER_NAME, body)]);
-            assert!(nameless(&record[RECORD_HEADER..], SERVER_NAME).is_some(), "{body:?}");
+            assert!(
+                invalid_server_name(&record[RECORD_HEADER..], SERVER_NAME).is_some(),
+                "{body:?}"
+            );
         }
-        assert_eq!(nameless(&record(&[])[RECORD_HEADER..], SERVER_NAME), None);
+        assert_eq!(invalid_server_name(&record(&[])[RECORD_HEADER..], SERVER_NAME), None);
     }
 
     proptest! {
@@ -264,7 +267,7 @@ pub(super) mod tests {
             for octets in [&octets, &spoilt] {
                 octets_needed(octets);
                 Hello::read(octets);
-                if let Some(at) = nameless(octets, SERVER_NAME) {
+                if let Some(at) = invalid_server_name(octets, SERVER_NAME) {
                     alleged_name(octets, at);
                 }
             }

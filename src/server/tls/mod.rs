@@ -21,32 +21,32 @@ use tracing::warn;
 use crate::config::{self, KeyPair};
 
 mod clients;
+mod handshake_failure;
 mod hello;
 mod inspect;
+mod invalid_name;
 mod key_kind;
-mod nameless;
-mod opening;
 mod pair;
+mod peeked;
 pub(super) mod peer;
 mod pem;
-mod refusal;
 mod watch;
 
 pub use clients::Clients;
 pub use inspect::{Inspection, inspect};
-pub(super) use opening::Opening;
+pub(super) use peeked::PeekedStream;
 pub use pem::PemError;
 pub(super) use watch::watch;
 
-/// The TLS side of a server.
+/// The certificates of a server, which can be replaced while it runs.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(super) struct Certificates {
     /// Replaced as a whole, so that no handshake sees a mixture.
-    terms: RwLock<Arc<Terms>>,
+    config: RwLock<Arc<TlsConfig>>,
     files: Mutex<Files>,
 }
 
-/// Where the certificates come from, and which state of the files was last tried.
+/// The files of the certificates, their state at the last attempt to read them, and when last seen.
 #[derive(Debug)]
 struct Files {
     section: config::Tls,
@@ -54,23 +54,23 @@ struct Files {
     seen: watch::Stamp,
 }
 
-impl Front {
-    /// Reads all certificates; each that needs a look is a warning in the log.
-    pub(super) fn new(section: config::Tls) -> Result<Self, FrontError> {
-        // Taken before reading: a change in between is then seen as one.
+impl Certificates {
+    /// Reads all certificates. Logs a warning for each that needs attention.
+    pub(super) fn new(section: config::Tls) -> Result<Self, TlsError> {
+        // Taken before the files are read, so that a change in between is noticed.
         let stamp = watch::Stamp::of(&section);
-        let terms = Terms::load(&section)?;
+        let config = TlsConfig::load(&section)?;
         let files = Mutex::new(Files { section, seen: stamp.clone(), tried: stamp });
-        Ok(Self { terms: RwLock::new(Arc::new(terms)), files })
+        Ok(Self { config: RwLock::new(Arc::new(config)), files })
     }
 
-    /// What the next handshake is made with.
-    pub(super) fn terms(&self) -> Arc<Terms> {
-        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    /// The configuration of the next handshake.
+    pub(super) fn config(&self) -> Arc<TlsConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the certificates that `section` names; when one is broken, the old ones all stay.
-    pub(super) fn reload(&self, section: config::Tls) -> Result<(), FrontError> {
+    /// Reads the certificates that `section` names. When one is broken, all old ones stay in use.
+    pub(super) fn reload(&self, section: config::Tls) -> Result<(), TlsError> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&section);
         self.renew(&section)?;
@@ -78,17 +78,17 @@ impl Front {
         Ok(())
     }
 
-    fn renew(&self, section: &config::Tls) -> Result<(), FrontError> {
-        let terms = self.terms().renewed(section)?;
-        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    fn renew(&self, section: &config::Tls) -> Result<(), TlsError> {
+        let config = self.config().renewed(section)?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(())
     }
 
-    /// Logs what there is to warn of, say that a certificate expires soon.
+    /// Logs the warnings of all certificates, such as one that it expires soon.
     fn warn(&self) {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         for pair in pairs(&files.section) {
-            // One that is broken by now has been reported when it changed.
+            // A broken one was reported when it changed.
             let Ok(seen) = inspect(pair, SystemTime::now()) else { continue };
             for warning in seen.all_warnings() {
                 warn!("{warning}");
@@ -96,15 +96,15 @@ impl Front {
         }
     }
 
-    /// Where one of the files is.
-    fn place(&self) -> PathBuf {
+    /// The path of one of the files.
+    fn path(&self) -> PathBuf {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.section.default.certificate.clone()
     }
 
-    /// Looks at the files, and reads them again when they have changed and are still since the
-    /// last look: a pair that is being written is left alone. `None` when there is nothing new.
-    pub(super) fn look(&self) -> Option<Result<(), FrontError>> {
+    /// Reads the files again when they have changed, but not since the last call: a pair that is being
+    /// written is left alone. `None`: they were not read.
+    pub(super) fn poll(&self) -> Option<Result<(), TlsError>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&files.section);
         let still = stamp == files.seen;
@@ -117,89 +117,89 @@ impl Front {
     }
 }
 
-/// What a handshake is made with, from its beginning to its end.
+/// The configuration of a handshake, from its beginning to its end.
 #[derive(Debug)]
-pub(super) struct Terms {
-    config: Arc<ServerConfig>,
-    table: Arc<Table>,
+pub(super) struct TlsConfig {
+    server: Arc<ServerConfig>,
+    table: Arc<CertificateTable>,
     clients: Clients,
 }
 
-impl Terms {
-    fn load(section: &config::Tls) -> Result<Self, FrontError> {
+impl TlsConfig {
+    fn load(section: &config::Tls) -> Result<Self, TlsError> {
         let (table, clients) = read(section)?;
         Self::new(table, clients)
     }
 
-    /// The terms of `section` for clients that know these ones.
+    /// The configuration of `section`, for clients that may have tickets from this one.
     ///
-    /// - Their tickets hold as long as the same certificates of clients are trusted. A resumed
-    ///   session has the certificate that was verified in the first one and is not verified again,
-    ///   so with others no session may be resumed: new terms have a new key and remember nothing.
-    fn renewed(&self, section: &config::Tls) -> Result<Self, FrontError> {
+    /// - Tickets stay valid as long as the same client certificates are trusted. A resumed session has
+    ///   the certificate that the first one verified, and does not verify it again. So when the trusted
+    ///   ones change, no session may be resumed: there is a new ticket key.
+    fn renewed(&self, section: &config::Tls) -> Result<Self, TlsError> {
         let (table, clients) = read(section)?;
         if clients != self.clients {
             return Self::new(table, clients);
         }
-        let mut config = ServerConfig::clone(&self.config);
-        config.cert_resolver = Arc::<Table>::clone(&table);
-        Ok(Self { config: Arc::new(config), table, clients })
+        let mut server = ServerConfig::clone(&self.server);
+        server.cert_resolver = Arc::<CertificateTable>::clone(&table);
+        Ok(Self { server: Arc::new(server), table, clients })
     }
 
-    fn new(table: Arc<Table>, clients: Clients) -> Result<Self, FrontError> {
-        let resolver = Arc::<Table>::clone(&table);
-        let mut config = ServerConfig::builder_with_provider(nameless::provider().into())
+    fn new(table: Arc<CertificateTable>, clients: Clients) -> Result<Self, TlsError> {
+        let resolver = Arc::<CertificateTable>::clone(&table);
+        let mut server = ServerConfig::builder_with_provider(invalid_name::provider().into())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
             .with_client_cert_verifier(clients.verifier()?)
             .with_cert_resolver(resolver);
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
-        config.alpn_protocols = vec![b"pop3".to_vec()];
-        Ok(Self { config: Arc::new(config), table, clients })
+        server.ticketer = aws_lc_rs::Ticketer::new()?;
+        server.alpn_protocols = vec![b"pop3".to_vec()];
+        Ok(Self { server: Arc::new(server), table, clients })
     }
 
-    /// The domain of users who name none, if the host that their client asks for has one.
+    /// The default domain of the host that the client asks for, if it has one.
     pub(super) fn default_domain(&self, server_name: Option<&str>) -> Option<Arc<str>> {
         self.table.choose(server_name).default_domain.clone()
     }
 
-    /// What turns a stream into a TLS stream.
+    /// Makes the handshake.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.config).into()
+        Arc::clone(&self.server).into()
     }
 
-    /// How many octets a client may send before the handshake is over. Only one that has a certificate
+    /// How many octets a client may send before the handshake is over. Only a client with a certificate
     /// has a reason to send more than a few thousand.
     pub(super) fn longest_handshake(&self) -> usize {
         if self.clients.count() > 0 { 64 * 1024 } else { 16 * 1024 }
     }
 }
 
-fn read(section: &config::Tls) -> Result<(Arc<Table>, Clients), PemError> {
-    Ok((Arc::new(Table::load(section)?), Clients::load(section.client_ca.as_deref())?))
+fn read(section: &config::Tls) -> Result<(Arc<CertificateTable>, Clients), PemError> {
+    Ok((Arc::new(CertificateTable::load(section)?), Clients::load(section.client_ca.as_deref())?))
 }
 
-/// Why there is no TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug)]
-pub enum FrontError {
-    /// A file of certificates or a key cannot be used.
+pub enum TlsError {
+    /// A certificate file or a private key cannot be used.
     File(PemError),
     /// The TLS library refuses.
     Library(rustls::Error),
 }
 
-impl From<PemError> for FrontError {
+impl From<PemError> for TlsError {
     fn from(error: PemError) -> Self {
         Self::File(error)
     }
 }
 
-impl From<rustls::Error> for FrontError {
+impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
         Self::Library(error)
     }
 }
 
-impl std::fmt::Display for FrontError {
+impl std::fmt::Display for TlsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(error) => error.fmt(f),
@@ -208,11 +208,11 @@ impl std::fmt::Display for FrontError {
     }
 }
 
-impl std::error::Error for FrontError {}
+impl std::error::Error for TlsError {}
 
 /// Certificates by host name.
 #[derive(Debug)]
-struct Table {
+struct CertificateTable {
     default: Arc<Certificate>,
     by_name: HashMap<String, Arc<Certificate>>,
 }
@@ -221,19 +221,19 @@ struct Table {
 #[derive(Debug)]
 struct Certificate {
     key: Arc<CertifiedKey>,
-    /// Made once, and not for every connection.
+    /// For `tls-server-end-point`. Made once, and not for every connection.
     end_point: Option<Vec<u8>>,
     /// The domain of names without one.
     default_domain: Option<Arc<str>>,
 }
 
-impl ResolvesServerCert for Table {
+impl ResolvesServerCert for CertificateTable {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.choose(hello.server_name()).key))
     }
 }
 
-impl Table {
+impl CertificateTable {
     fn load(section: &config::Tls) -> Result<Self, PemError> {
         let default = load_with_warnings(&section.default, None)?;
         let mut by_name = HashMap::new();
@@ -246,8 +246,8 @@ impl Table {
         Ok(Self { default, by_name })
     }
 
-    /// The exact name, else a wildcard for its first label, else the default. Not every client
-    /// sends a name, so a missing or an unknown one is never refused.
+    /// The certificate of the exact name, else of a wildcard for its first label, else the default one.
+    /// Not every client sends a name, so a missing or an unknown one is never refused.
     fn choose(&self, name: Option<&str>) -> &Arc<Certificate> {
         let Some(name) = name else { return &self.default };
         let name = name.to_ascii_lowercase();
@@ -303,14 +303,14 @@ mod tests {
         fs::rename(&other.private_key, &pair.private_key).unwrap();
     }
 
-    fn default_certificate(front: &Front) -> Vec<u8> {
-        front.terms().table.default.key.cert[0].to_vec()
+    fn default_certificate(certificates: &Certificates) -> Vec<u8> {
+        certificates.config().table.default.key.cert[0].to_vec()
     }
 
     #[test]
     fn the_certificate_is_chosen_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let table = Table::load(&section(dir.path())).unwrap();
+        let table = CertificateTable::load(&section(dir.path())).unwrap();
         let file = |name: Option<&str>| {
             let chosen = table.choose(name);
             ["pop.example.org", "*.example.org"]
@@ -335,33 +335,33 @@ mod tests {
     fn a_change_is_read_once_it_is_still() {
         let dir = tempfile::tempdir().unwrap();
         let section = section(dir.path());
-        let front = Front::new(section.clone()).unwrap();
-        let first = default_certificate(&front);
-        assert!(front.look().is_none(), "nothing has changed");
+        let certificates = Certificates::new(section.clone()).unwrap();
+        let first = default_certificate(&certificates);
+        assert!(certificates.poll().is_none(), "nothing has changed");
         replace_by(&section.default, &fixture::key_pair(dir.path(), "next", &["localhost"]));
-        assert!(front.look().is_none(), "it may still be written");
-        assert_eq!(default_certificate(&front), first);
-        front.look().unwrap().unwrap();
-        assert_ne!(default_certificate(&front), first);
-        assert!(front.look().is_none(), "read once");
+        assert!(certificates.poll().is_none(), "it may still be written");
+        assert_eq!(default_certificate(&certificates), first);
+        certificates.poll().unwrap().unwrap();
+        assert_ne!(default_certificate(&certificates), first);
+        assert!(certificates.poll().is_none(), "read once");
     }
 
     #[test]
     fn a_broken_change_leaves_the_old_one_and_is_reported_once() {
         let dir = tempfile::tempdir().unwrap();
         let section = section(dir.path());
-        let front = Front::new(section.clone()).unwrap();
-        let first = default_certificate(&front);
+        let certificates = Certificates::new(section.clone()).unwrap();
+        let first = default_certificate(&certificates);
         fs::write(&section.default.certificate, "garbage").unwrap();
-        assert!(front.look().is_none());
-        assert!(front.look().unwrap().is_err());
-        assert!(front.look().is_none(), "reported once a change");
-        assert!(front.reload(section.clone()).is_err());
-        assert_eq!(default_certificate(&front), first);
+        assert!(certificates.poll().is_none());
+        assert!(certificates.poll().unwrap().is_err());
+        assert!(certificates.poll().is_none(), "reported once a change");
+        assert!(certificates.reload(section.clone()).is_err());
+        assert_eq!(default_certificate(&certificates), first);
         replace_by(&section.default, &fixture::key_pair(dir.path(), "next", &["localhost"]));
-        assert!(front.look().is_none());
-        front.look().unwrap().unwrap();
-        assert_ne!(default_certificate(&front), first);
+        assert!(certificates.poll().is_none());
+        certificates.poll().unwrap().unwrap();
+        assert_ne!(default_certificate(&certificates), first);
     }
 
     #[test]
@@ -370,27 +370,27 @@ mod tests {
         let authority = |stem: &str| fixture::key_pair(dir.path(), stem, &["clients"]).certificate;
         let clients = authority("clients");
         let section = config::Tls { client_ca: Some(clients.clone()), ..section(dir.path()) };
-        let front = Front::new(section.clone()).unwrap();
-        let ticketer = || Arc::clone(&front.terms().config.ticketer);
+        let certificates = Certificates::new(section.clone()).unwrap();
+        let ticketer = || Arc::clone(&certificates.config().server.ticketer);
         let first = ticketer();
         replace_by(&section.default, &fixture::key_pair(dir.path(), "next", &["localhost"]));
-        front.reload(section.clone()).unwrap();
+        certificates.reload(section.clone()).unwrap();
         assert!(Arc::ptr_eq(&ticketer(), &first), "a renewal of the server's own");
 
         fs::write(&clients, "garbage").unwrap();
-        assert!(front.look().is_none(), "it may still be written");
-        let error = front.look().unwrap().unwrap_err().to_string();
+        assert!(certificates.poll().is_none(), "it may still be written");
+        let error = certificates.poll().unwrap().unwrap_err().to_string();
         assert!(error.contains("clients.crt: has no certificate in it"), "{error}");
-        assert!(front.reload(section.clone()).is_err());
+        assert!(certificates.reload(section.clone()).is_err());
         assert!(Arc::ptr_eq(&ticketer(), &first), "the old ones stay");
 
         fs::rename(authority("others"), &clients).unwrap();
-        assert!(front.look().is_none());
-        front.look().unwrap().unwrap();
+        assert!(certificates.poll().is_none());
+        certificates.poll().unwrap().unwrap();
         let second = ticketer();
         assert!(!Arc::ptr_eq(&second, &first));
 
-        front.reload(config::Tls { client_ca: None, ..section }).unwrap();
+        certificates.reload(config::Tls { client_ca: None, ..section }).unwrap();
         assert!(!Arc::ptr_eq(&ticketer(), &second));
     }
 }

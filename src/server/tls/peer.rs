@@ -11,7 +11,7 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::Terms;
+use super::TlsConfig;
 use crate::protocol::Username;
 use crate::protocol::sasl::Channel;
 
@@ -19,14 +19,14 @@ use crate::protocol::sasl::Channel;
 ///
 /// - `tls-exporter` with TLS 1.3 only: before that it is safe with an extension that cannot be
 ///   asked about here (RFC 9266 §3).
-pub(in crate::server) fn channel(terms: &Terms, connection: &ServerConnection) -> Channel {
+pub(in crate::server) fn channel(config: &TlsConfig, connection: &ServerConnection) -> Channel {
     let exporter = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => {
             connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok()
         }
         _ => None,
     };
-    let end_point = terms.table.choose(connection.server_name()).end_point.clone();
+    let end_point = config.table.choose(connection.server_name()).end_point.clone();
     Channel { exporter, end_point }
 }
 

@@ -1,4 +1,4 @@
-//! Certificates that are renewed are taken over without being asked to.
+//! Picks up renewed certificates without a signal.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,27 +9,27 @@ use std::time::Duration;
 use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::{error, info};
 
-use super::Front;
+use super::Certificates;
 use crate::config;
 use crate::threads;
 
-/// Looks at the files of `front` every few seconds, for as long as it is polled.
+/// Looks at the files of `certificates` every few seconds, for as long as it is polled.
 ///
-/// Reading the time stamps of a handful of files costs nothing, works on every file system and
-/// through symbolic links, which notifications of changes do not.
-pub(in crate::server) async fn watch(front: Arc<Front>) {
+/// Reading the time stamps of a few files is cheap, and works on every file system and through
+/// symbolic links; change notifications do not.
+pub(in crate::server) async fn watch(certificates: Arc<Certificates>) {
     let mut ticks = time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned = Instant::now();
-    let threads = threads::files().of(&front.place());
+    let threads = threads::files().of(&certificates.path());
     loop {
         ticks.tick().await;
         if warned.elapsed() >= DAY {
             warned = Instant::now();
-            front.warn();
+            certificates.warn();
         }
-        let front = Arc::clone(&front);
-        match threads.run(move || front.look()).await {
+        let certificates = Arc::clone(&certificates);
+        match threads.run(move || certificates.poll()).await {
             Ok(None) => {}
             Ok(Some(Ok(()))) => info!("certificates have changed and are in use"),
             Ok(Some(Err(error))) => {
@@ -40,7 +40,7 @@ pub(in crate::server) async fn watch(front: Arc<Front>) {
     }
 }
 
-/// What tells one state of the files from another.
+/// The state of all files, to notice a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<Option<FileStamp>>);
 
@@ -50,7 +50,7 @@ struct FileStamp {
     inode: u64,
     octets: u64,
     modified: (i64, i64),
-    /// Moves on when a file is replaced by one with the old time stamp, too.
+    /// Changes even when a file is replaced by one with the old modification time.
     changed: (i64, i64),
 }
 
@@ -82,5 +82,5 @@ impl FileStamp {
 
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// A renewal that fails for weeks is not to be noticed by the clients first.
+/// How often warnings are repeated: the operator is to notice a failing renewal before the clients do.
 const DAY: Duration = Duration::from_secs(86_400);

@@ -101,8 +101,8 @@ async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
             client.write_all(piece).await.unwrap();
             // The second time nothing more comes.
             for _ in 0..2 {
-                let patience = Patience { until: Instant::now() + second, or: End::IdleTimeout };
-                match wire.fill(patience, pending()).await {
+                let deadline = Deadline { until: Instant::now() + second, or: End::IdleTimeout };
+                match wire.fill(deadline, pending()).await {
                     Ok(()) | Err(End::IdleTimeout) => {}
                     Err(end) => panic!("{end}"),
                 }
@@ -119,7 +119,7 @@ async fn who_has_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
     let (mut client, pipe) = duplex(64 * 1024);
     let mut stream = Counted::new(pipe);
     let minute = Duration::from_secs(60);
-    let patience = || Patience { until: Instant::now() + minute, or: End::IdleTimeout };
+    let deadline = || Deadline { until: Instant::now() + minute, or: End::IdleTimeout };
     for (lines, limits) in [(1, &[][..]), (20_000, &[None, Some(SILENCE)]), (10, &[])] {
         stream.limits.lock().unwrap().clear();
         let mut wire = Wire::new(&mut stream, 10 * minute, Instant::now() + 30 * minute);
@@ -131,7 +131,7 @@ async fn who_has_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
         assert!(sent.is_ok() && read.is_ok());
         for _ in 0..2 {
             client.write_all(b"NOOP\r\n").await.unwrap();
-            wire.fill(patience(), pending()).await.unwrap();
+            wire.fill(deadline(), pending()).await.unwrap();
         }
         assert_eq!(*stream.limits.lock().unwrap(), limits, "{lines}");
     }
@@ -195,7 +195,7 @@ async fn who_takes_an_octet_now_and_then_is_not_idle_until_it_stops() {
         wire.lift_deadline();
         wire.line(&"x".repeat(40_000).as_str());
         wire.flush().await.unwrap();
-        let idle = Patience { until: Instant::now() + 2 * LIMIT, or: End::IdleTimeout };
+        let idle = Deadline { until: Instant::now() + 2 * LIMIT, or: End::IdleTimeout };
         let (after, outcome) = ending(client, wire.fill(idle, pending())).await;
         assert_eq!(outcome.unwrap_err().to_string(), expected.to_string());
         let limit = if everything { 2 * LIMIT } else { LIMIT };

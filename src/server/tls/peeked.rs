@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{hello, nameless};
-use crate::protocol::Stranger;
+use super::{hello, invalid_name};
+use crate::protocol::WrongProtocol;
 
 /// A connection whose first octets have been read, and are read again.
-pub(in crate::server) struct Opening {
+pub(in crate::server) struct PeekedStream {
     stream: TcpStream,
     first: Vec<u8>,
     /// How many of `first` have been read again.
@@ -21,7 +21,7 @@ pub(in crate::server) struct Opening {
     left: usize,
 }
 
-impl Opening {
+impl PeekedStream {
     /// Waits for the first record of TLS, or for what shows that it is something else. The whole
     /// handshake may have `most` octets, all of which the TLS library might keep.
     ///
@@ -30,13 +30,13 @@ impl Opening {
     pub(in crate::server) async fn of(mut stream: TcpStream, most: usize) -> io::Result<Self> {
         let mut first = Vec::with_capacity(ENOUGH);
         while first.len() < hello::octets_needed(&first)
-            || (Stranger::may_follow(&first) && Stranger::recognise(&first).is_none())
+            || (WrongProtocol::may_follow(&first) && WrongProtocol::recognise(&first).is_none())
         {
             if stream.read_buf(&mut first).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        nameless::mark(&mut first);
+        invalid_name::mark(&mut first);
         let left = most.saturating_sub(first.len());
         Ok(Self { stream, first, read: 0, left })
     }
@@ -67,7 +67,7 @@ impl Opening {
     }
 }
 
-impl Opening {
+impl PeekedStream {
     /// Reads what is still allowed.
     fn poll_handshake(
         &mut self,
@@ -91,7 +91,7 @@ impl Opening {
 /// A `ClientHello` is seldom longer, and the TLS library reads as much at once.
 const ENOUGH: usize = 4096;
 
-impl AsyncRead for Opening {
+impl AsyncRead for PeekedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -111,7 +111,7 @@ impl AsyncRead for Opening {
     }
 }
 
-impl AsyncWrite for Opening {
+impl AsyncWrite for PeekedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,7 +159,7 @@ mod tests {
             let first = record(&[]);
             client.write_all(&[&first[..], &vec![7; MOST]].concat()).await.unwrap();
             drop(client);
-            let mut opening = Opening::of(stream, MOST).await.unwrap();
+            let mut opening = PeekedStream::of(stream, MOST).await.unwrap();
             opening.read_exact(&mut vec![0; MOST - 1]).await.unwrap();
             if over {
                 opening.forget();

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A protocol that is not POP3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stranger {
+pub enum WrongProtocol {
     /// A TLS handshake where plain text is expected.
     Tls,
     /// A web browser, or somebody who makes one attack (ALPACA).
@@ -17,15 +17,15 @@ pub enum Stranger {
     Proxy,
 }
 
-impl Stranger {
-    /// Looks at the first octets that came; a POP3 command is never taken for a stranger.
+impl WrongProtocol {
+    /// Looks at the first octets that came; a POP3 command is never taken for a protocol.
     pub fn recognise(octets: &[u8]) -> Option<Self> {
         let known = WORDS.into_iter().find(|(word, _)| octets.starts_with(word));
-        let known = known.map(|(_, stranger)| stranger);
+        let known = known.map(|(_, protocol)| protocol);
         known.or_else(|| is_request_line(octets).then_some(Self::Http))
     }
 
-    /// Whether more octets may make a stranger of these, which are not a whole line yet.
+    /// Whether more octets may make a protocol of these, which are not a whole line yet.
     pub fn may_follow(octets: &[u8]) -> bool {
         !octets.contains(&b'\n') && WORDS.iter().any(|(word, _)| word.starts_with(octets))
     }
@@ -44,24 +44,24 @@ fn is_request_line(octets: &[u8]) -> bool {
     matches!(target, [b'/' | b'*', ..]) && version.starts_with(b"HTTP/")
 }
 
-const WORDS: [(&[u8], Stranger); 14] = [
-    (b"\x16\x03", Stranger::Tls),
-    (b"GET ", Stranger::Http),
-    (b"POST ", Stranger::Http),
-    (b"PUT ", Stranger::Http),
-    (b"HEAD ", Stranger::Http),
-    (b"OPTIONS ", Stranger::Http),
-    (b"CONNECT ", Stranger::Http),
-    (b"DELETE ", Stranger::Http),
-    (b"PRI * HTTP/2", Stranger::Http),
-    (b"EHLO ", Stranger::Smtp),
-    (b"HELO ", Stranger::Smtp),
-    (b"SSH-", Stranger::Ssh),
-    (b"PROXY ", Stranger::Proxy),
-    (b"\r\n\r\n\0\r\nQUIT\n", Stranger::Proxy),
+const WORDS: [(&[u8], WrongProtocol); 14] = [
+    (b"\x16\x03", WrongProtocol::Tls),
+    (b"GET ", WrongProtocol::Http),
+    (b"POST ", WrongProtocol::Http),
+    (b"PUT ", WrongProtocol::Http),
+    (b"HEAD ", WrongProtocol::Http),
+    (b"OPTIONS ", WrongProtocol::Http),
+    (b"CONNECT ", WrongProtocol::Http),
+    (b"DELETE ", WrongProtocol::Http),
+    (b"PRI * HTTP/2", WrongProtocol::Http),
+    (b"EHLO ", WrongProtocol::Smtp),
+    (b"HELO ", WrongProtocol::Smtp),
+    (b"SSH-", WrongProtocol::Ssh),
+    (b"PROXY ", WrongProtocol::Proxy),
+    (b"\r\n\r\n\0\r\nQUIT\n", WrongProtocol::Proxy),
 ];
 
-impl fmt::Display for Stranger {
+impl fmt::Display for WrongProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tls => "TLS",
@@ -78,18 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_told_apart() {
-        for (octets, stranger) in [
-            (&b"\x16\x03\x01\x02\x00\x01"[..], Some(Stranger::Tls)),
-            (b"GET / HTTP/1.1\r\n", Some(Stranger::Http)),
-            (b"EHLO mail.example.org\r\n", Some(Stranger::Smtp)),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", Some(Stranger::Ssh)),
-            (b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n", Some(Stranger::Proxy)),
-            (b"PROXY UNKNOWN\r\nUSER mrose\r\n", Some(Stranger::Proxy)),
-            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", Some(Stranger::Proxy)),
-            (b"PATCH /mail HTTP/1.1\r\n", Some(Stranger::Http)),
-            (b"TRACE / HTTP/1.1\r\nHost: pop.example.org\r\n", Some(Stranger::Http)),
-            (b"PROPFIND * HTTP/1.0\n", Some(Stranger::Http)),
+    fn wrong_protocols_are_told_apart() {
+        for (octets, protocol) in [
+            (&b"\x16\x03\x01\x02\x00\x01"[..], Some(WrongProtocol::Tls)),
+            (b"GET / HTTP/1.1\r\n", Some(WrongProtocol::Http)),
+            (b"EHLO mail.example.org\r\n", Some(WrongProtocol::Smtp)),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Some(WrongProtocol::Ssh)),
+            (b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n", Some(WrongProtocol::Proxy)),
+            (b"PROXY UNKNOWN\r\nUSER mrose\r\n", Some(WrongProtocol::Proxy)),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", Some(WrongProtocol::Proxy)),
+            (b"PATCH /mail HTTP/1.1\r\n", Some(WrongProtocol::Http)),
+            (b"TRACE / HTTP/1.1\r\nHost: pop.example.org\r\n", Some(WrongProtocol::Http)),
+            (b"PROPFIND * HTTP/1.0\n", Some(WrongProtocol::Http)),
             (b"PATCH /mail HTTP/1.1", None),
             (b"USER /\r\nTRACE / HTTP/1.1\r\n", None),
             (b"PASS HTTP/1.1\r\n", None),
@@ -98,7 +98,7 @@ mod tests {
             (b"\r\n\r\nQUIT\r\n", None),
             (b"", None),
         ] {
-            assert_eq!(Stranger::recognise(octets), stranger, "{}", octets.escape_ascii());
+            assert_eq!(WrongProtocol::recognise(octets), protocol, "{}", octets.escape_ascii());
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
             (b"\r", true),
             (b"\r\n", false),
         ] {
-            assert_eq!(Stranger::may_follow(octets), may, "{}", octets.escape_ascii());
+            assert_eq!(WrongProtocol::may_follow(octets), may, "{}", octets.escape_ascii());
         }
     }
 }

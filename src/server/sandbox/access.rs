@@ -17,7 +17,7 @@ use crate::mailbox::maildir::PathTemplate;
 
 /// The files that a configuration needs.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(super) struct FileAccess {
     grants: BTreeMap<PathBuf, Extent>,
     /// Why mail can be everywhere, if it can.
     anywhere: Option<String>,
@@ -34,7 +34,7 @@ pub(super) enum Extent {
     Change,
 }
 
-impl Reach {
+impl FileAccess {
     /// What the configuration in `file` needs.
     pub(super) fn of(config: &Config, file: &Path) -> Self {
         let mut reach = Self { grants: BTreeMap::new(), anywhere: None, network: false };

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Who listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum PortOwner {
     /// This program, running.
     Restante {
         /// Its process.
@@ -27,7 +27,7 @@ pub enum Holder {
     Unknown,
 }
 
-impl Holder {
+impl PortOwner {
     /// Finds out who keeps `address` from being bound.
     pub fn of(address: SocketAddr) -> Self {
         let sockets: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -35,18 +35,17 @@ impl Holder {
             .flat_map(|table| listening(&fs::read_to_string(table).unwrap_or_default(), address))
             .map(|inode| format!("socket:[{inode}]"))
             .collect();
-        let holders = processes().filter(|(_, process)| {
+        let owners = processes().filter(|(_, process)| {
             let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
             let mut links = descriptors.filter_map(|fd| fs::read_link(fd.path()).ok());
             links.any(|link| sockets.iter().any(|socket| link.as_os_str() == OsStr::new(socket)))
         });
-        let mut holders: Vec<_> =
-            holders.map(|(pid, process)| Self::named(pid, &process)).collect();
+        let mut owners: Vec<_> = owners.map(|(pid, process)| Self::named(pid, &process)).collect();
         // A socket that the service manager passes on is held by both: it is the program's.
-        let restante = holders.iter().position(|it| matches!(it, Self::Restante { .. }));
-        let program = || holders.iter().position(|it| matches!(it, Self::Program { .. }));
+        let restante = owners.iter().position(|it| matches!(it, Self::Restante { .. }));
+        let program = || owners.iter().position(|it| matches!(it, Self::Program { .. }));
         let at = restante.or_else(program).unwrap_or_default();
-        if at < holders.len() { holders.swap_remove(at) } else { Self::Unknown }
+        if at < owners.len() { owners.swap_remove(at) } else { Self::Unknown }
     }
 
     fn named(pid: u32, process: &Path) -> Self {
@@ -59,7 +58,7 @@ impl Holder {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for PortOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restante { pid } => write!(f, "restante (pid {pid})"),
@@ -117,8 +116,8 @@ mod tests {
     fn the_holder_of_a_port_is_found() {
         for any in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
             let listener = TcpListener::bind(any).unwrap();
-            let found = Holder::of(listener.local_addr().unwrap());
-            let Holder::Program { pid, name } = found else { panic!("{any}: {found:?}") };
+            let found = PortOwner::of(listener.local_addr().unwrap());
+            let PortOwner::Program { pid, name } = found else { panic!("{any}: {found:?}") };
             assert_eq!(pid, std::process::id());
             assert!(name.starts_with("restante-"), "{name}: the name of the test program");
         }

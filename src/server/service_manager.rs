@@ -10,7 +10,7 @@ use tracing::warn;
 
 /// What the service manager is told, and what it has been told last.
 #[derive(Debug, Default)]
-pub(super) struct Notices(Mutex<Told>);
+pub(super) struct ServiceManager(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -19,7 +19,7 @@ struct Told {
     failure: Option<String>,
 }
 
-impl Notices {
+impl ServiceManager {
     /// How often [`Self::serving`] is worth calling.
     pub(super) const EVERY: Duration = Duration::from_secs(10);
 
@@ -125,18 +125,18 @@ mod tests {
 
     #[test]
     fn the_status_is_one_line_whatever_the_failure() {
-        let notices = Notices::default();
-        assert_eq!(notices.with(|told| told.status()), "serving");
-        notices.serving(2);
-        notices.reloaded(Err(format!("file:1:2: a\tkey\nREADY=0\n{}", "x".repeat(9_000))));
+        let service_manager = ServiceManager::default();
+        assert_eq!(service_manager.with(|told| told.status()), "serving");
+        service_manager.serving(2);
+        service_manager.reloaded(Err(format!("file:1:2: a\tkey\nREADY=0\n{}", "x".repeat(9_000))));
         assert_eq!(
-            notices.with(|told| told.status()),
+            service_manager.with(|told| told.status()),
             "serving, 2 connections; the last reload failed: file:1:2: a key"
         );
-        notices.reloaded(Err("x".repeat(9_000)));
-        assert!(notices.with(|told| told.status()).len() < 400);
-        notices.reloaded(Ok(()));
-        notices.serving(1);
-        assert_eq!(notices.with(|told| told.status()), "serving, 1 connection");
+        service_manager.reloaded(Err("x".repeat(9_000)));
+        assert!(service_manager.with(|told| told.status()).len() < 400);
+        service_manager.reloaded(Ok(()));
+        service_manager.serving(1);
+        assert_eq!(service_manager.with(|told| told.status()), "serving, 1 connection");
     }
 }

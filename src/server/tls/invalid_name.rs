@@ -23,13 +23,13 @@ use tokio_rustls::rustls::{
 };
 use tracing::debug;
 
-use super::hello::{RECORD_HEADER, SERVER_NAME, alleged_name, nameless, octets_needed};
+use super::hello::{RECORD_HEADER, SERVER_NAME, alleged_name, invalid_server_name, octets_needed};
 
 /// Hides a server name that is none from the TLS library. `first` is what the client has sent.
 pub(super) fn mark(first: &mut [u8]) {
     // What stands behind the first record may be another one, header and all.
     let Some(message) = first.get_mut(RECORD_HEADER..octets_needed(first)) else { return };
-    let Some(at) = nameless(message, SERVER_NAME) else { return };
+    let Some(at) = invalid_server_name(message, SERVER_NAME) else { return };
     debug!(
         name = %alleged_name(message, at).escape_ascii(),
         "the client calls the server by what is no host name: it gets the default certificate"
@@ -120,7 +120,7 @@ impl Context for Unmarked {
     }
 
     fn update(&mut self, data: &[u8]) {
-        let parts = nameless(data, MARK).and_then(|at| {
+        let parts = invalid_server_name(data, MARK).and_then(|at| {
             let (before, rest) = data.split_at_checked(at)?;
             Some((before, rest.get(2..)?))
         });

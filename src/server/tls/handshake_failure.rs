@@ -5,17 +5,21 @@ use tokio_rustls::rustls::{
     Error, InvalidMessage, NamedGroup, ProtocolVersion, SignatureAlgorithm, SupportedCipherSuite,
 };
 
-use super::Terms;
+use super::TlsConfig;
 use super::hello::{Hello, is_ssl2};
-use crate::protocol::Stranger;
+use crate::protocol::WrongProtocol;
 
 /// Why a handshake failed: a word, and what there is to say about it.
-pub(in crate::server) type Refusal = (&'static str, String);
+pub(in crate::server) type HandshakeFailure = (&'static str, String);
 
-impl Terms {
+impl TlsConfig {
     /// Why a handshake on these terms failed with a client whose first octets were `first`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the library has words for the others")]
-    pub(in crate::server) fn refusal(&self, error: &Error, first: &[u8]) -> Refusal {
+    pub(in crate::server) fn handshake_failure(
+        &self,
+        error: &Error,
+        first: &[u8],
+    ) -> HandshakeFailure {
         let hello = Hello::read(first);
         if let Some(hello) = hello.as_ref().filter(|hello| hello.version < TLS_1_2) {
             return too_old(hello.version);
@@ -39,8 +43,8 @@ impl Terms {
     }
 
     /// What a client lacks that knows TLS 1.2 at least; nothing when it lacks nothing.
-    fn nothing_in_common(&self, hello: &Hello) -> Option<Refusal> {
-        let provider = self.config.crypto_provider();
+    fn nothing_in_common(&self, hello: &Hello) -> Option<HandshakeFailure> {
+        let provider = self.server.crypto_provider();
         let common: Vec<SupportedCipherSuite> = provider
             .cipher_suites
             .iter()
@@ -71,7 +75,7 @@ impl Hello {
     }
 }
 
-fn too_old(version: u16) -> Refusal {
+fn too_old(version: u16) -> HandshakeFailure {
     let name = match version {
         0x0302 => "TLS 1.1",
         0x0301 => "TLS 1.0",
@@ -82,13 +86,13 @@ fn too_old(version: u16) -> Refusal {
 }
 
 fn plaintext(first: &[u8]) -> String {
-    match Stranger::recognise(first) {
-        Some(stranger) => format!("the client speaks {stranger}"),
+    match WrongProtocol::recognise(first) {
+        Some(protocol) => format!("the client speaks {protocol}"),
         None => "the client does not begin TLS: its port, or its security, is set wrongly".into(),
     }
 }
 
-fn no_common_cipher(common: &[SupportedCipherSuite], key: SignatureAlgorithm) -> Refusal {
+fn no_common_cipher(common: &[SupportedCipherSuite], key: SignatureAlgorithm) -> HandshakeFailure {
     let others = [SignatureAlgorithm::RSA, SignatureAlgorithm::ECDSA]
         .into_iter()
         .find(|other| common.iter().any(|suite| suite.usable_for_signature_algorithm(*other)));
@@ -141,9 +145,9 @@ mod tests {
     use crate::config;
     use crate::server::fixture;
 
-    fn terms(dir: &Path) -> Terms {
+    fn tls_config(dir: &Path) -> TlsConfig {
         let default = fixture::key_pair(dir, "default", &["localhost"]);
-        Terms::load(&config::Tls { default, client_ca: None, hosts: Vec::new() }).unwrap()
+        TlsConfig::load(&config::Tls { default, client_ca: None, hosts: Vec::new() }).unwrap()
     }
 
     #[test]
@@ -153,7 +157,7 @@ mod tests {
         const RSA_CBC: u16 = 0x002f;
         const TLS_1_3_SUITE: u16 = 0x1301;
         let dir = tempfile::tempdir().unwrap();
-        let terms = terms(dir.path());
+        let config = tls_config(dir.path());
         let (p256, brainpool) = ([0, 2, 0, 23], [0, 4, 0, 26, 0, 27]);
         let none: &[(u16, &[u8])] = &[];
         for (version, suites, extensions, why, detail) in [
@@ -176,7 +180,7 @@ mod tests {
         ] {
             let first = record_of(version, suites, extensions);
             let error = Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon);
-            let (word, said) = terms.refusal(&error, &first);
+            let (word, said) = config.handshake_failure(&error, &first);
             assert_eq!(word, why, "{version:x} {suites:x?}: {said}");
             assert!(said.contains(detail), "{detail}: {said}");
         }
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_no_tls_is_told_apart_by_its_first_octets() {
         let dir = tempfile::tempdir().unwrap();
-        let terms = terms(dir.path());
+        let config = tls_config(dir.path());
         let error = Error::InvalidMessage(InvalidMessage::InvalidContentType);
         for (first, why, detail) in [
             (&b"CAPA\r\n"[..], "plaintext-on-tls-port", "does not begin TLS"),
@@ -194,7 +198,7 @@ mod tests {
             (&[0x80, 0x2e, 1, 0, 2, 0, 0x15], "tls-too-old", "SSL 2.0 at most"),
             (&[0x80, 0x2e, 1, 3, 3, 0, 0x15], "tls-too-old", "begins as for SSL 2.0"),
         ] {
-            let (word, said) = terms.refusal(&error, first);
+            let (word, said) = config.handshake_failure(&error, first);
             assert_eq!(word, why, "{said}");
             assert!(said.contains(detail), "{detail}: {said}");
         }
