@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use restante::credentials::{Account, CredentialStore, Lookup};
+use restante::credentials::{Account, CredentialStore, Decoy, Lookup};
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::mailbox::{Cancellation, Mailbox, Maildrop};
@@ -201,7 +201,7 @@ impl CredentialStore for Everybody {
         Lookup::Found(Account::new(Verifier::plain(PASSWORD)))
     }
 
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+    fn decoy(&self, _name: &Username) -> Option<Decoy> {
         None
     }
 

@@ -11,6 +11,28 @@ use crate::limits::Fading;
 use crate::password::{Cost, Verifier};
 use crate::protocol::Username;
 
+/// What a store has verified for a name that it does not know.
+#[derive(Clone, Debug)]
+pub struct Decoy {
+    /// The verifier of some user, or one like it.
+    pub verifier: Verifier,
+    /// How many users it is one of: the share of this store among all.
+    pub users: u64,
+}
+
+impl Decoy {
+    /// The one for `name` of the decoys of several stores: those of a store come up as often as its
+    /// users do.
+    ///
+    /// - The same name gets the one of the same store, unless the number of users of a store changes.
+    pub fn among<S>(name: &Username, decoys: Vec<(S, Self)>) -> Option<(S, Self)> {
+        // Not the hash by which each store has chosen its own.
+        let hash = key().hash_one((name, "store"));
+        let nth = choose(hash, decoys.iter().map(|(_, decoy)| decoy.users))?;
+        decoys.into_iter().nth(nth)
+    }
+}
+
 /// What decoys are chosen by: the same in a process, so that a reload changes none.
 pub(super) fn key() -> RandomState {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -23,38 +45,34 @@ pub(super) fn key() -> RandomState {
 #[derive(Debug, Default)]
 pub(super) struct Decoys {
     // In the order of the costs, so that a name keeps its decoy when the users are read again.
-    by_cost: BTreeMap<Cost, (Verifier, u64)>,
-    users: u64,
+    by_cost: BTreeMap<Cost, Decoy>,
 }
 
 impl Decoys {
     /// Counts a user. One who cannot log in does not count.
     pub(super) fn add(&mut self, verifier: &Verifier) {
         if let Some(cost) = verifier.cost() {
-            self.by_cost.entry(cost).or_insert_with(|| (verifier.clone(), 0)).1 += 1;
-            self.users += 1;
+            let decoy = || Decoy { verifier: verifier.clone(), users: 0 };
+            self.by_cost.entry(cost).or_insert_with(decoy).users += 1;
         }
     }
 
     /// The decoy of a name whose hash this is.
-    pub(super) fn choose(&self, hash: u64) -> Option<Verifier> {
-        // Scaled, not taken modulo: one user more or less moves few names to another decoy.
-        let mut nth = u64::try_from((u128::from(hash) * u128::from(self.users)) >> 64).ok()?;
-        for (verifier, users) in self.by_cost.values() {
-            match nth.checked_sub(*users) {
-                None => return Some(verifier.clone()),
-                Some(beyond) => nth = beyond,
-            }
-        }
-        None
+    pub(super) fn choose(&self, hash: u64) -> Option<Decoy> {
+        let nth = choose(hash, self.by_cost.values().map(|decoy| decoy.users))?;
+        let Decoy { verifier, .. } = self.by_cost.values().nth(nth)?;
+        Some(Decoy { verifier: verifier.clone(), users: self.users() })
+    }
+
+    fn users(&self) -> u64 {
+        self.by_cost.values().map(|decoy| decoy.users).sum()
     }
 
     /// A user of this cost does not count any more.
     fn take_away(&mut self, cost: Cost) {
-        if let Some((_, users)) = self.by_cost.get_mut(&cost) {
-            *users -= 1;
-            self.users -= 1;
-            if *users == 0 {
+        if let Some(decoy) = self.by_cost.get_mut(&cost) {
+            decoy.users -= 1;
+            if decoy.users == 0 {
                 self.by_cost.remove(&cost);
             }
         }
@@ -75,12 +93,24 @@ impl<'a> FromIterator<&'a Verifier> for Decoys {
     }
 }
 
+/// Which of several a hash falls on, each of which has a share as large as its weight.
+fn choose(hash: u64, weights: impl Iterator<Item = u64> + Clone) -> Option<usize> {
+    let all: u64 = weights.clone().sum();
+    // Scaled, not taken modulo: one user more or less moves few names to another decoy.
+    let at = u64::try_from((u128::from(hash) * u128::from(all)) >> 64).ok()?;
+    let ends = weights.scan(0, |end, weight| {
+        *end += weight;
+        Some(*end)
+    });
+    ends.enumerate().find_map(|(nth, end)| (at < end).then_some(nth))
+}
+
 /// The decoys of a store that cannot list its users: made from those who have been asked about.
 ///
 /// - Each user counts once, so nobody changes the proportions by asking again and again. When there
 ///   are 10000 no more are added: they stand for the rest.
-/// - What a name was given it keeps, whoever is asked about later, and even when that was nothing.
-///   This holds for 20000 names; of more, for those that were asked about last.
+/// - What a name was given it keeps, with its weight, whoever is asked about later, and even when
+///   that was `None`. This holds for 20000 names; of more, for those that were asked about last.
 #[derive(Debug)]
 pub(super) struct Seen {
     state: Mutex<State>,
@@ -93,7 +123,7 @@ struct State {
     /// What users cost who have been counted, by the hash of the name.
     users: HashMap<u64, Cost>,
     /// What names were given, by their hash.
-    given: Fading<u64, Option<Verifier>>,
+    given: Fading<u64, Option<Decoy>>,
 }
 
 impl Default for Seen {
@@ -121,7 +151,7 @@ impl Seen {
     }
 
     /// The decoy of a name; none before anybody has been asked about.
-    pub(super) fn decoy(&self, name: &Username) -> Option<Verifier> {
+    pub(super) fn decoy(&self, name: &Username) -> Option<Decoy> {
         let (name, now) = (self.key.hash_one(name), Instant::now());
         let State { decoys, given, .. } = &mut *self.lock();
         let decoy = given.get(&name, now).cloned().unwrap_or_else(|| decoys.choose(name));
@@ -166,7 +196,7 @@ mod tests {
         let mut costs = BTreeMap::new();
         for n in 0..1000 {
             let decoy = seen.decoy(&user(format!("guess{n}")));
-            *costs.entry(decoy.and_then(|decoy| decoy.cost())).or_default() += 1;
+            *costs.entry(decoy.and_then(|decoy| decoy.verifier.cost())).or_default() += 1;
         }
         costs
     }
@@ -201,7 +231,10 @@ mod tests {
         seen.note(&user("alice"), &verifier(64));
         let names: Vec<_> = (0..100).map(|n| user(format!("name{n}"))).collect();
         let costs = || -> Vec<_> {
-            names.iter().map(|name| seen.decoy(name).and_then(|decoy| decoy.cost())).collect()
+            names
+                .iter()
+                .map(|name| seen.decoy(name).and_then(|decoy| decoy.verifier.cost()))
+                .collect()
         };
         let before = costs();
         for n in 0..5000 {
@@ -231,6 +264,6 @@ mod tests {
         }
         let state = seen.lock();
         assert_eq!((state.users.len(), state.given.len()), (MOST_USERS, MOST_NAMES));
-        assert_eq!(state.decoys.users, 10_000);
+        assert_eq!(state.decoys.users(), 10_000);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Account, Breaker, Check, CredentialStore, Lookup, Probe};
+use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup, Probe};
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
 
@@ -66,7 +66,7 @@ impl<G: Gatekeeper> CredentialStore for GatekeeperStore<G> {
         }
     }
 
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+    fn decoy(&self, _name: &Username) -> Option<Decoy> {
         None
     }
 

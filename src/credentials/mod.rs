@@ -32,6 +32,7 @@ mod trust;
 pub use account::{Account, Attributes};
 pub use breaker::{Breaker, Probe};
 pub use checkpassword::CheckpasswordProgram;
+pub use decoy::Decoy;
 pub use file::{BadFile, Faults, FileOptions, FileStore, Finding, Report, Table, edit, inspect};
 pub use gatekeeper::{Gatekeeper, GatekeeperStore};
 pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
@@ -64,13 +65,13 @@ pub trait CredentialStore: Send + Sync + 'static {
         ready(Check::Unavailable("the store has no passwords that it checks itself".into()))
     }
 
-    /// A verifier to spend on a name that nobody has.
+    /// A verifier to spend on a name that no user has.
     ///
     /// - Verified in place of the missing one it makes an unknown user cost what a known one
     ///   costs, so the verifiers of expensive and cheap users come up as often as those users do.
     /// - The same `name` gets the same verifier each time: repeated tries cost the same.
     /// - `None` when the store has no user who can log in, or cannot say who is unknown.
-    fn decoy(&self, name: &Username) -> Option<Verifier>;
+    fn decoy(&self, name: &Username) -> Option<Decoy>;
 
     /// What tells an account from others by whatever name it was looked up: names with the same key
     /// lead to the same account. Nothing when each name is an account of its own, or the store does

@@ -3,8 +3,8 @@
 #[cfg(feature = "pam")]
 use super::PamService;
 use super::{
-    Account, Check, CheckpasswordProgram, CredentialStore, FileStore, GatekeeperStore, LdapStore,
-    Lookup, Oauth2Store, Offers, Redeemed, SqlStore, Table, TokenHint,
+    Account, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, GatekeeperStore,
+    LdapStore, Lookup, Oauth2Store, Offers, Redeemed, SqlStore, Table, TokenHint,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -93,7 +93,7 @@ impl CredentialStore for Store {
         ask!(self, store => store.check(name, account, password))
     }
 
-    fn decoy(&self, name: &Username) -> Option<Verifier> {
+    fn decoy(&self, name: &Username) -> Option<Decoy> {
         each!(self, store => store.decoy(name))
     }
 

@@ -141,9 +141,9 @@ impl<C: CredentialStore> Authenticator<C> {
             }
         }
         // The same work as for a user, and as many iterations as one has.
-        let example = username.and_then(|name| self.stores().iter().find_map(|s| s.decoy(&name)));
+        let example = username.and_then(|name| self.decoy(&name));
         let example = match example {
-            Some(verifier) => self.keys_of(verifier, hash, &salt, caller).await?,
+            Some((_, verifier)) => self.keys_of(verifier, hash, &salt, caller).await?,
             None => None,
         };
         let keys = decoy(example.map_or(ScramKeys::ITERATIONS, |keys| keys.iterations))?;

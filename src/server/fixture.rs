@@ -15,7 +15,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::{Reloadable, Shared, limits as connection_limits};
 use crate::config::{KeyPair, Limits, Timeouts};
-use crate::credentials::{Account, CredentialStore, Lookup};
+use crate::credentials::{Account, CredentialStore, Decoy, Lookup};
 use crate::login::{Authenticator, Rules, Turns};
 use crate::mailbox::Mailbox;
 use crate::password::Verifier;
@@ -112,7 +112,7 @@ impl CredentialStore for Everybody {
         Lookup::Found(Account::new(Verifier::plain("tanstaaf")))
     }
 
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+    fn decoy(&self, _name: &Username) -> Option<Decoy> {
         None
     }
 

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use self::source::{Source, Stamp};
 pub use self::table::{Faults, Finding, Report, Table};
-use super::{CredentialStore, Lookup, Offers, decoy};
+use super::{CredentialStore, Decoy, Lookup, Offers, decoy};
 use crate::password::{NewPassword, Verifier, WeakSchemes};
 use crate::protocol::{Secret, Username};
 use crate::threads::{self, Pool, Refused};
@@ -182,7 +182,7 @@ impl CredentialStore for FileStore {
         }
     }
 
-    fn decoy(&self, name: &Username) -> Option<Verifier> {
+    fn decoy(&self, name: &Username) -> Option<Decoy> {
         self.shared.snapshot().table.decoy(name)
     }
 

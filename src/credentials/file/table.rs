@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::parse::{Entry, lines};
 use crate::credentials::decoy::Decoys;
-use crate::credentials::{Account, Attributes, CredentialStore, Lookup, Offers};
+use crate::credentials::{Account, Attributes, CredentialStore, Decoy, Lookup, Offers};
 use crate::password::{Verifier, WeakSchemes};
 use crate::protocol::Username;
 use crate::protocol::sasl::ScramHash;
@@ -103,7 +103,7 @@ impl Table {
         }
     }
 
-    pub(super) fn decoy(&self, name: &Username) -> Option<Verifier> {
+    pub(super) fn decoy(&self, name: &Username) -> Option<Decoy> {
         self.decoys.choose(self.users.hasher().hash_one(name))
     }
 }
@@ -126,7 +126,7 @@ impl CredentialStore for Table {
         self.find(name)
     }
 
-    fn decoy(&self, name: &Username) -> Option<Verifier> {
+    fn decoy(&self, name: &Username) -> Option<Decoy> {
         self.decoy(name)
     }
 
@@ -415,7 +415,7 @@ mod tests {
         for n in 0..tries {
             let unknown = name(&format!("guess{n}@example.org"));
             let decoy = table.decoy(&unknown).unwrap();
-            *costs.entry(decoy.cost().unwrap()).or_default() += 1;
+            *costs.entry(decoy.verifier.cost().unwrap()).or_default() += 1;
         }
         let argon2 = |memory, passes| Cost::Argon2 { memory, passes, lanes: 1 };
         for (cost, percent) in
@@ -439,7 +439,7 @@ mod tests {
         let (first, second) = (table(), table());
         for n in 0..200 {
             let unknown = name(&format!("guess{n}"));
-            let cost = |table: &Table| table.decoy(&unknown).unwrap().cost();
+            let cost = |table: &Table| table.decoy(&unknown).unwrap().verifier.cost();
             assert_eq!(cost(&first), cost(&first));
             assert_eq!(cost(&first), cost(&second));
         }

@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use self::connection::{Bound, Directory, Found, Question};
 use self::template::{Template, Within};
 use super::trust;
-use crate::credentials::{Account, Attributes, Breaker, Check, CredentialStore, Lookup, Probe};
+use crate::credentials::{
+    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, Probe,
+};
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
 
@@ -184,12 +186,13 @@ impl CredentialStore for LdapStore {
 
     /// An entry that is not there: the same way to the same server, which says the same, and no
     /// user's count of failures grows.
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
-        match &self.users.way {
-            Way::Search { base, .. } if base.is_empty() => Some(Verifier::AtStore(NOBODY.into())),
-            Way::Search { base, .. } => Some(Verifier::AtStore(format!("{NOBODY},{base}").into())),
-            Way::Direct(_) => None,
-        }
+    fn decoy(&self, _name: &Username) -> Option<Decoy> {
+        let entry = match &self.users.way {
+            Way::Search { base, .. } if base.is_empty() => NOBODY.to_owned(),
+            Way::Search { base, .. } => format!("{NOBODY},{base}"),
+            Way::Direct(_) => return None,
+        };
+        Some(Decoy { verifier: Verifier::AtStore(entry.into()), users: USERS })
     }
 
     /// The name of the entry, however it was found.
@@ -301,7 +304,10 @@ fn is_another_spelling(name: &str) -> bool {
     blanks || capitals || stringprep::x520prep(name, false).map_or(true, |same| same != name)
 }
 
-/// Begins the name of an entry that nobody makes.
+/// How many users a directory counts for beside other stores: it does not say how many it has.
+const USERS: u64 = 10_000;
+
+/// Begins the name of an entry that does not exist.
 const NOBODY: &str = "cn=nobody\\2c for Restante";
 
 /// A name that nobody has, and that fills every placeholder.

@@ -18,8 +18,7 @@ use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::credentials::breaker::{Breaker, Probe};
-use crate::credentials::{CredentialStore, Lookup, Offers, Redeemed, TokenHint};
-use crate::password::Verifier;
+use crate::credentials::{CredentialStore, Decoy, Lookup, Offers, Redeemed, TokenHint};
 use crate::protocol::{Secret, Username};
 
 mod claims;
@@ -130,7 +129,7 @@ impl CredentialStore for Oauth2Store {
         Lookup::Unknown
     }
 
-    fn decoy(&self, _name: &Username) -> Option<Verifier> {
+    fn decoy(&self, _name: &Username) -> Option<Decoy> {
         None
     }
 

@@ -18,8 +18,7 @@ use self::address::Address;
 use self::question::{Marks, Question};
 use self::server::{Keeps, Server};
 use crate::credentials::decoy::Seen;
-use crate::credentials::{Account, Breaker, CredentialStore, Lookup, Probe};
-use crate::password::Verifier;
+use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, Probe};
 use crate::password::WeakSchemes;
 use crate::protocol::{Secret, Username};
 
@@ -175,7 +174,7 @@ impl CredentialStore for SqlStore {
         }
     }
 
-    fn decoy(&self, name: &Username) -> Option<Verifier> {
+    fn decoy(&self, name: &Username) -> Option<Decoy> {
         self.seen().decoy(name)
     }
 
@@ -308,7 +307,7 @@ mod tests {
         let dave = look_up(&store, "dave").await.unwrap().unwrap().attributes;
         assert_eq!(dave.allow_nets.unwrap().to_string(), "192.0.2.0/24, ::1/128");
         let locked = look_up(&store, "locked").await.unwrap().unwrap();
-        assert!(matches!(locked.verifier, Verifier::Unusable(_)));
+        assert!(matches!(locked.verifier, crate::password::Verifier::Unusable(_)));
     }
 
     #[tokio::test]
@@ -437,7 +436,7 @@ mod tests {
         assert!(store.decoy(&nobody).is_none());
         look_up(&store, "mrose").await.unwrap();
         let somebody = Username::try_from("somebody").unwrap();
-        let decoy = store.decoy(&somebody).and_then(|decoy| decoy.cost());
+        let decoy = store.decoy(&somebody).and_then(|decoy| decoy.verifier.cost());
         assert_eq!(decoy, Some(crate::password::Cost::Trifling));
         // What a name was once given it keeps, even through a reload.
         let next = super::tests::store(&store.url, QUERY);

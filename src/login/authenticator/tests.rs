@@ -185,6 +185,32 @@ async fn a_decoy_that_matches_lets_nobody_in() {
     }
 }
 
+#[test]
+fn unknown_names_cost_what_users_of_all_stores_cost_in_the_same_proportions() {
+    paused_runtime().block_on(async {
+        let users = |count, field: &str| {
+            let lines: String = (0..count).map(|n| format!("{n}{field}")).collect();
+            Table::try_from(lines.as_bytes()).unwrap()
+        };
+        let stores =
+            vec![users(100, ":{PLAIN}x\n"), users(300, HASHED.trim_start_matches("light"))];
+        let authenticator = new(stores, rules(1, 1));
+        // A hash does not get its turn; a password that is only compared needs none.
+        let _busy = authenticator.turns.take(CALLER).await;
+        let password = Arc::new(Secret::new(b"wrong".to_vec()));
+        let mut hashes = 0_u32;
+        for n in 0..1000 {
+            let name = ClaimedName::new(format!("guess{n}").into_bytes());
+            let outcome = authenticator.judge(&name, &password, None).await.outcome;
+            let again = authenticator.judge(&name, &password, None).await.outcome;
+            assert_eq!(outcome, again);
+            hashes += u32::from(outcome == Err(Reason::Overloaded));
+        }
+        // Six standard deviations are 82.
+        assert!(hashes.abs_diff(750) < 82, "{hashes}");
+    });
+}
+
 #[tokio::test]
 async fn without_users_a_log_in_costs_what_a_new_user_would() {
     let authenticator = authenticator("# nobody yet\n");

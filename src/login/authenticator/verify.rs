@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 
 use super::{Asked, Authenticator};
-use crate::credentials::{Account, Attributes, Check, CredentialStore};
+use crate::credentials::{Account, Attributes, Check, CredentialStore, Decoy};
 use crate::login::Reason;
 use crate::login::turns::{Caller, Standing};
 use crate::password::{Cost, Verifier};
@@ -24,9 +24,8 @@ impl<C: CredentialStore> Authenticator<C> {
         asked: Asked,
         caller: Caller,
     ) -> Result<(), Reason> {
-        let decoy = self.stores.iter().find_map(|store| Some((store, store.decoy(name)?)));
         // A decoy is some user's verifier: that it matches must not count.
-        match (decoy, asked) {
+        match (self.decoy(name), asked) {
             (Some((store, decoy)), _) => {
                 self.verify((store, name, &Account::new(decoy)), password, caller).await.map(drop)
             }
@@ -35,6 +34,13 @@ impl<C: CredentialStore> Authenticator<C> {
                 self.compare(Verifier::costly(), password, caller).await.map(drop)
             }
         }
+    }
+
+    /// What is verified for a name that no store knows, and the store that it is of.
+    pub(in crate::login) fn decoy(&self, name: &Username) -> Option<(&C, Verifier)> {
+        let decoys = self.stores.iter().filter_map(|store| Some((store, store.decoy(name)?)));
+        let (store, decoy) = Decoy::among(name, decoys.collect())?;
+        Some((store, decoy.verifier))
     }
 
     /// The same as [`verify`](Self::verify), unless it is remembered to have been right.
