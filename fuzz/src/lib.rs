@@ -11,14 +11,12 @@ use restante::credentials::{FileOptions, FileStore};
 use restante::login::{Authenticator, Rules};
 use restante::mailbox::Mailbox;
 use restante::protocol::Username;
-use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
+use restante::session::{self, End, Env, Link, Policy, Security, Summary};
 use restante::threads::at_work;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// The user, whose password is `tanstaaf`.
 pub fn mrose() -> Username {
@@ -145,29 +143,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
         users
     });
     let users = FileStore::open(&*USERS, FileOptions::default()).expect("a credential file");
-    Env {
-        mailbox: Arc::new(mailbox),
-        authenticator: Authenticator::new(vec![users], Rules::default(), Arc::default())
-            .expect("an authenticator"),
-        policy: Policy {
-            hostname: "pop.example.org".to_owned(),
-            default_domain: None,
-            utf8: true,
-            allow_cleartext: false,
-            mechanisms: None,
-            failure_delay: Duration::from_secs(2),
-            bad_commands: 20,
-            failed_logins: 5,
-            sessions_per_user: 4,
-            lock_wait: Duration::from_secs(5),
-            yield_idle: Duration::from_secs(60),
-            log_removals: true,
-            idle: Duration::from_secs(600),
-            write: Duration::from_secs(300),
-        },
-        sessions: Slots::new(),
-        removals: TaskTracker::new(),
-        drain: CancellationToken::new(),
-        grace_over: CancellationToken::new(),
-    }
+    let authenticator = Authenticator::new(vec![users], Rules::default(), Arc::default());
+    let policy = Policy { utf8: true, ..Policy::new("pop.example.org") };
+    Env::new(mailbox, authenticator.expect("an authenticator"), policy)
 }

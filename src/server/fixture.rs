@@ -37,20 +37,15 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
         authenticator: Authenticator::new(vec![Everybody], Rules::default(), Arc::default())
             .unwrap(),
         policy: Policy {
-            hostname: "pop.example.org".into(),
-            default_domain: None,
-            utf8: false,
             allow_cleartext: true,
-            mechanisms: None,
             failure_delay: Duration::ZERO,
             bad_commands: 10,
             failed_logins: 3,
             sessions_per_user: 10,
             lock_wait: Duration::ZERO,
-            yield_idle: Duration::from_secs(60),
-            log_removals: true,
             idle: minute,
             write: minute,
+            ..Policy::new("pop.example.org")
         },
         sessions: Arc::clone(&sessions),
         removals: removals.clone(),

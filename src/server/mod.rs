@@ -325,20 +325,32 @@ pub fn separator(config: &config::Maildir) -> Separator {
 mod tests {
     use super::*;
 
+    /// A configuration with these lines about authentication.
+    fn config(directory: &Path, auth: &str) -> Config {
+        let users = directory.join("users");
+        std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
+        let text = format!(
+            "hostname = \"pop.example.org\"\n\
+             [[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
+             [maildir]\npath = \"/srv/mail/{{user}}\"\n\
+             [auth]\nallow-cleartext = true\n{auth}\
+             [[credentials]]\nkind = \"file\"\npath = {users:?}\n"
+        );
+        Config::parse(&text, &directory.join("restante.toml")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_the_configuration_leaves_open_is_as_in_a_new_policy() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Shared::new(&config(directory.path(), ""), None).unwrap();
+        let expected = Policy { allow_cleartext: true, ..Policy::new("pop.example.org") };
+        assert_eq!(shared.current().env.policy, expected);
+    }
+
     #[tokio::test]
     async fn a_reload_changes_the_turns_at_hashing_of_connections_old_and_new() {
         let directory = tempfile::tempdir().unwrap();
-        let users = directory.path().join("users");
-        std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
-        let config = |at_once: u32| {
-            let text = format!(
-                "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
-                 [maildir]\npath = \"/srv/mail/{{user}}\"\n\
-                 [auth]\nallow-cleartext = true\nhashes-at-once = {at_once}\n\
-                 [[credentials]]\nkind = \"file\"\npath = {users:?}\n"
-            );
-            Config::parse(&text, &directory.path().join("restante.toml")).unwrap()
-        };
+        let config = |n: u32| config(directory.path(), &format!("hashes-at-once = {n}\n"));
         let shared = Shared::new(&config(2), None).unwrap();
         let before = shared.current();
         shared.renew(&config(3)).unwrap();

@@ -34,8 +34,23 @@ pub struct Env<M, C> {
     pub grace_over: CancellationToken,
 }
 
+impl<M, C> Env<M, C> {
+    /// For the first sessions of a server, whose end nothing has announced.
+    pub fn new(mailbox: M, authenticator: Authenticator<C>, policy: Policy) -> Self {
+        Self {
+            mailbox: Arc::new(mailbox),
+            authenticator,
+            policy,
+            sessions: Slots::new(),
+            removals: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            grace_over: CancellationToken::new(),
+        }
+    }
+}
+
 /// The operator's choices that a session obeys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The name in the greeting.
     pub hostname: String,
@@ -65,6 +80,28 @@ pub struct Policy {
     pub idle: Duration,
     /// How long a client may acknowledge none of what was sent to it.
     pub write: Duration,
+}
+
+impl Policy {
+    /// That of a configuration which says only how the server is called.
+    pub fn new(hostname: impl Into<String>) -> Self {
+        Self {
+            hostname: hostname.into(),
+            default_domain: None,
+            utf8: false,
+            allow_cleartext: false,
+            mechanisms: None,
+            failure_delay: Duration::from_secs(2),
+            bad_commands: 20,
+            failed_logins: 5,
+            sessions_per_user: 4,
+            lock_wait: Duration::from_secs(5),
+            yield_idle: Duration::from_secs(60),
+            log_removals: true,
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(300),
+        }
+    }
 }
 
 /// The stream that a session runs on, as the server found or made it.

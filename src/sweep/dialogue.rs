@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::record::{Record, Recorded};
 use super::scenario::Deed;
 use crate::credentials::{FileOptions, FileStore};
 use crate::login::{Authenticator, Rules};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
-use crate::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
+use crate::session::{self, End, Env, Link, Policy, Security, Summary};
 
 /// What the sessions of a scenario share.
 pub(super) type World = Env<MaildirStore, FileStore>;
@@ -25,30 +23,13 @@ pub(super) type World = Env<MaildirStore, FileStore>;
 pub(super) fn world(maildir: &Path, users: &Path) -> World {
     fs::write(users, "mrose:{PLAIN}tanstaaf\n").unwrap();
     let store = FileStore::open(users, FileOptions::default()).unwrap();
-    Env {
-        mailbox: Arc::new(MaildirStore::new(PathTemplate::new(maildir))),
-        authenticator: Authenticator::new(vec![store], Rules::default(), Arc::default()).unwrap(),
-        policy: Policy {
-            hostname: "pop.example.org".to_owned(),
-            default_domain: None,
-            utf8: false,
-            allow_cleartext: true,
-            mechanisms: None,
-            failure_delay: Duration::ZERO,
-            bad_commands: 20,
-            failed_logins: 5,
-            sessions_per_user: 4,
-            lock_wait: Duration::from_secs(5),
-            yield_idle: Duration::from_secs(60),
-            log_removals: true,
-            idle: Duration::from_secs(600),
-            write: Duration::from_secs(300),
-        },
-        sessions: Slots::new(),
-        removals: TaskTracker::new(),
-        drain: CancellationToken::new(),
-        grace_over: CancellationToken::new(),
-    }
+    let authenticator = Authenticator::new(vec![store], Rules::default(), Arc::default()).unwrap();
+    let policy = Policy {
+        allow_cleartext: true,
+        failure_delay: Duration::ZERO,
+        ..Policy::new("pop.example.org")
+    };
+    Env::new(MaildirStore::new(PathTemplate::new(maildir)), authenticator, policy)
 }
 
 /// Has a client do `deed`, with these unique-ids to be deleted.

@@ -11,12 +11,10 @@ use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
 use restante::mailbox::{Cancellation, Mailbox, OpenError};
 use restante::protocol::Username;
-use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
+use restante::session::{self, End, Env, Link, Policy, Security, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::support::clock::paused_runtime;
 
@@ -69,35 +67,9 @@ pub(crate) fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     let files = tempfile::tempdir().unwrap();
     let users = files.path().join("users");
     std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
-    Env {
-        mailbox: Arc::new(mailbox),
-        authenticator: Authenticator::new(
-            vec![FileStore::open(users, FileOptions::default()).unwrap()],
-            Rules::default(),
-            Arc::default(),
-        )
-        .unwrap(),
-        policy: Policy {
-            hostname: "pop.example.org".to_owned(),
-            default_domain: None,
-            utf8: false,
-            allow_cleartext: false,
-            mechanisms: None,
-            failure_delay: Duration::from_secs(2),
-            bad_commands: 20,
-            failed_logins: 5,
-            sessions_per_user: 4,
-            lock_wait: Duration::from_secs(5),
-            yield_idle: Duration::from_secs(60),
-            log_removals: true,
-            idle: Duration::from_secs(600),
-            write: Duration::from_secs(300),
-        },
-        sessions: Slots::new(),
-        removals: TaskTracker::new(),
-        drain: CancellationToken::new(),
-        grace_over: CancellationToken::new(),
-    }
+    let stores = vec![FileStore::open(users, FileOptions::default()).unwrap()];
+    let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
+    Env::new(mailbox, authenticator, Policy::new("pop.example.org"))
 }
 
 pub(crate) fn mrose() -> Username {

@@ -13,13 +13,11 @@ use restante::credentials::{FileOptions, FileStore, Oauth2Settings, Oauth2Store,
 use restante::login::{Authenticator, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::protocol::Username;
-use restante::session::{self, End, Env, Link, Policy, Security, Slots, Summary};
+use restante::session::{self, End, Env, Link, Policy, Security, Summary};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::log::Log;
 use super::script::{Script, Step, duration};
@@ -62,20 +60,9 @@ impl Stage {
         let mut fixture = "two-messages";
         let mut security = Security::Cleartext { stls: false };
         let mut policy = Policy {
-            hostname: "pop.example.org".to_owned(),
-            default_domain: None,
-            utf8: false,
             allow_cleartext: true,
-            mechanisms: None,
-            failure_delay: Duration::from_secs(2),
-            bad_commands: 20,
-            failed_logins: 5,
-            sessions_per_user: 4,
             lock_wait: Duration::from_secs(1),
-            yield_idle: Duration::from_secs(60),
-            log_removals: true,
-            idle: Duration::from_secs(600),
-            write: Duration::from_secs(300),
+            ..Policy::new("pop.example.org")
         };
         let mut login = Duration::from_secs(120);
         for (line, step) in &script.lines {
@@ -125,15 +112,8 @@ impl Stage {
         let mut stores = vec![Store::File(store)];
         stores.extend(provider.map(|issuer| tokens(issuer, files.path())));
         let template = PathTemplate::new(files.path().join("Maildir"));
-        let env = Env {
-            mailbox: Arc::new(MaildirStore::new(template)),
-            authenticator: Authenticator::new(stores, Rules::default(), Arc::default()).unwrap(),
-            policy,
-            sessions: Slots::new(),
-            removals: TaskTracker::new(),
-            drain: CancellationToken::new(),
-            grace_over: CancellationToken::new(),
-        };
+        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
+        let env = Env::new(MaildirStore::new(template), authenticator, policy);
         let (client, mut server) = tokio::io::duplex(64 * 1024);
         let (ended, ends) = mpsc::unbounded_channel();
         let (handshakes, mut shaken) = mpsc::unbounded_channel();
