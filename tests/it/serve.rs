@@ -318,7 +318,7 @@ fn a_socket_can_be_inherited() {
     assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
 }
 
-/// Fault 59: whoever reads the log may stop, and stops nobody else.
+/// A reader of the log that has stopped reading holds up no session.
 #[test]
 fn a_log_that_nobody_reads_stops_no_session() {
     const REFUSED: usize = 10_000;

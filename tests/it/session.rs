@@ -293,7 +293,7 @@ fn a_server_that_stops_does_not_carry_out_all_that_has_come() {
     assert!(carried_out < 200, "{carried_out} of 5 003");
 }
 
-/// Fault 65: the idle time begins when the client has taken the last reply, not before.
+/// The idle time begins when the client has taken the last reply, not before.
 #[test]
 fn a_slow_reader_is_not_idle() {
     let store = MemoryStore::default();

@@ -38,7 +38,7 @@ fn mail_threads(server: &Server) -> usize {
     tasks.filter(|task| name(&task.as_ref().unwrap().path()) == "mail\n").count()
 }
 
-/// Fault 23. Two file systems: on that of the template a thread is kept, on the other there is none.
+/// Two file systems: on that of the template a thread is kept, on the other there is none.
 #[test]
 fn without_threads_what_cannot_be_done_is_refused() {
     let (place, elsewhere) = (Place::in_memory(), Place::new());
