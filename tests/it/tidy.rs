@@ -387,3 +387,45 @@ fn documents_point_to_what_exists() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The suites below `tests/live`, each a directory or a file.
+fn live_suites() -> BTreeSet<String> {
+    let python = files("tests/live", "py");
+    let mut suites: BTreeSet<String> = python.iter().map(|(file, _)| suite(file)).collect();
+    for other in ["__main__", "lib"] {
+        assert!(suites.remove(other), "{other} is not there");
+    }
+    suites
+}
+
+/// The suite that a file is part of: of `tests/live/stores/sql.py` and `tests/live/stores.py` alike.
+fn suite(file: &str) -> String {
+    let below = file.strip_prefix("tests/live/").unwrap();
+    below.split(['/', '.']).next().unwrap().to_owned()
+}
+
+#[test]
+fn no_live_suite_uses_another() {
+    let suites = live_suites();
+    let mut wrong = Vec::new();
+    for (file, text) in files("tests/live", "py") {
+        for line in text.lines() {
+            let Some(rest) = line.strip_prefix("from ").or(line.strip_prefix("import ")) else {
+                continue;
+            };
+            let package = rest.split([' ', '.', ',']).next().unwrap();
+            if suites.contains(package) && package != suite(&file) {
+                wrong.push(format!("{file}: {line}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "what two suites use is in lib:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_live_suite_is_described() {
+    let page = fs::read_to_string(root().join("docs/CONTRIBUTING.md")).unwrap();
+    for suite in live_suites() {
+        assert!(page.contains(&format!("\n| `{suite}` |")), "{suite} has no row");
+    }
+}
