@@ -28,7 +28,7 @@ from lib.pop3 import Pop3
 from lib.report import Failed, Report
 from lib.resources import Usage
 from lib.server import CLEARTEXT, Clear
-from lib.world import Account, World
+from lib.site import Account, Site
 
 HERE = Path(__file__).resolve().parent
 EACH, MESSAGES, EVERY = 3, 3, 50  # descriptors, messages, and how many of those that wait go on
@@ -55,8 +55,8 @@ echo b > /proc/sysrq-trigger
 class Crowded(Clear):
     """A server that may have so many files open and takes one session more than wait."""
 
-    def __init__(self, world: World, sessions: int, files: int) -> None:
-        super().__init__(world, "crowded", allow_cleartext=True)
+    def __init__(self, site: Site, sessions: int, files: int) -> None:
+        super().__init__(site, "crowded", allow_cleartext=True)
         self.before = ("prlimit", f"--nofile={files}:{files}")
         self.more = (
             f"[limits]\nconnections = {sessions + 1}\nconnections-per-address = {sessions + 1}\n"
@@ -90,10 +90,10 @@ class Crowded(Clear):
         return client
 
 
-def user(world: World, name: str, *sizes: int) -> Account:
+def user(site: Site, name: str, *sizes: int) -> Account:
     """One with messages of these sizes."""
-    account = world.mailbox(name, [message(number, size) for number, size in enumerate(sizes, 1)])
-    world.enter(account)
+    account = site.mailbox(name, [message(number, size) for number, size in enumerate(sizes, 1)])
+    site.enter(account)
     return account
 
 
@@ -158,11 +158,11 @@ def go_on(report: Report, accounts: list[Account], clients: list[Pop3]) -> None:
                   f"the slowest in {1000 * slowest:.0f} ms {wrong[:3] or ''}")
 
 
-def crowd(report: Report, world: World, options: argparse.Namespace) -> None:
+def crowd(report: Report, site: Site, options: argparse.Namespace) -> None:
     """All come, wait, and leave."""
-    accounts = [user(world, f"u{number}", *[SMALL] * MESSAGES) for number in range(options.sessions)]
-    worker, first = user(world, "worker", SMALL, LARGE, SMALL), user(world, "one", SMALL)
-    server = Crowded(world, options.sessions, options.files)
+    accounts = [user(site, f"u{number}", *[SMALL] * MESSAGES) for number in range(options.sessions)]
+    worker, first = user(site, "worker", SMALL, LARGE, SMALL), user(site, "one", SMALL)
+    server = Crowded(site, options.sessions, options.files)
     server.start()
     clients: list[Pop3] = []
     try:
@@ -228,12 +228,12 @@ def here(options: argparse.Namespace) -> int:
     """On this machine."""
     allow(options.files, options.sessions)
     report = Report(only=[])
-    world = World(options.program)
+    site = Site(options.program)
     try:
-        crowd(report, world, options)
+        crowd(report, site, options)
     finally:
         signal.alarm(0)
-        world.close()
+        site.close()
     return report.close()
 
 

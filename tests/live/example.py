@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.process import SERVER_USER, Finished, run
 from lib.report import Report, require
-from lib.world import World, certify
+from lib.site import Site, certify
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 # What `check` says of a certificate that is not there.
@@ -22,19 +22,19 @@ MISSING = r"restante\.toml:\d+:\d+: tls\.certificate: .*fullchain\.pem"
 def main() -> int:
     """Both checks."""
     report = Report(only=[])
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     try:
-        config = copied(world)
-        report.check("nothing is wrong with the example", lambda: accepted(world, config))
-        report.check("a certificate is missing", lambda: refused(world, config))
+        config = copied(site)
+        report.check("nothing is wrong with the example", lambda: accepted(site, config))
+        report.check("a certificate is missing", lambda: refused(site, config))
     finally:
-        world.close()
+        site.close()
     return report.close()
 
 
-def copied(world: World) -> Path:
+def copied(site: Site) -> Path:
     """The example and the files that it names."""
-    root = world.root / "example"
+    root = site.root / "example"
     for user in ("mrose", "fred"):
         for part in ("new", "cur", "tmp"):
             (root / "vmail/example.org" / user / "Maildir" / part).mkdir(parents=True)
@@ -46,29 +46,29 @@ def copied(world: World) -> Path:
     text = text.replace('run-as = "vmail:vmail"', f'run-as = "{SERVER_USER}:{SERVER_USER}"')
     config = root / "restante.toml"
     config.write_text(text.replace("/var/vmail", f"{root}/vmail"))
-    world.own(root, SERVER_USER)
+    site.own(root, SERVER_USER)
     return config
 
 
-def accepted(world: World, config: Path) -> str:
+def accepted(site: Site, config: Path) -> str:
     """It is taken without a warning."""
-    said = check(world, config, 0)
+    said = check(site, config, 0)
     require(said.stderr == "", f"it is warned about: {said.stderr}")
     return said.stdout.strip().split("\n")[-1]
 
 
-def refused(world: World, config: Path) -> str:
+def refused(site: Site, config: Path) -> str:
     """That `check` can fail, and says where."""
     (config.parent / "tls/fullchain.pem").unlink()
-    said = check(world, config, 1)
+    said = check(site, config, 1)
     found = re.search(MISSING, said.stdout + said.stderr)
     require(found is not None, f"not said: {MISSING}: {said}")
     return found[0]
 
 
-def check(world: World, config: Path, code: int) -> Finished:
+def check(site: Site, config: Path, code: int) -> Finished:
     """`restante check`, which has to end with this code."""
-    return run([world.program, "check", "--config", config], who=None, codes=(code,))
+    return run([site.program, "check", "--config", config], who=None, codes=(code,))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Callable
 from lib.process import run
 from lib.report import Report, require
 from lib.server import CLEARTEXT, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 HERE = Path(__file__).resolve().parents[2]
 FILTER = HERE / "config/fail2ban/filter.d/restante.conf"
@@ -53,8 +53,8 @@ NAMES = [
 class Logging(Server):
     """A server whose log has the form that is asked for."""
 
-    def __init__(self, world: World, name: str, form: str, throttle: str) -> None:
-        super().__init__(world, name, allow_cleartext=True)
+    def __init__(self, site: Site, name: str, form: str, throttle: str) -> None:
+        super().__init__(site, name, allow_cleartext=True)
         self.form, self.throttle = form, throttle
 
     def configuration(self) -> str:
@@ -90,10 +90,10 @@ def main() -> int:
     """All forms of the log, and all names in each."""
     report = Report(only=[])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     try:
-        account = world.account("anna")
-        with world.users.open("a") as users:
+        account = site.account("anna")
+        with site.users.open("a") as users:
             # Guesses at this one take no time, so that many of them come in a moment.
             users.write("plain:{PLAIN}tanstaaf\n")
             # Of no known scheme: whether a password is right cannot be told.
@@ -107,21 +107,21 @@ def main() -> int:
                 "syslog": lambda line: f"Jan  1 00:00:00 host restante[123]: {line[3:]}",
             },
         }.items():
-            report.check(f"the log as {form}", checks(world, account, form, shapes))
-        report.check("more failures than lines", lambda: flood(world))
+            report.check(f"the log as {form}", checks(site, account, form, shapes))
+        report.check("more failures than lines", lambda: flood(site))
     finally:
-        world.close()
+        site.close()
     return report.close()
 
 
 def checks(
-    world: World, account: Account, form: str, shapes: dict[str, Callable[[str], str]]
+    site: Site, account: Account, form: str, shapes: dict[str, Callable[[str], str]]
 ) -> Callable[[], str]:
     """A server with this form of log, the tries, and what fail2ban makes of its lines."""
 
     def body() -> str:
         # Repeats are told apart where failures count.
-        server = Logging(world, form, form, 'first-delay = "1ms"\nlongest-delay = "1s"')
+        server = Logging(site, form, form, 'first-delay = "1ms"\nlongest-delay = "1s"')
         server.start()
         wanted = []
         try:
@@ -160,9 +160,9 @@ def checks(
     return body
 
 
-def flood(world: World) -> str:
+def flood(site: Site) -> str:
     """Where the log sums up what one address does, it has said enough to ban that one, and others."""
-    server = Logging(world, "flood", "text", 'first-delay = "0s"')
+    server = Logging(site, "flood", "text", 'first-delay = "0s"')
     server.start()
     try:
         for number in range(2 * AT_ONCE):

@@ -15,17 +15,17 @@ from lib.activated import Activated
 from lib.corpus import ordinary
 from lib.report import Report, require
 from lib.server import STLS, TLS
-from lib.world import World
+from lib.site import Site
 
 
 def main() -> int:
     """All checks, in the order of a server's life."""
     report = Report(only=[])
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    server = Activated(world)
+    server = Activated(site)
     try:
-        account = world.account("mrose", [ordinary(1)])
+        account = site.account("mrose", [ordinary(1)])
         # A connection that came before the server: the manager's socket has it waiting.
         early = socket.create_connection(("127.0.0.1", server.ports[STLS]), timeout=20)
 
@@ -80,7 +80,7 @@ def main() -> int:
         report.check("STOPPING=1 on SIGTERM", stops)
     finally:
         server.kill()
-        world.close()
+        site.close()
     return report.close()
 
 

@@ -26,7 +26,7 @@ from lib.process import SERVER_USER
 from lib.report import Failed, Report, require
 from lib.resources import Usage, at_rest
 from lib.server import STLS, TLS, ByDefault
-from lib.world import Account, World
+from lib.site import Account, Site
 
 ATTACKER_PROGRAM = Path(__file__).resolve().with_name("attacker.py")
 
@@ -77,22 +77,22 @@ class Users:
         return taken
 
 
-class Siege:
+class Trial:
     """The server under attack, and those who are measured."""
 
-    def __init__(self, world: World, quick: bool) -> None:
+    def __init__(self, site: Site, quick: bool) -> None:
         self.seconds = 5 if quick else 15
         self.unnoticed = UNNOTICED_QUICKLY if quick else UNNOTICED
-        hashed = world.account("argon2", [ordinary(1)])
-        plain = world.mailbox("plain", [ordinary(1)])
-        attacker = world.mailbox(ATTACKER)
+        hashed = site.account("argon2", [ordinary(1)])
+        plain = site.mailbox("plain", [ordinary(1)])
+        attacker = site.mailbox(ATTACKER)
         for number in range(MESSAGES):
             (attacker.maildir / "new" / f"{1_700_000_000 + number}.M1P1.post").write_bytes(b"x\n")
-        world.own(attacker.maildir, SERVER_USER)
-        world.enter(plain, users=world.users)
-        world.enter(replace(attacker, password=PASSWORD), users=world.users)
-        store = f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
-        self.server = ByDefault(world, "besieged", lambda: store)
+        site.own(attacker.maildir, SERVER_USER)
+        site.enter(plain, users=site.users)
+        site.enter(replace(attacker, password=PASSWORD), users=site.users)
+        store = f'[[credentials]]\nkind = "file"\npath = "{site.users}"'
+        self.server = ByDefault(site, "attacked", lambda: store)
         self.users = Users(self.server, [plain, hashed])
 
     def attack(self, name: str) -> str:
@@ -119,13 +119,13 @@ class Siege:
         command = [sys.executable, ATTACKER_PROGRAM, name, *ports, str(self.seconds)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:
             time.sleep(0.5)
-            besieged = self.users.poll(self.seconds)
+            attacked = self.users.poll(self.seconds)
             said, _ = attackers.communicate(timeout=60)
         attackers_did = said.strip()
         worst = Usage.of(process.pid)
         after = at_rest(process.pid, before, LOGIN + 25)
         figures = []
-        for user, taken in besieged.items():
+        for user, taken in attacked.items():
             usual, now = statistics.median(quiet[user]), statistics.median(taken)
             figures.append(
                 f"{user} {1000 * usual:.0f} -> {1000 * now:.0f} ms, at most {1000 * max(taken):.0f}"
@@ -163,14 +163,14 @@ def main() -> int:
     words = sys.argv[2:]
     quick = "--quick" in words
     report = Report([word for word in words if word != "--quick"])
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     try:
-        siege = Siege(world, quick)
+        trial = Trial(site, quick)
         for name in ATTACKS:
-            report.check(name, lambda name=name: siege.attack(name))
-        report.check("memory", lambda: search(world))
+            report.check(name, lambda name=name: trial.attack(name))
+        report.check("memory", lambda: search(site))
     finally:
-        world.close()
+        site.close()
     return report.close()
 
 

@@ -17,7 +17,7 @@ from typing import Callable, Iterator
 from lib.pop3 import Pop3
 from lib.report import require
 from lib.server import CLEARTEXT, TLS, Restante
-from lib.world import Account, World
+from lib.site import Account, Site
 
 SCRAM = "scram-sha-256"
 # The users of the server with a cache, and of the one without; and what else is in its section.
@@ -31,10 +31,10 @@ DELAY = "1s"
 class Remembering(Restante):
     """A server that takes passwords without TLS too."""
 
-    def __init__(self, world: World, name: str, more: str, users: Path) -> None:
+    def __init__(self, site: Site, name: str, more: str, users: Path) -> None:
         offered = 'mechanisms = ["PLAIN", "LOGIN", "SCRAM-SHA-256"]\n'
         store = f'{offered}{more}[[credentials]]\nkind = "file"\npath = "{users}"'
-        super().__init__(world, name, lambda: store, failure_delay=DELAY)
+        super().__init__(site, name, lambda: store, failure_delay=DELAY)
         self.allow_cleartext = True
 
 
@@ -152,7 +152,7 @@ def left_of(process: int, wanted: dict[bytes, str]) -> list[str]:
     return found
 
 
-def search(world: World) -> str:
+def search(site: Site) -> str:
     """Logs in by every way, with TLS and without, and looks for what was sent."""
     said = []
     for title, more in SERVERS.items():
@@ -160,12 +160,12 @@ def search(world: World) -> str:
         for number, way in enumerate(WAYS):
             for transport in (TLS, CLEARTEXT):
                 kind = "cached" if more else "plain"
-                account = world.mailbox(f"{kind}-{number}-{transport.lower().replace(' ', '-')}")
+                account = site.mailbox(f"{kind}-{number}-{transport.lower().replace(' ', '-')}")
                 account = replace(account, password=secrets.token_urlsafe(24))
-                world.add_user(account, scheme=way.scheme)
+                site.add_user(account, scheme=way.scheme)
                 sent = account.password if way.is_right else secrets.token_urlsafe(24)
                 accounts.append((way, transport, account, sent))
-        server = Remembering(world, f"memory-{'cached' if more else 'plain'}", more, world.users)
+        server = Remembering(site, f"memory-{'cached' if more else 'plain'}", more, site.users)
         server.start()
         try:
             wanted: dict[bytes, str] = {}

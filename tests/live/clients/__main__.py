@@ -24,7 +24,7 @@ from lib.clients import Client
 from lib.corpus import LARGE, corpus, ordinary
 from lib.report import Report, require, same_messages
 from lib.server import CLEARTEXT, STLS, Server
-from lib.world import World
+from lib.site import Site
 
 SCRIPTS = Path(__file__).resolve().with_name("scripts")
 
@@ -34,31 +34,31 @@ def main() -> int:
     # Ended from outside, the run still ends its servers and removes its files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report(only=sys.argv[2:])
-    world = World(Path(sys.argv[1]).resolve())
-    server = Server(world, "server")
+    site = Site(Path(sys.argv[1]).resolve())
+    server = Server(site, "server")
     # Takes passwords without TLS too.
-    lenient = Server(world, "lenient", allow_cleartext=True)
+    lenient = Server(site, "lenient", allow_cleartext=True)
     try:
         # Where those that the clients run as can read them.
-        shutil.copytree(SCRIPTS, world.root / "scripts")
+        shutil.copytree(SCRIPTS, site.root / "scripts")
         server.start()
         lenient.start()
         for kind in CLIENTS:
-            client = kind(world)
+            client = kind(site)
             report.check(f"{client.name} runs", client.version)
             report.check(f"{client.name} cleartext-refused", lambda: refused(client, server))
             for transport in client.transports:
                 over(report, client, lenient if transport == CLEARTEXT else server, transport)
-        everyday.checks(report, world, (*DESKTOP, *COMMANDS, *SCREENS, *LIBRARIES))
-        sessions.checks(report, world, server)
-        quota.checks(report, world, server)
-        compressed.checks(report, world, server)
+        everyday.checks(report, site, (*DESKTOP, *COMMANDS, *SCREENS, *LIBRARIES))
+        sessions.checks(report, site, server)
+        quota.checks(report, site, server)
+        compressed.checks(report, site, server)
         report.check("server ends cleanly on SIGTERM", lambda: ended(server, lenient))
-        report.check("log without errors and passwords", lambda: discreet(world, server, lenient))
+        report.check("log without errors and passwords", lambda: discreet(site, server, lenient))
     finally:
         server.kill()
         lenient.kill()
-        world.close()
+        site.close()
     return report.close()
 
 
@@ -67,12 +67,12 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
     name = f"{client.name} {transport}"
     if not report.wants(name):
         return
-    world = client.world
+    site = client.site
     messages = [message for message in corpus() if client.can_carry(message)]
     late = ordinary(5000)
-    account = world.account(f"{client.name}-{transport}".lower().replace(":", ""), messages)
+    account = site.account(f"{client.name}-{transport}".lower().replace(":", ""), messages)
     endpoint = server.endpoint(transport)
-    home = world.home()
+    home = site.home()
 
     def fetch_all() -> str:
         before = account.files()
@@ -86,14 +86,14 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
         return "nothing new"
 
     def fetch_new() -> str:
-        world.deliver(account, late, 5000)
+        site.deliver(account, late, 5000)
         return same_messages(client.fetch(account, endpoint, home), [late], client.shape)
 
     def remove() -> str:
         before = account.files()
         small = [message for message in [*messages, late] if len(message.wire) <= LARGE]
         # A new home, hence a client that has seen nothing yet.
-        received = client.remove(account, endpoint, world.home())
+        received = client.remove(account, endpoint, site.home())
         said = same_messages(received, small, client.shape)
         kept = {name: file for name, file in before.items() if file.octets > LARGE}
         require(account.files() == kept, "not exactly the fetched messages were removed")
@@ -108,10 +108,10 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
 
 def refused(client: Client, server: Server) -> str:
     """Without TLS the client is told so, and has sent no password by then."""
-    account = client.world.account(f"refused-{client.name}".lower().replace(":", ""), [ordinary(1)])
+    account = client.site.account(f"refused-{client.name}".lower().replace(":", ""), [ordinary(1)])
     before = account.files()
     with Relay(server.endpoint(STLS).port) as relay:
-        said = client.refusal(account, relay.endpoint(), client.world.home())
+        said = client.refusal(account, relay.endpoint(), client.site.home())
         require(not relay.told(account.password), f"the password was sent: {relay.sent!r}")
         require(b"CAPA" in relay.sent or b"USER" in relay.sent, "the client never talked to us")
     require(account.files() == before, "the Maildir changed")
@@ -125,7 +125,7 @@ def ended(*servers: Server) -> str:
     return f"{len(servers)} servers"
 
 
-def discreet(world: World, *servers: Server) -> str:
+def discreet(site: Site, *servers: Server) -> str:
     """No password is found in any log, and nothing went wrong on the server's side."""
     lines = 0
     for server in servers:
@@ -133,7 +133,7 @@ def discreet(world: World, *servers: Server) -> str:
         lines += text.count("\n")
         faults = [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
         require(not faults, f"{faults[:3]}")
-        for account in world.accounts.values():
+        for account in site.accounts.values():
             require(account.password not in text, f"{account.user}'s password is in the log")
     require(lines > 0, "the logs are empty")
     return f"{lines} lines"

@@ -8,7 +8,7 @@ from lib.clients import take, take_all
 from lib.process import CLIENT_USER, run
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Endpoint
-from lib.world import Account
+from lib.site import Account
 
 
 class Nmh(Everyday):
@@ -42,7 +42,7 @@ class Nmh(Everyday):
             f'machine {endpoint.host} login {account.user} password "{account.password}"\n'
         )
         netrc.chmod(0o600)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         security = {CLEARTEXT: "-notls", STLS: "-tls", TLS: "-initialtls"}[endpoint.transport]
         run(
             [
@@ -50,7 +50,7 @@ class Nmh(Everyday):
                 "-user", account.user, security, task,
             ],
             home=home, timeout=self.limit,
-            variables={"SSL_CERT_FILE": self.world.certificate},
+            variables={"SSL_CERT_FILE": self.site.certificate},
         )
         return take_all(inbox, "[0-9]*")
 
@@ -85,11 +85,11 @@ class Snail(Everyday):
             f'machine {endpoint.host} login {account.user} password "{account.password}"\n'
         )
         netrc.chmod(0o600)
-        self.world.own(netrc, CLIENT_USER)
+        self.site.own(netrc, CLIENT_USER)
         scheme = "pop3s" if endpoint.transport == TLS else "pop3"
         script = [
             "set v15-compat netrc-lookup", "set pop3-bulk-load",
-            f"set tls-ca-file={self.world.certificate}", "set tls-verify=strict",
+            f"set tls-ca-file={self.site.certificate}", "set tls-verify=strict",
             *(["set pop3-use-starttls"] if endpoint.transport == STLS else []),
             f"folder {scheme}://{account.user}@{endpoint.host}:{endpoint.port}",
             "copy * inbox", *commands, "",
@@ -138,10 +138,10 @@ class Fdm(Everyday):
             'match all action "keep"\n'
         )
         config.chmod(0o600)
-        self.world.own(config, CLIENT_USER)
+        self.site.own(config, CLIENT_USER)
         said = run(
             ["fdm", "-f", config, *options, "-v", "fetch"], home=home, timeout=self.limit,
-            variables={"SSL_CERT_FILE": self.world.certificate},
+            variables={"SSL_CERT_FILE": self.site.certificate},
         )
         # It ends with 0 whatever the server said.
         if "fetching error" in said.stderr:
@@ -170,14 +170,14 @@ class Emacs(Everyday):
 
     def _run(self, task: str, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
         (home / ".emacs.d").mkdir(exist_ok=True)
-        self.world.own(home / ".emacs.d", CLIENT_USER)
+        self.site.own(home / ".emacs.d", CLIENT_USER)
         run(
-            ["emacs", "--batch", "--quick", "--load", self.world.root / "scripts" / "emacs_pop3.el",
+            ["emacs", "--batch", "--quick", "--load", self.site.root / "scripts" / "emacs_pop3.el",
              "--funcall", "fetch"],
             stdin=account.password + "\n", home=home, timeout=self.limit,
             variables={
                 "TASK": task, "PORT": endpoint.port, "TRANSPORT": endpoint.transport,
-                "MAILDROP": account.user, "CA": self.world.certificate,
+                "MAILDROP": account.user, "CA": self.site.certificate,
             },
         )
         added = re.compile(rb"^(Content-Length|X-UIDL): .*\n", re.MULTILINE)

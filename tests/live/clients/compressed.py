@@ -11,7 +11,7 @@ from lib.corpus import HEADERLESS, HUGE_LINE, Message, corpus, ordinary
 from lib.process import SERVER_USER, run
 from lib.report import Report, describe, require, same_messages
 from lib.server import TLS, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 POP3 = Path("/usr/lib/dovecot/pop3")
 
@@ -24,22 +24,22 @@ FORMATS = {
 }
 
 
-def checks(report: Report, world: World, server: Server) -> None:
+def checks(report: Report, site: Site, server: Server) -> None:
     """All of them."""
     for name, begin in FORMATS.items():
         report.check(
             f"compressed by Dovecot as {name}",
-            lambda name=name, begin=begin: by_dovecot(world, server, name, begin),
+            lambda name=name, begin=begin: by_dovecot(site, server, name, begin),
         )
-    report.check("compressed by Python", lambda: by_python(world, server))
-    report.check("encrypted by Dovecot", lambda: encrypted(world, server))
+    report.check("compressed by Python", lambda: by_python(site, server))
+    report.check("encrypted by Dovecot", lambda: encrypted(site, server))
 
 
-def by_dovecot(world: World, server: Server, name: str, begin: bytes) -> str:
+def by_dovecot(site: Site, server: Server, name: str, begin: bytes) -> str:
     """Dovecot delivers and compresses; Restante and Dovecot's POP3 serve the same octets."""
-    account = world.account(f"compressed-{name}")
+    account = site.account(f"compressed-{name}")
     zlib = dovecot.plugin("zlib", f"zlib_save = {name}")
-    config = dovecot.configure(world, account, *zlib)
+    config = dovecot.configure(site, account, *zlib)
     messages = [message for message in corpus() if deliverable(message)]
     for message in messages:
         dovecot.deliver(config, message.stored)
@@ -47,7 +47,7 @@ def by_dovecot(world: World, server: Server, name: str, begin: bytes) -> str:
     require(len(files) == len(messages), f"{len(files)} of {len(messages)} were delivered")
     strange = [path.name for path in files if not path.read_bytes().startswith(begin)]
     require(not strange, f"not compressed as {name}: {strange}")
-    ours = fetch(world, server, account)
+    ours = fetch(site, server, account)
     theirs = fetch_from_dovecot(config, len(messages))
     strange = [describe(text) for text in set(ours) ^ set(theirs)]
     require(sorted(ours) == sorted(theirs), f"Dovecot serves other octets: {strange}")
@@ -55,40 +55,40 @@ def by_dovecot(world: World, server: Server, name: str, begin: bytes) -> str:
     return f"{len(ours)} messages, {saved} octets saved"
 
 
-def by_python(world: World, server: Server) -> str:
+def by_python(site: Site, server: Server) -> str:
     """Any message in any of these formats, some of them in two parts."""
     messages = [message for message in corpus() if HUGE_LINE not in message.marks]
     compress = [gzip.compress, bz2.compress, lzma.compress]
-    account = world.account("compressed-by-python")
+    account = site.account("compressed-by-python")
     for number, message in enumerate(messages):
         packed = compress[number % len(compress)]
         half = len(message.stored) // 2 if number % 2 else 0
         parts = [message.stored[:half], message.stored[half:]]
         contents = b"".join(packed(part) for part in parts)
-        world.deliver(account, Message(message.name, contents), number, seen=number % 3 == 1)
-    return same_messages(fetch(world, server, account), messages, lambda wire: wire)
+        site.deliver(account, Message(message.name, contents), number, seen=number % 3 == 1)
+    return same_messages(fetch(site, server, account), messages, lambda wire: wire)
 
 
-def encrypted(world: World, server: Server) -> str:
+def encrypted(site: Site, server: Server) -> str:
     """What mail-crypt has encrypted is left out, and the log says so."""
-    account = world.account("encrypted", [ordinary(1)])
-    home = world.home()
+    account = site.account("encrypted", [ordinary(1)])
+    home = site.home()
     private, public = home / "private.pem", home / "public.pem"
     curve = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     run(["openssl", "genpkey", *curve, "-out", private], who=None)
     run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], who=None)
-    world.own(home, SERVER_USER)
+    site.own(home, SERVER_USER)
     plugin = dovecot.plugin(
         "mail_crypt",
         f"mail_crypt_global_private_key = <{private}",
         f"mail_crypt_global_public_key = <{public}",
         "mail_crypt_save_version = 2",
     )
-    config = dovecot.configure(world, account, *plugin)
+    config = dovecot.configure(site, account, *plugin)
     dovecot.deliver(config, ordinary(2).stored)
     names = [path.name for path in stored(account) if path.read_bytes().startswith(b"CRYPTED")]
     require(len(names) == 1, f"not encrypted: {[path.name for path in stored(account)]}")
-    said = same_messages(fetch(world, server, account), [ordinary(1)], lambda wire: wire)
+    said = same_messages(fetch(site, server, account), [ordinary(1)], lambda wire: wire)
     log = server.log.read_text(errors="replace").split("\n")
     warnings = [line for line in log if names[0] in line and "mail-crypt" in line]
     require(len(warnings) == 1, f"{len(warnings)} warnings about it: {warnings}")
@@ -106,9 +106,9 @@ def deliverable(message: Message) -> bool:
     return message.marks.isdisjoint((HEADERLESS, HUGE_LINE))
 
 
-def fetch(world: World, server: Server, account: Account) -> list[bytes]:
+def fetch(site: Site, server: Server, account: Account) -> list[bytes]:
     """Takes all messages from Restante; the octets that it announces are those that it sends."""
-    pop = Poplib(world).open(account, server.endpoint(TLS))
+    pop = Poplib(site).open(account, server.endpoint(TLS))
     count, total = pop.stat()
     messages = []
     for number in range(1, count + 1):

@@ -12,7 +12,7 @@ from lib.clients import take_all
 from lib.process import CLIENT_USER, environment, identity, run
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Endpoint
-from lib.world import Account
+from lib.site import Account
 
 
 class Camel(Script):
@@ -66,7 +66,7 @@ class Windowed(Everyday):
                 list(map(str, [*command, "--receive"])),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 cwd=home, **identity(),
-                env=environment(home, {**display, "SSL_CERT_FILE": self.world.certificate}),
+                env=environment(home, {**display, "SSL_CERT_FILE": self.site.certificate}),
             )
             try:
                 said = self._session(process, log)
@@ -123,12 +123,12 @@ class Windowed(Everyday):
                 ]
             ),
             # What Sylpheed takes for the authorities that the user trusts.
-            "trust.crt": self.world.certificate.read_text(),
+            "trust.crt": self.site.certificate.read_text(),
             **dict(self.settings),
         }
         for name, text in files.items():
             (directory / name).write_text(text)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         return directory
 
 

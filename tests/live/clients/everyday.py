@@ -17,7 +17,7 @@ from lib.clients import Client
 from lib.corpus import Message, small_maildrop
 from lib.report import Failed, Report, require, same_messages
 from lib.server import CLEARTEXT, TLS, Clear, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # Programs that run at the same time: they wait more than they work.
 AT_ONCE = 4
@@ -47,13 +47,13 @@ class Everyday(Client):
 class Servers:
     """The servers that the clients are sent to, and the users that they have in common."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.usual = Clear(world, "everyday")
-        self.lenient = Clear(world, "everyday-lenient", allow_cleartext=True)
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.usual = Clear(site, "everyday")
+        self.lenient = Clear(site, "everyday-lenient", allow_cleartext=True)
         # Offers, before all others, the mechanisms that bind a login to its TLS connection.
         self.binding = Clear(
-            world, "everyday-binding",
+            site, "everyday-binding",
             'mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]',
         )
         self.all = (self.usual, self.lenient, self.binding)
@@ -71,18 +71,18 @@ class Servers:
     def account(self, name: str, messages: list[Message]) -> Account:
         """A new user with this mail."""
         user = re.sub(r"[^a-z0-9]+", "-", name.lower())
-        account = self.world.mailbox(user, messages)
-        self.world.enter(account)
+        account = self.site.mailbox(user, messages)
+        self.site.enter(account)
         return account
 
 
-def checks(report: Report, world: World, kinds: Iterable[type[Everyday]]) -> None:
+def checks(report: Report, site: Site, kinds: Iterable[type[Everyday]]) -> None:
     """All clients, some of them at the same time."""
-    clients = [kind(world) for kind in kinds]
+    clients = [kind(site) for kind in kinds]
     clients = [client for client in clients if any(map(report.wants, names(client)))]
     if not clients:
         return
-    servers = Servers(world)
+    servers = Servers(site)
     try:
         servers.start()
         pool = ThreadPoolExecutor(AT_ONCE)
@@ -128,7 +128,7 @@ def over(report: Report, client: Everyday, servers: Servers, transport: str) -> 
     messages = [message for message in small_maildrop() if client.can_carry(message)]
     account = servers.account(f"everyday {name}", messages)
     endpoint = servers.taking(transport).endpoint(transport)
-    home = client.world.home()
+    home = client.site.home()
 
     def fetch_all() -> str:
         before = account.files()
@@ -144,7 +144,7 @@ def over(report: Report, client: Everyday, servers: Servers, transport: str) -> 
         return "nothing new"
 
     def remove() -> str:
-        received = client.remove(account, endpoint, client.world.home())
+        received = client.remove(account, endpoint, client.site.home())
         said = same_messages(received, messages, client.shape)
         require(not account.files(), f"left in the Maildir: {sorted(account.files())}")
         return f"{said} removed"
@@ -161,7 +161,7 @@ def wrong_password(client: Everyday, servers: Servers) -> str:
     before = account.files()
     impostor = replace(account, password="not " + account.password)
     endpoint = servers.taking(transport).endpoint(transport)
-    said = client.refusal(impostor, endpoint, client.world.home())
+    said = client.refusal(impostor, endpoint, client.site.home())
     require(account.files() == before, "the Maildir changed")
     return found(client.wrong, said)
 
@@ -171,13 +171,13 @@ def in_use(client: Everyday, servers: Servers) -> str:
     account, transport = account_and_transport(client, servers, "in use")
     endpoint = servers.taking(transport).endpoint(transport)
     before = account.files()
-    other = Poplib(client.world).open(account, servers.usual.endpoint(TLS))
+    other = Poplib(client.site).open(account, servers.usual.endpoint(TLS))
     # The time counts that the server takes, in all tries together, and no other.
     with Relay(endpoint.port) as relay:
-        said = client.refusal(account, relay.endpoint(transport), client.world.home())
+        said = client.refusal(account, relay.endpoint(transport), client.site.home())
         waited = relay.waited
     other.quit()
-    received = client.fetch(account, endpoint, client.world.home())
+    received = client.fetch(account, endpoint, client.site.home())
     same_messages(received, small_maildrop()[:1], client.shape)
     require(account.files() == before, "the Maildir changed")
     words = found(client.busy, said)
@@ -208,6 +208,6 @@ def ended(servers: Servers) -> str:
         text = server.log.read_text(errors="replace")
         errors = [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
         require(not errors, f"{errors[:3]}")
-        for account in servers.world.accounts.values():
+        for account in servers.site.accounts.values():
             require(account.password not in text, f"{account.user}'s password is in the log")
     return f"{len(servers.all)} servers"

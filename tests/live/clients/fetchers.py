@@ -10,7 +10,7 @@ from lib.corpus import LARGE
 from lib.process import CLIENT_USER, run
 from lib.report import Failed, require
 from lib.server import CLEARTEXT, STLS, TLS, Endpoint
-from lib.world import Account
+from lib.site import Account
 
 
 class Curl(Client):
@@ -35,11 +35,11 @@ class Curl(Client):
             f'machine {endpoint.host} login {account.user} password "{account.password}"\n'
         )
         netrc.chmod(0o600)
-        self.world.own(netrc, CLIENT_USER)
+        self.site.own(netrc, CLIENT_USER)
         return run(
             [
                 "curl", "--silent", "--show-error", "--max-time", "90",
-                "--netrc-file", netrc, "--cacert", self.world.certificate,
+                "--netrc-file", netrc, "--cacert", self.site.certificate,
                 *(["--ssl-reqd"] if endpoint.transport == STLS else []),
                 *options,
                 f"{scheme}://{endpoint.host}:{endpoint.port}/{path}",
@@ -102,7 +102,7 @@ class Poplib(Client):
         # poplib refuses lines of more than 2048 octets, which mail is full of: lifted, as
         # getmail lifts it, and high enough for the corpus.
         poplib._MAXLINE = 64 << 20
-        context = self.world.client_tls()
+        context = self.site.client_tls()
         try:
             if endpoint.transport == TLS:
                 pop: poplib.POP3 = poplib.POP3_SSL(
@@ -179,8 +179,8 @@ class NetPop3(Client):
     ) -> list[bytes]:
         run(
             [
-                "perl", self.world.root / "scripts" / "net_pop3.pl", task, endpoint.port,
-                endpoint.transport, account.user, self.world.certificate, home, limit,
+                "perl", self.site.root / "scripts" / "net_pop3.pl", task, endpoint.port,
+                endpoint.transport, account.user, self.site.certificate, home, limit,
             ],
             stdin=account.password + "\n", home=home,
         )
@@ -228,7 +228,7 @@ class Getmail(Client):
                     f"server = {endpoint.host}", f"port = {endpoint.port}",
                     f"username = {account.user}", f"password = {account.password}",
                     "timeout = 60",
-                    *([f"ca_certs = {self.world.certificate}"] if tls else []),
+                    *([f"ca_certs = {self.site.certificate}"] if tls else []),
                     # Not its own Maildir: getmail waits in vain for a delivery that ends before it
                     # begins to wait, as a fast one does now and then.
                     "[destination]", "type = MDA_external",
@@ -239,7 +239,7 @@ class Getmail(Client):
             )
         )
         config.chmod(0o600)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         run(["getmail", f"--getmaildir={home}", f"--rcfile={config}"], home=home)
         return take_all(inbox, "mail.*")
 

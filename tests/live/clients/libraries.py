@@ -13,7 +13,7 @@ from lib.corpus import ordinary
 from lib.process import run
 from lib.report import require, same_messages
 from lib.server import CLEARTEXT, TLS, Endpoint
-from lib.world import Account
+from lib.site import Account
 
 
 class Script(Everyday):
@@ -31,11 +31,11 @@ class Script(Everyday):
     def _run(self, task: str, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
         run(
             [
-                self.interpreter, self.world.root / "scripts" / self.script, task, endpoint.port,
-                endpoint.transport, account.user, self.world.certificate, home,
+                self.interpreter, self.site.root / "scripts" / self.script, task, endpoint.port,
+                endpoint.transport, account.user, self.site.certificate, home,
             ],
             stdin=account.password + "\n", home=home, timeout=self.limit,
-            variables={"SSL_CERT_FILE": self.world.certificate},
+            variables={"SSL_CERT_FILE": self.site.certificate},
         )
         return take_all(home, "mail.*")
 
@@ -91,7 +91,7 @@ class Tcllib(Script):
         messages = [ordinary(number) for number in range(100)]
         account = servers.account("tcllib many", messages)
         started = time.monotonic()
-        received = self.fetch(account, servers.lenient.endpoint(CLEARTEXT), self.world.home())
+        received = self.fetch(account, servers.lenient.endpoint(CLEARTEXT), self.site.home())
         took = time.monotonic() - started
         said = same_messages(received, messages, self.shape)
         # Two hundred commands; each delayed acknowledgement would cost 40 ms.

@@ -7,7 +7,7 @@ from lib import dovecot
 from lib.corpus import Message, ordinary
 from lib.report import Report, require
 from lib.server import TLS, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # A Maildir of 10 kB, and a message that does not fit is tried again later.
 QUOTA = [
@@ -16,23 +16,23 @@ QUOTA = [
 ]
 
 
-def checks(report: Report, world: World, server: Server) -> None:
+def checks(report: Report, site: Site, server: Server) -> None:
     """All of them."""
-    report.check("Dovecot delivers again after a removal", lambda: subtracted(world, server))
+    report.check("Dovecot delivers again after a removal", lambda: subtracted(site, server))
 
 
-def subtracted(world: World, server: Server) -> str:
+def subtracted(site: Site, server: Server) -> str:
     """A full Maildir takes mail again as soon as its messages are removed, as after Dovecot's own
     POP3, and what it has taken of its quota is what is in it."""
-    account = world.account("quota")
-    config = dovecot.configure(world, account, *QUOTA)
+    account = site.account("quota")
+    config = dovecot.configure(site, account, *QUOTA)
     for number in (1, 2):
         said = deliver(config, ordinary(number, 3900))
         require(said == "", f"not delivered: {said}")
     full = deliver(config, ordinary(3, 3900))
     require("quota exceeded" in full.lower(), f"there was room for a third message: {full!r}")
     before = taken(account)
-    pop = Poplib(world).open(account, server.endpoint(TLS))
+    pop = Poplib(site).open(account, server.endpoint(TLS))
     sizes = stored(account)
     for number in (1, 2):
         pop.dele(number)

@@ -12,7 +12,7 @@ from lib.corpus import small_maildrop
 from lib.process import CLIENT_USER, run
 from lib.report import Failed, same_messages
 from lib.server import CLEARTEXT, STLS, TLS, Endpoint
-from lib.world import Account
+from lib.site import Account
 
 
 class Mutt(Everyday):
@@ -53,14 +53,14 @@ class Mutt(Everyday):
                     f'set pop_pass="{account.password}"',
                     f"set ssl_starttls={'yes' if endpoint.transport == STLS else 'no'}",
                     f"set ssl_force_tls={'yes' if endpoint.transport in (STLS, TLS) else 'no'}",
-                    f'set certificate_file="{self.world.certificate}"',
+                    f'set certificate_file="{self.site.certificate}"',
                     "set mbox_type=Maildir", f'set spoolfile="{inbox}"', f'set folder="{home}"',
                     *lines, "",
                 ]
             )
         )
         config.chmod(0o600)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         command = [self.name, "-n", "-F", config, "-e", "push <fetch-mail>"]
         with Terminal(command, home, {}, self.limit) as terminal:
             said = terminal.until(r"\d+ of \d+ messages? read|Login failed\.? \w+: .{20}|Error")
@@ -77,7 +77,7 @@ class Mutt(Everyday):
         """A server that offers -PLUS, and a client that is told not to try it."""
         account = servers.account(f"{self.name} binding", small_maildrop()[:1])
         received = self.run(
-            account, servers.binding.endpoint(TLS), self.world.home(), "set pop_delete=no",
+            account, servers.binding.endpoint(TLS), self.site.home(), "set pop_delete=no",
             f'set pop_authenticators="{self.without_binding}"',
         )
         return same_messages(received, small_maildrop()[:1], self.shape)
@@ -129,9 +129,9 @@ class Alpine(Everyday):
                 ]
             )
         )
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         command = ["alpine", "-p", config, "-i"]
-        variables = {"SSL_CERT_FILE": self.world.certificate}
+        variables = {"SSL_CERT_FILE": self.site.certificate}
         with Terminal(command, home, variables, self.limit) as terminal:
             terminal.until("ENTER PASSWORD: ")
             terminal.type(account.password + "\r")

@@ -13,10 +13,10 @@ from lib.corpus import corpus, ordinary
 from lib.process import run
 from lib.report import Failed, Report, require, same_messages
 from lib.server import STLS, TLS, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 
-def checks(report: Report, world: World, server: Server) -> None:
+def checks(report: Report, site: Site, server: Server) -> None:
     """All of them."""
     for mechanism in ("PLAIN", "LOGIN"):
         for initial in (False, True):
@@ -24,41 +24,41 @@ def checks(report: Report, world: World, server: Server) -> None:
                 how = "with" if initial else "without"
                 report.check(
                     f"curl SASL {mechanism} {how} initial response {transport}",
-                    lambda: sasl(world, server, mechanism, initial, transport),
+                    lambda: sasl(site, server, mechanism, initial, transport),
                 )
-    report.check("curl wrong password", lambda: wrong_password(world, server))
-    report.check("fetchmail wrong password", lambda: fetchmail_refused(world, server, 3))
-    report.check("fetchmail server in trouble", lambda: in_trouble(world))
+    report.check("curl wrong password", lambda: wrong_password(site, server))
+    report.check("fetchmail wrong password", lambda: fetchmail_refused(site, server, 3))
+    report.check("fetchmail server in trouble", lambda: in_trouble(site))
     for pipelining in ("on", "off"):
         report.check(
             f"mpop 2000 messages, pipelining {pipelining}",
-            lambda: many_messages(world, server, pipelining),
+            lambda: many_messages(site, server, pipelining),
         )
-    report.check("STLS command injection", lambda: injection(world, server))
+    report.check("STLS command injection", lambda: injection(site, server))
     for version in ("tls1_2", "tls1_3"):
         for transport in (STLS, TLS):
             report.check(
                 f"openssl ALPN {version} {transport}",
-                lambda: alpn(world, server, version, transport),
+                lambda: alpn(site, server, version, transport),
             )
-        report.check(f"openssl resumption {version}", lambda: resumption(world, server, version))
-    report.check("close_notify after QUIT", lambda: close_notify(world, server))
+        report.check(f"openssl resumption {version}", lambda: resumption(site, server, version))
+    report.check("close_notify after QUIT", lambda: close_notify(site, server))
     for transport in (STLS, TLS):
         report.check(
-            f"commands in two writes {transport}", lambda: two_writes(world, server, transport)
+            f"commands in two writes {transport}", lambda: two_writes(site, server, transport)
         )
-    report.check("second process gets IN-USE", lambda: two_processes(world, server))
-    report.check("kill -9 in mid-session", lambda: killed_in_session(world))
-    report.check("kill -9 around QUIT", lambda: killed_around_quit(world))
+    report.check("second process gets IN-USE", lambda: two_processes(site, server))
+    report.check("kill -9 in mid-session", lambda: killed_in_session(site))
+    report.check("kill -9 around QUIT", lambda: killed_around_quit(site))
 
 
-def sasl(world: World, server: Server, mechanism: str, initial: bool, transport: str) -> str:
+def sasl(site: Site, server: Server, mechanism: str, initial: bool, transport: str) -> str:
     """curl logs in with this mechanism and no other."""
-    account = world.account(
+    account = site.account(
         f"sasl-{mechanism}-{initial}-{transport}".lower(), [ordinary(1), ordinary(2)]
     )
-    home = world.home()
-    curl = Curl(world)
+    home = site.home()
+    curl = Curl(site)
     options = ["--login-options", f"AUTH={mechanism}"] + ["--sasl-ir"] * initial
     trace = home / "trace"
     text = curl.call(
@@ -71,65 +71,65 @@ def sasl(world: World, server: Server, mechanism: str, initial: bool, transport:
     return account.user
 
 
-def wrong_password(world: World, server: Server) -> str:
+def wrong_password(site: Site, server: Server) -> str:
     """curl says that the login was denied, and the right password still works afterwards."""
-    account = world.account("wrong-password", [ordinary(1)])
+    account = site.account("wrong-password", [ordinary(1)])
     impostor = Account(account.user, "not " + account.password, account.maildir)
-    curl = Curl(world)
+    curl = Curl(site)
     try:
-        curl.call(impostor, server.endpoint(TLS), world.home(), "1")
+        curl.call(impostor, server.endpoint(TLS), site.home(), "1")
     except Failed as error:
         require("ended with 67" in str(error), str(error))
     else:
         raise Failed("a wrong password was taken")
-    text = curl.call(account, server.endpoint(TLS), world.home(), "1")
+    text = curl.call(account, server.endpoint(TLS), site.home(), "1")
     require(text.encode() == ordinary(1).wire, f"got {text!r}")
     return "curl ends with 67, login denied"
 
 
-def fetchmail_refused(world: World, server: Server, code: int) -> str:
+def fetchmail_refused(site: Site, server: Server, code: int) -> str:
     """fetchmail ends with this code: 3 for a wrong password, 9 for a server that is busy."""
-    account = world.account(f"fetchmail-{code}", [ordinary(1)])
+    account = site.account(f"fetchmail-{code}", [ordinary(1)])
     if code == 3:
         account = Account(account.user, "not " + account.password, account.maildir)
     else:
         shutil.rmtree(account.maildir)
     endpoint = server.endpoint(TLS)
-    said = Fetchmail(world).poll(account, endpoint, world.home(), "keep", codes=(code,))
+    said = Fetchmail(site).poll(account, endpoint, site.home(), "keep", codes=(code,))
     return said.stderr.strip().split("\n")[-1]
 
 
-def in_trouble(world: World) -> str:
+def in_trouble(site: Site) -> str:
     """A maildrop that cannot be read is not taken for a wrong password."""
-    troubled = Server(world, "in-trouble")
+    troubled = Server(site, "in-trouble")
     troubled.start()
     try:
-        said = fetchmail_refused(world, troubled, 9)
+        said = fetchmail_refused(site, troubled, 9)
         troubled.stop()
     finally:
         troubled.kill()
     return said
 
 
-def many_messages(world: World, server: Server, pipelining: str) -> str:
+def many_messages(site: Site, server: Server, pipelining: str) -> str:
     """mpop fetches and removes a mailbox of ordinary size."""
     messages = [ordinary(number, octets=100 + number % 3000) for number in range(2000)]
-    account = world.account(f"many-{pipelining}", messages)
-    mpop = Mpop(world)
+    account = site.account(f"many-{pipelining}", messages)
+    mpop = Mpop(site)
     received = mpop.run(
-        account, server.endpoint(TLS), world.home(), "keep off", f"pipelining {pipelining}"
+        account, server.endpoint(TLS), site.home(), "keep off", f"pipelining {pipelining}"
     )
     said = same_messages(received, messages, mpop.shape)
     require(not account.files(), "messages are left")
     return said
 
 
-def injection(world: World, server: Server) -> str:
+def injection(site: Site, server: Server) -> str:
     """The published tester finds no way to smuggle commands past STLS."""
     program = shutil.which("command-injection-tester")
     if program is None:
         raise Failed("command-injection-tester is not installed: pip install it, see .ci/run")
-    home = world.home()
+    home = site.home()
     text = run(
         [program, "--pop3", "--pop3-port", server.endpoint(STLS).port, "--nocolor",
          "--timeout", 1, "--logdir", home, "localhost"],
@@ -142,38 +142,38 @@ def injection(world: World, server: Server) -> str:
     return text.strip().split("\n")[-1].split(" - ")[-1]
 
 
-def s_client(world: World, server: Server, transport: str, *options: object) -> str:
+def s_client(site: Site, server: Server, transport: str, *options: object) -> str:
     """A session of openssl's own client that only says QUIT."""
     return run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{server.endpoint(transport).port}",
-         "-servername", "localhost", "-CAfile", world.certificate, "-verify_return_error",
+         "-servername", "localhost", "-CAfile", site.certificate, "-verify_return_error",
          *(["-starttls", "pop3"] if transport == STLS else []), *options, "-ign_eof"],
-        stdin="QUIT\r\n", home=world.home(), timeout=30,
+        stdin="QUIT\r\n", home=site.home(), timeout=30,
     ).stdout
 
 
-def alpn(world: World, server: Server, version: str, transport: str) -> str:
+def alpn(site: Site, server: Server, version: str, transport: str) -> str:
     """The protocol name is agreed upon."""
-    text = s_client(world, server, transport, f"-{version}", "-alpn", "pop3")
+    text = s_client(site, server, transport, f"-{version}", "-alpn", "pop3")
     require("ALPN protocol: pop3" in text, text)
     require("+OK" in text, text)
     return next(line for line in text.split("\n") if line.startswith(("New, ", "Reused, ")))
 
 
-def resumption(world: World, server: Server, version: str) -> str:
+def resumption(site: Site, server: Server, version: str) -> str:
     """A second connection resumes the TLS session of the first."""
-    ticket = world.home() / "ticket"
-    first = s_client(world, server, TLS, f"-{version}", "-sess_out", ticket)
+    ticket = site.home() / "ticket"
+    first = s_client(site, server, TLS, f"-{version}", "-sess_out", ticket)
     require("New, " in first, first)
-    second = s_client(world, server, TLS, f"-{version}", "-sess_in", ticket)
+    second = s_client(site, server, TLS, f"-{version}", "-sess_in", ticket)
     require("Reused, " in second, second)
     return "Reused"
 
 
-def close_notify(world: World, server: Server) -> str:
+def close_notify(site: Site, server: Server) -> str:
     """TLS ends with a farewell, so that a cut connection can be told from a finished one."""
     with socket.create_connection(("127.0.0.1", server.endpoint(TLS).port), timeout=20) as raw:
-        context = world.client_tls()
+        context = site.client_tls()
         with context.wrap_socket(
             raw, server_hostname="localhost", suppress_ragged_eofs=False
         ) as session:
@@ -185,14 +185,14 @@ def close_notify(world: World, server: Server) -> str:
     return "received"
 
 
-def two_writes(world: World, server: Server, transport: str, commands: int = 100) -> str:
+def two_writes(site: Site, server: Server, transport: str, commands: int = 100) -> str:
     """A client that has Nagle's algorithm on, and sends a command and its line end apart, waits for
     no acknowledgement that the server puts off: by 40 ms each time, if it did."""
     address = ("127.0.0.1", server.endpoint(transport).port)
     with socket.create_connection(address, timeout=20) as raw:
         session = raw
         if transport == TLS:
-            session = world.client_tls().wrap_socket(raw, server_hostname="localhost")
+            session = site.client_tls().wrap_socket(raw, server_hostname="localhost")
         replies = session.makefile("rb")
         replies.readline()
         started = time.monotonic()
@@ -207,13 +207,13 @@ def two_writes(world: World, server: Server, transport: str, commands: int = 100
     return f"{commands} commands took {took * 1000:.0f} ms"
 
 
-def two_processes(world: World, server: Server) -> str:
+def two_processes(site: Site, server: Server) -> str:
     """Two server processes on one Maildir: the second login is put off until the first ends."""
-    account = world.account("two-processes", [ordinary(1)])
-    other = Server(world, "other")
+    account = site.account("two-processes", [ordinary(1)])
+    other = Server(site, "other")
     other.start()
     try:
-        login = Poplib(world).open
+        login = Poplib(site).open
         first = login(account, server.endpoint(TLS))
         try:
             login(account, other.endpoint(TLS))
@@ -232,13 +232,13 @@ def two_processes(world: World, server: Server) -> str:
     return said
 
 
-def killed_in_session(world: World) -> str:
+def killed_in_session(site: Site) -> str:
     """Killed while it sends, with every message marked: nothing is lost, nothing stays locked."""
     messages = corpus()
-    account = world.account("killed-in-session", messages)
+    account = site.account("killed-in-session", messages)
     before = account.files()
-    poplib_client = Poplib(world)
-    victim = Server(world, "victim")
+    poplib_client = Poplib(site)
+    victim = Server(site, "victim")
     victim.start()
     try:
         pop = poplib_client.open(account, victim.endpoint(TLS))
@@ -258,7 +258,7 @@ def killed_in_session(world: World) -> str:
         require(pop.uidl()[1] == ids, "the unique-ids changed")
         pop.quit()
         require(waited < 2, f"the login after the restart took {waited:.1f} s")
-        received = poplib_client.fetch(account, victim.endpoint(TLS), world.home())
+        received = poplib_client.fetch(account, victim.endpoint(TLS), site.home())
         said = same_messages(received, messages, poplib_client.shape)
         victim.stop()
     finally:
@@ -266,19 +266,19 @@ def killed_in_session(world: World) -> str:
     return said
 
 
-def killed_around_quit(world: World, rounds: int = 12) -> str:
+def killed_around_quit(site: Site, rounds: int = 12) -> str:
     """Killed at a random moment around QUIT: what was promised is done, the rest is whole."""
     dice = random.Random(1939)
-    victim = Server(world, "victim-of-quit")
+    victim = Server(site, "victim-of-quit")
     promised = partly = 0
     try:
         for turn in range(rounds):
-            account = world.account(
+            account = site.account(
                 f"killed-around-quit-{turn}", [ordinary(number) for number in range(300)]
             )
             before = account.files()
             victim.start()
-            pop = Poplib(world).open(account, victim.endpoint(TLS))
+            pop = Poplib(site).open(account, victim.endpoint(TLS))
             for number in range(2, 301):
                 pop.dele(number)
             pop.sock.sendall(b"QUIT\r\n")

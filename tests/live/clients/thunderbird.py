@@ -22,7 +22,7 @@ from lib.clients import take
 from lib.process import CLIENT_USER, environment, free_port, identity, run
 from lib.report import Failed, Report
 from lib.server import CLEARTEXT, STLS, TLS, Endpoint
-from lib.world import Account, World
+from lib.site import Account, Site
 
 
 class Thunderbird(everyday.Everyday):
@@ -34,7 +34,7 @@ class Thunderbird(everyday.Everyday):
     wrong = busy = r"Login to server localhost with username \S+ failed"
 
     def version(self) -> str:
-        return run(["thunderbird", "--version"], home=self.world.home()).stdout.strip()
+        return run(["thunderbird", "--version"], home=self.site.home()).stdout.strip()
 
     def shape(self, wire: bytes) -> bytes:
         return wire.replace(b"\r\n", b"\n")
@@ -48,11 +48,11 @@ class Thunderbird(everyday.Everyday):
     def _run(
         self, account: Account, endpoint: Endpoint, home: Path, leave: bool
     ) -> list[bytes]:
-        with Program(self.world, home, self.limit) as program:
+        with Program(self.site, home, self.limit) as program:
             program.run(SET_UP, {
                 "user": account.user, "password": account.password, "port": endpoint.port,
                 "security": {CLEARTEXT: 0, STLS: 2, TLS: 3}[endpoint.transport], "leave": leave,
-                "certificate": "".join(self.world.certificate.read_text().split("\n")[1:-2]),
+                "certificate": "".join(self.site.certificate.read_text().split("\n")[1:-2]),
             })
             result = program.run(GET_MAIL, {})
             if result is None:
@@ -70,12 +70,12 @@ class Thunderbird(everyday.Everyday):
 class Program:
     """A running Thunderbird, while the `with` block runs."""
 
-    def __init__(self, world: World, home: Path, limit: float) -> None:
+    def __init__(self, site: Site, home: Path, limit: float) -> None:
         self._ends = time.monotonic() + limit
         profile = home / "profile"
         if not profile.exists():
             profile.mkdir()
-            world.own(profile, CLIENT_USER)
+            site.own(profile, CLIENT_USER)
         port = free_port()
         preferences = {
             "marionette.port": port, "mailnews.start_page.enabled": False,
@@ -208,11 +208,11 @@ def main() -> int:
     """The whole run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report(only=sys.argv[2:])
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     try:
-        everyday.checks(report, world, (Thunderbird,))
+        everyday.checks(report, site, (Thunderbird,))
     finally:
-        world.close()
+        site.close()
     return report.close()
 
 

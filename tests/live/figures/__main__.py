@@ -1,4 +1,4 @@
-"""Measures what guessing passwords gets somebody, and what log-ins cost: the figures of the docs.
+"""Measures what guessing passwords gets somebody, and what logins cost: the figures of the docs.
 
     cargo build --release --locked && python3 tests/live figures target/release/restante
 
@@ -15,7 +15,7 @@ from figures.cost import cached, uncached
 from figures.guessing import CONNECTIONS, Attack, attack
 from lib.abandoned import Abandoned
 from lib.report import Report, require
-from lib.world import World
+from lib.site import Site
 
 # One guess a doubling, and a few more; of many names one for each connection as well, before the
 # first failure is known (docs/SECURITY.md).
@@ -27,30 +27,30 @@ def main() -> int:
     """The whole run."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     quick = "--quick" in sys.argv[2:]
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     try:
-        return check(world) if quick else measure(world)
+        return check(site) if quick else measure(site)
     finally:
-        world.close()
+        site.close()
 
 
-def measure(world: World) -> int:
+def measure(site: Site) -> int:
     """A table of everything."""
     for title, kind, throttle in (
         ("one name", "one", ""),
         ("many names", "many", ""),
         ('one name, first-delay = "0s"', "unslowed", 'first-delay = "0s"'),
     ):
-        show(f"hydra for 60 s, {title}", told(attack(world, kind, 60, throttle)))
+        show(f"hydra for 60 s, {title}", told(attack(site, kind, 60, throttle)))
     milliseconds = "{:.2f} ms of a processor".format
     show(
-        "a log-in of a user with an argon2id hash",
+        "a login of a user with an argon2id hash",
         {
-            "cache off": milliseconds(uncached(world)),
-            "cache on": milliseconds(cached(world)),
+            "cache off": milliseconds(uncached(site)),
+            "cache on": milliseconds(cached(site)),
         },
     )
-    abandoned = Abandoned(world)
+    abandoned = Abandoned(site)
     try:
         abandoned.start()
         before, after = abandoned.measure(100_000)
@@ -63,17 +63,17 @@ def measure(world: World) -> int:
     return 0
 
 
-def check(world: World) -> int:
+def check(site: Site) -> int:
     """Bounds for less of it; that memory stays as it was is checked by `tests/live/stores`."""
     report = Report(only=[])
 
     def slowed(kind: str, most: int) -> str:
-        got = attack(world, kind, 12)
+        got = attack(site, kind, 12)
         require(0 < got.heard <= most, f"{got.heard} guesses were heard")
         return ", ".join(f"{name} {figure}" for name, figure in told(got).items())
 
     def cheaper() -> str:
-        without, with_it = uncached(world), cached(world)
+        without, with_it = uncached(site), cached(site)
         text = f"{without:.2f} ms of a processor without, {with_it:.2f} with it"
         require(without >= CHEAPER * with_it, text)
         return text
@@ -89,12 +89,12 @@ def told(got: Attack) -> dict[str, str]:
     return {
         "heard": str(got.heard),
         "turned away": str(got.unheard),
-        "owner from home": log_ins(got.known),
-        "owner from elsewhere": log_ins(got.new),
+        "owner from home": logins(got.known),
+        "owner from elsewhere": logins(got.new),
     }
 
 
-def log_ins(taken: list[float]) -> str:
+def logins(taken: list[float]) -> str:
     """How many there were, and the worst of them."""
     return f"{len(taken)} times, the slowest {max(taken):.2f} s"
 

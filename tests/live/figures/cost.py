@@ -1,30 +1,30 @@
-"""What a log-in costs the server's processor."""
+"""What a login costs the server's processor."""
 
 import os
 from pathlib import Path
 
 from figures.target import Target
 from lib.server import CLEARTEXT
-from lib.world import World
+from lib.site import Site
 
 
-def uncached(world: World) -> float:
-    """Milliseconds a log-in when every password is hashed."""
-    return cost(Target(world, "uncached", limits=MANY), 200)
+def uncached(site: Site) -> float:
+    """Milliseconds a login when every password is hashed."""
+    return cost(Target(site, "uncached", limits=MANY), 200)
 
 
-def cached(world: World) -> float:
+def cached(site: Site) -> float:
     """The same when it is known that the password was right. More of them, as the clock is slow."""
-    return cost(Target(world, "cached", auth='cache = "10m"', limits=MANY), 2_000)
+    return cost(Target(site, "cached", auth='cache = "10m"', limits=MANY), 2_000)
 
 
 # They come faster than those of a single address may.
 MANY = "connections-per-address = 5000"
 
 
-def cost(target: Target, log_ins: int) -> float:
+def cost(target: Target, logins: int) -> float:
     """One after the other, the same user."""
-    owner = target.world.accounts["first"]
+    owner = target.site.accounts["first"]
 
     def log_in() -> None:
         with target.connect(CLEARTEXT) as client:
@@ -35,9 +35,9 @@ def cost(target: Target, log_ins: int) -> float:
     try:
         log_in()
         before = spent(target)
-        for _ in range(log_ins):
+        for _ in range(logins):
             log_in()
-        return (spent(target) - before) * 1000 / log_ins
+        return (spent(target) - before) * 1000 / logins
     finally:
         target.kill()
 

@@ -12,7 +12,7 @@ from figures.target import Target
 from lib.process import CLIENT_USER, LOOPBACK, identity
 from lib.report import Failed, require
 from lib.server import CLEARTEXT
-from lib.world import Account, World
+from lib.site import Account, Site
 
 CONNECTIONS = 16
 
@@ -27,7 +27,7 @@ UNHEARD = re.compile("this one was not heard")
 
 @dataclass(frozen=True)
 class Attack:
-    """How many guesses were heard and how many were not, and what each log-in took, in seconds."""
+    """How many guesses were heard and how many were not, and what each login took, in seconds."""
 
     heard: int
     unheard: int
@@ -35,13 +35,13 @@ class Attack:
     new: list[float]
 
 
-def attack(world: World, kind: str, seconds: float, throttle: str = "") -> Attack:
+def attack(site: Site, kind: str, seconds: float, throttle: str = "") -> Attack:
     """Lets hydra guess for that long, at one name unless the kind is "many".
 
     It fails when the owner is refused, even once.
     """
-    target = Target(world, f"guessed-{kind}", throttle=throttle, level="debug")
-    owner = world.account(f"owner-{kind}")
+    target = Target(site, f"guessed-{kind}", throttle=throttle, level="debug")
+    owner = site.account(f"owner-{kind}")
     names = 1_000 if kind == "many" else 0
     target.start()
     try:
@@ -68,7 +68,7 @@ class Hydra:
     """hydra, at the owner's name, or at as many others as it is told, word after word."""
 
     def __init__(self, target: Target, owner: Account, names: int) -> None:
-        home = target.world.home()
+        home = target.site.home()
         lists = {"words": ("guess", 100_000), "names": ("name", names)}
         for name, (stem, count) in lists.items():
             (home / name).write_text("".join(f"{stem}-{number}\n" for number in range(count)))
@@ -98,7 +98,7 @@ class Hydra:
 
 
 def visit(target: Target, owner: Account, source: str) -> float:
-    """How long the owner's log-in takes from there."""
+    """How long the owner's login takes from there."""
     began = time.monotonic()
     with target.connect(timeout=60, source=source) as session:
         said = session.user(owner.user, owner.password)

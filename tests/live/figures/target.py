@@ -3,20 +3,20 @@
 import re
 
 from lib.server import Restante
-from lib.world import World
+from lib.site import Site
 
 
 class Target(Restante):
     """One file of users, argon2id; `auth`, `throttle` and `limits` are lines for those sections."""
 
     def __init__(
-        self, world: World, name: str, auth: str = "", throttle: str = "", limits: str = "",
+        self, site: Site, name: str, auth: str = "", throttle: str = "", limits: str = "",
         level: str = "info",
     ) -> None:
         super().__init__(
-            world, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
+            site, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{site.users}"'
         )
-        # Or hydra and the measured log-ins were busy with TLS most of the time.
+        # Or hydra and the measured logins were busy with TLS most of the time.
         self.allow_cleartext = True
         self.auth = auth
         self.throttle = throttle

@@ -9,7 +9,7 @@ from typing import Iterable, Iterator
 from lib.process import LOOPBACK, free_port
 from lib.report import require
 from lib.server import ByDefault, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # How many exchanges a client begins on a connection, and after how many it says something right:
 # `bad-commands` are counted in a row.
@@ -25,15 +25,15 @@ class InAHurry(ByDefault):
 class Abandoned:
     """A server, and clients that begin exchanges with it and give them up."""
 
-    def __init__(self, world: World) -> None:
-        self.users = world.root / "scram-users"
-        self.server = InAHurry(world, "abandoned", self._sections)
-        self.world = world
+    def __init__(self, site: Site) -> None:
+        self.users = site.root / "scram-users"
+        self.server = InAHurry(site, "abandoned", self._sections)
+        self.site = site
 
     def start(self) -> None:
         """Starts the server, with a user who can use all mechanisms."""
-        account = Account("mrose", "tanstaaf", self.world.root / "mail/mrose/Maildir")
-        self.world.add_user(account, self.users, scheme="scram-sha-256")
+        account = Account("mrose", "tanstaaf", self.site.root / "mail/mrose/Maildir")
+        self.site.add_user(account, self.users, scheme="scram-sha-256")
         self.server.start()
 
     def measure(self, exchanges: int) -> tuple[float, float]:

@@ -7,20 +7,20 @@ import socket
 from pathlib import Path
 
 from lib.server import STLS, TLS, Server
-from lib.world import World
+from lib.site import Site
 
 
 class Activated(Server):
     """A server whose listening sockets are ours, as a service manager would own them."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world, "activated")
+    def __init__(self, site: Site) -> None:
+        super().__init__(site, "activated")
         self.sockets = [
             socket.create_server(("127.0.0.1", self.ports[transport])) for transport in (STLS, TLS)
         ]
         self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notices.bind(str(world.root / "notify"))
-        (world.root / "notify").chmod(0o666)
+        self.notices.bind(str(site.root / "notify"))
+        (site.root / "notify").chmod(0o666)
         self.notices.settimeout(20)
         self.child = 0
 
@@ -28,7 +28,7 @@ class Activated(Server):
         return ["127.0.0.1"]
 
     def start(self) -> None:
-        config = self.world.root / "activated.toml"
+        config = self.site.root / "activated.toml"
         config.write_text(self.configuration())
         self.child = os.fork()
         if self.child == 0:
@@ -46,13 +46,13 @@ class Activated(Server):
                 os.dup2(source, target)
             os.closerange(5, 200)
             os.execve(
-                self.world.program,
-                [str(self.world.program), "serve", "--config", str(config)],
+                self.site.program,
+                [str(self.site.program), "serve", "--config", str(config)],
                 {
                     "PATH": os.environ["PATH"],
                     "LISTEN_FDS": "2",
                     "LISTEN_PID": str(os.getpid()),
-                    "NOTIFY_SOCKET": str(self.world.root / "notify"),
+                    "NOTIFY_SOCKET": str(self.site.root / "notify"),
                 },
             )
         finally:

@@ -12,7 +12,7 @@ from lib.corpus import LARGE, Message
 from lib.process import CLIENT_USER, Finished, run
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Endpoint
-from lib.world import Account, World
+from lib.site import Account, Site
 
 
 class Client:
@@ -24,8 +24,8 @@ class Client:
     limit = 120.0
     bears_not: frozenset[str] = frozenset()
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, site: Site) -> None:
+        self.site = site
 
     def can_carry(self, message: Message) -> bool:
         """Whether the client leaves a message as it is."""
@@ -89,7 +89,7 @@ class Mpop(Client):
                 [
                     "account default", f"host {endpoint.host}", f"port {endpoint.port}",
                     f"user {account.user}", f'password "{account.password}"', "timeout 60",
-                    *tls, *([f"tls_trust_file {self.world.certificate}"] if len(tls) > 1 else []),
+                    *tls, *([f"tls_trust_file {self.site.certificate}"] if len(tls) > 1 else []),
                     # Without TLS it sends a password only when told how; by "auth user" it would
                     # do so in one go with the name, before it can be told not to.
                     "auth plain",
@@ -99,7 +99,7 @@ class Mpop(Client):
             )
         )
         config.chmod(0o600)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         run(["mpop", "--quiet", f"--file={config}"], home=home, timeout=self.limit)
         return take_all(maildir / "new", "*")
 
@@ -115,7 +115,7 @@ class Fetchmail(Client):
     )
 
     def version(self) -> str:
-        said = run(["fetchmail", "--version"], home=self.world.home(), codes=(0, 5)).stdout
+        said = run(["fetchmail", "--version"], home=self.site.home(), codes=(0, 5)).stdout
         return said.split("\n")[0]
 
     def shape(self, wire: bytes) -> bytes:
@@ -146,8 +146,8 @@ class Fetchmail(Client):
         store = storing(home, inbox)
         tls = {
             CLEARTEXT: 'no sslcertck sslproto ""',
-            STLS: f'sslcertck sslcertfile "{self.world.certificate}" sslproto "auto"',
-            TLS: f'ssl sslcertck sslcertfile "{self.world.certificate}" sslproto "auto"',
+            STLS: f'sslcertck sslcertfile "{self.site.certificate}" sslproto "auto"',
+            TLS: f'ssl sslcertck sslcertfile "{self.site.certificate}" sslproto "auto"',
         }[endpoint.transport]
         config = home / "fetchmailrc"
         config.write_text(
@@ -162,7 +162,7 @@ class Fetchmail(Client):
             f'  mda "{store}"\n'
         )
         config.chmod(0o600)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         command: list[object] = ["fetchmail", "--fetchmailrc", config]
         return run(command, home=home, codes=codes, timeout=self.limit)
 

@@ -14,7 +14,7 @@ from lib.corpus import Message as Text
 from lib.ledger import HEADER, MAIL, Ledger, Message
 from lib.process import SERVER_USER, run
 from lib.report import require
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # No more than so many messages in a Maildir: deliveries wait until some are removed.
 FULL = 150
@@ -47,8 +47,8 @@ def text(token: str, choice: random.Random, octets: int) -> Text:
 class Deliverer:
     """Everything that puts messages into the Maildirs of some users."""
 
-    def __init__(self, world: World, ledger: Ledger, accounts: list[Account]) -> None:
-        self.world, self.ledger, self.accounts = world, ledger, accounts
+    def __init__(self, site: Site, ledger: Ledger, accounts: list[Account]) -> None:
+        self.site, self.ledger, self.accounts = site, ledger, accounts
         self.configs = {account.user: self._config(account) for account in accounts}
         self._number = 0
 
@@ -102,7 +102,7 @@ class Deliverer:
         name = f"{int(time.time())}.M{number}P{os.getpid()}.{socket.gethostname()}"
         temporary = account.maildir / "tmp" / name
         temporary.write_bytes(stored)
-        self.world.own(temporary, SERVER_USER)
+        self.site.own(temporary, SERVER_USER)
         temporary.rename(account.maildir / folder / (name + flags))
 
     def _dovecot(self, account: Account, stored: bytes) -> None:
@@ -116,11 +116,11 @@ class Deliverer:
 
     def _config(self, account: Account) -> Path:
         """Of dovecot-lda, and beside it what maildrop reads."""
-        config = dovecot.configure(self.world, account)
+        config = dovecot.configure(self.site, account)
         instructions = config.with_name("filter")
         instructions.write_text(f'to "{account.maildir}"\n')
         instructions.chmod(0o600)
-        self.world.own(instructions, SERVER_USER)
+        self.site.own(instructions, SERVER_USER)
         return config
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Iterable
 
 from lib.process import SERVER_USER, run
-from lib.world import Account, World
+from lib.site import Account, Site
 
 LDA = Path("/usr/lib/dovecot/dovecot-lda")
 
 
-def configure(world: World, account: Account, *more: str) -> Path:
+def configure(site: Site, account: Account, *more: str) -> Path:
     """Writes its configuration, with these lines at the end, into a home of its own."""
-    home = world.home()
+    home = site.home()
     config = home / "dovecot.conf"
     lines = [
         f"base_dir = {home}",
@@ -23,7 +23,7 @@ def configure(world: World, account: Account, *more: str) -> Path:
         *more,
     ]
     config.write_text("\n".join(lines) + "\n")
-    world.own(home, SERVER_USER)
+    site.own(home, SERVER_USER)
     return config
 
 

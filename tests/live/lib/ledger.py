@@ -21,7 +21,7 @@ from typing import Iterable, Optional
 
 from lib.corpus import LARGE
 from lib.corpus import Message as Text
-from lib.world import Account
+from lib.site import Account
 
 HEADER = b"X-Torture: "
 # The folder that IMAP clients move messages to, and back from.

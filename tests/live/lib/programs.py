@@ -7,7 +7,7 @@ from lib import clients
 from lib.ledger import Ledger, digest, token_of
 from lib.report import Failed
 from lib.server import STLS, TLS, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 
 class Mpop(clients.Mpop):
@@ -29,7 +29,7 @@ class Program:
         self, client: clients.Client, server: Server, ledger: Ledger, account: Account
     ) -> None:
         self.client, self.server, self.ledger, self.account = client, server, ledger, account
-        self.home = client.world.home()
+        self.home = client.site.home()
         self.inbox = self.home / ("Maildir/new" if isinstance(client, Mpop) else "inbox")
 
     def poll(self, choice: random.Random) -> None:
@@ -68,10 +68,10 @@ class Program:
 
 
 def programs(
-    world: World, server: Server, ledger: Ledger, accounts: list[Account]
+    site: Site, server: Server, ledger: Ledger, accounts: list[Account]
 ) -> list[Program]:
     """mpop for the first account, fetchmail for the second."""
     return [
-        Program(kind(world), server, ledger, account)
+        Program(kind(site), server, ledger, account)
         for kind, account in zip((Mpop, Fetchmail), accounts)
     ]

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 from lib.pop3 import Pop3
 from lib.process import SERVER_USER, free_port
 from lib.report import Failed, require
-from lib.world import Account, World
+from lib.site import Account, Site
 
 CLEARTEXT, STLS, TLS = "cleartext", "STLS", "TLS"
 
@@ -35,12 +35,12 @@ class Server:
     before: tuple[str, ...] = ()
     more = ""
 
-    def __init__(self, world: World, name: str, allow_cleartext: bool = False) -> None:
-        self.world = world
+    def __init__(self, site: Site, name: str, allow_cleartext: bool = False) -> None:
+        self.site = site
         self.name = name
         self.allow_cleartext = allow_cleartext
         self.ports = {transport: free_port() for transport in (CLEARTEXT, STLS, TLS)}
-        self.log = world.root / f"{name}.log"
+        self.log = site.root / f"{name}.log"
         self.process: Optional[subprocess.Popen[bytes]] = None
 
     def endpoint(self, transport: str) -> Endpoint:
@@ -49,7 +49,7 @@ class Server:
 
     def config(self) -> Path:
         """Its configuration file."""
-        return self.world.root / f"{self.name}.toml"
+        return self.site.root / f"{self.name}.toml"
 
     def connect(
         self, transport: str = TLS, certificate: Optional[Path] = None, **options: Any
@@ -57,7 +57,7 @@ class Server:
         """A connection over this transport, with these options of `Pop3`."""
         if transport == CLEARTEXT:
             return Pop3(self.ports[transport], **options)
-        tls = self.world.client_tls()
+        tls = self.site.client_tls()
         if certificate is not None:
             tls.load_cert_chain(certificate)
         return Pop3(self.ports[transport], tls=tls, stls=transport == STLS, **options)
@@ -79,7 +79,7 @@ class Server:
     def start(self) -> None:
         """Starts the server and returns when it says that it is ready."""
         self.config().write_text(self.configuration())
-        notify = self.world.root / f"{self.name}.notify"
+        notify = self.site.root / f"{self.name}.notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(notify))
@@ -87,7 +87,7 @@ class Server:
             ready.settimeout(0.2)
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [*self.before, self.world.program, "serve", "--config", self.config()],
+                    [*self.before, self.site.program, "serve", "--config", self.config()],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify)},
                     start_new_session=self.is_apart,
@@ -162,10 +162,10 @@ class Server:
                 ]
         lines += [
             "[tls]",
-            f'certificate = "{self.world.certificate}"',
-            f'private-key = "{self.world.key}"',
+            f'certificate = "{self.site.certificate}"',
+            f'private-key = "{self.site.key}"',
             "[maildir]",
-            f'path = "{self.world.root}/mail/{{user}}/Maildir"',
+            f'path = "{self.site.root}/mail/{{user}}/Maildir"',
             "[auth]",
             f"allow-cleartext = {str(self.allow_cleartext).lower()}",
             *self.credentials(),
@@ -178,16 +178,16 @@ class Server:
 
     def credentials(self) -> list[str]:
         """The rest of `[auth]`, and the stores."""
-        return ["[[credentials]]", 'kind = "file"', f'path = "{self.world.users}"']
+        return ["[[credentials]]", 'kind = "file"', f'path = "{self.site.users}"']
 
 
 class Restante(Server):
     """A server with the stores of our choice, and no delay that would hide how long they take."""
 
     def __init__(
-        self, world: World, name: str, sections: Callable[[], str], failure_delay: str = "0s"
+        self, site: Site, name: str, sections: Callable[[], str], failure_delay: str = "0s"
     ) -> None:
-        super().__init__(world, name)
+        super().__init__(site, name)
         self.sections = sections
         self.failure_delay = failure_delay
 
@@ -222,12 +222,12 @@ class Clear(Server):
     """A server whose credential file has the passwords in clear."""
 
     def __init__(
-        self, world: World, name: str, *auth: str, allow_cleartext: bool = False
+        self, site: Site, name: str, *auth: str, allow_cleartext: bool = False
     ) -> None:
-        super().__init__(world, name, allow_cleartext)
+        super().__init__(site, name, allow_cleartext)
         self.auth = auth
 
     def credentials(self) -> list[str]:
         return [
-            *self.auth, "[[credentials]]", 'kind = "file"', f'path = "{self.world.clear_users}"'
+            *self.auth, "[[credentials]]", 'kind = "file"', f'path = "{self.site.clear_users}"'
         ]

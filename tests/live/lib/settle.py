@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lib.corpus import Message as Text
 from lib.ledger import ARCHIVE, Ledger, Message, digest, files, token_of, unique_name
-from lib.world import Account
+from lib.site import Account
 
 
 def settle(ledger: Ledger, account: Account) -> None:

@@ -11,7 +11,7 @@ from lib.ledger import MAIL, Ledger, Listed, token_of
 from lib.pop3 import Lost, Pop3
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 
 
 class End(Enum):
@@ -51,9 +51,9 @@ class Vanishing:
     """A client: one session after the other, each with another end."""
 
     def __init__(
-        self, world: World, server: Server, ledger: Ledger, interruptions: Interruptions
+        self, site: Site, server: Server, ledger: Ledger, interruptions: Interruptions
     ) -> None:
-        self.world, self.server, self.ledger = world, server, ledger
+        self.site, self.server, self.ledger = site, server, ledger
         self.interruptions = interruptions
 
     def session(self, choice: random.Random, account: Account, end: Optional[End] = None) -> None:

@@ -26,10 +26,10 @@ from lib.ledger import Ledger
 from lib.report import Failed, Report
 from lib.resources import Usage, at_rest, usual
 from lib.settle import settle
-from lib.world import Account, World
+from lib.site import Account, Site
 from soak import restart
 from soak.load import Load
-from soak.reloads import Reloads, Served
+from soak.reloads import OwnCertificate, Reloads
 
 # Seconds between two samples.
 SAMPLE = 5.0
@@ -73,15 +73,15 @@ def parse() -> argparse.Namespace:
 def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
     """The load, sampled, until its time is over or a signal has come."""
     ledger = Ledger()
-    world = World(arguments.program)
-    server = Served(world, "soak")
+    site = Site(arguments.program)
+    server = OwnCertificate(site, "soak")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        accounts = [user(world, name, name < "c") for name in ("ann", "bob", "cid", "dot")]
+        accounts = [user(site, name, name < "c") for name in ("ann", "bob", "cid", "dot")]
         server.start()
-        load = Load(world, server, ledger, accounts, arguments.seed)
-        reloads = Reloads(world, server, ledger, accounts[0], arguments.seed)
+        load = Load(site, server, ledger, accounts, arguments.seed)
+        reloads = Reloads(site, server, ledger, accounts[0], arguments.seed)
         load.begin()
         thread = threading.Thread(
             target=reloads.run, args=(load.stop, arguments.reload_every), daemon=True
@@ -96,22 +96,22 @@ def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
         summary(ledger, rows, arguments.seed)
     finally:
         server.kill()
-        world.close()
+        site.close()
     return 1 if ledger.violations else 0
 
 
-def user(world: World, name: str, is_hashed: bool) -> Account:
+def user(site: Site, name: str, is_hashed: bool) -> Account:
     """A user: half of them with a hash, and the others with the password in the clear."""
-    account = world.mailbox(name)
+    account = site.mailbox(name)
     if is_hashed:
-        world.add_user(account, world.clear_users)
+        site.add_user(account, site.clear_users)
     else:
-        world.enter(account)
+        site.enter(account)
     return account
 
 
 def sample(
-    server: Served, ledger: Ledger, load: Load, stopped: threading.Event,
+    server: OwnCertificate, ledger: Ledger, load: Load, stopped: threading.Event,
     arguments: argparse.Namespace,
 ) -> list[dict[str, float]]:
     """A row each few seconds, written at once."""
@@ -145,7 +145,7 @@ def sample(
     return rows
 
 
-def judge(server: Served, ledger: Ledger, rows: list[dict[str, float]]) -> None:
+def judge(server: OwnCertificate, ledger: Ledger, rows: list[dict[str, float]]) -> None:
     """That nothing has grown, and that the server ends as it should."""
     samples = [
         Usage(int(row["descriptors"]), int(row["threads"]), int(row["memory_bytes"]), 0, 0)

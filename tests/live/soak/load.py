@@ -13,8 +13,8 @@ from lib.pop3 import Lost
 from lib.programs import programs
 from lib.report import Failed
 from lib.server import CLEARTEXT, STLS, TLS, Server
+from lib.site import Account, Site
 from lib.vanishing import Vanishing
-from lib.world import Account, World
 
 # Seconds of which the latencies are kept: 5 polls a second make 150 of them.
 WINDOW = 30.0
@@ -46,19 +46,19 @@ class Load:
     """All clients and deliveries, each a thread, until `stop`."""
 
     def __init__(
-        self, world: World, server: Server, ledger: Ledger, accounts: list[Account], seed: int
+        self, site: Site, server: Server, ledger: Ledger, accounts: list[Account], seed: int
     ) -> None:
-        self.world, self.server, self.ledger, self.accounts = world, server, ledger, accounts
+        self.site, self.server, self.ledger, self.accounts = site, server, ledger, accounts
         self.seed = seed
         self.stop = threading.Event()
         self.latencies = Latencies()
         self._threads: list[threading.Thread] = []
-        self._deliverer = Deliverer(world, ledger, accounts)
+        self._deliverer = Deliverer(site, ledger, accounts)
 
     def begin(self) -> None:
         """Starts everything."""
         vanishing = Vanishing(
-            self.world, self.server, self.ledger, Interruptions(self.server, self.ledger, "")
+            self.site, self.server, self.ledger, Interruptions(self.server, self.ledger, "")
         )
         accounts, one = self.accounts, self._repeat
         one("polls", 0.2, lambda choice: self._poll(choice, choice.choice(accounts)))
@@ -66,7 +66,7 @@ class Load:
         one("wrong passwords", 20, lambda choice: self._guess(choice.choice(accounts)))
         one("deliveries", 0.7, lambda choice: self._deliverer.one(choice, choice.choice(accounts)))
         one("reading", 2, lambda choice: self._deliverer.read_one(choice, choice.choice(accounts)))
-        for program in programs(self.world, self.server, self.ledger, accounts):
+        for program in programs(self.site, self.server, self.ledger, accounts):
             one(program.client.name, 30, program.poll)
 
     def end(self) -> None:

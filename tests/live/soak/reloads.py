@@ -15,36 +15,36 @@ from lib.pop3 import Lost, Pop3
 from lib.process import SERVER_USER
 from lib.report import Failed, require
 from lib.server import TLS, Clear
-from lib.world import Account, World
+from lib.site import Account, Site
 
 
-class Served(Clear):
+class OwnCertificate(Clear):
     """A server with copies of key and certificate of its own: clients trust the first ones."""
 
     is_apart = True
 
-    def __init__(self, world: World, name: str) -> None:
-        super().__init__(world, name, allow_cleartext=True)
-        self.certificate, self.key = (world.root / f"{name}.{kind}" for kind in ("pem", "key"))
-        shutil.copy(world.certificate, self.certificate)
-        shutil.copy(world.key, self.key)
-        world.own(self.key, SERVER_USER)
+    def __init__(self, site: Site, name: str) -> None:
+        super().__init__(site, name, allow_cleartext=True)
+        self.certificate, self.key = (site.root / f"{name}.{kind}" for kind in ("pem", "key"))
+        shutil.copy(site.certificate, self.certificate)
+        shutil.copy(site.key, self.key)
+        site.own(self.key, SERVER_USER)
 
     def configuration(self) -> str:
-        text = super().configuration().replace(str(self.world.certificate), str(self.certificate))
-        return text.replace(str(self.world.key), str(self.key))
+        text = super().configuration().replace(str(self.site.certificate), str(self.certificate))
+        return text.replace(str(self.site.key), str(self.key))
 
 
 class Reloads:
     """Breaks a part, has the server read everything again, and mends the part."""
 
     def __init__(
-        self, world: World, server: Served, ledger: Ledger, account: Account, seed: int
+        self, site: Site, server: OwnCertificate, ledger: Ledger, account: Account, seed: int
     ) -> None:
-        self.world, self.server, self.ledger, self.account = world, server, ledger, account
+        self.site, self.server, self.ledger, self.account = site, server, ledger, account
         self._choice = random.Random(f"{seed} reloads")
-        self.config = world.root / f"{server.name}.toml"
-        users = world.clear_users
+        self.config = site.root / f"{server.name}.toml"
+        users = site.clear_users
         key, certificate = server.key, server.certificate
         another = self._another_key()
         # What is broken, and which file is then how.
@@ -106,7 +106,7 @@ class Reloads:
         new.touch(mode=mode)
         new.write_bytes(text)
         if path != self.config:
-            self.world.own(new, SERVER_USER)
+            self.site.own(new, SERVER_USER)
         new.rename(path)
 
     def _reload(self) -> str:
@@ -140,7 +140,7 @@ class Reloads:
             client.ok("QUIT")
 
     def _another_key(self) -> bytes:
-        other = World(self.world.program)
+        other = Site(self.site.program)
         try:
             return other.key.read_bytes()
         finally:

@@ -20,7 +20,7 @@ from lib.pop3 import Lost, Pop3
 from lib.process import SERVER_USER
 from lib.report import Failed, Report, require
 from lib.server import CLEARTEXT, STLS, TLS, Clear
-from lib.world import Account, World
+from lib.site import Account, Site
 
 RESTARTS = 20
 CLIENTS = 4
@@ -41,12 +41,12 @@ def checks(report: Report, program: Path) -> None:
 
 def activated(program: Path) -> str:
     """Clients that come all the time while the server is started again and again."""
-    world = World(program)
-    server = Activated(world)
-    account = world.mailbox("ann", [ordinary(1)])
-    world.enter(account, users=world.users)
+    site = Site(program)
+    server = Activated(site)
+    account = site.mailbox("ann", [ordinary(1)])
+    site.enter(account, users=site.users)
     stop = threading.Event()
-    clients = [Client(world, server, account, stop) for _ in range(CLIENTS)]
+    clients = [Client(site, server, account, stop) for _ in range(CLIENTS)]
     try:
         server.start()
         server.told("READY=1")
@@ -70,7 +70,7 @@ def activated(program: Path) -> str:
             if client.is_alive():
                 client.join(70)
         server.kill()
-        world.close()
+        site.close()
     wrong = [text for client in clients for text in client.wrong]
     require(not wrong, f"{len(wrong)}: {wrong[:3]}")
     done, cut = (sum(getattr(client, what) for client in clients) for what in ("done", "cut"))
@@ -82,10 +82,10 @@ class Client(threading.Thread):
     """Logs in again and again."""
 
     def __init__(
-        self, world: World, server: Clear, account: Account, stop: threading.Event
+        self, site: Site, server: Clear, account: Account, stop: threading.Event
     ) -> None:
         super().__init__(daemon=True)
-        self.world, self.server, self.account, self.stop = world, server, account, stop
+        self.site, self.server, self.account, self.stop = site, server, account, stop
         self.done = self.cut = 0
         self.wrong: list[str] = []
 
@@ -115,15 +115,15 @@ class Client(threading.Thread):
 
 def interrupted(program: Path, after: Callable[[Clear, Pop3], str]) -> str:
     """A removal of many messages, with SIGTERM when some of them are gone."""
-    world = World(program)
-    server = Clear(world, "interrupted", allow_cleartext=True)
+    site = Site(program)
+    server = Clear(site, "interrupted", allow_cleartext=True)
     try:
-        account = world.mailbox("ann")
+        account = site.mailbox("ann")
         for number in range(REMOVED):
             name = f"{1_700_000_000 + number}.M{number}P1.post"
             (account.maildir / "new" / name).write_bytes(ordinary(number).stored)
-        world.own(account.maildir, SERVER_USER)
-        world.enter(account)
+        site.own(account.maildir, SERVER_USER)
+        site.enter(account)
         server.start()
         connection = server.connect(CLEARTEXT)
         connection.log_in(account.user, account.password)
@@ -145,7 +145,7 @@ def interrupted(program: Path, after: Callable[[Clear, Pop3], str]) -> str:
         return f"{at} were left at SIGTERM, none at the end, {took:.1f} s later; the client: {said}"
     finally:
         server.kill()
-        world.close()
+        site.close()
 
 
 def told(_: Clear, connection: Pop3) -> str:

@@ -15,7 +15,7 @@ from lib.pop3 import Lost
 from lib.process import SERVER_USER
 from lib.report import Failed, Report
 from lib.server import CLEARTEXT, Server
-from lib.world import World
+from lib.site import Site
 from stalls.mount import Mount, served
 
 USERS, STILL, RENAMED, KEPT, LATE = 4, 40, 20, 10, 5
@@ -23,36 +23,36 @@ USERS, STILL, RENAMED, KEPT, LATE = 4, 40, 20, 10, 5
 
 def run(report: Report, program: Path, seconds: float = 30) -> None:
     """All users for so long."""
-    world = World(program)
-    mount = Mount("mergerfs", world, "source", "cached", f"cache.attr={KEPT},cache.entry={KEPT}")
-    server = served(world, "cached")
+    site = Site(program)
+    mount = Mount("mergerfs", site, "source", "cached", f"cache.attr={KEPT},cache.entry={KEPT}")
+    server = served(site, "cached")
     try:
-        boxes = [Box(mount, number) for number in range(USERS)]
+        mailboxes = [Mailbox(mount, number) for number in range(USERS)]
         server.start()
         end = time.monotonic() + seconds
-        work = [part for box in boxes for part in (box.change, box.deliver)]
+        work = [part for mailbox in mailboxes for part in (mailbox.change, mailbox.deliver)]
         threads = [threading.Thread(target=part, args=(end,)) for part in work]
-        threads += [threading.Thread(target=box.poll, args=(server, end)) for box in boxes]
+        threads += [threading.Thread(target=mailbox.poll, args=(server, end)) for mailbox in mailboxes]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        tell(report, boxes)
+        tell(report, mailboxes)
         report.expect(server.end(60) == 0, "it stops in order")
     finally:
         server.kill()
         mount.remove()
-        world.close()
+        site.close()
 
 
-def tell(report: Report, boxes: "list[Box]") -> None:
+def tell(report: Report, mailboxes: "list[Mailbox]") -> None:
     """What came of it."""
-    for wrong in [wrong for box in boxes for wrong in box.wrong][:10]:
+    for wrong in [wrong for mailbox in mailboxes for wrong in mailbox.wrong][:10]:
         print(wrong)
-    listings = sum(box.listings for box in boxes)
-    changes = sum(box.changes for box in boxes)
-    delivered = sum(len(box.delivered) for box in boxes)
-    partial = sum(len(box.wrong) for box in boxes)
+    listings = sum(mailbox.listings for mailbox in mailboxes)
+    changes = sum(mailbox.changes for mailbox in mailboxes)
+    delivered = sum(len(mailbox.delivered) for mailbox in mailboxes)
+    partial = sum(len(mailbox.wrong) for mailbox in mailboxes)
     report.expect(
         partial == 0 and listings > 0,
         f"cached attributes: {listings} listings, each with {STILL + RENAMED} messages that had to "
@@ -60,11 +60,11 @@ def tell(report: Report, boxes: "list[Box]") -> None:
     )
 
 
-class Box:
+class Mailbox:
     """A Maildir, those who work on it, and a client that polls."""
 
     def __init__(self, mount: Mount, number: int) -> None:
-        self.world = mount.world
+        self.site = mount.site
         self.account = mount.mailbox(f"c{number}", 0)
         for still in range(STILL):
             self.write(f"{('cur', 'new')[still % 2]}/{still}.still", "Subject: s\n\n")
@@ -80,7 +80,7 @@ class Box:
         """A file of the Maildir."""
         path = self.account.maildir / name
         path.write_text(text)
-        self.world.own(path, SERVER_USER)
+        self.site.own(path, SERVER_USER)
 
     def rename(self, old: str, new: str) -> None:
         """One of its files gets another name."""

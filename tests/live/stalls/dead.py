@@ -16,7 +16,7 @@ from typing import Callable
 from lib.corpus import ordinary
 from lib.report import Report, require
 from lib.server import CLEARTEXT, Server
-from lib.world import Account, World
+from lib.site import Account, Site
 from stalls.mount import Mount, served
 
 DEAD, HEALTHY, SLOWEST = 160, 4, 3.0
@@ -29,21 +29,21 @@ REFUSED = {"-ERR [SYS/TEMP]", "-ERR [IN-USE]"}
 
 def run(report: Report, program: Path) -> None:
     """Both parts, on one mount."""
-    world = World(program)
+    site = Site(program)
     healthy = []
     for number in range(HEALTHY):
-        account = world.mailbox(f"h{number}", [ordinary(each) for each in range(400)])
-        world.add_user(account, world.clear_users)
+        account = site.mailbox(f"h{number}", [ordinary(each) for each in range(400)])
+        site.add_user(account, site.clear_users)
         healthy.append(account)
     # Each request goes to the process: nothing is answered from memory.
-    mount = Mount("bindfs", world, "store", "dead", "attr_timeout=0,entry_timeout=0")
+    mount = Mount("bindfs", site, "store", "dead", "attr_timeout=0,entry_timeout=0")
     try:
         dead = [mount.mailbox(f"d{number}", 3) for number in range(DEAD)]
         dead_file_system(report, mount, healthy, dead)
         stuck_removal(report, mount, dead[21])
     finally:
         mount.remove()
-        world.close()
+        site.close()
 
 
 def healthy_users(server: Server, accounts: list[Account], seconds: float) -> list[float]:
@@ -67,7 +67,7 @@ def dead_file_system(
     report: Report, mount: Mount, healthy: list[Account], dead: list[Account]
 ) -> None:
     """It stops while some are logged in, and many come."""
-    server = served(mount.world, "dead", 'login = "40s"\n')
+    server = served(mount.site, "dead", 'login = "40s"\n')
     server.start()
     try:
         before = healthy_users(server, healthy, 3)
@@ -135,7 +135,7 @@ def afterwards(report: Report, server: Server, account: Account) -> None:
 
 def stuck_removal(report: Report, mount: Mount, account: Account) -> None:
     """The server is told to stop while a removal does not come to an end."""
-    server = served(mount.world, "stuck", 'shutdown-grace = "1s"\n')
+    server = served(mount.site, "stuck", 'shutdown-grace = "1s"\n')
     server.start()
     try:
         client = server.connect(CLEARTEXT)

@@ -9,7 +9,7 @@ from lib.corpus import ordinary
 from lib.process import SERVER_USER
 from lib.report import Failed
 from lib.server import Clear
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # For as many connections from one address as come here.
 LIMITS = "[limits]\nconnections-per-address = 2000\n"
@@ -18,12 +18,12 @@ LIMITS = "[limits]\nconnections-per-address = 2000\n"
 class Mount:
     """Two directories under the mail root: the first, as the program shows it in the second."""
 
-    def __init__(self, program: str, world: World, store: str, mount: str, options: str) -> None:
-        self.world = world
-        self.store, self.path = (world.root / "mail" / name for name in (store, mount))
+    def __init__(self, program: str, site: Site, store: str, mount: str, options: str) -> None:
+        self.site = site
+        self.store, self.path = (site.root / "mail" / name for name in (store, mount))
         for directory in (self.store, self.path):
             directory.mkdir()
-            world.own(directory, SERVER_USER)
+            site.own(directory, SERVER_USER)
         command = [program, "-f", "-o", f"allow_other,{options}", self.store, self.path]
         self.process = subprocess.Popen(command)
         while not os.path.ismount(self.path):
@@ -34,8 +34,8 @@ class Mount:
     def mailbox(self, user: str, number: int) -> Account:
         """A user whose mail the server sees through the program, and we do not."""
         messages = [ordinary(each) for each in range(number)]
-        account = self.world.mailbox(user, messages, self.store / user)
-        self.world.enter(account, f"::::::userdb_mail=maildir:{self.path / user}")
+        account = self.site.mailbox(user, messages, self.store / user)
+        self.site.enter(account, f"::::::userdb_mail=maildir:{self.path / user}")
         return account
 
     def stop(self) -> None:
@@ -55,8 +55,8 @@ class Mount:
         self.process.wait(timeout=20)
 
 
-def served(world: World, name: str, timeouts: str = "") -> Clear:
+def served(site: Site, name: str, timeouts: str = "") -> Clear:
     """A server that takes passwords without TLS, with these timeouts."""
-    server = Clear(world, name, allow_cleartext=True)
+    server = Clear(site, name, allow_cleartext=True)
     server.more = f"{LIMITS}[timeouts]\n{timeouts}"
     return server

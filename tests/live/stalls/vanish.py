@@ -18,7 +18,7 @@ from lib.corpus import Message
 from lib.pop3 import Pop3
 from lib.report import Report
 from lib.server import CLEARTEXT, Clear
-from lib.world import Account, World
+from lib.site import Account, Site
 from stalls.mount import LIMITS
 
 WRITE, SILENCE, PROBE, LOOK = 10, 120, 15, 5
@@ -33,14 +33,14 @@ MOST = {
 
 def run(report: Report, program: Path) -> None:
     """All users, one cut."""
-    world = World(program)
+    site = Site(program)
     accounts = []
     for user, size in SIZES.items():
         text = b"Subject: 0\n\n" + (b"x" * 98 + b"\n") * (size // 99 + 1)
-        accounts.append(world.mailbox(user, [Message(user, text)]))
-        world.enter(accounts[-1])
+        accounts.append(site.mailbox(user, [Message(user, text)]))
+        site.enter(accounts[-1])
     network = Network()
-    server = Isolated(world, network)
+    server = Isolated(site, network)
     try:
         server.start()
         clients = network.from_client(lambda: connect(server, accounts))
@@ -52,14 +52,14 @@ def run(report: Report, program: Path) -> None:
     finally:
         server.kill()
         network.remove()
-        world.close()
+        site.close()
 
 
 class Isolated(Clear):
     """A server in a network of its own."""
 
-    def __init__(self, world: World, network: "Network") -> None:
-        super().__init__(world, "vanish", allow_cleartext=True)
+    def __init__(self, site: Site, network: "Network") -> None:
+        super().__init__(site, "vanish", allow_cleartext=True)
         self.network = network
         self.before = network.within_server()
         self.more = f'{LIMITS}[timeouts]\nwrite = "{WRITE}s"\n'

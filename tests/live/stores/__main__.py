@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from lib.report import Report
-from lib.world import World
+from lib.site import Site
 from stores import certificates, hostile, logins
 from stores.backend import Backend
 from stores.checkpassword import CheckPassword
@@ -33,20 +33,20 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     words = sys.argv[2:]
     report = Report(only=[])
-    world = World(Path(sys.argv[1]).resolve())
+    site = Site(Path(sys.argv[1]).resolve())
     try:
-        for backend in filter(lambda each: asked(each.name, words), passwords(world)):
-            Scenarios(report, world, backend).run()
-        for provider in filter(lambda each: asked(each.name, words), tokens(world)):
-            Tokens(report, world, provider).run()
+        for backend in filter(lambda each: asked(each.name, words), passwords(site)):
+            Scenarios(report, site, backend).run()
+        for provider in filter(lambda each: asked(each.name, words), tokens(site)):
+            Tokens(report, site, provider).run()
         if asked("mechanisms", words):
-            logins.checks(report, world)
+            logins.checks(report, site)
         if asked("certificates", words):
-            certificates.checks(report, world)
+            certificates.checks(report, site)
         if asked("hostile", words):
-            hostile.checks(report, world)
+            hostile.checks(report, site)
     finally:
-        world.close()
+        site.close()
     return report.close()
 
 
@@ -61,23 +61,23 @@ def asked(name: str, words: list[str]) -> bool:
     return not words or any(word in name for word in words)
 
 
-def passwords(world: World) -> list[Backend]:
+def passwords(site: Site) -> list[Backend]:
     """All backends that take passwords; none of them runs yet."""
     return [
-        File(world),
-        PostgreSql(world),
-        MariaDb(world),
-        Sqlite(world),
-        Slapd(world),
-        Slapd(world, "slapd-direct", tls="ldaps", direct=True),
-        Pam(world),
-        CheckPassword(world),
+        File(site),
+        PostgreSql(site),
+        MariaDb(site),
+        Sqlite(site),
+        Slapd(site),
+        Slapd(site, "slapd-direct", tls="ldaps", direct=True),
+        Pam(site),
+        CheckPassword(site),
     ]
 
 
-def tokens(world: World) -> list[OpenId]:
+def tokens(site: Site) -> list[OpenId]:
     """The provider, whose tokens are checked by its keys and by itself."""
-    return [OpenId(world), OpenId(world, "oidc-introspection", introspection=True)]
+    return [OpenId(site), OpenId(site, "oidc-introspection", introspection=True)]
 
 
 if __name__ == "__main__":

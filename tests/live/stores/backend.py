@@ -14,13 +14,13 @@ from typing import Callable, Iterable, Optional
 
 from lib.process import SERVER_USER, identity, run, until
 from lib.report import Failed, require
-from lib.world import World
+from lib.site import Site
 
 LOOPBACK = "127.0.0.1"
 
 
 class Backend:
-    """The shape of all backends; `World` owns the files, the backend owns its processes."""
+    """The shape of all backends; `Site` owns the files, the backend owns its processes."""
 
     name = ""
     # Which of "home", "mail", "pop3" and "sessions" it can keep for a user.
@@ -30,9 +30,9 @@ class Backend:
     # Whether an unknown name is the same work for it as a known one.
     is_even = True
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.root = world.root / self.name
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.root = site.root / self.name
         self.root.mkdir(mode=0o755)
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class Backend:
         """Writes a secret for the server's eyes only, and gives its path."""
         path.touch(mode=0o600)
         path.write_text(text + "\n")
-        self.world.own(path, SERVER_USER)
+        self.site.own(path, SERVER_USER)
         return str(path)
 
 
@@ -170,7 +170,7 @@ class Served(Backend):
         self.daemon.kill()
 
 
-class Gate:
+class Barrier:
     """Something that a program waits at: open, or held by us."""
 
     def __init__(self, path: Path) -> None:
@@ -202,9 +202,9 @@ class Gate:
         return subprocess.run(probe, check=False).returncode == 0
 
 
-def hashed(world: World, password: str) -> str:
+def hashed(site: Site, password: str) -> str:
     """What Restante itself would put into a credential file."""
-    return run([world.program, "hash", "--stdin"], stdin=password + "\n", who=None).stdout.strip()
+    return run([site.program, "hash", "--stdin"], stdin=password + "\n", who=None).stdout.strip()
 
 
 def verifies(verifier: str, password: str) -> bool:

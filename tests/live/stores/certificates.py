@@ -7,7 +7,7 @@ from lib.pop3 import WRONG, Pop3
 from lib.process import CLIENT_USER, run, until
 from lib.report import Failed, Report, require
 from lib.server import Restante
-from lib.world import World
+from lib.site import Site
 from stores.mechanisms import EXTERNAL, LOGINS, Login
 
 # What the server's log says of a certificate that it does not trust, and of a client that has
@@ -18,9 +18,9 @@ HANDSHAKE, LEFT = "why=tls-handshake-failed", "why=peer-closed"
 class Asking(Restante):
     """A server that asks clients for a certificate."""
 
-    def __init__(self, world: World, name: str, authority: Path) -> None:
-        users = f'[[credentials]]\nkind = "file"\npath = "{world.users}"'
-        super().__init__(world, name, lambda: users)
+    def __init__(self, site: Site, name: str, authority: Path) -> None:
+        users = f'[[credentials]]\nkind = "file"\npath = "{site.users}"'
+        super().__init__(site, name, lambda: users)
         self.authority = authority
 
     def configuration(self) -> str:
@@ -31,9 +31,9 @@ class Asking(Restante):
 class Authority:
     """Somebody who gives out certificates, by openssl."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
-        self.root = world.root / name
+    def __init__(self, site: Site, name: str) -> None:
+        self.site = site
+        self.root = site.root / name
         self.root.mkdir()
         self.certificate = self.root / "ca.pem"
         self.key = self.root / "ca-key.pem"
@@ -49,7 +49,7 @@ class Authority:
         )
         path.chmod(0o600)
         path.write_text(path.read_text() + key.read_text())
-        self.world.own(path, CLIENT_USER)
+        self.site.own(path, CLIENT_USER)
         return path
 
     def _make(self, subject: str, certificate: Path, key: Path, *words: object) -> None:
@@ -62,12 +62,12 @@ class Authority:
         )
 
 
-def checks(report: Report, world: World) -> None:
+def checks(report: Report, site: Site) -> None:
     """The right certificate, another user's, another authority's, and none."""
-    authority, stranger = Authority(world, "authority"), Authority(world, "stranger")
-    server = Asking(world, "certificates", authority.certificate)
-    owner = world.account("by-certificate@example.org", [ordinary(1)])
-    other = world.account("another-by-certificate@example.org", [ordinary(1)])
+    authority, stranger = Authority(site, "authority"), Authority(site, "stranger")
+    server = Asking(site, "certificates", authority.certificate)
+    owner = site.account("by-certificate@example.org", [ordinary(1)])
+    other = site.account("another-by-certificate@example.org", [ordinary(1)])
     right, others = authority.issue(owner.user), authority.issue(other.user)
     forged = stranger.issue(owner.user)
 
@@ -124,7 +124,7 @@ def checks(report: Report, world: World) -> None:
         report.check("certificates EXTERNAL is offered to who has one", listed)
         report.check("certificates another user's", replies)
         for kind in filter(lambda each: EXTERNAL in each.mechanisms, LOGINS):
-            client = kind(world)
+            client = kind(site)
             for transport in client.transports:
                 report.check(
                     f"{client.name} {EXTERNAL} {transport}", lambda: by(client, transport)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from lib.process import SERVER_USER, run
-from lib.world import World
-from stores.backend import Backend, Gate
+from lib.site import Site
+from stores.backend import Backend, Barrier
 
 # <https://cr.yp.to/checkpwd/interface.html>: name, password and a time on descriptor 3, each with a
 # NUL after it; then either the program that the arguments name, with what is known of the user in
@@ -37,13 +37,13 @@ class CheckPassword(Backend):
     # A program takes the time that it takes.
     is_even = False
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
         self.program = self.root / "checkpassword.py"
         self.file = self.root / "users"
         self.away = self.root / "users.away"
         self.users: dict[str, object] = {}
-        self.gate = Gate(self.root / "gate")
+        self.gate = Barrier(self.root / "gate")
 
     def start(self) -> None:
         if self.away.exists():

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lib.process import SERVER_USER
-from lib.world import World
+from lib.site import Site
 from stores.backend import Backend, hashed, verifies
 
 
@@ -14,13 +14,13 @@ class File(Backend):
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
     can_fail = False
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
         self.file = self.root / "users"
 
     def start(self) -> None:
         self.file.touch(mode=0o600)
-        self.world.own(self.file, SERVER_USER)
+        self.site.own(self.file, SERVER_USER)
 
     def close(self) -> None:
         pass  # it is removed with the rest
@@ -35,7 +35,7 @@ class File(Backend):
         words = " ".join(f"{key}={value}" for key, value in extra.items() if value is not None)
         rest = f"5000:5000::{attributes.get('home', '')}::{words}"
         with self.file.open("a") as file:
-            file.write(f"{user}:{hashed(self.world, password)}:{rest}\n")
+            file.write(f"{user}:{hashed(self.site, password)}:{rest}\n")
 
     def admits(self, user: str, password: str) -> bool:
         users = dict(line.split(":")[:2] for line in self.file.read_text().splitlines())

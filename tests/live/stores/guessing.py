@@ -8,7 +8,7 @@ from typing import Callable
 from lib.pop3 import WRONG, Pop3
 from lib.report import require
 from lib.server import ByDefault
-from lib.world import World
+from lib.site import Site
 from stores.ldap import Slapd
 
 # How many clients guess at a time, all from one address, and for how long.
@@ -57,7 +57,7 @@ class Guessers:
         return session.plain(name.encode(), f"{threading.get_ident()}-{number}")
 
 
-def no_faster(world: World, slapd: Slapd) -> str:
+def no_faster(site: Site, slapd: Slapd) -> str:
     """By one name, by many addresses of one entry, and by many domains of which none counts."""
     user = "guessed"
     addresses = [f"guessed@x{number}.example" for number in range(2000)]
@@ -70,7 +70,7 @@ def no_faster(world: World, slapd: Slapd) -> str:
         ("domains", "(uid={local})", lambda: next(everywhere)),
     ):
         server = ByDefault(
-            world, f"{what.replace(' ', '-')}-guessed", lambda it=filter_: found_by(world, slapd, it)
+            site, f"{what.replace(' ', '-')}-guessed", lambda it=filter_: found_by(site, slapd, it)
         )
         server.start()
         try:
@@ -82,9 +82,9 @@ def no_faster(world: World, slapd: Slapd) -> str:
     return f"{CLIENTS} clients in {SECONDS:.0f} s have guessed {text}"
 
 
-def found_by(world: World, slapd: Slapd, filter_: str) -> str:
+def found_by(site: Site, slapd: Slapd, filter_: str) -> str:
     """The store, with another filter."""
-    lines = slapd.settings(world.root).splitlines(keepends=True)
+    lines = slapd.settings(site.root).splitlines(keepends=True)
     return "".join(
         f'filter = "{filter_}"\n' if line.startswith("filter = ") else line for line in lines
     )

@@ -12,21 +12,21 @@ from lib.abandoned import Abandoned, resident
 from lib.process import LOOPBACK, until
 from lib.report import Report, require
 from lib.server import TLS, ByDefault, Restante
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # Counted apart from `LOOPBACK`, where all other clients are.
 ELSEWHERE = "127.0.0.2"
 
 # The stores that this is tried with: one here, and two that are elsewhere.
-BESIEGED = ("file", "postgresql", "sqlite")
+ATTACKED = ("file", "postgresql", "sqlite")
 
-# No log-in takes as long as this, whatever others do.
+# No login takes as long as this, whatever others do.
 SLOWEST = 5.0
 
 GROWTH_MIB = 2.0
 
 
-class Rubbish:
+class Garbage:
     """Clients that send garbage as fast as the server lets them, one for each kind of it."""
 
     def __init__(self, server: Restante) -> None:
@@ -37,7 +37,7 @@ class Rubbish:
             threading.Thread(target=self._send, args=[kind]) for kind in self.sent
         ]
 
-    def __enter__(self) -> "Rubbish":
+    def __enter__(self) -> "Garbage":
         for client in self._clients:
             client.start()
         return self
@@ -91,21 +91,21 @@ def garbage(number: int) -> dict[str, bytes]:
 
 
 def undisturbed(server: ByDefault, account: Account, tries: int = 50) -> str:
-    """Log-ins one after the other from another address than the garbage comes from."""
+    """Logins one after the other from another address than the garbage comes from."""
     taken: list[float] = []
-    with Rubbish(server) as rubbish:
-        until(lambda: all(rubbish.sent.values()), 20)
+    with Garbage(server) as garbage_clients:
+        until(lambda: all(garbage_clients.sent.values()), 20)
         for _ in range(tries):
             started = time.monotonic()
             with server.connect(source=ELSEWHERE) as session:
                 said = session.user(account.user, account.password)
-                require(said.startswith("+OK"), f"log-in {len(taken) + 1} got {said!r}")
+                require(said.startswith("+OK"), f"login {len(taken) + 1} got {said!r}")
                 taken.append(time.monotonic() - started)
                 session.ask("QUIT")
-    require(max(taken) < SLOWEST, f"a log-in took {max(taken):.1f} s")
+    require(max(taken) < SLOWEST, f"a login took {max(taken):.1f} s")
     return (
-        f"{tries} log-ins, the slowest {max(taken) * 1000:.0f} ms, "
-        f"beside {sum(rubbish.sent.values())} connections full of garbage"
+        f"{tries} logins, the slowest {max(taken) * 1000:.0f} ms, "
+        f"beside {sum(garbage_clients.sent.values())} connections full of garbage"
     )
 
 
@@ -121,9 +121,9 @@ def ask_for_anything(server: Restante, handshakes: int) -> None:
                 require(session.recv(3) == b"+OK", "a name kept the server from greeting")
 
 
-def checks(report: Report, world: World) -> None:
+def checks(report: Report, site: Site) -> None:
     """100 000 exchanges, none of which comes to an end, and names by the thousand."""
-    abandoned = Abandoned(world)
+    abandoned = Abandoned(site)
 
     def flat(exchanges: int = 100_000) -> str:
         abandoned.start()

@@ -8,7 +8,7 @@ from typing import Sequence
 
 from lib.process import CLIENT_USER, LOOPBACK, free_port, run
 from lib.report import Failed
-from lib.world import World
+from lib.site import Site
 from stores.backend import Daemon, Served, program
 
 SUFFIX = "dc=example,dc=org"
@@ -32,10 +32,10 @@ class Slapd(Served):
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
 
     def __init__(
-        self, world: World, name: str = "slapd", tls: str = "starttls", direct: bool = False
+        self, site: Site, name: str = "slapd", tls: str = "starttls", direct: bool = False
     ) -> None:
         self.name = name
-        super().__init__(world)
+        super().__init__(site)
         self.tls = tls
         self.direct = direct
         self.ports = {"ldap": free_port(), "ldaps": free_port()}
@@ -120,9 +120,9 @@ class Slapd(Served):
         self.config.write_text(self._configuration())
         self.config.chmod(0o600)
         self.data.mkdir(mode=0o700)
-        self.world.own(self.data, OWNER)
-        self.world.own(self.config, OWNER)
-        self.world.own(self.root / "server-key.pem", OWNER)
+        self.site.own(self.data, OWNER)
+        self.site.own(self.config, OWNER)
+        self.site.own(self.root / "server-key.pem", OWNER)
         entries = [
             (SUFFIX, {"objectClass": ["dcObject", "organization"], "o": ["Example"]}),
             (PEOPLE, {"objectClass": ["organizationalUnit"]}),
@@ -214,7 +214,7 @@ access to * by dn.exact="{READER}" read by self read by * none
         path = self.root / "client-password"
         path.touch(mode=0o600)
         path.write_text(password)
-        self.world.own(path, CLIENT_USER)
+        self.site.own(path, CLIENT_USER)
         return run(
             [
                 "env", f"LDAPTLS_CACERT={self.authority}", command, "-x", "-H", self.url(),

@@ -4,7 +4,7 @@ from lib.corpus import ordinary
 from lib.process import SERVER_USER
 from lib.report import Failed, Report
 from lib.server import Restante
-from lib.world import World
+from lib.site import Site
 from stores.mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, USER, XOAUTH2, Login
 from stores.openid import OpenId
 
@@ -12,24 +12,24 @@ from stores.openid import OpenId
 OFFERED = sorted({each for kind in LOGINS for each in kind.mechanisms} - {USER})
 
 
-def checks(report: Report, world: World) -> None:
+def checks(report: Report, site: Site) -> None:
     """All clients, all mechanisms, all transports: the right secret, and a wrong one."""
-    provider = OpenId(world, "provider-of-tokens")
-    users = world.root / "plain-users"
+    provider = OpenId(site, "provider-of-tokens")
+    users = site.root / "plain-users"
 
     def sections() -> str:
         # All of them by name, or -PLUS is not offered. The section before this one is [auth].
         offered = ", ".join(f'"{each}"' for each in OFFERED)
-        return f'mechanisms = [{offered}]\n[[credentials]]\nkind = "file"\npath = "{users}"\n' + provider.settings(world.root)
+        return f'mechanisms = [{offered}]\n[[credentials]]\nkind = "file"\npath = "{users}"\n' + provider.settings(site.root)
 
-    server = Restante(world, "mechanisms", sections)
-    account = world.mailbox("by-mechanism", [ordinary(1)])
+    server = Restante(site, "mechanisms", sections)
+    account = site.mailbox("by-mechanism", [ordinary(1)])
 
     def starts() -> str:
         # The only verifier that serves all mechanisms.
         users.touch(mode=0o600)
         users.write_text(f"{account.user}:{{PLAIN}}{account.password}\n")
-        world.own(users, SERVER_USER)
+        site.own(users, SERVER_USER)
         provider.start()
         provider.add(account.user, account.password)
         server.start()
@@ -50,7 +50,7 @@ def checks(report: Report, world: World) -> None:
     try:
         report.check("mechanisms starts", starts)
         for kind in LOGINS:
-            client = kind(world)
+            client = kind(site)
             for mechanism in client.mechanisms:
                 if mechanism == EXTERNAL:
                     continue  # by certificates, see certificates.py

@@ -27,7 +27,7 @@ from typing import Callable, Optional
 from lib.process import CLIENT_USER, identity, run
 from lib.report import Failed, require
 from lib.server import STLS, TLS, Endpoint
-from lib.world import World
+from lib.site import Site
 
 USER, PLAIN, LOGIN = "USER", "PLAIN", "LOGIN"
 SCRAM_1, SCRAM_256 = "SCRAM-SHA-1", "SCRAM-SHA-256"
@@ -47,8 +47,8 @@ class Login:
     # Whether it shows its certificate only to who trusts those that have signed it, as GnuTLS does.
     withholds = False
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, site: Site) -> None:
+        self.site = site
 
     def log_in(
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
@@ -65,7 +65,7 @@ class Login:
         path = home / name
         path.touch(mode=0o600)
         path.write_text(text)
-        self.world.own(home, CLIENT_USER)
+        self.site.own(home, CLIENT_USER)
         return path
 
 
@@ -79,13 +79,13 @@ class Curl(Login):
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
         certificate: Optional[Path] = None,
     ) -> str:
-        home = self.world.home()
+        home = self.site.home()
         scheme = "pop3s" if endpoint.transport == TLS else "pop3"
         bearer = mechanism == OAUTHBEARER
         password = "" if bearer or mechanism == EXTERNAL else secret
         lines = [
             f"url = {scheme}://{endpoint.host}:{endpoint.port}/", "silent", "show-error",
-            "ssl-reqd", "max-time = 20", f"cacert = {self.world.certificate}",
+            "ssl-reqd", "max-time = 20", f"cacert = {self.site.certificate}",
             f"trace-ascii = {home}/trace",
             f"login-options = AUTH={mechanism}", f"user = {quoted(f'{user}:{password}')}",
         ]
@@ -111,13 +111,13 @@ class Mpop(Login):
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
         certificate: Optional[Path] = None,
     ) -> str:
-        home = self.world.home()
+        home = self.site.home()
         lines = [
             "account default", f"host {endpoint.host}", f"port {endpoint.port}", f"user {user}",
             # Not in a line of its own, which must not be longer than 500 characters.
             f"passwordeval cat {self.file(home, 'secret', secret)}", "timeout 20", "tls on",
             f"tls_starttls {'on' if endpoint.transport == STLS else 'off'}",
-            f"tls_trust_file {self.world.certificate}", f"auth {mechanism.lower()}",
+            f"tls_trust_file {self.site.certificate}", f"auth {mechanism.lower()}",
             f"delivery mbox {home}/mbox", f"uidls_file {home}/uidls",
         ]
         if certificate is not None:
@@ -138,14 +138,14 @@ class Fetchmail(Login):
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
         certificate: Optional[Path] = None,
     ) -> str:
-        home = self.world.home()
+        home = self.site.home()
         config = self.file(
             home, "fetchmailrc",
             f'set pidfile "{home}/pid"\nset idfile "{home}/ids"\n'
             f"poll {endpoint.host} protocol pop3 service {endpoint.port} auth password\n"
             f'  timeout 20 username "{user}" password "{secret}"\n'
             f'  {"ssl" if endpoint.transport == TLS else ""} sslcertck sslproto "auto"\n'
-            f'  sslcertfile "{self.world.certificate}"\n',
+            f'  sslcertfile "{self.site.certificate}"\n',
         )
         # 1: there was no mail.
         said = run(
@@ -166,12 +166,12 @@ class Getmail(Login):
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
         certificate: Optional[Path] = None,
     ) -> str:
-        home = self.world.home()
+        home = self.site.home()
         config = self.file(
             home, "getmailrc",
             f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = {endpoint.host}\n"
             f"port = {endpoint.port}\nusername = {user}\npassword = {secret}\ntimeout = 20\n"
-            f"ca_certs = {self.world.certificate}\n"
+            f"ca_certs = {self.site.certificate}\n"
             "[destination]\ntype = MDA_external\npath = /bin/true\n"
             "[options]\nverbose = 2\nread_all = false\n",
         )
@@ -183,7 +183,7 @@ class Dialogue:
     """A POP3 connection over TLS 1.3 by `openssl s_client`, and what binds a login to it."""
 
     def __init__(
-        self, world: World, endpoint: Endpoint, certificate: Optional[Path] = None
+        self, site: Site, endpoint: Endpoint, certificate: Optional[Path] = None
     ) -> None:
         self.process = subprocess.Popen(
             [
@@ -191,7 +191,7 @@ class Dialogue:
                 "timeout", "60", "stdbuf", "--output=0",
                 "openssl", "s_client", "-connect", f"127.0.0.1:{endpoint.port}",
                 "-tls1_3", "-servername", endpoint.host, "-verify_hostname", endpoint.host,
-                "-CAfile", str(world.certificate), "-verify_return_error", "-ign_eof",
+                "-CAfile", str(site.certificate), "-verify_return_error", "-ign_eof",
                 "-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32",
                 *(["-cert", str(certificate)] if certificate is not None else []),
             ],
@@ -272,7 +272,7 @@ class Gsasl(Login):
             return hear()
 
         try:
-            with Dialogue(self.world, endpoint, certificate) as dialogue:
+            with Dialogue(self.site, endpoint, certificate) as dialogue:
                 require(hear() == mechanism, "gsasl chose another mechanism")
                 if "SCRAM" in mechanism:
                     plus = mechanism.endswith("-PLUS")
@@ -299,7 +299,7 @@ class Scramp(Login):
     ) -> str:
         from scramp import ScramClient  # type: ignore[import-untyped]  # not Debian's: see .ci/run
 
-        with Dialogue(self.world, endpoint) as dialogue:
+        with Dialogue(self.site, endpoint) as dialogue:
             binding = None
             if mechanism.endswith("-PLUS"):
                 binding = ("tls-server-end-point", dialogue.end_point)

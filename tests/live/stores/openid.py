@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from lib.process import CLIENT_USER, LOOPBACK, free_port, run
 from lib.report import Failed, require
-from lib.world import World
+from lib.site import Site
 from stores.backend import Daemon, Served, program
 
 HERE = Path(__file__).resolve().parent / "oidc"
@@ -24,10 +24,10 @@ class OpenId(Served):
     """The provider; `introspection` makes Restante ask it about every token."""
 
     def __init__(
-        self, world: World, name: str = "oidc-provider", introspection: bool = False
+        self, site: Site, name: str = "oidc-provider", introspection: bool = False
     ) -> None:
         self.name = name
-        super().__init__(world)
+        super().__init__(site)
         self.introspection = introspection
         self.port = free_port()
         self.issuer = f"http://{LOOPBACK}:{self.port}"
@@ -89,7 +89,7 @@ class OpenId(Served):
     def _install(self) -> None:
         for name in ("package.json", "package-lock.json", "provider.mjs"):
             shutil.copy(HERE / name, self.root)
-        self.world.own(self.root, CLIENT_USER)
+        self.site.own(self.root, CLIENT_USER)
         run(
             [program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
             home=self.root, timeout=300,
@@ -109,7 +109,7 @@ class OpenId(Served):
         path = self.root / name
         path.touch(mode=0o600)
         path.write_text(json.dumps(value))
-        self.world.own(path, CLIENT_USER)
+        self.site.own(path, CLIENT_USER)
 
     def _ready(self) -> bool:
         try:

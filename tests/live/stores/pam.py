@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lib.process import SERVER_USER, run
 from lib.report import require
-from lib.world import World
-from stores.backend import Backend, Gate
+from lib.site import Site
+from stores.backend import Backend, Barrier
 
 
 class Pam(Backend):
@@ -16,12 +16,12 @@ class Pam(Backend):
     # Its modules take the time that they take.
     is_even = False
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
         self.service = f"restante-test-{os.getpid()}"
         self.file = self.root / "passwords"
         self.away = self.root / "passwords.away"
-        self.gate = Gate(self.root / "gate")
+        self.gate = Barrier(self.root / "gate")
 
     def start(self) -> None:
         if self.away.exists():

@@ -11,10 +11,10 @@ from lib.pop3 import DOWN, WRONG
 from lib.process import SERVER_USER, run, until
 from lib.report import Failed, Report, require
 from lib.server import ByDefault, Homes, Restante
-from lib.world import Account, World
+from lib.site import Account, Site
 from stores.backend import Backend
 from stores.guessing import no_faster
-from stores.hostile import BESIEGED, undisturbed
+from stores.hostile import ATTACKED, undisturbed
 from stores.ldap import Slapd
 
 # Right or wrong, an answer comes within the store's deadline and a little more.
@@ -39,16 +39,16 @@ INJECTIONS: tuple[bytes, ...] = (
 class Scenarios:
     """The checks of one backend; they build on each other, in this order."""
 
-    def __init__(self, report: Report, world: World, backend: Backend) -> None:
+    def __init__(self, report: Report, site: Site, backend: Backend) -> None:
         self.report = report
-        self.world = world
+        self.site = site
         self.backend = backend
         self.accounts: dict[str, Account] = {}
-        self.server = Restante(world, f"with-{backend.name}", self._alone)
-        self.homes = Homes(world, f"homes-{backend.name}", self._alone)
-        self.patient = Restante(world, f"patient-{backend.name}", self._alone, "100ms")
-        self.besieged = ByDefault(world, f"besieged-{backend.name}", self._alone)
-        self.followed = Restante(world, f"before-file-{backend.name}", self._before_file)
+        self.server = Restante(site, f"with-{backend.name}", self._alone)
+        self.homes = Homes(site, f"homes-{backend.name}", self._alone)
+        self.patient = Restante(site, f"patient-{backend.name}", self._alone, "100ms")
+        self.attacked = ByDefault(site, f"attacked-{backend.name}", self._alone)
+        self.followed = Restante(site, f"before-file-{backend.name}", self._before_file)
 
     def run(self) -> None:
         """All of them, or none when no name is asked for."""
@@ -75,7 +75,7 @@ class Scenarios:
             ("user test", self.user_test),
             *([("known and unknown are the same work", self.work)] if backend.is_even else []),
             ("known and unknown take the same time", self.timing),
-            *([("garbage of others", self.garbage)] if backend.name in BESIEGED else []),
+            *([("garbage of others", self.garbage)] if backend.name in ATTACKED else []),
             *([("many names, one account", self.guessing)] if backend.name == "slapd" else []),
             *(faults if backend.can_fail else []),
             ("log", self.log),
@@ -87,7 +87,7 @@ class Scenarios:
             self.server.kill()
             self.homes.kill()
             self.patient.kill()
-            self.besieged.kill()
+            self.attacked.kill()
             self.followed.kill()
             backend.close()
 
@@ -95,7 +95,7 @@ class Scenarios:
         """A user with one message, known to the backend and to nobody else."""
         if user not in self.accounts:
             name = f"{user}-{self.backend.name}"
-            account = self.world.mailbox(name, [ordinary(1)])
+            account = self.site.mailbox(name, [ordinary(1)])
             self.backend.add(name, account.password, **attributes)
             self.accounts[user] = account
         return self.accounts[user]
@@ -163,7 +163,7 @@ class Scenarios:
                 said = session.plain(name, account.password)
             require(said.startswith("-ERR") and DOWN not in said, f"{name!r} got {said!r}")
         self.server.must_admit(account)
-        left = list(self.world.root.rglob("restante-was-here"))
+        left = list(self.site.root.rglob("restante-was-here"))
         require(not left, f"a shell ran: {left}")
         return f"{len(INJECTIONS)} names"
 
@@ -200,7 +200,7 @@ class Scenarios:
     def followed_by_file(self) -> str:
         """Who is only in the file is found there; who is in the store is not asked of the file."""
         both = self.account("mrose")
-        only_in_file = self.world.account(f"in-file-{self.backend.name}", [ordinary(1)])
+        only_in_file = self.site.account(f"in-file-{self.backend.name}", [ordinary(1)])
         self.followed.start()
         self.followed.must_admit(both)
         self.followed.must_admit(only_in_file)
@@ -268,18 +268,18 @@ class Scenarios:
 
     def garbage(self) -> str:
         """What others send, from another address, keeps nobody out; all is as it is by default."""
-        self.besieged.start()
-        return undisturbed(self.besieged, self.account("mrose"))
+        self.attacked.start()
+        return undisturbed(self.attacked, self.account("mrose"))
 
     def guessing(self) -> str:
         """A directory finds an account by as many names as it has addresses."""
         assert isinstance(self.backend, Slapd)
-        return no_faster(self.world, self.backend)
+        return no_faster(self.site, self.backend)
 
     def hanging(self) -> str:
         """An answer in time, and nobody else is held up."""
-        in_file = self.world.account(f"meanwhile-{self.backend.name}", [ordinary(1)])
-        other = Restante(self.world, f"other-{self.backend.name}", self._file)
+        in_file = self.site.account(f"meanwhile-{self.backend.name}", [ordinary(1)])
+        other = Restante(self.site, f"other-{self.backend.name}", self._file)
         other.start()
         try:
             self.backend.hang()
@@ -365,12 +365,12 @@ class Scenarios:
         return f"after {taken:.1f} s"
 
     def _elsewhere(self, server: Restante, attribute: str, below: str) -> str:
-        place = self.world.root / "mail" / f"elsewhere-{attribute}-{self.backend.name}"
+        place = self.site.root / "mail" / f"elsewhere-{attribute}-{self.backend.name}"
         account = self.account(f"by-{attribute}", **{attribute: place})
         maildir = place / below
         maildir.parent.mkdir(exist_ok=True)
         account.maildir.rename(maildir)
-        self.world.own(maildir.parent, SERVER_USER)
+        self.site.own(maildir.parent, SERVER_USER)
         with server.connect() as session:
             said = session.user(account.user, account.password)
             require(said.startswith("+OK"), f"got {said!r}")
@@ -380,7 +380,7 @@ class Scenarios:
 
     def _restante(self, *words: str, codes: tuple[int, ...], stdin: str = "") -> str:
         said = run(
-            [self.world.program, *words, "--config", self.server.config()],
+            [self.site.program, *words, "--config", self.server.config()],
             stdin=stdin + "\n", who=None, codes=codes, timeout=30,
         )
         return said.stdout + said.stderr
@@ -390,10 +390,10 @@ class Scenarios:
         return str(re.findall('kind = "(.*?)"', self._alone())[0])
 
     def _alone(self) -> str:
-        return self.backend.settings(self.world.root)
+        return self.backend.settings(self.site.root)
 
     def _file(self) -> str:
-        return f'[[credentials]]\nkind = "file"\npath = "{self.world.users}"'
+        return f'[[credentials]]\nkind = "file"\npath = "{self.site.users}"'
 
     def _before_file(self) -> str:
         return self._alone() + self._file()

@@ -8,7 +8,7 @@ from typing import Optional
 
 from lib.process import LOOPBACK, SERVER_USER, free_port, run
 from lib.report import Failed, require
-from lib.world import World
+from lib.site import Site
 from stores.backend import Backend, Daemon, Served, hashed, program, verifies
 
 TABLE = (
@@ -36,7 +36,7 @@ class Sql(Backend):
         raise NotImplementedError
 
     def add(self, user: str, password: str, **attributes: object) -> None:
-        self.enter(user, hashed(self.world, password), **attributes)
+        self.enter(user, hashed(self.site, password), **attributes)
 
     def enter(self, user: str, verifier: Optional[str], **attributes: object) -> None:
         """Enters a user with this in the password column."""
@@ -61,8 +61,8 @@ class Database(Served, Sql):
     scheme = ""
     owner = ""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
         self.port = free_port()
         self.password = secrets.token_hex(12)
         self.data = self.root / "data"
@@ -92,7 +92,7 @@ class Database(Served, Sql):
     def start(self) -> None:
         new = not self.data.exists()
         if new:
-            self.world.own(self.root, self.owner)
+            self.site.own(self.root, self.owner)
             self.install()
         self.daemon.start(self.ready, 60)
         if new:
@@ -135,7 +135,7 @@ class PostgreSql(Database):
         self.execute("GRANT SELECT ON users TO restante")
         self.role.touch(mode=0o600)
         self.role.write_text(f"*:*:*:restante:{self.password}\n")
-        self.world.own(self.role, self.owner)
+        self.site.own(self.role, self.owner)
 
     def ready(self) -> bool:
         try:
@@ -203,7 +203,7 @@ class MariaDb(Database):
         self.execute(f"GRANT SELECT ON mail.users TO {role}")
         self.role.touch(mode=0o600)
         self.role.write_text(f"[client]\nuser=restante\npassword={self.password}\n")
-        self.world.own(self.role, self.owner)
+        self.site.own(self.role, self.owner)
 
     def ready(self) -> bool:
         try:
@@ -239,8 +239,8 @@ class Sqlite(Sql):
 
     name = "sqlite"
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
         self.file = self.root / "users.db"
         self.away = self.root / "users.away"
         self.lock: Optional[sqlite3.Connection] = None
@@ -250,7 +250,7 @@ class Sqlite(Sql):
             self.away.rename(self.file)
             return
         self.execute(TABLE.format(key="text"))
-        self.world.own(self.root, SERVER_USER)
+        self.site.own(self.root, SERVER_USER)
 
     def stop(self) -> None:
         self.resume()

@@ -12,7 +12,7 @@ from lib.pop3 import DOWN, WRONG
 from lib.process import until
 from lib.report import Report, require
 from lib.server import Restante
-from lib.world import Account, World
+from lib.site import Account, Site
 from stores.openid import OPAQUE, OpenId
 from stores.scenarios import RECOVERY
 
@@ -20,12 +20,12 @@ from stores.scenarios import RECOVERY
 class Tokens:
     """The checks of one provider, in this order."""
 
-    def __init__(self, report: Report, world: World, provider: OpenId) -> None:
+    def __init__(self, report: Report, site: Site, provider: OpenId) -> None:
         self.report = report
-        self.world = world
+        self.site = site
         self.provider = provider
         self.server = Restante(
-            world, f"with-{provider.name}", lambda: provider.settings(world.root)
+            site, f"with-{provider.name}", lambda: provider.settings(site.root)
         )
         self.algorithms = (OPAQUE,) if provider.introspection else ("RS256", "ES256")
 
@@ -127,7 +127,7 @@ class Tokens:
         return said
 
     def _account(self, user: str) -> Account:
-        account = self.world.mailbox(f"{user}-{self.provider.name}", [ordinary(1)])
+        account = self.site.mailbox(f"{user}-{self.provider.name}", [ordinary(1)])
         self.provider.add(account.user, account.password)
         return account
 

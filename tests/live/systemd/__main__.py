@@ -44,7 +44,7 @@ After=multi-user.target
 Type=oneshot
 StandardOutput=file:/live/report
 StandardError=file:/live/report
-ExecStart=/usr/bin/python3 /src/tests/live systemd.guest /live/restante {names}
+ExecStart=/usr/bin/python3 /src/tests/live systemd.guest {names}
 ExecStopPost=/usr/bin/systemctl --no-block poweroff
 """
 

@@ -33,8 +33,8 @@ from lib.report import Failed
 from lib.resources import Usage, at_rest, usual
 from lib.server import Clear
 from lib.settle import settle
+from lib.site import Account, Site
 from lib.vanishing import End, Vanishing
-from lib.world import Account, World
 from torture import power
 from torture.imap import Dovecot, Imap
 from torture.sabotage import KINDS, sabotage
@@ -97,18 +97,18 @@ class Torture:
         self.arguments = arguments
         self.stop = threading.Event()
         self.ledger = Ledger()
-        self.world = World(arguments.program)
-        self.server = Apart(self.world, "torture", allow_cleartext=True)
+        self.site = Site(arguments.program)
+        self.server = Apart(self.site, "torture", allow_cleartext=True)
         self.accounts = [self._account(user) for user in ("ann", "bob", "cid", "dot")]
-        self.dovecot = Dovecot(self.world, self.accounts)
-        self.deliverer = Deliverer(self.world, self.ledger, self.accounts)
+        self.dovecot = Dovecot(self.site, self.accounts)
+        self.deliverer = Deliverer(self.site, self.ledger, self.accounts)
         self.interruptions = Interruptions(self.server, self.ledger, f"{arguments.seed} kill")
         self.usage: Optional[tuple[Usage, Usage]] = None
         self.threads: list[threading.Thread] = []
 
     def _account(self, user: str) -> Account:
-        account = self.world.mailbox(user)
-        self.world.enter(account)
+        account = self.site.mailbox(user)
+        self.site.enter(account)
         return account
 
     def run(self) -> None:
@@ -135,7 +135,7 @@ class Torture:
     def _begin(self, until: float) -> None:
         """All threads, each with its own random numbers."""
         pause = self.arguments.pause
-        vanishing = Vanishing(self.world, self.server, self.ledger, self.interruptions)
+        vanishing = Vanishing(self.site, self.server, self.ledger, self.interruptions)
         for number in range(self.arguments.clients):
             self._repeat(f"client {number}", pause, self._with_a_server(
                 lambda choice: vanishing.session(choice, choice.choice(self.accounts))
@@ -148,7 +148,7 @@ class Torture:
         # The last has no IMAP: what is in its `new` stays there longer.
         for account in self.accounts[:-1]:
             self._thread(f"imap {account.user}", partial(self._imap, account))
-        for program in programs(self.world, self.server, self.ledger, self.accounts):
+        for program in programs(self.site, self.server, self.ledger, self.accounts):
             self._repeat(program.client.name, pause * 20, self._with_a_server(program.poll))
         self._thread("kills", lambda: self.interruptions.kills(
             self.stop, self.arguments.kills_per_minute, until
@@ -156,7 +156,7 @@ class Torture:
         self._thread("reloads", lambda: self.interruptions.reloads(self.stop))
         if self.arguments.sabotage:
             self._thread("sabotage", lambda: sabotage(
-                self.arguments.sabotage, self.world, self.ledger, self.accounts[0],
+                self.arguments.sabotage, self.site, self.ledger, self.accounts[0],
                 random.Random(self.arguments.seed), self.stop,
             ))
 
@@ -235,7 +235,7 @@ class Torture:
         # Dovecot ends first, with what its processes have yet to write.
         self.dovecot.stop()
         calm = Interruptions(self.server, self.ledger, "")
-        last = Vanishing(self.world, self.server, self.ledger, calm)
+        last = Vanishing(self.site, self.server, self.ledger, calm)
         for account in self.accounts:
             for _ in range(2):
                 told = self.ledger.counts["sessions"]
@@ -296,7 +296,7 @@ class Torture:
         self.server.kill()
         self.dovecot.stop()
         self.dovecot_errors = self.dovecot.errors()
-        self.world.close()
+        self.site.close()
 
 
 if __name__ == "__main__":

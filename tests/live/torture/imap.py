@@ -16,7 +16,7 @@ from typing import Optional, Sequence
 from lib.ledger import ARCHIVE, MAIL, STILL, Ledger, Message, token_of
 from lib.process import SERVER_USER, free_port
 from lib.report import Failed
-from lib.world import Account, World
+from lib.site import Account, Site
 
 QUESTION = "(BODY.PEEK[HEADER.FIELDS (X-TORTURE)])"
 
@@ -24,15 +24,15 @@ QUESTION = "(BODY.PEEK[HEADER.FIELDS (X-TORTURE)])"
 class Dovecot:
     """A Dovecot of our own: IMAP on loopback, without TLS."""
 
-    def __init__(self, world: World, accounts: list[Account]) -> None:
-        self.root = world.root / "dovecot"
+    def __init__(self, site: Site, accounts: list[Account]) -> None:
+        self.root = site.root / "dovecot"
         self.root.mkdir()
         self.port = free_port()
         users = self.root / "users"
         users.write_text("".join(f"{each.user}:{{PLAIN}}{each.password}\n" for each in accounts))
         users.chmod(0o644)
         self.config = self.root / "dovecot.conf"
-        self.config.write_text(self._configuration(world))
+        self.config.write_text(self._configuration(site))
         self.process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class Dovecot:
         marks = ("Error:", "Fatal:", "Panic:")
         return [line for line in self.log().split("\n") if any(mark in line for mark in marks)]
 
-    def _configuration(self, world: World) -> str:
+    def _configuration(self, site: Site) -> str:
         root = self.root
         return f"""\
 base_dir = {root}/run
@@ -88,11 +88,11 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={SERVER_USER} gid={SERVER_USER} home={world.root}/mail/%u
+  args = uid={SERVER_USER} gid={SERVER_USER} home={site.root}/mail/%u
 }}
 first_valid_uid = 1
 first_valid_gid = 1
-mail_location = maildir:{world.root}/mail/%u/Maildir
+mail_location = maildir:{site.root}/mail/%u/Maildir
 mail_max_userip_connections = 0
 namespace inbox {{
   inbox = yes

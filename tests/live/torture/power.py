@@ -24,7 +24,7 @@ from lib.ledger import digest, files, token_of, unique_name
 from lib.process import SERVER_USER
 from lib.report import Failed, Report, require
 from lib.server import CLEARTEXT, Clear
-from lib.world import Account, World
+from lib.site import Account, Site
 
 # XFS takes nothing smaller.
 SIZE = 320 << 20
@@ -39,37 +39,37 @@ def cuts(program: Path, number: int, seed: int) -> int:
     """So many cuts on each file system; gives the exit code."""
     report = Report(only=[])
     for kind in FILE_SYSTEMS:
-        world = World(program)
-        server = Clear(world, "power", allow_cleartext=True)
+        site = Site(program)
+        server = Clear(site, "power", allow_cleartext=True)
         images = Path(tempfile.mkdtemp(prefix="restante-power-", dir="/dev/shm"))
         try:
-            _user(world, "before")
-            _user(world, "after")
+            _user(site, "before")
+            _user(site, "after")
             server.start()
             report.check(
                 f"{number} power cuts on {kind}, seed {seed}",
-                lambda: _cuts(world, server, images, kind, number, random.Random(seed)),
+                lambda: _cuts(site, server, images, kind, number, random.Random(seed)),
             )
             server.stop()
         finally:
             server.kill()
             shutil.rmtree(images)
-            world.close()
+            site.close()
     return report.close()
 
 
-def _user(world: World, user: str) -> Account:
+def _user(site: Site, user: str) -> Account:
     """A user whose Maildir will be a file system."""
-    account = Account(user, f"pass word {user}", world.root / "mail" / user / "Maildir")
+    account = Account(user, f"pass word {user}", site.root / "mail" / user / "Maildir")
     account.maildir.mkdir(parents=True)
-    world.own(account.maildir.parent, SERVER_USER)
-    world.accounts[user] = account
-    world.enter(account)
+    site.own(account.maildir.parent, SERVER_USER)
+    site.accounts[user] = account
+    site.enter(account)
     return account
 
 
 def _cuts(
-    world: World, server: Clear, images: Path, kind: str, number: int, choice: random.Random
+    site: Site, server: Clear, images: Path, kind: str, number: int, choice: random.Random
 ) -> str:
     """All cuts on one file system."""
     make, options = FILE_SYSTEMS[kind]
@@ -81,12 +81,12 @@ def _cuts(
         with disk.open("wb") as image:
             image.truncate(SIZE)
         subprocess.run([*make, str(disk)], check=True)
-        with _mounted(disk, world.accounts["before"].maildir, options):
-            wanted = _fill(world, world.accounts["before"], choice)
-            gone = _remove(world, server, world.accounts["before"], wanted, choice)
+        with _mounted(disk, site.accounts["before"].maildir, options):
+            wanted = _fill(site, site.accounts["before"], choice)
+            gone = _remove(site, server, site.accounts["before"], wanted, choice)
             slowest = max(slowest, _copied(disk, copy))
-        with _mounted(copy, world.accounts["after"].maildir, options):
-            _compare(world, server, wanted, gone)
+        with _mounted(copy, site.accounts["after"].maildir, options):
+            _compare(site, server, wanted, gone)
         removed += len(gone)
         kept += len(wanted) - len(gone)
     return f"{removed} messages removed and gone, {kept} kept, slowest copy {slowest * 1e3:.0f} ms"
@@ -125,7 +125,7 @@ def _mounted(image: Path, where: Path, options: str) -> Iterator[None]:
             raise Failed(f"{where} is in use after 5 s: {said.stderr!r}")
 
 
-def _fill(world: World, account: Account, choice: random.Random) -> dict[str, str]:
+def _fill(site: Site, account: Account, choice: random.Random) -> dict[str, str]:
     """Some messages, all of them on disk; unique-id and digest of each."""
     for part in ("new", "cur", "tmp"):
         (account.maildir / part).mkdir()
@@ -137,13 +137,13 @@ def _fill(world: World, account: Account, choice: random.Random) -> dict[str, st
         flags = ":2,S" if folder == "cur" else ""
         (account.maildir / folder / (name + flags)).write_bytes(message.stored)
         wanted[name] = digest(message.wire)
-    world.own(account.maildir, SERVER_USER)
+    site.own(account.maildir, SERVER_USER)
     subprocess.run(["sync", "--file-system", str(account.maildir)], check=True)
     return wanted
 
 
 def _remove(
-    world: World, server: Clear, account: Account, wanted: dict[str, str], choice: random.Random
+    site: Site, server: Clear, account: Account, wanted: dict[str, str], choice: random.Random
 ) -> set[str]:
     """A session that removes some, while others change their flags; returns at `+OK` to QUIT."""
     connection = server.connect(CLEARTEXT)
@@ -163,9 +163,9 @@ def _remove(
     return {ids[number] for number in marked}
 
 
-def _compare(world: World, server: Clear, wanted: dict[str, str], gone: set[str]) -> None:
+def _compare(site: Site, server: Clear, wanted: dict[str, str], gone: set[str]) -> None:
     """What the disk has after the cut, and that it is served."""
-    account = world.accounts["after"]
+    account = site.accounts["after"]
     on_disk: dict[str, str] = {}
     for path in files(account.maildir):
         name = unique_name(path)

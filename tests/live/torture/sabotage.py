@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lib.ledger import FLAGGED, STILL, Ledger, files, token_of
 from lib.process import SERVER_USER
-from lib.world import Account, World
+from lib.site import Account, Site
 
 KINDS = ("remove", "alter", "rename", "hide", "duplicate")
 
 
 def sabotage(
-    kind: str, world: World, ledger: Ledger, account: Account, choice: random.Random,
+    kind: str, site: Site, ledger: Ledger, account: Account, choice: random.Random,
     stop: threading.Event,
 ) -> None:
     """Waits a while, does it once, and says to what."""
@@ -38,7 +38,7 @@ def sabotage(
     else:
         copy = path.with_name(f"1{path.name}")
         shutil.copy(path, copy)
-        world.own(copy, SERVER_USER)
+        site.own(copy, SERVER_USER)
 
 
 def _kind(ledger: Ledger, path: Path) -> str:

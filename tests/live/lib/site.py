@@ -52,7 +52,7 @@ class Stored:
         )
 
 
-class World:
+class Site:
     """A temporary directory with certificate, users, mail, and homes for the clients."""
 
     def __init__(self, program: Path) -> None:

@@ -1,0 +1,167 @@
+"""The service as README installs it: unit, sandbox, users, mail, and what the journal has."""
+
+import re
+from pathlib import Path
+
+from lib.report import require
+from systemd.system import (
+    CAPABILITIES, CONFIG, EXPOSURE, MAILDIR, PASSWORD, USER, Session, block, certificate, change,
+    deliver, journal, messages, now, run, serves, show, until, until_logged_in,
+)
+
+
+def installs() -> str:
+    """README's commands, but for the build, and those of DELIVERY and CONFIGURATION."""
+    lines = block("README.md", "cargo build --release\n").removeprefix("cargo build --release\n")
+    run("cd /src\n" + lines.replace("target/release/restante", "/live/restante"))
+    run(block("docs/DELIVERY.md", "useradd"))
+    run(block("docs/CONFIGURATION.md", "install -d /etc/restante/tls"))
+    run(
+        f"printf '%s\\n' {PASSWORD} | restante user add --file /etc/restante/users --stdin {USER}\n"
+        "chown vmail: /etc/restante/users\n"
+        "install -d -o vmail -g vmail -m 700 "
+        f"{MAILDIR}/../.. {MAILDIR}/.. {MAILDIR}{{,/cur,/new,/tmp}}"
+    )
+    # Many starts in a short time are of these checks' own making.
+    drop_in = Path("/etc/systemd/system/restante.service.d/checks.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Unit]\nStartLimitIntervalSec=0\n")
+    run("systemctl daemon-reload\nsystemctl enable --now restante")
+    return show("restante", "StatusText")
+
+
+def verifies() -> str:
+    """The units by themselves."""
+    units = "/src/config/restante.service /src/config/restante.socket"
+    said = run(f"systemd-analyze verify --man=no {units}")
+    require(not said, said)
+    rating = run("systemd-analyze security restante | tail -1").strip().split(": ")[-1]
+    require(float(rating.split()[0]) <= EXPOSURE, f"the exposure is {rating}")
+    return rating
+
+
+def sandboxed() -> str:
+    """What the server gives up by itself is in force under the unit, all of it."""
+    since = ("-u", "restante", f"_SYSTEMD_INVOCATION_ID={show('restante', 'InvocationID')}")
+    [line] = [text for text in messages(*since).splitlines() if text.startswith("sandbox")]
+    parts = "landlock=on seccomp=on no_new_privileges=on core_dumps=off"
+    require(line == f"sandbox {parts}", f"the log says {line!r}")
+    status = Path(f"/proc/{show('restante', 'MainPID')}/status").read_text()
+    none = [f"{name}:\t{0:016x}" for name in CAPABILITIES]
+    for wanted in ("NoNewPrivs:\t1", "Seccomp:\t2", *none):
+        require(f"\n{wanted}\n" in status, f"{wanted!r} is not in {status}")
+    return parts
+
+
+def read_again() -> str:
+    """Users, their file as a whole, and the certificate are read again within the sandbox."""
+    users, tls = Path("/etc/restante/users"), Path("/etc/restante/tls")
+    before, mark = users.read_text(), now()
+    old = {path: path.read_bytes() for path in tls.iterdir()}
+    served = certificate()
+    add = f"printf 'another\n' | restante user add --file {users} --stdin"
+    try:
+        run(f"{add} jon@example.org\ncp -a {MAILDIR}/../../mrose {MAILDIR}/../../jon")
+        pop = Session()
+        require(pop.enter("another", "jon@example.org").startswith("+OK"), "not let in")
+        pop.quit()
+        # As another program does it: a new file takes the place of the old one.
+        run(f"cp -p {users} {users}.new\nsed -i /^jon@/d {users}.new\nmv {users}.new {users}")
+        require(Session().enter("another", "jon@example.org").startswith("-ERR [AUTH]"), "let in")
+        run(
+            "cd /etc/restante/tls\nopenssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+            "-nodes -days 90 -subj /CN=pop.example.org -addext subjectAltName=DNS:pop.example.org "
+            "-keyout privkey.new -out fullchain.new 2> /dev/null\n"
+            "chown --reference=privkey.pem *.new\nchmod --reference=privkey.pem privkey.new\n"
+            "mv privkey.new privkey.pem\nmv fullchain.new fullchain.pem"
+        )
+        took = until("the new certificate", lambda: certificate() != served)
+        errors = messages(mark, "-u", "restante", "-p", "err")
+        require(not errors, errors)
+    finally:
+        users.write_text(before)
+        for path, octets in old.items():
+            path.write_bytes(octets)
+        run(f"rm -rf {MAILDIR}/../../jon\nsystemctl restart restante")
+    return f"the new certificate {took:.0f} s after it was there"
+
+
+def first_login() -> str:
+    """With `create`, the Maildir of a new user is made within the sandbox."""
+    good, users = CONFIG.read_text(), Path("/etc/restante/users")
+    before, made = users.read_text(), MAILDIR.parent.parent / "new"
+    try:
+        run("restante init-root /var/vmail")
+        change("[maildir]", "[maildir]\ncreate = true")
+        run("systemctl reload restante")
+        run(f"printf 'first\\n' | restante user add --file {users} --stdin new@example.org")
+        said = until_logged_in("first", "new@example.org")
+        require(said.startswith("+OK 0 messages"), said)
+        owner = made.stat()
+        require(owner.st_uid == MAILDIR.stat().st_uid, f"it belongs to {owner.st_uid}")
+    finally:
+        CONFIG.write_text(good)
+        users.write_text(before)
+        run(f"rm -rf {made} /var/vmail/restante.root\nsystemctl restart restante")
+    return said
+
+
+def outside() -> str:
+    """Mail of a user that is elsewhere since the start is refused, and the log says what to do."""
+    users = Path("/etc/restante/users")
+    before, elsewhere = users.read_text(), Path("/var/elsewhere/Maildir")
+    run(f"cp -a {MAILDIR}/.. {elsewhere.parent}")
+    try:
+        run(f"printf 'far\\n' | restante user add --file {users} --stdin far@example.org")
+        run(f"sed -i '/^far@/s,$,::::::userdb_mail={elsewhere},' {users}")
+        said = until_logged_in("far", "far@example.org")
+        require(said.startswith("-ERR [SYS/TEMP]"), said)
+        last = messages("-u", "restante", "-n", "20")
+        [line] = re.findall(r"^.*maildrop cannot be opened.*$", last, re.M)
+        require("sandbox.mail-directories" in line and str(elsewhere) in line, line)
+    finally:
+        users.write_text(before)
+        run(f"rm -rf {elsewhere.parent}\nsystemctl restart restante")
+    return line.split("failure=")[-1]
+
+
+def removes() -> str:
+    """Mail is fetched and removed under the unit's restrictions."""
+    path = deliver("1.one.host")
+    pop = Session()
+    require(pop.enter().startswith("+OK 1 message"), "the message is not there")
+    require(pop.ask("DELE 1").startswith("+OK"), "it cannot be marked")
+    require(pop.quit().startswith("+OK"), "it cannot be removed")
+    require(not path.exists(), "it is still there")
+    return "one message"
+
+
+def fields() -> str:
+    """A line of the log has its fields in the journal."""
+    mark = now()
+    require(Session().enter("wrong").startswith("-ERR"), "a wrong password is taken")
+    require(serves(), "nobody gets in")
+    # That of a session before it, which removed something, may come late.
+    what = (f"RESTANTE_USER={USER}", "RESTANTE_WHY=quit", "RESTANTE_REMOVED=0")
+    its_end = (mark, "-u", "restante", *what)
+    until("the session is logged", lambda: journal(*its_end))
+    [entry] = journal(*its_end)
+    require(entry["_TRANSPORT"] == "journal", f"came by {entry['_TRANSPORT']}")
+    require(entry["SYSLOG_IDENTIFIER"] == "restante" and entry["PRIORITY"] == "6", f"{entry}")
+    require(entry["RESTANTE_PEER"].startswith("127.0.0.1:"), f"{entry}")
+    reply = "-ERR [AUTH] wrong user name or password"
+    failed = journal(mark, "-u", "restante", f"RESTANTE_REPLY={reply}")
+    require(len(failed) == 1, f"{failed}")
+    require(failed[0]["MESSAGE"].startswith("session{peer=127.0.0.1:"), failed[0]["MESSAGE"])
+    return ", ".join(name for name in entry if name.startswith("RESTANTE_"))
+
+
+def status() -> str:
+    """How many connections are open."""
+    pops = [Session() for _ in range(3)]
+    until("the status", lambda: "3 connections" in show("restante", "StatusText"))
+    text = run("systemctl status restante | grep Status:").strip()
+    for pop in pops:
+        pop.quit()
+    until("the status", lambda: show("restante", "StatusText") == "serving")
+    return text
