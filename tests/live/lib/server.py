@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -117,7 +118,8 @@ class Server:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
             raise Failed(f"the server did not end within {seconds:g} s of SIGTERM") from None
 
     def kill(self) -> None:

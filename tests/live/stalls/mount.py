@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from lib.corpus import ordinary
 from lib.process import SERVER_USER
@@ -41,6 +42,10 @@ class Mount:
     def stop(self) -> None:
         """From now on no request is answered."""
         self.process.send_signal(signal.SIGSTOP)
+        # A thread that has yet to hear of it would take a request along.
+        threads = Path(f"/proc/{self.process.pid}/task")
+        while any(state(thread) != "T" for thread in threads.iterdir()):
+            time.sleep(0.01)
 
     def go_on(self) -> None:
         """Those that wait are answered."""
@@ -53,6 +58,11 @@ class Mount:
         # Another mount namespace may have a copy, and then it goes on.
         self.process.kill()
         self.process.wait(timeout=20)
+
+
+def state(thread: Path) -> str:
+    """What a thread does: the letter after the name in brackets."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def served(site: Site, name: str, timeouts: str = "") -> Clear:

@@ -7,7 +7,19 @@ from pathlib import Path
 from lib.report import require
 from systemd.serving import removes
 from systemd.system import (
-    CONFIG, MAILDIR, USER, Session, block, change, journal, messages, now, run, serves, show, until,
+    CONFIG,
+    MAILDIR,
+    USER,
+    Session,
+    block,
+    change,
+    journal,
+    messages,
+    now,
+    run,
+    serves,
+    show,
+    until,
 )
 
 

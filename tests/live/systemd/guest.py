@@ -6,7 +6,15 @@ from lib.report import Report
 from systemd.faults import fatal, homes, mail_root, no_ipv6, stopped_journal, stops
 from systemd.restarts import killed, notify_reload, reloads, restarts, socket_unit, waits, watchdog
 from systemd.serving import (
-    fields, first_login, installs, outside, read_again, removes, sandboxed, status, verifies,
+    fields,
+    first_login,
+    installs,
+    outside,
+    read_again,
+    removes,
+    sandboxed,
+    status,
+    verifies,
 )
 
 

@@ -11,7 +11,18 @@ from pathlib import Path
 from lib.report import require
 from systemd.serving import fields, removes
 from systemd.system import (
-    CONFIG, UNIT, Session, block, change, deliver, messages, now, run, serves, show, until,
+    CONFIG,
+    UNIT,
+    Session,
+    block,
+    change,
+    deliver,
+    messages,
+    now,
+    run,
+    serves,
+    show,
+    until,
 )
 
 

@@ -5,8 +5,25 @@ from pathlib import Path
 
 from lib.report import require
 from systemd.system import (
-    CAPABILITIES, CONFIG, EXPOSURE, MAILDIR, PASSWORD, USER, Session, block, certificate, change,
-    deliver, journal, messages, now, run, serves, show, until, until_logged_in,
+    CAPABILITIES,
+    CONFIG,
+    EXPOSURE,
+    MAILDIR,
+    PASSWORD,
+    USER,
+    Session,
+    block,
+    certificate,
+    change,
+    deliver,
+    journal,
+    messages,
+    now,
+    run,
+    serves,
+    show,
+    until,
+    until_logged_in,
 )
 
 
