@@ -16,9 +16,11 @@ pub enum LineLimit {
     Response,
 }
 
+/// The longest response.
+const RESPONSE: usize = 16 * 1024;
+
 impl LineLimit {
     fn octets(self, line: &[u8]) -> usize {
-        const RESPONSE: usize = 16 * 1024;
         match self {
             // DEVIATION: RFC 2449 §4, RFC 5034 §4 — PASS and AUTH may have 255 octets; clients put a
             // password or a token of any length behind them. AUTH alone would bound memory no
@@ -62,7 +64,8 @@ impl LineDecoder {
         let used = self.buffer.len();
         if self.buffer.capacity() < used + octets.len() {
             // A Vec that grows leaves a copy behind; this way the old one is overwritten.
-            let mut larger = Zeroizing::new(Vec::with_capacity(2 * used + octets.len()));
+            let room = (2 * used).min(RESPONSE).max(used) + octets.len();
+            let mut larger = Zeroizing::new(Vec::with_capacity(room));
             larger.extend_from_slice(&self.buffer);
             self.buffer = larger;
         }
@@ -224,6 +227,19 @@ mod tests {
         decoder.push(b"DELE 1\r\nSTAT\r\n");
         drain(&mut decoder, LineLimit::Command, &mut lines);
         assert_eq!(lines, [Err(LineError::TooLong), Ok(b"STAT".to_vec())]);
+    }
+
+    /// Thousands of clients may each send the longest line but for its end.
+    #[test]
+    fn the_longest_line_takes_no_more_memory_than_it_has_octets_and_one_read() {
+        let mut decoder = LineDecoder::default();
+        decoder.push(b"AUTH ");
+        for _ in 0..16 {
+            assert_eq!(decoder.next_line(LineLimit::Command), Ok(None));
+            decoder.push(&[b'x'; 1000]);
+            assert!(decoder.buffer.capacity() <= RESPONSE + 1000, "{}", decoder.buffer.capacity());
+        }
+        assert_eq!(decoder.unread().len(), 16_005);
     }
 
     #[test]
