@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 
 pub mod check;
@@ -22,19 +24,34 @@ pub mod user;
 /// Where the configuration is unless `--config` says otherwise.
 const CONFIG: &str = "/etc/restante/restante.toml";
 
+/// The features that this program was built with.
+const FEATURES: [(&str, bool); 4] = [
+    ("ldap", cfg!(feature = "ldap")),
+    ("oauth2", cfg!(feature = "oauth2")),
+    ("pam", cfg!(feature = "pam")),
+    ("sql", cfg!(feature = "sql")),
+];
+
 /// What `--version` says; `-V` has the first line.
-const LONG_VERSION: &str = if cfg!(feature = "pam") {
-    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: pam")
-} else {
-    concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: none (pam is not compiled in)")
-};
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let list = |built: bool| {
+        let names =
+            FEATURES.iter().filter(|(_, is_built)| *is_built == built).map(|(name, _)| *name);
+        match names.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "none".to_owned(),
+            names => names,
+        }
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{version}\nfeatures: {}\nnot built: {}", list(true), list(false))
+});
 
 /// `restante`
 #[derive(Debug, Parser)]
 #[command(
     name = "restante",
     version,
-    long_version = LONG_VERSION,
+    long_version = LONG_VERSION.as_str(),
     about = "A POP3 server for Maildirs",
     long_about = "A POP3 server for Maildirs.\n\n\
         Point it at the Maildirs that Postfix, Exim or OpenSMTPD fill, and mail clients at it.",

@@ -21,12 +21,16 @@ mod checkpassword;
 mod decoy;
 mod file;
 mod gatekeeper;
+#[cfg(feature = "ldap")]
 mod ldap;
+#[cfg(feature = "oauth2")]
 mod oauth2;
 #[cfg(feature = "pam")]
 mod pam;
+#[cfg(feature = "sql")]
 mod sql;
 mod store;
+#[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
 mod trust;
 
 pub use account::{Account, Attributes};
@@ -35,10 +39,13 @@ pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
 pub use file::{BadFile, Faults, FileOptions, FileStore, Finding, Report, Table, edit, inspect};
 pub use gatekeeper::{Gatekeeper, GatekeeperStore};
+#[cfg(feature = "ldap")]
 pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
+#[cfg(feature = "oauth2")]
 pub use oauth2::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
 #[cfg(feature = "pam")]
 pub use pam::PamService;
+#[cfg(feature = "sql")]
 pub use sql::{SqlSettings, SqlStore};
 pub use store::Store;
 

@@ -1,10 +1,16 @@
 //! A store of any kind, so that several kinds can stand in a row.
 
+#[cfg(feature = "ldap")]
+use super::LdapStore;
+#[cfg(feature = "oauth2")]
+use super::Oauth2Store;
 #[cfg(feature = "pam")]
 use super::PamService;
+#[cfg(feature = "sql")]
+use super::SqlStore;
 use super::{
     Account, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, GatekeeperStore,
-    LdapStore, Lookup, Oauth2Store, Offers, Redeemed, SqlStore, Table, TokenHint,
+    Lookup, Offers, Redeemed, Table, TokenHint,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -17,13 +23,16 @@ pub enum Store {
     /// A credential file.
     File(FileStore),
     /// A directory.
+    #[cfg(feature = "ldap")]
     Ldap(Box<LdapStore>),
     /// A provider of tokens.
+    #[cfg(feature = "oauth2")]
     Oauth2(Box<Oauth2Store>),
     /// PAM.
     #[cfg(feature = "pam")]
     Pam(Box<GatekeeperStore<PamService>>),
     /// A database.
+    #[cfg(feature = "sql")]
     Sql(Box<SqlStore>),
     /// Users who are the same for as long as the program runs.
     Table(Table),
@@ -38,6 +47,7 @@ impl Store {
     pub fn succeed(&self, old: &Self) -> Result<(), String> {
         match (self, old) {
             (Self::File(new), Self::File(old)) => new.succeed(old).map_err(|bad| bad.to_string()),
+            #[cfg(feature = "sql")]
             (Self::Sql(new), Self::Sql(old)) => {
                 new.succeed(old);
                 Ok(())
@@ -53,10 +63,13 @@ macro_rules! each {
         match $store {
             Store::Checkpassword($kind) => $call,
             Store::File($kind) => $call,
+            #[cfg(feature = "ldap")]
             Store::Ldap($kind) => $call,
+            #[cfg(feature = "oauth2")]
             Store::Oauth2($kind) => $call,
             #[cfg(feature = "pam")]
             Store::Pam($kind) => $call,
+            #[cfg(feature = "sql")]
             Store::Sql($kind) => $call,
             Store::Table($kind) => $call,
         }
@@ -70,10 +83,13 @@ macro_rules! ask {
         match $store {
             Store::Checkpassword($kind) => Box::pin($question).await,
             Store::File($kind) => $question.await,
+            #[cfg(feature = "ldap")]
             Store::Ldap($kind) => Box::pin($question).await,
+            #[cfg(feature = "oauth2")]
             Store::Oauth2($kind) => Box::pin($question).await,
             #[cfg(feature = "pam")]
             Store::Pam($kind) => Box::pin($question).await,
+            #[cfg(feature = "sql")]
             Store::Sql($kind) => Box::pin($question).await,
             Store::Table($kind) => $question.await,
         }

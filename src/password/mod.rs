@@ -176,7 +176,8 @@ impl Verifier {
     ///
     /// - Not a password as it is, nor its bare hash: two users may have the same one, and neither is
     ///   to find that out.
-    pub(super) fn account(&self) -> Option<Vec<u8>> {
+    #[cfg(feature = "sql")]
+    pub(crate) fn account(&self) -> Option<Vec<u8>> {
         match self {
             Self::Hash(hash, _) if matches!(**hash, Hash::Bare(_)) => None,
             Self::AtStore(handle) if handle.is_empty() => None,

@@ -42,6 +42,8 @@ mod port_owner;
 mod privileges;
 mod reload;
 mod sandbox;
+#[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
+mod secret_file;
 mod service_manager;
 pub mod stores;
 mod stream;

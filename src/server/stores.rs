@@ -1,25 +1,33 @@
 //! From `[[credentials]]` to credential stores.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{
-    self, Asking, Config, Credentials, FileSection, Introspection, LdapSection, Oauth2Section,
-    SqlSection,
-};
+#[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
+use super::secret_file;
+#[cfg(feature = "oauth2")]
+use crate::config::Introspection;
+#[cfg(feature = "oauth2")]
+use crate::config::Oauth2Section;
+#[cfg(feature = "sql")]
+use crate::config::SqlSection;
+#[cfg(feature = "ldap")]
+use crate::config::{self, LdapSection};
+use crate::config::{Asking, Config, Credentials, FileSection};
 #[cfg(feature = "pam")]
 use crate::credentials::PamService;
 use crate::credentials::{
     CheckpasswordProgram, CredentialStore as _, FileOptions, FileStore, Gatekeeper,
-    GatekeeperStore, LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay, Oauth2Introspection,
-    Oauth2Settings, Oauth2Store, SqlSettings, SqlStore, Store,
+    GatekeeperStore, Store,
 };
+#[cfg(feature = "ldap")]
+use crate::credentials::{LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay};
+#[cfg(feature = "oauth2")]
+use crate::credentials::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
+#[cfg(feature = "sql")]
+use crate::credentials::{SqlSettings, SqlStore};
 use crate::login::{Authenticator, Identity, Reason, Rules, Verdict};
 use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
@@ -36,8 +44,14 @@ pub fn open(section: &Credentials, weak: WeakSchemes) -> Result<Store, String> {
                 .map(Store::File)
                 .map_err(|error| error.to_string())
         }
+        #[cfg(feature = "ldap")]
         Credentials::Ldap(section) => ldap(section).map(Box::new).map(Store::Ldap),
+        #[cfg(not(feature = "ldap"))]
+        Credentials::Ldap(_) => Err(not_built("ldap")),
+        #[cfg(feature = "oauth2")]
         Credentials::Oauth2(section) => oauth2(section).map(Box::new).map(Store::Oauth2),
+        #[cfg(not(feature = "oauth2"))]
+        Credentials::Oauth2(_) => Err(not_built("oauth2")),
         Credentials::Checkpassword(section) => {
             let program = CheckpasswordProgram::new(section.command.clone())?;
             Ok(Store::Checkpassword(behind(program, &section.asking)))
@@ -48,21 +62,32 @@ pub fn open(section: &Credentials, weak: WeakSchemes) -> Result<Store, String> {
             Ok(Store::Pam(behind(service, &section.asking)))
         }
         #[cfg(not(feature = "pam"))]
-        Credentials::Pam(_) => {
-            Err("this restante was built without PAM; build it with --features pam".into())
-        }
+        Credentials::Pam(_) => Err(not_built("pam")),
+        #[cfg(feature = "sql")]
         Credentials::Sql(section) => sql(section, weak).map(Box::new).map(Store::Sql),
+        #[cfg(not(feature = "sql"))]
+        Credentials::Sql(_) => Err(not_built("sql")),
     }
+}
+
+/// What is said of a kind of store that this program does not have.
+#[cfg(not(all(feature = "ldap", feature = "oauth2", feature = "pam", feature = "sql")))]
+fn not_built(feature: &str) -> String {
+    format!(
+        "this restante was built without {feature}; take a package, or build it with --features \
+         {feature} (or full)"
+    )
 }
 
 fn behind<G: Gatekeeper>(gatekeeper: G, asking: &Asking) -> Box<GatekeeperStore<G>> {
     Box::new(GatekeeperStore::new(gatekeeper, asking.deadline, asking.at_once))
 }
 
+#[cfg(feature = "sql")]
 fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {
     SqlStore::open(SqlSettings {
         url: section.url.clone(),
-        password: section.password_file.as_deref().map(secret).transpose()?,
+        password: section.password_file.as_deref().map(secret_file::read).transpose()?,
         ca: section.ca.clone(),
         query: section.query.to_string(),
         weak,
@@ -193,14 +218,16 @@ fn runtime() -> Result<Runtime, String> {
         .map_err(|error| format!("the runtime cannot be started: {error}"))
 }
 
+#[cfg(feature = "ldap")]
 fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
     let way = match section.way.clone() {
         config::LdapWay::Direct { dn } => LdapWay::Direct { dn: dn.to_string() },
         config::LdapWay::Search { bind, base, filter } => {
             let bind = match bind {
-                Some(bind) => {
-                    Some(LdapBind { dn: bind.dn, password: secret(&bind.password_file)? })
-                }
+                Some(bind) => Some(LdapBind {
+                    dn: bind.dn,
+                    password: secret_file::read(&bind.password_file)?,
+                }),
                 None => None,
             };
             LdapWay::Search { bind, base, filter: filter.to_string() }
@@ -223,6 +250,7 @@ fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
     })
 }
 
+#[cfg(feature = "oauth2")]
 fn oauth2(section: &Oauth2Section) -> Result<Oauth2Store, String> {
     let introspection = section.introspection.as_ref().map(introspection).transpose()?;
     Oauth2Store::open(Oauth2Settings {
@@ -237,70 +265,11 @@ fn oauth2(section: &Oauth2Section) -> Result<Oauth2Store, String> {
     })
 }
 
+#[cfg(feature = "oauth2")]
 fn introspection(section: &Introspection) -> Result<Oauth2Introspection, String> {
     Ok(Oauth2Introspection {
         url: section.url.clone(),
         client_id: section.client_id.clone(),
-        client_secret: secret(&section.client_secret_file)?,
+        client_secret: secret_file::read(&section.client_secret_file)?,
     })
-}
-
-/// Reads a file that holds a secret in one line.
-///
-/// # Errors
-/// Why it cannot be used and what to do, with the path and nothing of what is in it.
-fn secret(path: &Path) -> Result<Secret<String>, String> {
-    let shown = path.display();
-    let cannot = |error: io::Error| match error.kind() == io::ErrorKind::NotFound {
-        true => format!("{shown} is not there; write the secret to it, in one line"),
-        false => format!("{shown} cannot be read: {error}"),
-    };
-    let metadata = fs::metadata(path).map_err(cannot)?;
-    if !metadata.is_file() || metadata.len() > MAX_SECRET_OCTETS {
-        return Err(format!("{shown} is not a small file; write the secret to one, in one line"));
-    }
-    if metadata.mode() & 0o004 != 0 {
-        return Err(format!("{shown} can be read by everybody; take that away with chmod o-r"));
-    }
-    let text = Secret::new(fs::read_to_string(path).map_err(cannot)?);
-    let line = text.expose().trim_end_matches(['\r', '\n']);
-    if line.is_empty() || line.contains(['\r', '\n', '\0']) {
-        return Err(format!("{shown} does not have one line; write the secret and nothing else"));
-    }
-    Ok(Secret::new(line.to_owned()))
-}
-
-/// Longer than any password or key in a line.
-const MAX_SECRET_OCTETS: u64 = 16 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn read(text: &str, mode: u32) -> Result<String, String> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), text).unwrap();
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
-        secret(file.path()).map(|secret| secret.expose().clone())
-    }
-
-    #[test]
-    fn a_secret_is_a_line_that_not_everybody_may_read() {
-        assert_eq!(read("tanstaaf\n", 0o600), Ok("tanstaaf".into()));
-        assert_eq!(read(" two words \r\n", 0o640), Ok(" two words ".into()));
-        for (text, mode, hint) in [
-            ("tanstaaf\n", 0o644, "chmod o-r"),
-            ("", 0o600, "one line"),
-            ("\n", 0o600, "one line"),
-            ("tanstaaf\nmore\n", 0o600, "one line"),
-            (&"tanstaaf".repeat(4096), 0o600, "small file"),
-        ] {
-            let why = read(text, mode).unwrap_err();
-            assert!(why.contains(hint) && !why.contains("tanstaaf"), "{why}");
-        }
-        assert!(secret(Path::new("/")).unwrap_err().contains("small file"));
-        assert!(secret(Path::new("/no/such")).unwrap_err().contains("write the secret to it"));
-    }
 }

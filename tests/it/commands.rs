@@ -19,7 +19,19 @@ fn the_long_version_names_what_is_compiled_in() {
     assert_eq!(said(&["-V"]), short);
     let long = said(&["--version"]);
     assert!(long.starts_with(&short), "{long}");
-    assert_eq!(long.contains("features: pam"), cfg!(feature = "pam"), "{long}");
+    let line = |start: &str| {
+        let line = long.lines().find_map(|line| line.strip_prefix(start)).expect("a line");
+        line.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (feature, built) in [
+        ("ldap", cfg!(feature = "ldap")),
+        ("oauth2", cfg!(feature = "oauth2")),
+        ("pam", cfg!(feature = "pam")),
+        ("sql", cfg!(feature = "sql")),
+    ] {
+        assert_eq!(line("features: ").contains(&feature.to_owned()), built, "{long}");
+        assert_eq!(line("not built: ").contains(&feature.to_owned()), !built, "{long}");
+    }
 }
 
 #[test]

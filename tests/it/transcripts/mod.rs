@@ -2,7 +2,7 @@
 //! real Maildir and the real credential file, with time that stands still unless it is told to go.
 //!
 //! `BLESS=1 cargo test --test it transcripts` rewrites the `S:` lines to what the server says;
-//! review the difference. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
+//! review the difference. Those with a provider of tokens need the feature `oauth2`. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
 
 mod log;
 mod script;
@@ -25,6 +25,9 @@ fn every_transcript_is_true() {
     let mut untrue = Vec::new();
     for file in &files {
         let text = std::fs::read_to_string(file).unwrap();
+        if text.contains("\nprovider ") && !cfg!(feature = "oauth2") {
+            continue;
+        }
         let name = file.strip_prefix(&directory).unwrap().display().to_string();
         match script::parse(&text).and_then(|script| stage::perform(&script, &log, bless)) {
             Ok(blessed) if bless && blessed != text => std::fs::write(file, blessed).unwrap(),

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::credentials::{FileOptions, FileStore, Oauth2Settings, Oauth2Store, Store};
+use restante::credentials::{FileOptions, FileStore, Store};
+#[cfg(feature = "oauth2")]
+use restante::credentials::{Oauth2Settings, Oauth2Store};
 use restante::login::{Authenticator, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::protocol::Username;
@@ -109,8 +110,12 @@ impl Stage {
 
         let store = FileStore::open(&password_file, FileOptions::default())
             .expect("a good credential file");
-        let mut stores = vec![Store::File(store)];
-        stores.extend(provider.map(|issuer| tokens(issuer, files.path())));
+        let stores = vec![Store::File(store)];
+        #[cfg(feature = "oauth2")]
+        let stores =
+            stores.into_iter().chain(provider.map(|issuer| tokens(issuer, files.path()))).collect();
+        #[cfg(not(feature = "oauth2"))]
+        assert_eq!(provider, None, "the feature oauth2 is not built");
         let template = PathTemplate::new(files.path().join("Maildir"));
         let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
         let env = Env::new(MaildirStore::new(template), authenticator, policy);
@@ -329,6 +334,7 @@ fn matches(pattern: &str, line: &str) -> bool {
     open || rest.is_empty()
 }
 
+#[cfg(feature = "oauth2")]
 /// A store of tokens whose provider is never there: what it refuses by itself can be seen.
 fn tokens(issuer: String, files: &Path) -> Store {
     let trusted = rcgen::generate_simple_self_signed(["id.example.org".to_owned()]).unwrap();
@@ -342,7 +348,7 @@ fn tokens(issuer: String, files: &Path) -> Store {
         introspection: None,
         ca: Some(ca),
         deadline: Duration::from_secs(1),
-        at_once: NonZeroU32::MIN,
+        at_once: std::num::NonZeroU32::MIN,
     });
     Store::Oauth2(Box::new(store.expect("a store of tokens")))
 }

@@ -1,109 +1,16 @@
-//! What is verified for a name that nobody has, so that it costs what a known one costs.
+//! Decoys made from the users who have been asked about.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{Decoy, Decoys, key};
 use crate::limits::Fading;
 use crate::password::{Cost, Verifier};
 use crate::protocol::Username;
-
-/// What a store has verified for a name that it does not know.
-#[derive(Clone, Debug)]
-pub struct Decoy {
-    /// The verifier of some user, or one like it.
-    pub verifier: Verifier,
-    /// How many users it is one of: the share of this store among all.
-    pub users: u64,
-}
-
-impl Decoy {
-    /// The one for `name` of the decoys of several stores: those of a store come up as often as its
-    /// users do.
-    ///
-    /// - The same name gets the one of the same store, unless the number of users of a store changes.
-    pub fn among<S>(name: &Username, decoys: Vec<(S, Self)>) -> Option<(S, Self)> {
-        // Not the hash by which each store has chosen its own.
-        let hash = key().hash_one((name, "store"));
-        let nth = choose(hash, decoys.iter().map(|(_, decoy)| decoy.users))?;
-        decoys.into_iter().nth(nth)
-    }
-}
-
-/// What decoys are chosen by: the same in a process, so that a reload changes none.
-pub(super) fn key() -> RandomState {
-    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEY.clone()
-}
-
-/// A verifier of each cost, with the number of users who have that cost.
-///
-/// Chosen by weight, they cost an unknown name what known ones cost, in the same proportions.
-#[derive(Debug, Default)]
-pub(super) struct Decoys {
-    // In the order of the costs, so that a name keeps its decoy when the users are read again.
-    by_cost: BTreeMap<Cost, Decoy>,
-}
-
-impl Decoys {
-    /// Counts a user. One who cannot log in does not count.
-    pub(super) fn add(&mut self, verifier: &Verifier) {
-        if let Some(cost) = verifier.cost() {
-            let decoy = || Decoy { verifier: verifier.clone(), users: 0 };
-            self.by_cost.entry(cost).or_insert_with(decoy).users += 1;
-        }
-    }
-
-    /// The decoy of a name whose hash this is.
-    pub(super) fn choose(&self, hash: u64) -> Option<Decoy> {
-        let nth = choose(hash, self.by_cost.values().map(|decoy| decoy.users))?;
-        let Decoy { verifier, .. } = self.by_cost.values().nth(nth)?;
-        Some(Decoy { verifier: verifier.clone(), users: self.users() })
-    }
-
-    fn users(&self) -> u64 {
-        self.by_cost.values().map(|decoy| decoy.users).sum()
-    }
-
-    /// A user of this cost does not count any more.
-    fn take_away(&mut self, cost: Cost) {
-        if let Some(decoy) = self.by_cost.get_mut(&cost) {
-            decoy.users -= 1;
-            if decoy.users == 0 {
-                self.by_cost.remove(&cost);
-            }
-        }
-    }
-
-    /// How many costs there are.
-    #[cfg(test)]
-    pub(super) fn kinds(&self) -> usize {
-        self.by_cost.len()
-    }
-}
-
-impl<'a> FromIterator<&'a Verifier> for Decoys {
-    fn from_iter<I: IntoIterator<Item = &'a Verifier>>(verifiers: I) -> Self {
-        let mut decoys = Self::default();
-        verifiers.into_iter().for_each(|verifier| decoys.add(verifier));
-        decoys
-    }
-}
-
-/// Which of several a hash falls on, each of which has a share as large as its weight.
-fn choose(hash: u64, weights: impl Iterator<Item = u64> + Clone) -> Option<usize> {
-    let all: u64 = weights.clone().sum();
-    // Scaled, not taken modulo: one user more or less moves few names to another decoy.
-    let at = u64::try_from((u128::from(hash) * u128::from(all)) >> 64).ok()?;
-    let ends = weights.scan(0, |end, weight| {
-        *end += weight;
-        Some(*end)
-    });
-    ends.enumerate().find_map(|(nth, end)| (at < end).then_some(nth))
-}
 
 /// The decoys of a store that cannot list its users: made from those who have been asked about.
 ///
@@ -112,7 +19,7 @@ fn choose(hash: u64, weights: impl Iterator<Item = u64> + Clone) -> Option<usize
 /// - What a name was given it keeps, with its weight, whoever is asked about later, and even when
 ///   that was `None`. This holds for 20000 names; of more, for those that were asked about last.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(in crate::credentials) struct Seen {
     state: Mutex<State>,
     key: RandomState,
 }
@@ -136,7 +43,7 @@ impl Default for Seen {
 
 impl Seen {
     /// Counts a user who has been asked about.
-    pub(super) fn note(&self, name: &Username, verifier: &Verifier) {
+    pub(in crate::credentials) fn note(&self, name: &Username, verifier: &Verifier) {
         let Some(cost) = verifier.cost() else { return };
         let name = self.key.hash_one(name);
         let State { decoys, users, .. } = &mut *self.lock();
@@ -151,7 +58,7 @@ impl Seen {
     }
 
     /// The decoy of a name; none before anybody has been asked about.
-    pub(super) fn decoy(&self, name: &Username) -> Option<Decoy> {
+    pub(in crate::credentials) fn decoy(&self, name: &Username) -> Option<Decoy> {
         let (name, now) = (self.key.hash_one(name), Instant::now());
         let State { decoys, given, .. } = &mut *self.lock();
         let decoy = given.get(&name, now).cloned().unwrap_or_else(|| decoys.choose(name));
@@ -174,6 +81,7 @@ const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fmt::Display;
 
     use super::*;

@@ -1,0 +1,68 @@
+//! Files that hold one secret, such as the password of a database.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::protocol::Secret;
+
+/// Reads a file that holds a secret in one line.
+///
+/// # Errors
+/// Why it cannot be used and what to do, with the path and nothing of what is in it.
+pub(super) fn read(path: &Path) -> Result<Secret<String>, String> {
+    let shown = path.display();
+    let cannot = |error: io::Error| match error.kind() == io::ErrorKind::NotFound {
+        true => format!("{shown} is not there; write the secret to it, in one line"),
+        false => format!("{shown} cannot be read: {error}"),
+    };
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() || metadata.len() > MAX_SECRET_OCTETS {
+        return Err(format!("{shown} is not a small file; write the secret to one, in one line"));
+    }
+    if metadata.mode() & 0o004 != 0 {
+        return Err(format!("{shown} can be read by everybody; take that away with chmod o-r"));
+    }
+    let text = Secret::new(fs::read_to_string(path).map_err(cannot)?);
+    let line = text.expose().trim_end_matches(['\r', '\n']);
+    if line.is_empty() || line.contains(['\r', '\n', '\0']) {
+        return Err(format!("{shown} does not have one line; write the secret and nothing else"));
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
+/// Longer than any password or key in a line.
+const MAX_SECRET_OCTETS: u64 = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn written(text: &str, mode: u32) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        read(file.path()).map(|secret| secret.expose().clone())
+    }
+
+    #[test]
+    fn a_secret_is_a_line_that_not_everybody_may_read() {
+        assert_eq!(written("tanstaaf\n", 0o600), Ok("tanstaaf".into()));
+        assert_eq!(written(" two words \r\n", 0o640), Ok(" two words ".into()));
+        for (text, mode, hint) in [
+            ("tanstaaf\n", 0o644, "chmod o-r"),
+            ("", 0o600, "one line"),
+            ("\n", 0o600, "one line"),
+            ("tanstaaf\nmore\n", 0o600, "one line"),
+            (&"tanstaaf".repeat(4096), 0o600, "small file"),
+        ] {
+            let why = written(text, mode).unwrap_err();
+            assert!(why.contains(hint) && !why.contains("tanstaaf"), "{why}");
+        }
+        assert!(read(Path::new("/")).unwrap_err().contains("small file"));
+        assert!(read(Path::new("/no/such")).unwrap_err().contains("write the secret to it"));
+    }
+}
