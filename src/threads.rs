@@ -11,7 +11,7 @@
 //!   needed for certain is kept from the start, so that there is always one to do the work.
 //!
 //! `pool` is a pool, `by_file_system` the pools of the file systems, `mounts` which path is on
-//! which of them. What is done on the threads is not known here.
+//! which of them, and which of them are local. What is done on the threads is not known here.
 
 use std::io;
 use std::path::Path;
@@ -24,6 +24,7 @@ mod mounts;
 mod pool;
 
 pub use by_file_system::ByFileSystem;
+pub use mounts::is_local;
 pub use pool::{Bounds, Pool, Refused};
 
 /// The threads for Maildirs.

@@ -1,6 +1,6 @@
 //! A pool for each file system: one that does not answer takes the threads of its own only.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,44 +15,34 @@ use super::pool::{Bounds, Pool};
 pub struct ByFileSystem {
     name: &'static str,
     bounds: Bounds,
-    known: Mutex<Option<Known>>,
-}
-
-#[derive(Debug)]
-struct Known {
-    mounts: Mounts,
-    pools: HashMap<Device, Arc<Pool>>,
+    pools: Mutex<BTreeMap<Device, Arc<Pool>>>,
 }
 
 impl ByFileSystem {
     /// No pool yet; each of them will have these bounds.
     pub const fn new(name: &'static str, bounds: Bounds) -> Self {
-        Self { name, bounds, known: Mutex::new(None) }
+        Self { name, bounds, pools: Mutex::new(BTreeMap::new()) }
     }
 
     /// The pool for work at `path`. Asks no file system.
     pub fn of(&self, path: &Path) -> Arc<Pool> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known =
-            known.get_or_insert_with(|| Known { mounts: Mounts::read(), pools: HashMap::new() });
-        known.mounts.follow();
-        let (device, at) = known.mounts.of(path);
-        if let Some(pool) = known.pools.get(&device) {
+        let (device, at) = Mounts::current().of(path);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(&device) {
             return Arc::clone(pool);
         }
-        // Of file systems that come and go, say one for each home, not all are remembered.
-        known.pools.retain(|_, pool| pool.is_in_use());
+        // File systems may come and go, say one for each home: drop the pools that are not in use.
+        pools.retain(|_, pool| pool.is_in_use());
         let what = format!("{} on {}", self.name, at.display()).into();
         let pool = Arc::new(Pool::new(self.name, what, self.bounds));
-        known.pools.insert(device, Arc::clone(&pool));
+        pools.insert(device, Arc::clone(&pool));
         pool
     }
 
     /// What the pools are for in which work has been waiting for a thread for some seconds.
     pub fn stuck(&self) -> Vec<Arc<str>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let pools = known.iter().flat_map(|known| known.pools.values());
-        pools.filter_map(|pool| pool.is_stuck()).collect()
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.values().filter_map(|pool| pool.is_stuck()).collect()
     }
 }
 
@@ -78,7 +68,6 @@ mod tests {
         let pools = ByFileSystem::new("test", bounds);
         drop(pools.of(Path::new("/proc/self")));
         drop(pools.of(Path::new("/")));
-        let known = pools.known.lock().unwrap();
-        assert_eq!(known.as_ref().unwrap().pools.len(), 1);
+        assert_eq!(pools.pools.lock().unwrap().len(), 1);
     }
 }

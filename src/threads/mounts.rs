@@ -1,39 +1,64 @@
-//! Which file system a path is on, from what the kernel says of mounts in `/proc/self/mountinfo`.
+//! Which file system a path or a file is on, and whether that is local, from what the kernel says of
+//! mounts in `/proc/self/mountinfo`.
 //!
-//! No path is looked at: one on a file system that does not answer would hang.
+//! No file system is asked: one that does not answer would hang.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Statx, StatxFlags};
 
-/// A file system, by its device numbers. Nothing is known of it where there is no table of mounts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// Whether a file is on a disk of this machine. Then its file system asks no other machine and no
+/// other process, and what it has in memory can be opened and read without waiting.
+///
+/// `file` has to be looked at with `MNT_ID`, and with `STATX_DONT_SYNC` where waiting is not allowed.
+///
+/// A file system on a block device is local. Btrfs is local, too, but has no block device of its
+/// own, and its subvolumes have devices that are in no table; so it is known by the mount.
+pub fn is_local(file: &Statx) -> bool {
+    let has_block_device = file.stx_dev_major != 0;
+    has_block_device
+        || StatxFlags::from_bits_retain(file.stx_mask).contains(StatxFlags::MNT_ID)
+            && Mounts::current().local.contains(&file.stx_mnt_id)
+}
+
+/// A file system, by its device numbers; empty where there is no table of mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Device(Box<[u8]>);
 
 /// The mounts of this process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Mounts {
-    /// Says when there are others. Nothing where there is no `/proc`.
+    /// Says when there are others. `None` where there is no `/proc`.
     table: Option<File>,
     places: HashMap<PathBuf, Device>,
+    /// The mounts of local file systems that have no block device of their own.
+    local: HashSet<u64>,
 }
 
 impl Mounts {
     /// The mounts as they are now.
-    pub(super) fn read() -> Self {
-        let mut mounts =
-            Self { table: File::open("/proc/self/mountinfo").ok(), places: HashMap::new() };
+    pub(super) fn current() -> MutexGuard<'static, Self> {
+        static MOUNTS: LazyLock<Mutex<Mounts>> = LazyLock::new(|| Mutex::new(Mounts::read()));
+        let mut mounts = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+        mounts.follow();
+        mounts
+    }
+
+    fn read() -> Self {
+        let mut mounts = Self { table: File::open("/proc/self/mountinfo").ok(), ..Self::default() };
         mounts.read_again();
         mounts
     }
 
     /// Takes over what has been mounted or unmounted since.
-    pub(super) fn follow(&mut self) {
+    fn follow(&mut self) {
         let Some(table) = &self.table else { return };
         // proc(5): POLLPRI and POLLERR say that the mounts have changed since this was last asked.
         let mut asked = [PollFd::new(table, PollFlags::PRI | PollFlags::ERR)];
@@ -58,6 +83,7 @@ impl Mounts {
         let mut text = Vec::new();
         if table.rewind().is_ok() && table.read_to_end(&mut text).is_ok() {
             self.places = places(&text);
+            self.local = local(&text);
         }
     }
 }
@@ -72,6 +98,19 @@ fn places(text: &[u8]) -> HashMap<PathBuf, Device> {
             let device = fields.nth(2)?;
             let place = fields.nth(1)?;
             Some((PathBuf::from(OsString::from_vec(unescaped(place))), Device(device.into())))
+        })
+        .collect()
+}
+
+/// The numbers of the mounts of Btrfs.
+fn local(text: &[u8]) -> HashSet<u64> {
+    let lines = text.split(|&octet| octet == b'\n');
+    lines
+        .filter_map(|line| {
+            let mut fields = line.split(|&octet| octet == b' ');
+            let mount = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+            let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+            (kind == b"btrfs").then_some(mount)
         })
         .collect()
 }
@@ -99,11 +138,13 @@ mod tests {
         40 27 0:44 / /srv/mail rw - nfs4 server:/mail rw\n\
         41 40 0:45 / /srv/mail/a\\040b\\134c rw shared:3 master:1 - fuse.sshfs x rw\n\
         42 27 8:1 / /srv/mail2 rw - ext4 /dev/sda1 rw\n\
-        43 42 8:17 / /srv/mail2 rw - ext4 /dev/sdb1 rw\n";
+        43 42 8:17 / /srv/mail2 rw - ext4 /dev/sdb1 rw\n\
+        44 27 0:46 /a /srv/mail3 rw shared:4 - btrfs /dev/sdc1 rw,subvol=/a\n\
+        45 27 0:46 / /srv/btrfs\\040- rw - btrfs /dev/sdc1 rw\n";
 
     #[test]
     fn a_path_is_on_what_is_mounted_nearest() {
-        let mounts = Mounts { table: None, places: places(TABLE) };
+        let mounts = Mounts { places: places(TABLE), ..Mounts::default() };
         for (path, device, at) in [
             ("/srv/mail/mrose/Maildir", "0:44", "/srv/mail"),
             ("/srv/mail", "0:44", "/srv/mail"),
@@ -119,14 +160,31 @@ mod tests {
 
     #[test]
     fn without_a_table_there_is_one_file_system() {
-        let mounts = Mounts { table: None, places: places(b"") };
+        let mounts = Mounts::default();
         assert_eq!(mounts.of(Path::new("/a/b")).0, mounts.of(Path::new("/c")).0);
     }
 
     #[test]
     fn the_mounts_of_this_machine_are_read() {
-        let mut mounts = Mounts::read();
-        mounts.follow();
+        let mounts = Mounts::current();
         assert_ne!(mounts.of(Path::new("/proc")).0, mounts.of(Path::new("/")).0);
+    }
+
+    fn look_at(path: &str) -> Statx {
+        let flags = rustix::fs::AtFlags::STATX_DONT_SYNC;
+        rustix::fs::statx(rustix::fs::CWD, path, flags, StatxFlags::MNT_ID).unwrap()
+    }
+
+    #[test]
+    fn btrfs_is_local_and_what_is_no_disk_is_not() {
+        assert_eq!(local(TABLE), HashSet::from([44, 45]));
+        let mut proc = look_at("/proc");
+        assert!(!is_local(&proc));
+        let number = proc.stx_mnt_id;
+        assert!(Mounts::current().places.contains_key(Path::new("/proc")));
+        let table = format!("{number} 1 0:46 / /proc rw - btrfs /dev/sdc1 rw\n");
+        assert_eq!(local(table.as_bytes()), HashSet::from([number]));
+        proc.stx_dev_major = 8;
+        assert!(is_local(&proc));
     }
 }

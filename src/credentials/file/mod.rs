@@ -234,7 +234,7 @@ impl Shared {
     fn unchanged(&self) -> Option<Arc<Table>> {
         let Snapshot { table, seen, settled, .. } = self.snapshot();
         let last = seen.ok().filter(|_| settled)?;
-        (Stamp::at_once(&self.path, last) == Some(last)).then_some(table)
+        (Stamp::at_once(&self.path) == Some(last)).then_some(table)
     }
 
     /// The table, if it is that of the file as it is now, or was read after `asked`.

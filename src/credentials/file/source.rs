@@ -7,8 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, StatxTimestamp, makedev, openat2, statx,
+};
 use zeroize::Zeroizing;
+
+use crate::threads;
 
 /// What tells one state of a file from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,18 +98,22 @@ impl Stamp {
         fs::metadata(path).map(|metadata| Self::of(&metadata)).map_err(|error| error.kind())
     }
 
-    /// The same, as long as nothing has to be waited for; nothing otherwise.
-    ///
-    /// A file system that is not on a disk of this machine may ask another machine, or another
-    /// program: it is not asked here.
-    pub(super) fn at_once(path: &Path, last: Self) -> Option<Self> {
-        if rustix::fs::major(last.device) == 0 {
-            return None;
-        }
+    /// The present stamp of a file on a local file system, if the file is in memory; `None` where
+    /// that would have to be waited for.
+    pub(super) fn at_once(path: &Path) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
-        let metadata = File::from(file).metadata().ok()?;
-        Some(Self::of(&metadata))
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let found =
+            statx(&file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted).ok()?;
+        let time = |time: StatxTimestamp| (time.tv_sec, i64::from(time.tv_nsec));
+        threads::is_local(&found).then(|| Self {
+            device: makedev(found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            size: found.stx_size,
+            modified: time(found.stx_mtime),
+            changed: time(found.stx_ctime),
+        })
     }
 
     pub(super) fn of(metadata: &Metadata) -> Self {

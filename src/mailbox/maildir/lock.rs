@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{FileType, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
 use super::super::Failure;
@@ -25,6 +25,7 @@ use super::separator::Separator;
 use super::stamp::Moment;
 use super::system::{fstat, futimens, openat, statx, try_lock};
 use super::wait::{Wait, open_at};
+use crate::threads;
 
 /// A Maildir that nobody else has, until this is dropped.
 #[derive(Debug)]
@@ -57,13 +58,13 @@ impl Root {
         Self::lock(path, directory, lock_file).map_err(failed)
     }
 
-    /// Locks it if nobody has it and nothing has to be waited for; nothing otherwise.
+    /// Locks it without waiting; `None` if it is in use or would have to be waited for.
     ///
-    /// Only on a disk of this machine: whatever else it is on may ask somebody.
+    /// A file system that is not local may ask another machine or process for a lock.
     pub(super) fn lock_at_once(path: &Path) -> Option<Self> {
         let directory = File::from(open_directory(path, OFlags::RDONLY, Wait::Never).ok()?);
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        if statx(&directory, "", flags, StatxFlags::empty()).ok()?.stx_dev_major == 0 {
+        let stat = statx(&directory, "", Wait::Never.statx_flags(), StatxFlags::MNT_ID).ok()?;
+        if !threads::is_local(&stat) {
             return None;
         }
         let lock_file =

@@ -125,7 +125,8 @@ impl LockedMaildir {
             return Err(Errno::AGAIN.into());
         }
         let path = [folder.name().as_bytes(), name].join(&b'/');
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | Wait::Never.resolution();
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | Wait::Never.resolve_flags();
         let directory = self.root.directory();
         let opened = OpenFile::of(openat2(directory, path, TO_READ, Mode::empty(), resolve)?)?;
         // Its inode is told from others by the caller, and says nothing on another device.

@@ -90,15 +90,16 @@ impl MaildirMessage {
 
     /// Opens a message of a listing, wherever its file is by now, and reads the first chunk.
     pub(super) fn open(maildrop: &Arc<OpenMaildrop>, at: Position) -> Result<Self, MessageError> {
-        let unreadable = |error: io::Error| {
+        let (location, file) = find(maildrop, at)?.ok_or(MessageError::Gone)?;
+        let path = || maildrop.maildir.describe(location.folder, &location.name);
+        let read = file.and_then(|file| read_first(maildrop, at, file, path));
+        let (octets, reader) = read.map_err(|error| {
             if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData)
             {
                 maildrop.drop_from_index(at);
             }
-            MessageError::Unreadable(not_read(&path(maildrop, at), error))
-        };
-        let open = open(maildrop, at)?.ok_or(MessageError::Gone)?.map_err(unreadable)?;
-        let (octets, reader) = read_first(maildrop, at, open).map_err(unreadable)?;
+            MessageError::Unreadable(not_read(&path(), error))
+        })?;
         Ok(Self { octets, reader: Some(reader), primed: true })
     }
 }
@@ -261,74 +262,75 @@ pub(super) fn read_ahead(maildrop: &OpenMaildrop, messages: Range<u32>) {
     }
 }
 
-/// Opens the file of a message; nothing when it is gone.
-fn open(
+/// Finds the file of a message and opens it. Returns its location, or `None` when it is gone.
+fn find(
     maildrop: &OpenMaildrop,
     at: Position,
-) -> Result<Option<io::Result<OpenFile>>, MessageError> {
-    if let Found::Itself(file) = try_open(maildrop, at, &maildrop.location(at)) {
-        return Ok(Some(file));
+) -> Result<Option<(Location, io::Result<OpenFile>)>, MessageError> {
+    let location = maildrop.location(at);
+    if let Found::Itself(file) = try_open(maildrop, at, &location) {
+        return Ok(Some((location, file)));
     }
     let entry = maildrop.listing.entry(at);
     let target = Target { unique: entry.unique_name(), inode: entry.telling_inode(), id: () };
-    let mut opened = None;
-    let mut looks = 0;
+    let mut found = None;
+    let mut visits = 0;
     let folders = Folders::open(&maildrop.maildir).map_err(MessageError::Unreadable)?;
     let NotFound { unstable, .. } = search(&folders, vec![target], |(), locations| {
-        looks += 1;
+        visits += 1;
         let mut others = Vec::new();
         for location in locations {
             match try_open(maildrop, at, location) {
                 Found::Itself(file) => {
                     maildrop.moved_to(at, location);
-                    opened = Some(file);
+                    found = Some((location.clone(), file));
                     return Visit::Done;
                 }
                 Found::Another(file) => others.push((location, file)),
-                Found::Nothing => {}
+                Found::None => {}
             }
         }
-        // One look may miss a file that is renamed meanwhile.
-        if looks < 2 || others.len() < locations.len() || entry.telling_inode().is_some() {
+        // One pass may miss a file that is renamed meanwhile.
+        if visits < 2 || others.len() < locations.len() || entry.telling_inode().is_some() {
             return Visit::Retry;
         }
-        opened = in_its_place(maildrop, at, others).map(Ok);
+        found = replacement(maildrop, at, others);
         Visit::Done
     })
     .map_err(MessageError::Unreadable)?;
     if !unstable.is_empty() {
-        opened = Some(Err(io::Error::other("it is renamed all the time")));
+        found = Some((location, Err(io::Error::other("it is renamed all the time"))));
     }
-    Ok(opened)
+    Ok(found)
 }
 
-/// What is at a place.
+/// What is at a location.
 enum Found {
-    /// The file that was listed, or it would be if it could be opened.
+    /// The file that was listed; it may be impossible to open.
     Itself(io::Result<OpenFile>),
     Another(OpenFile),
-    Nothing,
+    None,
 }
 
 fn try_open(maildrop: &OpenMaildrop, at: Position, location: &Location) -> Found {
     match maildrop.maildir.open_file(location.folder, &location.name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::None,
         Ok(file) if !may_be(maildrop.file(at).inode, file.inode) => Found::Another(file),
         result => Found::Itself(result),
     }
 }
 
-/// The file that is read in place of the one that was listed: the same message, edited, if no other
-/// has its unique name.
-fn in_its_place(
+/// The file that is read in place of the one that was listed: the same message, edited. `None` if
+/// several files have the unique name.
+fn replacement(
     maildrop: &OpenMaildrop,
     at: Position,
     mut others: Vec<(&Location, OpenFile)>,
-) -> Option<OpenFile> {
+) -> Option<(Location, io::Result<OpenFile>)> {
     let (location, file) = others.pop().filter(|_| others.is_empty())?;
     maildrop.moved_to(at, location);
     maildrop.replaced_by(at, file.inode);
-    Some(file)
+    Some((location.clone(), Ok(file)))
 }
 
 /// The octets of a message that has been opened, and its first chunk.
@@ -336,13 +338,13 @@ fn read_first(
     maildrop: &Arc<OpenMaildrop>,
     at: Position,
     open: OpenFile,
+    path: impl Fn() -> String,
 ) -> io::Result<(u64, Reader)> {
     let mut buffer = vec![0; chunk_size(open.size, CHUNK)];
     read_exact_at(&open.file, &mut buffer, 0)?;
     let contents = Contents::of(&buffer);
-    let octets = current_octets(maildrop, at, &open, contents)?;
+    let octets = current_octets(maildrop, at, &open, contents, &path)?;
     let OpenFile { file, size, .. } = open;
-    let path = || path(maildrop, at);
     let format = match contents {
         Contents::Plain => {
             return Ok((octets, Reader::begun(maildrop, file, size, buffer, path)));
@@ -364,35 +366,27 @@ fn current_octets(
     at: Position,
     open: &OpenFile,
     contents: Contents,
+    path: impl Fn() -> String,
 ) -> io::Result<u64> {
-    let listed = maildrop.listing.entry(at).sizes;
+    let entry = maildrop.listing.entry(at);
+    let listed = entry.sizes;
     let form = match contents {
         Contents::Plain => Form::Plain,
         Contents::Compressed(_) | Contents::Unreadable(_) => Form::Compressed,
     };
-    let replaced = !may_be(maildrop.listing.entry(at).inode, open.inode);
-    if !replaced && (open.size, form) == (listed.physical, listed.form) {
+    let is_listed_file = may_be(entry.inode, open.inode);
+    if is_listed_file && (open.size, form) == (listed.physical, listed.form) {
         return Ok(listed.octets);
     }
     maildrop.drop_from_index(at);
     let limit = TimeLimit::bounded();
     let Sizes { octets, .. } = count::sizes(&open.file, open.size, &mut Vec::new(), &limit)?;
-    // A program that compresses what is there already has changed no message.
+    // The same octets in another file: a program has compressed the message.
     if octets != listed.octets {
-        tracing::warn!(
-            path = path(maildrop, at),
-            listed = listed.octets,
-            octets,
-            "a message has changed since it was listed"
-        );
+        let (path, listed) = (path(), listed.octets);
+        tracing::warn!(path, listed, octets, "a message has changed since it was listed");
     }
     Ok(octets)
-}
-
-/// The path of a message, fit for a log line.
-fn path(maildrop: &OpenMaildrop, at: Position) -> String {
-    let Location { folder, name } = maildrop.location(at);
-    maildrop.maildir.describe(folder, &name)
 }
 
 fn not_read(path: &str, error: io::Error) -> Failure {

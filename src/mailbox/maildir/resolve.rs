@@ -19,11 +19,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
-use super::system::{fstat, fstatvfs, geteuid, major, openat2, readlinkat};
+use super::system::{fstat, fstatvfs, geteuid, openat2, readlinkat, statx};
 use super::wait::{Wait, open_at};
+use crate::threads;
 
 /// Opens a directory by its path for this process.
 ///
@@ -42,7 +43,7 @@ pub(super) fn open_directory_for(
 ) -> io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS | wait.resolution();
+    let resolve = ResolveFlags::NO_SYMLINKS | wait.resolve_flags();
     match openat2(CWD, path, flags, Mode::empty(), resolve) {
         // There is a link on the way. Or this kernel, or a sandbox, has no such call.
         Err(Errno::LOOP | Errno::NOSYS | Errno::PERM) => {
@@ -123,8 +124,10 @@ impl Walk {
             Err(Errno::NOTDIR) => {
                 let link = open_at(directory, name, TO_LOOK_AT, self.wait);
                 let link = link.map_err(|error| self.failed(error))?;
-                let stat = fstat(&link).map_err(|error| self.failed(error))?;
-                if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+                let wanted = StatxFlags::TYPE | StatxFlags::UID | StatxFlags::MNT_ID;
+                let stat = statx(&link, "", self.wait.statx_flags(), wanted)
+                    .map_err(|error| self.failed(error))?;
+                if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::Symlink {
                     return Err(self.failed(Errno::NOTDIR));
                 }
                 self.follow(directory, &link, &stat)
@@ -134,7 +137,7 @@ impl Walk {
     }
 
     /// Follows a link that is in `directory`, if it is to be followed.
-    fn follow(&mut self, directory: &OwnedFd, link: &OwnedFd, stat: &Stat) -> io::Result<OwnedFd> {
+    fn follow(&mut self, directory: &OwnedFd, link: &OwnedFd, stat: &Statx) -> io::Result<OwnedFd> {
         self.may_read(link, stat).map_err(|error| self.failed(error))?;
         let text = readlinkat(link, "", Vec::new()).map_err(|error| self.failed(error))?;
         let path = self.at.clone();
@@ -142,22 +145,22 @@ impl Walk {
         let target =
             self.along(directory, &PathBuf::from(OsString::from_vec(text.into_bytes())))?;
         let owner_of_target = fstat(&target).map_err(|error| self.failed(error))?.st_uid;
-        if is_trusted(stat.st_uid, owner_of_target, self.server) {
+        if is_link_trusted(stat.stx_uid, owner_of_target, self.server) {
             return Ok(target);
         }
-        let refused = UntrustedLink { link: path, owner: stat.st_uid, owner_of_target };
+        let refused = UntrustedLink { link: path, owner: stat.stx_uid, owner_of_target };
         Err(io::Error::other(refused))
     }
 
     /// Whether a link can be read here and now.
-    fn may_read(&mut self, link: &OwnedFd, stat: &Stat) -> Result<(), Errno> {
+    fn may_read(&mut self, link: &OwnedFd, stat: &Statx) -> Result<(), Errno> {
         self.links += 1;
         let is_forbidden = || Ok(fstatvfs(link)?.f_flag.bits() & NO_SYMLINKS_HERE != 0);
         if self.links > MOST_LINKS || is_forbidden()? {
             return Err(Errno::LOOP);
         }
-        // Who reads a link that is not on a disk of this machine may have to wait for somebody.
-        if self.wait == Wait::Never && major(stat.st_dev) == 0 {
+        // Reading a link asks a file system that is not local.
+        if self.wait == Wait::Never && !threads::is_local(stat) {
             return Err(Errno::AGAIN);
         }
         Ok(())
@@ -182,9 +185,9 @@ fn shown(path: &Path) -> impl fmt::Display {
     path.as_os_str().as_bytes().escape_ascii()
 }
 
-/// Whether a link of the user `owner` to what `owner_of_target` has is followed by a server that
-/// runs as the user `server`.
-fn is_trusted(owner: u32, owner_of_target: u32, server: u32) -> bool {
+/// Whether a server that runs as the user `server` follows a symbolic link: one of `owner`, to a
+/// directory of `owner_of_target`.
+pub fn is_link_trusted(owner: u32, owner_of_target: u32, server: u32) -> bool {
     let is_match = owner == owner_of_target && owner != ANYBODY;
     is_match || owner == ROOT || owner == server
 }
@@ -280,7 +283,7 @@ mod tests {
             (ANYBODY, ANYBODY, 999, false),
             (ANYBODY, ANYBODY, ANYBODY, true),
         ] {
-            let found = is_trusted(owner, owner_of_target, server);
+            let found = is_link_trusted(owner, owner_of_target, server);
             assert_eq!(found, expected, "{owner} {owner_of_target} {server}");
         }
     }

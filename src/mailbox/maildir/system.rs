@@ -13,7 +13,6 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 // These cannot fail.
-pub(super) use rustix::fs::major;
 pub(super) use rustix::process::geteuid;
 
 #[cfg(not(test))]

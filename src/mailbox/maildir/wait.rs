@@ -1,8 +1,8 @@
-//! What may be waited for: on a worker thread nothing, off it anything.
+//! Whether an operation may wait: never on a worker thread, always off it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -11,26 +11,34 @@ use super::system::{openat, openat2};
 /// Whether to wait for a disk, another machine or another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// What cannot be had from memory is not had.
+    /// Only what is in memory is used.
     Never,
     IfNeedBe,
 }
 
 impl Wait {
-    /// How the kernel is to go along a path.
-    pub(super) fn resolution(self) -> ResolveFlags {
+    /// How openat2(2) is to resolve a path.
+    pub(super) fn resolve_flags(self) -> ResolveFlags {
         match self {
             Self::Never => ResolveFlags::CACHED,
             Self::IfNeedBe => ResolveFlags::empty(),
         }
     }
+
+    /// How statx(2) is to look at an open file.
+    pub(super) fn statx_flags(self) -> AtFlags {
+        match self {
+            Self::Never => AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
+            Self::IfNeedBe => AtFlags::EMPTY_PATH,
+        }
+    }
 }
 
-/// Opens what exists.
+/// Opens a file that exists.
 ///
 /// # Errors
 /// Those of open(2). With [`Wait::Never`] also `EAGAIN` when the name is not in memory, and `ENOSYS`
-/// before Linux 5.12: none of them says that it cannot be opened.
+/// before Linux 5.12; neither of them says that the file cannot be opened.
 pub(super) fn open_at(
     directory: impl AsFd,
     name: impl Arg,
@@ -38,7 +46,7 @@ pub(super) fn open_at(
     wait: Wait,
 ) -> Result<OwnedFd, Errno> {
     match wait {
-        Wait::Never => openat2(directory, name, flags, Mode::empty(), wait.resolution()),
+        Wait::Never => openat2(directory, name, flags, Mode::empty(), wait.resolve_flags()),
         Wait::IfNeedBe => openat(directory, name, flags, Mode::empty()),
     }
 }

@@ -4,6 +4,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::mailbox::maildir::is_link_trusted;
+
 /// What links below `root` lead to, down to the Maildirs of a template.
 ///
 /// - Only those that the mailbox follows whoever the server is: root's, and those that belong to
@@ -39,7 +41,7 @@ pub(super) fn below(root: &Path, template: &Path) -> Vec<PathBuf> {
 
 fn is_followed(link: &Metadata, path: &Path) -> bool {
     let target = fs::metadata(path).ok().filter(Metadata::is_dir);
-    target.is_some_and(|target| link.uid() == 0 || link.uid() == target.uid())
+    target.is_some_and(|target| is_link_trusted(link.uid(), target.uid(), ROOT))
 }
 
 /// What a part of a template can stand for in a directory.
@@ -50,5 +52,7 @@ fn entries(directory: &Path, name: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.take(MOST_NAMES).map(|entry| entry.path()).collect()
 }
+
+const ROOT: u32 = 0;
 
 const MOST_NAMES: usize = 20_000;
