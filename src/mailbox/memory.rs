@@ -1,4 +1,4 @@
-//! A mail store in memory: for tests and benchmarks of sessions, which need no files.
+//! A mail store in memory, for tests and benchmarks of sessions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::{
 use crate::login::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
 
-/// Maildrops by user; a clone is another handle on the same mail.
+/// Maildrops by user. A clone is another handle to the same mail.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     drops: Arc<Mutex<HashMap<Username, Stored>>>,
@@ -25,9 +25,9 @@ struct Stored {
 }
 
 impl MemoryStore {
-    /// Puts a message into the maildrop of `user`, which comes to be with the first one.
+    /// Puts a message into the maildrop of `user`; the first message creates the maildrop.
     ///
-    /// `unique_id` has to be one that the maildrop does not have yet, and fit to be shown.
+    /// `unique_id` must be a valid unique-id that the maildrop does not have yet.
     pub fn deliver(&self, user: &Username, unique_id: &str, message: impl Into<Arc<[u8]>>) {
         let mut drops = self.drops();
         let stored = drops.entry(user.clone()).or_default();
@@ -77,7 +77,7 @@ pub struct MemoryMaildrop {
     lock: Lock,
 }
 
-/// Gives the maildrop back when it is dropped.
+/// Releases the maildrop on drop.
 #[derive(Debug)]
 struct Lock {
     store: MemoryStore,
@@ -106,9 +106,9 @@ impl Maildrop for MemoryMaildrop {
         u32::try_from(self.listing.len()).unwrap_or(u32::MAX)
     }
 
-    #[expect(clippy::expect_used, reason = "whoever delivers answers for the unique-id")]
+    #[expect(clippy::expect_used, reason = "the caller of deliver gives a valid unique-id")]
     fn unique_id(&self, at: Position) -> UniqueId<'_> {
-        UniqueId::try_from(self.entry(at).0.as_bytes()).expect("a unique-id fit to be shown")
+        UniqueId::try_from(self.entry(at).0.as_bytes()).expect("a valid unique-id")
     }
 
     fn octets(&self, at: Position) -> u64 {
@@ -139,7 +139,7 @@ impl Maildrop for MemoryMaildrop {
     }
 }
 
-/// A message of a [`MemoryStore`]: one chunk.
+/// A message of a [`MemoryStore`], read as one chunk.
 #[derive(Debug)]
 pub struct MemoryMessage {
     bytes: Arc<[u8]>,

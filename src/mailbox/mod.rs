@@ -1,7 +1,7 @@
-//! Where mail is: the traits that a store implements, whatever it keeps its messages in.
+//! The traits of a mail store, however it keeps its messages.
 //!
-//! Nothing here is about files; [`maildir`] is one implementation. [`Mailbox::open`] takes the
-//! lock and yields a [`Maildrop`]: one immutable listing that holds for the whole session.
+//! [`maildir`] is one implementation; only it knows of files. [`Mailbox::open`] takes the lock and
+//! returns a [`Maildrop`]: one immutable listing that holds for the whole session.
 
 use std::error::Error;
 use std::future::Future;
@@ -19,15 +19,15 @@ pub mod memory;
 
 pub use cancellation::{Cancellation, DropGuard};
 
-/// A store of maildrops, one a user.
+/// A store with one maildrop for each user.
 pub trait Mailbox: Send + Sync + 'static {
-    /// What [`open`](Self::open) yields.
+    /// What [`open`](Self::open) returns.
     type Maildrop: Maildrop;
 
     /// Locks the maildrop of `identity` and takes its listing (RFC 1939 §4).
     ///
-    /// Waits for no other session. What takes very long may be given up when the `interest` is lost. The lock is released when the maildrop is dropped, on whichever
-    /// way.
+    /// Does not wait for another session. Work that takes very long may be given up once
+    /// `cancellation` is requested. The lock is released when the maildrop is dropped.
     ///
     /// # Errors
     /// [`OpenError`] when it is locked or cannot be read whole. Never a partial listing.
@@ -37,8 +37,8 @@ pub trait Mailbox: Send + Sync + 'static {
         cancellation: &Cancellation,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send;
 
-    /// The same, and waits for another session to end, for as long as `wait`. Before each further
-    /// attempt `ask` is called, to ask that session to end.
+    /// Opens the maildrop, and waits up to `wait` for another session to end. Calls `ask` before
+    /// each further attempt, to ask that session to end.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -70,34 +70,34 @@ pub trait Mailbox: Send + Sync + 'static {
     }
 }
 
-/// How long a session that waits for the lock pauses between attempts: short at first, for a
-/// client that comes back at once, while its last session still writes the index.
+/// The pauses between attempts to take the lock: short at first, for a client that reconnects
+/// while its last session still writes the index.
 const FIRST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A locked maildrop: an immutable listing of messages, and the way to their bytes.
+/// A locked maildrop: an immutable listing of messages, and access to their contents.
 pub trait Maildrop: Send + Sync + Sized + 'static {
-    /// What [`message`](Self::message) yields.
+    /// What [`message`](Self::message) returns.
     type Message: Message;
 
-    /// How many messages the listing has; their positions are `0..count`.
+    /// The number of messages in the listing. Their positions are `0..count`.
     fn count(&self) -> u32;
 
     /// The unique-id of a message: the same in every session, and unique in this listing.
     ///
     /// # Panics
-    /// When `at` is not a position of this listing, as for the other methods.
+    /// When `at` is not a position of this listing. The other methods panic, too.
     fn unique_id(&self, at: Position) -> UniqueId<'_>;
 
     /// The octets of a message as RETR sends it, before dot-stuffing (RFC 1939 §11).
     fn octets(&self, at: Position) -> u64;
 
-    /// The octets of all messages; asked once a session.
+    /// The octets of all messages. A session calls this once.
     fn total_octets(&self) -> u64 {
         (0..self.count()).map(|at| self.octets(Position(at))).sum()
     }
 
-    /// Opens a message for reading, wherever the store keeps it by now.
+    /// Opens a message for reading, even if it has been moved since the listing was taken.
     ///
     /// # Errors
     /// [`MessageError`] when it is gone or cannot be read.
@@ -106,15 +106,15 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
         at: Position,
     ) -> impl Future<Output = Result<Self::Message, MessageError>> + Send;
 
-    /// Removes messages for good, makes that durable, and releases the lock.
+    /// Removes messages durably and releases the lock.
     ///
-    /// - A message that is already gone counts as removed. When some cannot be removed the others
-    ///   are removed all the same.
-    /// - Once it has begun, it is finished, even if nobody waits for it.
-    /// - Then, and without anybody waiting for it, `witness` is shown what was removed here.
+    /// - A message that is already gone counts as removed. A message that cannot be removed does
+    ///   not keep the others.
+    /// - Once begun, the removal is finished, even if the caller no longer waits.
+    /// - Afterwards, in the background, `observer` gets each message that was removed here.
     ///
     /// # Errors
-    /// [`RemovalError`] with the number of those that remain. These are not removed later either.
+    /// [`RemovalError`] with the number of messages that remain. They are not removed later.
     fn remove(
         self,
         marked: Vec<Position>,
@@ -122,18 +122,18 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<(), RemovalError>> + Send + 'static;
 }
 
-/// Who is shown each message that has been removed.
+/// A callback that gets each message that has been removed.
 pub struct RemovalObserver(Box<dyn Fn(&RemovedMessage<'_>) + Send>);
 
 impl RemovalObserver {
-    /// Does so with each message. It may wait a little, and is not called where others wait for it.
-    pub fn new(see: impl Fn(&RemovedMessage<'_>) + Send + 'static) -> Self {
-        Self(Box::new(see))
+    /// The callback may block for a moment: it is called in the background.
+    pub fn new(observe: impl Fn(&RemovedMessage<'_>) + Send + 'static) -> Self {
+        Self(Box::new(observe))
     }
 
-    /// Shows it a message.
-    pub fn notify(&self, gone: &RemovedMessage<'_>) {
-        (self.0)(gone);
+    /// Passes a message to the callback.
+    pub fn notify(&self, removed: &RemovedMessage<'_>) {
+        (self.0)(removed);
     }
 }
 
@@ -143,42 +143,42 @@ impl fmt::Debug for RemovalObserver {
     }
 }
 
-/// A message that is no more.
+/// A message that has been removed.
 #[derive(Debug)]
 pub struct RemovedMessage<'a> {
-    /// As the client knew it.
+    /// The unique-id that the client knew it by.
     pub unique_id: &'a str,
-    /// As the listing had them.
+    /// Its octets in the listing.
     pub octets: u64,
-    /// What its header says, where that could be read at no great cost. It is the sender's text.
+    /// The Message-ID in its header, if that was cheap to read. The sender chose this text.
     pub message_id: Option<&'a str>,
 }
 
-/// The place of a message in the listing of its maildrop, from 0.
+/// The position of a message in the listing of its maildrop, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u32);
 
 /// The stored bytes of one message, read as a stream.
 pub trait Message: Send {
-    /// The octets as RETR sends them, counted anew when the listing's figure has gone stale.
+    /// The octets as RETR sends them, counted again if the message has changed since it was listed.
     fn octets(&self) -> u64;
 
-    /// The next bytes as they are stored, with whatever line ends; empty at the end.
+    /// The next bytes as they are stored, with their own line ends; empty at the end.
     ///
     /// # Errors
-    /// When the message cannot be read to the end that it had when it was opened.
+    /// When the message cannot be read up to the size that it had when it was opened.
     fn chunk(&mut self) -> impl Future<Output = io::Result<&[u8]>> + Send;
 }
 
 /// Why a maildrop was not opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another session has it.
+    /// Another session has locked it.
     InUse {
-        /// Since when, if that is known.
+        /// Since when, if known.
         since: Option<SystemTime>,
     },
-    /// It cannot be read whole at the moment, or it is not there.
+    /// It does not exist, or cannot be read completely at the moment.
     Unavailable(Failure),
 }
 
@@ -187,7 +187,7 @@ pub enum OpenError {
 pub enum MessageError {
     /// It has been removed since the listing was taken.
     Gone,
-    /// It is there, but cannot be read.
+    /// It exists, but cannot be read.
     Unreadable(Failure),
 }
 
@@ -200,7 +200,7 @@ pub struct RemovalError {
     pub cause: Failure,
 }
 
-/// What went wrong, for the log: what was done to what, and the error of the system.
+/// An error of the system with the operation that failed, for the log.
 #[derive(Debug)]
 pub struct Failure {
     what: String,

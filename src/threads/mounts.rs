@@ -1,5 +1,5 @@
-//! Which file system a path or a file is on, and whether that is local, from what the kernel says of
-//! mounts in `/proc/self/mountinfo`.
+//! Which file system a path or a file is on, and whether that is local, from what the kernel says
+//! of mounts in `/proc/self/mountinfo`.
 //!
 //! No file system is asked: one that does not answer would hang.
 
@@ -17,7 +17,8 @@ use rustix::fs::{Statx, StatxFlags};
 /// Whether a file is on a disk of this machine. Then its file system asks no other machine and no
 /// other process, and what it has in memory can be opened and read without waiting.
 ///
-/// `file` has to be looked at with `MNT_ID`, and with `STATX_DONT_SYNC` where waiting is not allowed.
+/// `file` has to be looked at with `MNT_ID`, and with `STATX_DONT_SYNC` where waiting is not
+/// allowed.
 ///
 /// A file system on a block device is local. Btrfs is local, too, but has no block device of its
 /// own, and its subvolumes have devices that are in no table; so it is known by the mount.

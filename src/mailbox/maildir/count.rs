@@ -1,5 +1,5 @@
-//! Counting the octets of messages that no index knows: the one thing that reads every message,
-//! once in its life.
+//! Counting the octets of messages that are not in the index. This reads each message once, when it
+//! is seen first.
 
 use std::fs::File;
 use std::io;
@@ -20,20 +20,20 @@ use super::system::{duplicate, fstat, read_exact_at, seek};
 use super::time_limit::TimeLimit;
 use crate::protocol::OctetCounter;
 
-/// A file whose octets are wanted.
+/// A file to count.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Uncounted<'a> {
     pub(super) folder: Folder,
     pub(super) name: &'a [u8],
-    /// Which file it has to be, when others share its unique name.
+    /// The inode that it must have, when other files share its unique name.
     pub(super) inode: Option<Inode>,
 }
 
-/// What came of counting a file; `NotFound` when it is not there any more.
+/// The result of counting a file; `NotFound` when it has been removed or renamed.
 pub(super) type Counted = io::Result<Sizes>;
 
-/// Counts files, in the order in which they are given; with the help of other threads when they
-/// are many, as long as there are any to spare.
+/// Counts files; the results are in the order of the files. Many files are counted by several
+/// threads, if permits are left.
 pub(super) fn all(
     folders: &Folders<'_>,
     files: &[Uncounted<'_>],
@@ -55,7 +55,7 @@ pub(super) fn all(
     };
     thread::scope(|scope| {
         for _ in 0..helpers.count() {
-            // Where the system has no thread to spare, this one does it all.
+            // If the system has no thread to spare, this one counts all files.
             thread::Builder::new().spawn_scoped(scope, count).ok();
         }
         count();
@@ -68,7 +68,7 @@ pub(super) fn all(
 ///
 /// # Errors
 /// `UnexpectedEof` when the file is shorter, `InvalidData` when it holds no message that can be
-/// read, `TimedOut` when it takes longer than anybody has the `patience` for.
+/// read, `TimedOut` when it takes longer than the `limit`.
 pub(super) fn sizes(
     file: &File,
     size: u64,
@@ -105,11 +105,11 @@ pub(super) fn sizes(
     Ok(Sizes { physical: size, octets: counter.finish(), form: Form::Plain })
 }
 
-/// Where there is something in a file: it takes hours to read what a file of terabytes has not.
+/// The stretches of a file that are not holes: reading terabytes of holes would take hours.
 struct Data<'a> {
     file: &'a File,
     size: u64,
-    /// The end of the stretch without holes that was found last.
+    /// The end of the stretch that was found last.
     end: u64,
 }
 
@@ -119,7 +119,7 @@ impl Data<'_> {
     /// # Errors
     /// `UnexpectedEof` when the file is shorter.
     fn next(&mut self, offset: u64) -> io::Result<u64> {
-        // Most messages are too small for that, and have none.
+        // Most messages are small and have no holes.
         if self.size <= BUFFER as u64 {
             self.end = self.size;
         }
@@ -128,12 +128,12 @@ impl Data<'_> {
         }
         let start = match seek(self.file, SeekFrom::Data(offset)) {
             Ok(start) => start.min(self.size),
-            // Nothing but a hole up to the end, which may have come nearer.
+            // A hole up to the end of the file; the file may have been truncated.
             Err(Errno::NXIO) if fstat(self.file)?.st_size.cast_unsigned() < self.size => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             Err(Errno::NXIO) => self.size,
-            // A file system without holes.
+            // This file system does not report holes.
             Err(_) => {
                 self.end = self.size;
                 return Ok(offset);
@@ -171,7 +171,7 @@ impl<'a> Counter<'a> {
 
     pub(super) fn count(&mut self, file: &Uncounted<'_>) -> Counted {
         match self.count_once(file) {
-            // It has been cut since it was opened.
+            // It was truncated while it was read.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.count_once(file),
             counted => counted,
         }
@@ -186,19 +186,19 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// Threads that help to count, one for each processor. However many logins count at once, they get
-/// no more than these between them: the other sessions need the processors too.
+/// Threads that help to count, one for each processor, shared by all logins: other sessions need
+/// the processors, too.
 static HELPERS: LazyLock<Permits> =
     LazyLock::new(|| Permits::new(thread::available_parallelism().map_or(1, usize::from)));
 
-/// Files that a thread takes at a time: few enough that all end together, enough that a small
-/// Maildir needs no help.
+/// The files that a thread takes at a time: few enough that all threads end together, enough that
+/// a small Maildir is counted by one thread.
 const BATCH: usize = 256;
 
 const BUFFER: usize = 64 << 10;
 
-/// A message that takes longer to decompress is left out: a few bytes may hold terabytes. This is
-/// enough for some ten gigabytes.
+/// A message that takes longer to decompress is left out: a small file may expand to terabytes.
+/// This is long enough for some ten gigabytes.
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -212,7 +212,7 @@ mod tests {
         sizes(file, size, &mut Vec::new(), &TimeLimit::bounded()).map(|sizes| sizes.octets)
     }
 
-    /// Reading this would take hours. (Where a file cannot be as large, nobody can make one.)
+    /// Reading this would take hours. Skipped where the file system does not allow such a size.
     #[test]
     fn holes_are_counted_and_not_read() {
         let file = tempfile::tempfile().unwrap();

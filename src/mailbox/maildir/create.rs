@@ -1,16 +1,15 @@
-//! Making what is missing of a Maildir: the one place where directories are made.
+//! Making missing directories of a Maildir. No other file makes directories.
 //!
-//! A Maildir that is not there may be one that is not mounted, and an empty one in its place would
-//! make clients forget all that they have downloaded. So one is made only below a *mail root*, a
-//! directory with the file `restante.root` in it: where a file system is not mounted, that file
-//! is not there either.
+//! A missing Maildir may be on a file system that is not mounted. An empty one in its place would
+//! make clients forget all that they have downloaded. So Maildirs are made only below a *mail
+//! root*, a directory with the file `restante.root` in it: that file is missing, too, when the file
+//! system is not mounted.
 //!
-//! - Below the place where the mail root is looked for no symbolic link is followed: every step is
-//!   a single name in a directory that is open.
-//! - A Maildir gets its name when it is whole. What a crash leaves is finished under the same name
-//!   by whoever comes next.
-//! - In a Maildir that is there, `tmp` may be made, for nothing is lost where it is missing. `cur`
-//!   and `new` never are: what was in them may be lost.
+//! - Below the directory where the search for the mail root starts, no symbolic link is followed:
+//!   each step opens a single name in an open directory.
+//! - A Maildir gets its name when it is complete. After a crash, the next login completes it.
+//! - In an existing Maildir a missing `tmp` is made, because it holds no mail. `cur` and `new` are
+//!   not: their mail may be lost.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -28,52 +27,51 @@ use super::resolve::open_directory;
 use super::system::{Output, fsync, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
 use super::wait::Wait;
 
-/// What is done about a Maildir that is not there.
+/// What a login does when its Maildir does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
-    /// Nothing: it cannot be opened.
+    /// It fails.
     #[default]
     Refuse,
-    /// It is made, if its mail root is there.
+    /// It makes the Maildir, if there is a mail root.
     Make,
 }
 
-/// What was made.
+/// The result of [`create`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// The whole Maildir.
+    /// The Maildir was made.
     Maildir,
-    /// The directory `tmp` in one that was there.
+    /// The directory `tmp` was made in an existing Maildir.
     Tmp,
-    /// All was there.
+    /// The Maildir was complete.
     Nothing,
 }
 
-/// Makes what is missing of the Maildir at `path`, with the directories on the way to it.
+/// Makes the missing directories of the Maildir at `path`, and those on the way to it.
 ///
-/// - They belong to whoever calls this, and nobody else gets at them.
-/// - The mail root is `highest` or a directory below it on the way; without `highest`, it is the
-///   nearest directory on the way that is one.
+/// - They belong to the user of this process, and no other user has access.
+/// - The mail root must be `highest` or a directory between it and the Maildir. Without `highest`,
+///   it is the nearest mail root above the Maildir.
 ///
 /// # Errors
-/// [`Failure`] when there is no mail root, when something is in the way, and when `cur` or `new` is
-/// missing in a Maildir that is there.
+/// [`Failure`] when there is no mail root, when another kind of file has one of the names, and when
+/// an existing Maildir lacks `cur` or `new`.
 pub fn create(path: &Path, highest: Option<&Path>) -> Result<Made, Failure> {
     make(path, highest)
         .map_err(|error| Failure::new(format!("make the Maildir {}", path.display()), error))
 }
 
-/// Says why [`create`] would not make what is missing of the Maildir at `path`, if it would not.
-/// Nothing is made.
+/// Checks whether [`create`] would succeed, without making anything.
 ///
 /// # Errors
-/// Those of `create`, as far as they can be foreseen.
+/// Those of `create`, as far as they can be predicted.
 pub fn could_create(path: &Path, highest: Option<&Path>) -> Result<(), Failure> {
-    foresee(path, highest)
+    check(path, highest)
         .map_err(|error| Failure::new(format!("make the Maildir {}", path.display()), error))
 }
 
-/// Makes a directory a mail root; says whether it was none before.
+/// Makes a directory a mail root. Returns whether it was none before.
 ///
 /// # Errors
 /// When the mark cannot be made.
@@ -97,16 +95,16 @@ pub fn mark_root(directory: &Path) -> io::Result<bool> {
 /// Whether a directory is a mail root.
 ///
 /// # Errors
-/// When that cannot be seen.
+/// When that cannot be found out.
 pub fn is_mail_root(directory: &Path) -> io::Result<bool> {
     Ok(is_root(&open_path(directory)?)?)
 }
 
 fn make(path: &Path, highest: Option<&Path>) -> io::Result<Made> {
-    let Approach { mut directory, mut at, missing, name } = Approach::to(path, highest)?;
+    let Ancestors { mut directory, mut at, missing, name } = Ancestors::to(path, highest)?;
     for name in missing {
         at.push(name);
-        directory = make_in(&directory, name).map_err(|error| about(&at, error))?;
+        directory = make_in(&directory, name).map_err(|error| at_path(&at, error))?;
     }
     for _ in 0..MOST_ATTEMPTS {
         match open_in(&directory, name) {
@@ -116,16 +114,16 @@ fn make(path: &Path, highest: Option<&Path>) -> io::Result<Made> {
         }
         match make_whole(&directory, name) {
             Ok(()) => return Ok(Made::Maildir),
-            // Others were at it, and were faster: a login, or a delivery agent.
+            // Another login, or a delivery agent, has made it meanwhile.
             Err(Errno::NOENT | Errno::EXIST | Errno::NOTEMPTY) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(io::Error::other("it is made and removed all the time"))
+    Err(io::Error::other("another program makes and removes it all the time"))
 }
 
-fn foresee(path: &Path, highest: Option<&Path>) -> io::Result<()> {
-    let Approach { directory, missing, name, .. } = Approach::to(path, highest)?;
+fn check(path: &Path, highest: Option<&Path>) -> io::Result<()> {
+    let Ancestors { directory, missing, name, .. } = Ancestors::to(path, highest)?;
     match open_in(&directory, name) {
         Ok(maildir) if missing.is_empty() => expect_whole_but_for_tmp(&maildir),
         Ok(_) | Err(Errno::NOENT) => Ok(()),
@@ -133,19 +131,19 @@ fn foresee(path: &Path, highest: Option<&Path>) -> io::Result<()> {
     }
 }
 
-/// How far the way to a Maildir is there.
-struct Approach<'a> {
-    /// The last directory on the way that is there, in or below a mail root.
+/// How much of the path to a Maildir exists.
+struct Ancestors<'a> {
+    /// The last directory of the path that exists; it is a mail root or below one.
     directory: OwnedFd,
     /// Its path.
     at: PathBuf,
-    /// The directories that are missing behind it.
+    /// The missing directories below it.
     missing: Vec<&'a OsStr>,
-    /// The Maildir in the last of them.
+    /// The name of the Maildir in the last of them.
     name: &'a OsStr,
 }
 
-impl<'a> Approach<'a> {
+impl<'a> Ancestors<'a> {
     fn to(path: &'a Path, highest: Option<&Path>) -> io::Result<Self> {
         let start = match highest {
             Some(highest) => highest.to_owned(),
@@ -154,17 +152,17 @@ impl<'a> Approach<'a> {
         let mut missing = names_below(path, &start)?;
         let name = missing.pop().ok_or_else(|| outside(path, &start))?;
         let mut at = start.clone();
-        let mut directory = open_path(&at).map_err(|error| about(&at, error))?;
-        let mut is_below_root = is_root(&directory).map_err(|error| about(&at, error))?;
+        let mut directory = open_path(&at).map_err(|error| at_path(&at, error))?;
+        let mut is_below_root = is_root(&directory).map_err(|error| at_path(&at, error))?;
         let mut passed = 0;
         for name in &missing {
             let next = at.join(name);
             match open_in(&directory, name) {
                 Ok(there) => (directory, at) = (there, next),
                 Err(Errno::NOENT) => break,
-                Err(error) => return Err(about(&next, error)),
+                Err(error) => return Err(at_path(&next, error)),
             }
-            is_below_root |= is_root(&directory).map_err(|error| about(&at, error))?;
+            is_below_root |= is_root(&directory).map_err(|error| at_path(&at, error))?;
             passed += 1;
         }
         missing.drain(..passed);
@@ -175,7 +173,7 @@ impl<'a> Approach<'a> {
 /// Makes a Maildir in a directory.
 ///
 /// # Errors
-/// Those of the system; `ENOENT` and `EEXIST` when others were at it and were faster.
+/// Those of the system; `ENOENT` and `EEXIST` when another program has made it meanwhile.
 fn make_whole(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     let unfinished = unfinished_name(name);
     let maildir = make_in(parent, &unfinished)?;
@@ -184,7 +182,7 @@ fn make_whole(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     }
     let renamed = rename_to_absent(parent, &unfinished, name);
     if renamed.is_err() {
-        // By its name, for what is open may be the Maildir by now.
+        // By its name: the open directory may have become the Maildir meanwhile.
         for folder in FOLDERS {
             unlinkat(parent, Path::new(&unfinished).join(folder), AtFlags::REMOVEDIR).ok();
         }
@@ -194,7 +192,7 @@ fn make_whole(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     sync(parent)
 }
 
-/// Makes the directory `tmp` of a Maildir that is there, if that is all that it lacks.
+/// Makes a missing `tmp` in an existing Maildir that has `new` and `cur`.
 fn complete(maildir: &OwnedFd) -> io::Result<Made> {
     expect_whole_but_for_tmp(maildir)?;
     let tmp = OsStr::new("tmp");
@@ -214,7 +212,8 @@ fn expect_whole_but_for_tmp(maildir: &OwnedFd) -> io::Result<()> {
             Errno::NOENT => io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(
-                    "it is there without the directory {folder}, and what was in that may be                      lost; if nothing was, make it"
+                    "it exists without the directory {folder}, and mail in that may be lost; if \
+                     there was none, make the directory"
                 ),
             ),
             error => error.into(),
@@ -223,7 +222,7 @@ fn expect_whole_but_for_tmp(maildir: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory, or takes the one that is there, and opens it.
+/// Opens a directory, and makes it if it does not exist.
 fn make_in(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     match mkdirat(parent, name, Mode::RWXU) {
         Ok(()) => sync(parent)?,
@@ -233,17 +232,17 @@ fn make_in(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     open_in(parent, name)
 }
 
-/// Gives a directory another name, which nothing may have.
+/// Renames a directory, unless the new name exists.
 fn rename_to_absent(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     match renameat_with(parent, from, parent, to, RenameFlags::NOREPLACE) {
-        // Not on every file system; but a directory replaces only an empty one anywhere, and
-        // whoever makes a Maildir at the same time has made more than that in a moment.
+        // Not all file systems support this. But a directory replaces only an empty one on any, and
+        // another program that makes a Maildir fills its directory at once.
         Err(Errno::INVAL | Errno::NOSYS) => renameat(parent, from, parent, to),
         result => result,
     }
 }
 
-/// The nearest directory above `path` that is a mail root.
+/// The nearest mail root above `path`.
 fn nearest_root(path: &Path) -> io::Result<PathBuf> {
     for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
         match open_path(above) {
@@ -267,7 +266,7 @@ fn names_below<'a>(path: &'a Path, start: &Path) -> io::Result<Vec<&'a OsStr>> {
     below.components().map(name).collect()
 }
 
-/// Whether the mark is in an open directory.
+/// Whether an open directory is a mail root.
 fn is_root(directory: &OwnedFd) -> Result<bool, Errno> {
     match statat(directory, MARK, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
@@ -276,29 +275,29 @@ fn is_root(directory: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-/// Opens a directory by its path, which may lead through symbolic links that are trusted.
+/// Opens a directory by its path, following trusted symbolic links.
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
     open_directory(path, OFlags::PATH, Wait::IfNeedBe)
 }
 
-/// Opens a directory in another one; a symbolic link is none.
+/// Opens a directory in another one, following no symbolic link.
 fn open_in(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     openat(parent, name, TO_PASS | OFlags::NOFOLLOW, Mode::empty())
 }
 
-/// Makes what was done in a directory durable, where that can be.
+/// Syncs a directory, where that is possible.
 fn sync(directory: &OwnedFd) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let synced = openat(directory, ".", flags, Mode::empty()).and_then(fsync);
     match synced {
-        // It may be one in which names can be made and not read.
+        // `EACCES`: a directory that can be written to and not read.
         Ok(()) | Err(Errno::INVAL | Errno::BADF | Errno::ACCESS) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// The name that a Maildir has until it is whole: the same for all who make this one, and none
-/// that a mailbox may have.
+/// The name of a Maildir until it is complete: the same for all logins that make this one, and not
+/// a valid name of a Maildir.
 fn unfinished_name(name: &OsStr) -> OsString {
     let mut unfinished = OsString::from(".restante.");
     unfinished.push(OsStr::from_bytes(&name::hash(name.as_bytes())));
@@ -316,7 +315,7 @@ fn no_root(directory: &Path) -> io::Error {
     )
 }
 
-fn about(at: &Path, error: impl Into<io::Error>) -> io::Error {
+fn at_path(at: &Path, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     io::Error::new(error.kind(), format!("{}: {error}", at.display()))
 }
@@ -326,10 +325,10 @@ fn outside(path: &Path, start: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// To pass through a directory one need not be able to read it.
+/// Passing through a directory needs no permission to read it.
 const TO_PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// The name of the file in a mail root.
+/// The name of the file that marks a mail root.
 const MARK: &str = "restante.root";
 
 const MARK_TEXT: &[u8] =
@@ -339,7 +338,7 @@ const MARK_TEXT: &[u8] =
 
 const FOLDERS: [&str; 3] = ["tmp", "new", "cur"];
 
-/// Others who make the same Maildir at the same time cannot be in the way more often.
+/// Attempts, when other programs make or remove the same Maildir at the same time.
 const MOST_ATTEMPTS: u32 = 10;
 
 #[cfg(test)]

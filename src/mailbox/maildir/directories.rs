@@ -1,5 +1,5 @@
-//! What has to be there for a directory to be a Maildir: the rule by which a login opens one, and
-//! by which `restante check` and `restante user test` call one fine.
+//! The directories that a Maildir must have: checked by each login, by `restante check` and by
+//! `restante user test`.
 
 use std::fs::File;
 use std::io;
@@ -15,8 +15,7 @@ use super::resolve::open_directory_for;
 use super::system::{geteuid, openat};
 use super::wait::{Wait, open_at};
 
-/// Says why a login would not open the Maildir at `path`, if it would not; the server runs as the
-/// present user.
+/// Checks whether a login could open the Maildir at `path`, if the server runs as the present user.
 ///
 /// # Errors
 /// Those of [`examine_for`].
@@ -24,16 +23,15 @@ pub fn examine(path: &Path) -> Result<(), Failure> {
     examine_for(path, geteuid().as_raw())
 }
 
-/// Says why a login to a server that runs as the user `server` would not open the Maildir at
-/// `path`, if it would not.
+/// Checks whether a login could open the Maildir at `path`, if the server runs as the user
+/// `server`.
 ///
-/// Symbolic links on the way to it are followed as that server would.
-/// `cur`, `new` and `tmp` have to be directories, not symbolic links, and readable; the messages in
-/// `cur` and `new` have to be within reach. That is asked as the present user. Nothing is locked
-/// and nothing is changed.
+/// `cur`, `new` and `tmp` must be directories, not symbolic links, and readable; `cur` and `new`
+/// must be searchable. Permissions are those of the present user, but symbolic links on the way are
+/// followed as that server would. Locks and changes nothing.
 ///
 /// # Errors
-/// [`Failure`] with what is wrong; its source is `NotFound` also when there is no Maildir at all.
+/// [`Failure`] with the reason. Its source is `NotFound` if the Maildir does not exist.
 pub fn examine_for(path: &Path, server: u32) -> Result<(), Failure> {
     let maildir = open_directory_for(server, path, OFlags::RDONLY, Wait::IfNeedBe)
         .map_err(|error| Failure::new(format!("open {}", path.display()), error))?;
@@ -46,7 +44,7 @@ pub fn examine_for(path: &Path, server: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The directories of a Maildir in which messages are, open.
+/// The open directories `new` and `cur` of a Maildir.
 #[derive(Debug)]
 pub(super) struct Directories {
     new: OwnedFd,
@@ -56,9 +54,8 @@ pub(super) struct Directories {
 impl Directories {
     /// Opens them in the directory of the Maildir at `path`.
     ///
-    /// # Errors
-    /// When one of them or `tmp` is missing: then this is no Maildir, or not the one that was
-    /// meant, say an empty mount point.
+    /// # Errors When one of them or `tmp` is missing: then this is not a Maildir, or, say, an empty
+    /// mount point.
     pub(super) fn open(
         maildir: impl AsFd + Copy,
         path: &Path,
@@ -69,7 +66,7 @@ impl Directories {
         Ok(directories)
     }
 
-    /// The same for a Maildir that is known to be one.
+    /// Opens them in a directory that has been checked to be a Maildir.
     ///
     /// # Errors
     /// When one of them is missing.
@@ -83,23 +80,23 @@ impl Directories {
         Ok(Self { new, cur })
     }
 
-    /// Opens one of them anew: reading a directory moves the offset of what it is read from.
+    /// Opens one of them again, to read it from its start.
     ///
     /// # Errors
-    /// When files in it are not within reach.
+    /// When the directory is not searchable.
     pub(super) fn enter(&self, folder: Folder) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(self.fd(folder), ".", flags, Mode::empty())
     }
 
-    /// Opens one by its name, which has the file system look again at what it knows of it.
+    /// Opens one by its name, so that the file system revalidates its cache.
     ///
     /// # Errors
     /// Those of [`enter`](Self::enter).
     pub(super) fn enter_by_name(maildir: &File, folder: Folder) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(maildir, folder.name(), flags, Mode::empty())?;
-        // Files in it have to be within reach.
+        // The directory must be searchable.
         openat(directory, ".", flags, Mode::empty())
     }
 
@@ -121,7 +118,7 @@ fn open(maildir: impl AsFd, path: &Path, name: &str, wait: Wait) -> Result<Owned
 
 fn in_words(error: Errno) -> io::Error {
     match error {
-        // What the system says of a symbolic link, too.
+        // The error for a symbolic link, too.
         Errno::NOTDIR => io::Error::new(
             io::ErrorKind::NotADirectory,
             "not a directory (a symbolic link is not followed here)",

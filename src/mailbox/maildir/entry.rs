@@ -1,13 +1,13 @@
-//! An entry of a listing: a message as the bytes of `listing` and of the index have it.
+//! An entry of a listing: one message in the bytes of a `listing` and of the index.
 //!
 //! ```abnf
 //! entry    = flags unique physical octets inode [hash] length name
 //! flags    = OCTET                 ; bit 0: in new; bits 1-2: namesake; bit 3: hash;
 //!                                  ; bit 4: compressed
-//! unique   = number                ; how much of the name is the unique name
+//! unique   = number                ; length of the unique name at the start of the name
 //! physical = number                ; bytes of the file
-//! octets   = number                ; that RETR sends; if it is not compressed, without physical
-//! inode    = number                ; which file it is; 0 where that is not known
+//! octets   = number                ; as RETR sends them; if not compressed, less physical
+//! inode    = number                ; of the file; 0 where it is not reliable
 //! hash     = 64OCTET               ; the unique-id, where no part of the name can be one
 //! length   = number                ; of the name
 //! name     = 1*OCTET               ; of the file
@@ -24,28 +24,28 @@ use crate::protocol::UniqueId;
 /// A message of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
-    /// The folder that its file was in.
+    /// The folder of its file, when it was listed.
     pub(super) folder: Folder,
-    /// The name that its file had.
+    /// The name of its file, when it was listed.
     pub(super) name: &'a [u8],
-    /// Which file it was; nothing where that is not to be relied on.
+    /// The inode of its file; `None` where inode numbers are not reliable.
     pub(super) inode: Option<Inode>,
-    /// What the unique name alone does not tell.
+    /// Whether other files have its unique name.
     pub(super) namesake: Namesake,
-    /// How big it is.
+    /// Its size in the file, and as RETR sends it.
     pub(super) sizes: Sizes,
-    /// How much of the name is the unique name.
+    /// The length of the unique name at the start of the name.
     pub(super) unique: usize,
-    /// What the unique-id is made of.
+    /// The unique-id.
     pub(super) id: IdText<'a>,
 }
 
-/// Where the characters of a unique-id are.
+/// The characters of a unique-id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdText<'a> {
-    /// They are those of the unique name.
+    /// The unique name.
     Name,
-    /// They are these.
+    /// A hash, where the unique name cannot be a unique-id.
     Hash(&'a [u8; HASH_LENGTH]),
 }
 
@@ -61,17 +61,17 @@ impl<'a> Entry<'a> {
         self.name.get(..self.unique).unwrap_or_default()
     }
 
-    /// The inode, where the unique name alone does not tell which file it is.
+    /// The inode, where the unique name alone does not identify the file.
     pub(super) fn telling_inode(&self) -> Option<Inode> {
         self.inode.filter(|_| self.namesake != Namesake::None)
     }
 
-    /// Whether others have, or had, the same unique name.
+    /// Whether other files have, or had, the same unique name.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.namesake, Namesake::First | Namesake::Later)
     }
 
-    /// Its place in the order.
+    /// The key by which listings are sorted.
     pub(super) fn key(&self) -> Key<'a> {
         Key::new(self.unique_name())
     }
@@ -83,8 +83,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether it can be what the name and the size of a file were made into. The name is going
-    /// to be opened and removed, so it must be one in its folder.
+    /// Whether it is a valid entry. Its name will be opened and removed, so it must be the name of
+    /// a file in its folder.
     pub(super) fn is_sound(&self) -> bool {
         self.sizes.are_possible()
             && self.name.first().is_some_and(|first| *first != b'.')
@@ -94,7 +94,7 @@ impl<'a> Entry<'a> {
             && self.id_text().is_some_and(|text| UniqueId::try_from(text).is_ok())
     }
 
-    /// Takes the first entry off.
+    /// Parses the first entry; returns it and the bytes after it.
     pub(super) fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&flags, rest) = bytes.split_first()?;
         let (unique, rest) = split_number(rest)?;
@@ -128,7 +128,7 @@ impl<'a> Entry<'a> {
         Some((Self { folder, name, inode, namesake, sizes, unique, id }, rest))
     }
 
-    /// Appends the entry as it is written.
+    /// Appends the entry to the bytes of a listing.
     pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
         let folder = match self.folder {
             Folder::Cur => 0,
@@ -181,32 +181,32 @@ fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// How big a message is.
+/// The sizes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
     /// Bytes in the file.
     pub(super) physical: u64,
     /// Octets as RETR sends them.
     pub(super) octets: u64,
-    /// What the bytes in the file are.
+    /// How the file stores the message.
     pub(super) form: Form,
 }
 
 /// How a message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As it is.
+    /// As delivered.
     Plain,
-    /// See `compressed`.
+    /// In a format of `compressed`.
     Compressed,
 }
 
 impl Sizes {
-    /// Whether there can be such a message.
+    /// Whether a message can have these sizes.
     fn are_possible(self) -> bool {
         let Self { physical, octets, form } = self;
         match form {
-            // At most every byte is a line feed, or the last line end is missing.
+            // Each byte may be a line feed, and the last line end may be missing.
             Form::Plain => {
                 (physical..=physical.saturating_mul(2).saturating_add(1)).contains(&octets)
             }
@@ -218,17 +218,17 @@ impl Sizes {
 /// Whether a file shares its unique name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Namesake {
-    /// It does not.
+    /// No other file does.
     None,
-    /// It has several names itself, all of the same unique name.
+    /// The file itself has several names, all with the same unique name.
     Itself,
-    /// It was there before others of the same unique name came, and has kept its unique-id.
+    /// It was there before the other files, and has kept its unique-id.
     First,
-    /// There are, or were, others of the same unique name; its unique-id is a hash.
+    /// Other files were there before; its unique-id is a hash.
     Later,
 }
 
-/// Where a message is in the order of a listing. All files of one unique name are at one place.
+/// The key by which listings are sorted. All files of one unique name have the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
     delivered: u64,
@@ -249,8 +249,8 @@ const COMPRESSED: u8 = 1 << 4;
 /// `NAME_MAX` of Linux: no file has a longer name.
 const LONGEST_NAME: usize = 255;
 
-/// What an entry takes at least: a name of one byte.
+/// The smallest entry: a name of one byte.
 pub(super) const FEWEST_BYTES: usize = 7;
 
-/// What an entry takes at most, and a little more.
+/// A little more than the largest entry.
 pub(super) const MOST_BYTES: usize = 400;

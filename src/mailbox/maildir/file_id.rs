@@ -10,7 +10,7 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// The identity of what was looked at.
+    /// The identity of a file, from its status.
     pub(super) fn of(stat: &Stat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
     }
@@ -25,7 +25,7 @@ impl FileId {
         [self.device, self.inode]
     }
 
-    /// Reads what [`to_words`](Self::to_words) gave.
+    /// Reads the words of [`to_words`](Self::to_words).
     pub(super) fn from_words([device, inode]: [u64; 2]) -> Self {
         Self { device, inode }
     }

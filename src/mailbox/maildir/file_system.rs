@@ -1,4 +1,4 @@
-//! What file systems can be relied on to do; of one that is not known here, nothing is expected.
+//! What each file system guarantees. An unknown one guarantees nothing.
 
 use std::os::fd::AsFd;
 
@@ -19,30 +19,32 @@ impl FileSystem {
     const OVERLAYFS: Self = Self(0x794C_7630);
     const UNKNOWN: Self = Self(0);
 
-    /// The file system on which something is.
+    /// The file system of an open file.
     pub(super) fn of(file: impl AsFd) -> Self {
         let kind = fstatfs(file).ok().and_then(|status| u32::try_from(status.f_type).ok());
         kind.map_or(Self::UNKNOWN, Self)
     }
 
-    /// Whether it asks nobody, neither another machine nor another process, before it opens a
-    /// file that it has in memory, and can read without waiting.
+    /// Whether a file that is in memory can be opened and read without waiting (`RESOLVE_CACHED`,
+    /// `RWF_NOWAIT`): the file system is local, see [`threads::is_local`], and supports both.
+    ///
+    /// [`threads::is_local`]: crate::threads::is_local
     pub(super) fn supports_nowait(self) -> bool {
         [Self::EXT, Self::XFS, Self::BTRFS, Self::F2FS].contains(&self)
     }
 
-    /// Whether the number of a file that reading its directory gives is the one that looking at the
-    /// file gives, and stays the same as long as there is the file.
+    /// Whether a directory gives the same inode number for a file as stat(2), and the number stays
+    /// the same for the life of the file.
     ///
-    /// In overlayfs a file may get another one when it is renamed first. On NFS what was read of a
-    /// directory may be older than the file; in FUSE numbers may mean nothing.
+    /// On overlayfs the first rename of a file may change its number. On NFS the entries of a
+    /// directory may be older than the file. FUSE file systems may make numbers up.
     pub(super) fn has_stable_inodes(self) -> bool {
         self.has_reliable_ctime() && self != Self::OVERLAYFS
     }
 
-    /// Whether it stamps a directory at every change in it.
+    /// Whether each change in a directory changes its ctime at once.
     ///
-    /// On a network, or in a program of somebody's own, a stamp may come late or never.
+    /// On network and FUSE file systems the ctime may change late or never.
     pub(super) fn has_reliable_ctime(self) -> bool {
         self.supports_nowait()
             || [Self::ZFS, Self::BCACHEFS, Self::TMPFS, Self::OVERLAYFS].contains(&self)
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_expected_of_a_file_system_that_is_not_known() {
+    fn an_unknown_file_system_guarantees_nothing() {
         let proc = FileSystem::of(File::open("/proc").unwrap());
         assert!(!proc.supports_nowait() && !proc.has_reliable_ctime(), "{proc:?}");
         assert!(

@@ -1,5 +1,5 @@
-//! What is in the directories `new` and `cur` of a Maildir: their names, the location of a file, and
-//! a file that is open.
+//! What is in the directories `new` and `cur` of a Maildir: their names, the location of a file,
+//! and a file that is open.
 //!
 //! Only regular files are messages; opening any other kind of file neither waits nor succeeds.
 
@@ -13,19 +13,19 @@ use rustix::io::Errno;
 use super::inode::Inode;
 use super::system::fstat;
 
-/// One of the two directories in which messages are.
+/// One of the two directories for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(super) enum Folder {
-    /// Messages that a mail program has seen; their names carry flags.
+    /// Messages that a mail program has seen. Their names carry flags.
     Cur,
     /// Messages as they were delivered.
     New,
 }
 
 impl Folder {
-    /// Both, in the order in which they are read: messages move from `new` to `cur`, so this way
-    /// one that moves meanwhile is seen twice, not never.
+    /// Both, in the order in which they are read. Messages move from `new` to `cur`: one that moves
+    /// meanwhile is seen twice, not missed.
     pub(super) const READING_ORDER: [Self; 2] = [Self::New, Self::Cur];
 
     /// The name of the directory.
@@ -37,7 +37,7 @@ impl Folder {
     }
 }
 
-/// Where a file is: its folder and its name there.
+/// The location of a file: its folder and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub(super) folder: Folder,
@@ -45,7 +45,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// A place.
+    /// The location of the file with this name in a folder.
     pub(super) fn new(folder: Folder, name: &[u8]) -> Self {
         Self { folder, name: name.into() }
     }
@@ -61,7 +61,7 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// A message file that has been opened.
+    /// Checks a file that has been opened.
     ///
     /// # Errors
     /// When it is not a regular file.
@@ -76,40 +76,40 @@ impl OpenFile {
     }
 }
 
-/// What was found in a folder and is not a message.
+/// Directory entries that are not messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ignored {
-    /// How many.
+    /// How many there are.
     pub(super) count: u32,
     /// The first of them, fit for a log line.
     pub(super) first: Option<String>,
 }
 
 impl Ignored {
-    /// Takes one more into account.
+    /// Counts one more.
     pub(super) fn add(&mut self, describe: impl FnOnce() -> String) {
         self.count = self.count.saturating_add(1);
         self.first.get_or_insert_with(describe);
     }
 
-    /// Takes all of another account.
+    /// Adds those of another count.
     pub(super) fn extend(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
         self.first = self.first.take().or(other.first);
     }
 }
 
-/// An error in reading what could be opened. The number that the system gives is kept out of sight:
-/// what is said of a file when it is opened, say that it is forbidden, may be said later of a file
-/// server or a ticket for it, and passes.
+/// An error in reading a file that could be opened. The error number of the system is hidden: when
+/// opening fails with, say, EACCES, that is about the file; when reading does, it may be about an
+/// expired ticket for a file server, and passes.
 pub(super) fn of_reading(error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() { io::Error::other(error) } else { error }
 }
 
-/// What has a name is no regular file.
+/// The name belongs to something other than a regular file.
 pub(super) const NO_FILE: Errno = Errno::INVAL;
 
-/// No symbolic link, and no waiting for the other end of what is no file.
+/// Follows no symbolic link, and does not wait for the other end of a FIFO.
 pub(super) const TO_READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)

@@ -1,5 +1,5 @@
-//! The open directories `new` and `cur` of a Maildir, and the operations on files in them: reading the
-//! names, opening, removing.
+//! The open directories `new` and `cur` of a Maildir, and the operations on files in them: reading
+//! the names, opening, removing.
 //!
 //! - Files are reached from directories that are those of the login, never by a path from the root.
 //!   No symbolic link is followed on the way.
@@ -20,7 +20,7 @@ use super::stamp::{Basis, Moment, Stamp, Stamps};
 use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
 use super::wait::{Wait, open_at};
 
-/// The open folders of a Maildir that is locked.
+/// The open folders of a locked Maildir.
 #[derive(Debug)]
 pub(super) struct Folders<'a> {
     maildir: &'a LockedMaildir,
@@ -28,7 +28,7 @@ pub(super) struct Folders<'a> {
 }
 
 impl<'a> Folders<'a> {
-    /// Those of a Maildir, open.
+    /// The folders of a Maildir, which are open.
     pub(super) fn new(maildir: &'a LockedMaildir, directories: Directories) -> Self {
         Self { maildir, directories }
     }
@@ -56,7 +56,7 @@ impl<'a> Folders<'a> {
     /// Reads the names in a folder that may be messages, with their inode numbers.
     ///
     /// # Errors
-    /// When it cannot be read to its end: a partial listing is none.
+    /// When it cannot be read to its end: a partial listing is an error.
     pub(super) fn read(
         &self,
         folder: Folder,
@@ -70,7 +70,7 @@ impl<'a> Folders<'a> {
         let size =
             usize::try_from(fstat(&directory).map_err(|errno| failed(errno.into()))?.st_size)
                 .unwrap_or(0);
-        // Local file systems do not let names change during one call; so the fewer, the better.
+        // On local file systems names do not change during one call: few large calls are best.
         let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
         let mut ignored = Ignored::default();
@@ -85,7 +85,7 @@ impl<'a> Folders<'a> {
                 FileType::Unknown => match self.stat(folder, name) {
                     Ok(_) => true,
                     Err(NO_FILE) => false,
-                    // Renamed a moment ago; whoever looks for the file will find out.
+                    // Renamed a moment ago; the caller will find out.
                     Err(Errno::NOENT) => true,
                     Err(errno) => return Err(failed(errno.into())),
                 },
@@ -110,18 +110,18 @@ impl<'a> Folders<'a> {
         if self.maildir.has_reliable_ctime() {
             return Ok(self.directories.enter(folder)?);
         }
-        // What is open may be known by what was cached when it was opened.
+        // The open directory may answer from a cache that was filled when it was opened.
         let directory = Directories::enter_by_name(self.maildir.root().directory(), folder)?;
         self.maildir.is_same(&directory, folder)?;
         Ok(directory)
     }
 
-    /// Whether reading the folders now would yield what it did when `basis` was taken.
+    /// Whether reading the folders now would give the same as when `basis` was taken.
     ///
     /// # Errors
     /// When a folder has been removed.
     pub(super) fn are_still(&self, basis: &Basis) -> Result<bool, Failure> {
-        // A basis comes from a file system of this machine, see `are_stamped_faithfully`.
+        // There is a basis only where `has_reliable_ctime`: such a file system has the local clock.
         Ok(basis.holds(self.stamps()?, Moment::now()))
     }
 
@@ -130,8 +130,8 @@ impl<'a> Folders<'a> {
         OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe)?)
     }
 
-    /// The inode that belongs to the number which reading a directory gave, if that is to be relied
-    /// on here.
+    /// The inode with a number that reading a directory gave; `None` where such numbers are not
+    /// reliable.
     pub(super) fn inode(&self, number: u64) -> Option<Inode> {
         Inode::new(number).filter(|_| self.maildir.has_stable_inodes())
     }
@@ -139,15 +139,16 @@ impl<'a> Folders<'a> {
     /// The inode of a regular file.
     ///
     /// # Errors
-    /// `NOENT` when nothing has that name, [`NO_FILE`] when something else has it; and those of the
-    /// system.
+    /// `NOENT` when the name does not exist, [`NO_FILE`] when it is not that of a regular file, and
+    /// those of the system.
     pub(super) fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
         let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if regular { Ok(Inode::new(stat.st_ino)) } else { Err(NO_FILE) }
     }
 
-    /// What tells a regular file from others: the one that is held, or what has the name.
+    /// The identity of a regular file: of the one that is held open, or else of the one with the
+    /// name.
     ///
     /// # Errors
     /// As [`stat`](Self::stat).
@@ -169,9 +170,9 @@ impl<'a> Folders<'a> {
         Ok(Look { inode, born, now: Moment::now() })
     }
 
-    /// Keeps a file that is going to be unlinked, so that the system frees its blocks only when
-    /// this is dropped. Nothing where that would cost more than it saves: on NFS, what is held is
-    /// renamed in place of being removed.
+    /// Opens a file that is going to be unlinked, so that the system frees its blocks only when
+    /// this is dropped. `None` on file systems where that does not pay: on NFS an open file is
+    /// renamed instead of removed.
     pub(super) fn hold(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.maildir
@@ -179,7 +180,7 @@ impl<'a> Folders<'a> {
             .then(|| open_at(self.fd(folder), name, flags, Wait::IfNeedBe).ok())?
     }
 
-    /// The same, to be read once it has been unlinked, on all file systems of this machine.
+    /// Opens a file to read it after it has been unlinked. `None` on remote file systems.
     pub(super) fn hold_to_read(&self, folder: Folder, name: &[u8]) -> Option<OwnedFd> {
         let local = self.maildir.supports_nowait() || self.maildir.has_reliable_ctime();
         local.then(|| open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe).ok())?
@@ -193,7 +194,7 @@ impl<'a> Folders<'a> {
     /// Makes the removals in a folder durable.
     pub(super) fn sync(&self, folder: Folder) -> Result<(), Failure> {
         match fsync(self.fd(folder)) {
-            // Some file systems cannot sync a directory, and say so in these ways.
+            // The errors of file systems that cannot sync a directory.
             Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
             Err(error) => {
                 let path = self.maildir.root().path().join(folder.name());
@@ -202,7 +203,7 @@ impl<'a> Folders<'a> {
         }
     }
 
-    /// The stamps of both.
+    /// The stamps of both folders.
     ///
     /// # Errors
     /// When a folder has been removed.
@@ -226,7 +227,7 @@ impl<'a> Folders<'a> {
     }
 }
 
-/// Bounds of the buffer for directory entries. Tests read in small pieces, so that names do
-/// change between them.
+/// The bounds of the buffer for directory entries. In tests it is small, so that names do change
+/// between two calls.
 const SMALL: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
 const LARGE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };

@@ -1,15 +1,15 @@
-//! `restante.index`: the last listing, so that a login opens no message that it knows, and reads
-//! no directory that has not changed.
+//! `restante.index`: the last listing. With it a login counts only new messages, and reads no
+//! directory that has not changed.
 //!
-//! A cache and no more. One that somebody else has made counts as absent. It is read whole or not at
-//! all: a file that is not exactly as it was written counts as absent, and then everything is found
-//! out anew. Integers are little-endian.
+//! The index is a cache. A file that another user has made, or that is not exactly as it was
+//! written, counts as absent; then the listing is made from the messages. Integers are
+//! little-endian.
 //!
 //! ```abnf
 //! file     = magic basis count *entry checksum
 //! magic    = "restante index" separator "5"
-//! separator = " " / ";" / "!" / "_" ; before the flags in the names; a blank for ":"
-//! basis    = 56OCTET               ; what the folders were like; zeros when they did not rest
+//! separator = " " / ";" / "!" / "_" ; before the flags in the names; a space for ":"
+//! basis    = 56OCTET               ; of the listing, see `stamp`; zeros for none
 //! count    = 8OCTET                ; how many entries follow; see `entry`
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
@@ -34,17 +34,17 @@ use super::stamp::Basis;
 use super::system::{Output, fstat, geteuid, openat, preadv2, read_exact_at, renameat, unlinkat};
 use super::wait::{Wait, open_at};
 
-/// What an earlier session left.
+/// The index that an earlier session wrote; empty when there is none.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// The messages that it had.
+    /// The messages of that session.
     pub(super) listing: Listing,
-    /// What that rested on, if the folders were at rest.
+    /// The basis of the listing, if the folders did not change while it was taken.
     pub(super) basis: Option<Basis>,
 }
 
 impl Index {
-    /// Reads the index of a Maildir; without a sound one it is empty.
+    /// Reads the index of a Maildir. A missing or damaged one is empty.
     pub(super) fn read(root: &Root) -> Self {
         let (path, separator) = (root.path().display(), root.separator());
         match read(root) {
@@ -64,7 +64,7 @@ impl Index {
         }
     }
 
-    /// Reads a sound index that is small and in memory; nothing otherwise.
+    /// Reads a small index without waiting; `None` if it is damaged, larger, or not in memory.
     pub(super) fn read_at_once(root: &Root) -> Option<Self> {
         let file = File::from(open_at(root.directory(), INDEX_FILE, FLAGS, Wait::Never).ok()?);
         let mut bytes = vec![0; size(&file).ok().filter(|size| *size <= SMALL)?];
@@ -73,12 +73,12 @@ impl Index {
         (read == bytes.len()).then(|| Self::parse(bytes, root.separator()))?
     }
 
-    /// Starts to look messages up, in the order of the listing.
+    /// Starts a look-up of messages in the order of the listing.
     pub(super) fn cursor(&self) -> Cursor<'_> {
         Cursor { listing: &self.listing, at: 0 }
     }
 
-    /// Whether it knows a message that was not seen.
+    /// Whether it has a message that was not seen.
     pub(super) fn knows_more_than(&self, seen: &Sightings) -> bool {
         let mut keys = seen.keys().peekable();
         self.listing.entries().any(|entry| {
@@ -114,7 +114,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// All that is known under a unique name; keys must come in their order.
+    /// All entries with a unique name. Calls must be in the order of the keys.
     pub(super) fn find(
         &mut self,
         key: &Key<'_>,
@@ -133,36 +133,36 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Writes the index of a Maildir anew.
+/// Replaces the index of a Maildir.
 ///
-/// Readers see the old one or the new one. Nothing is synced: what a crash leaves of it fails the
-/// checksum. One that would not be read is not written; an older one is removed then, because it may
-/// have what is to be forgotten.
+/// Readers see the old index or the new one. It is not synced: after a crash, a part of it fails
+/// the checksum. An index that is too large to be read is not written; the old one is then removed,
+/// because it may have entries that are wrong.
 pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
     if size_of(listing) <= LARGEST {
         return replace(root, listing, basis);
     }
-    if is_news(root.path()) {
+    if is_first_time(root.path()) {
         let (path, messages) = (root.path().display(), listing.count());
         tracing::warn!(%path, messages, "too many messages for an index; logins will take longer");
     }
     remove(root, INDEX_FILE)
 }
 
-/// How many octets the index of a listing has.
+/// The octets of the index of a listing.
 fn size_of(listing: &Listing) -> usize {
     HEADER + listing.as_bytes().len() + CHECKSUM
 }
 
-/// Whether it has not been said of this Maildir yet that it has too many messages.
-fn is_news(path: &Path) -> bool {
-    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
+/// Whether this is the first time that this Maildir has too many messages.
+fn is_first_time(path: &Path) -> bool {
+    static LOGGED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    LOGGED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
 }
 
 fn replace(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
-    // The lock is ours, so nobody else uses this name; a crash leaves at most one such file. It is
-    // made anew, because a file that is there may have another name elsewhere.
+    // We have the lock, so no other session uses this name. A crash leaves at most one such file,
+    // which is removed: it may have another name elsewhere.
     remove(root, NEW_FILE)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
@@ -170,7 +170,7 @@ fn replace(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<
     let written = write_to(file, &magic(root.separator()), listing, basis)
         .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
     if written.is_err() {
-        // A full disk is not to keep half a cache; if even this fails, nothing is lost.
+        // Leaves no partial file on a full disk. Failure here does no harm.
         unlinkat(root.directory(), NEW_FILE, AtFlags::empty()).ok();
     }
     written
@@ -221,7 +221,7 @@ fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Whether an index that begins like this can be of this size: if not, the rest is not read.
+/// Whether an index with this header can have this size. If not, the rest is not read.
 fn fits(header: &[u8], size: usize, separator: Separator) -> bool {
     let count = header.strip_prefix(&magic(separator)).and_then(<[u8]>::last_chunk::<8>);
     let count = count.and_then(|count| usize::try_from(u64::from_le_bytes(*count)).ok());
@@ -232,8 +232,8 @@ fn fits(header: &[u8], size: usize, separator: Separator) -> bool {
     })
 }
 
-/// Whether it was written by another version, or for names with another separator: what it says of
-/// unique names is not so now.
+/// Whether it was written by another version, or with another separator: then its unique names are
+/// not those of now.
 fn is_of_another_kind(bytes: &[u8], separator: Separator) -> bool {
     bytes.starts_with(NAME) && !bytes.starts_with(&magic(separator))
 }
@@ -253,7 +253,7 @@ fn size(file: &File) -> io::Result<usize> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    if !is_ours(&stat) {
+    if !is_own(&stat) {
         let error = format!("it belongs to the user {} and was not made here", stat.st_uid);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
     }
@@ -261,28 +261,29 @@ fn size(file: &File) -> io::Result<usize> {
     size.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "far too big for an index"))
 }
 
-/// Whether this process, or an earlier one like it, has made a file: whoever else can write into a
-/// Maildir can put an index there, but cannot give it away.
-fn is_ours(stat: &Stat) -> bool {
-    stat.st_uid == *OURSELVES || given(|given| given.get(&stat.st_dev) == Some(&stat.st_uid))
+/// Whether this server has made a file. Other users who can write to a Maildir can put an index
+/// there, but cannot change its owner to the server's user.
+fn is_own(stat: &Stat) -> bool {
+    stat.st_uid == *OWN_USER
+        || mapped_owners(|owners| owners.get(&stat.st_dev) == Some(&stat.st_uid))
 }
 
-/// Remembers to whom a file system gives what is made here: on some it is always the same user.
+/// Remembers which owner a file system gives to new files: some map all users to one.
 fn note_owner(made: &OwnedFd) {
     if let Ok(Stat { st_dev, st_uid, .. }) = fstat(made)
-        && st_uid != *OURSELVES
+        && st_uid != *OWN_USER
     {
-        given(|given| given.insert(st_dev, st_uid));
+        mapped_owners(|owners| owners.insert(st_dev, st_uid));
     }
 }
 
-fn given<T>(with: impl FnOnce(&mut BTreeMap<u64, u32>) -> T) -> T {
-    static GIVEN: Mutex<BTreeMap<u64, u32>> = Mutex::new(BTreeMap::new());
-    with(&mut GIVEN.lock().unwrap_or_else(PoisonError::into_inner))
+fn mapped_owners<T>(with: impl FnOnce(&mut BTreeMap<u64, u32>) -> T) -> T {
+    static OWNERS: Mutex<BTreeMap<u64, u32>> = Mutex::new(BTreeMap::new());
+    with(&mut OWNERS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The user that the server runs as; it does not change after the first login.
-static OURSELVES: LazyLock<u32> = LazyLock::new(|| geteuid().as_raw());
+static OWN_USER: LazyLock<u32> = LazyLock::new(|| geteuid().as_raw());
 
 const FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -292,19 +293,20 @@ const NEW_FILE: &str = "restante.index.new";
 const NAME: &[u8; 14] = b"restante index";
 const MAGIC_LENGTH: usize = NAME.len() + 2;
 
-/// Seven of the basis, and the count.
+/// Seven words of the basis, and the count.
 const WORDS: usize = 8;
 
-/// The index of about a thousand messages: it is checked before other sessions miss their turn.
+/// The index of about a thousand messages: it is parsed on a worker thread, which must be quick.
 const SMALL: usize = 64 << 10;
 
-/// What comes before the entries.
+/// The octets before the entries.
 const HEADER: usize = MAGIC_LENGTH + 8 * WORDS;
 
-/// What comes after them.
+/// The octets after the entries.
 const CHECKSUM: usize = 4;
 
-/// The index of some two million messages, in tests of fewer; a bigger one is neither read nor written.
+/// The index of some two million messages (fewer in tests). A larger one is neither read nor
+/// written.
 const LARGEST: usize = if cfg!(test) { 1 << 20 } else { 128 << 20 };
 
 #[cfg(test)]

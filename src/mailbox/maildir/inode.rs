@@ -1,24 +1,24 @@
-//! The number of a file on its file system: what tells two files of the same name apart, and one
-//! file from another that has taken its name.
+//! Inode numbers: they distinguish files of the same unique name, and a file from another that has
+//! taken its name.
 //!
-//! Reading a directory gives it for free, and no rename changes it. It counts only on file systems
-//! that are known to number files for good, see `file_system`; elsewhere it is not known.
+//! Reading a directory gives them, and renaming a file does not change them. They are used only on
+//! file systems with stable numbers, see `file_system`; elsewhere they are `None`.
 
 use std::fmt;
 
 use super::stamp::Moment;
 
-/// The number of a file; never 0, which no file has.
+/// The inode number of a file. 0 is not valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Inode(u64);
 
 impl Inode {
-    /// The inode of a number, if it is one.
+    /// An inode, unless the number is 0.
     pub(super) fn new(number: u64) -> Option<Self> {
         (number != 0).then_some(Self(number))
     }
 
-    /// The number; 0 when it is not known.
+    /// The number; 0 for `None`.
     pub(super) fn number(inode: Option<Self>) -> u64 {
         inode.map_or(0, |inode| inode.0)
     }
@@ -30,36 +30,36 @@ impl fmt::Debug for Inode {
     }
 }
 
-/// Whether a file that was found may be the one that is meant; if that is not known, any may.
-pub(super) fn may_be(meant: Option<Inode>, found: Option<Inode>) -> bool {
-    meant.is_none() || meant == found
+/// Whether a file that was found may be the expected one. Without an expected inode, any may.
+pub(super) fn may_be(expected: Option<Inode>, found: Option<Inode>) -> bool {
+    expected.is_none() || expected == found
 }
 
-/// A file that a session knows, to be told from any other that has its name later.
+/// A file that a session knows, to distinguish it from one that takes its name later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KnownFile {
-    /// Its number; nothing when it is to be told by its name alone.
+    /// Its inode; `None` when it is identified by its name alone.
     pub(super) inode: Option<Inode>,
-    /// When it was there.
+    /// A time at which it existed.
     pub(super) seen: Moment,
 }
 
-/// What a look at a file tells of which one it is.
+/// The identity of a file that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) inode: Option<Inode>,
-    /// When it was made; not every file system knows.
+    /// When it was made; `None` if the file system does not record that.
     pub(super) born: Option<Moment>,
-    /// When the look was taken.
+    /// When it was looked at.
     pub(super) now: Moment,
 }
 
 impl KnownFile {
     /// Whether this is the file.
     ///
-    /// A number is free for another file once its own is removed, and some file systems give it to
-    /// the very next one. That one was made after the other was seen. (A file that is older and has
-    /// a date to come was made before the clock was set back.)
+    /// The number of a removed file may be reused, on some file systems for the very next file.
+    /// Such a file was made after the known one was seen. (A file from the future was made before
+    /// the clock was set back, so it is older.)
     pub(super) fn is(self, look: &Look) -> bool {
         let since = |born: Moment| self.seen < born && born <= look.now;
         self.inode.is_none() || self.inode == look.inode && !look.born.is_some_and(since)
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_by_its_number_and_by_when_it_was_made() {
+    fn a_file_is_identified_by_its_number_and_by_when_it_was_made() {
         let known = KnownFile { inode: Inode::new(7), seen: Moment::at(20) };
         for (number, born, expected) in [
             (7, None, true),

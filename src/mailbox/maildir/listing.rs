@@ -1,5 +1,5 @@
-//! The listing of a maildrop: as compact as it has to be for a whole session, and byte for byte
-//! what the index keeps of it; `entry` has what one message is there.
+//! The listing of a maildrop: compact, because a session keeps it all the time, and byte for byte
+//! as in the index. `entry` is the format of one message.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,7 +14,7 @@ use super::separator::Separator;
 /// Messages in their order.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// The entries, one after the other, and whatever is around them in an index.
+    /// The entries, and the bytes of the index before and after them.
     bytes: Vec<u8>,
     /// Where each entry begins.
     starts: Vec<u32>,
@@ -25,7 +25,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Takes the entries between two places of some bytes; nothing when one is not sound.
+    /// Parses the entries between `start` and `end`; `None` when one is not valid.
     pub(super) fn parse(bytes: Vec<u8>, start: usize, end: usize) -> Option<Self> {
         let mut rest = bytes.get(start..end)?;
         let mut starts = Vec::with_capacity(rest.len() / LIKELY_BYTES);
@@ -49,19 +49,19 @@ impl Listing {
         self.bytes.get(start..self.end).unwrap_or_default()
     }
 
-    /// The same without some messages.
+    /// A copy without some messages.
     pub(super) fn without(&self, left_out: &BTreeSet<Position>) -> Self {
         let mut rest = Builder::default();
         for at in self.positions().filter(|at| !left_out.contains(at)) {
-            // It was not too big before, so it is not now.
+            // This cannot fail: the copy is not larger.
             rest.append(&self.entry(at)).ok();
         }
         rest.finish()
     }
 
-    /// How many messages there are.
+    /// The number of messages.
     pub(super) fn count(&self) -> u32 {
-        // Each begins at another place, and that is a `u32`.
+        // Each has another start, which is a `u32`.
         u32::try_from(self.starts.len()).unwrap_or(u32::MAX)
     }
 
@@ -80,14 +80,14 @@ impl Listing {
     }
 
     /// A message.
-    #[expect(clippy::expect_used, reason = "only what can be split was taken in")]
+    #[expect(clippy::expect_used, reason = "all entries have been parsed before")]
     #[expect(clippy::indexing_slicing, reason = "callers promise a position of this listing")]
     pub(super) fn entry(&self, at: Position) -> Entry<'_> {
         let bytes = self.bytes.get(self.starts[at.0 as usize] as usize..self.end);
         bytes.and_then(Entry::split).expect("an entry").0
     }
 
-    /// The bytes of memory that this takes.
+    /// The memory that this takes.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.starts.capacity() * size_of::<u32>()
@@ -104,7 +104,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// A builder for files in whose names this separates the flags.
+    /// A builder for file names with this separator.
     pub(super) fn new(separator: Separator) -> Self {
         Self { separator, ..Self::default() }
     }
@@ -112,7 +112,7 @@ impl Builder {
     /// Adds the next message.
     ///
     /// # Errors
-    /// When there are more than a listing can hold: nothing is left out in silence.
+    /// When there are more messages than a listing can hold.
     pub(super) fn push(
         &mut self,
         (folder, name): (Folder, &[u8]),
@@ -124,7 +124,7 @@ impl Builder {
         let hash;
         let id = match namesake {
             Namesake::Later => {
-                // No unique name has a slash, so it is not the hash of one.
+                // A unique name has no slash, so this is never the hash of one.
                 let number = Inode::number(inode).to_be_bytes();
                 hash = name::hash(&[unique, b"/", &number].concat());
                 IdText::Hash(&hash)
@@ -167,7 +167,7 @@ impl Builder {
     }
 }
 
-/// What an entry takes at least, in all likelihood: room for as many is made at once.
+/// A likely lower bound of the size of an entry, to allocate memory once.
 const LIKELY_BYTES: usize = 24;
 
 #[cfg(test)]

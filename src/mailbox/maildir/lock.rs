@@ -27,10 +27,10 @@ use super::system::{fstat, futimens, openat, statx, try_lock};
 use super::wait::{Wait, open_at};
 use crate::threads;
 
-/// A Maildir that nobody else has, until this is dropped.
+/// The root directory of a Maildir, locked until this is dropped.
 #[derive(Debug)]
 pub(super) struct Root {
-    // First, so that it is off the list before anybody else can be on it.
+    // The first field, so that it is dropped before another session can register.
     _registration: Registration,
     path: PathBuf,
     separator: Separator,
@@ -38,12 +38,12 @@ pub(super) struct Root {
     directory: File,
 }
 
-/// What came of an attempt to lock a Maildir.
+/// The result of an attempt to lock a Maildir.
 #[derive(Debug)]
 pub(super) enum TryLock {
-    /// It is ours.
+    /// This session has it now.
     Locked(Root),
-    /// Another session has it; since then, if that is one of this process.
+    /// Another session has it. The time since when is known if that is one of this process.
     InUse(Option<SystemTime>),
 }
 
@@ -102,33 +102,33 @@ impl Root {
         }))
     }
 
-    /// The lock file, for whoever is to close it.
+    /// The lock file, which the caller closes.
     pub(super) fn take_lock_file(&mut self) -> Option<File> {
         self.lock_file.take()
     }
 
-    /// The same with another separator in the names of its files.
+    /// Sets the separator in the names of its files.
     pub(super) fn with_separator(self, separator: Separator) -> Self {
         Self { separator, ..self }
     }
 
-    /// What separates the flags in the names of its files.
+    /// The separator before the flags in the names of its files.
     pub(super) fn separator(&self) -> Separator {
         self.separator
     }
 
-    /// The Maildir.
+    /// The path of the Maildir.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open directory, to which the names of files in it are relative.
+    /// The open directory.
     pub(super) fn directory(&self) -> &File {
         &self.directory
     }
 
-    /// The time by the clock of its file system, read off the lock file, which is touched for
-    /// that; unknown without one.
+    /// The time by the clock of its file system: the ctime of the lock file, after touching it.
+    /// `None` without a lock file.
     pub(super) fn clock(&self) -> Option<Moment> {
         let file = self.lock_file.as_ref()?;
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
@@ -137,7 +137,7 @@ impl Root {
     }
 }
 
-/// A line of the list of what this process has locked.
+/// An entry in the list of the Maildirs that this process has locked.
 #[derive(Debug)]
 struct Registration(FileId);
 
@@ -147,7 +147,7 @@ impl Registration {
         Self(id)
     }
 
-    /// Since when it has been on the list.
+    /// The time since when a Maildir has been locked.
     fn since(id: FileId) -> Option<SystemTime> {
         Self::list(|list| list.get(&id).copied())
     }
@@ -164,22 +164,22 @@ impl Drop for Registration {
     }
 }
 
-/// Opens the lock file, or says that there can be none here.
+/// Opens the lock file; `None` where it cannot be made.
 fn open_lock_file(directory: &File) -> io::Result<Option<File>> {
     let mode = Mode::RUSR | Mode::WUSR;
     let flags = LOCK_FILE_FLAGS | OFlags::RDONLY | OFlags::CREATE;
     match openat(directory, LOCK_FILE, flags, mode) {
         Ok(file) => regular(file.into()),
-        // These are about the server, not about the Maildir.
+        // These errors are about the server, not about the Maildir.
         Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(error.into()),
         Err(_) => Ok(None),
     }
 }
 
-/// Locks the lock file, unless somebody has locked it.
+/// Locks the lock file; `None` if another session has locked it.
 ///
-/// It is open for reading: a file that is open for writing is in the way of whoever makes its file
-/// system read-only. NFS and SMB, where the server locks, may want more.
+/// The file is open for reading: one that is open for writing would prevent remounting its file
+/// system read-only. NFS and SMB, where the server locks, may require write access.
 fn locked(directory: &File, file: File) -> io::Result<Option<File>> {
     let file = match try_lock(&file) {
         Ok(is_locked) => return Ok(is_locked.then_some(file)),
@@ -198,7 +198,7 @@ fn regular(file: File) -> io::Result<Option<File>> {
 
 const LOCK_FILE: &str = "restante.lock";
 
-/// A symbolic link or a FIFO under this name is not ours: neither followed nor waited for.
+/// A symbolic link of this name is not followed, and a FIFO is not waited for.
 const LOCK_FILE_FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 #[cfg(test)]
@@ -233,7 +233,7 @@ mod tests {
         let TryLock::Locked(first) = lock(maildir.path()) else { panic!("not locked") };
         assert!(Root::lock_at_once(maildir.path()).is_none(), "it is in use");
         drop(first);
-        // Nothing where the file system is not on a disk, say in memory.
+        // `None` where the file system is not local, or in memory.
         if let Some(second) = Root::lock_at_once(maildir.path()) {
             assert!(matches!(lock(maildir.path()), TryLock::InUse(Some(_))));
             drop(second);

@@ -1,6 +1,6 @@
-//! A Maildir that is locked, as a session keeps it: its directory and its lock file stay open. The
-//! folders are opened for as long as there is something to do in them, so that a session that waits
-//! for its client needs no more than three descriptors, with that of its connection.
+//! A locked Maildir: a session keeps its directory and its lock file open. The folders are open
+//! only while they are used. So a session that waits for its client needs three descriptors, with
+//! that of its connection.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ use super::system::{fstat, openat, openat2};
 use super::wait::Wait;
 use crate::threads;
 
-/// A Maildir that nobody else has, until this is dropped.
+/// A Maildir that is locked until this is dropped.
 #[derive(Debug)]
 pub(super) struct LockedMaildir {
     new: FileId,
@@ -27,13 +27,12 @@ pub(super) struct LockedMaildir {
     nowait: bool,
     reliable_ctime: bool,
     stable_inodes: bool,
-    // Last, so that the lock is what is given back last.
+    // The last field, so that the lock is released last.
     root: Root,
 }
 
 impl Drop for LockedMaildir {
-    /// Where another machine or process has the file system, closing a file may ask it as well: that
-    /// is not waited for.
+    /// Closing a file may block where the file system may be remote, so a thread does it.
     fn drop(&mut self) {
         if self.reliable_ctime {
             return;
@@ -46,7 +45,7 @@ impl Drop for LockedMaildir {
 }
 
 impl LockedMaildir {
-    /// Looks at what has been locked, and gives its folders open, for `Folders::new`.
+    /// Opens the folders of a Maildir that has been locked, for `Folders::new`.
     ///
     /// # Errors
     /// Those of [`Directories::open`].
@@ -74,25 +73,25 @@ impl LockedMaildir {
         &self.root
     }
 
-    /// Whether what is in memory can be opened and read without waiting for anything.
+    /// Whether files that are in memory can be opened and read without waiting.
     pub(super) fn supports_nowait(&self) -> bool {
         self.nowait
     }
 
-    /// Whether every change in the folders leaves a stamp on them, from one session to the next.
+    /// Whether each change in the folders changes their ctimes.
     pub(super) fn has_reliable_ctime(&self) -> bool {
         self.reliable_ctime
     }
 
-    /// Whether the numbers of files that reading a directory gives are to be relied on.
+    /// Whether the inode numbers that reading a directory gives are reliable.
     pub(super) fn has_stable_inodes(&self) -> bool {
         self.stable_inodes
     }
 
-    /// Whether the path still leads to this Maildir.
+    /// Checks that the path still leads to this Maildir.
     ///
     /// # Errors
-    /// When it leads to another directory by now, or to none.
+    /// When it leads to another directory, or to none.
     pub(super) fn check_path(&self) -> Result<(), Failure> {
         let path = self.root.path();
         let is_same = || {
@@ -106,8 +105,8 @@ impl LockedMaildir {
     /// Opens a message file.
     ///
     /// # Errors
-    /// Those of open(2); when it is not a regular file; and when another directory has the name of
-    /// its folder by now.
+    /// Those of open(2); when it is not a regular file; and when its folder has been replaced by
+    /// another directory.
     pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(self.root.directory(), folder.name(), flags, Mode::empty())?;
@@ -115,11 +114,10 @@ impl LockedMaildir {
         OpenFile::of(openat(directory, name, TO_READ, Mode::empty())?)
     }
 
-    /// Opens a message file whose name and inode are in memory; nothing is waited for.
+    /// Opens a message file whose name and inode are in memory, without waiting.
     ///
     /// # Errors
-    /// When it cannot be opened in this way, whatever the reason: [`open_file`](Self::open_file)
-    /// knows more.
+    /// When it cannot be opened in this way; [`open_file`](Self::open_file) gives the reason.
     pub(super) fn open_cached(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
         if !self.nowait {
             return Err(Errno::AGAIN.into());
@@ -129,17 +127,17 @@ impl LockedMaildir {
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | Wait::Never.resolve_flags();
         let directory = self.root.directory();
         let opened = OpenFile::of(openat2(directory, path, TO_READ, Mode::empty(), resolve)?)?;
-        // Its inode is told from others by the caller, and says nothing on another device.
+        // The caller compares the inode, which is valid on this device only.
         if opened.device == self.id(folder).device() { Ok(opened) } else { Err(replaced()) }
     }
 
-    /// The path of a file, fit for a log line.
+    /// The path of a file, escaped for a log line.
     pub(super) fn describe(&self, folder: Folder, name: &[u8]) -> String {
         let path = self.root.path().display();
         format!("{path}/{}/{}", folder.name(), name.escape_ascii())
     }
 
-    /// Says whether what is open is the folder that was there at login.
+    /// Checks that an open directory is the folder of the login.
     pub(super) fn is_same(&self, open: impl AsFd, folder: Folder) -> io::Result<()> {
         if FileId::of(&fstat(open)?) == self.id(folder) { Ok(()) } else { Err(replaced()) }
     }

@@ -1,12 +1,13 @@
-//! Which unique-id is whose, when files share a unique name.
+//! Matching the files of a scan with the index: their sizes, and their unique-ids when files share
+//! a unique name.
 //!
-//! The unique name of a file is its unique-id, as long as no other file has the same. From when two
-//! are seen, the one that was there before, and nobody else, keeps that unique-id; every other file
-//! gets a hash of the name and its inode number, and keeps it when it is the last one left. So no
-//! unique-id is ever that of another message than before, with one exception: a file that is alone,
-//! and takes the place of one that was alone, is the same message, edited or restored.
+//! The unique name of a file is its unique-id, as long as no other file has the same name. When a
+//! second file appears, the first keeps that unique-id. Each other file gets a hash of the name and
+//! its inode number, and keeps it even when it is the last one left. So a unique-id never changes
+//! to another message, with one exception: a single file that replaces a single file is the same
+//! message, edited or restored.
 //!
-//! What a file was before is known from the index. Without one, all that share a name get hashes.
+//! The index says which file was first. Without it, all files that share a name get hashes.
 
 use super::entry::{Entry, Namesake, Sizes};
 use super::folders::Folders;
@@ -15,16 +16,16 @@ use super::inode::may_be;
 use super::scan::FoundFile;
 use super::sightings::Sightings;
 
-/// What an index knows of the files that were found.
+/// The files of a scan in the index.
 #[derive(Debug)]
 pub(super) struct IndexMatch {
-    /// The sizes of each file, if they are known.
+    /// The sizes of each file; `None` if it is not in the index.
     pub(super) sizes: Vec<Option<Sizes>>,
-    /// Whether the index has other messages as well.
+    /// Whether the index has messages that were not found.
     pub(super) index_has_more: bool,
 }
 
-/// Looks the files up in the index, and tells those of one unique name apart by what they were.
+/// Looks the files up in the index, and sets `namesake` of those that share a unique name.
 pub(super) fn match_index(
     folders: &Folders<'_>,
     seen: &Sightings,
@@ -39,7 +40,7 @@ pub(super) fn match_index(
         let shared = group.len() > 1 || known.clone().any(|entry| entry.is_shared());
         for file in group {
             let entry = if shared {
-                tell_apart(folders, seen, file, known.clone())
+                match_shared(folders, seen, file, known.clone())
             } else {
                 known.clone().find(|entry| may_be(file.inode, entry.inode))
             };
@@ -51,8 +52,8 @@ pub(super) fn match_index(
     IndexMatch { sizes, index_has_more }
 }
 
-/// Finds out which of the known files of its unique name a file is, if it is one of them.
-fn tell_apart<'a>(
+/// Finds the entry of a file that shares its unique name, and sets its `namesake`.
+fn match_shared<'a>(
     folders: &Folders<'_>,
     seen: &Sightings,
     file: &mut FoundFile,
@@ -60,7 +61,7 @@ fn tell_apart<'a>(
 ) -> Option<Entry<'a>> {
     let FoundFile { sighting, .. } = file;
     if file.inode.is_none() {
-        // The others are gone, so it has not been looked at yet.
+        // The other files are gone, so its inode was not needed yet.
         file.inode = folders.stat(sighting.folder, seen.name(sighting)).unwrap_or(None);
     }
     let entry = known.find(|entry| file.inode.is_some() && entry.inode == file.inode);

@@ -1,7 +1,7 @@
-//! Reading one message, in chunks: on the worker thread what the system has in memory, off it what
-//! has to be waited for or decompressed.
+//! Reading one message in chunks: on the worker thread if the system has it in memory, on another
+//! thread if the disk has to be waited for, or if the message is compressed.
 //!
-//! The file is read, never mapped: one that shrinks while it is mapped ends the process.
+//! The file is read, never mapped: the process would crash if a mapped file were truncated.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -30,33 +30,33 @@ use super::time_limit::TimeLimit;
 #[derive(Debug)]
 pub struct MaildirMessage {
     octets: u64,
-    /// Nothing when an earlier read failed or was abandoned half-way.
+    /// `None` after a read that failed or was cancelled.
     reader: Option<Reader>,
-    /// The chunk that was read when the message was opened has not been handed out yet.
+    /// Whether the chunk that was read on opening has yet to be returned.
     primed: bool,
 }
 
 #[derive(Debug)]
 struct Reader {
-    /// Nothing when it has been read to its end.
+    /// The rest of the message; `None` at its end.
     rest: Option<Rest>,
-    /// Never made smaller, so that it is filled with zeros once and not for each chunk.
+    /// Never shrunk, so that it is zeroed once and not for each chunk.
     buffer: Vec<u8>,
-    /// How much of the buffer is the chunk that was read last.
+    /// The length of the chunk in the buffer.
     length: usize,
 }
 
-/// What is to be read yet.
+/// The part of a message that has yet to be read.
 #[derive(Debug)]
 struct Rest {
     /// For the log.
     path: String,
     bytes: Bytes,
-    /// Whose message it is.
+    /// The maildrop of the message.
     maildrop: Weak<OpenMaildrop>,
 }
 
-/// Where it comes from.
+/// Where the bytes come from.
 #[derive(Debug)]
 enum Bytes {
     Stored { file: File, offset: u64, size: u64 },
@@ -64,8 +64,8 @@ enum Bytes {
 }
 
 impl MaildirMessage {
-    /// Opens a message of a listing, if the file that was listed is where it was seen last and as
-    /// big as it was, and reads the first chunk: all without waiting, or not at all.
+    /// Opens a message without waiting and reads the first chunk. `None` if that is not possible,
+    /// or if the file is not at its last known location with its listed size.
     pub(super) fn open_cached(maildrop: &Arc<OpenMaildrop>, at: Position) -> Option<Self> {
         let entry = maildrop.listing.entry(at);
         let sizes = entry.sizes;
@@ -88,7 +88,7 @@ impl MaildirMessage {
         Some(Self { octets: sizes.octets, reader: Some(reader), primed: true })
     }
 
-    /// Opens a message of a listing, wherever its file is by now, and reads the first chunk.
+    /// Opens a message, even if its file has been renamed, and reads the first chunk.
     pub(super) fn open(maildrop: &Arc<OpenMaildrop>, at: Position) -> Result<Self, MessageError> {
         let (location, file) = find(maildrop, at)?.ok_or(MessageError::Gone)?;
         let path = || maildrop.maildir.describe(location.folder, &location.name);
@@ -105,7 +105,7 @@ impl MaildirMessage {
 }
 
 impl Drop for MaildirMessage {
-    /// As for the lock file: who closes a file may have to wait.
+    /// Closing a file may block, so a thread does it where the file system may be remote.
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take()
             && let Some(maildrop) = reader.maildrop()
@@ -140,7 +140,7 @@ impl Message for MaildirMessage {
 }
 
 impl Reader {
-    /// Reads on after the buffer, which has the first bytes of a file as they are stored.
+    /// A reader of a file whose first bytes are in `buffer`.
     fn begun(
         maildrop: &Arc<OpenMaildrop>,
         file: File,
@@ -158,13 +158,13 @@ impl Reader {
         Self { rest, buffer, length }
     }
 
-    /// Whose message it is, as long as there is something to be read.
+    /// The maildrop of the message, until the message has been read to its end.
     fn maildrop(&self) -> Option<Arc<OpenMaildrop>> {
         self.rest.as_ref()?.maildrop.upgrade()
     }
 
-    /// Reads the next chunk, or as much of it as can be read without waiting. Says whether that is
-    /// anything, or there is nothing left.
+    /// Reads as much of the next chunk as is possible without waiting. Returns false if that is
+    /// nothing, although the message goes on.
     fn read_cached(&mut self) -> bool {
         self.length = 0;
         match &mut self.rest {
@@ -178,7 +178,7 @@ impl Reader {
                 }
                 self.length > 0
             }
-            // It is a processor that would have to be waited for.
+            // Decompression takes too long for a worker thread.
             Some(Rest { bytes: Bytes::Compressed { .. }, .. }) => false,
         }
     }
@@ -198,7 +198,7 @@ impl Reader {
         let ended = match bytes {
             Bytes::Stored { file, offset, size } => {
                 let room = room(&mut self.buffer, size.saturating_sub(*offset));
-                // What has been appended since is not read; what has been cut off is an error.
+                // Bytes appended since are not read. A truncated file is an error.
                 read_exact_at(file, room, *offset)?;
                 self.length = room.len();
                 *offset += self.length as u64;
@@ -209,7 +209,7 @@ impl Reader {
                 match decoder.fill(room) {
                     Ok(length) => self.length = length,
                     Err(error) => {
-                        // The file is as big as the index says; so only this tells the next login.
+                        // Its size is that in the index, so the next login would not notice.
                         if let Some(maildrop) = maildrop.upgrade() {
                             maildrop.drop_from_index(*at);
                         }
@@ -230,7 +230,7 @@ impl Reader {
     }
 }
 
-/// Room for the next chunk, when so many bytes are left.
+/// The part of the buffer for the next chunk, when `left` bytes are left.
 fn room(buffer: &mut Vec<u8>, left: u64) -> &mut [u8] {
     let size = chunk_size(left, CHUNK);
     if buffer.len() < size {
@@ -239,20 +239,21 @@ fn room(buffer: &mut Vec<u8>, left: u64) -> &mut [u8] {
     buffer.get_mut(..size).unwrap_or_default()
 }
 
-/// The size of the next chunk of at most `most`, when so many bytes are left.
+/// The size of the next chunk, at most `most`, when `left` bytes are left.
 fn chunk_size(left: u64, most: usize) -> usize {
     usize::try_from(left).map_or(most, |left| left.min(most))
 }
 
-/// Reads what the system has in memory, and says how much that is: nothing at the end of the file,
-/// when it has to be waited for, and where the file system cannot say whether it has.
+/// Reads what the system has in memory; returns the number of bytes. It is 0 at the end of the
+/// file, when the disk has to be waited for, and where the file system does not support
+/// `RWF_NOWAIT`.
 fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     let buffers = &mut [IoSliceMut::new(buffer)];
     preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
 }
 
-/// Has the system read the first chunks of messages into memory, as far as it can; whoever asks for
-/// one of them will be told what is wrong with it.
+/// Asks the system to read the first chunks of messages into memory. Errors are ignored: they will
+/// occur again when the message is opened.
 pub(super) fn read_ahead(maildrop: &OpenMaildrop, messages: Range<u32>) {
     for at in messages.map(Position) {
         let Location { folder, name } = maildrop.location(at);
@@ -393,7 +394,7 @@ fn not_read(path: &str, error: io::Error) -> Failure {
     Failure::new(format!("read {path}"), error)
 }
 
-/// Most messages are no bigger, and TOP seldom needs more.
+/// Most messages are not larger, and TOP seldom needs more.
 const FIRST_CHUNK: usize = 16 << 10;
 const CHUNK: usize = 64 << 10;
 

@@ -1,23 +1,25 @@
-//! The Maildir store: a directory a user, a file a message.
+//! The Maildir store: a directory for each user, a file for each message.
 //!
-//! Message files are read and removed, never written, renamed or flagged. The only files of our
-//! own are `restante.lock` and `restante.index` in the Maildir; the second is a cache. A removal
-//! adds a line to `maildirsize`, where there is one. Other programs may deliver, rename and remove
-//! at any time; nothing here takes their absence for granted.
+//! Message files are read and removed, never written, renamed or flagged. The store's own files are
+//! `restante.lock` and `restante.index` in the Maildir; the second is a cache. A removal adds a
+//! line to `maildirsize`, if that exists. Other programs may deliver, rename and remove at any
+//! time.
 //!
-//! - `path`: whose Maildir is where; `resolve`: which symbolic links lead there. `lock`: one session
-//!   at a time. `opening`: one login at a time that waits for it. `wait`: not on a worker thread.
-//! - `directories`: what a Maildir has to have; `create`: making what is missing of it; `locked`:
-//!   what a session keeps open of it; `folder`: what is done in its folders, `view`: what finding
-//!   messages asks of them; `search`: finding files that have been renamed; `file_system`: what can be relied
-//!   on.
-//! - `sightings`, `scan`, `match_index`, `take_listing`, `count`: from names to messages to a `listing`; `inode`:
-//!   which file a message is; `time_limit`: how long counting may take; `index`: what the next login need not find out again; `stamp`: whether
-//!   that still holds; `name`: what a file name says, `separator`: where its flags begin.
-//! - `compressed`: messages that are stored so.
-//! - `maildrop`, `message`, `removal`: what a session does with it all; `quota`: what a removal
-//!   tells delivery agents; `removal_report`: what it tells the operator; `permits`: how much of the process it
-//!   may use for that.
+//! - Where a Maildir is: `path` fills in the template, `resolve` decides which symbolic links are
+//!   followed, `create` makes missing directories, `directories` checks that all are there.
+//! - Locking: `lock` for sessions, `opening` for logins that wait for the file system; `locked` is
+//!   a locked Maildir. `wait` says whether an operation may wait, `file_system` what a file system
+//!   guarantees.
+//! - Files: `folder` and `folders` are `new` and `cur`, `view` what a scan needs of them; `file_id`
+//!   and `inode` identify files; `name` and `separator` parse file names; `search` finds files that
+//!   have been renamed.
+//! - The listing: `take_listing` makes it of the `index`, or of a `scan` (with its `sightings`) and
+//!   the sizes that `match_index` finds and `count` counts, within a `time_limit`. `listing` and
+//!   `entry` are its bytes; `stamp` says whether the index still holds.
+//! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
+//!   `quota` and `removal_report`; `compressed` messages. `permits` bounds what all sessions use
+//!   together.
+//! - `system` has all system calls for files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,19 +84,19 @@ pub use separator::{Separator, foreign_separator};
 pub(crate) use system::{Extent, Fault, Hit, Journal, Lost, Plan, cut_power};
 use time_limit::TimeLimit;
 
-/// Maildirs, found by the names of their users.
+/// The Maildirs of all users.
 #[derive(Clone, Debug)]
 pub struct MaildirStore {
     template: PathTemplate,
     separator: Separator,
     missing: Missing,
     threads: &'static ByFileSystem,
-    /// Where mail can be reached at all, if not everywhere.
+    /// The directories that the sandbox leaves within reach; `None` without a sandbox.
     within: Option<Arc<[PathBuf]>>,
 }
 
 impl MaildirStore {
-    /// Maildirs where `template` says.
+    /// Maildirs at the paths that `template` gives.
     pub fn new(template: PathTemplate) -> Self {
         Self {
             template,
@@ -105,25 +107,25 @@ impl MaildirStore {
         }
     }
 
-    /// The same, with another separator before the flags in file names.
+    /// Sets the separator before the flags in file names.
     #[must_use]
     pub fn with_separator(self, separator: Separator) -> Self {
         Self { separator, ..self }
     }
 
-    /// The same, with another way to deal with Maildirs that are not there.
+    /// Sets what is done when a Maildir does not exist.
     #[must_use]
     pub fn with_missing(self, missing: Missing) -> Self {
         Self { missing, ..self }
     }
 
-    /// The same, where the process cannot reach mail but below these directories.
+    /// Sets the directories to which the sandbox limits this process.
     #[must_use]
     pub fn within(self, directories: Option<Arc<[PathBuf]>>) -> Self {
         Self { within: directories, ..self }
     }
 
-    /// Says so when a Maildir is closed because it is where no mail can be reached.
+    /// Names the sandbox in the error when a Maildir is outside of it.
     fn explain(&self, path: &Path, error: OpenError) -> OpenError {
         let is_within = |directories: &Arc<[PathBuf]>| {
             let roots = directories.iter().map(PathBuf::as_path).chain(self.template.root());
@@ -169,8 +171,8 @@ impl MaildirStore {
         made.map_err(OpenError::Unavailable)
     }
 
-    /// Opens a Maildir where it may take its time, unless that is being done already: a file system
-    /// that does not answer is to have one thread for each Maildir and not one for each login.
+    /// Opens a Maildir on a thread that may block, unless another login is doing so: a file system
+    /// that does not answer then blocks one thread for each Maildir, not one for each login.
     async fn open_blocking(
         &self,
         path: PathBuf,
@@ -187,7 +189,7 @@ impl MaildirStore {
         let opened = threads.answer(move |done| {
             let (_opening, _entered) = (opening, span.enter());
             OpenMaildrop::open(&path, separator, pools, &limit, |result| {
-                // If nobody waits for it any more, it is dropped, and with it the lock.
+                // If the login has gone, the maildrop is dropped, and with it the lock.
                 drop(done.send(result));
             });
         });

@@ -1,8 +1,7 @@
-//! What the name of a file in a Maildir says: the unique name, its place in the order, its
-//! unique-id. Names are bytes.
+//! Parsing the names of files in a Maildir: the unique name, the time of delivery, the unique-id.
+//! Names are bytes.
 //!
-//! Nothing is believed that a name says of the contents: `,S=` and `,W=` are cut off, and `,S=` is
-//! read only for what it counted at delivery.
+//! Sizes in names (`,S=` and `,W=`) are not used as sizes of messages; `,S=` is used for the quota.
 
 use memchr::{memchr, memmem};
 use sha2::{Digest, Sha256};
@@ -19,20 +18,19 @@ pub(super) fn unique(file_name: &[u8], separator: Separator) -> &[u8] {
     sizes.min().and_then(|at| base.get(..at)).unwrap_or(base)
 }
 
-/// The size that the name of a file says it has (`,S=`): what was counted when it was delivered.
+/// The size in the name of a file (`,S=`), as counted at its delivery.
 pub(super) fn size(file_name: &[u8], separator: Separator) -> Option<u64> {
     let base = separator.before_flags(file_name);
     let value = base.get(memmem::find(base, b",S=")? + 3..)?;
     let digits = value.get(..memchr(b',', value).unwrap_or(value.len()))?;
-    // Numbers may have a sign for others, not here.
+    // Unlike `parse`, this accepts no sign.
     let text = str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
     text.parse().ok()
 }
 
-/// Where a unique name belongs in the order: its leading decimal number, the time of delivery.
+/// The time of delivery in a unique name: its leading decimal number, by which listings are sorted.
 ///
-/// Names without a number come after all others; those with one number too many for 64 bits
-/// come right before them.
+/// A name without a number gives the maximum, and a number that does not fit gives one less.
 pub(super) fn delivery_time(unique: &[u8]) -> u64 {
     if !unique.first().is_some_and(u8::is_ascii_digit) {
         return u64::MAX;
@@ -44,15 +42,15 @@ pub(super) fn delivery_time(unique: &[u8]) -> u64 {
     digits.fold(0, value).min(u64::MAX - 1)
 }
 
-/// Whether a unique name is its own unique-id (RFC 1939 §7 UIDL).
+/// Whether a unique name can be used as a unique-id (RFC 1939 §7 UIDL).
 ///
-/// A name that looks like one of our hashes is hashed itself: so no name and no hash can be the
-/// same, whatever names there are.
+/// A name that looks like a hash is not: it is hashed itself, so that it never equals the hash of
+/// another name.
 pub(super) fn is_unique_id(unique: &[u8]) -> bool {
     UniqueId::try_from(unique).is_ok() && !looks_hashed(unique)
 }
 
-/// The unique-id of something whose name cannot be one: SHA-256 in hexadecimal.
+/// The unique-id for a name that cannot be one: SHA-256 in hexadecimal.
 pub(super) fn hash(name: &[u8]) -> [u8; HASH_LENGTH] {
     let mut text = [0; HASH_LENGTH];
     for (pair, byte) in text.chunks_exact_mut(2).zip(Sha256::digest(name)) {
@@ -63,7 +61,7 @@ pub(super) fn hash(name: &[u8]) -> [u8; HASH_LENGTH] {
     text
 }
 
-/// The characters of a [`hash`].
+/// The length of a [`hash`].
 pub(super) const HASH_LENGTH: usize = 64;
 
 fn looks_hashed(name: &[u8]) -> bool {

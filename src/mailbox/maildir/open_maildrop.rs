@@ -52,7 +52,8 @@ impl OpenMaildrop {
     /// writes the index.
     ///
     /// The index is written even if the client has gone: the first login to a very big maildrop may
-    /// take longer than its client waits, but only once. [`TimeLimit`] bounds the time for one file.
+    /// take longer than its client waits, but only once. [`TimeLimit`] bounds the time for one
+    /// file.
     pub(super) fn open(
         path: &Path,
         separator: Separator,

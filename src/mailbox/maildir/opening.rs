@@ -1,23 +1,23 @@
-//! One login at a time that looks for a Maildir where it may have to wait for the file system.
+//! One login at a time opens a Maildir for which it may have to wait.
 //!
-//! A login that is under way will have the lock, or finds out that somebody else has it. Another one
-//! meanwhile is told the same as if the lock were taken, and needs no thread to be told so: on a file
-//! system that does not answer, each further login would take one and never give it back.
+//! The login that is under way will take the lock, or find it taken. Until then, others are refused
+//! as if the lock were taken, without a thread: on a file system that does not answer, each further
+//! login would block a thread for ever.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// The right to look for the Maildir at a path, given back on drop.
+/// The right to open the Maildir at a path, released on drop.
 #[derive(Debug)]
 pub(super) struct Opening(PathBuf);
 
 impl Opening {
-    /// Takes the turn at a path.
+    /// Takes the right for a path.
     ///
     /// # Errors
-    /// Since when somebody else has it.
+    /// The time since when another login has it.
     pub(super) fn begin(path: &Path) -> Result<Self, SystemTime> {
         let mut taken = taken();
         if let Some(&since) = taken.get(path) {
@@ -34,7 +34,7 @@ impl Drop for Opening {
     }
 }
 
-/// Those that are under way in this process, whatever configuration they began with.
+/// The logins under way in this process, across reloads of the configuration.
 fn taken() -> MutexGuard<'static, BTreeMap<PathBuf, SystemTime>> {
     static TAKEN: Mutex<BTreeMap<PathBuf, SystemTime>> = Mutex::new(BTreeMap::new());
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! Where the Maildir of a user is: a template with the user's name filled in.
+//! The path of a user's Maildir: a template with the user's name filled in.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

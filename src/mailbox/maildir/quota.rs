@@ -1,16 +1,15 @@
-//! `maildirsize`: the file in which delivery agents keep what a Maildir has taken of its quota
-//! (Maildir++). A removal subtracts from it what it has freed; the rest is theirs.
+//! `maildirsize`: the file in which delivery agents record the quota usage of a Maildir
+//! (Maildir++). A removal subtracts what it has freed; delivery agents do the rest.
 //!
-//! - The file has the limits in its first line, and in each further line octets and messages that
-//!   were added or, below zero, removed. Lines are appended in one write each, without a lock.
-//! - From 5120 bytes on nobody believes it, and the next delivery counts anew; nothing is appended
-//!   to such a file. How old it is does not matter: age is a reason to count anew only for those
-//!   who find the quota exceeded, and only when the file has a single sum; after an append it has
-//!   two.
+//! - The first line has the limits. Each further line has the octets and messages that were added
+//!   or, if negative, removed. Each line is appended in one write, without a lock.
+//! - A file of 5120 bytes or more is no longer used: the next delivery recalculates it. Nothing is
+//!   appended to it. The age of the file does not matter: agents recalculate an old one only when
+//!   the quota is exceeded, and only when the file has a single sum; after an append it has two.
 //! - The size of a message is the one in its name (`,S=`), where it has one, because that is what
-//!   was added at its delivery and what is counted anew; else that of the file.
-//! - A Maildir that is a folder of another one has no such file, and what is removed from it is
-//!   found out about when its parent is counted anew.
+//!   was added at its delivery and is used for a recalculation; else that of the file.
+//! - A Maildir that is a folder of another one has no such file. Removals from it are noticed when
+//!   the usage of its parent is recalculated.
 
 use std::io;
 
@@ -23,7 +22,7 @@ use super::separator::Separator;
 use super::system::{fstat, write};
 use super::wait::{Wait, open_at};
 
-/// What the files that have been removed took of the quota.
+/// The quota usage of files that have been removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Freed {
     octets: u64,
@@ -31,16 +30,16 @@ pub(super) struct Freed {
 }
 
 impl Freed {
-    /// Takes one more file into account, of this name and with so many bytes.
+    /// Adds a file with this name and this number of bytes.
     pub(super) fn add(&mut self, name: &[u8], separator: Separator, physical: u64) {
         let size = name::size(name, separator).unwrap_or(physical);
         self.octets = self.octets.saturating_add(size);
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Subtracts it from what the Maildir has taken of its quota, if that is kept.
+    /// Subtracts it from the quota usage of the Maildir, if that is recorded.
     ///
-    /// What goes wrong is only logged: sooner or later everything is counted anew.
+    /// Errors are only logged: the usage is recalculated sooner or later.
     pub(super) fn record(self, root: &Root) {
         if self.messages == 0 {
             return;
@@ -59,12 +58,12 @@ impl Freed {
         };
         let stat = fstat(&file)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        // One that has another name elsewhere may be anything.
+        // A file with a second name may be any file of the user.
         if !regular || stat.st_nlink > 1 {
             let what = "not a regular file with one name";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        // Or it has just been replaced: whoever did that has counted anew.
+        // Without a name, it has just been replaced by a recalculated file.
         if stat.st_size >= TOO_BIG || stat.st_nlink == 0 {
             return Ok(());
         }
@@ -78,10 +77,10 @@ impl Freed {
 
 const QUOTA_FILE: &str = "maildirsize";
 
-/// A file of so many bytes is to be written anew by the next delivery.
+/// The next delivery rewrites a file of this size.
 const TOO_BIG: i64 = 5120;
 
-/// No symbolic link, and no waiting for the other end of what is no file.
+/// Follows no symbolic link, and does not wait for the other end of a FIFO.
 const FLAGS: OFlags = OFlags::WRONLY
     .union(OFlags::APPEND)
     .union(OFlags::NOFOLLOW)

@@ -1,14 +1,14 @@
-//! Removing messages for good: the UPDATE state's work on files (RFC 1939 §6).
+//! Removing messages: the UPDATE state's work on files (RFC 1939 §6).
 //!
-//! - Found by unique name, wherever another server has renamed them to; where several files share
-//!   the name, by identity: one DELE never removes two messages.
-//! - A file is removed only if it is the one that was listed, or that the client has read since. Where
-//!   another has taken the name, it stays, and the client is told that the message is not removed.
-//! - One that cannot be removed does not keep the others.
-//! - What is unlinked here is subtracted from what the Maildir has taken of its quota; what somebody
-//!   else has removed is not.
-//! - Removed means that the directories are synced too. No crash brings a message back after the
-//!   client has been told that it is removed.
+//! - A file is found by its unique name, even if another server has renamed it. If several files
+//!   share the name, it is found by its inode: one DELE never removes two messages.
+//! - A file is removed only if it is the one that was listed, or that the client has read since. If
+//!   another file has taken the name, it stays, and the client learns that the message remains.
+//! - A message that cannot be removed does not keep the others.
+//! - Files that are unlinked here are subtracted from the quota usage of the Maildir. Files that
+//!   another program has removed are not.
+//! - The reply waits until the directories are synced. A crash brings back no message that the
+//!   client believes to be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,28 +26,28 @@ use super::permits::{Acquired, Permits};
 use super::quota::Freed;
 use super::search::{Target, Visit, search};
 
-/// What came of a removal.
+/// The result of a removal.
 #[derive(Debug)]
 pub(super) struct RemovalOutcome {
     /// The messages that are gone.
     pub(super) messages: BTreeSet<Position>,
-    /// Those of them that were removed here and not by somebody else before.
+    /// Those of them that were unlinked here, and not by another program before.
     pub(super) unlinked: BTreeSet<Position>,
     pub(super) result: Result<(), RemovalError>,
-    /// Dropping it takes its time, and nobody needs to wait for that.
+    /// Dropping these takes time: do it when the reply has been sent.
     pub(super) unlinked_files: UnlinkedFiles,
 }
 
-/// How a file that is unlinked is held for a while.
+/// How a file that is unlinked is kept open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// So that its blocks are not freed yet.
+    /// Only to delay freeing its blocks.
     PathOnly,
-    /// So that it can be read.
+    /// To read it afterwards.
     Readable,
 }
 
-/// Removes messages and makes that durable; blocks until it is done.
+/// Removes messages durably. Blocks until that is done.
 pub(super) fn remove(maildrop: &OpenMaildrop, marked: &[Position], hold: Hold) -> RemovalOutcome {
     let marked = marked.iter().copied().collect::<BTreeSet<_>>();
     let unlinked_files =
@@ -63,7 +63,7 @@ pub(super) fn remove(maildrop: &OpenMaildrop, marked: &[Position], hold: Hold) -
     let folders =
         match maildrop.maildir.check_path().and_then(|()| Folders::open(&maildrop.maildir)) {
             Ok(folders) => folders,
-            // A +OK would be about messages that are no longer there for anybody.
+            // The Maildir has been replaced or removed: a +OK would be about other messages.
             Err(cause) => {
                 let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
                 let result = Err(RemovalError { remaining, cause });
@@ -91,7 +91,7 @@ pub(super) fn remove(maildrop: &OpenMaildrop, marked: &[Position], hold: Hold) -
     let Removal { remaining, unlinked, cause, unlinked_files, .. } = removal;
     let count = |messages: &BTreeSet<Position>| u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let result = match (unsynced, cause) {
-        // Nobody can say which of the removals a crash would undo.
+        // A crash may undo any of the removals.
         (Some(cause), _) => Err(RemovalError { remaining: count(&marked), cause }),
         (None, Some(cause)) => Err(RemovalError { remaining: count(&remaining), cause }),
         (None, None) => Ok(()),
@@ -100,8 +100,8 @@ pub(super) fn remove(maildrop: &OpenMaildrop, marked: &[Position], hold: Hold) -
     RemovalOutcome { messages, unlinked, result, unlinked_files }
 }
 
-/// Files that have no name any more and are still open. Freeing the blocks of a file is most of
-/// what it costs to remove it, and is done when the last descriptor is closed.
+/// Files that have been unlinked and are still open. The system frees the blocks of a file when the
+/// last descriptor is closed; that is most of the cost of a removal.
 #[derive(Debug)]
 pub(super) struct UnlinkedFiles {
     files: BTreeMap<Position, OwnedFd>,
@@ -109,25 +109,25 @@ pub(super) struct UnlinkedFiles {
 }
 
 impl UnlinkedFiles {
-    /// The file of a message, if it was held.
+    /// The file of a message, if it is still open.
     pub(super) fn file(&self, at: Position) -> Option<&OwnedFd> {
         self.files.get(&at)
     }
 }
 
-/// Descriptors for that.
+/// The descriptors for unlinked files.
 static HELD: OnceLock<Permits> = OnceLock::new();
 
-/// More would be of little use.
+/// More descriptors gain little.
 const MOST_HELD: usize = 1024;
 
-/// These are among those that every server has to spare, see `config::files_for`.
+/// Every server has these to spare, see `config::files_for`.
 const LEAST_HELD: usize = 16;
 
-/// Has removals hold no more than so many files that have no name any more; they do not hold more
-/// than some, and no fewer than a few. Counts when it is said before the first removal.
+/// Sets how many unlinked files all removals together may keep open, within fixed bounds. Call it
+/// before the first removal; later calls have no effect.
 pub fn hold_at_most(files: usize) {
-    // Whoever says it again, as after a reload, says it too late.
+    // A call after a reload has no effect.
     HELD.get_or_init(|| Permits::new(files.clamp(LEAST_HELD, MOST_HELD)));
 }
 
@@ -135,14 +135,14 @@ fn held() -> &'static Permits {
     HELD.get_or_init(|| Permits::new(MOST_HELD))
 }
 
-/// What came of trying to unlink a file.
+/// The result of unlinking the file at a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unlink {
-    /// It is removed, or cannot be.
+    /// It is removed, or cannot be removed.
     Done,
-    /// It is not there any more.
+    /// The location is empty.
     NotThere,
-    /// Another file is there.
+    /// Another file is at the location.
     OtherFile,
 }
 
@@ -164,17 +164,17 @@ impl Removal<'_> {
         let location = self.maildrop.location(at);
         self.touched.insert(location.folder);
         if self.maildrop.listing.entry(at).telling_inode().is_some() {
-            // Its name is not its own, or not its only one.
+            // Other files share its unique name, or it has several names: find it by inode.
             return Visit::Retry;
         }
         match self.unlink(at, &location) {
             Unlink::Done => Visit::Done,
-            // It may have been renamed before another file has got its name.
+            // It may have been renamed before another file took its name.
             Unlink::NotThere | Unlink::OtherFile => Visit::Retry,
         }
     }
 
-    /// Looks for messages that are not where they were seen last.
+    /// Finds messages that are not where they were seen last, and removes them.
     fn find_and_unlink(&mut self, missing: &[Position]) {
         let listing = &self.maildrop.listing;
         let targets = missing.iter().map(|&at| {
@@ -185,7 +185,7 @@ impl Removal<'_> {
             self.at_locations(at, locations)
         });
         match searched {
-            // One that somebody else has removed is removed.
+            // A message that another program has removed is removed.
             Ok(not_found) => {
                 for at in not_found.unstable {
                     let location = self.maildrop.location(at);
@@ -202,7 +202,7 @@ impl Removal<'_> {
     fn at_locations(&mut self, at: Position, locations: &[Location]) -> Visit {
         let told_by_name = self.maildrop.listing.entry(at).telling_inode().is_none();
         if told_by_name && self.are_different_files(locations) {
-            // The next session tells them apart, and none gets the unique-id of another.
+            // The next session distinguishes them and gives each its own unique-id.
             return self.refuse_other_file(at, locations.first());
         }
         let results = locations.iter().map(|location| {
@@ -218,7 +218,7 @@ impl Removal<'_> {
         }
     }
 
-    /// Removes what is at a place, if it is the file of the message.
+    /// Unlinks the file at a location, if it is the file of the message.
     fn unlink(&mut self, at: Position, location: &Location) -> Unlink {
         let held = self.hold(location);
         let unlinked = match self.is_the_file(at, location, held.as_ref()) {
@@ -236,13 +236,13 @@ impl Removal<'_> {
                 return Unlink::Done;
             }
             Err(Errno::NOENT) => return Unlink::NotThere,
-            Err(NO_FILE) => self.failed(at, location, io::Error::other("it is no file any more")),
+            Err(NO_FILE) => self.failed(at, location, io::Error::other("it is no longer a file")),
             Err(error) => self.failed(at, location, error.into()),
         }
         Unlink::Done
     }
 
-    /// Opens what is going to be unlinked, if there is room for it.
+    /// Opens the file that is going to be unlinked, if a permit is left.
     fn hold(&self, location: &Location) -> Option<OwnedFd> {
         if self.unlinked_files.files.len() >= self.unlinked_files.acquired.count() {
             return None;
@@ -253,8 +253,8 @@ impl Removal<'_> {
         }
     }
 
-    /// Whether the file at a place is the one that the client knows, and no other that has taken its
-    /// name since.
+    /// Whether the file at a location is the one that the client knows, and not another that has
+    /// taken its name since.
     fn is_the_file(
         &self,
         at: Position,

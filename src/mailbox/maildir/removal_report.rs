@@ -1,10 +1,9 @@
-//! What was removed, as it is shown to a witness once nobody waits for it any more.
+//! Reporting removed messages to an observer, after the client has got its reply.
 //!
-//! - The Message-ID is read from the file while its last descriptor is still open: no name leads to it
-//!   any more, and it costs the client no time.
-//! - One that does not stand in the first [`HEAD`] bytes, or in a file that was not held, is left out.
-//! - Whoever clears up a large maildrop shows so many messages at once that others would get no word
-//!   in: such removals take turns, and pause.
+//! - The Message-ID is read from the unlinked file through the descriptor that is still open. That
+//!   costs the client no time.
+//! - A Message-ID that is not in the first [`HEAD`] bytes, or whose file is not open, is left out.
+//! - Reports of many messages take turns and pause, so that they do not flood the log.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -19,7 +18,7 @@ use super::removal::UnlinkedFiles;
 use super::system::{duplicate, fstat, pread};
 use memchr::memchr;
 
-/// Messages that were removed. It holds no lock, so the next session need not wait for it.
+/// Messages that were removed. Holds no lock, so the next session does not wait for it.
 #[derive(Debug)]
 pub(super) struct RemovalReport(Vec<ReportEntry>);
 
@@ -31,7 +30,7 @@ struct ReportEntry {
 }
 
 impl RemovalReport {
-    /// Those at the given positions of a listing.
+    /// The messages at the given positions.
     pub(super) fn of(maildrop: &OpenMaildrop, unlinked: &BTreeSet<Position>) -> Self {
         let entry = |at: &Position| {
             let entry = maildrop.listing.entry(*at);
@@ -41,7 +40,7 @@ impl RemovalReport {
         Self(unlinked.iter().map(entry).collect())
     }
 
-    /// Shows them, each with what can still be read of it.
+    /// Passes each message to the observer, with its Message-ID if that can be read.
     pub(super) fn notify(&self, unlinked_files: &UnlinkedFiles, observer: &RemovalObserver) {
         let mut head = vec![0; HEAD];
         for (nth, ReportEntry { at, unique_id, octets }) in self.0.iter().enumerate() {
@@ -59,15 +58,15 @@ impl RemovalReport {
     }
 }
 
-/// Lets others have their turn; those who pause do so one after the other.
+/// Pauses. Concurrent reports pause one after the other.
 fn pause() {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     thread::park_timeout(PAUSE);
 }
 
-/// So many messages are shown at once, and so long is the pause after them: some 6000 a second, which
-/// every log takes, however many removals there are at the same time.
+/// The number of messages between two pauses, and the length of a pause: some 6000 messages a
+/// second for all reports together, which any log can take.
 const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -76,9 +75,9 @@ fn read_message_id(file: &OwnedFd, head: &mut [u8]) -> Option<String> {
     message_id(head.get(..length)?)
 }
 
-/// Reads how a message begins. What takes more than a moment to decompress is left alone.
+/// Reads the start of a message; `None` if it takes too long to decompress.
 fn read_head(file: &OwnedFd, head: &mut [u8]) -> Option<usize> {
-    // What cannot be read in one go is as good as not there.
+    // One read is enough: no more than that is needed.
     let length = pread(file, &mut *head, 0).ok()?;
     match Contents::of(head.get(..length)?) {
         Contents::Plain => Some(length),
@@ -93,7 +92,7 @@ fn read_head(file: &OwnedFd, head: &mut [u8]) -> Option<usize> {
     }
 }
 
-/// The Message-ID in the first bytes of a message, if they are the header of one.
+/// The Message-ID in the header at the start of a message.
 fn message_id(head: &[u8]) -> Option<String> {
     let mut rest = head;
     loop {
@@ -116,7 +115,7 @@ fn message_id(head: &[u8]) -> Option<String> {
     }
 }
 
-/// What follows the lines that belong to the one before.
+/// Skips folded lines.
 fn skip_folded(mut rest: &[u8]) -> Option<&[u8]> {
     while matches!(rest.first(), Some(b' ' | b'\t')) {
         rest = rest.get(memchr(b'\n', rest)? + 1..)?;
@@ -124,19 +123,19 @@ fn skip_folded(mut rest: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// The first line, if it belongs to the one before and is whole.
+/// The first line, if it is a folded one and complete.
 fn folded(rest: &[u8]) -> Option<&[u8]> {
     let line = rest.get(..memchr(b'\n', rest)?)?.trim_ascii();
     (matches!(rest.first(), Some(b' ' | b'\t')) && !line.is_empty()).then_some(line)
 }
 
-/// How long a message may take to be decompressed for that.
+/// The time limit for decompressing the start of a message.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// How much of a message is read for that.
+/// The number of bytes read for the Message-ID.
 const HEAD: usize = 8 << 10;
 
-/// How much of a Message-ID is shown; twice what any program makes.
+/// The longest Message-ID that is reported in full: twice as long as programs make them.
 const LONGEST: usize = 250;
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! From the path of a Maildir to its directory, with symbolic links followed only where whoever
-//! made them may decide that.
+//! Opening a Maildir by its path, following only symbolic links that are trusted.
 //!
 //! A user who owns the directory above his Maildir can put a symbolic link to another user's in its
 //! place, and the server can read both. So a link is followed only if it belongs to root, to the
@@ -7,9 +6,10 @@
 //! `fs.protected_symlinks` and of Apache's `SymLinksIfOwnerMatch`.
 //!
 //! - A path without links is opened in one call, in which the kernel follows none. The others are
-//!   walked one name at a time, each in the directory that the walk has open: what is judged is
-//!   what is opened, whatever is renamed meanwhile.
-//! - What a link leads to is walked in the same way. A link to a link is judged by where it ends.
+//!   walked one name at a time, each in the open directory before it: what is checked is what is
+//!   opened, even if names change meanwhile.
+//! - The target of a link is walked in the same way. A link to a link is judged by its final
+//!   target.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -34,7 +34,10 @@ pub(super) fn open_directory(path: &Path, flags: OFlags, wait: Wait) -> io::Resu
     open_directory_for(geteuid().as_raw(), path, flags, wait)
 }
 
-/// The same for a server that runs as the user `server`.
+/// Opens a directory by its path for a server that runs as the user `server`.
+///
+/// # Errors
+/// Those of [`open_directory`].
 pub(super) fn open_directory_for(
     server: u32,
     path: &Path,
@@ -55,14 +58,14 @@ pub(super) fn open_directory_for(
     }
 }
 
-/// Says which symbolic link keeps a server that runs as the user `server` from a directory, and
-/// what to do about it; nothing where it is something else that does.
+/// The error that names the symbolic link which a server that runs as the user `server` does not
+/// follow to a directory; `None` if there is no such link.
 pub fn untrusted_link(path: &Path, server: u32) -> Option<String> {
     let error = open_directory_for(server, path, OFlags::PATH, Wait::IfNeedBe).err()?;
     Some(error.get_ref()?.downcast_ref::<UntrustedLink>()?.to_string())
 }
 
-/// A symbolic link that is not followed, because whoever made it might not get at what it leads to.
+/// A symbolic link that is not followed, because its owner may have no access to its target.
 #[derive(Debug)]
 struct UntrustedLink {
     link: PathBuf,
@@ -89,14 +92,14 @@ impl Error for UntrustedLink {}
 struct Walk {
     server: u32,
     wait: Wait,
-    /// Where it has come to, for errors.
+    /// The path so far, for errors.
     at: PathBuf,
     /// How many links have been followed.
     links: u32,
 }
 
 impl Walk {
-    /// Goes along a path from a directory.
+    /// Walks along a path from a directory.
     fn along(&mut self, from: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
         let mut directory = if path.has_root() {
             self.at = PathBuf::from("/");
@@ -120,7 +123,7 @@ impl Walk {
     fn step(&mut self, directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
         self.at.push(name);
         match open_at(directory, name, TO_PASS | OFlags::NOFOLLOW, self.wait) {
-            // What the system says of a symbolic link, too.
+            // The error for a symbolic link, too.
             Err(Errno::NOTDIR) => {
                 let link = open_at(directory, name, TO_LOOK_AT, self.wait);
                 let link = link.map_err(|error| self.failed(error))?;
@@ -136,7 +139,7 @@ impl Walk {
         }
     }
 
-    /// Follows a link that is in `directory`, if it is to be followed.
+    /// Follows a link in `directory`, if it is trusted.
     fn follow(&mut self, directory: &OwnedFd, link: &OwnedFd, stat: &Statx) -> io::Result<OwnedFd> {
         self.may_read(link, stat).map_err(|error| self.failed(error))?;
         let text = readlinkat(link, "", Vec::new()).map_err(|error| self.failed(error))?;
@@ -152,7 +155,7 @@ impl Walk {
         Err(io::Error::other(refused))
     }
 
-    /// Whether a link can be read here and now.
+    /// Checks whether a link can be read without waiting for more than is allowed.
     fn may_read(&mut self, link: &OwnedFd, stat: &Statx) -> Result<(), Errno> {
         self.links += 1;
         let is_forbidden = || Ok(fstatvfs(link)?.f_flag.bits() & NO_SYMLINKS_HERE != 0);
@@ -180,7 +183,7 @@ impl Walk {
     }
 }
 
-/// A path that may be of a user's making, fit for a log line.
+/// A path that a user may have chosen, escaped for a log line.
 fn shown(path: &Path) -> impl fmt::Display {
     path.as_os_str().as_bytes().escape_ascii()
 }
@@ -188,24 +191,23 @@ fn shown(path: &Path) -> impl fmt::Display {
 /// Whether a server that runs as the user `server` follows a symbolic link: one of `owner`, to a
 /// directory of `owner_of_target`.
 pub fn is_link_trusted(owner: u32, owner_of_target: u32, server: u32) -> bool {
-    let is_match = owner == owner_of_target && owner != ANYBODY;
+    let is_match = owner == owner_of_target && owner != OVERFLOW_USER;
     is_match || owner == ROOT || owner == server
 }
 
 const ROOT: u32 = 0;
 
-/// Whom all users are shown as that are not known in a user namespace (`PrivateUsers=` in a unit):
-/// two files of this one may belong to two.
-const ANYBODY: u32 = 65534;
+/// The user that stands for all users who are not mapped in a user namespace (`PrivateUsers=` in a
+/// unit): two files of this user may belong to different users.
+const OVERFLOW_USER: u32 = 65534;
 
-/// As many as the kernel follows.
+/// The limit of the kernel.
 const MOST_LINKS: u32 = 40;
 
 /// `ST_NOSYMFOLLOW`: mounted with `nosymfollow`, see mount(8).
 const NO_SYMLINKS_HERE: u64 = 0x2000;
 
-/// To pass through a directory one need not be able to read it. With `O_DIRECTORY`, what is mounted
-/// on demand is mounted.
+/// Passing through a directory needs no permission to read it. `O_DIRECTORY` triggers automounts.
 const TO_PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 const TO_LOOK_AT: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -217,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs as nobody who has anything here.
+    /// A server whose user owns no file here.
     const SERVER: u32 = 4_000_000_000;
 
     fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -228,7 +230,7 @@ mod tests {
         fstat(directory).unwrap().st_ino
     }
 
-    /// Two users: whoever runs the tests and root; when that is one, root has made two.
+    /// Files of two users: the one that runs the tests and root; root makes a second user.
     struct Users {
         dir: tempfile::TempDir,
         /// A directory of another user than that of our links.
@@ -263,7 +265,7 @@ mod tests {
 
         fn belongs_to_us(&self, name: &str) -> PathBuf {
             let path = self.path(name);
-            // Of root nothing is refused.
+            // Links of root are always followed.
             if fs::symlink_metadata(&path).unwrap().uid() == ROOT {
                 lchown(&path, Some(4711), None).unwrap();
             }
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_decide_where_a_link_leads() {
+    fn links_of_root_the_server_and_the_owner_of_the_target_are_trusted() {
         for (owner, owner_of_target, server, expected) in [
             (1001, 1001, 999, true),
             (1001, 1002, 999, false),
@@ -280,8 +282,8 @@ mod tests {
             (1001, 999, 999, false),
             (0, 1002, 999, true),
             (999, 1002, 999, true),
-            (ANYBODY, ANYBODY, 999, false),
-            (ANYBODY, ANYBODY, ANYBODY, true),
+            (OVERFLOW_USER, OVERFLOW_USER, 999, false),
+            (OVERFLOW_USER, OVERFLOW_USER, OVERFLOW_USER, true),
         ] {
             let found = is_link_trusted(owner, owner_of_target, server);
             assert_eq!(found, expected, "{owner} {owner_of_target} {server}");
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_link_is_what_the_system_says_it_is() {
+    fn other_errors_are_those_of_the_system() {
         let users = Users::new();
         fs::write(users.path("file"), "").unwrap();
         users.link(users.path("missing"), "dangling");
@@ -348,7 +350,7 @@ mod tests {
         assert!(open(Path::new("")).is_ok() && open(Path::new("/")).is_ok());
     }
 
-    /// Where two users race, what was looked at is what is opened.
+    /// In a race between two users, the directory that was checked is the one that is opened.
     #[test]
     fn a_link_that_comes_and_goes_leads_nowhere_else() {
         let users = Users::new();

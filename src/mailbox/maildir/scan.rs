@@ -1,13 +1,13 @@
-//! Which messages a Maildir has, while others deliver to it, remove from it and rename in it.
+//! Finding the messages of a Maildir while other programs deliver, remove and rename files.
 //!
-//! While a file is renamed, reading its directory may show it twice or not at all. Therefore:
-//! - A pass over both folders counts as whole when neither changed meanwhile, and when any change
-//!   would have shown in their time stamps. One such pass is enough, and the usual case.
-//! - Otherwise passes are repeated until several in a row agree, a bounded number of times, and
-//!   their union is taken.
-//! - What one pass saw and the last one did not is dropped only when it is not at its last known
-//!   place either, and a further look misses it too.
-//! - A message that the index knows and that was not seen is worth a few passes more.
+//! While a file is renamed, reading its directory may return it twice or not at all. Therefore:
+//! - A pass over both folders is complete if their time stamps prove that neither changed
+//!   meanwhile. One such pass is enough, and the usual case.
+//! - Otherwise passes are repeated until several in a row agree, up to a limit, and their union is
+//!   taken.
+//! - A file that an earlier pass saw and the last one did not is dropped only if it is not at its
+//!   last known location, and a search does not find it either.
+//! - If a message of the index was not seen, a few more passes are made.
 
 use rustix::io::Errno;
 
@@ -24,11 +24,11 @@ use super::view::View;
 /// The files that are messages, in the order of the listing.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// What was seen; it has the names of the files.
+    /// The sightings, with the names of the files.
     pub(super) seen: Sightings,
     /// The messages.
     pub(super) files: Vec<FoundFile>,
-    /// What the messages rest on, if the folders were at rest.
+    /// The basis, if the folders did not change during the last pass.
     pub(super) basis: Option<Basis>,
     /// How often both folders were read.
     pub(super) passes: u32,
@@ -37,26 +37,25 @@ pub(super) struct Scan {
 /// A file that is a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundFile {
-    /// Where it was seen last.
+    /// Its last sighting.
     pub(super) sighting: Sighting,
-    /// Which file it is; nothing where that is not to be relied on, and nobody shares its name.
+    /// Its inode; `None` where inode numbers are not reliable and no file shares its name.
     pub(super) inode: Option<Inode>,
-    /// What the unique name alone does not tell; whether it is the first or a later one of several
-    /// is not known here.
+    /// `None` or `Itself`: `match_index` decides which of several files is the first.
     pub(super) namesake: Namesake,
 }
 
 impl FoundFile {
-    /// The inode, where the unique name alone does not tell which file it is.
+    /// The inode, where the unique name alone does not identify the file.
     pub(super) fn telling_inode(&self) -> Option<Inode> {
         self.inode.filter(|_| self.namesake != Namesake::None)
     }
 }
 
-/// Finds the messages of a Maildir; `index` is what was known of it.
+/// Finds the messages of a Maildir; `index` is the index of the last session.
 ///
 /// # Errors
-/// When a folder cannot be read whole.
+/// When a folder cannot be read completely.
 pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> {
     let mut seen = Sightings::default();
     let mut passes = 0;
@@ -70,7 +69,8 @@ pub(super) fn scan(folders: &impl View, index: &Index) -> Result<Scan, Failure> 
             break basis;
         }
         let incomplete = passes < PASSES_FOR_MISSING && index.knows_more_than(&seen);
-        // What a pass misses of what others saw says how much all of them may have missed.
+        // If this pass missed a message that an earlier pass saw, or that the index has, any pass
+        // may have missed some: start counting again.
         agreeing = if grown || incomplete || missed(&seen, passes) { 0 } else { agreeing + 1 };
         if agreeing == AGREEING_PASSES {
             break None;
@@ -88,18 +88,18 @@ fn missed(seen: &Sightings, last: u32) -> bool {
     seen.groups().any(|group| group.iter().all(|sighting| sighting.pass < last))
 }
 
-/// Makes files of sightings.
+/// Decides which files the sightings are.
 struct Resolution<'a, V> {
     folders: &'a V,
     last: u32,
     whole: bool,
 }
 
-/// What is left of the sightings of one unique name.
+/// The sightings of one unique name, which have to be checked.
 struct Unresolved {
-    /// The files that are where they were seen.
+    /// The files that are still where they were seen.
     present: Vec<Candidate>,
-    /// The unique name, when one more has left its place.
+    /// The unique name, if a file is no longer where it was seen.
     lost: Option<Vec<u8>>,
 }
 
@@ -107,7 +107,7 @@ struct Unresolved {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     sighting: Sighting,
-    /// Nothing, when the file was seen, but had been renamed before it could be looked at.
+    /// `None` if the file was renamed before its inode could be read.
     inode: Option<Inode>,
 }
 
@@ -117,7 +117,7 @@ impl<V: View> Resolution<'_, V> {
         let mut unresolved = Vec::new();
         for sightings in seen.groups() {
             match sightings {
-                // Nearly all are like this.
+                // The usual case.
                 [only] if only.pass == self.last => {
                     let inode = self.folders.inode(only.inode);
                     let namesake = Namesake::None;
@@ -150,14 +150,14 @@ impl<V: View> Resolution<'_, V> {
                 }
             }
         }
-        // Where numbers do not tell files apart, one that is renamed between two looks would be two.
+        // Without stable inodes, a file that is renamed between two checks would count as two.
         if present.len() > 1 && !self.folders.has_stable_inodes() {
             present.retain(|Candidate { sighting, .. }| {
                 self.folders.stat(sighting.folder, seen.name(sighting)).is_ok()
             });
         }
         let lost = sightings.iter().find(|sighting| {
-            // What a whole pass did not see, and what is not at its place, is gone.
+            // A file that a complete pass did not see, and that is not at its location, is gone.
             let may_live = !self.whole || sighting.pass == self.last;
             may_live && !present.iter().any(|candidate| candidate.may_be(sighting))
         });
@@ -165,7 +165,7 @@ impl<V: View> Resolution<'_, V> {
         Ok(Unresolved { present, lost })
     }
 
-    /// Looks for the files that have left their places.
+    /// Searches for the files that are no longer where they were seen.
     fn find(&self, seen: &mut Sightings, unresolved: &mut [Unresolved]) -> Result<(), Failure> {
         let mut found = Vec::new();
         let lost = unresolved
@@ -181,7 +181,7 @@ impl<V: View> Resolution<'_, V> {
         })?;
         for (at, location, inode) in found {
             let Some(one) = unresolved.get_mut(at) else { continue };
-            // A file that cannot be looked at now is one that is known already, if there is any.
+            // A file without an inode counts as one of the present files, if there are any.
             let known = one.present.iter().any(|known| may_be(inode, known.inode));
             if !known && let Some(sighting) = seen.add(&location, 0, self.last) {
                 one.present.retain(|known| known.inode.is_some());
@@ -191,7 +191,7 @@ impl<V: View> Resolution<'_, V> {
         Ok(())
     }
 
-    /// The messages among the files of one unique name: a file is one message, by however many names.
+    /// The messages among the files of one unique name. A file with several names is one message.
     fn distinct_files(&self, seen: &Sightings, mut candidates: Vec<Candidate>) -> Vec<FoundFile> {
         candidates.sort_unstable_by(|a, b| seen.order(&a.sighting, &b.sighting));
         let names = candidates.len();
@@ -205,7 +205,7 @@ impl<V: View> Resolution<'_, V> {
         let found = |&Candidate { sighting, inode }: &Candidate| {
             let itself = alone && names > 1 && inode.is_some();
             let namesake = if itself { Namesake::Itself } else { Namesake::None };
-            // One that nobody shares its name with is known by what tells all others.
+            // A single file gets its inode in the same way as all others.
             let given = self.folders.inode(sighting.inode);
             let looked_at = inode.filter(|_| !alone || itself || self.folders.has_stable_inodes());
             let inode = looked_at.or(given);
@@ -222,11 +222,11 @@ impl Candidate {
     }
 }
 
-/// Folders that do not come to rest are read until so many passes in a row agree.
+/// While the folders change, they are read until this many passes in a row agree.
 const AGREEING_PASSES: u32 = 4;
-/// A message of the last login that has not been seen is worth at least so many.
+/// The number of passes while a message of the index has not been seen.
 const PASSES_FOR_MISSING: u32 = 8;
-/// More are not taken, whatever happens meanwhile.
+/// The limit.
 const MOST_PASSES: u32 = 12;
 
 #[cfg(test)]

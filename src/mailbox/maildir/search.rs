@@ -1,8 +1,8 @@
 //! Searching for files that have been renamed since they were seen.
 //!
 //! Another server renames a file whenever a flag of the message changes; only the unique name
-//! stays. A file counts as gone when two full passes over both folders have missed it, the second of
-//! them undisturbed; or a few more, where the folders change all the time.
+//! stays. A file counts as gone when two full passes over both folders have missed it, the second
+//! of them undisturbed; or a few more, where the folders change all the time.
 
 use std::collections::HashMap;
 

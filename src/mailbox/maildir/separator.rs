@@ -1,9 +1,9 @@
-//! What stands between the unique name and the flags in the name of a file: `:`, unless the file
-//! system has no such names.
+//! The character between the unique name and the flags in the name of a file: `:`, unless the file
+//! system does not allow that.
 //!
-//! Unique names have no `:`, so with that the first one counts, whatever follows. They may have any
-//! of the others, and mostly `_`; with those the last one counts that has `2,` and letters behind it
-//! to the end of the name. Only characters that some program does use are taken.
+//! Unique names have no `:`, so the first one separates, whatever follows it. They may have the
+//! other characters, most often `_`; so the last of these separates that `2,` and letters follow to
+//! the end of the name. Only characters that some program uses are supported.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,11 +20,11 @@ pub enum Separator {
     /// `:`, as everywhere.
     #[default]
     Colon,
-    /// `;`, of mbsync and others on Windows.
+    /// `;`, as mbsync and others write on Windows.
     Semicolon,
-    /// `!`, of `OfflineIMAP` when it is told to be compatible with Windows.
+    /// `!`, as `OfflineIMAP` writes when it is set to be compatible with Windows.
     Exclamation,
-    /// `_`, what some file servers make of what they cannot store.
+    /// `_`, which some file servers write in place of characters that they cannot store.
     Underscore,
 }
 
@@ -46,7 +46,7 @@ impl Separator {
         }
     }
 
-    /// What is before the flags in the name of a file, if it has flags.
+    /// The part of a file name before the flags; all of it if there are no flags.
     pub(super) fn before_flags(self, file_name: &[u8]) -> &[u8] {
         let end = match self {
             Self::Colon => memchr(b':', file_name),
@@ -55,7 +55,7 @@ impl Separator {
         end.and_then(|end| file_name.get(..end)).unwrap_or(file_name)
     }
 
-    /// Where the flags begin, if there are some and nothing else.
+    /// The position of the separator, if flags follow it to the end of the name.
     fn find(self, file_name: &[u8]) -> Option<usize> {
         let mark = [self.byte(), b'2', b','];
         let at = memmem::rfind(file_name, &mark)?;
@@ -64,12 +64,13 @@ impl Separator {
     }
 }
 
-/// Whether the Maildir at `path` has names with flags behind another separator; which, and the name.
+/// Finds a name in the Maildir at `path` with flags behind another separator; returns that
+/// separator and the name.
 ///
-/// Looks at a hundred names in `cur` at the most.
+/// Looks at up to a hundred names in `cur`.
 ///
 /// # Errors
-/// When that cannot be read.
+/// When `cur` cannot be read.
 pub fn foreign_separator(
     path: &Path,
     separator: Separator,

@@ -1,4 +1,4 @@
-//! What passes over the folders have seen: names, compactly and in the order of the listing.
+//! The names that passes over the folders have seen, compactly and in the order of the listing.
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,7 @@ use super::name;
 use super::separator::Separator;
 use super::view::View;
 
-/// File names with where and when they were seen.
+/// File names, with the folder and the pass that had them.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
     separator: Separator,
@@ -18,7 +18,7 @@ pub(super) struct Sightings {
     ignored: Ignored,
 }
 
-/// A name that a pass came across.
+/// A name that a pass has seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sighting {
     /// The folder that had it.
@@ -47,7 +47,8 @@ impl Sightings {
         Ok(seen)
     }
 
-    /// Adds what `older` has and this has not; says whether this has a message that is new.
+    /// Adds the sightings that only `older` has. Returns whether this has a message that `older`
+    /// lacks.
     pub(super) fn absorb(&mut self, older: &Self) -> bool {
         if older.sightings.is_empty() {
             return !self.sightings.is_empty();
@@ -85,29 +86,29 @@ impl Sightings {
         self.name(sighting).get(..usize::from(sighting.unique)).unwrap_or_default()
     }
 
-    /// Where it is in the order of a listing.
+    /// The key by which listings are sorted.
     pub(super) fn key(&self, sighting: &Sighting) -> Key<'_> {
         Key::new(self.unique(sighting))
     }
 
-    /// The unique names, as the index keeps them.
+    /// The keys of all unique names.
     pub(super) fn keys(&self) -> impl Iterator<Item = Key<'_>> {
         self.groups().filter_map(|group| group.first().map(|sighting| self.key(sighting)))
     }
 
-    /// Takes in a name that was found by other means than a pass.
+    /// Adds a name that a search has found.
     pub(super) fn add(&mut self, location: &Location, inode: u64, pass: u32) -> Option<Sighting> {
         self.push(location.folder, &location.name, inode, pass);
         self.sightings.pop()
     }
 
-    /// The order of the listing: by number, then unique name; files of one unique name by folder
-    /// and whole name.
+    /// The order of the listing: by time of delivery, then unique name. Files of one unique name
+    /// are ordered by folder and whole name.
     pub(super) fn order(&self, a: &Sighting, b: &Sighting) -> Ordering {
         self.order_with(a, self, b)
     }
 
-    /// What the last pass saw that is no message.
+    /// The entries that are not messages, as the last pass saw them.
     pub(super) fn ignored(&self) -> &Ignored {
         &self.ignored
     }

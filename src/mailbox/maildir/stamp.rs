@@ -1,10 +1,10 @@
-//! Whether folders are as they were when they were read, told from their time stamps.
+//! Whether folders have changed since they were read, decided by their time stamps.
 //!
-//! A directory that has changed has another stamp, but for one trap: stamps have a grain, and a
-//! second change in the same tick leaves no trace. So stamps stand for what was read only when the
-//! clock that makes them had passed them *before* the reading began: then every later change gets
-//! a later stamp. That clock is the file system's own, read off a file that has just been touched
-//! there: no grain has to be known, and no other machine's clock trusted.
+//! Each change gives a directory a new stamp, except that time stamps have a granularity: a second
+//! change in the same tick leaves the stamp as it was. So a stamp is used only if the clock that
+//! makes the stamps had passed it *before* the folder was read; then every later change gets a
+//! later stamp. That clock is the file system's own, taken from a file that has just been touched:
+//! its granularity need not be known, and no other machine's clock is trusted.
 
 use std::time::SystemTime;
 
@@ -14,25 +14,25 @@ use super::file_id::FileId;
 
 /// A point in time by the clock of a file system, in nanoseconds since 1970.
 ///
-/// What does not fit is later than everything else, and so never passed.
+/// A time that does not fit is later than all others, so that no clock passes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(i64);
 
 impl Moment {
-    /// The time by the clock of the system, which is that of a file system on its own disks.
+    /// The time by the clock of the system, which local file systems use, too.
     pub(super) fn now() -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let nanoseconds = since_epoch.ok().and_then(|time| i64::try_from(time.as_nanos()).ok());
-        // Before 1970 is before everything that is known.
+        // A clock before 1970 is before all stamps.
         Self(nanoseconds.unwrap_or(i64::MIN))
     }
 
-    /// When the inode was changed last: set by the clock, never by a program.
+    /// The ctime of a file, which no program can set.
     pub(super) fn of_change(stat: &Stat) -> Self {
         Self::new(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok())
     }
 
-    /// When the file was made, if the file system knows.
+    /// When the file was made, if the file system records that.
     pub(super) fn of_birth(stat: &Statx) -> Option<Self> {
         let Statx { stx_mask, stx_btime, .. } = stat;
         let known = StatxFlags::from_bits_retain(*stx_mask).contains(StatxFlags::BTIME);
@@ -52,7 +52,7 @@ impl Moment {
     }
 }
 
-/// Which directory a folder is, and when it was changed last.
+/// The identity of a folder and its last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     id: FileId,
@@ -79,8 +79,8 @@ pub(super) struct Stamps {
     pub(super) cur: Stamp,
 }
 
-/// What a listing rests on: while it [holds](Self::holds), reading the folders again would yield
-/// the same.
+/// The stamps by which a listing can be reused: while the basis [holds](Self::holds), reading the
+/// folders again would give the same listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Basis {
     stamps: Stamps,
@@ -88,18 +88,18 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    /// The basis of what is read while the folders have these stamps, after `clock` was read;
-    /// nothing when a change may leave no trace in them.
+    /// The basis of a listing that is read, after `clock` was, while the folders have these stamps.
+    /// `None` if a change might leave a stamp as it is.
     ///
-    /// A stamp from the future, left by a clock that was set back, is no basis: the clock may
-    /// come to it again.
+    /// A stamp from the future, made before the clock was set back, gives no basis: the clock may
+    /// reach it again.
     pub(super) fn new(stamps: Stamps, clock: Moment) -> Option<Self> {
         let settled = stamps.new.changed < clock && stamps.cur.changed < clock;
         settled.then_some(Self { stamps, clock })
     }
 
-    /// Whether it holds for folders that have these stamps at this time: a clock that was set back
-    /// proves nothing.
+    /// Whether it holds for folders with these stamps at this time. It does not hold if the clock
+    /// was set back.
     pub(super) fn holds(&self, stamps: Stamps, now: Moment) -> bool {
         self.stamps == stamps && self.clock <= now
     }
@@ -114,7 +114,7 @@ impl Basis {
         [new_id[0], new_id[1], new_changed, cur_id[0], cur_id[1], cur_changed, clock]
     }
 
-    /// Reads what [`to_words`](Self::to_words) gave; nothing when it can be no basis.
+    /// Reads the words of [`to_words`](Self::to_words); `None` when they are no basis.
     pub(super) fn from_words(words: [u64; 7]) -> Option<Self> {
         let [new_device, new_inode, new_changed, cur_device, cur_inode, cur_changed, clock] = words;
         let time = |word: u64| Moment(word.cast_signed());

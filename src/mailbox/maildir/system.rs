@@ -1,9 +1,9 @@
-//! The system calls of this store that have to do with files: every one of them passes here.
+//! All system calls of this store for files.
 //!
-//! They are the very functions of rustix and std; what is more than that is made of them. In tests
-//! each asks first whether it is to fail (`faulty`, `plan`), or whether the process is to die there,
-//! and what a power cut would undo is written down (`journal`). No other file of the store calls the
-//! system for a file, which `tests/it/tidy.rs` sees to; types and constants come from where they are.
+//! They are the functions of rustix and std, and a few that are made of them. In tests each call
+//! may be made to fail (`faulty`, `plan`) or to end the process, and changes that a power cut would
+//! undo are recorded (`journal`). `tests/it/tidy.rs` checks that no other file of the store makes
+//! such calls.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-// These cannot fail.
+// This cannot fail.
 pub(super) use rustix::process::geteuid;
 
 #[cfg(not(test))]
@@ -33,7 +33,7 @@ pub(crate) use self::journal::{Journal, Lost, cut_power};
 #[cfg(test)]
 pub(crate) use self::plan::{Extent, Fault, Hit, Plan};
 
-/// What a call is in a server; `faulty` has the same names for tests.
+/// The calls as a server makes them; `faulty` has the same names for tests.
 #[cfg(not(test))]
 mod real {
     pub(in super::super) use std::fs::read_dir;
@@ -45,7 +45,7 @@ mod real {
     pub(in super::super) use rustix::io::{fcntl_dupfd_cloexec, pread, preadv2, write};
 }
 
-/// Fills a buffer with what is in a file from an offset on.
+/// Fills a buffer from a file, from an offset on.
 ///
 /// # Errors
 /// `UnexpectedEof` when the file ends before; those of the system.
@@ -65,7 +65,7 @@ pub(super) fn read_exact_at(file: &File, mut buffer: &mut [u8], offset: u64) -> 
     Ok(())
 }
 
-/// A file that is written from its start to its end.
+/// Writes a file from its start to its end.
 #[derive(Debug)]
 pub(super) struct Output(pub(super) OwnedFd);
 
@@ -79,10 +79,10 @@ impl io::Write for Output {
     }
 }
 
-/// Locks a file, unless somebody has locked it; says whether it is locked.
+/// Locks a file without waiting. Returns false if another open file has the lock.
 ///
 /// # Errors
-/// Those of the system; some file systems lock nothing.
+/// Those of the system; some file systems do not support locks.
 pub(super) fn try_lock(file: impl AsFd) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),

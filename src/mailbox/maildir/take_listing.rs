@@ -1,6 +1,5 @@
-//! From files to a listing: sizes from the index, or counted where it has none.
-//!
-//! Counting reads the message; it happens once in the life of a message.
+//! Taking the listing at login: from the index if it still holds, else from a scan of the folders,
+//! with the sizes in the index. Messages that are not in the index are read and counted.
 
 use std::{io, mem};
 
@@ -20,32 +19,33 @@ use super::sightings::Sightings;
 use super::stamp::Basis;
 use super::time_limit::TimeLimit;
 
-/// How a listing came about.
+/// How a listing was taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ListingStats {
-    /// How often both folders were read; not at all when the index holds.
+    /// How often both folders were read; 0 when the index held.
     pub(super) passes: u32,
-    /// How many message files were opened and counted.
+    /// The number of message files that were counted.
     pub(super) opened: u32,
-    /// How many could not be read.
+    /// The number of messages that cannot be read.
     pub(super) left_out: u32,
-    /// Whether the index has other messages.
+    /// Whether the messages in the index differ.
     pub(super) index_is_stale: bool,
 }
 
-/// A listing, and what it rests on.
+/// A listing, with its basis.
 #[derive(Debug)]
 pub(super) struct TakenListing {
     pub(super) listing: Listing,
-    /// Nothing when the folders did not rest, or do not show it: then nobody else is to rely on it.
+    /// `None` if the folders changed meanwhile, or if that is unknown: then the next login scans
+    /// them.
     pub(super) basis: Option<Basis>,
     pub(super) stats: ListingStats,
 }
 
 /// Takes the listing of a Maildir.
 ///
-/// # Errors
-/// When it cannot be taken whole. A message that cannot be read itself is left out.
+/// # Errors When a folder cannot be read, or a message for a reason that is not its own. Messages
+/// that cannot be read for a reason of their own are left out.
 pub(super) fn take_listing(
     folders: &Folders<'_>,
     limit: &TimeLimit,
@@ -71,14 +71,14 @@ pub(super) fn take_listing(
     let left_out = counting.left_out.count;
     if let Some(first) = counting.left_out.first {
         if builder.is_empty() {
-            // One message that cannot be read is its own trouble; all of them are the Maildir's.
+            // If no message can be read, something is wrong with the Maildir.
             let error = io::Error::other(format!("no message can be read, the first is {first}"));
             let what = format!("read {}", folders.maildir().root().path().display());
             return Err(Failure::new(what, error));
         }
         tracing::warn!(count = left_out, first, "messages that cannot be read are left out");
     }
-    // What is left out now may be let in by a change that leaves no stamp on its folder.
+    // A message that is left out may become readable without a change of its folder.
     let basis = basis.filter(|_| left_out == 0 && folders.maildir().has_reliable_ctime());
     let stats = ListingStats {
         passes,
@@ -89,13 +89,13 @@ pub(super) fn take_listing(
     Ok(TakenListing { listing: builder.finish(), basis, stats })
 }
 
-/// Takes the listing from the index, if nothing has to be waited for and nothing has changed.
+/// Takes the listing from the index without waiting; `None` if it does not hold.
 pub(super) fn take_listing_at_once(folders: &Folders<'_>) -> Option<TakenListing> {
     let mut index = Index::read_at_once(folders.maildir().root())?;
     from_index(folders, &mut index).ok()?
 }
 
-/// Takes the listing out of the index, if nothing has changed since.
+/// Takes the listing out of the index, if it still holds.
 fn from_index(folders: &Folders<'_>, index: &mut Index) -> Result<Option<TakenListing>, Failure> {
     match index.basis {
         Some(basis) if folders.are_still(&basis)? => {
@@ -106,12 +106,12 @@ fn from_index(folders: &Folders<'_>, index: &mut Index) -> Result<Option<TakenLi
     }
 }
 
-/// What is known of the sizes of a file.
+/// The sizes of a file, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KnownSizes {
     Sizes(Sizes),
     Uncounted,
-    /// It cannot be read, or is gone.
+    /// The file cannot be read, or is gone.
     Unreadable,
 }
 
@@ -129,7 +129,7 @@ struct Counting<'a> {
 }
 
 impl Counting<'_> {
-    /// Counts where sizes are not known.
+    /// Counts the files whose sizes are not known.
     fn all(
         &mut self,
         seen: &mut Sightings,
@@ -153,7 +153,7 @@ impl Counting<'_> {
         self.again(seen, files, sizes, &renamed)
     }
 
-    /// Counts those that have been renamed since they were seen.
+    /// Counts the files that have been renamed since they were seen.
     fn again(
         &mut self,
         seen: &mut Sightings,
@@ -206,7 +206,7 @@ impl Counting<'_> {
         Ok(())
     }
 
-    /// Decides what is known after a count; nothing when the file was not there.
+    /// The sizes after a count; `None` when the file was not at its location.
     fn after_counting(
         &mut self,
         file: &Uncounted<'_>,
@@ -221,8 +221,11 @@ impl Counting<'_> {
             Err(error) => {
                 let path = self.folders.maildir().describe(file.folder, file.name);
                 if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() {
-                    // There is nobody who could be told.
-                    tracing::warn!(path, "counting was given up, nobody waits for it any more");
+                    // The client has gone, so only the log can say this.
+                    tracing::warn!(
+                        path,
+                        "counting was given up: it takes too long and the client has gone"
+                    );
                 }
                 if !is_about_this_file_alone(&error) {
                     return Err(Failure::new(format!("read {path}"), error));
@@ -241,9 +244,8 @@ fn uncounted<'a>(seen: &'a Sightings, file: &FoundFile) -> Uncounted<'a> {
     Uncounted { folder: sighting.folder, name, inode: file.telling_inode() }
 }
 
-/// Whether an error says something of the file that was to be read: that it cannot be opened, or holds
-/// no message. Any other, say too many open files or a disk that gives errors, would leave out
-/// messages that are in order.
+/// Whether an error is about one file: it cannot be opened, or holds no message. After another
+/// error, say too many open files or a failing disk, no message may be left out.
 fn is_about_this_file_alone(error: &io::Error) -> bool {
     match Errno::from_io_error(error) {
         Some(errno) => matches!(errno, Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NXIO),

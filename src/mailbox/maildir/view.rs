@@ -1,5 +1,5 @@
-//! What finding messages asks of the directories of a Maildir. The directories themselves answer it;
-//! in the tests of `scan`, so does a model of them.
+//! The operations on the folders of a Maildir that a scan needs. [`Folders`] has them, and so has a
+//! model of the folders in the tests of `scan`.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use super::inode::Inode;
 use super::separator::Separator;
 use super::stamp::{Basis, Moment, Stamps};
 
-/// Two directories in which others deliver, rename and remove.
+/// Two directories in which other programs deliver, rename and remove.
 ///
-/// The methods are those of [`Folders`] that have the same names; but a name that
-/// [`stat`](Self::stat) finds is there, whatever the file system remembers.
+/// The methods are those of [`Folders`] with the same names. But [`stat`](Self::stat) never answers
+/// from a stale cache of the file system.
 pub(super) trait View {
     fn separator(&self) -> Separator;
     fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure>;
@@ -27,12 +27,11 @@ pub(super) trait View {
     fn stamps(&self) -> Result<Stamps, Failure>;
     fn have_reliable_ctime(&self) -> bool;
 
-    /// Does what reads the folders, and says whether neither changed meanwhile: then nothing that
-    /// was there has been missed, and the basis is what that rests on. Where a change may leave no
-    /// stamp, or a late one, that is never known.
+    /// Calls `read`, which reads the folders. If neither folder changed meanwhile, `read` has
+    /// missed no file, and the result has a basis. Without reliable ctimes there is never a basis.
     ///
     /// # Errors
-    /// Those of `read`; and when a folder has been removed meanwhile.
+    /// Those of `read`, and when a folder has been removed meanwhile.
     fn undisturbed<T>(
         &self,
         read: impl FnOnce() -> Result<T, Failure>,
@@ -40,7 +39,7 @@ pub(super) trait View {
         let clock = self.clock();
         let before = self.stamps()?;
         let result = read()?;
-        // Always asked, because a removed directory reads as an empty one.
+        // Needed even without a clock: a removed directory reads as an empty one.
         let after = self.stamps()?;
         let basis = clock.and_then(|clock| Basis::new(before, clock));
         Ok((result, basis.filter(|_| self.have_reliable_ctime() && before == after)))
@@ -61,8 +60,8 @@ impl View for Folders<'_> {
         if self.has_stable_inodes() {
             return Ok(inode);
         }
-        // A name may be remembered that another machine or process has taken away, with the number of
-        // its own that a file has by each name. Only opening the file asks.
+        // The file system may have cached a name that another machine or process has removed. Only
+        // opening the file asks.
         match self.open_file(folder, name) {
             Err(error) if is_gone(&error) => Err(Errno::NOENT),
             Ok(_) | Err(_) => Ok(inode),

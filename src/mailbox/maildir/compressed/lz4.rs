@@ -1,10 +1,10 @@
-//! lz4: frames, and the format that Dovecot made up before there were any.
+//! lz4: frames, and Dovecot's own format, which is older.
 //!
-//! The blocks are decompressed by `lz4_flex`. Its reader of frames takes a file that ends between
-//! two blocks for a whole one; so the frames are read here, and theirs have an end.
+//! `lz4_flex` decompresses the blocks. Its frame reader accepts a file that is truncated between
+//! two blocks; so the frames are parsed here, and their end is checked.
 //!
-//! What Dovecot writes has neither an end nor a checksum: a file that is cut between two chunks
-//! cannot be told from a whole one, by Dovecot neither.
+//! Dovecot's format has neither an end mark nor a checksum: a file that is truncated between two
+//! chunks looks complete, to Dovecot as well.
 
 use std::hash::Hasher;
 use std::io::{self, Read};
@@ -30,7 +30,7 @@ pub(super) struct Lz4 {
 /// A frame that is being read.
 struct Frame {
     largest_block: usize,
-    /// Blocks refer to what the blocks before them held.
+    /// Blocks refer to the contents of earlier blocks.
     linked: bool,
     block_checksums: bool,
     content_checksum: bool,
@@ -126,7 +126,7 @@ impl Frame {
         })
     }
 
-    /// Reads the next block; says whether there was one.
+    /// Reads the next block. Returns false at the end mark.
     fn read_block(&mut self, source: &mut Source, blocks: &mut Blocks) -> io::Result<bool> {
         let word = source.number()?;
         if word == 0 {
@@ -218,16 +218,16 @@ impl Read for DovecotLz4 {
     }
 }
 
-/// The block that was read last.
+/// The current block.
 #[derive(Default)]
 struct Blocks {
-    /// As it is in the file.
+    /// Its bytes in the file.
     stored: Vec<u8>,
-    /// What it holds; no smaller than it was ever needed.
+    /// The decompressed bytes. Never shrunk.
     content: Vec<u8>,
     length: usize,
     given: usize,
-    /// What a linked block may refer to: the last contents before it.
+    /// The last decompressed bytes before it, to which a linked block may refer.
     history: Vec<u8>,
 }
 
@@ -248,7 +248,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// What is in the file is the content.
+    /// Takes a block that is not compressed.
     fn copy(&mut self) {
         self.length = self.stored.len();
         self.given = 0;
@@ -259,7 +259,7 @@ impl Blocks {
         room.copy_from_slice(&self.stored);
     }
 
-    /// Gives out as much as there is and fits.
+    /// Copies as many bytes as there are and as fit.
     fn give(&mut self, buffer: &mut [u8]) -> usize {
         let rest = self.rest();
         let length = rest.len().min(buffer.len());
@@ -270,12 +270,12 @@ impl Blocks {
         length
     }
 
-    /// What has not been given out.
+    /// The bytes that have not been copied.
     fn rest(&self) -> &[u8] {
         self.content.get(self.given..self.length).unwrap_or_default()
     }
 
-    /// Keeps of the contents what the next block may refer to.
+    /// Keeps the bytes to which the next block may refer.
     fn remember(&mut self) {
         let content = self.content.get(..self.length).unwrap_or_default();
         let recent = content.len().saturating_sub(HISTORY);
@@ -289,20 +289,20 @@ impl Blocks {
     }
 }
 
-/// What Dovecot's files begin with.
+/// The first bytes of Dovecot's files.
 pub(super) const DOVECOT_MAGIC: &[u8; 15] = b"Dovecot-LZ4\x0d\x2a\x9b\xc5";
 
 const FRAME: u32 = 0x184d_2204;
-/// Frames with magic numbers from this to the next one are for other programs.
+/// Skippable frames have magic numbers from this one to the next.
 const SKIPPED: u32 = 0x184d_2a50;
 const LAST_SKIPPED: u32 = SKIPPED + 0xf;
 
 const UNCOMPRESSED: u32 = 1 << 31;
 
-/// A match reaches back so far.
+/// The longest distance of a match.
 const HISTORY: usize = 64 << 10;
 
-/// Dovecot itself takes no more.
+/// The limit of Dovecot.
 const LARGEST_CHUNK: usize = 1 << 20;
 
 const LONGEST_HEADER: usize = 16;

@@ -1,9 +1,9 @@
 //! gzip (RFC 1952), bzip2 and xz: formats whose files are members, one after the other, each with
 //! checksums and an end of its own.
 //!
-//! After the end of a member comes another one, or the end of the file; after those of gzip and
-//! xz also zeros, which tapes and the like add. Anything else is damage: it may be the rest of the
-//! message. gzip(1) warns of it and goes on, Dovecot refuses it.
+//! A member is followed by another one or by the end of the file; in gzip and xz also by zeros,
+//! which tapes add. Anything else is an error: it may be the rest of the message. gzip(1) warns
+//! and goes on, Dovecot refuses the file.
 
 use std::io::{self, BufRead, Read};
 
@@ -34,7 +34,7 @@ impl Read for Gzip {
             let more = match source.fill_buf()?.first() {
                 None => false,
                 Some(0) => {
-                    pass_zeros(source)?;
+                    skip_zeros(source)?;
                     false
                 }
                 Some(0x1f) => true,
@@ -79,8 +79,8 @@ pub(super) fn xz(source: Source) -> XzReader<Source> {
     XzReader::new_mem_limit(source, true, LARGEST_WINDOW / 1024 + XZ_OVERHEAD)
 }
 
-/// There is nothing but zeros up to the end.
-fn pass_zeros(source: &mut Source) -> io::Result<()> {
+/// Skips zeros up to the end of the file; other bytes are an error.
+fn skip_zeros(source: &mut Source) -> io::Result<()> {
     loop {
         let bytes = source.fill_buf()?;
         let length = bytes.len();
@@ -96,5 +96,5 @@ fn pass_zeros(source: &mut Source) -> io::Result<()> {
 
 const SOMETHING_ELSE: &str = "something else after its end";
 
-/// What the decoder counts besides its dictionary, in KiB.
+/// The memory that the decoder counts in addition to its dictionary, in KiB.
 const XZ_OVERHEAD: u32 = 104;

@@ -1,11 +1,10 @@
-//! Messages that are stored compressed: known by their first bytes, read as the messages that they
-//! hold.
+//! Messages that are stored compressed: recognised by their first bytes, and decompressed.
 //!
-//! Dovecot's zlib plugin and scripts of administrators write such files; their names do not tell.
-//! A message is decompressed as a stream: what that takes of memory is bounded by the format, and
-//! by [`LARGEST_WINDOW`] where the file may ask for more. All members or frames of a file are read.
-//! What is damaged, cut short or encrypted is an error that says so; it is never a shorter message,
-//! and never served as it is stored.
+//! Dovecot's zlib plugin and scripts of administrators write such files; their names do not show
+//! it. A message is decompressed as a stream. The format bounds the memory for that, and
+//! [`LARGEST_WINDOW`] where a file may ask for more. All members or frames of a file are read. A
+//! damaged, truncated or encrypted file is an error, never a shorter message, and never sent as it
+//! is stored.
 //!
 //! - `source`: the bytes of a file, for decoders. `members`: gzip, bzip2, xz. `zstd`. `lz4`.
 
@@ -29,29 +28,29 @@ mod source;
 pub(super) mod tests;
 mod zstd;
 
-/// What a file begins with.
+/// The kind of a file, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contents {
-    /// The message itself, as far as can be told.
+    /// A message that is not compressed.
     Plain,
-    /// A message that is compressed.
+    /// A compressed message.
     Compressed(Format),
-    /// Something that is known not to be readable, and why not.
+    /// A file in a known format that is not supported, with the reason.
     Unreadable(&'static str),
 }
 
 impl Contents {
-    /// What a file is whose first bytes are these: all, or as many as anybody reads at once.
+    /// The kind of a file with these first bytes.
     pub(super) fn of(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Compressed(Format::Gzip),
-            // The first block, or right away the end.
+            // The first block, or the end of an empty file.
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
             | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => {
                 Self::Compressed(Format::Bzip2)
             }
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Compressed(Format::Xz),
-            // A frame, or one that is to be skipped and stands before it.
+            // A frame, or a skippable frame before it.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 Self::Compressed(Format::Zstd)
             }
@@ -68,7 +67,7 @@ impl Contents {
     }
 }
 
-/// How a message is compressed.
+/// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Gzip,
@@ -77,7 +76,7 @@ pub(super) enum Format {
     Zstd,
     /// The frames of lz4.
     Lz4,
-    /// What Dovecot had before lz4 had frames.
+    /// Dovecot's format, which is older than the frames of lz4.
     DovecotLz4,
 }
 
@@ -94,7 +93,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Reads the message that a compressed file holds.
+/// Decompresses a message.
 pub(super) struct Decoder {
     format: Format,
     kind: Kind,
@@ -111,13 +110,13 @@ enum Kind {
 }
 
 impl Decoder {
-    /// Reads the first `size` bytes of a file.
+    /// Decompresses the first `size` bytes of a file.
     pub(super) fn new(format: Format, file: File, size: u64) -> Self {
         Self::with(format, Source::new(file, size, None), None)
     }
 
-    /// The same, but it is an error when the end has not been reached after a while: who waits for
-    /// the octets of a message that never ends would wait for ever.
+    /// Decompresses the first `size` bytes of a file, with an error if that takes longer than
+    /// `limit`: a small file may expand for ever.
     pub(super) fn within(limit: Duration, format: Format, file: File, size: u64) -> Self {
         let until = Instant::now().checked_add(limit);
         Self::with(format, Source::new(file, size, until), until)
@@ -135,11 +134,11 @@ impl Decoder {
         Self { format, kind, until }
     }
 
-    /// Fills the buffer with what comes next; with less only at the end of the message.
+    /// Fills the buffer with the next bytes. Returns less than its length only at the end.
     ///
     /// # Errors
-    /// `InvalidData` when the file does not hold a whole message of its format; else what reading
-    /// it gives. After an error there is nothing more to be had.
+    /// `InvalidData` when the file is not a complete file of its format; else those of reading it.
+    /// After an error, do not call this again.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
@@ -171,8 +170,7 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// What an error of a decoder is to us: one of the system stays what it is, any other says
-/// something of the file.
+/// Converts an error of a decoder: one of the system is returned, any other is about the file.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of the standard library")]
 fn explained(format: Format, error: &io::Error) -> io::Error {
     let origin = origin(error);
@@ -191,7 +189,7 @@ fn explained(format: Format, error: &io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// The first error of reading, in what a decoder has made of it.
+/// The error of reading that a decoder has wrapped.
 fn origin(error: &io::Error) -> &io::Error {
     let mut origin = error;
     let mut cause = error.get_ref().map(|inner| inner as &(dyn Error + 'static));

@@ -1,5 +1,5 @@
-//! The bytes of a file from its start to the end that it had when it was opened, as decoders want
-//! them.
+//! A buffered reader for decoders, of a file from its start to the size that it had when it was
+//! opened.
 
 use std::error::Error;
 use std::fs::File;
@@ -9,39 +9,39 @@ use tokio::time::Instant;
 
 use super::super::system::read_exact_at;
 
-/// Reads a file in pieces. Unlike many readers it never gives less than it was asked for, except
-/// at the end: some decoders take that for granted.
+/// Reads a file in pieces. It returns fewer bytes than requested only at the end: some decoders
+/// rely on that.
 #[derive(Debug)]
 pub(super) struct Source {
     file: File,
-    /// What has been read into the buffer ends here.
+    /// The offset of the end of the buffer in the file.
     offset: u64,
     size: u64,
     buffer: Vec<u8>,
-    /// How much of the buffer has been taken.
+    /// The number of bytes of the buffer that have been consumed.
     taken: usize,
     until: Option<Instant>,
 }
 
 impl Source {
-    /// The first `size` bytes of a file, not read later than `until`.
+    /// Reads the first `size` bytes of a file, until a deadline.
     pub(super) fn new(file: File, size: u64, until: Option<Instant>) -> Self {
         Self { file, offset: 0, size, buffer: Vec::new(), taken: 0, until }
     }
 
-    /// Whether there is nothing left.
+    /// Whether all bytes have been consumed.
     pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
         Ok(self.fill_buf()?.is_empty())
     }
 
-    /// Reads a number as lz4 and zstd write it.
+    /// Reads a 32-bit number in little-endian order.
     pub(super) fn number(&mut self) -> io::Result<u32> {
         let mut bytes = [0; 4];
         self.read_exact(&mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Passes over so many bytes, which have to be there.
+    /// Skips bytes. Fewer bytes are an error.
     pub(super) fn skip(&mut self, length: u32) -> io::Result<()> {
         let mut left = u64::from(length);
         while left > 0 {
@@ -64,7 +64,7 @@ impl BufRead for Source {
             let left = self.size - self.offset;
             self.buffer.resize(usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER)), 0);
             self.taken = self.buffer.len();
-            // What has been appended since is not read; what has been cut off is an error.
+            // Bytes appended since are not read. A truncated file is an error.
             read_exact_at(&self.file, &mut self.buffer, self.offset)?;
             self.taken = 0;
             self.offset += self.buffer.len() as u64;
@@ -92,7 +92,7 @@ impl Read for Source {
     }
 }
 
-/// An error when it is too late.
+/// Fails after the deadline.
 pub(super) fn in_time(until: Option<Instant>) -> io::Result<()> {
     match until {
         Some(until) if Instant::now() >= until => Err(io::ErrorKind::TimedOut.into()),

@@ -13,7 +13,7 @@ use super::source::{LARGEST_WINDOW, Source, damaged};
 pub(super) struct Zstd {
     source: Source,
     decoder: FrameDecoder,
-    /// How much of the current frame has been given out; nothing between frames.
+    /// The bytes of the current frame that have been returned; `None` between frames.
     given: Option<u64>,
 }
 
@@ -24,7 +24,7 @@ impl Zstd {
         Self { source, decoder, given: None }
     }
 
-    /// Starts the next frame, unless there is none.
+    /// Starts the next frame, or skips a skippable one.
     fn begin(&mut self) -> io::Result<()> {
         match self.decoder.init(&mut self.source) {
             Ok(()) => self.given = Some(0),
@@ -37,9 +37,9 @@ impl Zstd {
         Ok(())
     }
 
-    /// Checks a frame that has been given out whole.
+    /// Checks a frame that has been returned completely.
     fn end(&mut self, given: u64) -> io::Result<()> {
-        // Zero also says that it is not known.
+        // Zero may mean that it is unknown.
         let announced = self.decoder.content_size();
         if announced != 0 && announced != given {
             return Err(damaged("a frame is not as long as it says"));

@@ -119,7 +119,7 @@ fn an_index_of_another_owner_is_not_read() {
     write(&root, &listing(&[("1.a", 10)]), None).unwrap();
     assert_eq!(Index::read(&root).listing.count(), 1);
     // Only the superuser can give a file away.
-    if chown(maildir.path().join(INDEX_FILE), Some(*OURSELVES + 1), None).is_ok() {
+    if chown(maildir.path().join(INDEX_FILE), Some(*OWN_USER + 1), None).is_ok() {
         assert_eq!(Index::read(&root).listing.count(), 0);
         assert!(Index::read_at_once(&root).is_none());
     }
@@ -129,11 +129,11 @@ fn an_index_of_another_owner_is_not_read() {
 #[test]
 fn an_index_of_the_owner_that_the_file_system_gives_is_read() {
     let file = tempfile::tempfile().unwrap();
-    if fchown(&file, Some(*OURSELVES + 2), None).is_ok() {
-        assert!(!is_ours(&fstat(&file).unwrap()));
+    if fchown(&file, Some(*OWN_USER + 2), None).is_ok() {
+        assert!(!is_own(&fstat(&file).unwrap()));
         let file = OwnedFd::from(file);
         note_owner(&file);
-        assert!(is_ours(&fstat(&file).unwrap()));
+        assert!(is_own(&fstat(&file).unwrap()));
     }
 }
 
@@ -173,7 +173,7 @@ fn an_index_that_would_not_be_read_is_not_written() {
         // An older one would know of messages that are to be forgotten.
         write(&root, &listed(most + 1), None).unwrap();
         assert!(!maildir.path().join(INDEX_FILE).exists());
-        assert!(!is_news(maildir.path()), "it has been said");
+        assert!(!is_first_time(maildir.path()), "it has been logged");
     }
 }
 

@@ -2,9 +2,10 @@
 //! of events up to a small bound, and everything that the system may answer.
 //!
 //! The model assumes of readdir(3) what POSIX says and no more: a name that is there from the time
-//! the directory is opened until its end is read is given exactly once; one that is added or removed
-//! meanwhile, once or not at all. A rename removes one name and adds another, so a file that is
-//! renamed may be seen once, twice or never. A name that is given has the inode of its file.
+//! the directory is opened until its end is read is given exactly once; one that is added or
+//! removed meanwhile, once or not at all. A rename removes one name and adds another, so a file
+//! that is renamed may be seen once, twice or never. A name that is given has the inode of its
+//! file.
 //!
 //! Of time stamps it assumes one of three things: each event has a time of its own; all events have
 //! the same time, because the clock is coarse; or events leave no stamps, as on a network.

@@ -67,7 +67,7 @@ async fn a_maildir_that_is_a_link_is_followed() {
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
-/// Fault 4: the Maildir is removed while the session lasts.
+/// The Maildir is removed while the session lasts.
 #[tokio::test]
 async fn a_maildir_that_vanishes_leaves_errors_behind() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
@@ -89,7 +89,7 @@ async fn a_user_without_a_domain_is_told_from_a_missing_maildir() {
     }
 }
 
-/// Fault 47: one session at a time.
+/// One session at a time.
 #[tokio::test]
 async fn a_second_session_is_told_since_when() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
@@ -186,7 +186,7 @@ async fn a_count_that_takes_long_is_given_up_when_nobody_waits() {
     }
 }
 
-/// Fault 23: of a Maildir that does not answer, one login waits for it, and no other.
+/// Of a Maildir that does not answer, one login waits for it, and no other.
 #[tokio::test]
 async fn a_login_meanwhile_needs_no_thread() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
@@ -206,7 +206,7 @@ async fn a_login_meanwhile_needs_no_thread() {
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
-/// Fault 23: what is refused is not done later, and the lock is free.
+/// What is refused is not done later, and the lock is free.
 #[tokio::test]
 async fn a_removal_that_is_refused_removes_nothing_later() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
@@ -239,7 +239,7 @@ async fn the_lock_lasts_as_long_as_the_removal() {
     removal.await.unwrap().unwrap();
 }
 
-/// Fault 19: no room for the lock file and the index.
+/// No room for the lock file and the index.
 #[tokio::test]
 async fn without_room_for_files_of_our_own_a_session_works() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
@@ -267,7 +267,7 @@ async fn writing_the_index_empties_no_other_file() {
     assert_eq!(fs::read(maildir.path("new/1.a")).unwrap(), b"a\n");
 }
 
-/// Fault 5: a message that cannot be opened is left out, the others are not.
+/// A message that cannot be opened is left out, the others are not.
 #[tokio::test]
 async fn a_message_that_cannot_be_opened_is_left_out() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
@@ -284,7 +284,7 @@ async fn a_message_that_cannot_be_opened_is_left_out() {
     }
 }
 
-/// Fault 5, where the index knows the message: the next login leaves it out.
+/// Where the index knows the message: the next login leaves it out.
 #[tokio::test]
 async fn a_message_that_becomes_unreadable_is_left_out_next_time() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);

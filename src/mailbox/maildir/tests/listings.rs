@@ -48,7 +48,7 @@ async fn unique_ids_outlive_flags_moves_sizes_and_the_index() {
     assert_eq!(unique_ids(&maildir.open().await), before);
 }
 
-/// Fault 42: times and names of every kind.
+/// Times and names of every kind.
 #[tokio::test]
 async fn odd_names_and_times_are_listed_in_a_stable_order_with_legal_ids() {
     let long = format!("cur/1700000000.{}:2,S", "x".repeat(230));
@@ -83,7 +83,7 @@ async fn odd_names_and_times_are_listed_in_a_stable_order_with_legal_ids() {
     assert_eq!(unique_ids(&maildir.open().await), ids);
 }
 
-/// Fault 43: several files of one unique name.
+/// Several files of one unique name.
 #[tokio::test]
 async fn namesakes_are_messages_of_their_own() {
     let maildir = Maildir::with(&[
@@ -147,7 +147,7 @@ async fn a_copy_under_another_unique_name_is_another_message() {
     assert_eq!(unique_ids(&maildir.open().await), ["1.a", "2.b"]);
 }
 
-/// Fault 44: what is not a regular file is no message, and nobody waits for it.
+/// What is not a regular file is no message, and nobody waits for it.
 #[tokio::test]
 async fn only_regular_files_are_messages() {
     let maildir = Maildir::with(&[("new/1.a", b"x\n"), ("new/.2.hidden", b"x\n")]);
@@ -162,7 +162,7 @@ async fn only_regular_files_are_messages() {
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
-/// Fault 52: a wrong size in a name is not believed.
+/// A wrong size in a name is not believed.
 #[tokio::test]
 async fn sizes_in_names_are_not_believed() {
     let maildir = Maildir::with(&[
@@ -282,7 +282,7 @@ async fn a_delivery_in_the_same_tick_of_the_clock_is_not_missed() {
     }
 }
 
-/// Fault 45: mail that comes during a session is not in it, and all of it is in the next one.
+/// Mail that comes during a session is not in it, and all of it is in the next one.
 #[test]
 fn deliveries_during_sessions_are_all_seen_later() {
     let maildir = Maildir::new();
@@ -309,7 +309,7 @@ fn deliveries_during_sessions_are_all_seen_later() {
     });
 }
 
-/// Fault 46: an IMAP server that sets and clears flags all the time never makes a message vanish.
+/// An IMAP server that sets and clears flags all the time never makes a message vanish.
 #[test]
 fn renames_never_make_the_listing_shrink() {
     const MESSAGES: usize = 100;

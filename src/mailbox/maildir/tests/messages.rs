@@ -121,7 +121,7 @@ async fn other_tasks_have_their_turn_while_messages_are_opened() {
     assert!(turns.load(Ordering::Relaxed) >= 7);
 }
 
-/// Fault 6: a message that somebody else has removed.
+/// A message that somebody else has removed.
 #[tokio::test]
 async fn a_removed_message_is_gone_and_the_others_are_not() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
@@ -133,7 +133,7 @@ async fn a_removed_message_is_gone_and_the_others_are_not() {
     assert_eq!(read(&maildrop, 2).await.unwrap(), b"c\n");
 }
 
-/// Fault 7: a message that has been renamed.
+/// A message that has been renamed.
 #[tokio::test]
 async fn a_renamed_message_is_found() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("cur/2.b:2,", b"b\n")]);
@@ -146,7 +146,7 @@ async fn a_renamed_message_is_found() {
     assert_eq!(read(&maildrop, 0).await.unwrap(), b"a\n");
 }
 
-/// Fault 7, at its worst: a message that is renamed all the time.
+/// The worst case: a message that is renamed all the time.
 #[test]
 fn a_message_that_is_renamed_all_the_time_is_read() {
     let maildir = Maildir::with(&[("cur/1.a:2,", b"a\n")]);
@@ -174,7 +174,7 @@ fn a_message_that_is_renamed_all_the_time_is_read() {
     }
 }
 
-/// Fault 9: a message that is cut while it is read ends in an error, not in an end.
+/// A message that is cut while it is read ends in an error, not in an end.
 #[tokio::test]
 async fn a_message_that_is_cut_while_it_is_read_is_an_error() {
     let maildir = Maildir::with(&[("new/1.a", &[b'\n'; 300_000])]);
@@ -188,7 +188,7 @@ async fn a_message_that_is_cut_while_it_is_read_is_an_error() {
     assert!(message.chunk().await.is_err(), "an error is not an end");
 }
 
-/// Fault 10: what is appended while a message is read is not sent.
+/// What is appended while a message is read is not sent.
 #[tokio::test]
 async fn a_message_that_grows_while_it_is_read_ends_where_it_did() {
     let contents = [b'x'; 200_000];

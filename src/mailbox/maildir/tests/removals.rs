@@ -49,7 +49,7 @@ async fn messages_are_removed_wherever_they_are_by_now() {
     assert_eq!(maildir.tree(), ["/restante.index", "/restante.lock"]);
 }
 
-/// Fault 11: one that cannot be removed does not keep the others.
+/// One that cannot be removed does not keep the others.
 #[tokio::test]
 async fn what_cannot_be_removed_is_counted_and_the_others_go() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
@@ -64,7 +64,7 @@ async fn what_cannot_be_removed_is_counted_and_the_others_go() {
     assert_eq!(maildir.tree(), ["/restante.index", "/restante.lock", "new/2.b"]);
 }
 
-/// Fault 14: the removal goes on when nobody waits for it.
+/// The removal goes on when nobody waits for it.
 #[tokio::test]
 async fn a_removal_is_finished_even_if_nobody_waits() {
     let maildir = Maildir::new();
@@ -78,7 +78,7 @@ async fn a_removal_is_finished_even_if_nobody_waits() {
     assert_eq!(maildir.open().await.count(), 0);
 }
 
-/// Fault 43: one DELE never removes two messages.
+/// One DELE never removes two messages.
 #[tokio::test]
 async fn of_two_files_of_one_unique_name_only_the_marked_one_is_removed() {
     for (marked, left, contents) in
@@ -136,7 +136,7 @@ async fn when_a_second_file_has_got_the_name_meanwhile_neither_is_removed() {
     assert!(maildir.exists("cur/1.a:2,S") && maildir.exists("cur/1.a:2,"));
 }
 
-/// Fault 48: mail that comes after the listing is never taken for one of its messages.
+/// Mail that comes after the listing is never taken for one of its messages.
 #[tokio::test]
 async fn new_mail_survives_an_old_session() {
     let maildir = Maildir::with(&[("cur/2.old:2,S", b"old\n")]);
