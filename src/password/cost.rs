@@ -7,8 +7,6 @@ use super::Digest;
 pub enum Cost {
     /// As good as none.
     Trifling,
-    /// The traditional crypt(3), which is always the same work.
-    DesCrypt,
     /// MD5-crypt, which is always the same work.
     Md5Crypt,
     /// Bcrypt.

@@ -1,9 +1,7 @@
 //! How the text of a password field is encoded: as it stands, in hex, in base64, or in crypt(3)'s
-//! own base64.
+//! own base64. Base64 is decoded in constant time: it is of digests and of passwords.
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64ct::{Base64, Base64Bcrypt, Base64ShaCrypt, Base64Unpadded, Encoding as _};
 use zeroize::Zeroizing;
 
 /// An encoding that Dovecot knows.
@@ -43,7 +41,7 @@ impl<'a> Field<'a> {
         octets.map(Zeroizing::new).ok_or_else(|| format!("its password is not in {encoding}"))
     }
 
-    /// The same of schemes that are text.
+    /// The octets as text, for schemes whose hash is text.
     pub(super) fn text(&self) -> Result<Zeroizing<String>, String> {
         let octets = self.octets(Encoding::None)?;
         str::from_utf8(&octets)
@@ -62,7 +60,7 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
 
 /// With or without padding.
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
-    GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(text).ok()
+    Base64::decode_vec(text).or_else(|_| Base64Unpadded::decode_vec(text)).ok()
 }
 
 /// Passlib's: a dot in place of the plus sign, no padding.
@@ -72,35 +70,10 @@ pub(super) fn passlib64(text: &str) -> Option<Vec<u8>> {
 
 /// Bcrypt's, which has the order of the ordinary one with another alphabet.
 pub(super) fn bcrypt64(text: &str) -> Option<Vec<u8>> {
-    GeneralPurpose::new(&alphabet::BCRYPT, LENIENT).decode(text).ok()
+    Base64Bcrypt::decode_vec(text).ok()
 }
 
 /// Crypt(3)'s: six bits a character, the lowest first.
 pub(super) fn crypt64(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(text.len() * 3 / 4);
-    for group in text.as_bytes().chunks(4) {
-        let mut bits = 0_u32;
-        for &character in group.iter().rev() {
-            bits = bits << 6 | crypt64_value(character)?;
-        }
-        // Two characters are an octet, three are two; one is nothing.
-        let bits = bits.to_le_bytes();
-        let (whole, rest) = bits.split_at(group.len() - 1);
-        if whole.is_empty() || rest.iter().any(|&bit| bit != 0) {
-            return None;
-        }
-        octets.extend_from_slice(whole);
-    }
-    Some(octets)
+    Base64ShaCrypt::decode_vec(text).ok()
 }
-
-/// The six bits of a character of crypt(3).
-pub(super) fn crypt64_value(character: u8) -> Option<u32> {
-    let place = CRYPT64.bytes().position(|known| known == character)?;
-    u32::try_from(place).ok()
-}
-
-const CRYPT64: &str = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

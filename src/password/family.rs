@@ -2,7 +2,6 @@
 
 use super::argon2::Argon2Hash;
 use super::bcrypt::{self, BcryptHash};
-use super::des_crypt::{self, DesCryptHash};
 use super::digest::{BareDigest, SaltedDigest};
 use super::md5_crypt::Md5CryptHash;
 use super::pbkdf2::Pbkdf2Hash;
@@ -31,8 +30,6 @@ pub enum Hash {
     Salted(SaltedDigest),
     /// Weak: `{MD5-CRYPT}`, `$1$`.
     Md5Crypt(Md5CryptHash),
-    /// Weak: `{DES-CRYPT}`.
-    DesCrypt(DesCryptHash),
     /// Weak: `{SHA}`, `{SHA256}`, `{SHA512}`, `{PLAIN-MD5}`, `{LDAP-MD5}`.
     Bare(BareDigest),
 }
@@ -56,11 +53,11 @@ impl Hash {
             }
             Some("gy") => Err(unsupported("GOST-YESCRYPT")),
             Some(_) => Err("its hash is of no known kind".into()),
-            None if text.starts_with('$') => Err("its hash is damaged".into()),
-            None => {
-                weak.allow("DES-CRYPT")?;
-                DesCryptHash::parse(text).map(Self::DesCrypt)
+            // The traditional crypt(3), and its extended form of BSD.
+            None if matches!(text.len(), 13 | 20) && !text.starts_with('$') => {
+                Err(unsupported("DES-CRYPT"))
             }
+            None => Err("its hash is damaged".into()),
         }
     }
 
@@ -74,7 +71,6 @@ impl Hash {
             Self::Pbkdf2(hash) => Ok(hash.verify(password)),
             Self::Salted(hash) => Ok(hash.verify(password)),
             Self::Md5Crypt(hash) => Ok(hash.verify(password)),
-            Self::DesCrypt(hash) => Ok(hash.verify(password)),
             Self::Bare(hash) => Ok(hash.verify(password)),
         }
     }
@@ -88,7 +84,6 @@ impl Hash {
             Self::ShaCrypt(hash) => hash.cost(),
             Self::Pbkdf2(hash) => hash.cost(),
             Self::Md5Crypt(_) => Cost::Md5Crypt,
-            Self::DesCrypt(_) => Cost::DesCrypt,
             Self::Salted(_) | Self::Bare(_) => Cost::Trifling,
         }
     }
@@ -103,7 +98,6 @@ impl Hash {
             | Self::Pbkdf2(_)
             | Self::Salted(_)
             | Self::Md5Crypt(_)
-            | Self::DesCrypt(_)
             | Self::Bare(_) => true,
         }
     }
@@ -112,7 +106,6 @@ impl Hash {
     pub(super) fn reach(&self) -> usize {
         match self {
             Self::Bcrypt(_) => bcrypt::REACH,
-            Self::DesCrypt(_) => des_crypt::REACH,
             Self::Argon2(_)
             | Self::Yescrypt(_)
             | Self::Scrypt(_)

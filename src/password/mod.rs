@@ -16,7 +16,6 @@ mod bounds;
 mod compare;
 mod cost;
 mod crypt;
-mod des_crypt;
 mod digest;
 mod encoding;
 mod family;
@@ -59,8 +58,7 @@ pub const MAX_PASSWORD_OCTETS: usize = 4096;
 pub enum Verifier {
     /// `{PLAIN}`: the password itself.
     Plain(Arc<Secret<Box<[u8]>>>),
-    /// Something that only a guess of the password can be compared with, and a number that tells
-    /// the text it was read from from another.
+    /// A hash, and the beginning of the SHA-256 of the text that it was read from.
     Hash(Arc<Hash>, u64),
     /// `{SCRAM-SHA-256}`, `{SCRAM-SHA-1}`: the keys of SCRAM.
     Scram(Arc<StoredKeys>),
@@ -71,10 +69,10 @@ pub enum Verifier {
     Unusable(Arc<str>),
 }
 
-/// Whether hashes are taken that are found out in no time: MD5, DES, and those without a salt.
+/// Whether hashes that can be cracked quickly are accepted: MD5, and those without a salt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WeakSchemes {
-    /// They keep the user out, with a message.
+    /// The user cannot log in; the log says why.
     #[default]
     Refused,
     /// They count as any other.
@@ -91,9 +89,10 @@ impl Verifier {
     /// - Never fails: what cannot be used is [`Verifier::Unusable`] and says why.
     pub fn parse(stored: &str, weak: WeakSchemes) -> Self {
         match Self::read(stored, weak) {
-            Ok(Self::Hash(hash, _)) => Self::Hash(hash, number(stored)),
             Ok(verifier) => verifier,
-            Err(why) => Self::unusable(format!("{why}; set a new password")),
+            Err(why) => Self::unusable(format!(
+                "{why}; set a new password (restante user set-password, or restante hash)"
+            )),
         }
     }
 
@@ -119,7 +118,7 @@ impl Verifier {
     /// A verifier that costs what a new user's does and that no password is right for: the decoy
     /// where there are no users.
     pub(super) fn costly() -> Self {
-        Hash::Argon2(Argon2Hash::costly()).into()
+        Self::hash(Hash::Argon2(Argon2Hash::costly()), "")
     }
 
     /// Whether `password` is right. Takes as long as its [`Cost`] says: not for an async thread.
@@ -210,6 +209,12 @@ impl Verifier {
         }
     }
 
+    /// The verifier of a hash that was read from `stored`.
+    fn hash(hash: Hash, stored: &str) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(stored.as_bytes()));
+        Self::Hash(Arc::new(hash), u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
     fn read(stored: &str, weak: WeakSchemes) -> Result<Self, String> {
         let Some((scheme, text)) = stored.strip_prefix('{').and_then(|rest| rest.split_once('}'))
         else {
@@ -217,14 +222,15 @@ impl Verifier {
         };
         let scheme = scheme.to_ascii_uppercase();
         let (scheme, field) = Field::new(&scheme, text);
+        let hash = |hash| Self::hash(hash, stored);
         let salted = |digest| {
-            let hash = SaltedDigest::new(digest, &field.octets(Encoding::Base64)?)?;
-            Ok(Self::from(Hash::Salted(hash)))
+            let salted = SaltedDigest::new(digest, &field.octets(Encoding::Base64)?)?;
+            Ok(hash(Hash::Salted(salted)))
         };
         let bare = |name, digest: Digest| {
             weak.allow(name)?;
-            let hash = BareDigest::new(digest, &field.octets(digest.encoding_of(text))?)?;
-            Ok(Self::from(Hash::Bare(hash)))
+            let bare = BareDigest::new(digest, &field.octets(digest.encoding_of(text))?)?;
+            Ok(hash(Hash::Bare(bare)))
         };
         match scheme {
             "PLAIN" | "CLEAR" | "CLEARTEXT" => {
@@ -237,17 +243,17 @@ impl Verifier {
             // Which of them it is the text itself says, as it does for Dovecot.
             "ARGON2ID" | "ARGON2I" | "ARGON2D" | "CRYPT" | "BLF-CRYPT" | "SHA256-CRYPT"
             | "SHA512-CRYPT" | "MD5-CRYPT" | "DES-CRYPT" | "SCRYPT" | "YESCRYPT" => {
-                Hash::parse(&field.text()?, weak).map(Self::from)
+                Hash::parse(&field.text()?, weak).map(hash)
             }
             // Here `$1$` does not stand for MD5.
-            "PBKDF2" => Ok(Self::from(Hash::Pbkdf2(Pbkdf2Hash::parse(&field.text()?)?))),
+            "PBKDF2" => Ok(hash(Hash::Pbkdf2(Pbkdf2Hash::parse(&field.text()?)?))),
             "SCRAM-SHA-1" => StoredKeys::parse(ScramHash::Sha1, &field.text()?).map(Self::from),
             "SCRAM-SHA-256" => StoredKeys::parse(ScramHash::Sha256, &field.text()?).map(Self::from),
             "SSHA" => salted(Digest::Sha1),
             "SSHA256" => salted(Digest::Sha256),
             "SSHA512" => salted(Digest::Sha512),
             "SMD5" => weak.allow("SMD5").and_then(|()| salted(Digest::Md5)),
-            "MD5" if text.starts_with('$') => Hash::parse(text, weak).map(Self::from),
+            "MD5" if text.starts_with('$') => Hash::parse(text, weak).map(hash),
             "MD5" => bare("MD5", Digest::Md5),
             "PLAIN-MD5" => bare("PLAIN-MD5", Digest::Md5),
             "LDAP-MD5" => bare("LDAP-MD5", Digest::Md5),
@@ -263,24 +269,12 @@ impl Verifier {
         if let Some(keys) = stored.strip_prefix("SCRAM-SHA-256$") {
             StoredKeys::parse(ScramHash::Sha256, keys).map(Self::from)
         } else if stored.starts_with('$') {
-            Hash::parse(stored, weak).map(Self::from)
+            Hash::parse(stored, weak).map(|hash| Self::hash(hash, stored))
         } else if stored.is_empty() {
             Err("it has no password".into())
         } else {
             Err("its password has no scheme before it, as {PLAIN} would be".into())
         }
-    }
-}
-
-/// The beginning of the SHA-256 of a text.
-fn number(text: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(text.as_bytes()));
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-impl From<Hash> for Verifier {
-    fn from(hash: Hash) -> Self {
-        Self::Hash(Arc::new(hash), 0)
     }
 }
 

@@ -87,17 +87,16 @@ pub(super) fn of_password(password: &[u8], salt: &[u8], hash: ScramHash) -> Opti
 
 /// The field for a new password.
 pub(super) fn field(password: &[u8]) -> Result<Secret<String>, Unhashed> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
+    use base64ct::{Base64, Encoding as _};
 
     let salt: [u8; 16] = super::new::salt()?;
     let keys = ScramKeys::derive(password, &salt, NEW_ITERATIONS, ScramHash::Sha256);
     Ok(Secret::new(format!(
         "{{SCRAM-SHA-256}}{},{},{},{}",
         keys.iterations,
-        STANDARD.encode(&keys.salt),
-        STANDARD.encode(keys.stored_key.expose()),
-        STANDARD.encode(keys.server_key.expose()),
+        Base64::encode_string(&keys.salt),
+        Base64::encode_string(keys.stored_key.expose()),
+        Base64::encode_string(keys.server_key.expose()),
     )))
 }
 

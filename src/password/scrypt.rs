@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Cost;
 use super::bounds::{bounded, within_memory};
-use super::encoding::{base64, crypt64, crypt64_value};
+use super::encoding::{base64, crypt64};
 use crate::protocol::Secret;
 
 /// A scrypt hash of at most N·r·p = 2 097 152: 256 MiB, or less of it several times.
@@ -47,15 +47,9 @@ impl ScryptHash {
     fn of_crypt(rest: &str) -> Result<Self, String> {
         let (head, digest) = rest.split_once('$').ok_or_else(damaged)?;
         let (parameters, salt) = head.split_at_checked(11).ok_or_else(damaged)?;
-        let mut values = parameters.bytes().map(crypt64_value);
-        let log_n = values.next().flatten().ok_or_else(damaged)?;
-        let mut number = || {
-            let digits = values.by_ref().take(5).collect::<Option<Vec<u32>>>()?;
-            // Thirty bits: they fit.
-            Some(digits.iter().rev().fold(0, |number, digit| number << 6 | digit))
-        };
-        let r = number().ok_or_else(damaged)?;
-        let p = number().ok_or_else(damaged)?;
+        let (log_n, sizes) = parameters.split_at_checked(1).ok_or_else(damaged)?;
+        let (r, p) = sizes.split_at_checked(5).ok_or_else(damaged)?;
+        let (log_n, r, p) = (number(log_n)?, number(r)?, number(p)?);
         let digest = crypt64(digest).ok_or_else(damaged)?;
         Self::new(log_n, r, p, salt.as_bytes(), digest)
     }
@@ -98,6 +92,13 @@ impl ScryptHash {
             .map_err(|error| format!("its scrypt parameters do not fit together ({error})"))?;
         Ok(Self { log_n, r, p, params, salt: salt.into(), digest: Secret::new(digest.into()) })
     }
+}
+
+/// A number of up to five characters, the lowest six bits first.
+fn number(text: &str) -> Result<u32, String> {
+    // Filled up with zeros to a whole number of octets.
+    let octets = crypt64(&format!("{text:.<8}")).ok_or_else(damaged)?;
+    octets.first_chunk().map(|number| u32::from_le_bytes(*number)).ok_or_else(damaged)
 }
 
 fn damaged() -> String {

@@ -3,6 +3,10 @@
 /// Names a scheme only if it looks like one: something else in braces may be part of a password.
 pub(super) fn unsupported(scheme: &str) -> String {
     match is_named_like_one(scheme) {
+        true if scheme == "DES-CRYPT" => format!(
+            "the scheme {scheme} is not supported: such a hash is soon guessed, and stands for 8 \
+             octets of the password only"
+        ),
         true => format!("the scheme {scheme} is not supported"),
         false => "the scheme of its password is not supported".to_owned(),
     }

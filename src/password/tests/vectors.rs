@@ -173,12 +173,6 @@ pub(super) const WEAK: &[(&str, &str, &str)] = &[
     ("passlib", "$1$daZ4ZOn7$w/wN9/jR5g8ik/lk/LqjE.", "xxxxxxxxxxxxxxxx"),
     ("passlib", "$1$eK1Ym.BH$vwNdZ.HNIWM6RwBr2xj0C1", X80),
     ("passlib", "{CRYPT}$1$x4Ek/.OK$L0diCb7kEOa4a/AW4zbW11", UMLAUTS),
-    ("doveadm", "{DES-CRYPT}PGrGfl1sUeZwQ", TANSTAAF),
-    ("mkpasswd", "{CRYPT}PTB32E0H1kq42", TANSTAAF),
-    ("passlib", "{CRYPT}jNEmxxr0lU7.w", TANSTAAF),
-    ("passlib", "{CRYPT}IdeJ.BphI7caM", "a"),
-    ("passlib", "{CRYPT}q1qjC9EADQ1x6", X80),
-    ("passlib", "{CRYPT}P/4x9F6yX.sZg", UMLAUTS),
     ("doveadm", "{PLAIN-MD5}b3aa0ba4e1f957e5f3ef356cfc147008", TANSTAAF),
     ("doveadm", "{PLAIN-MD5.B64}s6oLpOH5V+Xz7zVs/BRwCA==", TANSTAAF),
     ("doveadm", "{LDAP-MD5}s6oLpOH5V+Xz7zVs/BRwCA==", TANSTAAF),
@@ -212,12 +206,22 @@ pub(super) const WEAK: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Hashes of nothing, which passlib and crypt(3) make without a word.
+/// Of the traditional crypt(3), which is not supported any more.
+pub(super) const DES: &[(&str, &str, &str)] = &[
+    ("doveadm", "{DES-CRYPT}PGrGfl1sUeZwQ", TANSTAAF),
+    ("mkpasswd", "{CRYPT}PTB32E0H1kq42", TANSTAAF),
+    ("passlib", "{CRYPT}jNEmxxr0lU7.w", TANSTAAF),
+    ("passlib", "{CRYPT}IdeJ.BphI7caM", "a"),
+    ("passlib", "{CRYPT}q1qjC9EADQ1x6", X80),
+    ("passlib", "{CRYPT}P/4x9F6yX.sZg", UMLAUTS),
+    ("passlib", "{CRYPT}BECS/j84G0XWw", ""),
+];
+
+/// Hashes of an empty password, which passlib and crypt(3) make without a word.
 pub(super) const EMPTY: &[&str] = &[
     "$6$rounds=1000$FC5Vyn1bM8rpP3y1$W2RTepNkt4sycNiyfjovvW9TnYQUgR8yRrXi8FgpsncP9CdeMXBR.NSCuWHL4Nku3Xk6SS6crIClRQYlLYwAp1",
     "$5$rounds=1234$bZjFqNq9sTI2s.YK$2JXVk0gcWjuQUL5Veax1bZu2J0UOdM.GKdcSTxlZ5sB",
     "$1$J7yD5JBO$h4e7WwP7D9Sc04583TW/a0",
-    "{CRYPT}BECS/j84G0XWw",
     "{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
     "{PLAIN-MD5}d41d8cd98f00b204e9800998ecf8427e",
 ];
