@@ -23,7 +23,8 @@ def suites() -> list[str]:
 def main() -> None:
     """Hands the command line over to the suite."""
     if len(sys.argv) < 2 or sys.argv[1].partition(".")[0] not in suites():
-        sys.exit(f"usage: python3 tests/live SUITE PROGRAM [WORD…], with one of {', '.join(suites())}")
+        names = ", ".join(suites())
+        sys.exit(f"usage: python3 tests/live SUITE PROGRAM [WORD…], with one of {names}")
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

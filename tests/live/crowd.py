@@ -78,7 +78,7 @@ class Crowded(Clear):
         return fewest
 
     def complaints(self) -> list[str]:
-        """What its log should not have. Who hears that it is ready does not listen any longer."""
+        """Warnings and errors in its log; the socket for notices is closed once it is ready."""
         lines = self.log.read_text().splitlines()
         bad = [line for line in lines if re.search(r"\b(WARN|ERROR)\b|panicked", line)]
         return [line for line in bad if "the service manager was not told" not in line]

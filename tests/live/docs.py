@@ -1,5 +1,6 @@
-#!/usr/bin/env python3
-"""Runs the commands of README and docs as they stand, in a clean Debian 12: `tests/live/docs.py BINARY`.
+"""Runs the commands of README and docs as they stand, in a clean Debian 12.
+
+    python3 tests/live docs PROGRAM
 
 Made for root, with debootstrap. A minbase Debian 12 is made, with the apt configuration of this
 machine; it has network for the packages that the pages install, which are downloaded beforehand, and
@@ -422,7 +423,7 @@ def run(*command: str, env: Optional[dict[str, str]] = None) -> None:
 def main() -> int:
     """Makes the system, follows the pages, and counts."""
     if len(sys.argv) != 2:
-        raise SystemExit("usage: tests/live/docs.py BINARY")
+        raise SystemExit("usage: python3 tests/live docs PROGRAM")
     binary = Path(sys.argv[1]).resolve()
     os.chdir(Path(__file__).resolve().parents[2])
     start = time.monotonic()

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Whether fail2ban finds the failures in a real log: python3 tests/live fail2ban PROGRAM
 
 Starts `restante serve` once for each form of the log, fails to log in with honest names and with

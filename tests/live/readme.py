@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Does what README tells a newcomer to do: starts the demo, and pastes the lines that it prints.
 
 The commands are taken from README and from the demo's output as they stand, and run by a shell.

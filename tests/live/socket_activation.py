@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Starts `restante serve` as a service manager does: python3 tests/live socket_activation PROGRAM
 
 Passes two bound sockets and a notification socket, and checks that the server serves on those

@@ -54,7 +54,7 @@ class Abandoned:
                 require(said == wanted, f"the replies were {said}, not {wanted}")
 
     def _sections(self) -> str:
-        # Nobody is ever asked about a token, so nobody has to be there.
+        # No token is ever looked at, so that no provider has to be there.
         provider = f"http://{LOOPBACK}:{free_port()}"
         return (
             f'[[credentials]]\nkind = "file"\npath = "{self.users}"\n'

@@ -14,7 +14,7 @@ AIM = 1.0
 
 
 class Interruptions:
-    """Kills and starts the server; tells clients when they may find nobody."""
+    """Kills and starts the server; tells clients when it may be away."""
 
     def __init__(self, server: Server, ledger: Ledger, seed: str) -> None:
         self.server, self.ledger = server, ledger

@@ -76,7 +76,7 @@ def environment(
 
 
 def free_port() -> int:
-    """A port that nobody listens on, each time another."""
+    """A port that no program listens on, each time another."""
     for port in PORTS:
         with socket.socket() as probe:
             try:

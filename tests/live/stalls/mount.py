@@ -42,7 +42,7 @@ class Mount:
     def stop(self) -> None:
         """From now on no request is answered."""
         self.process.send_signal(signal.SIGSTOP)
-        # A thread that has yet to hear of it would take a request along.
+        # A thread that has not stopped yet would take a request and not answer it.
         threads = Path(f"/proc/{self.process.pid}/task")
         while any(state(thread) != "T" for thread in threads.iterdir()):
             time.sleep(0.01)

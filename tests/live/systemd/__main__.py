@@ -1,5 +1,6 @@
-#!/usr/bin/env python3
-"""Boots Debian with systemd in a container and runs Restante in it: python3 tests/live systemd PROGRAM
+"""Boots Debian with systemd in a container and runs Restante in it.
+
+    python3 tests/live systemd PROGRAM [NAME…]
 
 As root, with mmdebstrap and systemd-container installed. The root file system is made once, in
 target/systemd, and is not changed: each run has a copy of it. What is checked is in guest.py; names
