@@ -1,6 +1,6 @@
 """Measures what guessing passwords gets somebody, and what logins cost: the figures of the docs.
 
-    cargo build --release --locked && python3 tests/live figures target/release/restante
+    cargo build --release --locked --features full && python3 tests/live figures target/release/restante
 
 Prints a table for a person to read, which is where docs/SECURITY.md has its figures from. With
 `--quick` it is shorter, and what comes out has to be within bounds that hold on any machine: a line

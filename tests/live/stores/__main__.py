@@ -1,6 +1,6 @@
 """Runs `restante serve` with every credential store against the real thing on loopback.
 
-    cargo build --release --locked && python3 tests/live stores target/release/restante
+    cargo build --release --locked --features full && python3 tests/live stores target/release/restante
 
 Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.
 A backend that does not start, and a client that cannot be run, is a failure. Words after the
