@@ -1,17 +1,21 @@
 //! Credential stores: what is known of users, and the verifiers of their passwords.
 //!
-//! A [`CredentialStore`] says what it knows of a name; whether a login succeeds is decided in `login`.
+//! A [`CredentialStore`] says what it knows of a name, a [`TokenProvider`] for whom a token is;
+//! whether a login succeeds is decided in `login`.
 //!
 //! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
-//!   programs and modules that decide themselves, asked by way of `gatekeeper`. `oauth2`: providers
-//!   of tokens. `store`: a store of any of these kinds.
+//!   programs and modules that decide themselves, asked by way of `gatekeeper`. `store`: a store of
+//!   any of these kinds. `oauth2`: providers of tokens.
 //! - `account`, `attribute`: what a store says of a user.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
 //!   that is down. `trust`: the certificate authorities that stores are verified with.
 
+use std::fmt::Debug;
 use std::future::{Future, ready};
+use std::pin::Pin;
 
 use crate::password::Verifier;
+use crate::protocol::sasl::TokenGuidance;
 use crate::protocol::{Secret, Username};
 
 mod account;
@@ -42,7 +46,7 @@ pub use gatekeeper::{Gatekeeper, GatekeeperStore};
 #[cfg(feature = "ldap")]
 pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
 #[cfg(feature = "oauth2")]
-pub use oauth2::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
+pub use oauth2::{Oauth2Introspection, Oauth2Provider, Oauth2Settings};
 #[cfg(feature = "pam")]
 pub use pam::PamService;
 #[cfg(feature = "sql")]
@@ -91,20 +95,9 @@ pub trait CredentialStore: Send + Sync + 'static {
         None
     }
 
-    /// What the users of this store log in with.
+    /// What the users of this store can log in with, besides a password that is sent.
     fn offers(&self) -> Offers {
-        Offers { passwords: true, ..Offers::default() }
-    }
-
-    /// Whom a token is for (RFC 6750), if this store knows about tokens.
-    fn redeem(&self, token: &Secret<Vec<u8>>) -> impl Future<Output = Redeemed> + Send {
-        let _not_ours = token;
-        ready(Redeemed::Foreign)
-    }
-
-    /// What a client is told about where its tokens come from (RFC 7628 §3.2.2).
-    fn token_hint(&self) -> Option<TokenHint> {
-        None
+        Offers::default()
     }
 
     /// Replaces a verifier by a stronger one, now that the password is known to be right.
@@ -128,6 +121,28 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// Asks the store about a name that nobody has, past any breaker: for `restante check`.
     /// `Ok` says in a few words what was reached.
     fn probe(&self) -> impl Future<Output = Result<String, String>> + Send;
+}
+
+/// A provider of tokens (RFC 6750), which say themselves for whom they are.
+pub trait TokenProvider: Debug + Send + Sync + 'static {
+    /// The provider in the words of the configuration, say `oauth2 https://id.example.org`.
+    fn label(&self) -> String;
+
+    /// For whom a token is.
+    fn redeem<'a>(
+        &'a self,
+        token: &'a Secret<Vec<u8>>,
+    ) -> Pin<Box<dyn Future<Output = Redeemed> + Send + 'a>>;
+
+    /// What a client is told about where its tokens come from (RFC 7628 §3.2.2).
+    fn guidance(&self) -> TokenGuidance;
+
+    /// Why no token can be redeemed at the moment, if that is known.
+    fn down(&self) -> Option<String>;
+
+    /// Asks the provider, past any breaker: for `restante check`. `Ok` says in a few words what was
+    /// reached.
+    fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>>;
 }
 
 /// The answer of a [`CredentialStore`] to a name.
@@ -155,37 +170,24 @@ pub enum Check {
     Unavailable(String),
 }
 
-/// The answer of a [`CredentialStore`] to a token.
+/// The answer of a [`TokenProvider`] to a token.
 #[derive(Debug)]
 pub enum Redeemed {
     /// The token is good, and this is whom it is for.
     For(Username),
-    /// The token is not one of this store: the next one is asked.
+    /// The token is not one of this provider: the next one is asked.
     Foreign,
-    /// The token is one of this store and not good, and why: for the log.
+    /// The token is one of this provider and not good, and why: for the log.
     Bad(String),
-    /// The store cannot answer now. Never shown to a client as a bad token.
+    /// The provider cannot answer now. Never shown to a client as a bad token.
     Unavailable(String),
 }
 
-/// What a client whose token was refused is told, so that it can get another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenHint {
-    /// The scope that a token has to have.
-    pub scope: Option<String>,
-    /// Where the provider describes itself.
-    pub openid_configuration: Option<String>,
-}
-
-/// What every user of a store can log in with.
+/// What every user of a store can log in with, besides a password that is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offers {
-    /// A password that is sent.
-    pub passwords: bool,
     /// SCRAM with SHA-1.
     pub scram_sha_1: bool,
     /// SCRAM with SHA-256.
     pub scram_sha_256: bool,
-    /// A bearer token.
-    pub tokens: bool,
 }

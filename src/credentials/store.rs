@@ -2,15 +2,13 @@
 
 #[cfg(feature = "ldap")]
 use super::LdapStore;
-#[cfg(feature = "oauth2")]
-use super::Oauth2Store;
 #[cfg(feature = "pam")]
 use super::PamService;
 #[cfg(feature = "sql")]
 use super::SqlStore;
 use super::{
     Account, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, GatekeeperStore,
-    Lookup, Offers, Redeemed, Table, TokenHint,
+    Lookup, Offers, Table,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -25,9 +23,6 @@ pub enum Store {
     /// A directory.
     #[cfg(feature = "ldap")]
     Ldap(Box<LdapStore>),
-    /// A provider of tokens.
-    #[cfg(feature = "oauth2")]
-    Oauth2(Box<Oauth2Store>),
     /// PAM.
     #[cfg(feature = "pam")]
     Pam(Box<GatekeeperStore<PamService>>),
@@ -65,8 +60,6 @@ macro_rules! each {
             Store::File($kind) => $call,
             #[cfg(feature = "ldap")]
             Store::Ldap($kind) => $call,
-            #[cfg(feature = "oauth2")]
-            Store::Oauth2($kind) => $call,
             #[cfg(feature = "pam")]
             Store::Pam($kind) => $call,
             #[cfg(feature = "sql")]
@@ -85,8 +78,6 @@ macro_rules! ask {
             Store::File($kind) => $question.await,
             #[cfg(feature = "ldap")]
             Store::Ldap($kind) => Box::pin($question).await,
-            #[cfg(feature = "oauth2")]
-            Store::Oauth2($kind) => Box::pin($question).await,
             #[cfg(feature = "pam")]
             Store::Pam($kind) => Box::pin($question).await,
             #[cfg(feature = "sql")]
@@ -121,14 +112,6 @@ impl CredentialStore for Store {
         each!(self, store => store.offers())
     }
 
-    async fn redeem(&self, token: &Secret<Vec<u8>>) -> Redeemed {
-        ask!(self, store => store.redeem(token))
-    }
-
-    fn token_hint(&self) -> Option<TokenHint> {
-        each!(self, store => store.token_hint())
-    }
-
     async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
         ask!(self, store => store.strengthen(name, verifier, password));
     }
@@ -155,7 +138,6 @@ mod tests {
         for octets in [
             size_of_val(&store.look_up(&name)),
             size_of_val(&store.check(&name, &account, &secret)),
-            size_of_val(&store.redeem(&secret)),
             size_of_val(&store.strengthen(&name, &account.verifier, &secret)),
         ] {
             assert!(octets < 2048, "{octets}");

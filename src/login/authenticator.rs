@@ -18,7 +18,8 @@ use super::cache::Cache;
 use super::throttle::{Attempt, Failure};
 use super::turns::{Caller, Standing, Turns};
 use super::{Identity, Reason, Refusal, Throttle, Verdict};
-use crate::credentials::{Account, Attributes, CredentialStore, Lookup, Offers, TokenHint};
+use crate::credentials::{Account, Attributes, CredentialStore, Lookup, Offers, TokenProvider};
+use crate::protocol::sasl::TokenGuidance;
 use crate::protocol::{ClaimedName, NameError, Secret, Username};
 
 mod verify;
@@ -36,6 +37,7 @@ mod verify;
 #[derive(Debug)]
 pub struct Authenticator<C> {
     stores: Vec<C>,
+    providers: Vec<Box<dyn TokenProvider>>,
     throttle: Arc<Throttle>,
     /// Nothing when the operator wants none.
     cache: Option<Cache<Attributes>>,
@@ -81,6 +83,7 @@ impl<C: CredentialStore> Authenticator<C> {
         };
         Ok(Self {
             stores,
+            providers: Vec::new(),
             throttle,
             cache,
             turns: rules.turns,
@@ -88,6 +91,12 @@ impl<C: CredentialStore> Authenticator<C> {
             default_domain: rules.default_domain,
             verifications: Arc::default(),
         })
+    }
+
+    /// Takes tokens of `providers`, which are asked in this order.
+    #[must_use]
+    pub fn with_token_providers(self, providers: Vec<Box<dyn TokenProvider>>) -> Self {
+        Self { providers, ..self }
     }
 
     /// Who guesses passwords, and what the log takes about strangers.
@@ -100,33 +109,38 @@ impl<C: CredentialStore> Authenticator<C> {
         &self.stores
     }
 
+    /// The providers of tokens, in the order in which they are asked.
+    pub fn token_providers(&self) -> &[Box<dyn TokenProvider>] {
+        &self.providers
+    }
+
     #[cfg(test)]
     pub(crate) fn turns(&self) -> &Arc<Turns> {
         &self.turns
     }
 
-    /// What every user can log in with: a password where every store that takes one lets it be
-    /// used so, a token where any store knows about tokens.
+    /// What every user with a password can log in with: what all stores offer.
     pub fn offers(&self) -> Offers {
-        let with_passwords = || self.stores.iter().map(C::offers).filter(|store| store.passwords);
-        let passwords = with_passwords().next().is_some();
+        let all = |offered: fn(Offers) -> bool| {
+            !self.stores.is_empty() && self.stores.iter().map(C::offers).all(offered)
+        };
         Offers {
-            passwords,
-            scram_sha_1: passwords && with_passwords().all(|store| store.scram_sha_1),
-            scram_sha_256: passwords && with_passwords().all(|store| store.scram_sha_256),
-            tokens: self.stores.iter().any(|store| store.offers().tokens),
+            scram_sha_1: all(|store| store.scram_sha_1),
+            scram_sha_256: all(|store| store.scram_sha_256),
         }
     }
 
-    /// Why nobody can log in at the moment: every store is known not to answer.
+    /// Why no user can log in at the moment: every store and provider is known to be down.
     pub fn down(&self) -> Option<String> {
-        let reasons: Option<Vec<String>> = self.stores.iter().map(C::down).collect();
+        let stores = self.stores.iter().map(C::down);
+        let providers = self.providers.iter().map(|provider| provider.down());
+        let reasons: Option<Vec<String>> = stores.chain(providers).collect();
         reasons.filter(|reasons| !reasons.is_empty()).map(|reasons| reasons.join("; "))
     }
 
     /// What a client is told whose token is not good (RFC 7628 §3.2.2).
-    pub fn token_hint(&self) -> Option<TokenHint> {
-        self.stores.iter().find_map(C::token_hint)
+    pub fn token_guidance(&self) -> TokenGuidance {
+        self.providers.first().map_or_else(TokenGuidance::default, |provider| provider.guidance())
     }
 
     /// Finds out whether `password` is that of the user who claims to be `name`, at `peer`.

@@ -1,5 +1,5 @@
-//! Log-ins by a token (RFC 6750), which says for whom it is: the stores that know about tokens are
-//! asked, and no password is.
+//! Logins with a token (RFC 6750). A provider of tokens says for whom it is; the stores of passwords
+//! say what that user may do.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::protocol::{ClaimedName, Secret, Username};
 impl<C: CredentialStore> Authenticator<C> {
     /// Finds out whom a token is for, and whether that is who the client says it is.
     ///
-    /// - What another store says of that user holds; a user whom none knows is let in as well.
+    /// - What a store of passwords says of that user holds; a user whom none knows is let in as well.
     ///
     /// # Errors
     /// The [`Refusal`]; what is wrong with the token is logged here.
@@ -28,8 +28,8 @@ impl<C: CredentialStore> Authenticator<C> {
         let nobody = ClaimedName::new(Vec::new());
         let claimed = name.unwrap_or(&nobody);
         let attempt = self.take_turn(peer, name).await?;
-        for store in self.stores() {
-            let why = match store.redeem(token).await {
+        for provider in self.token_providers() {
+            let why = match provider.redeem(token).await {
                 Redeemed::Foreign => continue,
                 Redeemed::Unavailable(why) => {
                     return Err(Refusal::of(claimed, Reason::Unavailable(why)));
@@ -61,7 +61,7 @@ impl<C: CredentialStore> Authenticator<C> {
             return Err(bad(attempt, token).await);
         }
         if attempt.logs(peer, Entry::Refusal) {
-            info!(user = %claimed, "refused: no store knows the token");
+            info!(user = %claimed, "refused: no provider knows the token");
         }
         Err(bad(attempt, token).await)
     }
@@ -74,4 +74,100 @@ async fn bad(attempt: Attempt, token: &Secret<Vec<u8>>) -> Refusal {
 /// Whether a client that may have said who it is means this user.
 fn claims_to_be(name: Option<&ClaimedName>, user: &Username) -> bool {
     name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(user))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::path::Path;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::credentials::{Table, TokenProvider};
+    use crate::login::Rules;
+    use crate::protocol::sasl::TokenGuidance;
+
+    /// Its tokens are the names of its users.
+    #[derive(Debug)]
+    struct Provider;
+
+    impl TokenProvider for Provider {
+        fn label(&self) -> String {
+            "provider".into()
+        }
+
+        fn redeem<'a>(
+            &'a self,
+            token: &'a Secret<Vec<u8>>,
+        ) -> Pin<Box<dyn Future<Output = Redeemed> + Send + 'a>> {
+            Box::pin(async {
+                match Username::try_from(str::from_utf8(token.expose()).unwrap()) {
+                    Ok(name) => Redeemed::For(name),
+                    Err(fault) => Redeemed::Bad(fault.to_string()),
+                }
+            })
+        }
+
+        fn guidance(&self) -> TokenGuidance {
+            TokenGuidance::default()
+        }
+
+        fn down(&self) -> Option<String> {
+            None
+        }
+
+        fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+            Box::pin(async { Ok("it is there".into()) })
+        }
+    }
+
+    fn authenticator(users: &[u8], default_domain: Option<&str>) -> Authenticator<Table> {
+        let rules = Rules { default_domain: default_domain.map(Into::into), ..Rules::default() };
+        Authenticator::new(vec![Table::try_from(users).unwrap()], rules, Arc::default())
+            .unwrap()
+            .with_token_providers(vec![Box::new(Provider)])
+    }
+
+    /// The provider says who it is; what that user may do, and where mail is, the store says.
+    #[tokio::test]
+    async fn what_a_store_says_of_the_user_of_a_token_holds() {
+        let users: &[u8] = b"mrose@example.org:{PLAIN}x::::/home/mrose::sessions=2\n\
+            away@example.org:{PLAIN}x::::::pop3=no\nbarred@example.org:{PLAIN}x::::::nologin\n\
+            there@example.org:{PLAIN}x::::::allow_nets=198.51.100.0/24 pop3=no\n";
+        let authenticator = authenticator(users, None);
+        let log_in = async |email: &str| {
+            let token = Secret::new(email.into());
+            authenticator.redeem(None, &token, "192.0.2.1".parse().unwrap()).await
+        };
+        let known = log_in("mrose@example.org").await.unwrap();
+        assert_eq!(known.home(), Some(Path::new("/home/mrose")));
+        assert_eq!(known.sessions(), NonZeroU32::new(2));
+        let unknown = log_in("stranger@example.org").await.unwrap();
+        assert_eq!((unknown.home(), unknown.sessions()), (None, None));
+        assert_eq!(log_in("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
+        assert_eq!(log_in("there@example.org").await.unwrap_err(), Refusal::BadToken);
+        let barred = log_in("barred@example.org").await.unwrap_err();
+        assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
+    }
+
+    /// The client may choose a domain by the name that it asks for in TLS: not for what a provider
+    /// says.
+    #[tokio::test]
+    async fn a_token_without_a_domain_is_for_a_user_of_the_default_domain_and_no_other() {
+        let authenticator = authenticator(b"fred:{PLAIN}x", Some("example.org"));
+        let log_in = async |email: &str, name: &str| {
+            let (name, token) = (ClaimedName::new(name.as_bytes()), Secret::new(email.into()));
+            authenticator.redeem(Some(&name), &token, "192.0.2.1".parse().unwrap()).await
+        };
+        for email in ["mrose", "mrose@example.org"] {
+            let identity = log_in(email, "mrose@example.org").await.unwrap();
+            assert_eq!(identity.username().as_str(), "mrose@example.org");
+            for name in ["mrose@example.net", "mrose", ""] {
+                assert_eq!(log_in(email, name).await.unwrap_err(), Refusal::BadToken, "{name}");
+            }
+        }
+        let long = "x".repeat(250);
+        assert_eq!(log_in(&long, &long).await.unwrap_err(), Refusal::BadToken);
+    }
 }

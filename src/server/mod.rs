@@ -254,12 +254,8 @@ impl Reloadable<MaildirStore, Store> {
         grace_over: &CancellationToken,
     ) -> Result<Self, Error> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
-        let stores = config
-            .credentials
-            .iter()
-            .map(|section| stores::open(section, auth.weak_schemes.into()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Error::Credentials)?;
+        let opened = stores::open(&config.credentials, auth.weak_schemes.into());
+        let (stores, providers) = opened.map_err(Error::Credentials)?;
         let env = Env {
             mailbox: Arc::new(mailbox(maildir)),
             authenticator: Authenticator::new(
@@ -272,7 +268,8 @@ impl Reloadable<MaildirStore, Store> {
                 },
                 Arc::clone(throttle),
             )
-            .map_err(Error::Credentials)?,
+            .map_err(Error::Credentials)?
+            .with_token_providers(providers),
             policy: Policy {
                 hostname: config.hostname.clone(),
                 default_domain: auth.default_domain.clone(),

@@ -20,54 +20,76 @@ use crate::config::{Asking, Config, Credentials, FileSection};
 use crate::credentials::PamService;
 use crate::credentials::{
     CheckpasswordProgram, CredentialStore as _, FileOptions, FileStore, Gatekeeper,
-    GatekeeperStore, Store,
+    GatekeeperStore, Store, TokenProvider,
 };
 #[cfg(feature = "ldap")]
 use crate::credentials::{LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay};
 #[cfg(feature = "oauth2")]
-use crate::credentials::{Oauth2Introspection, Oauth2Settings, Oauth2Store};
+use crate::credentials::{Oauth2Introspection, Oauth2Provider, Oauth2Settings};
 #[cfg(feature = "sql")]
 use crate::credentials::{SqlSettings, SqlStore};
 use crate::login::{Authenticator, Identity, Reason, Rules, Verdict};
 use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
 
-/// Opens a store. Blocks when it is a file.
+/// What a section of `[[credentials]]` stands for.
+enum Opened {
+    Passwords(Store),
+    #[cfg_attr(not(feature = "oauth2"), expect(dead_code, reason = "no other kind takes tokens"))]
+    Tokens(Box<dyn TokenProvider>),
+}
+
+/// Opens the stores of passwords and the providers of tokens, each in their order. Blocks for those
+/// that are files.
 ///
 /// # Errors
-/// Why it cannot be used, in a line.
-pub fn open(section: &Credentials, weak: WeakSchemes) -> Result<Store, String> {
-    match section {
+/// Why one cannot be used, in a line.
+pub fn open<'a>(
+    sections: impl IntoIterator<Item = &'a Credentials>,
+    weak: WeakSchemes,
+) -> Result<(Vec<Store>, Vec<Box<dyn TokenProvider>>), String> {
+    let (mut stores, mut providers) = (Vec::new(), Vec::new());
+    for section in sections {
+        match open_one(section, weak)? {
+            Opened::Passwords(store) => stores.push(store),
+            Opened::Tokens(provider) => providers.push(provider),
+        }
+    }
+    Ok((stores, providers))
+}
+
+fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, String> {
+    let store = match section {
         Credentials::File(section) => {
             let options = FileOptions { weak, rehash: section.rehash };
-            FileStore::open(&section.path, options)
-                .map(Store::File)
-                .map_err(|error| error.to_string())
+            let store = FileStore::open(&section.path, options);
+            Store::File(store.map_err(|error| error.to_string())?)
         }
         #[cfg(feature = "ldap")]
-        Credentials::Ldap(section) => ldap(section).map(Box::new).map(Store::Ldap),
+        Credentials::Ldap(section) => Store::Ldap(Box::new(ldap(section)?)),
         #[cfg(not(feature = "ldap"))]
-        Credentials::Ldap(_) => Err(not_built("ldap")),
+        Credentials::Ldap(_) => return Err(not_built("ldap")),
         #[cfg(feature = "oauth2")]
-        Credentials::Oauth2(section) => oauth2(section).map(Box::new).map(Store::Oauth2),
+        Credentials::Oauth2(section) => return Ok(Opened::Tokens(Box::new(oauth2(section)?))),
         #[cfg(not(feature = "oauth2"))]
-        Credentials::Oauth2(_) => Err(not_built("oauth2")),
+        Credentials::Oauth2(_) => return Err(not_built("oauth2")),
         Credentials::Checkpassword(section) => {
             let program = CheckpasswordProgram::new(section.command.clone())?;
-            Ok(Store::Checkpassword(behind(program, &section.asking)))
+            Store::Checkpassword(behind(program, &section.asking))
         }
         #[cfg(feature = "pam")]
         Credentials::Pam(section) => {
             let service = PamService::new(section.service.clone(), section.asking.at_once)?;
-            Ok(Store::Pam(behind(service, &section.asking)))
+            Store::Pam(behind(service, &section.asking))
         }
         #[cfg(not(feature = "pam"))]
-        Credentials::Pam(_) => Err(not_built("pam")),
+        Credentials::Pam(_) => return Err(not_built("pam")),
         #[cfg(feature = "sql")]
-        Credentials::Sql(section) => sql(section, weak).map(Box::new).map(Store::Sql),
+        Credentials::Sql(section) => Store::Sql(Box::new(sql(section, weak)?)),
         #[cfg(not(feature = "sql"))]
-        Credentials::Sql(_) => Err(not_built("sql")),
-    }
+        Credentials::Sql(_) => return Err(not_built("sql")),
+    };
+    Ok(Opened::Passwords(store))
 }
 
 /// What is said of a kind of store that this program does not have.
@@ -140,15 +162,18 @@ pub fn probe(
 }
 
 async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> Probed {
-    let store = match open(&section, weak) {
-        Ok(store) => store,
+    let opened = match open_one(&section, weak) {
+        Ok(opened) => opened,
         Err(why) => return Probed::Unusable(why),
     };
     if extent == Extent::Offline {
         return Probed::Opened;
     }
-    let label = store.label();
-    match store.probe().await {
+    let (label, reached) = match opened {
+        Opened::Passwords(store) => (store.label(), store.probe().await),
+        Opened::Tokens(provider) => (provider.label(), provider.probe().await),
+    };
+    match reached {
         Ok(reached) => Probed::Reached(format!("{label}  {reached}")),
         Err(why) => Probed::Silent(format!("{label}: {why}")),
     }
@@ -187,7 +212,8 @@ pub fn judge(
         let weak = config.auth.weak_schemes.into();
         // Trying out is not a log-in: no hash is replaced.
         let sections = config.credentials.iter().map(without_rehash);
-        let stores = sections.map(|section| open(&section, weak)).collect::<Result<Vec<_>, _>>()?;
+        let sections: Vec<_> = sections.collect();
+        let (stores, _no_passwords) = open(&sections, weak)?;
         let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
         let Verdict { store, outcome } = authenticator.judge(name, &Arc::new(password), peer).await;
         let labels = || authenticator.stores().iter().map(Store::label);
@@ -251,9 +277,9 @@ fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
 }
 
 #[cfg(feature = "oauth2")]
-fn oauth2(section: &Oauth2Section) -> Result<Oauth2Store, String> {
+fn oauth2(section: &Oauth2Section) -> Result<Oauth2Provider, String> {
     let introspection = section.introspection.as_ref().map(introspection).transpose()?;
-    Oauth2Store::open(Oauth2Settings {
+    Oauth2Provider::open(Oauth2Settings {
         issuer: section.issuer.clone(),
         audience: section.audience.clone(),
         scope: section.scope.clone(),

@@ -25,7 +25,7 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
     pub(super) fn without_passwords(&self) -> Option<Fault> {
         if !self.takes_passwords() {
             Some(Fault::CleartextRefused)
-        } else if !self.env.authenticator.offers().passwords {
+        } else if self.env.authenticator.stores().is_empty() {
             Some(Fault::NoPasswords)
         } else {
             None
@@ -46,7 +46,8 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
         if !self.takes_passwords() {
             return MechanismSet::default();
         }
-        let offers = self.env.authenticator.offers();
+        let authenticator = &self.env.authenticator;
+        let offers = authenticator.offers();
         let wanted = self.env.policy.mechanisms;
         let binds = self.link.channel.binds();
         let offered = |mechanism: &Mechanism| match mechanism {
@@ -54,8 +55,8 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
             ScramSha256Plus | ScramSha1Plus => binds && wanted.is_some(),
             ScramSha256 => offers.scram_sha_256 || wanted.is_some(),
             ScramSha1 => offers.scram_sha_1 || wanted.is_some(),
-            OAuthBearer | XOAuth2 => offers.tokens,
-            Plain | Login => offers.passwords,
+            OAuthBearer | XOAuth2 => !authenticator.token_providers().is_empty(),
+            Plain | Login => !authenticator.stores().is_empty(),
         };
         let allowed = |mechanism: &Mechanism| wanted.is_none_or(|set| set.contains(*mechanism));
         Mechanism::ALL.into_iter().filter(|one| allowed(one) && offered(one)).collect()

@@ -13,7 +13,7 @@ use crate::login::{Identity, Refusal, ScramLogin};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{
     self, Channel, Mechanism, ScramExchange, ScramProof, ServerFinal, Step, TokenClaim,
-    TokenDialect, TokenGuidance,
+    TokenDialect,
 };
 use crate::protocol::{ClaimedName, InitialResponse, Secret};
 
@@ -223,12 +223,7 @@ impl Exchange {
     ) -> (Replied, Next<M::Maildrop>) {
         // Logged now: a client that hangs up instead of answering has failed as well.
         log_failure(name, &Fault::Refused(Refusal::BadToken), &answer);
-        let guidance = match context.env.authenticator.token_hint() {
-            Some(hint) => {
-                TokenGuidance { scope: hint.scope, openid_configuration: hint.openid_configuration }
-            }
-            None => TokenGuidance::default(),
-        };
+        let guidance = context.env.authenticator.token_guidance();
         let replied = answer.challenge(&dialect.refusal(&guidance));
         (replied, Next::Continue(State::TokenRefused(TokenRefused { before: self.before })))
     }

@@ -168,8 +168,7 @@ impl std::error::Error for Faults {}
 
 /// What all users can log in with, those apart who cannot log in.
 fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
-    let mut offers =
-        Offers { passwords: true, scram_sha_1: true, scram_sha_256: true, tokens: false };
+    let mut offers = Offers { scram_sha_1: true, scram_sha_256: true };
     for verifier in verifiers.filter(|verifier| verifier.cost().is_some()) {
         offers.scram_sha_1 &= verifier.has_keys(ScramHash::Sha1);
         offers.scram_sha_256 &= verifier.has_keys(ScramHash::Sha256);

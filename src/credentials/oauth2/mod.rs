@@ -7,6 +7,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +19,9 @@ use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::credentials::breaker::{Breaker, Probe};
-use crate::credentials::{CredentialStore, Decoy, Lookup, Offers, Redeemed, TokenHint};
-use crate::protocol::{Secret, Username};
+use crate::credentials::{Redeemed, TokenProvider};
+use crate::protocol::Secret;
+use crate::protocol::sasl::TokenGuidance;
 
 mod claims;
 mod introspection;
@@ -61,14 +63,13 @@ pub struct Oauth2Introspection {
     pub client_secret: Secret<String>,
 }
 
-/// A provider of tokens as a store: it knows no passwords, and whoever brings a token is the user
-/// that the token names.
+/// A provider of tokens. Who brings one is the user that the token names.
 ///
-/// - A token that another provider made, by its own words, is for the next store. So is one that
+/// - A token that another provider made, by its own words, is for the next provider. So is one that
 ///   says nothing, unless the provider is asked about tokens.
 /// - A provider that is down is never a bad token.
 #[derive(Debug)]
-pub struct Oauth2Store {
+pub struct Oauth2Provider {
     shared: Arc<Shared>,
 }
 
@@ -96,7 +97,7 @@ enum Way {
 
 struct Prober(Arc<Provider>);
 
-impl Oauth2Store {
+impl Oauth2Provider {
     /// A store for the tokens of one provider, which need not be there yet. Has to be called within
     /// a runtime.
     ///
@@ -120,39 +121,32 @@ impl Oauth2Store {
     }
 }
 
-impl CredentialStore for Oauth2Store {
+impl TokenProvider for Oauth2Provider {
     fn label(&self) -> String {
         self.shared.provider.label()
     }
 
-    async fn look_up(&self, _name: &Username) -> Lookup {
-        Lookup::Unknown
+    fn redeem<'a>(
+        &'a self,
+        token: &'a Secret<Vec<u8>>,
+    ) -> Pin<Box<dyn Future<Output = Redeemed> + Send + 'a>> {
+        Box::pin(async {
+            let token = match token::text(token.expose()) {
+                Ok(token) => Secret::new(token.to_owned()),
+                Err(why) => return Redeemed::Bad(why.into()),
+            };
+            let shared = Arc::clone(&self.shared);
+            // What has begun is finished even if the client hangs up: it cannot have more questions
+            // under way than others.
+            let redeemed = tokio::spawn(async move { shared.redeem(token.expose()).await }).await;
+            redeemed.unwrap_or_else(|stopped| Redeemed::Unavailable(stopped.to_string()))
+        })
     }
 
-    fn decoy(&self, _name: &Username) -> Option<Decoy> {
-        None
-    }
-
-    fn offers(&self) -> Offers {
-        Offers { tokens: true, ..Offers::default() }
-    }
-
-    async fn redeem(&self, token: &Secret<Vec<u8>>) -> Redeemed {
-        let token = match token::text(token.expose()) {
-            Ok(token) => Secret::new(token.to_owned()),
-            Err(why) => return Redeemed::Bad(why.into()),
-        };
-        let shared = Arc::clone(&self.shared);
-        // What has begun is finished even if nobody waits for it any more: clients that hang up
-        // cannot have more questions under way than others.
-        let redeemed = tokio::spawn(async move { shared.redeem(token.expose()).await }).await;
-        redeemed.unwrap_or_else(|stopped| Redeemed::Unavailable(stopped.to_string()))
-    }
-
-    fn token_hint(&self) -> Option<TokenHint> {
+    fn guidance(&self) -> TokenGuidance {
         let Terms { issuer, scope, .. } = &self.shared.provider.terms;
         let openid_configuration = Some(discovery_address(issuer));
-        Some(TokenHint { scope: scope.clone(), openid_configuration })
+        TokenGuidance { scope: scope.clone(), openid_configuration }
     }
 
     fn down(&self) -> Option<String> {
@@ -162,12 +156,14 @@ impl CredentialStore for Oauth2Store {
         }
     }
 
-    async fn probe(&self) -> Result<String, String> {
+    fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
         let Provider { deadline, .. } = *self.shared.provider;
-        match timeout(deadline, self.shared.provider.reach()).await {
-            Ok(reached) => reached,
-            Err(_elapsed) => Err(format!("no answer within {deadline:?}")),
-        }
+        Box::pin(async move {
+            match timeout(deadline, self.shared.provider.reach()).await {
+                Ok(reached) => reached,
+                Err(_elapsed) => Err(format!("no answer within {deadline:?}")),
+            }
+        })
     }
 }
 

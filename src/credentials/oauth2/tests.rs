@@ -12,9 +12,6 @@ use tokio::time::{Instant, advance, pause, resume};
 
 use self::provider::{DISCOVERY, Page, Server, SigningKey, encoded};
 use super::*;
-use crate::credentials::{Store, Table};
-use crate::login::{Authenticator, Refusal, Rules};
-use crate::protocol::ClaimedName;
 
 mod provider;
 
@@ -41,26 +38,26 @@ fn settings(server: &Server) -> Oauth2Settings {
     }
 }
 
-fn open(server: &Server) -> Oauth2Store {
-    Oauth2Store::open(settings(server)).unwrap()
+fn open(server: &Server) -> Oauth2Provider {
+    Oauth2Provider::open(settings(server)).unwrap()
 }
 
 /// A store whose first probe is done, so that nothing is under way when time passes.
-async fn open_and_settle(server: &Server) -> Oauth2Store {
+async fn open_and_settle(server: &Server) -> Oauth2Provider {
     let store = open(server);
     let Way::Keys(keys) = &store.shared.provider.way else { panic!() };
     until(|| keys.is_in_force()).await;
     store
 }
 
-fn asking(server: &Server) -> Oauth2Store {
+fn asking(server: &Server) -> Oauth2Provider {
     let introspection = Oauth2Introspection {
         url: server.url("/introspection"),
         client_id: "restante 1".into(),
         client_secret: Secret::new("to:p%".into()),
     };
     let introspection = Some(introspection);
-    Oauth2Store::open(Oauth2Settings { introspection, ..settings(server) }).unwrap()
+    Oauth2Provider::open(Oauth2Settings { introspection, ..settings(server) }).unwrap()
 }
 
 fn now() -> u64 {
@@ -80,7 +77,7 @@ fn with(mut claims: Value, name: &str, value: Value) -> Value {
 }
 
 /// What becomes of a token, in a line.
-async fn redeem(store: &Oauth2Store, token: &str) -> String {
+async fn redeem(store: &Oauth2Provider, token: &str) -> String {
     match store.redeem(&Secret::new(token.as_bytes().to_vec())).await {
         Redeemed::For(name) => format!("for {name}"),
         Redeemed::Foreign => "foreign".into(),
@@ -115,12 +112,11 @@ async fn tokens_that_the_provider_has_signed() {
         }
     }
     assert_eq!(store.down(), None);
-    let hint = store.token_hint().unwrap();
+    let hint = store.guidance();
     assert_eq!(hint.openid_configuration, Some(server.url(DISCOVERY)));
     assert_eq!(hint.scope.as_deref(), Some("mail"));
     let reached = store.probe().await.unwrap();
     assert_eq!(reached, format!("{} has 3 keys to verify tokens with", server.issuer()));
-    assert!(store.offers().tokens && !store.offers().passwords);
 }
 
 #[tokio::test]
@@ -402,12 +398,12 @@ async fn the_provider_has_to_prove_who_it_is() {
     let server = Server::start_tls(&[&key], &made);
     let token = key.sign(&claims(&server));
     let trusting = |ca: &Path| Oauth2Settings { ca: Some(ca.to_owned()), ..settings(&server) };
-    let store = Oauth2Store::open(trusting(ca.path())).unwrap();
+    let store = Oauth2Provider::open(trusting(ca.path())).unwrap();
     assert_eq!(redeem(&store, &token).await, GOOD);
-    let stranger = Oauth2Store::open(trusting(CA.path())).unwrap();
+    let stranger = Oauth2Provider::open(trusting(CA.path())).unwrap();
     let why = redeem(&stranger, &token).await;
     assert!(why.starts_with("unavailable: ") && why.contains("certificate"), "{why}");
-    let why = Oauth2Store::open(trusting(Path::new("/nonexistent"))).unwrap_err();
+    let why = Oauth2Provider::open(trusting(Path::new("/nonexistent"))).unwrap_err();
     assert!(why.contains("/nonexistent cannot be read"), "{why}");
 }
 
@@ -504,7 +500,7 @@ async fn a_provider_that_cannot_be_asked_is_never_a_bad_token() {
 }
 
 /// Waits for the breaker to close.
-async fn until_up(store: &Oauth2Store) {
+async fn until_up(store: &Oauth2Provider) {
     until(|| store.down().is_none()).await;
 }
 
@@ -514,55 +510,4 @@ async fn until(condition: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(15));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// The provider says who it is; what that user may do, and where mail is, the other store says.
-#[tokio::test]
-async fn what_another_store_says_of_the_user_of_a_token_holds() {
-    let key = SigningKey::ec("e");
-    let server = Server::start(&[&key]);
-    let table: &[u8] = b"mrose@example.org:{PLAIN}x::::/home/mrose::sessions=2\n\
-        away@example.org:{PLAIN}x::::::pop3=no\nbarred@example.org:{PLAIN}x::::::nologin\n\
-        there@example.org:{PLAIN}x::::::allow_nets=198.51.100.0/24 pop3=no\n";
-    let stores =
-        vec![Store::Table(Table::try_from(table).unwrap()), Store::Oauth2(Box::new(open(&server)))];
-    let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
-    let log_in = async |email: &str| {
-        let token = key.sign(&with(claims(&server), "email", email.into()));
-        let token = Secret::new(token.into_bytes());
-        authenticator.redeem(None, &token, "192.0.2.1".parse().unwrap()).await
-    };
-    let known = log_in("mrose@example.org").await.unwrap();
-    assert_eq!(known.home(), Some(Path::new("/home/mrose")));
-    assert_eq!(known.sessions(), NonZeroU32::new(2));
-    let unknown = log_in("stranger@example.org").await.unwrap();
-    assert_eq!((unknown.home(), unknown.sessions()), (None, None));
-    assert_eq!(log_in("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
-    assert_eq!(log_in("there@example.org").await.unwrap_err(), Refusal::BadToken);
-    let barred = log_in("barred@example.org").await.unwrap_err();
-    assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
-}
-
-/// The client may choose a domain by the name that it asks for in TLS: not for what a provider says.
-#[tokio::test]
-async fn a_token_without_a_domain_is_for_a_user_of_the_default_domain_and_no_other() {
-    let key = SigningKey::ec("e");
-    let server = Server::start(&[&key]);
-    let stores = vec![Store::Oauth2(Box::new(open(&server)))];
-    let rules = Rules { default_domain: Some("example.org".into()), ..Rules::default() };
-    let authenticator = Authenticator::new(stores, rules, Arc::default()).unwrap();
-    let log_in = async |email: &str, name: &str| {
-        let token = key.sign(&with(claims(&server), "email", email.into()));
-        let (name, token) = (ClaimedName::new(name.as_bytes()), Secret::new(token.into_bytes()));
-        authenticator.redeem(Some(&name), &token, "192.0.2.1".parse().unwrap()).await
-    };
-    for email in ["mrose", "mrose@example.org"] {
-        let identity = log_in(email, "mrose@example.org").await.unwrap();
-        assert_eq!(identity.username().as_str(), "mrose@example.org");
-        for name in ["mrose@example.net", "mrose", ""] {
-            assert_eq!(log_in(email, name).await.unwrap_err(), Refusal::BadToken, "{name}");
-        }
-    }
-    let long = "x".repeat(250);
-    assert_eq!(log_in(&long, &long).await.unwrap_err(), Refusal::BadToken);
 }

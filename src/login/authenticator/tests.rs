@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::io::Write as _;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -283,7 +284,8 @@ fn who_is_known_from_there_does_not_wait_for_those_who_are_not() {
         let mut callers: Vec<_> = strangers("nobody").collect();
         callers.push((home(), "light", LIGHT));
         let answered = answers(&authenticator, callers).await;
-        assert_eq!((answered[0], answered.len()), ("light", 21));
+        // Two may be answered in either order: the next turn begins before the answer is there.
+        assert!(answered[..2].contains(&"light") && answered.len() == 21, "{answered:?}");
         // With a wrong password nobody finds out who is known from there.
         let mut callers = vec![(home(), "light", "wrong")];
         callers.extend(strangers("somebody"));
@@ -374,9 +376,9 @@ async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
     let path = directory.path().join("users");
     let says = |attributes: &str| {
         let line = format!("{}::::{attributes}\n", HASHED.trim_end());
-        let next = directory.path().join("next");
-        std::fs::write(&next, line).unwrap();
-        std::fs::rename(next, &path).unwrap();
+        let mut next = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
+        next.write_all(line.as_bytes()).unwrap();
+        next.persist(&path).unwrap();
     };
     says("/home/light::");
     let store = FileStore::open(&path, FileOptions::default()).unwrap();

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::credentials::{FileOptions, FileStore, Store};
+use restante::credentials::{FileOptions, FileStore, Store, TokenProvider};
 #[cfg(feature = "oauth2")]
-use restante::credentials::{Oauth2Settings, Oauth2Store};
+use restante::credentials::{Oauth2Provider, Oauth2Settings};
 use restante::login::{Authenticator, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::protocol::Username;
@@ -110,14 +110,18 @@ impl Stage {
 
         let store = FileStore::open(&password_file, FileOptions::default())
             .expect("a good credential file");
-        let stores = vec![Store::File(store)];
         #[cfg(feature = "oauth2")]
-        let stores =
-            stores.into_iter().chain(provider.map(|issuer| tokens(issuer, files.path()))).collect();
+        let providers = provider.map(|issuer| tokens(issuer, files.path())).into_iter().collect();
         #[cfg(not(feature = "oauth2"))]
-        assert_eq!(provider, None, "the feature oauth2 is not built");
+        let providers = {
+            assert_eq!(provider, None, "the feature oauth2 is not built");
+            Vec::<Box<dyn TokenProvider>>::new()
+        };
         let template = PathTemplate::new(files.path().join("Maildir"));
-        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
+        let stores = vec![Store::File(store)];
+        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())
+            .unwrap()
+            .with_token_providers(providers);
         let env = Env::new(MaildirStore::new(template), authenticator, policy);
         let (client, mut server) = tokio::io::duplex(64 * 1024);
         let (ended, ends) = mpsc::unbounded_channel();
@@ -335,12 +339,12 @@ fn matches(pattern: &str, line: &str) -> bool {
 }
 
 #[cfg(feature = "oauth2")]
-/// A store of tokens whose provider is never there: what it refuses by itself can be seen.
-fn tokens(issuer: String, files: &Path) -> Store {
+/// A provider of tokens that is never there: what is refused without it can be seen.
+fn tokens(issuer: String, files: &Path) -> Box<dyn TokenProvider> {
     let trusted = rcgen::generate_simple_self_signed(["id.example.org".to_owned()]).unwrap();
     let ca = files.join("ca.pem");
     fs::write(&ca, trusted.cert.pem()).expect("write the certificates to trust");
-    let store = Oauth2Store::open(Oauth2Settings {
+    let provider = Oauth2Provider::open(Oauth2Settings {
         issuer,
         audience: "mail".to_owned(),
         scope: Some("pop".to_owned()),
@@ -350,7 +354,7 @@ fn tokens(issuer: String, files: &Path) -> Store {
         deadline: Duration::from_secs(1),
         at_once: std::num::NonZeroU32::MIN,
     });
-    Store::Oauth2(Box::new(store.expect("a store of tokens")))
+    Box::new(provider.expect("a provider of tokens"))
 }
 
 fn fixture_path(name: &str) -> PathBuf {
