@@ -62,6 +62,46 @@ fn check_with(config: &Path, options: &[&str]) -> Output {
         .expect("the program runs")
 }
 
+/// Sections of the kinds that are features, each with the name of its feature.
+const FEATURES: [(&str, &str, bool); 4] = [
+    (
+        "ldap",
+        "url = \"ldap://localhost\"\nbase = \"o=a\"\nfilter = \"(a={user})\"",
+        cfg!(feature = "ldap"),
+    ),
+    (
+        "oauth2",
+        "issuer = \"https://id.example.org\"\naudience = \"mail\"",
+        cfg!(feature = "oauth2"),
+    ),
+    ("pam", "service = \"pop3\"", cfg!(feature = "pam")),
+    ("sql", "url = \"sqlite:///a\"\nquery = \"SELECT {user}\"", cfg!(feature = "sql")),
+];
+
+#[test]
+fn a_kind_that_is_not_built_is_told_with_its_feature() {
+    for (feature, keys, _) in FEATURES.into_iter().filter(|(_, _, built)| !built) {
+        let (_dir, config) = usable();
+        let run_as = if nix::unistd::geteuid().is_root() { "run-as = \"daemon\"\n" } else { "" };
+        let usable = fs::read_to_string(&config).unwrap();
+        let (usable, _) = usable.split_once("[[credentials]]").unwrap();
+        let store = format!("[[credentials]]\nkind = \"{feature}\"\n{keys}\n");
+        fs::write(&config, format!("{run_as}{usable}{store}")).unwrap();
+        let serve = Command::new(env!("CARGO_BIN_EXE_restante"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .output()
+            .expect("the program runs");
+        for output in [check(&config), serve] {
+            let stderr = text(output.stderr);
+            let told = format!("this restante was built without {feature}; ");
+            let way_out = format!("--features {feature} ");
+            assert!(stderr.contains(&told) && stderr.contains(&way_out), "{stderr}");
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+        }
+    }
+}
+
 #[test]
 fn programs_get_an_object() {
     let (_dir, config) = usable();
