@@ -33,7 +33,7 @@ fn code_files(directory: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The room that a source file belongs to: `src/login/token.rs` and `src/telemetry.rs` alike.
+/// The room that a source file belongs to: `src/login/token.rs` and `src/main.rs` alike.
 fn room(file: &str) -> &str {
     let below = file.strip_prefix("src/").unwrap();
     below.split(['/', '.']).next().unwrap()
@@ -172,13 +172,13 @@ fn a_crate_is_seen_in_whatever_way_it_is_named() {
         "use tokio::{self as all};\nfn f() -> all::net::TcpStream {}",
         "#[cfg(test)]\nmod tests {\n}\npub(crate) use ::tokio::net::TcpStream;",
     ] {
-        let seen = paths_with(&["tokio::net"], "src/session/wire.rs", text);
+        let seen = paths_with(&["tokio::net"], "src/session/wire/mod.rs", text);
         let last = seen.last().map_or("", String::as_str);
         assert!(last.ends_with(": tokio::net::TcpStream"), "{seen:?} in {text}");
     }
     let reader = "use std::io;\nfn f(from: impl io::Read) {}";
-    let seen = paths_with(&["std::io::Read"], "src/protocol/line.rs", reader);
-    assert_eq!(seen, ["src/protocol/line.rs:2: std::io::Read"]);
+    let seen = paths_with(&["std::io::Read"], "src/protocol/line/mod.rs", reader);
+    assert_eq!(seen, ["src/protocol/line/mod.rs:2: std::io::Read"]);
 }
 
 #[test]
