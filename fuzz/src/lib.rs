@@ -7,9 +7,11 @@ use std::sync::{Arc, LazyLock};
 use std::thread::park_timeout;
 use std::time::Duration;
 
-use restante::credentials::{FileOptions, FileStore};
+use restante::config::FileSection;
+use restante::credentials::FileStore;
 use restante::login::{Authenticator, Rules};
 use restante::mailbox::Mailbox;
+use restante::password::WeakSchemes;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Summary};
 use restante::threads::at_work;
@@ -142,7 +144,7 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
         std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").expect("a credential file");
         users
     });
-    let users = FileStore::open(&*USERS, FileOptions::default()).expect("a credential file");
+    let users = FileStore::open(&FileSection::from(&**USERS), WeakSchemes::Refused).expect("a credential file");
     let authenticator = Authenticator::new(vec![users], Rules::default(), Arc::default());
     let policy = Policy { utf8: true, ..Policy::new("pop.example.org") };
     Env::new(mailbox, authenticator.expect("an authenticator"), policy)

@@ -82,6 +82,13 @@ pub struct FileSection {
     pub rehash: bool,
 }
 
+impl From<&Path> for FileSection {
+    /// A file about which no more than its path is written.
+    fn from(path: &Path) -> Self {
+        Self { path: path.to_owned(), rehash: false }
+    }
+}
+
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlSection {
@@ -108,18 +115,25 @@ pub struct LdapSection {
     pub ca: Option<PathBuf>,
     /// How the entry of a user is found.
     pub way: LdapWay,
-    /// The attribute that has the home directory.
-    pub home_attribute: Option<String>,
-    /// The attribute that has the Maildir.
-    pub mail_attribute: Option<String>,
-    /// The attribute that says whether the user may use POP3.
-    pub pop3_attribute: Option<String>,
-    /// The attribute that says how many sessions the user may have.
-    pub sessions_attribute: Option<String>,
-    /// The attribute that says where the user may log in from.
-    pub allow_nets_attribute: Option<String>,
+    /// The attributes of an entry that count.
+    pub attributes: LdapAttributes,
     /// How it is asked.
     pub asking: Asking,
+}
+
+/// The names of the attributes of an entry that count, each if it is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LdapAttributes {
+    /// The home directory: an absolute path.
+    pub home: Option<String>,
+    /// The Maildir: an absolute path or one below `~`, `maildir:` before it or not.
+    pub mail: Option<String>,
+    /// Whether the user may use POP3: `TRUE` or `FALSE`.
+    pub pop3: Option<String>,
+    /// How many sessions the user may have: a number from 1.
+    pub sessions: Option<String>,
+    /// Where the user may log in from: networks, one or several a value.
+    pub allow_nets: Option<String>,
 }
 
 /// How the entry of a user is found in a directory.
@@ -171,7 +185,20 @@ pub struct CheckpasswordSection {
 /// A provider of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oauth2Section {
-    /// The provider, as its tokens name it.
+    /// What a token has to say.
+    pub terms: TokenTerms,
+    /// Where a token can be asked about; its signature is verified here when there is none.
+    pub introspection: Option<Introspection>,
+    /// Certificates that its own has to come from; those of the system when there are none here.
+    pub ca: Option<PathBuf>,
+    /// How it is asked.
+    pub asking: Asking,
+}
+
+/// What a token has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenTerms {
+    /// The provider, exactly as its tokens name it.
     pub issuer: String,
     /// Whom a token has to be meant for.
     pub audience: String,
@@ -179,12 +206,6 @@ pub struct Oauth2Section {
     pub scope: Option<String>,
     /// The claim that names the user.
     pub user_claim: String,
-    /// Where a token can be asked about; its signature is verified here when there is none.
-    pub introspection: Option<Introspection>,
-    /// Certificates that its own has to come from; those of the system when there are none here.
-    pub ca: Option<PathBuf>,
-    /// How it is asked.
-    pub asking: Asking,
 }
 
 /// Where a token can be asked about (RFC 7662).
@@ -373,24 +394,15 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
     let attribute = |key, example: &str| {
         section.entry(key).and_then(|entry| entry.checked(remote::attribute(entry.text(example)?)))
     };
-    let home_attribute = attribute("home-attribute", "\"homeDirectory\"");
-    let mail_attribute = attribute("mail-attribute", "\"mailMessageStore\"");
-    let pop3_attribute = attribute("pop3-attribute", "\"pop3Allowed\"");
-    let sessions_attribute = attribute("sessions-attribute", "\"sessionLimit\"");
-    let allow_nets_attribute = attribute("allow-nets-attribute", "\"allowNets\"");
+    let attributes = LdapAttributes {
+        home: attribute("home-attribute", "\"homeDirectory\""),
+        mail: attribute("mail-attribute", "\"mailMessageStore\""),
+        pop3: attribute("pop3-attribute", "\"pop3Allowed\""),
+        sessions: attribute("sessions-attribute", "\"sessionLimit\""),
+        allow_nets: attribute("allow-nets-attribute", "\"allowNets\""),
+    };
     let asking = asking(section);
-    Some(LdapSection {
-        url: url?,
-        starttls,
-        ca,
-        way: way?,
-        home_attribute,
-        mail_attribute,
-        pop3_attribute,
-        sessions_attribute,
-        allow_nets_attribute,
-        asking,
-    })
+    Some(LdapSection { url: url?, starttls, ca, way: way?, attributes, asking })
 }
 
 fn ldap_way(section: &Section<'_>, base: &Path) -> Option<LdapWay> {
@@ -435,15 +447,13 @@ fn oauth2(section: &Section<'_>, base: &Path) -> Option<Oauth2Section> {
     let introspection = introspection(section, base);
     let ca = optional_file(section, "ca", "\"tls/ca.pem\"", base);
     let asking = asking(section);
-    Some(Oauth2Section {
+    let terms = TokenTerms {
         issuer: issuer?,
         audience: audience?.to_owned(),
         scope: scope.map(str::to_owned),
         user_claim: user_claim?.to_owned(),
-        introspection: introspection?,
-        ca,
-        asking,
-    })
+    };
+    Some(Oauth2Section { terms, introspection: introspection?, ca, asking })
 }
 
 /// Nothing when there is to be none; `None` when there is a fault in it.

@@ -29,8 +29,8 @@ mod setting;
 mod value;
 
 pub use credentials::{
-    Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapBind, LdapSection,
-    LdapWay, Oauth2Section, PamSection, SqlSection,
+    Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapAttributes,
+    LdapBind, LdapSection, LdapWay, Oauth2Section, PamSection, SqlSection, TokenTerms,
 };
 pub use draft::{Draft, DraftHost, DraftListen, DraftTls};
 pub use fault::{Fault, Faults, Place};

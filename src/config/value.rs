@@ -147,9 +147,9 @@ pub(super) fn maildir_template(text: &str) -> Result<(), String> {
             "\"~\" does not stand for anything here, write the whole path: {EXAMPLE}"
         ));
     }
-    let template = Template::parse(text, &Placeholder::ALL).map_err(|error| match error {
-        TemplateError::SameForAll => format!("{error}, as in {EXAMPLE}"),
-        error => error.to_string(),
+    let template = Template::parse(text, &Placeholder::ALL).map_err(|error| {
+        let of_all = error == TemplateError::SameForAll;
+        if of_all { format!("{error}, as in {EXAMPLE}") } else { error.to_string() }
     })?;
     match template.pieces().iter().skip(1).any(|it| *it == Piece::Placeholder(Placeholder::Home)) {
         true => Err("has {home} within it, and that is a whole path: begin with it, as in \

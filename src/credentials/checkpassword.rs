@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Gatekeeper;
-use super::{Attributes, Check, attribute};
+use super::{Attributes, Check, OpenError, attribute};
 use crate::protocol::{Secret, Username};
 
 /// A program that is run once for each password.
@@ -50,12 +50,14 @@ impl CheckpasswordProgram {
     ///
     /// # Errors
     /// Why the program cannot be used, in a line.
-    pub fn new(command: Vec<String>) -> Result<Self, String> {
-        let mut words = command.into_iter();
-        let path = words.next().ok_or("there is no program, write it as the first of command")?;
-        executable(Path::new(&path))?;
-        executable(Path::new(ENV))?;
-        Ok(Self { path, arguments: words.collect() })
+    pub fn new(command: &[String]) -> Result<Self, OpenError> {
+        let (path, arguments) = command.split_first().ok_or_else(|| {
+            OpenError::at("command")("is empty, write the program and its arguments".into())
+        })?;
+        for program in [path, ENV] {
+            executable(Path::new(program)).map_err(OpenError::at("command"))?;
+        }
+        Ok(Self { path: path.clone(), arguments: arguments.to_vec() })
     }
 
     fn start(&self, message: &Secret<Vec<u8>>) -> io::Result<Running> {
@@ -321,15 +323,16 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+    use crate::config::Asking;
     use crate::credentials::GatekeeperStore;
     use crate::credentials::{Account, CredentialStore as _};
     use crate::password::Verifier;
 
     fn store(script: &str, seconds: u64) -> GatekeeperStore<CheckpasswordProgram> {
         let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-        let program = CheckpasswordProgram::new(command).unwrap();
-        let at_once = NonZeroU32::new(2).unwrap();
-        GatekeeperStore::new(program, Duration::from_secs(seconds), at_once)
+        let program = CheckpasswordProgram::new(&command).unwrap();
+        let (deadline, at_once) = (Duration::from_secs(seconds), NonZeroU32::new(2).unwrap());
+        GatekeeperStore::new(program, Asking { deadline, at_once })
     }
 
     /// Whatever a script after `sh -c` gets becomes `$0` and `$@`.
@@ -461,8 +464,8 @@ mod tests {
             ("/etc", "not a program"),
             ("/etc/passwd", "chmod +x"),
         ] {
-            let error = CheckpasswordProgram::new(vec![program.into()]).unwrap_err();
-            assert!(error.contains(hint), "{error}");
+            let error = CheckpasswordProgram::new(&[program.into()]).unwrap_err();
+            assert!(error.what.contains(hint) && error.key == "command", "{error}");
         }
         let status = ExitStatus::from_raw(0x0100);
         let ended = Ended { status, environment: Vec::new(), complaint: b" \n".to_vec() };

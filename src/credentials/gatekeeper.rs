@@ -3,13 +3,13 @@
 //!
 //! What is the same for all such stores lives here; each kind says how it is asked.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup, Probe};
+use crate::config::Asking;
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
 
@@ -38,9 +38,9 @@ pub struct GatekeeperStore<G> {
 }
 
 impl<G: Gatekeeper> GatekeeperStore<G> {
-    /// Asks `gatekeeper` at most `at_once` questions at a time, each of which has to be answered
-    /// within `deadline`. Has to be called within a runtime.
-    pub fn new(gatekeeper: G, deadline: Duration, at_once: NonZeroU32) -> Self {
+    /// Asks `gatekeeper` as `asking` says. Has to be called within a runtime.
+    pub fn new(gatekeeper: G, asking: Asking) -> Self {
+        let Asking { deadline, at_once } = asking;
         let gatekeeper = Arc::new(gatekeeper);
         let question = Question(Arc::clone(&gatekeeper));
         let breaker = Breaker::new(gatekeeper.label(), at_once, deadline, question);

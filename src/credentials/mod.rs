@@ -6,11 +6,11 @@
 //! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
 //!   programs and modules that decide themselves, asked by way of `gatekeeper`. `store`: a store of
 //!   any of these kinds. `oauth2`: providers of tokens.
-//! - `account`, `attribute`: what a store says of a user.
+//! - `account`, `attribute`: what a store says of a user. `secret_file`: what a store is to be told.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
 //!   that is down. `trust`: the certificate authorities that stores are verified with.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::{Future, ready};
 use std::pin::Pin;
 
@@ -31,6 +31,8 @@ mod ldap;
 mod oauth2;
 #[cfg(feature = "pam")]
 mod pam;
+#[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
+mod secret_file;
 #[cfg(feature = "sql")]
 mod sql;
 mod store;
@@ -41,16 +43,16 @@ pub use account::{Account, Attributes};
 pub use breaker::{Breaker, Probe};
 pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
-pub use file::{BadFile, Faults, FileOptions, FileStore, Finding, Report, Table, edit, inspect};
+pub use file::{BadFile, Faults, FileStore, Finding, Report, Table, edit, inspect};
 pub use gatekeeper::{Gatekeeper, GatekeeperStore};
 #[cfg(feature = "ldap")]
-pub use ldap::{Keys as LdapKeys, LdapBind, LdapSettings, LdapStore, LdapWay};
+pub use ldap::LdapStore;
 #[cfg(feature = "oauth2")]
-pub use oauth2::{Oauth2Introspection, Oauth2Provider, Oauth2Settings};
+pub use oauth2::Oauth2Provider;
 #[cfg(feature = "pam")]
 pub use pam::PamService;
 #[cfg(feature = "sql")]
-pub use sql::{SqlSettings, SqlStore};
+pub use sql::SqlStore;
 pub use store::Store;
 
 /// A place where users and the verifiers of their passwords are kept: a file, a database, a
@@ -144,6 +146,30 @@ pub trait TokenProvider: Debug + Send + Sync + 'static {
     /// reached.
     fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>>;
 }
+
+/// Why a store cannot be opened. That it does not answer is no reason.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OpenError {
+    /// The key of its section whose value has to be corrected.
+    pub key: &'static str,
+    /// What is wrong and what to do, in a line that names the file if there is one.
+    pub what: String,
+}
+
+impl OpenError {
+    /// What is wrong with the value of a key.
+    fn at(key: &'static str) -> impl FnOnce(String) -> Self {
+        move |what| Self { key, what }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for OpenError {}
 
 /// The answer of a [`CredentialStore`] to a name.
 #[derive(Debug)]

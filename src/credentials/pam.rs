@@ -8,7 +8,6 @@
 //!   program does not wait for it.
 
 use std::ffi::OsString;
-use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +21,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, info};
 
 use super::Gatekeeper;
-use super::{Attributes, Check};
+use super::{Attributes, Check, OpenError};
+use crate::config::PamSection;
 use crate::protocol::{Secret, Username};
 
 /// A service of PAM, and the threads that may ask it.
@@ -36,12 +36,12 @@ impl PamService {
     /// Takes the name of a file in `/etc/pam.d`, and how many threads ask PAM at the same time.
     ///
     /// # Errors
-    /// Why it cannot be used, in a line.
-    pub fn new(name: String, at_once: NonZeroU32) -> Result<Self, String> {
-        policy(&name)?;
-        let threads = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
+    /// That there is no such file.
+    pub fn new(section: &PamSection) -> Result<Self, OpenError> {
+        policy(&section.service).map_err(OpenError::at("service"))?;
+        let threads = usize::try_from(section.asking.at_once.get()).unwrap_or(usize::MAX);
         let threads = Arc::new(Semaphore::new(threads.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { name, threads })
+        Ok(Self { name: section.service.clone(), threads })
     }
 }
 
@@ -162,13 +162,18 @@ const POLICIES: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/local/etc/pam
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Asking;
 
     #[test]
     fn a_service_without_a_file_is_refused() {
         let service = "restante-no-such-service".to_owned();
-        let error = PamService::new(service, NonZeroU32::MIN).unwrap_err();
-        assert!(error.contains("/etc/pam.d/restante-no-such-service"), "{error}");
+        let asking = Asking { deadline: Duration::from_secs(1), at_once: NonZeroU32::MIN };
+        let error = PamService::new(&PamSection { service, asking }).unwrap_err();
+        assert!(error.what.contains("/etc/pam.d/restante-no-such-service"), "{error}");
     }
 
     #[test]

@@ -42,8 +42,6 @@ mod port_owner;
 mod privileges;
 mod reload;
 mod sandbox;
-#[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
-mod secret_file;
 mod service_manager;
 pub mod stores;
 mod stream;
@@ -255,7 +253,7 @@ impl Reloadable<MaildirStore, Store> {
     ) -> Result<Self, Error> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let opened = stores::open(&config.credentials, auth.weak_schemes.into());
-        let (stores, providers) = opened.map_err(Error::Credentials)?;
+        let (stores, providers) = opened.map_err(|error| Error::Credentials(error.to_string()))?;
         let env = Env {
             mailbox: Arc::new(mailbox(maildir)),
             authenticator: Authenticator::new(

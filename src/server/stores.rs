@@ -5,29 +5,19 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-#[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
-use super::secret_file;
-#[cfg(feature = "oauth2")]
-use crate::config::Introspection;
-#[cfg(feature = "oauth2")]
-use crate::config::Oauth2Section;
-#[cfg(feature = "sql")]
-use crate::config::SqlSection;
+use crate::config::{Config, Credentials, FileSection};
 #[cfg(feature = "ldap")]
-use crate::config::{self, LdapSection};
-use crate::config::{Asking, Config, Credentials, FileSection};
+use crate::credentials::LdapStore;
+#[cfg(feature = "oauth2")]
+use crate::credentials::Oauth2Provider;
 #[cfg(feature = "pam")]
 use crate::credentials::PamService;
-use crate::credentials::{
-    CheckpasswordProgram, CredentialStore as _, FileOptions, FileStore, Gatekeeper,
-    GatekeeperStore, Store, TokenProvider,
-};
-#[cfg(feature = "ldap")]
-use crate::credentials::{LdapBind, LdapKeys, LdapSettings, LdapStore, LdapWay};
-#[cfg(feature = "oauth2")]
-use crate::credentials::{Oauth2Introspection, Oauth2Provider, Oauth2Settings};
 #[cfg(feature = "sql")]
-use crate::credentials::{SqlSettings, SqlStore};
+use crate::credentials::SqlStore;
+use crate::credentials::{
+    CheckpasswordProgram, CredentialStore as _, FileStore, GatekeeperStore, OpenError, Store,
+    TokenProvider,
+};
 use crate::login::{Authenticator, Identity, Reason, Rules, Verdict};
 use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
@@ -43,11 +33,11 @@ enum Opened {
 /// that are files.
 ///
 /// # Errors
-/// Why one cannot be used, in a line.
+/// [`OpenError`] of the first that cannot be used.
 pub fn open<'a>(
     sections: impl IntoIterator<Item = &'a Credentials>,
     weak: WeakSchemes,
-) -> Result<(Vec<Store>, Vec<Box<dyn TokenProvider>>), String> {
+) -> Result<(Vec<Store>, Vec<Box<dyn TokenProvider>>), OpenError> {
     let (mut stores, mut providers) = (Vec::new(), Vec::new());
     for section in sections {
         match open_one(section, weak)? {
@@ -58,34 +48,32 @@ pub fn open<'a>(
     Ok((stores, providers))
 }
 
-fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, String> {
+fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, OpenError> {
     let store = match section {
-        Credentials::File(section) => {
-            let options = FileOptions { weak, rehash: section.rehash };
-            let store = FileStore::open(&section.path, options);
-            Store::File(store.map_err(|error| error.to_string())?)
-        }
+        Credentials::File(section) => Store::File(FileStore::open(section, weak)?),
         #[cfg(feature = "ldap")]
-        Credentials::Ldap(section) => Store::Ldap(Box::new(ldap(section)?)),
+        Credentials::Ldap(section) => Store::Ldap(Box::new(LdapStore::open(section)?)),
         #[cfg(not(feature = "ldap"))]
         Credentials::Ldap(_) => return Err(not_built("ldap")),
         #[cfg(feature = "oauth2")]
-        Credentials::Oauth2(section) => return Ok(Opened::Tokens(Box::new(oauth2(section)?))),
+        Credentials::Oauth2(section) => {
+            return Ok(Opened::Tokens(Box::new(Oauth2Provider::open(section)?)));
+        }
         #[cfg(not(feature = "oauth2"))]
         Credentials::Oauth2(_) => return Err(not_built("oauth2")),
         Credentials::Checkpassword(section) => {
-            let program = CheckpasswordProgram::new(section.command.clone())?;
-            Store::Checkpassword(behind(program, &section.asking))
+            let program = CheckpasswordProgram::new(&section.command)?;
+            Store::Checkpassword(Box::new(GatekeeperStore::new(program, section.asking)))
         }
         #[cfg(feature = "pam")]
         Credentials::Pam(section) => {
-            let service = PamService::new(section.service.clone(), section.asking.at_once)?;
-            Store::Pam(behind(service, &section.asking))
+            let service = PamService::new(section)?;
+            Store::Pam(Box::new(GatekeeperStore::new(service, section.asking)))
         }
         #[cfg(not(feature = "pam"))]
         Credentials::Pam(_) => return Err(not_built("pam")),
         #[cfg(feature = "sql")]
-        Credentials::Sql(section) => Store::Sql(Box::new(sql(section, weak)?)),
+        Credentials::Sql(section) => Store::Sql(Box::new(SqlStore::open(section, weak)?)),
         #[cfg(not(feature = "sql"))]
         Credentials::Sql(_) => return Err(not_built("sql")),
     };
@@ -94,28 +82,12 @@ fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, String> 
 
 /// What is said of a kind of store that this program does not have.
 #[cfg(not(all(feature = "ldap", feature = "oauth2", feature = "pam", feature = "sql")))]
-fn not_built(feature: &str) -> String {
-    format!(
+fn not_built(feature: &str) -> OpenError {
+    let what = format!(
         "this restante was built without {feature}; take a package, or build it with --features \
          {feature} (or full)"
-    )
-}
-
-fn behind<G: Gatekeeper>(gatekeeper: G, asking: &Asking) -> Box<GatekeeperStore<G>> {
-    Box::new(GatekeeperStore::new(gatekeeper, asking.deadline, asking.at_once))
-}
-
-#[cfg(feature = "sql")]
-fn sql(section: &SqlSection, weak: WeakSchemes) -> Result<SqlStore, String> {
-    SqlStore::open(SqlSettings {
-        url: section.url.clone(),
-        password: section.password_file.as_deref().map(secret_file::read).transpose()?,
-        ca: section.ca.clone(),
-        query: section.query.to_string(),
-        weak,
-        deadline: section.asking.deadline,
-        at_once: section.asking.at_once,
-    })
+    );
+    OpenError { key: "kind", what }
 }
 
 /// How far stores are looked at.
@@ -136,8 +108,8 @@ pub enum Probed {
     Reached(String),
     /// Why it gives no answer, in a line: the server starts, and puts off log-ins that need it.
     Silent(String),
-    /// What is wrong with it, in a line: the server does not start.
-    Unusable(String),
+    /// What is wrong with it: the server does not start.
+    Unusable(OpenError),
 }
 
 /// Opens stores and asks them about a name that nobody has, all at the same time. What comes of it
@@ -164,7 +136,7 @@ pub fn probe(
 async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> Probed {
     let opened = match open_one(&section, weak) {
         Ok(opened) => opened,
-        Err(why) => return Probed::Unusable(why),
+        Err(error) => return Probed::Unusable(error),
     };
     if extent == Extent::Offline {
         return Probed::Opened;
@@ -213,7 +185,7 @@ pub fn judge(
         // Trying out is not a log-in: no hash is replaced.
         let sections = config.credentials.iter().map(without_rehash);
         let sections: Vec<_> = sections.collect();
-        let (stores, _no_passwords) = open(&sections, weak)?;
+        let (stores, _no_passwords) = open(&sections, weak).map_err(|error| error.to_string())?;
         let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
         let Verdict { store, outcome } = authenticator.judge(name, &Arc::new(password), peer).await;
         let labels = || authenticator.stores().iter().map(Store::label);
@@ -242,60 +214,4 @@ fn runtime() -> Result<Runtime, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot be started: {error}"))
-}
-
-#[cfg(feature = "ldap")]
-fn ldap(section: &LdapSection) -> Result<LdapStore, String> {
-    let way = match section.way.clone() {
-        config::LdapWay::Direct { dn } => LdapWay::Direct { dn: dn.to_string() },
-        config::LdapWay::Search { bind, base, filter } => {
-            let bind = match bind {
-                Some(bind) => Some(LdapBind {
-                    dn: bind.dn,
-                    password: secret_file::read(&bind.password_file)?,
-                }),
-                None => None,
-            };
-            LdapWay::Search { bind, base, filter: filter.to_string() }
-        }
-    };
-    LdapStore::open(LdapSettings {
-        url: section.url.clone(),
-        starttls: section.starttls,
-        ca: section.ca.clone(),
-        way,
-        keys: LdapKeys {
-            home: section.home_attribute.clone(),
-            mail: section.mail_attribute.clone(),
-            pop3: section.pop3_attribute.clone(),
-            sessions: section.sessions_attribute.clone(),
-            allow_nets: section.allow_nets_attribute.clone(),
-        },
-        deadline: section.asking.deadline,
-        at_once: section.asking.at_once,
-    })
-}
-
-#[cfg(feature = "oauth2")]
-fn oauth2(section: &Oauth2Section) -> Result<Oauth2Provider, String> {
-    let introspection = section.introspection.as_ref().map(introspection).transpose()?;
-    Oauth2Provider::open(Oauth2Settings {
-        issuer: section.issuer.clone(),
-        audience: section.audience.clone(),
-        scope: section.scope.clone(),
-        user_claim: section.user_claim.clone(),
-        introspection,
-        ca: section.ca.clone(),
-        deadline: section.asking.deadline,
-        at_once: section.asking.at_once,
-    })
-}
-
-#[cfg(feature = "oauth2")]
-fn introspection(section: &Introspection) -> Result<Oauth2Introspection, String> {
-    Ok(Oauth2Introspection {
-        url: section.url.clone(),
-        client_id: section.client_id.clone(),
-        client_secret: secret_file::read(&section.client_secret_file)?,
-    })
 }

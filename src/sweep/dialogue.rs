@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::record::{Record, Recorded};
 use super::scenario::Deed;
-use crate::credentials::{FileOptions, FileStore};
+use crate::config::FileSection;
+use crate::credentials::FileStore;
 use crate::login::{Authenticator, Rules};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
+use crate::password::WeakSchemes;
 use crate::session::{self, End, Env, Link, Policy, Security, Summary};
 
 /// What the sessions of a scenario share.
@@ -22,7 +24,7 @@ pub(super) type World = Env<MaildirStore, FileStore>;
 /// A server of one user, whose Maildir is at `maildir`.
 pub(super) fn world(maildir: &Path, users: &Path) -> World {
     fs::write(users, "mrose:{PLAIN}tanstaaf\n").unwrap();
-    let store = FileStore::open(users, FileOptions::default()).unwrap();
+    let store = FileStore::open(&FileSection::from(users), WeakSchemes::Refused).unwrap();
     let authenticator = Authenticator::new(vec![store], Rules::default(), Arc::default()).unwrap();
     let policy = Policy {
         allow_cleartext: true,

@@ -14,9 +14,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, FlagSeparator,
-    Introspection, KEYS, KeyPair, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
-    LogLevel, Maildir, Oauth2Section, PamSection, Pop3, RunAs, Sandbox, SqlSection, Throttle,
-    Timeouts, Tls, TlsHost, TlsMode,
+    Introspection, KEYS, KeyPair, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen,
+    Log, LogFormat, LogLevel, Maildir, Oauth2Section, PamSection, Pop3, RunAs, Sandbox, SqlSection,
+    Throttle, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -139,11 +139,13 @@ fn every_value_arrives_in_its_place() {
                     base: "dc=example,dc=org".to_owned(),
                     filter: template("(mail={user})"),
                 },
-                home_attribute: Some("homeDirectory".to_owned()),
-                mail_attribute: Some("mailMessageStore".to_owned()),
-                pop3_attribute: Some("pop3Enabled".to_owned()),
-                sessions_attribute: Some("pop3Sessions".to_owned()),
-                allow_nets_attribute: Some("allowNets".to_owned()),
+                attributes: LdapAttributes {
+                    home: Some("homeDirectory".to_owned()),
+                    mail: Some("mailMessageStore".to_owned()),
+                    pop3: Some("pop3Enabled".to_owned()),
+                    sessions: Some("pop3Sessions".to_owned()),
+                    allow_nets: Some("allowNets".to_owned()),
+                },
                 asking,
             }),
             Credentials::Ldap(LdapSection {
@@ -151,11 +153,7 @@ fn every_value_arrives_in_its_place() {
                 starttls: false,
                 ca: None,
                 way: LdapWay::Direct { dn: template("uid={local},dc=example,dc=org") },
-                home_attribute: None,
-                mail_attribute: None,
-                pop3_attribute: None,
-                sessions_attribute: None,
-                allow_nets_attribute: None,
+                attributes: LdapAttributes::default(),
                 asking,
             }),
             Credentials::Pam(PamSection { service: "pop3".to_owned(), asking }),
@@ -164,10 +162,12 @@ fn every_value_arrives_in_its_place() {
                 asking,
             }),
             Credentials::Oauth2(Oauth2Section {
-                issuer: "https://login.example.org".to_owned(),
-                audience: "restante".to_owned(),
-                scope: Some("mail".to_owned()),
-                user_claim: "sub".to_owned(),
+                terms: TokenTerms {
+                    issuer: "https://login.example.org".to_owned(),
+                    audience: "restante".to_owned(),
+                    scope: Some("mail".to_owned()),
+                    user_claim: "sub".to_owned(),
+                },
                 introspection: Some(Introspection {
                     url: "https://login.example.org/introspect".to_owned(),
                     client_id: "pop".to_owned(),

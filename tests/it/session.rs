@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use restante::credentials::{FileOptions, FileStore};
+use restante::config::FileSection;
+use restante::credentials::FileStore;
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
 use restante::mailbox::{Cancellation, Mailbox, OpenError};
+use restante::password::WeakSchemes;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -67,7 +69,7 @@ pub(crate) fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     let files = tempfile::tempdir().unwrap();
     let users = files.path().join("users");
     std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").unwrap();
-    let stores = vec![FileStore::open(users, FileOptions::default()).unwrap()];
+    let stores = vec![FileStore::open(&FileSection::from(&*users), WeakSchemes::Refused).unwrap()];
     let authenticator = Authenticator::new(stores, Rules::default(), Arc::default()).unwrap();
     Env::new(mailbox, authenticator, Policy::new("pop.example.org"))
 }

@@ -46,7 +46,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
             "protocol" | "threads" => &[],
             "config" => &["protocol"],
             "limits" | "password" => &["protocol"],
-            "credentials" => &["protocol", "threads", "limits", "password"],
+            "credentials" => &["protocol", "threads", "limits", "password", "config"],
             "login" => &["protocol", "threads", "limits", "password", "credentials"],
             "mailbox" => &["protocol", "threads", "login"],
             "session" => &["protocol", "limits", "credentials", "login", "mailbox"],
@@ -77,7 +77,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
             "lib" => &[],
             "main" => &["cli", "telemetry"],
             // A test.
-            "sweep" => &["credentials", "login", "mailbox", "session"],
+            "sweep" => &["config", "password", "credentials", "login", "mailbox", "session"],
             room => panic!("{room} is a new room: say here what it may use"),
         }
     };

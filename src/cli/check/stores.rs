@@ -6,7 +6,7 @@ use super::Examination;
 use super::report::Severity;
 use crate::config::{Credentials, Fault, FileSection, Place};
 use crate::credentials;
-use crate::credentials::{Attributes, edit};
+use crate::credentials::{Attributes, OpenError, edit};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 use crate::server::stores::{self, Extent, Probed};
@@ -62,7 +62,7 @@ impl Examination<'_> {
                 && !self.report.has_error_at(&format!("credentials[{nth}]"))
         });
         let (places, asked): (Vec<_>, Vec<_>) =
-            others.map(|(nth, section)| ((nth, section), section.clone())).unzip();
+            others.map(|(nth, section)| (nth, section.clone())).unzip();
         if asked.is_empty() {
             return;
         }
@@ -70,21 +70,15 @@ impl Examination<'_> {
             Ok(outcomes) => outcomes,
             Err(why) => return self.error("credentials", why),
         };
-        for ((nth, section), outcome) in places.into_iter().zip(outcomes) {
+        for (nth, outcome) in places.into_iter().zip(outcomes) {
             match outcome {
                 Probed::Opened => {}
                 Probed::Reached(what) => self.report.does("store", what),
                 Probed::Silent(why) => {
                     self.add(Severity::Silence, &format!("credentials[{nth}].kind"), why);
                 }
-                Probed::Unusable(why) => {
-                    // What is said of a file stands where it is named.
-                    let named = section.files().into_iter().find(|(_, path)| {
-                        why.strip_prefix(&*path.to_string_lossy())
-                            .is_some_and(|rest| rest.starts_with(' '))
-                    });
-                    let key = named.map_or("kind", |(key, _)| key);
-                    self.error(&format!("credentials[{nth}].{key}"), why);
+                Probed::Unusable(OpenError { key, what }) => {
+                    self.error(&format!("credentials[{nth}].{key}"), what);
                 }
             }
         }

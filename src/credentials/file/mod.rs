@@ -17,7 +17,8 @@ use tracing::{error, info, warn};
 
 use self::source::{Source, Stamp};
 pub use self::table::{Faults, Finding, Report, Table};
-use super::{CredentialStore, Decoy, Lookup, Offers, decoy};
+use super::{CredentialStore, Decoy, Lookup, Offers, OpenError, decoy};
+use crate::config::FileSection;
 use crate::password::{NewPassword, Verifier, WeakSchemes};
 use crate::protocol::{Secret, Username};
 use crate::threads::{self, Pool, Refused};
@@ -37,15 +38,6 @@ pub struct FileStore {
     shared: Arc<Shared>,
     /// Whether hashes are rewritten. Held while one is.
     rehashing: Arc<Mutex<bool>>,
-}
-
-/// How a credential file is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileOptions {
-    /// Whether its weak hashes count.
-    pub weak: WeakSchemes,
-    /// Whether hashes that are weaker than argon2id are rewritten when their users log in.
-    pub rehash: bool,
 }
 
 /// A credential file that cannot be used.
@@ -101,9 +93,8 @@ impl FileStore {
     ///
     /// # Errors
     /// [`BadFile`] with all its faults.
-    pub fn open(path: impl Into<PathBuf>, options: FileOptions) -> Result<Self, BadFile> {
-        let FileOptions { weak, rehash } = options;
-        let path = path.into();
+    pub fn open(section: &FileSection, weak: WeakSchemes) -> Result<Self, BadFile> {
+        let FileSection { path, rehash } = section.clone();
         let bad = |faults| BadFile { path: path.clone(), faults };
         let key = decoy::key();
         let read = Instant::now();
@@ -347,6 +338,12 @@ impl fmt::Display for BadFile {
 }
 
 impl std::error::Error for BadFile {}
+
+impl From<BadFile> for OpenError {
+    fn from(bad: BadFile) -> Self {
+        Self { key: "path", what: bad.to_string() }
+    }
+}
 
 #[cfg(test)]
 mod tests;

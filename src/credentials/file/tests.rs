@@ -30,7 +30,7 @@ impl Fixture {
     }
 
     fn open(&self) -> FileStore {
-        FileStore::open(&self.path, FileOptions::default()).unwrap()
+        FileStore::open(&FileSection::from(&*self.path), WeakSchemes::Refused).unwrap()
     }
 
     /// As `restante user` and careful editors do.
@@ -49,6 +49,10 @@ impl Fixture {
     fn mode(&self, mode: u32) {
         fs::set_permissions(&self.path, Permissions::from_mode(mode)).unwrap();
     }
+}
+
+fn rehashing(fixture: &Fixture) -> FileSection {
+    FileSection { path: fixture.path.clone(), rehash: true }
 }
 
 /// The plain password that a store has for a user; none for an unknown one.
@@ -265,8 +269,7 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 #[tokio::test]
 async fn users_of_every_scheme_log_in_and_the_weaker_hashes_become_argon2id() {
     let fixture = Fixture::new(&[EVERY_SCHEME, EVERY_WEAK_SCHEME].concat());
-    let options = FileOptions { weak: WeakSchemes::Allowed, rehash: true };
-    let store = FileStore::open(&fixture.path, options).unwrap();
+    let store = FileStore::open(&rehashing(&fixture), WeakSchemes::Allowed).unwrap();
     for name in names(EVERY_SCHEME).chain(names(EVERY_WEAK_SCHEME)) {
         assert!(!log_in(&store, name, "Tanstaaf").await, "{name}");
         assert!(log_in(&store, name, "tanstaaf").await, "{name}");
@@ -301,8 +304,7 @@ async fn weak_hashes_let_nobody_in_and_no_hash_is_rewritten_unless_that_is_asked
 async fn a_hash_is_rewritten_only_while_it_is_the_one_that_was_verified() {
     let before = "mrose:{SSHA}CyibCMcaOdoIFzGAJQwY+Q3u96o4ISNu\n";
     let fixture = Fixture::new(before);
-    let options = FileOptions { rehash: true, ..FileOptions::default() };
-    let store = FileStore::open(&fixture.path, options).unwrap();
+    let store = FileStore::open(&rehashing(&fixture), WeakSchemes::Refused).unwrap();
     let name = Username::try_from("mrose").unwrap();
     let Lookup::Found(account) = store.look_up(&name).await else { panic!() };
     let password = Secret::new(b"tanstaaf".to_vec());
@@ -385,8 +387,11 @@ fn a_fault_is_logged_once_a_change_and_shows_no_secret() {
 #[test]
 fn what_is_not_a_safe_file_is_refused() {
     let fixture = Fixture::new("mrose:{PLAIN}hunter2\nhunter2\n");
-    let refused =
-        || FileStore::open(&fixture.path, FileOptions::default()).unwrap_err().to_string();
+    let refused = || {
+        FileStore::open(&FileSection::from(&*fixture.path), WeakSchemes::Refused)
+            .unwrap_err()
+            .to_string()
+    };
     let said = refused();
     assert!(said.starts_with(&*fixture.path.to_string_lossy()), "{said}");
     assert!(said.ends_with("line 2: has no colon; write name:{SCHEME}hash, or # before a comment"));

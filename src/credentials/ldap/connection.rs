@@ -10,16 +10,34 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{self, ClientConfig};
 
-use super::LdapBind;
+use crate::config::LdapBind;
+use crate::credentials::{OpenError, secret_file};
+use crate::protocol::Secret;
 
 /// A directory, and the connections to it that are kept for searches.
 pub(super) struct Directory {
     url: String,
     starttls: bool,
     tls: Option<Arc<ClientConfig>>,
-    reader: Option<LdapBind>,
+    reader: Option<Reader>,
     kept: Mutex<Vec<Kept>>,
     most_kept: usize,
+}
+
+/// As whom a directory is searched.
+#[derive(Debug)]
+pub(super) struct Reader {
+    dn: String,
+    password: Secret<String>,
+}
+
+impl Reader {
+    /// RFC 4513 §5.1.2: a bind without a password would be anonymous; the file has one.
+    pub(super) fn of(bind: &LdapBind) -> Result<Self, OpenError> {
+        let password =
+            secret_file::read(&bind.password_file).map_err(OpenError::at("bind-password-file"))?;
+        Ok(Self { dn: bind.dn.clone(), password })
+    }
 }
 
 /// A connection that is nobody's at the moment, bound as the reader.
@@ -55,7 +73,7 @@ impl Directory {
         url: String,
         starttls: bool,
         tls: Option<Arc<ClientConfig>>,
-        reader: Option<LdapBind>,
+        reader: Option<Reader>,
         most_kept: usize,
     ) -> Self {
         Self { url, starttls, tls, reader, kept: Mutex::default(), most_kept }
@@ -155,7 +173,7 @@ impl Directory {
     }
 
     /// Makes the connection the reader's.
-    async fn introduce(&self, connection: &mut Ldap, reader: &LdapBind) -> Result<(), String> {
+    async fn introduce(&self, connection: &mut Ldap, reader: &Reader) -> Result<(), String> {
         let said = connection.simple_bind(&reader.dn, reader.password.expose()).await;
         let result = said.map_err(|error| self.ended(&error))?;
         if result.rc == code::SUCCESS {

@@ -2,27 +2,12 @@
 
 use ldap3::SearchEntry;
 
+use crate::config::LdapAttributes;
 use crate::credentials::{Attributes, attribute};
 
-/// The attributes of an entry that count, each if it is named.
-///
-/// - An entry that lacks one is like all others in that respect.
+/// - An entry that lacks an attribute is like all others in that respect.
 /// - A value that cannot be used lets nobody in: mail is not to be served from elsewhere.
-#[derive(Clone, Debug, Default)]
-pub struct Keys {
-    /// The home directory: an absolute path.
-    pub home: Option<String>,
-    /// The Maildir: an absolute path or one below `~`, `maildir:` before it or not.
-    pub mail: Option<String>,
-    /// Whether POP3 may be used: `TRUE` or `FALSE`.
-    pub pop3: Option<String>,
-    /// How many sessions the user may have: a number from 1.
-    pub sessions: Option<String>,
-    /// Where the user may log in from: networks, one or several a value.
-    pub allow_nets: Option<String>,
-}
-
-impl Keys {
+impl LdapAttributes {
     /// Those that are named.
     pub(super) fn names(&self) -> Vec<&str> {
         let keys = [&self.home, &self.mail, &self.pop3, &self.sessions, &self.allow_nets];
@@ -89,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    fn keys() -> Keys {
+    fn keys() -> LdapAttributes {
         let named = |name: &str| Some(name.to_owned());
-        Keys {
+        LdapAttributes {
             home: named("homeDirectory"),
             mail: named("mailMessageStore"),
             pop3: named("pop3Allowed"),
@@ -130,7 +115,7 @@ mod tests {
     #[test]
     fn an_entry_that_says_nothing_and_keys_that_are_not_named() {
         assert_eq!(keys().read(&entry(&[])), Ok(Attributes::default()));
-        let unnamed = Keys::default().read(&entry(&[("homeDirectory", &["mail"])]));
+        let unnamed = LdapAttributes::default().read(&entry(&[("homeDirectory", &["mail"])]));
         assert_eq!(unnamed, Ok(Attributes::default()));
     }
 

@@ -4,8 +4,6 @@
 //! succeeds (RFC 4513 §5.1.3). Here is what is asked and what the answers mean for a log-in.
 //! `connection` asks; `template` puts names into questions; `entry` reads what an entry says.
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::str;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +11,11 @@ use std::time::Duration;
 use ldap3::Scope;
 use tokio::time::timeout;
 
-use self::connection::{Bound, Directory, Found, Question};
-use self::template::{Template, Within};
+use self::connection::{Bound, Directory, Found, Question, Reader};
 use super::trust;
+use crate::config::{Asking, LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::{
-    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, Probe,
+    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError, Probe,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -25,8 +23,6 @@ use crate::protocol::{Secret, Username};
 mod connection;
 mod entry;
 mod template;
-
-pub use entry::Keys;
 
 /// The users of a directory.
 ///
@@ -45,65 +41,12 @@ pub struct LdapStore {
     deadline: Duration,
 }
 
-/// Where a directory is, and how it is asked.
-#[derive(Debug)]
-pub struct LdapSettings {
-    /// `ldap://`, `ldaps://` or `ldapi://`.
-    pub url: String,
-    /// Whether TLS is begun within a connection of `ldap://`.
-    pub starttls: bool,
-    /// Certificates that its own has to come from; those of the system when there are none here.
-    pub ca: Option<PathBuf>,
-    /// How the entry of a user is found.
-    pub way: LdapWay,
-    /// The attributes of an entry that count.
-    pub keys: Keys,
-    /// How long a question may take.
-    pub deadline: Duration,
-    /// How many questions are under way at the same time.
-    pub at_once: NonZeroU32,
-}
-
-/// How the entry of a user is found; `{user}`, `{local}` and `{domain}` stand for parts of a name.
-#[derive(Debug)]
-pub enum LdapWay {
-    /// By its name alone.
-    Direct {
-        /// The name.
-        dn: String,
-    },
-    /// By a search.
-    Search {
-        /// As whom; anonymously when nothing is said.
-        bind: Option<LdapBind>,
-        /// Below what.
-        base: String,
-        /// For what.
-        filter: String,
-    },
-}
-
-/// As whom a directory is searched.
-#[derive(Debug)]
-pub struct LdapBind {
-    /// The name of an entry.
-    pub dn: String,
-    /// Its password.
-    pub password: Secret<String>,
-}
-
 /// What is asked, whatever becomes of the questions.
 #[derive(Debug)]
 struct Users {
     directory: Directory,
-    way: Way,
-    keys: Keys,
-}
-
-#[derive(Debug)]
-enum Way {
-    Direct(Template),
-    Search { base: String, filter: Template },
+    way: LdapWay,
+    attributes: LdapAttributes,
 }
 
 impl LdapStore {
@@ -111,26 +54,22 @@ impl LdapStore {
     ///
     /// # Errors
     /// What an administrator has to mend, in a line.
-    pub fn open(settings: LdapSettings) -> Result<Self, String> {
-        let LdapSettings { url, starttls, ca, way, keys, deadline, at_once } = settings;
+    pub fn open(section: &LdapSection) -> Result<Self, OpenError> {
+        let LdapSection { url, starttls, ca, way, attributes, asking } = section.clone();
+        let Asking { deadline, at_once } = asking;
         let encrypted = starttls || url.starts_with("ldaps://");
         let tls = if encrypted { Some(trust::client(ca.as_deref())?) } else { None };
-        let (way, reader) = match way {
-            LdapWay::Direct { dn } => (Way::Direct(Template::new(&dn, Within::Name)?), None),
-            LdapWay::Search { bind, base, filter } => {
-                // RFC 4513 §5.1.2: without a password it would be anonymous, and nobody told.
-                if bind.as_ref().is_some_and(|bind| bind.password.expose().is_empty()) {
-                    return Err("the password of bind-dn is empty; write it to \
-                                bind-password-file"
-                        .into());
-                }
-                (Way::Search { base, filter: Template::new(&filter, Within::Filter)? }, bind)
+        let reader = match &way {
+            LdapWay::Search { bind, filter, .. } => {
+                template::check_filter(filter).map_err(OpenError::at("filter"))?;
+                bind.as_ref().map(Reader::of).transpose()?
             }
+            LdapWay::Direct { .. } => None,
         };
         let most_kept = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
         let directory = Directory::new(url, starttls, tls, reader, most_kept);
         let label = format!("ldap {directory}");
-        let users = Arc::new(Users { directory, way, keys });
+        let users = Arc::new(Users { directory, way, attributes });
         let breaker = Breaker::new(label, at_once, deadline, Arc::clone(&users));
         Ok(Self { users, breaker, deadline })
     }
@@ -146,11 +85,11 @@ impl CredentialStore for LdapStore {
             return Lookup::Unknown;
         }
         match &self.users.way {
-            Way::Direct(template) => match template.fill(name) {
+            LdapWay::Direct { dn } => match template::entry_name(dn, name) {
                 Some(dn) => Lookup::Perhaps(Account::new(Verifier::AtStore(dn.into()))),
                 None => Lookup::Unknown,
             },
-            Way::Search { base, filter } => match filter.fill(name) {
+            LdapWay::Search { base, filter, .. } => match template::filter(filter, name) {
                 Some(filter) => {
                     let question = self.users.question(base, Scope::Subtree, &filter);
                     let found = self.users.directory.search(&question);
@@ -188,9 +127,9 @@ impl CredentialStore for LdapStore {
     /// user's count of failures grows.
     fn decoy(&self, _name: &Username) -> Option<Decoy> {
         let entry = match &self.users.way {
-            Way::Search { base, .. } if base.is_empty() => NOBODY.to_owned(),
-            Way::Search { base, .. } => format!("{NOBODY},{base}"),
-            Way::Direct(_) => return None,
+            LdapWay::Search { base, .. } if base.is_empty() => NOBODY.to_owned(),
+            LdapWay::Search { base, .. } => format!("{NOBODY},{base}"),
+            LdapWay::Direct { .. } => return None,
         };
         Some(Decoy { verifier: Verifier::AtStore(entry.into()), users: USERS })
     }
@@ -198,8 +137,10 @@ impl CredentialStore for LdapStore {
     /// The name of the entry, however it was found.
     fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
         match &self.users.way {
-            Way::Search { filter, .. } if filter.is_about_local_part() => Some(name.local().into()),
-            Way::Search { .. } | Way::Direct(_) => found.and_then(Account::key),
+            LdapWay::Search { filter, .. } if filter.is_about_local_part() => {
+                Some(name.local().into())
+            }
+            LdapWay::Search { .. } | LdapWay::Direct { .. } => found.and_then(Account::key),
         }
     }
 
@@ -223,7 +164,7 @@ impl Probe for Arc<Users> {
 
 impl Users {
     fn question<'a>(&'a self, base: &'a str, scope: Scope, filter: &'a str) -> Question<'a> {
-        Question { base, scope, filter, attributes: self.keys.names() }
+        Question { base, scope, filter, attributes: self.attributes.names() }
     }
 
     /// What a search says of a user.
@@ -239,7 +180,7 @@ impl Users {
             }
             Err(why) => return Lookup::Unavailable(why),
         };
-        match self.keys.read(&entry) {
+        match self.attributes.read(&entry) {
             Ok(attributes) => {
                 Lookup::Found(Account { verifier: Verifier::AtStore(entry.dn.into()), attributes })
             }
@@ -258,14 +199,16 @@ impl Users {
             Bound::Right(bound) => bound,
             Bound::Wrong => return Ok(None),
         };
-        match self.way {
-            Way::Search { .. } => return Ok(Some(known.clone())),
-            Way::Direct(_) if self.keys.names().is_empty() => return Ok(Some(known.clone())),
-            Way::Direct(_) => {}
+        match &self.way {
+            LdapWay::Search { .. } => return Ok(Some(known.clone())),
+            LdapWay::Direct { .. } if self.attributes.names().is_empty() => {
+                return Ok(Some(known.clone()));
+            }
+            LdapWay::Direct { .. } => {}
         }
         let own = self.question(dn, Scope::Base, "(objectClass=*)");
         match self.directory.ask(&mut bound, &own).await? {
-            Found::One(entry) => self.keys.read(&entry).map(Some),
+            Found::One(entry) => self.attributes.read(&entry).map(Some),
             Found::Nothing | Found::Several => {
                 Err(format!("{dn:?} may not read its own entry; allow that, or name no attributes"))
             }
@@ -277,14 +220,14 @@ impl Users {
         let name = Username::try_from(PROBE).map_err(|fault| fault.to_string())?;
         let reached = self.directory.reached();
         match &self.way {
-            Way::Search { base, filter } => {
-                let filter = filter.fill(&name).unwrap_or_default();
+            LdapWay::Search { base, filter, .. } => {
+                let filter = template::filter(filter, &name).unwrap_or_default();
                 let question = self.question(base, Scope::Subtree, &filter);
                 self.directory.search_anew(&question).await?;
                 Ok(format!("{reached}, searched {base:?}"))
             }
-            Way::Direct(template) => {
-                let dn = template.fill(&name).unwrap_or_default();
+            LdapWay::Direct { dn } => {
+                let dn = template::entry_name(dn, &name).unwrap_or_default();
                 self.directory.try_name(&dn).await?;
                 Ok(format!("{reached}, which takes names such as {dn:?}"))
             }

@@ -1,33 +1,48 @@
 //! What the store says where no directory is, and where one is that does not answer.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::config::LdapBind;
+use crate::protocol::{Placeholder, Template};
 
 const BASE: &str = "ou=people,dc=example,dc=org";
 
-fn store(url: String, way: LdapWay) -> LdapStore {
-    LdapStore::open(LdapSettings {
+fn section(url: String, way: LdapWay) -> LdapSection {
+    let asking =
+        Asking { deadline: Duration::from_millis(200), at_once: NonZeroU32::new(2).unwrap() };
+    LdapSection {
         url,
         starttls: false,
         ca: None,
         way,
-        keys: Keys::default(),
-        deadline: Duration::from_millis(200),
-        at_once: NonZeroU32::new(2).unwrap(),
-    })
-    .unwrap()
+        attributes: LdapAttributes::default(),
+        asking,
+    }
+}
+
+fn store(url: String, way: LdapWay) -> LdapStore {
+    LdapStore::open(&section(url, way)).unwrap()
+}
+
+fn template(text: &str) -> Template {
+    Template::parse(text, &Placeholder::OF_A_NAME).unwrap()
 }
 
 fn by_search() -> LdapWay {
-    LdapWay::Search { bind: None, base: BASE.into(), filter: "(uid={user})".into() }
+    by("(uid={user})")
+}
+
+fn by(filter: &str) -> LdapWay {
+    LdapWay::Search { bind: None, base: BASE.into(), filter: template(filter) }
 }
 
 fn by_name() -> LdapWay {
-    LdapWay::Direct { dn: format!("uid={{user}},{BASE}") }
+    LdapWay::Direct { dn: template(&format!("uid={{user}},{BASE}")) }
 }
 
 fn mrose() -> Username {
@@ -212,8 +227,6 @@ async fn names_that_lead_to_one_entry_are_one_account() {
         };
         store.account_key(&name, account.as_ref())
     };
-    let by =
-        |filter: &str| LdapWay::Search { bind: None, base: BASE.into(), filter: filter.into() };
     for name in ["mrose", "mrose@x1.example", "marshall@x2.example"] {
         assert_eq!(key(by("(mail={user})"), name).await, Some(b"uid=mrose".to_vec()));
     }
@@ -222,7 +235,7 @@ async fn names_that_lead_to_one_entry_are_one_account() {
     for name in ["nobody", "nobody@x1.example", "nobody@x2.example"] {
         assert_eq!(key(by("(uid={local})"), name).await, Some(b"nobody".to_vec()));
     }
-    let by_local = || LdapWay::Direct { dn: format!("uid={{local}},{BASE}") };
+    let by_local = || LdapWay::Direct { dn: template(&format!("uid={{local}},{BASE}")) };
     for name in ["mrose", "mrose@x1.example", "mrose@x2.example"] {
         let entry = format!("uid=mrose,{BASE}").into_bytes();
         assert_eq!(key(by_local(), name).await, Some(entry));
@@ -231,33 +244,18 @@ async fn names_that_lead_to_one_entry_are_one_account() {
 
 #[test]
 fn what_an_administrator_has_to_mend() {
-    let open = |way, ca: Option<&str>| {
-        LdapStore::open(LdapSettings {
-            url: "ldaps://localhost".into(),
-            starttls: false,
-            ca: ca.map(Into::into),
-            way,
-            keys: Keys::default(),
-            deadline: Duration::from_secs(1),
-            at_once: NonZeroU32::MIN,
-        })
-        .unwrap_err()
-    };
-    assert!(open(by_search(), Some("/no/such.pem")).contains("/no/such.pem"));
+    let ca = Some("/no/such.pem".into());
+    let section = LdapSection { ca, ..section("ldaps://localhost".into(), by_search()) };
+    let error = LdapStore::open(&section).unwrap_err();
+    assert!(error.what.contains("/no/such.pem") && error.key == "ca", "{error}");
 }
 
 #[test]
 fn a_reader_without_a_password_is_refused() {
-    let bind = Some(LdapBind { dn: "cn=reader".into(), password: Secret::new(String::new()) });
-    let way = LdapWay::Search { bind, base: BASE.into(), filter: "(uid={user})".into() };
-    let refused = LdapStore::open(LdapSettings {
-        url: "ldap://localhost".into(),
-        starttls: false,
-        ca: None,
-        way,
-        keys: Keys::default(),
-        deadline: Duration::from_secs(1),
-        at_once: NonZeroU32::MIN,
-    });
-    assert!(refused.unwrap_err().contains("bind-password-file"));
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let password_file = empty.path().to_owned();
+    let bind = Some(LdapBind { dn: "cn=reader".into(), password_file });
+    let way = LdapWay::Search { bind, base: BASE.into(), filter: template("(uid={user})") };
+    let error = LdapStore::open(&section("ldap://localhost".into(), way)).unwrap_err();
+    assert_eq!(error.key, "bind-password-file", "{error}");
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::config::TokenTerms;
 use crate::protocol::{ClaimedName, Username};
 
 /// What a token says of itself, or its provider of it.
@@ -43,20 +44,7 @@ impl Claims {
     }
 }
 
-/// What a token has to say.
-#[derive(Debug)]
-pub(super) struct Terms {
-    /// The provider, exactly as its tokens name it.
-    pub(super) issuer: String,
-    /// Whom it is meant for.
-    pub(super) audience: String,
-    /// What it allows.
-    pub(super) scope: Option<String>,
-    /// The claim that names the user.
-    pub(super) user_claim: String,
-}
-
-impl Terms {
+impl TokenTerms {
     /// The user whom a token is for, at the time `now`, in seconds since 1970.
     ///
     /// - The claims are known to be the provider's.
@@ -126,7 +114,7 @@ mod tests {
     use super::*;
 
     fn user(changed: &Value) -> Result<String, String> {
-        let terms = Terms {
+        let terms = TokenTerms {
             issuer: "https://login.example.org".into(),
             audience: "restante".into(),
             scope: Some("mail".into()),

@@ -6,23 +6,28 @@ use serde_json::{Map, Value};
 
 use super::claims::Claims;
 use super::web::{Answer, Web, form_encoded, json};
+use crate::config::Introspection;
+use crate::credentials::{OpenError, secret_file};
 use crate::protocol::Secret;
 
 /// Where tokens are asked about, and as whom.
 #[derive(Debug)]
-pub(super) struct Introspection {
+pub(super) struct Endpoint {
     url: String,
     authorization: Secret<String>,
 }
 
-impl Introspection {
-    /// Asks at `url` as the client `id` with its `secret`.
-    pub(super) fn new(url: String, id: &str, secret: &Secret<String>) -> Self {
+impl Endpoint {
+    /// Asks as the client of the configuration, with the secret of its file.
+    pub(super) fn of(introspection: Introspection) -> Result<Self, OpenError> {
+        let Introspection { url, client_id, client_secret_file } = introspection;
+        let secret =
+            secret_file::read(&client_secret_file).map_err(OpenError::at("client-secret-file"))?;
         // RFC 6749 §2.3.1
         let secret = Secret::new(form_encoded(secret.expose()));
-        let pair = Secret::new(format!("{}:{}", form_encoded(id), secret.expose()));
+        let pair = Secret::new(format!("{}:{}", form_encoded(&client_id), secret.expose()));
         let authorization = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
-        Self { url, authorization }
+        Ok(Self { url, authorization })
     }
 
     /// Where tokens are asked about.

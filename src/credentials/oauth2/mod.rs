@@ -5,21 +5,20 @@
 //! - `keys`: the keys of the provider. `introspection`: the question to it.
 //! - `web`: the requests.
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
-use self::claims::{Claims, Terms};
-use self::introspection::Introspection;
+use self::claims::Claims;
+use self::introspection::Endpoint;
 use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
+use crate::config::{Asking, Oauth2Section, TokenTerms};
 use crate::credentials::breaker::{Breaker, Probe};
-use crate::credentials::{Redeemed, TokenProvider};
+use crate::credentials::{OpenError, Redeemed, TokenProvider};
 use crate::protocol::Secret;
 use crate::protocol::sasl::TokenGuidance;
 
@@ -30,38 +29,6 @@ mod keys;
 mod tests;
 mod token;
 mod web;
-
-/// What a store of tokens is told.
-#[derive(Debug)]
-pub struct Oauth2Settings {
-    /// The provider, exactly as its tokens name it.
-    pub issuer: String,
-    /// Whom a token has to be meant for.
-    pub audience: String,
-    /// What a token has to allow.
-    pub scope: Option<String>,
-    /// The claim that names the user.
-    pub user_claim: String,
-    /// Where the provider is asked about tokens; they are verified here when there is nothing.
-    pub introspection: Option<Oauth2Introspection>,
-    /// Certificates that the provider's has to come from; those of the system without.
-    pub ca: Option<PathBuf>,
-    /// How long an answer may take.
-    pub deadline: Duration,
-    /// How many questions are under way at the same time.
-    pub at_once: NonZeroU32,
-}
-
-/// Where a provider is asked about tokens, and as whom.
-#[derive(Debug)]
-pub struct Oauth2Introspection {
-    /// The address.
-    pub url: String,
-    /// Who we are to the provider.
-    pub client_id: String,
-    /// Our secret.
-    pub client_secret: Secret<String>,
-}
 
 /// A provider of tokens. Who brings one is the user that the token names.
 ///
@@ -82,7 +49,7 @@ struct Shared {
 /// The provider, past the breaker.
 #[derive(Debug)]
 struct Provider {
-    terms: Terms,
+    terms: TokenTerms,
     way: Way,
     web: Web,
     deadline: Duration,
@@ -92,7 +59,7 @@ struct Provider {
 #[derive(Debug)]
 enum Way {
     Keys(Keyring),
-    Introspection(Introspection),
+    Introspection(Endpoint),
 }
 
 struct Prober(Arc<Provider>);
@@ -102,18 +69,15 @@ impl Oauth2Provider {
     /// a runtime.
     ///
     /// # Errors
-    /// That there are no certificates to trust, and why.
-    pub fn open(settings: Oauth2Settings) -> Result<Self, String> {
-        let Oauth2Settings { issuer, audience, scope, user_claim, introspection, .. } = settings;
-        let (deadline, at_once) = (settings.deadline, settings.at_once);
+    /// That there is no secret, or that there are no certificates to trust.
+    pub fn open(section: &Oauth2Section) -> Result<Self, OpenError> {
+        let Oauth2Section { terms, introspection, ca, asking } = section.clone();
+        let Asking { deadline, at_once } = asking;
         let way = match introspection {
-            None => Way::Keys(Keyring::new(issuer.clone())),
-            Some(Oauth2Introspection { url, client_id, client_secret }) => {
-                Way::Introspection(Introspection::new(url, &client_id, &client_secret))
-            }
+            None => Way::Keys(Keyring::new(terms.issuer.clone())),
+            Some(introspection) => Way::Introspection(Endpoint::of(introspection)?),
         };
-        let web = Web::new(settings.ca.as_deref(), deadline)?;
-        let terms = Terms { issuer, audience, scope, user_claim };
+        let web = Web::new(ca.as_deref(), deadline)?;
         let provider = Arc::new(Provider { terms, way, web, deadline });
         let prober = Prober(Arc::clone(&provider));
         let breaker = Breaker::new(provider.label(), at_once, deadline, prober);
@@ -144,7 +108,7 @@ impl TokenProvider for Oauth2Provider {
     }
 
     fn guidance(&self) -> TokenGuidance {
-        let Terms { issuer, scope, .. } = &self.shared.provider.terms;
+        let TokenTerms { issuer, scope, .. } = &self.shared.provider.terms;
         let openid_configuration = Some(discovery_address(issuer));
         TokenGuidance { scope: scope.clone(), openid_configuration }
     }
@@ -231,7 +195,7 @@ impl Probe for Prober {
     }
 }
 
-impl Terms {
+impl TokenTerms {
     /// Judges the claims of a token, which are known to be the provider's.
     fn judge(&self, claims: &Claims) -> Redeemed {
         // A clock before 1970 is no reason to take tokens for fresh that have expired since.

@@ -2,6 +2,7 @@
 //! when the provider is not what it should be.
 
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -12,6 +13,7 @@ use tokio::time::{Instant, advance, pause, resume};
 
 use self::provider::{DISCOVERY, Page, Server, SigningKey, encoded};
 use super::*;
+use crate::config::Introspection;
 
 mod provider;
 
@@ -25,21 +27,22 @@ static CA: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
     file
 });
 
-fn settings(server: &Server) -> Oauth2Settings {
-    Oauth2Settings {
-        issuer: server.issuer(),
-        audience: "restante".into(),
-        scope: Some("mail".into()),
-        user_claim: "email".into(),
+fn section(server: &Server) -> Oauth2Section {
+    Oauth2Section {
+        terms: TokenTerms {
+            issuer: server.issuer(),
+            audience: "restante".into(),
+            scope: Some("mail".into()),
+            user_claim: "email".into(),
+        },
         introspection: None,
         ca: Some(CA.path().to_owned()),
-        deadline: DEADLINE,
-        at_once: NonZeroU32::new(4).unwrap(),
+        asking: Asking { deadline: DEADLINE, at_once: NonZeroU32::new(4).unwrap() },
     }
 }
 
 fn open(server: &Server) -> Oauth2Provider {
-    Oauth2Provider::open(settings(server)).unwrap()
+    Oauth2Provider::open(&section(server)).unwrap()
 }
 
 /// A store whose first probe is done, so that nothing is under way when time passes.
@@ -51,13 +54,14 @@ async fn open_and_settle(server: &Server) -> Oauth2Provider {
 }
 
 fn asking(server: &Server) -> Oauth2Provider {
-    let introspection = Oauth2Introspection {
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    secret.write_all(b"to:p%").unwrap();
+    let introspection = Some(Introspection {
         url: server.url("/introspection"),
         client_id: "restante 1".into(),
-        client_secret: Secret::new("to:p%".into()),
-    };
-    let introspection = Some(introspection);
-    Oauth2Provider::open(Oauth2Settings { introspection, ..settings(server) }).unwrap()
+        client_secret_file: secret.path().to_owned(),
+    });
+    Oauth2Provider::open(&Oauth2Section { introspection, ..section(server) }).unwrap()
 }
 
 fn now() -> u64 {
@@ -397,14 +401,14 @@ async fn the_provider_has_to_prove_who_it_is() {
     ca.write_all(made.cert.pem().as_bytes()).unwrap();
     let server = Server::start_tls(&[&key], &made);
     let token = key.sign(&claims(&server));
-    let trusting = |ca: &Path| Oauth2Settings { ca: Some(ca.to_owned()), ..settings(&server) };
-    let store = Oauth2Provider::open(trusting(ca.path())).unwrap();
+    let trusting = |ca: &Path| Oauth2Section { ca: Some(ca.to_owned()), ..section(&server) };
+    let store = Oauth2Provider::open(&trusting(ca.path())).unwrap();
     assert_eq!(redeem(&store, &token).await, GOOD);
-    let stranger = Oauth2Provider::open(trusting(CA.path())).unwrap();
+    let stranger = Oauth2Provider::open(&trusting(CA.path())).unwrap();
     let why = redeem(&stranger, &token).await;
     assert!(why.starts_with("unavailable: ") && why.contains("certificate"), "{why}");
-    let why = Oauth2Provider::open(trusting(Path::new("/nonexistent"))).unwrap_err();
-    assert!(why.contains("/nonexistent cannot be read"), "{why}");
+    let error = Oauth2Provider::open(&trusting(Path::new("/nonexistent"))).unwrap_err();
+    assert!(error.what.contains("/nonexistent cannot be read"), "{error}");
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use form_urlencoded::byte_serialize;
 use serde::de::DeserializeOwned;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, http};
 
-use crate::credentials::trust;
+use crate::credentials::{OpenError, trust};
 use crate::protocol::Secret;
 use crate::threads;
 
@@ -36,7 +37,7 @@ impl Web {
     ///
     /// # Errors
     /// Why there are none.
-    pub(super) fn new(ca: Option<&Path>, deadline: Duration) -> Result<Self, String> {
+    pub(super) fn new(ca: Option<&Path>, deadline: Duration) -> Result<Self, OpenError> {
         let trusted = trust::certificates(ca)?;
         let roots = trusted.iter().map(|each| Certificate::from_der(each.as_ref()).to_owned());
         let tls = TlsConfig::builder()
@@ -100,17 +101,7 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 
 /// A word of a form, or of a client's credentials (RFC 6749 §2.3.1).
 pub(super) fn form_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for octet in text.bytes() {
-        match octet {
-            b' ' => encoded.push('+'),
-            _ if octet.is_ascii_alphanumeric() || b"*-._".contains(&octet) => {
-                encoded.push(char::from(octet));
-            }
-            _ => encoded.push_str(&format!("%{octet:02X}")),
-        }
-    }
-    encoded
+    byte_serialize(text.as_bytes()).collect()
 }
 
 /// Where threads may wait.

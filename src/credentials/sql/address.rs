@@ -14,8 +14,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::credentials::trust;
-use crate::protocol::Secret;
+use crate::config::SqlSection;
+use crate::credentials::{OpenError, secret_file, trust};
 
 /// What connects to the database of an address.
 pub(super) enum Address {
@@ -27,16 +27,24 @@ pub(super) enum Address {
 impl Address {
     /// # Errors
     /// What is wrong with the address, the certificates or the two together, in a line.
-    pub(super) fn parse(
-        url: &str,
-        password: Option<&Secret<String>>,
-        ca: Option<&Path>,
-        deadline: Duration,
-    ) -> Result<Self, String> {
-        let password = password.map(|secret| secret.expose().as_str());
+    pub(super) fn of(section: &SqlSection) -> Result<Self, OpenError> {
+        let SqlSection { url, ca, .. } = section;
+        let secret = section.password_file.as_deref().map(secret_file::read).transpose();
+        let secret = secret.map_err(OpenError::at("password-file"))?;
         if let Some(ca) = ca {
             trust::certificates(Some(ca))?;
         }
+        let password = secret.as_ref().map(|secret| secret.expose().as_str());
+        let address = Self::parse(url, password, ca.as_deref(), section.asking.deadline);
+        address.map_err(OpenError::at("url"))
+    }
+
+    fn parse(
+        url: &str,
+        password: Option<&str>,
+        ca: Option<&Path>,
+        deadline: Duration,
+    ) -> Result<Self, String> {
         match url.split_once("://").unwrap_or_default() {
             ("postgres" | "postgresql", _) => postgres(url, password, ca).map(Self::Postgres),
             ("mysql" | "mariadb", _) => mysql(url, password, ca).map(Self::MySql),
@@ -159,13 +167,23 @@ const MYSQL: [&str; 6] = ["ssl-mode", "ssl-cert", "ssl-key", "socket", "charset"
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::num::NonZeroU32;
 
     use super::*;
+    use crate::config::Asking;
+    use crate::protocol::{Placeholder, Template};
 
     fn parse(url: &str, ca: Option<&Path>) -> Result<String, String> {
-        let password = Secret::new("tanstaaf".to_owned());
-        let password = (!url.starts_with("sqlite")).then_some(&password);
-        let address = Address::parse(url, password, ca, Duration::from_secs(4))?;
+        let mut secret = tempfile::NamedTempFile::new().unwrap();
+        secret.write_all(b"tanstaaf").unwrap();
+        let section = SqlSection {
+            url: url.to_owned(),
+            password_file: (!url.starts_with("sqlite")).then(|| secret.path().to_owned()),
+            ca: ca.map(Path::to_owned),
+            query: Template::parse("{user}", &Placeholder::OF_A_NAME).unwrap(),
+            asking: Asking { deadline: Duration::from_secs(4), at_once: NonZeroU32::MIN },
+        };
+        let address = Address::of(&section).map_err(|error| error.what)?;
         Ok(match address {
             Address::Postgres(options) => format!("{:?}", options.get_ssl_mode()),
             Address::MySql(options) => format!("{:?}", options.get_ssl_mode()),

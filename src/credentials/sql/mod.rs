@@ -6,8 +6,6 @@
 //! - `address`: from the configuration to a connection. `server`: connections.
 //! - `question`: the query and its parameters. `row`: the answer.
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,10 +15,11 @@ use tokio::time::timeout;
 use self::address::Address;
 use self::question::{Marks, Question};
 use self::server::{Keeps, Server};
+use crate::config::{Asking, SqlSection};
 use crate::credentials::decoy::Seen;
-use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, Probe};
+use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, Probe};
 use crate::password::WeakSchemes;
-use crate::protocol::{Secret, Username};
+use crate::protocol::Username;
 
 mod address;
 mod question;
@@ -43,25 +42,6 @@ pub struct SqlStore {
     seen: OnceLock<Arc<Seen>>,
     breaker: Breaker,
     deadline: Duration,
-}
-
-/// Where a database is, and how it is asked.
-#[derive(Debug)]
-pub struct SqlSettings {
-    /// Where it is, without a password.
-    pub url: String,
-    /// The password for it.
-    pub password: Option<Secret<String>>,
-    /// Certificates that its own may come from, besides the well-known ones.
-    pub ca: Option<PathBuf>,
-    /// The question, with `{user}`, `{local}` and `{domain}` where parameters are bound.
-    pub query: String,
-    /// Whether weak hashes are taken.
-    pub weak: WeakSchemes,
-    /// How long an answer may take.
-    pub deadline: Duration,
-    /// How many questions are under way at the same time.
-    pub at_once: NonZeroU32,
 }
 
 #[derive(Debug)]
@@ -87,9 +67,9 @@ impl SqlStore {
     ///
     /// # Errors
     /// What is wrong with the settings; that the database is down is not.
-    pub fn open(settings: SqlSettings) -> Result<Self, String> {
-        let SqlSettings { url, password, ca, query, weak, deadline, at_once } = settings;
-        let address = Address::parse(&url, password.as_ref(), ca.as_deref(), deadline)?;
+    pub fn open(section: &SqlSection, weak: WeakSchemes) -> Result<Self, OpenError> {
+        let Asking { deadline, at_once } = section.asking;
+        let address = Address::of(section)?;
         let (database, marks) = match address {
             Address::Postgres(options) => {
                 let server = Server::new(options, None, Keeps::Connections);
@@ -106,8 +86,9 @@ impl SqlStore {
             }
         };
         let database = Arc::new(database);
+        let url = section.url.clone();
         let breaker = Breaker::new(label(&url), at_once, deadline, Arc::clone(&database));
-        let question = Question::new(&query, marks);
+        let question = Question::new(&section.query, marks);
         Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker, deadline })
     }
 
@@ -229,6 +210,7 @@ const NOBODY: &str = "restante-check@restante.invalid";
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::path::Path;
 
     use sqlx::ConnectOptions as _;
@@ -236,6 +218,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::protocol::{Placeholder, Template};
 
     const USERS: &str = "\
         CREATE TABLE users (name text, password, home, mail, pop3, sessions, note, allow_nets);\
@@ -254,20 +237,14 @@ mod tests {
 
     const QUERY: &str = "SELECT * FROM users WHERE name = {user}";
 
-    fn settings(url: &str, query: &str) -> SqlSettings {
-        SqlSettings {
-            url: url.to_owned(),
-            password: None,
-            ca: None,
-            query: query.to_owned(),
-            weak: WeakSchemes::Refused,
-            deadline: Duration::from_millis(500),
-            at_once: NonZeroU32::MIN,
-        }
+    fn section(url: &str, query: &str) -> SqlSection {
+        let query = Template::parse(query, &Placeholder::OF_A_NAME).unwrap();
+        let asking = Asking { deadline: Duration::from_millis(500), at_once: NonZeroU32::MIN };
+        SqlSection { url: url.to_owned(), password_file: None, ca: None, query, asking }
     }
 
     fn store(url: &str, query: &str) -> SqlStore {
-        SqlStore::open(settings(url, query)).unwrap()
+        SqlStore::open(&section(url, query), WeakSchemes::Refused).unwrap()
     }
 
     async fn file(directory: &Path) -> String {
@@ -312,12 +289,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_password_of_the_database_is_not_shown() {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "tanstaaf\n").unwrap();
         for url in ["postgres://restante@localhost/mail", "mysql://restante@localhost/mail"] {
-            let store = SqlStore::open(SqlSettings {
-                password: Some(Secret::new("tanstaaf".to_owned())),
-                ..settings(url, QUERY)
-            });
-            let shown = format!("{:?}", store.unwrap());
+            let password_file = Some(secret.path().to_owned());
+            let section = SqlSection { password_file, ..section(url, QUERY) };
+            let shown = format!("{:?}", SqlStore::open(&section, WeakSchemes::Refused).unwrap());
             assert!(shown.contains(url) && !shown.contains("tanstaaf"), "{shown}");
         }
     }

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
-use crate::protocol::Username;
+use crate::protocol::{Piece, Placeholder, Template, Username};
 
 /// A query and what is bound to its parameters.
 ///
@@ -12,7 +12,7 @@ use crate::protocol::Username;
 #[derive(Debug)]
 pub(super) struct Question {
     text: SqlStr,
-    parameters: Vec<Part>,
+    parameters: Vec<Placeholder>,
 }
 
 /// How a database writes parameters.
@@ -24,29 +24,22 @@ pub(super) enum Marks {
     Bare,
 }
 
-/// What is bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    User,
-    Local,
-    Domain,
-}
-
 impl Question {
-    pub(super) fn new(query: &str, marks: Marks) -> Self {
-        let mut text = String::with_capacity(query.len());
+    pub(super) fn new(query: &Template, marks: Marks) -> Self {
+        let mut text = String::new();
         let mut parameters = Vec::new();
-        let mut rest = query;
-        while let Some((before, part, after)) = next(rest) {
-            parameters.push(part);
-            text.push_str(before);
-            match marks {
-                Marks::Numbered => text.push_str(&format!("${}", parameters.len())),
-                Marks::Bare => text.push('?'),
+        for piece in query.pieces() {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Placeholder(placeholder) => {
+                    parameters.push(*placeholder);
+                    match marks {
+                        Marks::Numbered => text.push_str(&format!("${}", parameters.len())),
+                        Marks::Bare => text.push('?'),
+                    }
+                }
             }
-            rest = after;
         }
-        text.push_str(rest);
         // Safe: all of it is from the configuration, and nothing is ever added to it.
         Self { text: AssertSqlSafe(text).into_sql_str(), parameters }
     }
@@ -62,36 +55,22 @@ impl Question {
 
     /// Whether names with the same local part get the same answer.
     pub(super) fn is_about_local_part(&self) -> bool {
-        self.parameters.iter().all(|part| *part == Part::Local)
+        self.parameters.iter().all(|part| *part == Placeholder::Local)
     }
 
     /// What is bound for this name, in order.
     pub(super) fn values(&self, name: &Username) -> impl Iterator<Item = Option<String>> {
-        self.parameters.iter().map(|part| match part {
-            Part::User => Some(name.as_str().to_owned()),
-            Part::Local => Some(name.local().to_owned()),
-            Part::Domain => name.domain().map(str::to_owned),
-        })
+        self.parameters.iter().map(|part| part.value(name).map(str::to_owned))
     }
 }
-
-/// The first placeholder, with what is before and after it.
-fn next(text: &str) -> Option<(&str, Part, &str)> {
-    let found = PLACEHOLDERS.iter().filter_map(|&(placeholder, part)| {
-        text.split_once(placeholder).map(|(before, after)| (before, part, after))
-    });
-    found.min_by_key(|(before, ..)| before.len())
-}
-
-const PLACEHOLDERS: [(&str, Part); 3] =
-    [("{user}", Part::User), ("{local}", Part::Local), ("{domain}", Part::Domain)];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn translated(query: &str, marks: Marks, name: &str) -> (String, Vec<Option<String>>) {
-        let question = Question::new(query, marks);
+        let query = Template::parse(query, &Placeholder::OF_A_NAME).unwrap();
+        let question = Question::new(&query, marks);
         let name = Username::try_from(name).unwrap();
         (question.text().as_str().to_owned(), question.values(&name).collect())
     }

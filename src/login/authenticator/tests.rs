@@ -10,9 +10,9 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::credentials::{
-    CheckpasswordProgram, FileOptions, FileStore, GatekeeperStore, Store, Table,
-};
+use crate::config::{Asking, FileSection};
+use crate::credentials::{CheckpasswordProgram, FileStore, GatekeeperStore, Store, Table};
+use crate::password::WeakSchemes;
 use crate::password::{Cost, MAX_PASSWORD_OCTETS, Verifier};
 use crate::threads::paused_runtime;
 
@@ -381,7 +381,7 @@ async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
         next.persist(&path).unwrap();
     };
     says("/home/light::");
-    let store = FileStore::open(&path, FileOptions::default()).unwrap();
+    let store = FileStore::open(&FileSection::from(&*path), WeakSchemes::Refused).unwrap();
     let remembering = Rules { cache: Duration::from_secs(300), ..rules(2, 60) };
     let authenticator = new(vec![store], remembering);
     let name = ClaimedName::new(*b"light");
@@ -443,9 +443,10 @@ async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_as
     let script = "n=$(tr '\\0' '\\n' <&3 | sed -n 2p); [ \"$n\" = right ] || exit 1\n\
                   RESTANTE_ALLOW_NETS=192.0.2.0/24 exec \"$@\"";
     let command = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();
-    let program = CheckpasswordProgram::new(command).unwrap();
+    let program = CheckpasswordProgram::new(&command).unwrap();
     let at_once = NonZeroU32::new(2).unwrap();
-    let first = GatekeeperStore::new(program, Duration::from_secs(20), at_once);
+    let first =
+        GatekeeperStore::new(program, Asking { deadline: Duration::from_secs(20), at_once });
     // The next store would let anybody in with the same password.
     let next = Table::try_from(&b"light:{PLAIN}right\n"[..]).unwrap();
     let stores = vec![Store::Checkpassword(Box::new(first)), Store::Table(next)];

@@ -189,7 +189,7 @@ fn says_where_mail_is(section: &Credentials) -> bool {
             let columns = query.split(" from ").next().unwrap_or(&query);
             columns.contains("mail") || columns.contains('*')
         }
-        Credentials::Ldap(ldap) => ldap.mail_attribute.is_some(),
+        Credentials::Ldap(ldap) => ldap.attributes.mail.is_some(),
         Credentials::Checkpassword(_) | Credentials::Pam(_) | Credentials::Oauth2(_) => false,
     }
 }

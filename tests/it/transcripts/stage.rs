@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use restante::credentials::{FileOptions, FileStore, Store, TokenProvider};
+use restante::config::FileSection;
 #[cfg(feature = "oauth2")]
-use restante::credentials::{Oauth2Provider, Oauth2Settings};
+use restante::config::{Asking, Oauth2Section, TokenTerms};
+#[cfg(feature = "oauth2")]
+use restante::credentials::Oauth2Provider;
+use restante::credentials::{FileStore, Store, TokenProvider};
 use restante::login::{Authenticator, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
+use restante::password::WeakSchemes;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Link, Policy, Security, Summary};
 use tempfile::TempDir;
@@ -108,7 +112,7 @@ impl Stage {
         fs::write(&password_file, users).expect("write the credential file");
         copy(&fixture_path(fixture), &files.path().join("Maildir"));
 
-        let store = FileStore::open(&password_file, FileOptions::default())
+        let store = FileStore::open(&FileSection::from(&*password_file), WeakSchemes::Refused)
             .expect("a good credential file");
         #[cfg(feature = "oauth2")]
         let providers = provider.map(|issuer| tokens(issuer, files.path())).into_iter().collect();
@@ -344,15 +348,16 @@ fn tokens(issuer: String, files: &Path) -> Box<dyn TokenProvider> {
     let trusted = rcgen::generate_simple_self_signed(["id.example.org".to_owned()]).unwrap();
     let ca = files.join("ca.pem");
     fs::write(&ca, trusted.cert.pem()).expect("write the certificates to trust");
-    let provider = Oauth2Provider::open(Oauth2Settings {
-        issuer,
-        audience: "mail".to_owned(),
-        scope: Some("pop".to_owned()),
-        user_claim: "sub".to_owned(),
+    let provider = Oauth2Provider::open(&Oauth2Section {
+        terms: TokenTerms {
+            issuer,
+            audience: "mail".to_owned(),
+            scope: Some("pop".to_owned()),
+            user_claim: "sub".to_owned(),
+        },
         introspection: None,
         ca: Some(ca),
-        deadline: Duration::from_secs(1),
-        at_once: std::num::NonZeroU32::MIN,
+        asking: Asking { deadline: Duration::from_secs(1), at_once: std::num::NonZeroU32::MIN },
     });
     Box::new(provider.expect("a provider of tokens"))
 }

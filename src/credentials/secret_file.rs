@@ -1,4 +1,4 @@
-//! Files that hold one secret, such as the password of a database.
+//! Files that hold what a store is to be told and a configuration is not to show: a password.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::protocol::Secret;
 
-/// Reads a file that holds a secret in one line.
+/// Reads a file that holds a secret in one line, which is not empty.
 ///
 /// # Errors
 /// Why it cannot be used and what to do, with the path and nothing of what is in it.
@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    fn written(text: &str, mode: u32) -> Result<String, String> {
+    fn secret(text: &str, mode: u32) -> Result<String, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
         fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_a_line_that_not_everybody_may_read() {
-        assert_eq!(written("tanstaaf\n", 0o600), Ok("tanstaaf".into()));
-        assert_eq!(written(" two words \r\n", 0o640), Ok(" two words ".into()));
+        assert_eq!(secret("tanstaaf\n", 0o600), Ok("tanstaaf".into()));
+        assert_eq!(secret(" two words \r\n", 0o640), Ok(" two words ".into()));
         for (text, mode, hint) in [
             ("tanstaaf\n", 0o644, "chmod o-r"),
             ("", 0o600, "one line"),
@@ -59,7 +59,7 @@ mod tests {
             ("tanstaaf\nmore\n", 0o600, "one line"),
             (&"tanstaaf".repeat(4096), 0o600, "small file"),
         ] {
-            let why = written(text, mode).unwrap_err();
+            let why = secret(text, mode).unwrap_err();
             assert!(why.contains(hint) && !why.contains("tanstaaf"), "{why}");
         }
         assert!(read(Path::new("/")).unwrap_err().contains("small file"));
