@@ -2,14 +2,18 @@
 
 #![no_main]
 
+use std::hash::RandomState;
+
 use libfuzzer_sys::fuzz_target;
 use restante::credentials::Table;
+use restante::password::WeakSchemes;
 
 fuzz_target!(|text: &[u8]| {
     let lines = text.split(|octet| *octet == b'\n').count();
-    if let Err(faults) = Table::try_from(text) {
-        assert!(!faults.0.is_empty());
-        for finding in &faults.0 {
+    let (table, report) = Table::read(text, WeakSchemes::Refused, &RandomState::new());
+    if table.is_none() {
+        assert!(!report.errors.is_empty());
+        for finding in &report.errors {
             assert!(finding.line.is_none_or(|line| (1..=lines).contains(&(line as usize))));
             assert!(!finding.what.is_empty());
         }

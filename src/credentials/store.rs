@@ -6,9 +6,11 @@ use super::LdapStore;
 use super::PamService;
 #[cfg(feature = "sql")]
 use super::SqlStore;
+#[cfg(test)]
+use super::Table;
 use super::{
     Account, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, GatekeeperStore,
-    Lookup, Offers, Table,
+    Lookup, Offers,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -29,7 +31,8 @@ pub enum Store {
     /// A database.
     #[cfg(feature = "sql")]
     Sql(Box<SqlStore>),
-    /// Users who are the same for as long as the program runs.
+    /// Users in memory.
+    #[cfg(test)]
     Table(Table),
 }
 
@@ -64,6 +67,7 @@ macro_rules! each {
             Store::Pam($kind) => $call,
             #[cfg(feature = "sql")]
             Store::Sql($kind) => $call,
+            #[cfg(test)]
             Store::Table($kind) => $call,
         }
     };
@@ -82,6 +86,7 @@ macro_rules! ask {
             Store::Pam($kind) => Box::pin($question).await,
             #[cfg(feature = "sql")]
             Store::Sql($kind) => Box::pin($question).await,
+            #[cfg(test)]
             Store::Table($kind) => $question.await,
         }
     };

@@ -1,7 +1,7 @@
 //! Argon2 hashes in the PHC string form, `$argon2id$v=19$m=19456,t=2,p=1$salt$digest` (RFC 9106).
 //!
 //! What the string asks for is capped before anything is allocated: a hash that was damaged, or
-//! put there by somebody else, cannot make the server use gigabytes or minutes.
+//! inserted by an attacker, cannot make the server use gigabytes or minutes.
 //!
 //! Not by the crate's `PasswordVerifier`: it allocates the memory itself, see [`memory`].
 

@@ -11,7 +11,7 @@ use crate::protocol::Secret;
 /// A bcrypt hash.
 ///
 /// - `$2a$`, `$2b$` and `$2y$`, which are the same thing for passwords that clients send; not
-///   `$2x$`, the fruit of a bug.
+///   `$2x$`, the result of a bug.
 /// - A cost of 4 to 15: 15 takes about two seconds.
 #[derive(Debug)]
 pub struct BcryptHash {
@@ -20,11 +20,11 @@ pub struct BcryptHash {
     digest: Secret<Box<[u8]>>,
 }
 
-/// How many octets of a password count, for bcrypt knows no more.
+/// How many octets of a password count: bcrypt uses no more.
 ///
 /// A longer one is right if its first 72 octets are. That is what crypt(3) does, and with it
 /// Dovecot: users with a longer password were given a hash of its beginning, and can log in only
-/// if the beginning is enough. Nobody guesses 72 octets.
+/// if the beginning is enough. 72 octets are beyond guessing.
 pub(super) const REACH: usize = 72;
 
 impl BcryptHash {

@@ -23,11 +23,11 @@ pub(crate) fn compare(verifier: &Verifier, password: &Secret<Vec<u8>>) -> Result
     }
 }
 
-/// Whether anybody can have this password. A NUL would end it early where it is handed on.
+/// Whether a user can have this password. A NUL would end it early in a program that it is passed to.
 pub(crate) fn is_acceptable(password: &Secret<Vec<u8>>) -> bool {
     let octets = password.expose();
     (1..=MAX_PASSWORD_OCTETS).contains(&octets.len()) && !octets.contains(&0)
 }
 
-/// What is verified in place of a password that nobody can have.
+/// What is verified in place of a password that no user can have.
 pub(crate) const SUBSTITUTE: &[u8] = b"-";

@@ -30,7 +30,7 @@ pub struct SaltedDigest {
     salt: Box<[u8]>,
 }
 
-/// The digest of a password and nothing else.
+/// The digest of a password alone.
 #[derive(Debug)]
 pub struct BareDigest {
     kind: Digest,

@@ -50,7 +50,7 @@ use self::unsupported::unsupported;
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
-/// The longest password that is taken, in octets; nobody types a longer one.
+/// The longest password that is accepted, in octets.
 pub const MAX_PASSWORD_OCTETS: usize = 4096;
 
 /// What a password is checked against. Cheap to clone.
@@ -96,7 +96,7 @@ impl Verifier {
         }
     }
 
-    /// A password that is kept as it is. An empty one lets nobody in.
+    /// A password in the clear. An empty one is never right.
     pub fn plain(password: impl Into<Box<str>>) -> Self {
         let password: Box<str> = password.into();
         Self::Plain(Arc::new(Secret::new(password.into_boxed_bytes())))
@@ -171,7 +171,8 @@ impl Verifier {
         fingerprint
     }
 
-    /// What no other account has, if anything; names with the same lead to the same account.
+    /// What identifies the account: names with the same lead to the same account. `None` where two
+    /// accounts may share it.
     ///
     /// - Not a password as it is, nor its bare hash: two users may have the same one, and neither is
     ///   to find that out.
@@ -196,7 +197,8 @@ impl Verifier {
         }
     }
 
-    /// Whether `password`, which has just been found right, had better be kept as a new [`hash()`].
+    /// Whether the hash, by which `password` has just been found right, should be replaced by a new
+    /// [`hash()`].
     ///
     /// - So it is for everything that is weaker than argon2id with today's parameters.
     /// - Not for `{PLAIN}` and the keys of SCRAM: the user would lose SCRAM.

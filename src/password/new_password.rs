@@ -15,7 +15,7 @@ pub struct NewPassword(Secret<Vec<u8>>);
 /// Why something cannot be a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordFault {
-    /// Nothing at all.
+    /// No octet.
     Empty,
     /// More than [`MAX_PASSWORD_OCTETS`].
     TooLong,

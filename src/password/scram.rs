@@ -78,8 +78,8 @@ impl StoredKeys {
     }
 }
 
-/// The keys of a password that is kept as it is, with the least iterations that RFC 7677 §4 has: no
-/// file with them can be stolen. None of an empty one.
+/// The keys of a password in the clear, with the least iterations that RFC 7677 §4 allows: they are
+/// not stored, so they cannot be stolen. `None` for an empty password.
 pub(super) fn of_password(password: &[u8], salt: &[u8], hash: ScramHash) -> Option<ScramKeys> {
     let iterations = ScramKeys::ITERATIONS;
     (!password.is_empty()).then(|| ScramKeys::derive(password, salt, iterations, hash))

@@ -118,7 +118,7 @@ fn what_crypt_never_saw_of_a_password_does_not_count() {
         for (octets, right) in [(80, true), (reach, true), (81, true), (reach - 1, false)] {
             assert_eq!(verifier.verify(&vec![b'x'; octets]), Ok(right), "{stored}: {octets}");
         }
-        // An end that counts for nothing must not begin to count.
+        // An end that does not count must not begin to count.
         assert!(verifier.outdated_by(&vec![b'x'; reach]));
         assert!(!verifier.outdated_by(&vec![b'x'; reach + 1]));
     }
@@ -213,7 +213,7 @@ fn an_empty_password_lets_nobody_in() {
     assert!(reason("{PLAIN}").contains("empty"));
     assert!(reason("").contains("no password"));
     assert_eq!(Verifier::plain("").verify(b""), Ok(false));
-    // The hash of nothing.
+    // The hash of an empty password.
     let params = ::argon2::Params::new(64, 1, 1, None).unwrap();
     let mut digest = [0; 32];
     ::argon2::Argon2::from(params).hash_password_into(b"", b"somesalt", &mut digest).unwrap();

@@ -14,7 +14,7 @@ use crate::protocol::Secret;
 ///
 /// - The crate takes the memory itself, 16 MiB as a rule: glibc may keep that much of it for each of
 ///   its arenas, of which there are eight a processor. `config/restante.service` keeps it from that;
-///   nothing here can without `unsafe`.
+///   this program cannot, without `unsafe`.
 /// - Only of the flavour that crypt(3) makes, without extra time and parallelism.
 #[derive(Debug)]
 pub struct YescryptHash {

@@ -1,4 +1,4 @@
-//! What is verified for a name that nobody has, so that it costs what a known one costs.
+//! What is verified for a name that no user has, so that it costs what the name of a user costs.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

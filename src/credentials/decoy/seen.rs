@@ -14,9 +14,9 @@ use crate::protocol::Username;
 
 /// The decoys of a store that cannot list its users: made from those who have been asked about.
 ///
-/// - Each user counts once, so nobody changes the proportions by asking again and again. When there
+/// - Each user counts once, so the proportions do not change by asking again and again. When there
 ///   are 10000 no more are added: they stand for the rest.
-/// - What a name was given it keeps, with its weight, whoever is asked about later, and even when
+/// - What a name was given it keeps, with its weight, whichever users are asked about later, and even when
 ///   that was `None`. This holds for 20000 names; of more, for those that were asked about last.
 #[derive(Debug)]
 pub(in crate::credentials) struct Seen {
@@ -57,7 +57,7 @@ impl Seen {
         decoys.add(verifier);
     }
 
-    /// The decoy of a name; none before anybody has been asked about.
+    /// The decoy of a name; `None` before any user has been asked about.
     pub(in crate::credentials) fn decoy(&self, name: &Username) -> Option<Decoy> {
         let (name, now) = (self.key.hash_one(name), Instant::now());
         let State { decoys, given, .. } = &mut *self.lock();
@@ -150,7 +150,7 @@ mod tests {
             seen.note(&user(n), &verifier(256));
             seen.decoy(&user(format!("other{n}")));
         }
-        // Not even when nobody has that cost any more.
+        // Not even when no user has that cost any more.
         seen.note(&user("alice"), &verifier(512));
         assert_eq!(costs(), before);
     }

@@ -37,7 +37,7 @@ pub struct User {
     pub name: Username,
     /// Why this user cannot log in, if that is so.
     pub unusable: Option<String>,
-    /// What else the file says of the user; nothing when that cannot be used.
+    /// What else the file says of the user; `None` when that cannot be used.
     pub attributes: Option<Attributes>,
 }
 
@@ -70,7 +70,7 @@ pub fn add(
             if create(path, &line)? {
                 return Ok(Added::ToNewFile);
             }
-            // Somebody else has created it meanwhile.
+            // It has been created meanwhile.
             line.pop();
             continue;
         };
@@ -106,7 +106,7 @@ pub fn set_password(
 
 /// Puts an argon2id hash in the place of a weaker one that `password` is right for; whether it did.
 ///
-/// - Verified again while nobody else can change the file: a password that has been set meanwhile
+/// - Verified again while the file is locked: a password that has been set meanwhile
 ///   stays, and so does a user who has been removed.
 ///
 /// # Errors

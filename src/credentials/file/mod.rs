@@ -27,10 +27,10 @@ use crate::threads::{self, Pool, Refused};
 ///
 /// - Each look-up asks the file system whether the file has changed, and waits for the new table
 ///   if so; look-ups that come meanwhile wait for the same one.
-/// - The whole new file counts or nothing of it. When it is missing, unreadable, faulty or not yet
+/// - The new file counts as a whole or not at all. When it is missing, unreadable, faulty or not yet
 ///   written to its end, the old table stays in force.
-/// - A file with nothing in it, where there were users, is faulty: who does want nobody to log in
-///   leaves a comment in it.
+/// - An empty file in the place of one with users is faulty. A file with a comment alone is not: it
+///   removes all users.
 /// - A file whose last line has no line end, or that has fewer users after an edit in place, may
 ///   be half-written: it counts when it has not changed for a few seconds.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ struct Snapshot {
     settled: bool,
     /// Why no table came of it, as it was logged.
     complaint: Option<String>,
-    /// Whether there is nothing in the file that the table is from.
+    /// Whether the file that the table is from is empty.
     blank: bool,
 }
 
@@ -118,8 +118,7 @@ impl FileStore {
         Ok(Self { shared: Arc::new(shared), rehashing: Arc::new(Mutex::new(rehash)) })
     }
 
-    /// Says no to taking the place of a store for the same file that had users, with a file that has
-    /// nothing in it.
+    /// Refuses to replace a store for the same file that had users, when the file is empty.
     ///
     /// # Errors
     /// What is wrong with the file.
@@ -132,7 +131,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// The table that holds at this moment.
+    /// The table of the file as it is now.
     ///
     /// # Errors
     /// When there was no thread to look at the file.
@@ -152,7 +151,7 @@ impl FileStore {
         let (shared, threads) = (Arc::clone(&self.shared), self.shared.threads());
         let begun = Instant::now();
         let read = threads.run(move || {
-            // Held to the end of the reading, even if nobody waits for it any more.
+            // Held to the end of the reading, even if the look-up is given up.
             let _turn = turn;
             shared.reload(begun);
             shared.snapshot().table
@@ -181,7 +180,7 @@ impl CredentialStore for FileStore {
     /// logged.
     ///
     /// - It costs one more verification of the old hash and one of argon2id. One user at a time:
-    ///   one who comes meanwhile has another turn with the next log-in.
+    ///   the hash of one who logs in meanwhile is rewritten at the next login.
     /// - After a failure none is rewritten any more, until the store is opened again.
     async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
         if !verifier.outdated_by(password.expose()) {
@@ -211,7 +210,7 @@ impl CredentialStore for FileStore {
     }
 
     fn offers(&self) -> Offers {
-        CredentialStore::offers(&*self.shared.snapshot().table)
+        self.shared.snapshot().table.offers()
     }
 
     async fn probe(&self) -> Result<String, String> {

@@ -33,7 +33,7 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
 }
 
 impl<'a> Line<'a> {
-    /// The user that the line is about; nothing for a comment or a blank line.
+    /// The user that the line is about; `None` for a comment or a blank line.
     ///
     /// Faults say what is wrong and what to write, and show nothing of the line: what stands in
     /// the place of a name may be a piece of a password.
@@ -60,7 +60,7 @@ impl<'a> Line<'a> {
         Ok(Some(Entry { name, password, others }))
     }
 
-    /// `\n`, `\r\n` or, in a last line, nothing.
+    /// `\n`, `\r\n`, or empty in a last line.
     pub(super) fn end(self) -> &'a [u8] {
         self.raw.get(self.content().len()..).unwrap_or_default()
     }
@@ -75,8 +75,8 @@ impl Entry<'_> {
     /// What the line says of the user.
     ///
     /// # Errors
-    /// Why nobody is let in as this user, and what to write.
-    /// - Extra fields may restrict the log-in to some addresses, some times or some other server:
+    /// Why this user cannot log in, and what to write.
+    /// - Extra fields may restrict the login to some addresses, some times or some other server:
     ///   those restrictions are not known here.
     /// - Mail is not to be served from elsewhere than the line says.
     pub(super) fn account(&self, weak: WeakSchemes) -> Result<Account, String> {

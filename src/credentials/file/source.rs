@@ -41,7 +41,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Whether there is nothing in it, not even a comment.
+    /// Whether it is empty: without even a comment.
     pub(super) fn is_blank(&self) -> bool {
         self.text.trim_ascii().is_empty()
     }
@@ -93,7 +93,7 @@ impl Stamp {
     /// How coarse the clock of a file system may be: two changes within it look like one.
     const GRAIN: Duration = Duration::from_secs(2);
 
-    /// The present stamp of a file; why there is none, otherwise.
+    /// The present stamp of a file, or why there is none.
     pub(super) fn at(path: &Path) -> Result<Self, io::ErrorKind> {
         fs::metadata(path).map(|metadata| Self::of(&metadata)).map_err(|error| error.kind())
     }

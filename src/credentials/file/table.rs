@@ -7,17 +7,15 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::parse::{Entry, lines};
 use crate::credentials::decoy::Decoys;
-use crate::credentials::{Account, Attributes, CredentialStore, Decoy, Lookup, Offers};
+use crate::credentials::{Account, Attributes, Decoy, Lookup, Offers};
 use crate::password::{Verifier, WeakSchemes};
 use crate::protocol::Username;
 use crate::protocol::sasl::ScramHash;
 
 /// Users and the verifiers of their passwords, in memory.
-///
-/// `Table::try_from(bytes)` reads what a credential file holds.
 #[derive(Debug)]
 pub struct Table {
-    /// What is known of each, or why nobody is let in as this user.
+    /// What is known of each, or why this user cannot log in.
     users: HashMap<Username, Listed<Result<Known, Box<str>>>>,
     decoys: Decoys,
     offers: Offers,
@@ -37,7 +35,7 @@ pub struct Report {
 /// One thing to be said about a credential file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// From 1; none when it is about the whole file.
+    /// From 1; `None` when it is about the whole file.
     pub line: Option<u32>,
     /// What is wrong, and what to write.
     pub what: String,
@@ -65,11 +63,7 @@ impl Table {
     /// Reads the text of a credential file; a table comes of it when there are no errors.
     ///
     /// `key` is what decoys are chosen by: with the same one they are the same after a reload.
-    pub(super) fn read(
-        text: &[u8],
-        weak: WeakSchemes,
-        key: &RandomState,
-    ) -> (Option<Self>, Report) {
+    pub fn read(text: &[u8], weak: WeakSchemes, key: &RandomState) -> (Option<Self>, Report) {
         // A line with a hash is a little longer: a million users take no growing.
         let expected = text.len() / 128;
         let mut users = HashMap::with_capacity_and_hasher(expected, key.clone());
@@ -103,39 +97,12 @@ impl Table {
         }
     }
 
-    pub(super) fn decoy(&self, name: &Username) -> Option<Decoy> {
-        self.decoys.choose(self.users.hasher().hash_one(name))
-    }
-}
-
-impl TryFrom<&[u8]> for Table {
-    type Error = Faults;
-
-    fn try_from(text: &[u8]) -> Result<Self, Faults> {
-        let (table, report) = Self::read(text, WeakSchemes::Refused, &RandomState::new());
-        table.ok_or(Faults(report.errors))
-    }
-}
-
-impl CredentialStore for Table {
-    fn label(&self) -> String {
-        "a table in memory".to_owned()
-    }
-
-    async fn look_up(&self, name: &Username) -> Lookup {
-        self.find(name)
-    }
-
-    fn decoy(&self, name: &Username) -> Option<Decoy> {
-        self.decoy(name)
-    }
-
-    fn offers(&self) -> Offers {
+    pub(super) fn offers(&self) -> Offers {
         self.offers
     }
 
-    async fn probe(&self) -> Result<String, String> {
-        Ok(format!("{} users", self.len()))
+    pub(super) fn decoy(&self, name: &Username) -> Option<Decoy> {
+        self.decoys.choose(self.users.hasher().hash_one(name))
     }
 }
 
@@ -176,8 +143,8 @@ fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
     offers
 }
 
-/// The users of a credential file, whatever their lines say of them: for who only wants to know
-/// whether the file counts and who is in it.
+/// The names of the users of a credential file, which tells whether the file is sound and who is in
+/// it.
 ///
 /// # Errors
 /// Those of [`Table::read`].
@@ -213,7 +180,7 @@ fn collect<V>(
     errors
 }
 
-/// What a line says of a user, and a warning when that lets nobody in.
+/// What a line says of a user, and a warning when the user cannot log in.
 fn known(
     line: u32,
     entry: &Entry<'_>,
@@ -269,7 +236,41 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
+    use crate::credentials::CredentialStore;
     use crate::password::Cost;
+
+    // Tests of logins have their users in memory.
+
+    impl TryFrom<&[u8]> for Table {
+        type Error = Faults;
+
+        fn try_from(text: &[u8]) -> Result<Self, Faults> {
+            let (table, report) = Self::read(text, WeakSchemes::Refused, &RandomState::new());
+            table.ok_or(Faults(report.errors))
+        }
+    }
+
+    impl CredentialStore for Table {
+        fn label(&self) -> String {
+            "a table in memory".to_owned()
+        }
+
+        async fn look_up(&self, name: &Username) -> Lookup {
+            self.find(name)
+        }
+
+        fn decoy(&self, name: &Username) -> Option<Decoy> {
+            self.decoy(name)
+        }
+
+        fn offers(&self) -> Offers {
+            self.offers
+        }
+
+        async fn probe(&self) -> Result<String, String> {
+            Ok(format!("{} users", self.len()))
+        }
+    }
 
     fn read(text: &str) -> (Option<Table>, Report) {
         Table::read(text.as_bytes(), WeakSchemes::Refused, &RandomState::new())

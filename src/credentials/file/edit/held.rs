@@ -27,7 +27,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Locks a file; none when it is not there.
+    /// Locks a file; `None` when it is not there.
     pub(super) fn lock(path: &Path) -> Result<Option<Self>, EditError> {
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
@@ -49,7 +49,7 @@ impl Held {
             };
             file.lock().map_err(|why| error(&real, format!("cannot be locked: {why}")))?;
             let locked = Stamp::of(&file.metadata().map_err(cannot)?);
-            // The one who had the lock has put another file in the place of this one.
+            // The previous holder of the lock has replaced the file.
             if !Stamp::at(&real).is_ok_and(|present| present.same_file(locked)) {
                 continue;
             }
@@ -113,7 +113,7 @@ impl Held {
             }
         }
         if new.trim_ascii().is_empty() {
-            // A server takes a file with nothing in it for one that was lost.
+            // A server takes an empty file for one that was lost.
             new.extend_from_slice(b"# a line a user\n");
         }
         self.replace(&new)
