@@ -135,7 +135,8 @@ fn auth(section: &Section<'_>) -> Auth {
     let hashes_at_once =
         Number { key: "hashes-at-once", default: processors(), most: MOST_HASHES_AT_ONCE };
     Auth {
-        // A value that is not a flag is a fault of its own, and is not held against the listeners.
+        // An invalid value is reported here; it counts as true, so that the listeners do not report
+        // it a second time.
         allow_cleartext: section.sound_flag("allow-cleartext", false).unwrap_or(true),
         failure_delay: section.duration(&FAILURE_DELAY),
         hashes_at_once: section.number(&hashes_at_once),

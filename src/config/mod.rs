@@ -180,8 +180,8 @@ pub enum TlsMode {
 pub struct Tls {
     /// For clients that name no host, or one that is not listed.
     pub default: KeyPair,
-    /// Whom a certificate of a client has to come from; clients are not asked for one when there
-    /// is nothing here.
+    /// The authorities that certificates of clients have to come from. `None`: clients are not asked
+    /// for one.
     pub client_ca: Option<PathBuf>,
     /// `[[tls.host]]`: certificates by the name that the client asks for.
     pub hosts: Vec<TlsHost>,
@@ -248,8 +248,8 @@ pub struct Pop3 {
 pub struct Auth {
     /// Passwords are taken without TLS.
     pub allow_cleartext: bool,
-    /// The SASL mechanisms that are offered as far as they can be; when there is nothing here,
-    /// those that every user of the stores can use.
+    /// The SASL mechanisms that the operator allows. `None`: those that every user of the stores can
+    /// use.
     pub mechanisms: Option<Vec<Mechanism>>,
     /// How long the reply to a failed log-in is held back.
     pub failure_delay: Duration,
@@ -259,7 +259,7 @@ pub struct Auth {
     pub hash_wait: Duration,
     /// Hashes that are no protection any more are taken all the same.
     pub weak_schemes: bool,
-    /// How long a password that was right is not verified again; nothing for always.
+    /// How long a verified password is cached. Zero: it is verified every time.
     pub cache: Duration,
     /// The domain of names without one.
     pub default_domain: Option<Arc<str>>,
@@ -268,7 +268,7 @@ pub struct Auth {
 /// `[throttle]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Throttle {
-    /// How long the next log-in waits after a failed one; nothing for never.
+    /// How long the next login waits after a failed one. Zero: it never waits.
     pub first_delay: Duration,
     /// How long it waits at the most, however many have failed.
     pub longest_delay: Duration,

@@ -54,7 +54,7 @@ pub struct Rules {
     pub turns: Arc<Turns>,
     /// How long a log-in waits for its turn before it is [`Refusal::Overloaded`].
     pub hash_wait: Duration,
-    /// How long a password that was right is not verified again; nothing for always.
+    /// How long a verified password is cached. Zero: it is verified every time.
     pub cache: Duration,
     /// The domain of users whom a token names without one. Never one that the client chooses.
     pub default_domain: Option<Arc<str>>,
