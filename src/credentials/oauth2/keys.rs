@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use ureq::http::Uri;
 
 use super::token::Jwt;
 use super::web::Web;
-use crate::credentials::breaker::Breaker;
+use crate::credentials::Breaker;
 
 /// The keys of one provider.
 ///
@@ -69,24 +70,10 @@ struct Discovery {
     jwks_uri: String,
 }
 
+/// Not that of jsonwebtoken, which takes no key of a set in which it cannot read one.
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Value>,
-}
-
-/// A key as it is published (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    kid: Option<String>,
-    alg: Option<String>,
-    #[serde(rename = "use")]
-    purpose: Option<String>,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
 }
 
 impl Signer {
@@ -226,29 +213,34 @@ impl KeySet {
 impl Key {
     /// The key, if it is one for signatures that are verified here.
     fn new(published: Value) -> Option<Self> {
+        let only = published.get("alg").and_then(Value::as_str).map(str::to_owned);
         let jwk: Jwk = serde_json::from_value(published).ok()?;
-        if jwk.purpose.is_some_and(|purpose| purpose != "sig") {
+        let purpose = jwk.common.public_key_use.as_ref();
+        if purpose.is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
             return None;
         }
-        let (x, y) = (jwk.x.unwrap_or_default(), jwk.y.unwrap_or_default());
-        let (mut algorithms, verifying) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", None) => (RSA.to_vec(), DecodingKey::from_rsa_components(&jwk.n?, &jwk.e?)),
-            ("EC", Some("P-256")) => {
-                (vec![Algorithm::ES256], DecodingKey::from_ec_components(&x, &y))
+        let mut algorithms = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => RSA.to_vec(),
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                vec![Algorithm::ES256]
             }
-            ("EC", Some("P-384")) => {
-                (vec![Algorithm::ES384], DecodingKey::from_ec_components(&x, &y))
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => {
+                vec![Algorithm::ES384]
             }
-            ("OKP", Some("Ed25519")) => {
-                (vec![Algorithm::EdDSA], DecodingKey::from_ed_components(&x))
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                vec![Algorithm::EdDSA]
             }
-            _ => return None,
+            AlgorithmParameters::EllipticCurve(_)
+            | AlgorithmParameters::OctetKeyPair(_)
+            | AlgorithmParameters::OctetKey(_)
+            | AlgorithmParameters::Other(_)
+            | _ => return None,
         };
-        if let Some(only) = jwk.alg {
+        if let Some(only) = only {
             algorithms.retain(|algorithm| accepted(&only) == Some(*algorithm));
         }
-        let verifying = verifying.ok().filter(|_| !algorithms.is_empty())?;
-        Some(Self { id: jwk.kid, algorithms, verifying })
+        let verifying = DecodingKey::from_jwk(&jwk).ok().filter(|_| !algorithms.is_empty())?;
+        Some(Self { id: jwk.common.key_id, algorithms, verifying })
     }
 
     fn verify(&self, jwt: &Jwt<'_>, algorithm: Algorithm) -> Result<(), Unverified> {
