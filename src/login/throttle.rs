@@ -1,78 +1,18 @@
-//! Slows down whoever guesses passwords, and nobody else if that can be helped.
+//! Logins that fail make the next ones wait. What is promised, to whom, and what an attacker gets is
+//! argued in `docs/SECURITY.md`; here is how it is done.
 //!
-//! A *pair* is a user name together with the [`Network`](super::Network) that it is tried from.
-//! Networks, users and pairs each have a number of failures; one is forgotten every `forget`. A try
-//! waits before its password is looked at, right or wrong: `first` after one failure, twice as long
-//! after each further one, at most `most`.
+//! - A *pair* is a user name together with the [`Network`](crate::limits::Network) that it is tried
+//!   from. Networks, users and pairs each have a number of failures, which is kept as the time at
+//!   which the last one is forgotten.
+//! - An *acquaintance* is a pair that has logged in within seven days. It waits for its own failures
+//!   alone; a *stranger* waits for the worst of three: those of its network, of its user, its own.
+//! - An attempt takes a place in the queues of its networks and of its pair ([`Throttle::attempt`]);
+//!   `None` says that they are full, and that the password is not to be looked at.
+//! - A name that is found to lead to an account ([`Attempt::leads_to`]) is in the queue of the account
+//!   as well.
+//! - A login without a name, with a token, counts for its networks alone.
 //!
-//! # Who waits
-//! - A **stranger**, a pair that has not logged in lately, waits for the worst of three: the
-//!   failures of its network, of its user, and its own.
-//! - An **acquaintance**, a pair that has logged in within seven days, waits for its own alone. When
-//!   its password is wrong, it is answered when a stranger would be: nobody finds out that way who
-//!   has logged in from here.
-//! - Tries of one pair are let through one after the other, each with its wait behind that of the
-//!   one before, and so are those of all strangers in a network that has failures. A try that is
-//!   under way counts as a failure of its pair: parallel connections gain nothing.
-//! - Where the line is longer than twice `most`, a pair that has failures or tries under way is
-//!   turned away unheard ([`Throttle::attempt`] gives `None`, which is no wrong password). A
-//!   stranger with a clean record is heard after twice `most`, whatever the line.
-//! - All of this holds for the larger networks around an address as well ([`Network::levels`]), and
-//!   for the pairs of a user with them. One that may do four times as much bears four times as many
-//!   failures before it waits as long, forgets them four times as fast, and its line is as much
-//!   faster. What one network adds to the one around it is a quarter of its own record, so it cannot
-//!   make that as bad as itself alone, however often it fails.
-//! - A name that is found to lead to an account ([`Attempt::leads_to`]) stands in the line of the
-//!   account too, and its failures count for that, once it has been tried by several names.
-//!
-//! # What counts
-//! - A wrong password counts once for its pair: it is remembered for a day from the last try with
-//!   it, as a keyed hash of 64 bits. A telephone with an old password keeps nobody out.
-//! - By SCRAM each failure counts. A proof is `key XOR HMAC(H(key), exchange)`: only who has the
-//!   client's key, or guesses it, can tell that two proofs were made with the same one. An exchange
-//!   that is given up without a proof is a failure: the server has worked for it.
-//! - A success takes back what its pair has counted against the networks and the user, and no more:
-//!   an attacker with an account of its own cannot wash its network clean with it.
-//! - What ends without an answer, for a store is down, counts for nothing. A password that has been
-//!   put to a store counts as wrong when the time of the client is over before the answer: where it
-//!   takes longer to say no than to say yes, guesses would be free for who comes late on purpose.
-//! - Who names nobody, for a token need not, counts for the network alone.
-//! - Trusted networks do not wait, and what they do is not counted.
-//!
-//! # What an attacker gets
-//! - One account, one network: seven guesses or so, then one every `most`, however many connections
-//!   there are. After each success of the owner *from the same network*, as many again. It does not
-//!   matter by how many names, where the store tells which account they lead to.
-//! - One account, many networks: what each network gets, and no more than one every `most` each
-//!   from the seventh failure on, wherever that was. From all of an IPv4 /24 or an IPv6 /56 no more
-//!   than four times, from a /48 sixteen times what one address gets.
-//! - Many accounts, one network: one guess every `most`; and beyond that one for each name, as the
-//!   name has a clean record then, every `forget`, and not faster than its connections allow, each
-//!   waiting twice `most`. Before the first failure is known each of its connections has one free.
-//!
-//! # What an attacker takes from others
-//! - The owner of an account under attack is an acquaintance at home and notices nothing. From a
-//!   new place the wait is at most `most`.
-//! - Neighbours behind one address are acquaintances or wait at most twice `most`; nobody who has
-//!   the right password is turned away, but whoever has failed a moment before, or tries twice at
-//!   once, while the neighbour fills the line. Neighbours in the larger networks bear the same, once
-//!   several networks in it attack: four at the least.
-//! - A neighbour who fills the line of one pair can have its owner turned away as long as that goes
-//!   on. The same neighbour could use up the connections of the address.
-//! - The tables hold `entries` records each; the one that would be forgotten first goes. A flood of
-//!   names or networks brings records with one failure each, so it pushes out its own kind and
-//!   those that are nearly forgotten, never those with more failures. Acquaintances have a table
-//!   of their own: only log-ins push them out.
-//!
-//! # What it costs
-//! At the worst 450 octets for a pair, 250 for a network, 200 for an acquaintance or a user, 150 for
-//! a wrong password: 125 MB with 100 000 entries and all tables full. Names are kept as hashes, so
-//! their length does not matter. A call holds the lock for a few look-ups, O(log n); a change of
-//! `forget` holds it once for all of the tables.
-//!
-//! The tables and the lines are in `state`, what they are made of is in `record`.
-//!
-//! [`Network::levels`]: super::Network::levels
+//! The tables and the queues are in `state`, their records in `record`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -82,7 +22,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
-use self::state::{Lines, State, Who};
+use self::state::{Queues, State, Who};
 use crate::limits::{Entry, LeftOut, LogBudget};
 use crate::protocol::{ClaimedName, Secret, Username};
 
@@ -124,14 +64,14 @@ pub struct Attempt {
     begun: Instant,
     delay: Duration,
     /// When a stranger would have been heard in place of this acquaintance.
-    stranger: Option<Hearing>,
+    stranger: Option<Admission>,
     /// The password that is being looked at.
     heard: Option<Arc<Secret<Vec<u8>>>>,
 }
 
 /// When a try is heard, if it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Hearing {
+enum Admission {
     At(Instant),
     Never,
 }
@@ -210,16 +150,16 @@ impl Throttle {
         };
         who.is_acquainted = state.knows(&who, now);
         let latest = now + state.settings.most.saturating_mul(2);
-        let stranger = state.hearing(&who, who.user, Lines::All, now, now);
+        let stranger = state.hearing(&who, who.user, Queues::All, now, now);
         let (hearing, stranger) = if who.is_acquainted {
             (state.enter_own(&who, latest, now), Some(stranger))
         } else {
-            if stranger != Hearing::Never {
-                state.enter(&who, who.user, Lines::All, latest, now, now);
+            if stranger != Admission::Never {
+                state.enter(&who, who.user, Queues::All, latest, now, now);
             }
             (stranger, None)
         };
-        let Hearing::At(heard) = hearing else { return None };
+        let Admission::At(heard) = hearing else { return None };
         let delay = heard.duration_since(now);
         let mut attempt = Attempt::new(self, Some(who), now);
         (attempt.delay, attempt.stranger) = (delay, stranger);
@@ -315,14 +255,14 @@ impl Attempt {
         let now = Instant::now();
         let mut state = self.throttle.lock();
         let lines =
-            if state.has_other_names(who, account, now) { Lines::OfUser } else { Lines::None };
+            if state.has_other_names(who, account, now) { Queues::OfUser } else { Queues::None };
         let hearing = state.hearing(who, account, lines, self.begun, now);
         if who.is_acquainted {
             self.stranger = self.stranger.map(|before| before.max(hearing));
             who.accounts.push(account);
             return Some(Duration::ZERO);
         }
-        let Hearing::At(heard) = hearing else { return None };
+        let Admission::At(heard) = hearing else { return None };
         let latest = self.begun + state.settings.most.saturating_mul(2);
         state.enter(who, account, lines, latest, self.begun, now);
         who.accounts.push(account);
@@ -345,8 +285,8 @@ impl Attempt {
         let repeated = self.count(password);
         let pause = match self.stranger {
             None => Some(Duration::ZERO),
-            Some(Hearing::At(heard)) => Some(heard.saturating_duration_since(Instant::now())),
-            Some(Hearing::Never) => None,
+            Some(Admission::At(heard)) => Some(heard.saturating_duration_since(Instant::now())),
+            Some(Admission::Never) => None,
         };
         Failure { repeated, pause }
     }
@@ -358,7 +298,7 @@ impl Attempt {
         let now = Instant::now();
         let wrong = throttle.key.hash_one(("wrong", who.pair(), password.expose()));
         let mut state = throttle.lock();
-        if let Some(Hearing::At(heard)) = self.stranger {
+        if let Some(Admission::At(heard)) = self.stranger {
             state.take_strangers_place(who, heard, now);
         }
         let is_known = state.remember_wrong(wrong, now);

@@ -16,7 +16,7 @@ pub(super) struct Pair {
 
 /// What is known of a network.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct NetworkRecord {
     /// When the last failure will be forgotten: what is left until then, divided by `forget`, is
     /// the number of failures. In a network that may do more each one adds less.
     pub(super) clear: Instant,
@@ -26,16 +26,16 @@ pub(super) struct Place {
 
 /// What is known of a user, or of an account.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Blame {
-    /// As of [`Place`].
+pub(super) struct UserRecord {
+    /// As of [`NetworkRecord`].
     pub(super) clear: Instant,
     pub(super) names: Names,
 }
 
 /// What is known of a pair.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tries {
-    /// As of [`Place`].
+pub(super) struct PairRecord {
+    /// As of [`NetworkRecord`].
     pub(super) clear: Instant,
     pub(super) free: Instant,
     pub(super) under_way: u32,
@@ -58,13 +58,13 @@ impl Names {
     }
 }
 
-impl Place {
+impl NetworkRecord {
     pub(super) fn end(&self) -> Instant {
         self.clear.max(self.free)
     }
 }
 
-impl Tries {
+impl PairRecord {
     pub(super) fn none(name: u64, now: Instant) -> Self {
         Self {
             clear: now,
@@ -76,7 +76,7 @@ impl Tries {
         }
     }
 
-    /// Tries that are under way keep the record at least until `at_least`.
+    /// PairRecord that are under way keep the record at least until `at_least`.
     pub(super) fn end(&self, at_least: Instant) -> Instant {
         let end = self.clear.max(self.free);
         if self.under_way > 0 { end.max(at_least) } else { end }
@@ -100,9 +100,13 @@ mod tests {
         fn octets<K, V>() -> usize {
             (size_of::<(K, (V, Instant))>() + 1) * 16 / 7 + size_of::<(Instant, K)>() * 2
         }
-        assert!(octets::<Pair, Tries>() <= 450, "{}", octets::<Pair, Tries>());
-        assert!(octets::<Network, Place>() <= 250, "{}", octets::<Network, Place>());
-        assert!(octets::<u64, Blame>() <= 200, "{}", octets::<u64, Blame>());
+        assert!(octets::<Pair, PairRecord>() <= 450, "{}", octets::<Pair, PairRecord>());
+        assert!(
+            octets::<Network, NetworkRecord>() <= 250,
+            "{}",
+            octets::<Network, NetworkRecord>()
+        );
+        assert!(octets::<u64, UserRecord>() <= 200, "{}", octets::<u64, UserRecord>());
         assert!(octets::<Pair, ()>() <= 200, "{}", octets::<Pair, ()>());
         assert!(octets::<u64, ()>() <= 150, "{}", octets::<u64, ()>());
     }

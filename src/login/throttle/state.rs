@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::record::{Blame, Names, Pair, Place, Tries, scaled};
-use super::{Hearing, Settings};
+use super::record::{Names, NetworkRecord, Pair, PairRecord, UserRecord, scaled};
+use super::{Admission, Settings};
 use crate::limits::Fading;
 use crate::limits::Network;
 use crate::limits::{LEVELS, Level};
@@ -29,7 +29,7 @@ pub(super) struct Who {
 
 /// Which lines a try stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lines {
+pub(super) enum Queues {
     /// Those of its networks, and those of its user in each of them.
     All,
     /// Those of its user alone.
@@ -41,10 +41,10 @@ pub(super) enum Lines {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) settings: Settings,
-    networks: Fading<Network, Place>,
+    networks: Fading<Network, NetworkRecord>,
     /// Users and accounts.
-    users: Fading<u64, Blame>,
-    pairs: Fading<Pair, Tries>,
+    users: Fading<u64, UserRecord>,
+    pairs: Fading<Pair, PairRecord>,
     /// Pairs that have logged in lately.
     acquaintances: Fading<Pair, ()>,
     /// Hashes of wrong passwords, each with its pair.
@@ -52,9 +52,9 @@ pub(super) struct State {
 }
 
 /// Where a stranger stands in the lines of one network.
-struct Standing {
-    place: Place,
-    tries: Tries,
+struct Queued {
+    place: NetworkRecord,
+    tries: PairRecord,
     is_clean: bool,
 }
 
@@ -96,10 +96,10 @@ impl State {
         &self,
         who: &Who,
         user: u64,
-        lines: Lines,
+        lines: Queues,
         begun: Instant,
         now: Instant,
-    ) -> Hearing {
+    ) -> Admission {
         let latest = begun + self.settings.most.saturating_mul(2);
         let (mut heard, mut is_clean) = (now, true);
         for level in who.levels() {
@@ -108,9 +108,9 @@ impl State {
             is_clean &= standing.is_clean;
         }
         if heard <= latest || is_clean {
-            Hearing::At(heard.min(latest.max(now)))
+            Admission::At(heard.min(latest.max(now)))
         } else {
-            Hearing::Never
+            Admission::Never
         }
     }
 
@@ -119,15 +119,15 @@ impl State {
         &mut self,
         who: &Who,
         user: u64,
-        lines: Lines,
+        lines: Queues,
         latest: Instant,
         begun: Instant,
         now: Instant,
     ) {
         for level in who.levels() {
-            let Standing { mut place, mut tries, .. } =
+            let Queued { mut place, mut tries, .. } =
                 self.standing(level, who, user, lines, begun, now);
-            if lines == Lines::All {
+            if lines == Queues::All {
                 place.free = place.free.min(latest);
                 self.put_place(level.network, place, now);
             }
@@ -137,7 +137,7 @@ impl State {
     }
 
     /// The same for an acquaintance, who stands in its own line alone.
-    pub(super) fn enter_own(&mut self, who: &Who, latest: Instant, now: Instant) -> Hearing {
+    pub(super) fn enter_own(&mut self, who: &Who, latest: Instant, now: Instant) -> Admission {
         let pair = who.pair();
         let mut tries = self.tries(pair, who.user, now);
         let own = self.settings.failures(tries.clear, 1, now);
@@ -145,11 +145,11 @@ impl State {
         let worst = own + tries.under_way.saturating_sub(DEVICES);
         tries.free = tries.free.max(now) + self.settings.wait(worst);
         if tries.free > latest && !is_clean {
-            return Hearing::Never;
+            return Admission::Never;
         }
         tries.under_way += 1;
         self.put_tries(pair, tries, now);
-        Hearing::At(tries.free.min(latest))
+        Admission::At(tries.free.min(latest))
     }
 
     /// Stands in the lines of the networks after all: so the next one is heard when it would be had
@@ -271,7 +271,8 @@ impl State {
             let mut blame = self.blame(user, who.user, now);
             blame.clear -= own.min(tries.against_user).min(blame.clear.duration_since(now));
             self.users.put(user, blame, blame.clear, now);
-            let clean = Tries { under_way: tries.under_way, ..Tries::none(who.user, now) };
+            let clean =
+                PairRecord { under_way: tries.under_way, ..PairRecord::none(who.user, now) };
             self.put_tries(pair, clean, now);
             for level in who.levels().skip(1) {
                 let pair = Pair { network: level.network, user };
@@ -307,32 +308,32 @@ impl State {
         level: Level,
         who: &Who,
         user: u64,
-        lines: Lines,
+        lines: Queues,
         begun: Instant,
         now: Instant,
-    ) -> Standing {
+    ) -> Queued {
         let Level { network, factor } = level;
         let settings = &self.settings;
         let mut place = self.place(network, now);
         let mut tries = self.tries(Pair { network, user }, who.user, now);
         let around = match lines {
-            Lines::All => settings.failures(place.clear, factor, now),
-            Lines::OfUser | Lines::None => 0,
+            Queues::All => settings.failures(place.clear, factor, now),
+            Queues::OfUser | Queues::None => 0,
         };
         let own = settings.failures(tries.clear, factor, now);
         let under_way = tries.under_way / factor;
-        if lines == Lines::All {
+        if lines == Queues::All {
             place.free = place.free.max(begun) + settings.wait(around) / factor;
         } else {
             place.free = now;
         }
-        if lines != Lines::None {
+        if lines != Queues::None {
             let against = self.users.get(&user, now).map_or(now, |blame| blame.clear);
             let against = settings.failures(against, 1, now);
             let worst = around.max(against).max(own + under_way);
             tries.free = tries.free.max(begun) + settings.wait(worst) / factor;
         }
-        Standing { place, tries, is_clean: own == 0 && under_way == 0 }
+        Queued { place, tries, is_clean: own == 0 && under_way == 0 }
     }
 
     /// A failure is remembered as the time after which it is forgotten, so the number of failures
@@ -362,36 +363,36 @@ impl State {
         });
     }
 
-    fn tries(&self, pair: Pair, name: u64, now: Instant) -> Tries {
+    fn tries(&self, pair: Pair, name: u64, now: Instant) -> PairRecord {
         match self.pairs.get(&pair, now) {
-            Some(tries) => Tries { names: tries.names.and(name), ..*tries },
-            None => Tries::none(name, now),
+            Some(tries) => PairRecord { names: tries.names.and(name), ..*tries },
+            None => PairRecord::none(name, now),
         }
     }
 
-    fn put_tries(&mut self, pair: Pair, tries: Tries, now: Instant) {
+    fn put_tries(&mut self, pair: Pair, tries: PairRecord, now: Instant) {
         self.pairs.put(pair, tries, tries.end(now + self.settings.forget), now);
     }
 
-    fn place(&self, network: Network, now: Instant) -> Place {
+    fn place(&self, network: Network, now: Instant) -> NetworkRecord {
         let place = self.networks.get(&network, now).copied();
-        let place = place.unwrap_or(Place { clear: now, free: now });
-        Place { clear: place.clear.max(now), ..place }
+        let place = place.unwrap_or(NetworkRecord { clear: now, free: now });
+        NetworkRecord { clear: place.clear.max(now), ..place }
     }
 
-    fn put_place(&mut self, network: Network, place: Place, now: Instant) {
+    fn put_place(&mut self, network: Network, place: NetworkRecord, now: Instant) {
         self.networks.put(network, place, place.end(), now);
     }
 
-    fn blame(&self, user: u64, name: u64, now: Instant) -> Blame {
+    fn blame(&self, user: u64, name: u64, now: Instant) -> UserRecord {
         match self.users.get(&user, now) {
-            Some(blame) => Blame { names: blame.names.and(name), ..*blame },
-            None => Blame { clear: now, names: Names::Only(name) },
+            Some(blame) => UserRecord { names: blame.names.and(name), ..*blame },
+            None => UserRecord { clear: now, names: Names::Only(name) },
         }
     }
 }
 
-/// Tries at once that an acquaintance has free: a user has more than one device.
+/// PairRecord at once that an acquaintance has free: a user has more than one device.
 const DEVICES: u32 = 4;
 
 /// How long a pair that has logged in is an acquaintance.
