@@ -2,7 +2,7 @@
 //!
 //! - A call that fails or runs out of time is a suspicion, no more: it may be the fault of the
 //!   question, and one client's garbage must not shut out the others. A suspicion sends the
-//!   [`Probe`], a question that a working store can always answer; *its* failure opens the breaker.
+//!   *probe*, a question that a working store can always answer; *its* failure opens the breaker.
 //!   Where connections are refused that takes a moment; where the store hangs, as long as the probe
 //!   may take, while the calls under way wait for their own deadline, no more than `at_once`.
 //! - While it is open, calls are answered at once with the reason, and the store is left alone but
@@ -21,12 +21,6 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
-
-/// A question that shows whether a store works, whoever asks about whomever.
-pub trait Probe: Send + Sync + 'static {
-    /// Asks it; an error says why there was no answer.
-    fn probe(&self) -> impl Future<Output = Result<(), String>> + Send;
-}
 
 /// Lets calls to a store through while it works. See the head of this file for the rules.
 pub struct Breaker {
@@ -47,7 +41,12 @@ struct Shared {
 impl Breaker {
     /// A breaker for the store that the log knows as `label`: at most `at_once` calls at a time, and
     /// a `probe` that has to be answered within `deadline`. Has to be called within a runtime.
-    pub fn new(label: String, at_once: NonZeroU32, deadline: Duration, probe: impl Probe) -> Self {
+    pub fn new<P: Future<Output = Result<(), String>> + Send + 'static>(
+        label: String,
+        at_once: NonZeroU32,
+        deadline: Duration,
+        probe: impl Fn() -> P + Send + 'static,
+    ) -> Self {
         let permits = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
         let shared =
             Arc::new(Shared { label, down: watch::Sender::new(None), suspicion: Notify::new() });
@@ -133,12 +132,16 @@ async fn opened(down: &mut watch::Receiver<Option<String>>) -> String {
     open.ok().and_then(|why| why.clone()).unwrap_or_default()
 }
 
-async fn keep_probing(shared: Arc<Shared>, deadline: Duration, probe: impl Probe) {
+async fn keep_probing<P: Future<Output = Result<(), String>>>(
+    shared: Arc<Shared>,
+    deadline: Duration,
+    probe: impl Fn() -> P,
+) {
     loop {
         shared.suspicion.notified().await;
         let mut pause = SHORTEST_PAUSE;
         while let Err(why) =
-            timeout(deadline, probe.probe()).await.unwrap_or_else(|_| Err(late(deadline)))
+            timeout(deadline, probe()).await.unwrap_or_else(|_| Err(late(deadline)))
         {
             shared.open(why);
             sleep(pause).await;
@@ -208,6 +211,11 @@ mod tests {
             self.answer().await
         }
 
+        async fn probe(self) -> Result<(), String> {
+            self.0.probes.fetch_add(1, Ordering::Relaxed);
+            self.answer().await
+        }
+
         fn probes(&self) -> u32 {
             self.0.probes.load(Ordering::Relaxed)
         }
@@ -217,16 +225,10 @@ mod tests {
         }
     }
 
-    impl Probe for Store {
-        async fn probe(&self) -> Result<(), String> {
-            self.0.probes.fetch_add(1, Ordering::Relaxed);
-            self.answer().await
-        }
-    }
-
     fn breaker(store: &Store) -> Breaker {
         let at_once = NonZeroU32::new(2).unwrap();
-        Breaker::new("sql".to_owned(), at_once, DEADLINE, store.clone())
+        let store = store.clone();
+        Breaker::new("sql".to_owned(), at_once, DEADLINE, move || store.clone().probe())
     }
 
     /// Lets a second pass, and the tasks run that it wakes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup, Probe};
+use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup};
 use crate::config::Asking;
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -42,8 +42,13 @@ impl<G: Gatekeeper> GatekeeperStore<G> {
     pub fn new(gatekeeper: G, asking: Asking) -> Self {
         let Asking { deadline, at_once } = asking;
         let gatekeeper = Arc::new(gatekeeper);
-        let question = Question(Arc::clone(&gatekeeper));
-        let breaker = Breaker::new(gatekeeper.label(), at_once, deadline, question);
+        let asked = Arc::clone(&gatekeeper);
+        // Any answer will do: `restante check` looks whether it is the right one.
+        let probe = move || {
+            let gatekeeper = Arc::clone(&asked);
+            async move { ask_about_unknown_user(&*gatekeeper).await.map(drop) }
+        };
+        let breaker = Breaker::new(gatekeeper.label(), at_once, deadline, probe);
         Self { gatekeeper, deadline, breaker }
     }
 }
@@ -75,7 +80,7 @@ impl<G: Gatekeeper> CredentialStore for GatekeeperStore<G> {
     }
 
     async fn probe(&self) -> Result<String, String> {
-        match timeout(self.deadline, ask_about_nobody(&*self.gatekeeper)).await {
+        match timeout(self.deadline, ask_about_unknown_user(&*self.gatekeeper)).await {
             Ok(Ok(Check::Wrong)) => Ok("a name that nobody has is refused".into()),
             Ok(Ok(Check::Right(_))) => {
                 Err(format!("it accepts any name with any password; {}", G::CORRECTION))
@@ -86,18 +91,8 @@ impl<G: Gatekeeper> CredentialStore for GatekeeperStore<G> {
     }
 }
 
-/// What the breaker asks.
-struct Question<G>(Arc<G>);
-
-impl<G: Gatekeeper> Probe for Question<G> {
-    /// Any answer will do: `restante check` looks whether it is the right one.
-    async fn probe(&self) -> Result<(), String> {
-        ask_about_nobody(&*self.0).await.map(drop)
-    }
-}
-
 /// Asks about a name that nobody has, with a password that nobody knows.
-async fn ask_about_nobody(gatekeeper: &impl Gatekeeper) -> Result<Check, String> {
+async fn ask_about_unknown_user(gatekeeper: &impl Gatekeeper) -> Result<Check, String> {
     let name = Username::try_from("restante-probe-7c1f0b").map_err(|fault| fault.to_string())?;
     gatekeeper.ask(&name, &Secret::new(b"restante-probe-0d4a6e".to_vec())).await
 }

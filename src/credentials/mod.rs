@@ -40,7 +40,7 @@ mod store;
 mod trust;
 
 pub use account::{Account, Attributes};
-pub use breaker::{Breaker, Probe};
+pub use breaker::Breaker;
 pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
 pub use file::{BadFile, Faults, FileStore, Finding, Report, Table, edit, inspect};

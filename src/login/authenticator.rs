@@ -1,28 +1,37 @@
 //! The way from a claimed name and a password to an [`Identity`]; there is no other.
 //!
 //! Bounds the memory and the processors that passwords can use, and makes a name that nobody has
-//! cost what a wrong password costs. The work of a verification is in `verify`. Log-ins with
-//! something else than a password that is sent are in files of their own: `scram`, `token`,
-//! `certificate`.
+//! cost what a wrong password costs. What is done for a password, one call inside the other:
+//!
+//! - `authenticate` waits for earlier failures, counts this one, and says what the client may know;
+//! - `decide` asks the stores in their order;
+//! - `check_password` (in `verify`) asks the cache first, and replaces a weak hash afterwards;
+//! - `verify` asks the store, or compares with what the store has given;
+//! - `compare_in_turn` does that when its turn comes, on a thread for it.
+//!
+//! What logins of all kinds share is in `steps`. Those with a token, a certificate or by SCRAM have
+//! files of their own.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tracing::{debug, info};
 
 use super::cache::Cache;
-use super::throttle::{Attempt, Failure};
-use super::turns::{Caller, Standing, Turns};
+use super::throttle::Attempt;
+use super::turns::{Caller, Turns};
 use super::{Identity, Reason, Refusal, Throttle, Verdict};
-use crate::credentials::{Account, Attributes, CredentialStore, Lookup, Offers, TokenProvider};
+use crate::credentials::{Attributes, CredentialStore, Lookup, Offers, TokenProvider};
 use crate::protocol::sasl::TokenGuidance;
-use crate::protocol::{ClaimedName, NameError, Secret, Username};
+use crate::protocol::{ClaimedName, Secret, Username};
 
+mod steps;
 mod verify;
+
+pub(super) use self::steps::{admit, fail};
 
 /// Verifies passwords against what the stores know.
 ///
@@ -39,7 +48,7 @@ pub struct Authenticator<C> {
     stores: Vec<C>,
     providers: Vec<Box<dyn TokenProvider>>,
     throttle: Arc<Throttle>,
-    /// Nothing when the operator wants none.
+    /// `None` when the operator wants no cache.
     cache: Option<Cache<Attributes>>,
     turns: Arc<Turns>,
     wait: Duration,
@@ -223,13 +232,13 @@ impl<C: CredentialStore> Authenticator<C> {
             Err(fault) => {
                 hear(attempt, password);
                 let spent = match stand_in() {
-                    Ok(name) => self.spend(&name, password, Asked::Nobody, caller).await,
+                    Ok(name) => self.spend(&name, password, Asked::NoStore, caller).await,
                     Err(reason) => Err(reason),
                 };
-                return Verdict::nobody(spent.err().unwrap_or(Reason::ImpossibleName(fault)));
+                return Verdict::undecided(spent.err().unwrap_or(Reason::ImpossibleName(fault)));
             }
         };
-        let mut asked = Asked::Nobody;
+        let mut asked = Asked::NoStore;
         let mut barred = None;
         for (nth, store) in self.stores.iter().enumerate() {
             let found = match store.look_up(&username).await {
@@ -247,7 +256,7 @@ impl<C: CredentialStore> Authenticator<C> {
             let Some((account, decides)) = found else { continue };
             hear(attempt.as_deref_mut(), password);
             let tried = (nth, store, &username, &account);
-            match self.verify_or_recall(tried, password, peer, caller).await {
+            match self.check_password(tried, password, peer, caller).await {
                 Ok(Some(attributes)) => {
                     // What the store has just said counts, not what is remembered of it.
                     let attributes = if decides { account.attributes } else { attributes };
@@ -274,100 +283,14 @@ impl<C: CredentialStore> Authenticator<C> {
         let refused = match (asked, barred) {
             (_, Some(first)) => return Verdict::barred(first),
             (Asked::Store, None) => Reason::UnknownOrWrong,
-            (Asked::Nobody, None) => Reason::UnknownUser,
+            (Asked::NoStore, None) => Reason::UnknownUser,
         };
-        Verdict::nobody(spent.err().unwrap_or(refused))
+        Verdict::undecided(spent.err().unwrap_or(refused))
     }
 
     /// How many passwords have been verified since the start, those for unknown users included.
     pub fn verifications(&self) -> u64 {
         self.verifications.load(Ordering::Relaxed)
-    }
-
-    /// The name of a user whom a token names.
-    pub(super) fn whole(&self, name: Username) -> Result<Username, NameError> {
-        match &self.default_domain {
-            Some(domain) => (&ClaimedName::new(name.as_str().as_bytes()).within(domain)).try_into(),
-            None => Ok(name),
-        }
-    }
-
-    /// What the stores say of a user without being told a password; nothing when no store knows the
-    /// user that can tell without one. An attempt waits for the failures of the account.
-    pub(super) async fn known(
-        &self,
-        name: &Username,
-        mut attempt: Option<&mut Attempt>,
-    ) -> Result<Option<Account>, Reason> {
-        for (nth, store) in self.stores.iter().enumerate() {
-            let found = match store.look_up(name).await {
-                Lookup::Found(account) => Some(account),
-                Lookup::Perhaps(_) | Lookup::Unknown => None,
-                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
-            };
-            if let Some(attempt) = attempt.as_deref_mut() {
-                self.wait_for_account(attempt, nth, name, found.as_ref()).await?;
-            }
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Waits for as long as earlier failures of this user, or from this network, demand.
-    pub(super) async fn take_turn(
-        &self,
-        peer: IpAddr,
-        name: Option<&ClaimedName>,
-    ) -> Result<Attempt, Refusal> {
-        let attempt = self.throttle.attempt(peer, name).ok_or(Refusal::Throttled)?;
-        let delay = attempt.delay();
-        if !delay.is_zero() {
-            debug!(
-                user = name.map(tracing::field::display),
-                ?delay,
-                "earlier logins have failed, this one waits"
-            );
-            sleep(delay).await;
-        }
-        Ok(attempt)
-    }
-
-    /// The same for failures of the account that a name has been found to lead to.
-    pub(super) async fn wait_for_account(
-        &self,
-        attempt: &mut Attempt,
-        nth: usize,
-        name: &Username,
-        found: Option<&Account>,
-    ) -> Result<(), Reason> {
-        let key = self.stores.get(nth).and_then(|store| store.account_key(name, found));
-        let Some(key) = key else { return Ok(()) };
-        let key = [&nth.to_be_bytes(), key.as_slice()].concat();
-        let delay = attempt.leads_to(&key).ok_or(Reason::Throttled)?;
-        if !delay.is_zero() {
-            debug!(user = %name, ?delay, "earlier logins to this account have failed");
-            sleep(delay).await;
-        }
-        Ok(())
-    }
-}
-
-/// Says no: counts a wrong password, and waits until the time of the answer tells nothing of who has
-/// logged in from there before. Whether the same one was counted already.
-pub(super) async fn fail(attempt: Attempt, password: &Secret<Vec<u8>>) -> Result<bool, Refusal> {
-    let Failure { repeated, pause } = attempt.failed(password);
-    sleep(pause.ok_or(Refusal::Throttled)?).await;
-    Ok(repeated)
-}
-
-impl Caller {
-    /// Who tries to log in, if it is an attempt at all, and from anywhere.
-    pub(super) fn new(peer: Option<IpAddr>, attempt: Option<&Attempt>) -> Self {
-        let is_known = attempt.is_none_or(Attempt::is_known);
-        let standing = if is_known { Standing::Known } else { Standing::Stranger };
-        Self { peer: peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), standing }
     }
 }
 
@@ -381,25 +304,8 @@ fn hear(attempt: Option<&mut Attempt>, password: &Arc<Secret<Vec<u8>>>) {
 /// Whether the work of a verification has been done at a store that cannot tell who is unknown.
 #[derive(Clone, Copy)]
 enum Asked {
-    Nobody,
+    NoStore,
     Store,
-}
-
-/// Whoever has the right password is let in, unless the store says that it is not for POP3, or not
-/// from there.
-pub(super) fn admit(
-    name: Username,
-    attributes: Attributes,
-    peer: Option<IpAddr>,
-) -> Result<Identity, Reason> {
-    if peer.is_some_and(|peer| !attributes.allow(peer)) {
-        // First, for the other reason is told to the client.
-        Err(Reason::NotFromThere)
-    } else if attributes.pop3 {
-        Ok(Identity { name, attributes })
-    } else {
-        Err(Reason::NotAllowed)
-    }
 }
 
 /// So many users have their last password remembered.

@@ -30,7 +30,6 @@ pub(super) struct Cache<T> {
     lifetime: Duration,
     key: Secret<[u8; 32]>,
     state: Mutex<Fading<Username, Entry<T>>>,
-    entries: usize,
 }
 
 #[derive(Debug)]
@@ -42,19 +41,14 @@ struct Entry<T> {
 type Code = CtOutput<HmacReset<Sha256>>;
 
 impl<T: Clone> Cache<T> {
-    /// Keeps at most `entries` users for `lifetime` each; with none of either it is off.
+    /// Keeps at most `entries` users for `lifetime` each; without either it remembers none.
     ///
     /// # Errors
     /// When the system has no randomness for a key.
     pub(super) fn new(lifetime: Duration, entries: usize) -> Result<Self, String> {
         let key =
-            random::octets().map_err(|error| format!("no key for the log-in cache: {error}"))?;
-        Ok(Self {
-            lifetime,
-            key: Secret::new(key),
-            state: Mutex::new(Fading::new(entries)),
-            entries,
-        })
+            random::octets().map_err(|error| format!("no key for the login cache: {error}"))?;
+        Ok(Self { lifetime, key: Secret::new(key), state: Mutex::new(Fading::new(entries)) })
     }
 
     /// What was remembered of this user with this very password and context.
@@ -64,9 +58,6 @@ impl<T: Clone> Cache<T> {
         context: &[u8],
         password: &Secret<Vec<u8>>,
     ) -> Option<T> {
-        if self.is_off() {
-            return None;
-        }
         let code = self.code(name, context, password)?;
         let state = self.lock();
         let entry = state.get(name, Instant::now())?;
@@ -82,16 +73,9 @@ impl<T: Clone> Cache<T> {
         password: &Secret<Vec<u8>>,
         value: T,
     ) {
-        if self.is_off() {
-            return;
-        }
         let Some(code) = self.code(name, context, password) else { return };
         let now = Instant::now();
         self.lock().put(name.clone(), Entry { code, value }, now + self.lifetime, now);
-    }
-
-    fn is_off(&self) -> bool {
-        self.lifetime.is_zero() || self.entries == 0
     }
 
     /// `None` never happens: HMAC takes keys of any length.

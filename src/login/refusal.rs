@@ -1,4 +1,4 @@
-//! How a log-in was decided, and why somebody was not let in: as the operator may know it
+//! How a login was decided, and why a user was not let in: as the operator may know it
 //! ([`Reason`]), and as the client may ([`Refusal`]).
 
 use std::fmt;
@@ -6,16 +6,16 @@ use std::fmt;
 use super::Identity;
 use crate::protocol::{ClaimedName, NameError};
 
-/// How a log-in was decided: for the log and for `restante user test`.
+/// How a login was decided: for the log and for `restante user test`.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Which of the stores decided, counted from 0; none when nobody knew the user.
+    /// Which of the stores decided, counted from 0; `None` when no store knows the user.
     pub store: Option<usize>,
     /// Who it is, or why not.
     pub outcome: Result<Identity, Reason>,
 }
 
-/// Why somebody was not let in, as the operator may know it.
+/// Why a user was not let in, as the operator may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A name that no user can have.
@@ -30,7 +30,7 @@ pub enum Reason {
     NotAllowed,
     /// The password is right, and the user may not log in from this address.
     NotFromThere,
-    /// Too many log-ins to the account have failed; the password was not looked at.
+    /// Too many logins to the account have failed; the password was not looked at.
     Throttled,
     /// Too many passwords were waiting to be verified.
     Overloaded,
@@ -38,7 +38,7 @@ pub enum Reason {
     Unavailable(String),
 }
 
-/// Why somebody was not let in, as far as the client may know.
+/// Why a user was not let in, as far as the client may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No such user, another password, a name that no user can have (say `../mrose`), or an address
@@ -53,9 +53,9 @@ pub enum Refusal {
     NotAllowed,
     /// The token is not good, or is another user's.
     BadToken,
-    /// The certificate is of nobody who has mail here, or of another user.
+    /// The certificate is of no user here, or of another one.
     BadCertificate,
-    /// Too many log-ins of this user or from this address have failed. Says nothing about this one.
+    /// Too many logins of this user or from this address have failed. Says nothing about this one.
     Throttled,
     /// Too many passwords were waiting to be verified. Says nothing about this one.
     Overloaded,
@@ -74,7 +74,7 @@ impl Verdict {
         Self::of(nth, Err(Reason::NotFromThere))
     }
 
-    pub(super) fn nobody(reason: Reason) -> Self {
+    pub(super) fn undecided(reason: Reason) -> Self {
         Self { store: None, outcome: Err(reason) }
     }
 }
@@ -115,7 +115,7 @@ impl fmt::Display for Reason {
                 f.write_str("the password is right, and the user may not log in from this address")
             }
             Self::Throttled => f.write_str("too many logins to the account have failed"),
-            Self::Overloaded => f.write_str("too many log-ins at once"),
+            Self::Overloaded => f.write_str("too many logins at once"),
             Self::Unavailable(why) => write!(f, "passwords cannot be checked now: {why}"),
         }
     }

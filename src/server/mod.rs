@@ -253,11 +253,12 @@ impl Reloadable<MaildirStore, Store> {
     ) -> Result<Self, Error> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let opened = stores::open(&config.credentials, auth.weak_schemes.into());
-        let (stores, providers) = opened.map_err(|error| Error::Credentials(error.to_string()))?;
+        let stores::Stores { passwords, tokens } =
+            opened.map_err(|error| Error::Credentials(error.to_string()))?;
         let env = Env {
             mailbox: Arc::new(mailbox(maildir)),
             authenticator: Authenticator::new(
-                stores,
+                passwords,
                 Rules {
                     turns: Arc::clone(turns),
                     hash_wait: auth.hash_wait,
@@ -267,7 +268,7 @@ impl Reloadable<MaildirStore, Store> {
                 Arc::clone(throttle),
             )
             .map_err(Error::Credentials)?
-            .with_token_providers(providers),
+            .with_token_providers(tokens),
             policy: Policy {
                 hostname: config.hostname.clone(),
                 default_domain: auth.default_domain.clone(),

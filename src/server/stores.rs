@@ -18,9 +18,18 @@ use crate::credentials::{
     CheckpasswordProgram, CredentialStore as _, FileStore, GatekeeperStore, OpenError, Store,
     TokenProvider,
 };
-use crate::login::{Authenticator, Identity, Reason, Rules, Verdict};
+use crate::login::{Authenticator, Rules, Verdict};
 use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
+
+/// What `[[credentials]]` stand for, each kind in its order.
+#[derive(Debug, Default)]
+pub struct Stores {
+    /// Those of passwords.
+    pub passwords: Vec<Store>,
+    /// Those of tokens.
+    pub tokens: Vec<Box<dyn TokenProvider>>,
+}
 
 /// What a section of `[[credentials]]` stands for.
 enum Opened {
@@ -29,23 +38,22 @@ enum Opened {
     Tokens(Box<dyn TokenProvider>),
 }
 
-/// Opens the stores of passwords and the providers of tokens, each in their order. Blocks for those
-/// that are files.
+/// Opens the stores of passwords and the providers of tokens. Blocks for those that are files.
 ///
 /// # Errors
 /// [`OpenError`] of the first that cannot be used.
 pub fn open<'a>(
     sections: impl IntoIterator<Item = &'a Credentials>,
     weak: WeakSchemes,
-) -> Result<(Vec<Store>, Vec<Box<dyn TokenProvider>>), OpenError> {
-    let (mut stores, mut providers) = (Vec::new(), Vec::new());
+) -> Result<Stores, OpenError> {
+    let mut stores = Stores::default();
     for section in sections {
         match open_one(section, weak)? {
-            Opened::Passwords(store) => stores.push(store),
-            Opened::Tokens(provider) => providers.push(provider),
+            Opened::Passwords(store) => stores.passwords.push(store),
+            Opened::Tokens(provider) => stores.tokens.push(provider),
         }
     }
-    Ok((stores, providers))
+    Ok(stores)
 }
 
 fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, OpenError> {
@@ -151,26 +159,8 @@ async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> P
     }
 }
 
-/// What would come of a log-in.
-#[derive(Debug)]
-pub struct Judgement {
-    /// The store that decided.
-    pub store: Decided,
-    /// Who would be let in, or why nobody.
-    pub outcome: Result<Identity, Reason>,
-}
-
-/// Which store decided.
-#[derive(Debug)]
-pub enum Decided {
-    /// This one.
-    By(String),
-    /// None of these, all of which were asked.
-    Nobody(Vec<String>),
-}
-
 /// Puts a name and a password to the stores of a configuration, as a login from `peer` would, or
-/// from anywhere.
+/// from anywhere. The labels are those of the stores that the verdict counts.
 ///
 /// # Errors
 /// Why a store cannot be used, in a line.
@@ -179,21 +169,16 @@ pub fn judge(
     name: &ClaimedName,
     password: Secret<Vec<u8>>,
     peer: Option<IpAddr>,
-) -> Result<Judgement, String> {
+) -> Result<(Verdict, Vec<String>), String> {
     runtime()?.block_on(async {
         let weak = config.auth.weak_schemes.into();
         // Trying out is not a log-in: no hash is replaced.
         let sections = config.credentials.iter().map(without_rehash);
         let sections: Vec<_> = sections.collect();
-        let (stores, _no_passwords) = open(&sections, weak).map_err(|error| error.to_string())?;
+        let stores = open(&sections, weak).map_err(|error| error.to_string())?.passwords;
         let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
-        let Verdict { store, outcome } = authenticator.judge(name, &Arc::new(password), peer).await;
-        let labels = || authenticator.stores().iter().map(Store::label);
-        let store = match store.and_then(|nth| labels().nth(nth)) {
-            Some(label) => Decided::By(label),
-            None => Decided::Nobody(labels().collect()),
-        };
-        Ok(Judgement { store, outcome })
+        let verdict = authenticator.judge(name, &Arc::new(password), peer).await;
+        Ok((verdict, authenticator.stores().iter().map(Store::label).collect()))
     })
 }
 

@@ -10,10 +10,10 @@ use super::say;
 use crate::cli::password::InputArgs;
 use crate::cli::{CONFIG, Failure, check};
 use crate::config::{Config, Credentials, FileSection};
-use crate::login::{Identity, Reason};
+use crate::login::{Identity, Reason, Verdict};
 use crate::mailbox::maildir::{PathTemplate, could_create, examine};
 use crate::protocol::ClaimedName;
-use crate::server::stores::{self, Decided, Judgement};
+use crate::server::stores;
 
 /// What `restante user test` takes.
 #[derive(Debug, clap::Args)]
@@ -72,12 +72,12 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         Some(domain) => claimed.within(domain),
         None => claimed,
     };
-    let Judgement { store, outcome } = stores::judge(&config, &claimed, password, address)
+    let (Verdict { store, outcome }, labels) = stores::judge(&config, &claimed, password, address)
         .map_err(Failure::new)
         .map_err(unusable)?;
-    let decided = match &store {
-        Decided::By(store) => format!("{store} decided"),
-        Decided::Nobody(asked) => format!("asked: {}", asked.join(", ")),
+    let decided = match store.and_then(|nth| labels.get(nth)) {
+        Some(store) => format!("{store} decided"),
+        None => format!("asked: {}", labels.join(", ")),
     };
     let identity = outcome.map_err(|reason| {
         let code = exit_code(&reason);

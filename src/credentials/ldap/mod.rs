@@ -15,7 +15,7 @@ use self::connection::{Bound, Directory, Found, Question, Reader};
 use super::trust;
 use crate::config::{Asking, LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::{
-    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError, Probe,
+    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -70,7 +70,12 @@ impl LdapStore {
         let directory = Directory::new(url, starttls, tls, reader, most_kept);
         let label = format!("ldap {directory}");
         let users = Arc::new(Users { directory, way, attributes });
-        let breaker = Breaker::new(label, at_once, deadline, Arc::clone(&users));
+        let asked = Arc::clone(&users);
+        let probe = move || {
+            let users = Arc::clone(&asked);
+            async move { users.reach().await.map(drop) }
+        };
+        let breaker = Breaker::new(label, at_once, deadline, probe);
         Ok(Self { users, breaker, deadline })
     }
 }
@@ -153,12 +158,6 @@ impl CredentialStore for LdapStore {
             let seconds = self.deadline.as_secs();
             Err(format!("{} does not answer within {seconds} s", self.users.directory))
         })
-    }
-}
-
-impl Probe for Arc<Users> {
-    async fn probe(&self) -> Result<(), String> {
-        self.reach().await.map(drop)
     }
 }
 

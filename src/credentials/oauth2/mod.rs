@@ -17,8 +17,7 @@ use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::config::{Asking, Oauth2Section, TokenTerms};
-use crate::credentials::breaker::{Breaker, Probe};
-use crate::credentials::{OpenError, Redeemed, TokenProvider};
+use crate::credentials::{Breaker, OpenError, Redeemed, TokenProvider};
 use crate::protocol::Secret;
 use crate::protocol::sasl::TokenGuidance;
 
@@ -62,10 +61,8 @@ enum Way {
     Introspection(Endpoint),
 }
 
-struct Prober(Arc<Provider>);
-
 impl Oauth2Provider {
-    /// A store for the tokens of one provider, which need not be there yet. Has to be called within
+    /// Takes the tokens of one provider, which need not be there yet. Has to be called within
     /// a runtime.
     ///
     /// # Errors
@@ -79,8 +76,12 @@ impl Oauth2Provider {
         };
         let web = Web::new(ca.as_deref(), deadline)?;
         let provider = Arc::new(Provider { terms, way, web, deadline });
-        let prober = Prober(Arc::clone(&provider));
-        let breaker = Breaker::new(provider.label(), at_once, deadline, prober);
+        let asked = Arc::clone(&provider);
+        let probe = move || {
+            let provider = Arc::clone(&asked);
+            async move { provider.reach().await.map(drop) }
+        };
+        let breaker = Breaker::new(provider.label(), at_once, deadline, probe);
         Ok(Self { shared: Arc::new(Shared { provider, breaker }) })
     }
 }
@@ -180,18 +181,12 @@ impl Provider {
             }
             Way::Introspection(introspection) => {
                 let url = introspection.url();
-                match introspection.ask(&self.web, NOBODYS_TOKEN).await? {
+                match introspection.ask(&self.web, UNKNOWN_TOKEN).await? {
                     None => Ok(format!("{url} answers questions about tokens")),
                     Some(_) => Err(format!("{url} takes any token for a good one")),
                 }
             }
         }
-    }
-}
-
-impl Probe for Prober {
-    async fn probe(&self) -> Result<(), String> {
-        self.0.reach().await.map(drop)
     }
 }
 
@@ -207,5 +202,5 @@ impl TokenTerms {
     }
 }
 
-/// A token that no provider has given to anybody.
-const NOBODYS_TOKEN: &str = "restante-probe";
+/// A token that no provider has issued.
+const UNKNOWN_TOKEN: &str = "restante-probe";

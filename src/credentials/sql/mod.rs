@@ -13,11 +13,11 @@ use sqlx::{MySql, Postgres, Sqlite};
 use tokio::time::timeout;
 
 use self::address::Address;
-use self::question::{Marks, Question};
-use self::server::{Keeps, Server};
+use self::question::{Placeholders, Question};
+use self::server::{Reuse, Server};
 use crate::config::{Asking, SqlSection};
 use crate::credentials::decoy::Seen;
-use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, Probe};
+use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 
@@ -70,25 +70,32 @@ impl SqlStore {
     pub fn open(section: &SqlSection, weak: WeakSchemes) -> Result<Self, OpenError> {
         let Asking { deadline, at_once } = section.asking;
         let address = Address::of(section)?;
-        let (database, marks) = match address {
+        let (database, placeholders) = match address {
             Address::Postgres(options) => {
-                let server = Server::new(options, None, Keeps::Connections);
-                (Database::Postgres(server), Marks::Numbered)
+                let server = Server::new(options, None, Reuse::Always);
+                (Database::Postgres(server), Placeholders::Numbered)
             }
             Address::MySql(options) => {
                 // The other two are told as they are connected to.
                 let opening = Some("SET SESSION TRANSACTION READ ONLY");
-                let server = Server::new(options, opening, Keeps::Connections);
-                (Database::MySql(server), Marks::Bare)
+                let server = Server::new(options, opening, Reuse::Always);
+                (Database::MySql(server), Placeholders::QuestionMarks)
             }
-            Address::Sqlite(options) => {
-                (Database::Sqlite(Server::new(options, None, Keeps::Nothing)), Marks::Bare)
-            }
+            Address::Sqlite(options) => (
+                Database::Sqlite(Server::new(options, None, Reuse::Never)),
+                Placeholders::QuestionMarks,
+            ),
         };
         let database = Arc::new(database);
         let url = section.url.clone();
-        let breaker = Breaker::new(label(&url), at_once, deadline, Arc::clone(&database));
-        let question = Question::new(&section.query, marks);
+        // Not the query of the configuration: a fault in that does not make the database down.
+        let asked = Arc::clone(&database);
+        let probe = move || {
+            let database = Arc::clone(&asked);
+            async move { database.version().await.map(drop) }
+        };
+        let breaker = Breaker::new(label(&url), at_once, deadline, probe);
+        let question = Question::new(&section.query, placeholders);
         Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker, deadline })
     }
 
@@ -129,13 +136,6 @@ impl Database {
                 Ok(format!("SQLite {}", server.version("SELECT sqlite_version()").await?))
             }
         }
-    }
-}
-
-/// Not the query of the configuration: one that has a fault in it does not make the database down.
-impl Probe for Arc<Database> {
-    async fn probe(&self) -> Result<(), String> {
-        self.version().await.map(drop)
     }
 }
 

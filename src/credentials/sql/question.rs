@@ -17,15 +17,15 @@ pub(super) struct Question {
 
 /// How a database writes parameters.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Marks {
+pub(super) enum Placeholders {
     /// `$1`, `$2`, …
     Numbered,
     /// `?`
-    Bare,
+    QuestionMarks,
 }
 
 impl Question {
-    pub(super) fn new(query: &Template, marks: Marks) -> Self {
+    pub(super) fn new(query: &Template, placeholders: Placeholders) -> Self {
         let mut text = String::new();
         let mut parameters = Vec::new();
         for piece in query.pieces() {
@@ -33,9 +33,9 @@ impl Question {
                 Piece::Text(piece) => text.push_str(piece),
                 Piece::Placeholder(placeholder) => {
                     parameters.push(*placeholder);
-                    match marks {
-                        Marks::Numbered => text.push_str(&format!("${}", parameters.len())),
-                        Marks::Bare => text.push('?'),
+                    match placeholders {
+                        Placeholders::Numbered => text.push_str(&format!("${}", parameters.len())),
+                        Placeholders::QuestionMarks => text.push('?'),
                     }
                 }
             }
@@ -68,9 +68,13 @@ impl Question {
 mod tests {
     use super::*;
 
-    fn translated(query: &str, marks: Marks, name: &str) -> (String, Vec<Option<String>>) {
+    fn translated(
+        query: &str,
+        placeholders: Placeholders,
+        name: &str,
+    ) -> (String, Vec<Option<String>>) {
         let query = Template::parse(query, &Placeholder::OF_A_NAME).unwrap();
-        let question = Question::new(&query, marks);
+        let question = Question::new(&query, placeholders);
         let name = Username::try_from(name).unwrap();
         (question.text().as_str().to_owned(), question.values(&name).collect())
     }
@@ -80,21 +84,24 @@ mod tests {
         let query = "SELECT password FROM users WHERE local={local} AND domain = {domain} OR a={user} OR b={user}";
         let values = ["mrose", "example.org", "mrose@example.org", "mrose@example.org"]
             .map(|value| Some(value.to_owned()));
-        for (marks, text) in [
+        for (placeholders, text) in [
             (
-                Marks::Numbered,
+                Placeholders::Numbered,
                 "SELECT password FROM users WHERE local=$1 AND domain = $2 OR a=$3 OR b=$4",
             ),
-            (Marks::Bare, "SELECT password FROM users WHERE local=? AND domain = ? OR a=? OR b=?"),
+            (
+                Placeholders::QuestionMarks,
+                "SELECT password FROM users WHERE local=? AND domain = ? OR a=? OR b=?",
+            ),
         ] {
-            let got = translated(query, marks, "mrose@example.org");
+            let got = translated(query, placeholders, "mrose@example.org");
             assert_eq!(got, (text.to_owned(), values.to_vec()));
         }
     }
 
     #[test]
     fn the_domain_of_a_name_without_one_is_null() {
-        let (_, values) = translated("… {domain} {local}", Marks::Bare, "mrose");
+        let (_, values) = translated("… {domain} {local}", Placeholders::QuestionMarks, "mrose");
         assert_eq!(values, [None, Some("mrose".to_owned())]);
     }
 
@@ -109,7 +116,7 @@ mod tests {
             "?",
             "x'; DROP TABLE users; --",
         ] {
-            let (text, values) = translated("SELECT {user}", Marks::Numbered, name);
+            let (text, values) = translated("SELECT {user}", Placeholders::Numbered, name);
             assert_eq!(text, "SELECT $1");
             assert_eq!(values, [Some(name.to_ascii_lowercase())]);
         }

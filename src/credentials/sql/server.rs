@@ -31,19 +31,19 @@ pub(super) struct Server<D: Database> {
     options: Options<D>,
     /// What is said first on every connection.
     opening: Option<&'static str>,
-    keeps: Keeps,
+    reuse: Reuse,
     idle: Mutex<Vec<Idle<D::Connection>>>,
 }
 
 type Options<D> = <<D as Database>::Connection as Connection>::Options;
 
-/// What becomes of a connection after its question.
+/// Whether a connection is used again after its query.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Keeps {
+pub(super) enum Reuse {
     /// It is there for the next.
-    Connections,
+    Always,
     /// It is closed: a file that is put in the place of another has to be seen.
-    Nothing,
+    Never,
 }
 
 struct Idle<C> {
@@ -59,8 +59,8 @@ where
     for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
     for<'q> Option<String>: Encode<'q, D> + Type<D>,
 {
-    pub(super) fn new(options: Options<D>, opening: Option<&'static str>, keeps: Keeps) -> Self {
-        Self { options, opening, keeps, idle: Mutex::default() }
+    pub(super) fn new(options: Options<D>, opening: Option<&'static str>, reuse: Reuse) -> Self {
+        Self { options, opening, reuse, idle: Mutex::default() }
     }
 
     /// What the database knows of a user.
@@ -132,9 +132,9 @@ where
     }
 
     fn put_back(&self, connection: D::Connection) {
-        match self.keeps {
-            Keeps::Nothing => part(connection),
-            Keeps::Connections => {
+        match self.reuse {
+            Reuse::Never => close(connection),
+            Reuse::Always => {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
                 let (young, old): (Vec<_>, Vec<_>) = mem::take(&mut *idle)
                     .into_iter()
@@ -142,7 +142,7 @@ where
                 *idle = young;
                 idle.push(Idle { connection, since: Instant::now() });
                 drop(idle);
-                old.into_iter().for_each(|kept| part(kept.connection));
+                old.into_iter().for_each(|kept| close(kept.connection));
             }
         }
     }
@@ -151,13 +151,13 @@ where
 /// Without the options of the driver, which would show the password.
 impl<D: Database> fmt::Debug for Server<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("keeps", &self.keeps).finish_non_exhaustive()
+        f.debug_struct("Server").field("reuse", &self.reuse).finish_non_exhaustive()
     }
 }
 
-/// Takes leave of a server, which would log a connection that merely ends; waits for nothing.
-fn part<C: Connection>(connection: C) {
-    tokio::spawn(timeout(LEAVE, connection.close()));
+/// Closes a connection in the background: a server would log one that merely ends.
+fn close<C: Connection>(connection: C) {
+    tokio::spawn(timeout(CLOSE_TIMEOUT, connection.close()));
 }
 
 /// The rows of the answer, two at most: a query that has forgotten its WHERE is not read to its end.
@@ -208,4 +208,4 @@ fn shown(error: &sqlx::Error) -> String {
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
 /// How long leaving may take.
-const LEAVE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

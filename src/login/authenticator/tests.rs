@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::{Asking, FileSection};
 use crate::credentials::{CheckpasswordProgram, FileStore, GatekeeperStore, Store, Table};
+use crate::login::turns::Standing;
 use crate::password::WeakSchemes;
 use crate::password::{Cost, MAX_PASSWORD_OCTETS, Verifier};
 use crate::threads::paused_runtime;

@@ -1,4 +1,4 @@
-//! The work of one verification: by whom it is done, and when its turn comes.
+//! The verification of one password: from the cache, by the store, or here, when its turn comes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ impl<C: CredentialStore> Authenticator<C> {
                 self.verify((store, name, &Account::new(decoy)), password, caller).await.map(drop)
             }
             (None, Asked::Store) => Ok(()),
-            (None, Asked::Nobody) => {
-                self.compare(Verifier::costly(), password, caller).await.map(drop)
+            (None, Asked::NoStore) => {
+                self.compare_in_turn(Verifier::costly(), password, caller).await.map(drop)
             }
         }
     }
@@ -43,8 +43,9 @@ impl<C: CredentialStore> Authenticator<C> {
         Some((store, decoy.verifier))
     }
 
-    /// The same as [`verify`](Self::verify), unless it is remembered to have been right.
-    pub(super) async fn verify_or_recall(
+    /// Asks the cache whether the password was right lately, verifies it otherwise; remembers the
+    /// right one, and lets the store replace its hash by a stronger one.
+    pub(super) async fn check_password(
         &self,
         (nth, store, name, account): (usize, &C, &Username, &Account),
         password: &Arc<Secret<Vec<u8>>>,
@@ -74,7 +75,7 @@ impl<C: CredentialStore> Authenticator<C> {
         Ok(verified)
     }
 
-    /// What the store says of the user when the password is right, nothing when it is wrong.
+    /// What the store says of the user when the password is right, `None` when it is wrong.
     async fn verify(
         &self,
         (store, name, account): (&C, &Username, &Account),
@@ -95,13 +96,14 @@ impl<C: CredentialStore> Authenticator<C> {
                 }
             }
             verifier @ (Verifier::Plain(_) | Verifier::Hash(..) | Verifier::Scram(_)) => {
-                let right = self.compare(verifier.clone(), password, caller).await?;
+                let right = self.compare_in_turn(verifier.clone(), password, caller).await?;
                 Ok(right.then(|| account.attributes.clone()))
             }
         }
     }
 
-    async fn compare(
+    /// Compares the password with a verifier: at once when that is cheap, else in its turn.
+    async fn compare_in_turn(
         &self,
         verifier: Verifier,
         password: &Arc<Secret<Vec<u8>>>,

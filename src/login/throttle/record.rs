@@ -76,7 +76,7 @@ impl PairRecord {
         }
     }
 
-    /// PairRecord that are under way keep the record at least until `at_least`.
+    /// Attempts that are under way keep the record at least until `at_least`.
     pub(super) fn end(&self, at_least: Instant) -> Instant {
         let end = self.clear.max(self.free);
         if self.under_way > 0 { end.max(at_least) } else { end }

@@ -392,7 +392,7 @@ impl State {
     }
 }
 
-/// PairRecord at once that an acquaintance has free: a user has more than one device.
+/// Attempts at once that an acquaintance has free: a user has more than one device.
 const DEVICES: u32 = 4;
 
 /// How long a pair that has logged in is an acquaintance.

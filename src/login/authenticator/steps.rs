@@ -1,0 +1,122 @@
+//! The steps that logins of all kinds share: waiting for earlier failures, what the stores know of a
+//! user, and whether the user is let in.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::Authenticator;
+use crate::credentials::{Account, Attributes, CredentialStore, Lookup};
+use crate::login::throttle::{Attempt, Failure};
+use crate::login::turns::{Caller, Standing};
+use crate::login::{Identity, Reason, Refusal};
+use crate::protocol::{ClaimedName, NameError, Secret, Username};
+
+impl<C: CredentialStore> Authenticator<C> {
+    /// The name of a user whom a token names, with the default domain.
+    pub(in crate::login) fn whole(&self, name: Username) -> Result<Username, NameError> {
+        match &self.default_domain {
+            Some(domain) => (&ClaimedName::new(name.as_str().as_bytes()).within(domain)).try_into(),
+            None => Ok(name),
+        }
+    }
+
+    /// What the stores say of a user without being told a password; `None` when no store that can tell
+    /// without one knows the user. An attempt waits for the failures of the account.
+    pub(in crate::login) async fn known(
+        &self,
+        name: &Username,
+        mut attempt: Option<&mut Attempt>,
+    ) -> Result<Option<Account>, Reason> {
+        for (nth, store) in self.stores.iter().enumerate() {
+            let found = match store.look_up(name).await {
+                Lookup::Found(account) => Some(account),
+                Lookup::Perhaps(_) | Lookup::Unknown => None,
+                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
+            };
+            if let Some(attempt) = attempt.as_deref_mut() {
+                self.wait_for_account(attempt, nth, name, found.as_ref()).await?;
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for as long as earlier failures of this user, or from this network, demand.
+    pub(in crate::login) async fn take_turn(
+        &self,
+        peer: IpAddr,
+        name: Option<&ClaimedName>,
+    ) -> Result<Attempt, Refusal> {
+        let attempt = self.throttle.attempt(peer, name).ok_or(Refusal::Throttled)?;
+        let delay = attempt.delay();
+        if !delay.is_zero() {
+            debug!(
+                user = name.map(tracing::field::display),
+                ?delay,
+                "earlier logins have failed, this one waits"
+            );
+            sleep(delay).await;
+        }
+        Ok(attempt)
+    }
+
+    /// The same for failures of the account that a name has been found to lead to.
+    pub(in crate::login) async fn wait_for_account(
+        &self,
+        attempt: &mut Attempt,
+        nth: usize,
+        name: &Username,
+        found: Option<&Account>,
+    ) -> Result<(), Reason> {
+        let key = self.stores.get(nth).and_then(|store| store.account_key(name, found));
+        let Some(key) = key else { return Ok(()) };
+        let key = [&nth.to_be_bytes(), key.as_slice()].concat();
+        let delay = attempt.leads_to(&key).ok_or(Reason::Throttled)?;
+        if !delay.is_zero() {
+            debug!(user = %name, ?delay, "earlier logins to this account have failed");
+            sleep(delay).await;
+        }
+        Ok(())
+    }
+}
+
+/// Says no: counts a wrong password, and waits until the time of the answer tells nothing of who has
+/// logged in from there before. Whether the same one was counted already.
+pub(in crate::login) async fn fail(
+    attempt: Attempt,
+    password: &Secret<Vec<u8>>,
+) -> Result<bool, Refusal> {
+    let Failure { repeated, pause } = attempt.failed(password);
+    sleep(pause.ok_or(Refusal::Throttled)?).await;
+    Ok(repeated)
+}
+
+impl Caller {
+    /// Who tries to log in, if it is an attempt at all, and from anywhere.
+    pub(in crate::login) fn new(peer: Option<IpAddr>, attempt: Option<&Attempt>) -> Self {
+        let is_known = attempt.is_none_or(Attempt::is_known);
+        let standing = if is_known { Standing::Known } else { Standing::Stranger };
+        Self { peer: peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), standing }
+    }
+}
+
+/// Whoever has the right password is let in, unless the store says that it is not for POP3, or not
+/// from there.
+pub(in crate::login) fn admit(
+    name: Username,
+    attributes: Attributes,
+    peer: Option<IpAddr>,
+) -> Result<Identity, Reason> {
+    if peer.is_some_and(|peer| !attributes.allow(peer)) {
+        // First, for the other reason is told to the client.
+        Err(Reason::NotFromThere)
+    } else if attributes.pop3 {
+        Ok(Identity { name, attributes })
+    } else {
+        Err(Reason::NotAllowed)
+    }
+}
