@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Nothing to see for the superuser.
+    /// The superuser may read and enter all of them.
     #[test]
     fn what_cannot_be_read_or_entered_is_named() {
         for (name, mode) in [("cur", 0o600), ("new", 0o600), ("new", 0o300), ("tmp", 0o300)] {

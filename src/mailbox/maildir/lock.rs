@@ -4,7 +4,7 @@
 //! Two things are locked, both with `flock`, which belongs to the open file and therefore ends
 //! with it, however the process ends:
 //! - `restante.lock` in the Maildir, an empty file. It is never removed, because a lock on a file
-//!   that has lost its name excludes nobody.
+//!   without a name excludes no other session.
 //! - The Maildir directory itself: the only one of the two on a full or read-only file system,
 //!   and the proof against two sessions of which one could make the file and the other could not.
 

@@ -176,7 +176,7 @@ impl Frame {
 /// ```
 pub(super) struct DovecotLz4 {
     source: Source,
-    /// Nothing as long as the header has not been read.
+    /// `None` until the header has been read.
     largest: Option<usize>,
     blocks: Blocks,
 }
