@@ -19,7 +19,7 @@ pub enum Capability {
     Stls,
     /// Replies may begin with a response code (RFC 2449 §6.4).
     RespCodes,
-    /// Failed log-ins say whether the credentials are at fault (RFC 3206 §6).
+    /// Failed logins say whether the credentials are at fault (RFC 3206 §6).
     AuthRespCode,
     /// Commands may be sent without waiting for replies (RFC 2449 §6.6).
     Pipelining,

@@ -96,7 +96,7 @@ impl Authorization {
                 let _held = context.link.evictable.hold()?;
                 let authenticator = &context.env.authenticator;
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
-                // Boxed, like all of a log-in: other commands need no room for one.
+                // Boxed, like all of a login: other commands need no room for one.
                 let logging_in = Self::default().log_in(&name, USER, verified, answer, context);
                 Box::pin(logging_in).await
             }
@@ -181,7 +181,7 @@ impl Authorization {
         }
     }
 
-    /// Says no to a log-in that began at `begun`, in a time that tells nothing of why.
+    /// Says no to a login that began at `begun`, in a time that tells nothing of why.
     pub(super) async fn refuse<M: Mailbox, C: CredentialStore>(
         self,
         name: &ClaimedName,

@@ -239,7 +239,7 @@ impl Answer<'_, '_> {
         self.dialogue.wire.flush_mail().await
     }
 
-    /// How long a log-in may wait for a maildrop that is in use.
+    /// How long a login may wait for a maildrop that is in use.
     pub(super) fn lock_wait(&self) -> Duration {
         self.dialogue.conduct.lock_wait
     }

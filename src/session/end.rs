@@ -25,7 +25,7 @@ pub enum End {
     TooManyFaults,
     /// Too many commands before login.
     TooManyCommands,
-    /// Too many failed log-ins.
+    /// Too many failed logins.
     TooManyFailedLogins,
     /// A message could not be read to its end.
     BodyFailed(io::Error),

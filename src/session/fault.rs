@@ -181,7 +181,7 @@ impl Fault {
                 tracing::warn!("too many passwords wait to be verified");
             }
             Self::Refused(Refusal::Throttled) => {
-                tracing::info!("too many log-ins have failed, this one was not heard");
+                tracing::info!("too many logins have failed: the password was not checked");
             }
             Self::Refused(Refusal::NotAllowed) => tracing::info!("the user may not use POP3"),
             Self::Response(ResponseError::Downgraded) => {
@@ -190,9 +190,9 @@ impl Fault {
             Self::Response(ResponseError::Unbound) => {
                 tracing::warn!("a client is not bound to this TLS connection");
             }
-            Self::TooSlow => tracing::error!("a log-in was not done before its deadline"),
+            Self::TooSlow => tracing::error!("a login missed its deadline"),
             Self::TooManySessions(limit) => tracing::info!(limit, "too many sessions of this user"),
-            Self::CleartextRefused => tracing::info!("a log-in without TLS was refused"),
+            Self::CleartextRefused => tracing::info!("a login without TLS was refused"),
             _ => tracing::debug!(fault = ?self, "a command was refused"),
         }
     }

@@ -64,7 +64,7 @@ impl<D: Maildrop> State<D> {
                 Err(fault) => Ok((answer.fault(&fault), state.stay())),
             },
             Self::Exchange(state) => match line {
-                // Boxed, like all of a log-in: other commands need no room for one.
+                // Boxed, like all of a login: other commands need no room for one.
                 Ok(line) => Box::pin(state.handle(line, answer, context)).await,
                 Err(fault) => Ok(state.fail(&fault.into(), answer)),
             },

@@ -52,7 +52,7 @@ impl<D: Maildrop> Transaction<D> {
             .sessions
             .take(identity.username().clone(), limit)
             .ok_or(Fault::TooManySessions(limit))?;
-        // Finished in any case: a log-in that has run out of time keeps its place among the
+        // Finished in any case: a login that has run out of time keeps its place among the
         // sessions of the user until the store answers, or one user's tries could take all threads.
         let mailbox = Arc::clone(&env.mailbox);
         let cancellation = Cancellation::default();

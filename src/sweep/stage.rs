@@ -175,7 +175,7 @@ impl Stage {
             let maildrop = match maildrop {
                 Ok(maildrop) => maildrop,
                 Err(OpenError::InUse { .. }) => return Err("I5: the lock is held".to_owned()),
-                Err(error) => return Err(format!("I2: no log-in afterwards: {error:?}")),
+                Err(error) => return Err(format!("I2: no login afterwards: {error:?}")),
             };
             let mut messages = Vec::new();
             for at in (0..maildrop.count()).map(Position) {

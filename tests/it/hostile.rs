@@ -1,7 +1,7 @@
 //! Clients that attack, or that are broken: lines, memory, time, other protocols, STLS.
 //!
 //! Each test names the class of bugs that it guards against, with those who had them. What
-//! happens to mail is in `maildrop.rs`, to log-ins in `login.rs`.
+//! happens to mail is in `maildrop.rs`, to logins in `login.rs`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -331,7 +331,7 @@ fn nothing_from_before_the_handshake_lives_on_after_it() {
 
     let mut client = greeted(&server);
     assert_eq!(client.ask("AUTH PLAIN"), "+ ");
-    assert_eq!(client.ask("STLS"), "-ERR the response does not fit the mechanism");
+    assert_eq!(client.ask("STLS"), "-ERR malformed response");
     let mut client = client.upgrade(&Tls::new());
     assert_eq!(client.ask("AG1yb3NlAHRhbnN0YWFm"), "-ERR unknown command");
     assert_eq!(client.ask("STLS"), "-ERR TLS is already active");

@@ -1,4 +1,4 @@
-//! Log-ins of the curious and the hostile: who gets in, what others are told, what is logged.
+//! Logins of the curious and the hostile: who gets in, what others are told, what is logged.
 //!
 //! Each test names the class of bugs that it guards against, with those who had them. Lines,
 //! memory and other protocols are in `hostile.rs`.
@@ -76,7 +76,7 @@ fn a_flood_of_failures_is_summed_up_in_the_log() {
     }
 }
 
-/// One client's garbage that ends the log-ins of others (Dovecot CVE-2025-59028).
+/// One client's garbage that ends the logins of others (Dovecot CVE-2025-59028).
 #[test]
 fn garbage_of_one_client_does_not_disturb_others() {
     let place = lenient_place();
@@ -182,7 +182,7 @@ fn log_in_by_login(server: &Server, name: &str, password: &[u8]) -> String {
     end_of(client)
 }
 
-/// The reply to a log-in; the session is over and the maildrop free when this returns.
+/// The reply to a login; the session is over and the maildrop free when this returns.
 fn end_of(mut client: Client) -> String {
     let reply = client.line();
     client.ask("QUIT");

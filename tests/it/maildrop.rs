@@ -79,7 +79,7 @@ fn a_second_session_is_told_since_when_the_maildrop_is_in_use() {
     deliver(&place, 1..=2);
     let (first, second) = (place.serve(), place.serve());
     let mut owner = logged_in(&first);
-    // In the same process, in another one, and by another kind of log-in.
+    // In the same process, in another one, and by another kind of login.
     for server in [&first, &second] {
         for command in ["PASS", "AUTH"] {
             let mut late = greeted(server);
@@ -145,7 +145,7 @@ fn the_maildrop_is_free_after_every_way_out() {
             assert!(client.log_in().starts_with("+OK 3 "), "before: {what}");
             assert_eq!(client.ask("DELE 2"), "+OK message 2 deleted");
             way_out(client);
-            // A log-in waits for a session that is ending.
+            // A login waits for a session that is ending.
             let mut next = greeted(&server);
             let reply = next.log_in();
             let left = if what.starts_with("quit") { 2 } else { 3 };
@@ -448,7 +448,7 @@ fn messages_of_gigabytes() {
         assert_eq!(client.body(), b"Subject: large\r\n\r\n");
     }
     let by_top = server.bytes_read() - read;
-    assert!(by_top < 1 << 20, "{by_top} bytes were read for a log-in, LIST and TOP");
+    assert!(by_top < 1 << 20, "{by_top} bytes were read for a login, LIST and TOP");
 
     assert_eq!(client.ask("RETR 1"), format!("+OK {} octets", sizes[0]));
     client.read_some(1 << 20);

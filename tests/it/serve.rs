@@ -241,7 +241,7 @@ fn no_way_to_log_in_is_listed_that_no_store_has() {
         (
             &tokens,
             "",
-            "-ERR [AUTH] no password is taken here: use a token or a certificate",
+            "-ERR [AUTH] passwords are not accepted here: use a token or a certificate",
             Some("SASL OAUTHBEARER XOAUTH2"),
         ),
     ] {

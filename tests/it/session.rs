@@ -374,7 +374,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         drop(server);
         let mut said = String::new();
         client.read_to_string(&mut said).await.unwrap();
-        assert!(said.ends_with("-ERR [SYS/TEMP] the log-in took too long; wait and try again\r\n"));
+        assert!(said.ends_with("-ERR [SYS/TEMP] the login took too long; wait and try again\r\n"));
         assert!(env.sessions.take(mrose(), 1).is_none());
         assert!(cancellation.lock().unwrap().is_requested(), "the store knows that nobody waits");
 

@@ -1,7 +1,7 @@
-//! English. ASCII only: it is what a client gets that has not asked for any language.
+//! English, in ASCII: what a client gets that has not chosen a language.
 //!
-//! fetchmail reads it: a log-in that is refused without the word `wait` is a wrong password to it,
-//! and with that word a server that is busy.
+//! fetchmail looks for the word `wait` in a refused login: with it the server is busy, without it the
+//! password is wrong.
 
 use std::borrow::Cow;
 
@@ -48,39 +48,41 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::Line(LineError::TooLong) => "line too long".into(),
         Fault::Line(LineError::ForbiddenOctet) => "a NUL or a bare CR is not allowed".into(),
         Fault::TooManyBadCommands => "too many bad commands".into(),
-        Fault::TooManyCommands => "too many commands without logging in".into(),
+        Fault::TooManyCommands => "too many commands before login".into(),
         Fault::Evicted => "too many connections, and this one has not logged in; try again".into(),
         Fault::LogInFirst => "log in first".into(),
         Fault::AlreadyLoggedIn => "already logged in".into(),
         Fault::UserFirst => "send USER first".into(),
         Fault::TlsActive => "TLS is already active".into(),
         Fault::NoTls => "TLS is not available on this port".into(),
-        Fault::CleartextRefused => "no password is taken without TLS: use port 995, or STLS".into(),
-        Fault::NoPasswords => "no password is taken here: use a token or a certificate".into(),
+        Fault::CleartextRefused => {
+            "passwords are not accepted without TLS: use port 995 or STLS".into()
+        }
+        Fault::NoPasswords => {
+            "passwords are not accepted here: use a token or a certificate".into()
+        }
         Fault::Command(CommandError::UnknownMechanism) => "this mechanism is not offered".into(),
         Fault::Cancelled => "authentication cancelled".into(),
         Fault::Response(ResponseError::NotBase64) => "the response is not base64".into(),
-        Fault::Response(ResponseError::Malformed) => {
-            "the response does not fit the mechanism".into()
+        Fault::Response(ResponseError::Malformed) => "malformed response".into(),
+        Fault::Response(ResponseError::ForAnother) => {
+            "acting for another user is not allowed".into()
         }
-        Fault::Response(ResponseError::ForAnother) => "nobody may act for another user".into(),
         Fault::Response(ResponseError::Downgraded) => {
-            "channel binding is offered here, and must be used by who can".into()
+            "channel binding is required from clients that support it".into()
         }
         Fault::Response(ResponseError::Unbound) => {
-            "the channel binding is not that of this connection".into()
+            "the channel binding does not match this connection".into()
         }
         Fault::Refused(Refusal::BadCredentials | Refusal::RepeatedPassword) => {
             "wrong user name or password".into()
         }
         Fault::Refused(Refusal::NotAllowed) => "this user may not use POP3".into(),
-        Fault::Refused(Refusal::BadToken) => "the token is not good".into(),
-        Fault::Refused(Refusal::BadCertificate) => "the certificate is of no user here".into(),
-        Fault::Refused(Refusal::Throttled) => "too many failed log-ins; wait and try again".into(),
-        Fault::Refused(Refusal::Overloaded) => {
-            "too many log-ins at once; wait and try again".into()
-        }
-        Fault::TooSlow => "the log-in took too long; wait and try again".into(),
+        Fault::Refused(Refusal::BadToken) => "the token is not valid".into(),
+        Fault::Refused(Refusal::BadCertificate) => "this certificate belongs to no user".into(),
+        Fault::Refused(Refusal::Throttled) => "too many failed logins; wait and try again".into(),
+        Fault::Refused(Refusal::Overloaded) => "too many logins at once; wait and try again".into(),
+        Fault::TooSlow => "the login took too long; wait and try again".into(),
         Fault::Refused(Refusal::Unavailable(_)) => {
             "passwords cannot be checked now; wait and try again".into()
         }
@@ -99,7 +101,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::Maildrop(OpenError::Unavailable(_)) => {
             "the maildrop cannot be read now; wait and try again".into()
         }
-        Fault::NoSuchLanguage => "replies are not written in this language".into(),
+        Fault::NoSuchLanguage => "this language is not available".into(),
         Fault::Command(CommandError::NoSuchMessage) => "no such message".into(),
         Fault::Deleted => "message is already deleted".into(),
         Fault::Message(number, MessageError::Gone) => format!("message {number} is gone").into(),
@@ -115,12 +117,12 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
 fn arguments(takes: Takes) -> &'static str {
     match takes {
         Takes::Nothing => "no argument",
-        Takes::Name => "a name without blanks",
+        Takes::Name => "a name without spaces",
         Takes::Password => "a password",
         Takes::Mechanism => "a mechanism and at most one initial response",
-        Takes::Language => "a language tag, * or nothing",
+        Takes::Language => "a language tag, *, or no argument",
         Takes::Number => "a message-number",
-        Takes::NumberOrNothing => "a message-number or nothing",
+        Takes::NumberOrNothing => "a message-number or no argument",
         Takes::NumberAndLines => "a message-number and a number of lines",
     }
 }

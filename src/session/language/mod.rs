@@ -109,7 +109,7 @@ pub(super) enum Notice {
     Top,
     /// A message is marked as deleted.
     Marked(MessageNumber),
-    /// The session ends before a log-in.
+    /// The session ends before a login.
     Goodbye,
     /// The session ends; nothing was removed, so many messages are left.
     NothingRemoved(u32),

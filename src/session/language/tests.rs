@@ -126,7 +126,7 @@ fn every_text_fits_a_reply_and_keeps_to_itself_what_is_for_the_log() {
     }
 }
 
-/// To fetchmail, which looks for these words in the refusal of a log-in, and to its user.
+/// To fetchmail, which looks for these words in the refusal of a login, and to its user.
 #[test]
 fn only_what_is_not_the_users_fault_sounds_busy() {
     for fault in faults().into_iter().filter(|fault| fault.strike() == Strike::FailedLogin) {
