@@ -37,7 +37,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     // Before the first thread, and there is one that writes the log.
     let sandbox = Sandbox::enter(&config, &args.config);
-    let log = telemetry::start(&config.log);
+    let log = telemetry::start(&config.log)
+        .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
     if let Err(error) = File::open(&args.config) {
         let file = args.config.display();
         warn!("{file} cannot be read again as the user of run-as, SIGHUP will fail: {error}");

@@ -1,6 +1,6 @@
 //! How many connections fit into the files that a process may have open.
 
-use nix::sys::resource::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit};
 
 /// The open files that a server with so many connections may need at the same time.
 pub fn files_for(connections: u32) -> u64 {
@@ -10,7 +10,7 @@ pub fn files_for(connections: u32) -> u64 {
 /// So many connections, or fewer where the hard limit of this process on open files leaves no room
 /// for them; the server raises the soft one to it.
 pub(super) fn at_most(connections: u32) -> u32 {
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(connections, |(_, hard)| within(hard, connections))
+    getrlimit(Resource::Nofile).maximum.map_or(connections, |hard| within(hard, connections))
 }
 
 fn within(limit: u64, connections: u32) -> u32 {

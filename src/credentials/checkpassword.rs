@@ -18,10 +18,9 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use command_fds::{CommandFdExt as _, FdMapping};
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -80,7 +79,7 @@ impl CheckpasswordProgram {
             .fd_mappings(vec![FdMapping { parent_fd: reader.into(), child_fd: 3 }])
             .map_err(io::Error::other)?;
         let child = command.spawn()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Running { child, group })
     }
 }
@@ -149,9 +148,10 @@ impl Running {
     }
 
     fn kill_group(&mut self) {
-        let killed = self.group.take().map_or(Ok(()), |group| killpg(group, Signal::SIGKILL));
+        let killed =
+            self.group.take().map_or(Ok(()), |group| kill_process_group(group, Signal::KILL));
         match killed {
-            Ok(()) | Err(Errno::ESRCH) => {}
+            Ok(()) | Err(Errno::SRCH) => {}
             Err(errno) => warn!("a program for passwords cannot be killed: {errno}"),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -197,19 +197,17 @@ enum AcceptError {
 
 impl AcceptError {
     fn of(error: &io::Error) -> Self {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP) => {
-                Self::Socket
-            }
+        match Errno::from_io_error(error) {
+            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP) => Self::Socket,
             Some(
-                Errno::ECONNABORTED
-                | Errno::EINTR
-                | Errno::EPROTO
-                | Errno::ENOPROTOOPT
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH,
+                Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH,
             ) => Self::Peer,
             // EMFILE, ENFILE, ENOBUFS, ENOMEM. A pause is right for unknown errors, too.
             _ => Self::Shortage,
@@ -354,14 +352,14 @@ mod tests {
     #[test]
     fn only_a_broken_socket_ends_the_loop() {
         for (errno, expected) in [
-            (Errno::EMFILE, AcceptError::Shortage),
-            (Errno::ENFILE, AcceptError::Shortage),
-            (Errno::ENOBUFS, AcceptError::Shortage),
-            (Errno::ENOMEM, AcceptError::Shortage),
-            (Errno::EPERM, AcceptError::Shortage),
-            (Errno::ECONNABORTED, AcceptError::Peer),
-            (Errno::EBADF, AcceptError::Socket),
-            (Errno::EINVAL, AcceptError::Socket),
+            (Errno::MFILE, AcceptError::Shortage),
+            (Errno::NFILE, AcceptError::Shortage),
+            (Errno::NOBUFS, AcceptError::Shortage),
+            (Errno::NOMEM, AcceptError::Shortage),
+            (Errno::PERM, AcceptError::Shortage),
+            (Errno::CONNABORTED, AcceptError::Peer),
+            (Errno::BADF, AcceptError::Socket),
+            (Errno::INVAL, AcceptError::Socket),
         ] {
             assert_eq!(AcceptError::of(&io::Error::from(errno)), expected, "{errno}");
         }

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::PortOwner;
@@ -144,7 +145,7 @@ fn reason(address: SocketAddr, error: &io::Error) -> String {
         "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or root with run-as".into()
     } else if error.kind() == io::ErrorKind::AddrNotAvailable {
         format!("this machine does not have the address {}", address.ip())
-    } else if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) && address.is_ipv6() {
+    } else if Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT) && address.is_ipv6() {
         format!("IPv6 is switched off on this machine; write \"0.0.0.0:{}\"", address.port())
     } else {
         error.to_string()
@@ -308,17 +309,17 @@ mod tests {
 
     #[test]
     fn what_the_system_refuses_is_explained() {
-        let errno = |errno: nix::errno::Errno| io::Error::from(errno);
+        let errno = |errno: Errno| io::Error::from(errno);
         for (address, error, expected) in [
             (
                 "0.0.0.0:995",
-                errno(nix::errno::Errno::EACCES),
+                errno(Errno::ACCESS),
                 "cannot listen on 0.0.0.0:995: ports below 1024 need the capability \
                  CAP_NET_BIND_SERVICE, or root with run-as",
             ),
             (
                 "[::]:995",
-                errno(nix::errno::Errno::EAFNOSUPPORT),
+                errno(Errno::AFNOSUPPORT),
                 "cannot listen on [::]:995: IPv6 is switched off on this machine; \
                  write \"0.0.0.0:995\"",
             ),

@@ -33,7 +33,6 @@ use crate::threads;
 
 mod accept;
 mod connection;
-mod descriptors;
 #[cfg(test)]
 mod fixture;
 mod limits;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
@@ -12,7 +13,7 @@ use tracing::{error, info, warn};
 use super::accept::Listener;
 use super::reload::Reload;
 use super::service_manager::ServiceManager;
-use super::{Error, Sandbox, Shared, Socket, Source, descriptors, tls, watchdog};
+use super::{Error, Sandbox, Shared, Socket, Source, tls, watchdog};
 use crate::config::{Config, TlsMode, files_for};
 use crate::limits::{Entry, LogBudget};
 use crate::login::Throttle;
@@ -27,7 +28,7 @@ pub(super) async fn supervise(
 ) -> Result<(), Error> {
     let mut signals = Signals::register().map_err(Error::Runtime)?;
     sandbox.report();
-    check_descriptors(&config);
+    check_open_files(&config);
     let shared = Arc::new(Shared::new(&config, sandbox.mail())?);
     let mut listeners = JoinSet::new();
     let mut accept_loops = Vec::new();
@@ -220,11 +221,11 @@ impl Signals {
     }
 }
 
-fn check_descriptors(config: &Config) {
-    let Some(limit) = descriptors::raise_limit() else { return };
+fn check_open_files(config: &Config) {
+    let limit = raise_open_files();
     let needed = files_for(config.limits.connections.get());
-    // A removal goes faster with some that nobody else needs, or with a few of them all: there are
-    // seldom as many connections as there may be.
+    // A removal is faster with descriptors to spare, or with a few of those for connections: there are
+    // seldom as many of them as there may be.
     let spare = (limit.saturating_sub(needed) / 4).max(limit / 16);
     hold_at_most(usize::try_from(spare).unwrap_or(usize::MAX));
     if limit < needed {
@@ -235,6 +236,13 @@ fn check_descriptors(config: &Config) {
              in the unit, or ulimit -Hn"
         );
     }
+}
+
+/// Raises the soft limit on open files, usually 1024, to the hard one. Yields the limit in force.
+fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok();
+    (if raised { limit.maximum } else { limit.current }).unwrap_or(u64::MAX)
 }
 
 fn mode_name(mode: TlsMode) -> &'static str {
@@ -250,5 +258,18 @@ fn reason(broken: Result<io::Result<()>, JoinError>) -> String {
         Ok(Ok(())) => "its loop ended".into(),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_raised_as_far_as_it_goes() {
+        let limit = raise_open_files();
+        let in_force = getrlimit(Resource::Nofile);
+        assert_eq!(in_force.current, in_force.maximum);
+        assert_eq!(limit, in_force.maximum.unwrap_or(u64::MAX));
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fmt, fs};
 
-use nix::sys::signal::Signal;
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::record::{Record, parse};
 use super::scenario::Scenario;
@@ -105,7 +105,7 @@ impl Job {
             let mut command = self.command(directory);
             command.env(AT, at.to_string()).env(UNWANTED, stage.unwanted().join("\n"));
             let output = command.output().unwrap();
-            let killed = output.status.signal() == Some(Signal::SIGKILL as i32);
+            let killed = output.status.signal() == Some(Signal::KILL.as_raw());
             tally.runs += 1;
             tally.kills += u64::from(killed);
             if let Some(lost) = lost {

@@ -1,12 +1,13 @@
 //! Logs: where lines go, in which form, from which level on.
 //!
-//! - Lines go to standard error, or to the journal, through a bounded queue and a thread of their own: a sink that
-//!   takes no more never stops the service. What does not fit is dropped and counted (`sink`).
-//! - The form is text for people, JSON, or text with the priority that journald reads (`line`), or
-//!   an entry with fields for journald itself (`journal`).
-//!   Whatever comes from a peer is escaped in all of them (`escape`).
-//! - The level is the configuration's and changes with it; `RUST_LOG` is not looked at, so that
-//!   there is one place to find out why something is or is not logged.
+//! - Lines go to standard error or to the journal, through a bounded queue and a thread of their own:
+//!   a log that takes no more lines never stops the service. Lines that do not fit are dropped and
+//!   counted (`sink`).
+//! - The form is text for people, JSON, text with the priority that journald reads (`line`), or an
+//!   entry with fields for journald itself (`journal`). Text from a peer is escaped in all of them
+//!   (`escape`).
+//! - The level is that of the configuration and changes with it. `RUST_LOG` is ignored, so that one
+//!   place says why something is or is not logged.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +15,6 @@ use std::path::Path;
 
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::fmt::{self, format::JsonFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -28,19 +28,23 @@ mod sink;
 
 use journal::{Entry, EntryFields, Journal, Unread};
 use line::{JsonLine, TextFields, TextLine};
+use sink::SinkGuard;
 
 /// Starts logging, for the whole program and until the [`Guard`] is dropped.
 ///
-/// Called once; what is logged before is lost.
-pub fn start(log: &Log) -> Guard {
+/// Called once. Lines that are logged before are lost.
+///
+/// # Errors
+/// When the system gives no thread for it.
+pub fn start(log: &Log) -> io::Result<Guard> {
     let (form, out, unread) = choose(log.format);
     let bare = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = io::stderr().is_terminal() && !bare;
-    let (dispatch, mut guard) = prepare(form, log.level, colour, QUEUED_LINES, out);
+    let (dispatch, mut guard) = prepare(form, log.level, colour, QUEUED_LINES, out)?;
     guard._unread = unread;
     // Fails only when logging has been started before, and then that one stays.
     drop(tracing::dispatcher::set_global_default(dispatch));
-    guard
+    Ok(guard)
 }
 
 /// Keeps logging going; what is still queued is written when it is dropped, and read by the journal.
@@ -49,7 +53,7 @@ pub fn start(log: &Log) -> Guard {
 pub struct Guard {
     level: LevelHandle,
     /// Dropped in this order.
-    _writer: WorkerGuard,
+    _sink: SinkGuard,
     _unread: Option<Unread>,
 }
 
@@ -144,8 +148,8 @@ fn prepare(
     colour: bool,
     queued_lines: usize,
     out: impl Write + Send + 'static,
-) -> (Dispatch, Guard) {
-    let (queue, writer) = sink::start(form, queued_lines, out);
+) -> io::Result<(Dispatch, Guard)> {
+    let (queue, sink) = sink::start(form, queued_lines, out)?;
     let (filter, handle) = reload::Layer::new(filter(level));
     let layer = fmt::layer().with_writer(queue).log_internal_errors(false);
     let layer = match form {
@@ -161,7 +165,7 @@ fn prepare(
         }
     };
     let dispatch = Dispatch::new(Registry::default().with(filter).with(layer));
-    (dispatch, Guard { level: LevelHandle(handle), _writer: writer, _unread: None })
+    Ok((dispatch, Guard { level: LevelHandle(handle), _sink: sink, _unread: None }))
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

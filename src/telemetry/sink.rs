@@ -1,11 +1,12 @@
-//! The far end of the log: a thread that writes lines, and counts those that are lost.
+//! The sink of the log: a bounded queue, and a thread that writes its lines and counts lost ones.
 
 use std::io::{self, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
@@ -13,31 +14,73 @@ use super::{Form, journal};
 
 /// Starts the thread that writes lines to `out`.
 ///
-/// - The queue takes `queued_lines`; further ones are dropped, and nobody waits.
+/// - The queue takes `queued_lines`. Further ones are dropped, without waiting.
 /// - A line that `out` refuses is lost as well.
 /// - After a line that could be written, a line of our own says how many were lost before it.
 pub(super) fn start(
     form: Form,
     queued_lines: usize,
     out: impl Write + Send + 'static,
-) -> (NonBlocking, WorkerGuard) {
-    let dropped = Arc::new(OnceLock::new());
-    let sink =
-        Sink { out, form, dropped: Arc::clone(&dropped), refused: 0, reported: 0, torn: false };
-    let (queue, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(queued_lines)
-        .thread_name("log")
-        .finish(sink);
-    dropped.get_or_init(|| queue.error_counter());
-    (queue, guard)
+) -> io::Result<(Arc<Queue>, SinkGuard)> {
+    let (lines, queued) = sync_channel(queued_lines);
+    let queue =
+        Arc::new(Queue { lines, dropped: AtomicUsize::new(0), stopping: AtomicBool::new(false) });
+    let (running, ended) = channel::<()>();
+    let own = Arc::clone(&queue);
+    let sink = Sink { out, form, queue: own, refused: 0, reported: 0, torn: false };
+    thread::Builder::new().name("log".into()).spawn(move || {
+        sink.run(&queued);
+        drop(running);
+    })?;
+    Ok((Arc::clone(&queue), SinkGuard { queue, ended }))
+}
+
+/// Lines that wait for the sink.
+#[derive(Debug)]
+pub(super) struct Queue {
+    lines: SyncSender<Vec<u8>>,
+    /// Lines that found it full.
+    dropped: AtomicUsize,
+    /// The sink is to end once the queue is empty.
+    stopping: AtomicBool,
+}
+
+impl Write for &Queue {
+    /// Takes one line, and never fails.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.lines.try_send(line.to_owned()).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Dropping it waits until the queued lines are written, or the sink is stuck.
+#[derive(Debug)]
+pub(super) struct SinkGuard {
+    queue: Arc<Queue>,
+    /// Disconnected when the thread ends.
+    ended: Receiver<()>,
+}
+
+impl Drop for SinkGuard {
+    fn drop(&mut self) {
+        self.queue.stopping.store(true, Ordering::SeqCst);
+        // Wakes the sink up. A full queue does so, too.
+        drop(self.queue.lines.try_send(Vec::new()));
+        // An error in any case: the thread has ended, or the time is over.
+        let _over = self.ended.recv_timeout(LONGEST_END);
+    }
 }
 
 struct Sink<W> {
     out: W,
     form: Form,
-    /// Lines that found the queue full; known once the queue is there.
-    dropped: Arc<OnceLock<ErrorCounter>>,
+    queue: Arc<Queue>,
     /// Lines that `out` did not take.
     refused: usize,
     /// Lost lines that have been reported.
@@ -47,6 +90,33 @@ struct Sink<W> {
 }
 
 impl<W: Write> Sink<W> {
+    /// Writes lines until it is to stop.
+    fn run(mut self, queued: &Receiver<Vec<u8>>) {
+        while let Ok(line) = queued.recv() {
+            self.write(&line);
+            while let Ok(line) = queued.try_recv() {
+                self.write(&line);
+            }
+            // A flush that fails leaves lines to the next one.
+            drop(self.out.flush());
+            if self.queue.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            // The next lines are then written together, and do not each wake this thread.
+            thread::park_timeout(REST);
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
+        match self.put(line) {
+            Ok(()) => drop(self.report()),
+            Err(_) => self.refused = self.refused.saturating_add(1),
+        }
+    }
+
     /// Writes a line whole, or leaves a mark that it was torn.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
@@ -67,7 +137,7 @@ impl<W: Write> Sink<W> {
     }
 
     fn report(&mut self) -> io::Result<()> {
-        let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
+        let dropped = self.queue.dropped.load(Ordering::Relaxed);
         let lost = dropped.saturating_add(self.refused);
         if lost > self.reported {
             let line = lost_line(self.form, lost - self.reported);
@@ -75,25 +145,6 @@ impl<W: Write> Sink<W> {
             self.reported = lost;
         }
         Ok(())
-    }
-}
-
-impl<W: Write> Write for Sink<W> {
-    /// Takes one line; it never fails, for there is nobody who could do anything about it.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.put(line) {
-            Ok(()) => drop(self.report()),
-            Err(_) => self.refused = self.refused.saturating_add(1),
-        }
-        Ok(line.len())
-    }
-
-    /// Called when no more lines are waiting: a short rest, so that the next ones are written
-    /// together and do not each wake this thread.
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.out.flush();
-        thread::park_timeout(REST);
-        flushed
     }
 }
 
@@ -116,7 +167,10 @@ fn lost_line(form: Form, lost: usize) -> String {
     }
 }
 
-/// By how much a line may come later than what it tells of.
+/// By how much a line may be late.
 const REST: Duration = Duration::from_millis(10);
+
+/// How long the end of the program waits for a sink that takes no more lines.
+const LONGEST_END: Duration = Duration::from_secs(1);
 
 const LOST: &str = "lines are missing here, the log took no more";

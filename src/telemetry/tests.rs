@@ -34,7 +34,7 @@ impl Write for Memory {
 /// What reaches the sink when `events` are logged.
 fn logged(form: Form, level: LogLevel, events: impl FnOnce(&Guard)) -> String {
     let memory = Memory::default();
-    let (dispatch, guard) = prepare(form, level, false, 1_000, memory.clone());
+    let (dispatch, guard) = prepare(form, level, false, 1_000, memory.clone()).unwrap();
     tracing::dispatcher::with_default(&dispatch, || events(&guard));
     drop(guard);
     let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -146,7 +146,8 @@ fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
     assert!(Journal::open(&path).is_err());
     let socket = UnixDatagram::bind(&path).unwrap();
     let journal = Journal::open(&path).unwrap();
-    let (dispatch, guard) = prepare(Form::JournalEntry, LogLevel::Info, false, 100, journal);
+    let (dispatch, guard) =
+        prepare(Form::JournalEntry, LogLevel::Info, false, 100, journal).unwrap();
     let mut datagram = vec![0; 1 << 20];
     let mut next = || {
         let octets = socket.recv(&mut datagram).unwrap();
@@ -226,7 +227,7 @@ fn text_has_time_and_level_and_journald_the_priority() {
 #[test]
 fn colours_are_for_terminals() {
     let memory = Memory::default();
-    let (dispatch, guard) = prepare(Form::Text, LogLevel::Info, true, 10, memory.clone());
+    let (dispatch, guard) = prepare(Form::Text, LogLevel::Info, true, 10, memory.clone()).unwrap();
     tracing::dispatcher::with_default(&dispatch, || info!("\x1b[31mred"));
     drop(guard);
     let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -276,7 +277,7 @@ fn a_blocked_sink_stops_nobody_and_the_lost_lines_are_counted() {
         let (waiting, waits) = mpsc::channel();
         let (opener, open) = mpsc::channel();
         let gate = Gate { waiting, open, memory: memory.clone() };
-        let (dispatch, guard) = prepare(form, LogLevel::Info, false, 4, gate);
+        let (dispatch, guard) = prepare(form, LogLevel::Info, false, 4, gate).unwrap();
         tracing::dispatcher::with_default(&dispatch, || {
             info!("first");
             waits.recv().expect("the sink has the first line and blocks on it");
@@ -327,7 +328,7 @@ impl Write for Full {
 fn a_full_disk_loses_lines_and_glues_none_together() {
     let memory = Memory::default();
     let full = Full { room: 12, refusals: 2, memory: memory.clone() };
-    let (dispatch, guard) = prepare(Form::Journald, LogLevel::Info, false, 100, full);
+    let (dispatch, guard) = prepare(Form::Journald, LogLevel::Info, false, 100, full).unwrap();
     tracing::dispatcher::with_default(&dispatch, || {
         for line in ["first", "second", "third", "fourth"] {
             info!("{line}");

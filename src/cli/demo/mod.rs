@@ -68,7 +68,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     io::stdout()
         .write_all(settings.to_string().as_bytes())
         .map_err(|error| Failure::new(format!("standard output: {error}")))?;
-    let _log = telemetry::start(&config.log);
+    let _log = telemetry::start(&config.log)
+        .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
     let outcome = server::run(config, sockets, Source::Fixed, Sandbox::none()).map_err(Failure::of);
     let removed = directory.close();
     outcome?;

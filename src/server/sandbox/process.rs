@@ -1,7 +1,6 @@
 //! Privileges, and the memory of the process.
 
-use nix::sys::resource::{Resource, setrlimit};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -35,8 +34,8 @@ pub(super) fn drop_capabilities() -> Measure {
 
 /// Nothing of the memory is written to a file, and no process of the same user looks into it.
 pub(super) fn forbid_core_dumps() -> Measure {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|errno| errno.to_string())?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
         .map(|()| "off")
         .map_err(|error| error.to_string())
 }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rustix::io::Errno;
+use rustix::process::{Signal, getpid, kill_process};
 
 use super::journal::Journal;
 
@@ -143,7 +142,7 @@ pub(super) fn file_system() -> Option<u32> {
 
 /// Ends the process as a crash does: nothing is flushed, dropped or unlocked by it.
 pub(super) fn die() -> ! {
-    kill(Pid::this(), Signal::SIGKILL).unwrap();
+    kill_process(getpid(), Signal::KILL).unwrap();
     loop {
         thread::park();
     }
