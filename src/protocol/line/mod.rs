@@ -64,7 +64,8 @@ impl LineDecoder {
         let used = self.buffer.len();
         if self.buffer.capacity() < used + octets.len() {
             // A Vec that grows leaves a copy behind; this way the old one is overwritten.
-            let room = (2 * used).min(RESPONSE).max(used) + octets.len();
+            // In few steps: what is given back on the way leaves holes in the heap.
+            let room = (4 * used).min(RESPONSE).max(used) + octets.len();
             let mut larger = Zeroizing::new(Vec::with_capacity(room));
             larger.extend_from_slice(&self.buffer);
             self.buffer = larger;
