@@ -166,7 +166,7 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
 /// Where there is code for tests only, each with its attribute.
 fn tests(code: &str) -> Vec<Range<usize>> {
     if code.contains("#![cfg(test)]") {
-        return vec![0..code.len()];
+        return std::iter::once(0..code.len()).collect();
     }
     let mut found: Vec<Range<usize>> = Vec::new();
     for attribute in ["#[cfg(test)]", "#[cfg(all(test,"] {
