@@ -4,12 +4,14 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use crate::mailbox::maildir::is_link_trusted;
 
 /// What links below `root` lead to, down to the Maildirs of a template.
 ///
-/// - Only those that the mailbox follows whoever the server is: root's, and those that belong to
-///   the owner of what they lead to.
+/// - Of those that the mailbox follows: root's, and those that belong to the owner of what they lead
+///   to.
 /// - Of many names only the first [`MOST_NAMES`] are looked at, so that a start takes no time.
 pub(super) fn below(root: &Path, template: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -40,8 +42,11 @@ pub(super) fn below(root: &Path, template: &Path) -> Vec<PathBuf> {
 }
 
 fn is_followed(link: &Metadata, path: &Path) -> bool {
-    let target = fs::metadata(path).ok().filter(Metadata::is_dir);
-    target.is_some_and(|target| is_link_trusted(link.uid(), target.uid(), ROOT))
+    let Some(target) = fs::metadata(path).ok().filter(Metadata::is_dir) else { return false };
+    // A server that was taken over may have made links to the mail of others: none of its own counts
+    // but to what it owns.
+    let server = if link.uid() == target.uid() { geteuid().as_raw() } else { ROOT };
+    is_link_trusted(link.uid(), target.uid(), server)
 }
 
 /// What a part of a template can stand for in a directory.
