@@ -416,6 +416,7 @@ fn stores_are_asked_at_the_same_time_and_reported_in_their_order() {
     }
 }
 
+#[cfg(feature = "sql")]
 #[test]
 fn what_keeps_a_store_from_being_opened_is_said_offline_too() {
     let house = House::new();
