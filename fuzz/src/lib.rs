@@ -144,7 +144,8 @@ fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
         std::fs::write(&users, "mrose:{PLAIN}tanstaaf\n").expect("a credential file");
         users
     });
-    let users = FileStore::open(&FileSection::from(&**USERS), WeakSchemes::Refused).expect("a credential file");
+    let users = FileStore::open(&FileSection::from(&**USERS), WeakSchemes::Refused)
+        .expect("a credential file");
     let authenticator = Authenticator::new(vec![users], Rules::default(), Arc::default());
     let policy = Policy { utf8: true, ..Policy::new("pop.example.org") };
     Env::new(mailbox, authenticator.expect("an authenticator"), policy)

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use restante::protocol::{ClaimedName, Command, LanguageRange, WrongProtocol, Username};
+use restante::protocol::{ClaimedName, Command, LanguageRange, Username, WrongProtocol};
 
 fuzz_target!(|line: &[u8]| {
     let once = Command::parse(line);

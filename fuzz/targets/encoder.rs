@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use restante::protocol::{Progress, BodyLines, Encoder, Extent, OctetCounter};
+use restante::protocol::{BodyLines, Encoder, Extent, OctetCounter, Progress};
 
 fuzz_target!(|input: (Option<u8>, Vec<u8>, Vec<u8>)| {
     let (lines, cuts, message) = input;
