@@ -2,14 +2,15 @@
 //!
 //! The rooms, from the ground up; each may use only those above it in this list:
 //! - [`protocol`]: lines, commands, replies and message bodies as values. No I/O.
-//! - [`threads`]: what blocks is done here. They know nothing of what they do.
+//! - [`config`]: the configuration file as checked values, each with its position.
+//! - [`threads`]: pools of threads for what blocks.
 //! - [`limits`]: networks, rates and bounded tables, against strangers.
 //! - [`password`]: password schemes, what they cost, and new passwords. No I/O.
 //! - [`credentials`]: credential stores, of which each kind has a file or folder.
 //! - [`login`]: passwords, proofs, tokens and certificates become an identity, or a refusal.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
-//! - [`config`], [`telemetry`]: what the operator says, and what is logged.
+//! - [`telemetry`]: how log lines look and where they go.
 //! - [`server`]: sockets, TLS, limits, signals; it puts the rooms together.
 //! - [`cli`]: a file per command.
 

@@ -251,11 +251,11 @@ pub struct Auth {
     /// The SASL mechanisms that the operator allows. `None`: those that every user of the stores can
     /// use.
     pub mechanisms: Option<Vec<Mechanism>>,
-    /// How long the reply to a failed log-in is held back.
+    /// How long the reply to a failed login is held back.
     pub failure_delay: Duration,
     /// Passwords verified at the same time; default: the number of processors.
     pub hashes_at_once: NonZeroU32,
-    /// How long a log-in waits for its turn before it is told to come back later.
+    /// How long a login waits for its turn before it is told to come back later.
     pub hash_wait: Duration,
     /// Hashes that are no protection any more are taken all the same.
     pub weak_schemes: bool,
@@ -274,7 +274,7 @@ pub struct Throttle {
     pub longest_delay: Duration,
     /// How long failures are remembered.
     pub forget_after: Duration,
-    /// Networks whose log-ins never wait.
+    /// Networks whose logins never wait.
     pub trusted: Vec<IpNet>,
 }
 
@@ -289,7 +289,7 @@ pub struct Limits {
     pub sessions_per_user: NonZeroU32,
     /// Bad commands in a row before the connection is closed.
     pub bad_commands: NonZeroU32,
-    /// Failed log-ins before the connection is closed.
+    /// Failed logins before the connection is closed.
     pub failed_logins: NonZeroU32,
 }
 

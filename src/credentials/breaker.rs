@@ -99,7 +99,7 @@ impl Shared {
     fn open(&self, why: String) {
         self.down.send_modify(|down| {
             if down.is_none() {
-                warn!(store = self.label, why, "the store is down; log-ins are put off");
+                warn!(store = self.label, why, "the store is down; logins are put off");
             }
             *down = Some(why);
         });

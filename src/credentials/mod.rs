@@ -104,7 +104,7 @@ pub trait CredentialStore: Send + Sync + 'static {
 
     /// Replaces a verifier by a stronger one, now that the password is known to be right.
     ///
-    /// Never fails: a log-in does not depend on it.
+    /// Never fails: a login does not depend on it.
     fn strengthen(
         &self,
         name: &Username,

@@ -1,8 +1,8 @@
 //! PAM: whatever the file of a service in `/etc/pam.d` says.
 //!
 //! - The password is the answer to every question that is asked without echo; any other question
-//!   ends the log-in, for there is nobody to answer it.
-//! - A module cannot be interrupted. Each log-in has a thread of its own, which keeps its place
+//!   ends the login, for there is nobody to answer it.
+//! - A module cannot be interrupted. Each login has a thread of its own, which keeps its place
 //!   among `at-once` until the module comes back, while the client is answered at the deadline. It
 //!   is not one of the threads that mail is read with: those are never used up, and the end of the
 //!   program does not wait for it.
@@ -79,7 +79,7 @@ fn policy(service: &str) -> Result<PathBuf, String> {
     })
 }
 
-/// A log-in from beginning to end. Takes as long as the modules please.
+/// A login from beginning to end. Takes as long as the modules please.
 fn log_in(service: &str, name: &Username, password: Secret<Vec<u8>>) -> Result<Check, String> {
     policy(service)?;
     let transaction = TransactionBuilder::new_with_service(service)

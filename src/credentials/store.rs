@@ -134,7 +134,7 @@ impl CredentialStore for Store {
 mod tests {
     use super::*;
 
-    /// Each command makes room for the work of a log-in, whether it is one or not.
+    /// Each command makes room for the work of a login, whether it is one or not.
     #[test]
     fn questions_to_stores_elsewhere_take_little_room_in_a_session() {
         let store = Store::Table(Table::try_from(&b"mrose:{PLAIN}x"[..]).unwrap());

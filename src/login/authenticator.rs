@@ -41,7 +41,7 @@ pub(super) use self::steps::{admit, fail};
 ///   further down.
 /// - Passwords are hashed as there are [`Turns`]; the others wait. Those that are only compared do
 ///   not.
-/// - Every log-in that the stores can answer costs the same, whether the user is known or not, the
+/// - Every login that the stores can answer costs the same, whether the user is known or not, the
 ///   name usable or not, the password acceptable or not.
 #[derive(Debug)]
 pub struct Authenticator<C> {
@@ -61,7 +61,7 @@ pub struct Authenticator<C> {
 pub struct Rules {
     /// Turns at hashing a password, of which there is one for each that is hashed at a time.
     pub turns: Arc<Turns>,
-    /// How long a log-in waits for its turn before it is [`Refusal::Overloaded`].
+    /// How long a login waits for its turn before it is [`Refusal::Overloaded`].
     pub hash_wait: Duration,
     /// How long a verified password is cached. Zero: it is verified every time.
     pub cache: Duration,

@@ -1,4 +1,4 @@
-//! Log-ins by SCRAM: the keys of a user, or such as look like some, and the proof that fits them
+//! Logins by SCRAM: the keys of a user, or such as look like some, and the proof that fits them
 //! (RFC 5802 §3).
 
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use crate::protocol::sasl::{
 };
 use crate::protocol::{ClaimedName, Secret, Username};
 
-/// A log-in by SCRAM that waits for the proof of the client. Dropped without one it has failed: the
+/// A login by SCRAM that waits for the proof of the client. Dropped without one it has failed: the
 /// server has worked for it.
 #[derive(Debug)]
 pub struct ScramLogin {

@@ -43,7 +43,7 @@ pub struct Throttle {
 pub struct Settings {
     /// The wait after one failure; zero switches the throttle off.
     pub first: Duration,
-    /// The longest wait; twice this should fit into the time that a client has for its log-in.
+    /// The longest wait; twice this should fit into the time that a client has for its login.
     pub most: Duration,
     /// After this long one failure is forgotten.
     pub forget: Duration,

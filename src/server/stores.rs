@@ -114,7 +114,7 @@ pub enum Probed {
     Opened,
     /// What was reached, in a few words.
     Reached(String),
-    /// Why it gives no answer, in a line: the server starts, and puts off log-ins that need it.
+    /// Why it gives no answer, in a line: the server starts, and puts off logins that need it.
     Silent(String),
     /// What is wrong with it: the server does not start.
     Unusable(OpenError),
@@ -172,7 +172,7 @@ pub fn judge(
 ) -> Result<(Verdict, Vec<String>), String> {
     runtime()?.block_on(async {
         let weak = config.auth.weak_schemes.into();
-        // Trying out is not a log-in: no hash is replaced.
+        // Trying out is not a login: no hash is replaced.
         let sections = config.credentials.iter().map(without_rehash);
         let sections: Vec<_> = sections.collect();
         let stores = open(&sections, weak).map_err(|error| error.to_string())?.passwords;

@@ -82,7 +82,7 @@ async fn a_replaced_file_counts_at_once() {
     fixture.replace("mrose:{PLAIN}two\nbob:{PLAIN}x\n");
     assert_eq!(password(&store, "mrose").await.as_deref(), Some("two"));
     assert_eq!(password(&store, "bob").await.as_deref(), Some("x"));
-    // Whoever is removed by `restante user remove` is out with the next log-in.
+    // Whoever is removed by `restante user remove` is out with the next login.
     fixture.replace("mrose:{PLAIN}two\n");
     assert_eq!(password(&store, "bob").await, None);
 }
@@ -318,7 +318,7 @@ async fn a_hash_is_rewritten_only_while_it_is_the_one_that_was_verified() {
         store.strengthen(&name, &account.verifier, &password).await;
         assert_eq!(fs::read_to_string(&fixture.path).unwrap(), after);
     }
-    // One failure is enough, and is no failure of the log-in.
+    // One failure is enough, and is no failure of the login.
     fixture.replace("nonsense\n");
     store.strengthen(&name, &account.verifier, &password).await;
     fixture.replace(before);

@@ -281,7 +281,7 @@ impl fmt::Debug for Directory {
 }
 
 /// A connection whose messages leave at once, in place of one that ldap3 makes: where the last of
-/// TLS and a bind wait for one another's acknowledgement, a log-in takes 40 ms more.
+/// TLS and a bind wait for one another's acknowledgement, a login takes 40 ms more.
 async fn open(address: &str) -> io::Result<std::net::TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;

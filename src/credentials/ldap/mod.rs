@@ -1,7 +1,7 @@
 //! Users in a directory: LDAP (RFC 4511), by search and bind or by direct bind.
 //!
 //! The directory keeps the verifiers to itself: a password is right when a simple bind with it
-//! succeeds (RFC 4513 §5.1.3). Here is what is asked and what the answers mean for a log-in.
+//! succeeds (RFC 4513 §5.1.3). Here is what is asked and what the answers mean for a login.
 //! `connection` asks; `template` puts names into questions; `entry` reads what an entry says.
 
 use std::str;

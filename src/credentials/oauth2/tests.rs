@@ -260,7 +260,7 @@ async fn whoever_waits_for_the_same_keys_shares_one_fetch() {
     while let Some(outcome) = log_ins.join_next().await {
         assert_eq!(outcome.unwrap(), GOOD);
     }
-    // One by the first probe, one by the log-ins.
+    // One by the first probe, one by the logins.
     assert!(server.discoveries() <= 2, "{}", server.discoveries());
 }
 

@@ -204,7 +204,7 @@ fn shown(error: &sqlx::Error) -> String {
 }
 
 /// Shorter than what firewalls take for dead: a connection that they have forgotten would cost a
-/// log-in the whole deadline.
+/// login the whole deadline.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
 /// How long leaving may take.
