@@ -218,6 +218,23 @@ fn every_source_file_says_what_lives_in_it() {
     }
 }
 
+#[test]
+fn a_module_with_files_of_its_own_is_the_mod_of_their_folder() {
+    let beside = |file: &String| root().join(file.strip_suffix(".rs").unwrap()).is_dir();
+    let found = files("src", "rs").into_iter().map(|(file, _)| file).filter(beside);
+    assert_eq!(found.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn long_tests_stand_in_a_file_of_their_own() {
+    const MOST_LINES: usize = 120;
+    for (file, text) in files("src", "rs") {
+        let lines = text.lines().skip_while(|line| *line != "mod tests {").skip(1);
+        let count = lines.take_while(|line| *line != "}").count();
+        assert!(count <= MOST_LINES, "{file} has {count} lines of tests: put them into tests.rs");
+    }
+}
+
 /// The cells of the table rows of docs/RFC.md that name a section of an RFC.
 fn rows() -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("docs/RFC.md")).unwrap();

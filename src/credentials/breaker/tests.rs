@@ -1,0 +1,248 @@
+//! When a breaker opens and closes, and what callers get meanwhile.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::task::yield_now;
+use tokio::time::advance;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A store that works, refuses or hangs, and counts how often it is touched.
+#[derive(Clone, Default)]
+struct Store(Arc<Condition>);
+
+#[derive(Default)]
+struct Condition {
+    state: Mutex<State>,
+    probes: AtomicU32,
+    calls: AtomicU32,
+}
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    #[default]
+    Works,
+    Refuses,
+    Hangs,
+}
+
+impl Store {
+    fn becomes(&self, state: State) {
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    async fn answer(&self) -> Result<(), String> {
+        let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            State::Works => Ok(()),
+            State::Refuses => Err("connection refused".to_owned()),
+            State::Hangs => pending().await,
+        }
+    }
+
+    async fn query(&self) -> Result<(), String> {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        self.answer().await
+    }
+
+    async fn probe(self) -> Result<(), String> {
+        self.0.probes.fetch_add(1, Ordering::Relaxed);
+        self.answer().await
+    }
+
+    fn probes(&self) -> u32 {
+        self.0.probes.load(Ordering::Relaxed)
+    }
+
+    fn calls(&self) -> u32 {
+        self.0.calls.load(Ordering::Relaxed)
+    }
+}
+
+fn breaker(store: &Store) -> Breaker {
+    let at_once = NonZeroU32::new(2).unwrap();
+    let store = store.clone();
+    Breaker::new("sql".to_owned(), at_once, DEADLINE, move || store.clone().probe())
+}
+
+/// Lets a second pass, and the tasks run that it wakes.
+async fn second() {
+    settle().await;
+    advance(SECOND).await;
+    settle().await;
+}
+
+async fn settle() {
+    for _ in 0..10 {
+        yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_opens_it_at_once_and_a_probe_closes_it() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    second().await;
+    assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
+    store.becomes(State::Refuses);
+    let refused = Err("connection refused".to_owned());
+    assert_eq!(breaker.call(DEADLINE, store.query()).await, refused);
+    settle().await;
+    assert_eq!(breaker.down(), Some("connection refused".to_owned()));
+    let calls = store.calls();
+    for _ in 0..100 {
+        assert_eq!(breaker.call(DEADLINE, store.query()).await, refused);
+    }
+    assert_eq!(store.calls(), calls, "the store is left alone");
+    store.becomes(State::Works);
+    second().await;
+    assert_eq!(breaker.down(), None);
+    assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_from_the_start_is_known_to_be() {
+    let store = Store::default();
+    store.becomes(State::Refuses);
+    let breaker = breaker(&store);
+    settle().await;
+    assert_eq!(breaker.down(), Some("connection refused".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_fails_by_its_own_fault_opens_nothing() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    for _ in 0..100 {
+        let garbage = async { Err::<(), _>("invalid byte sequence".to_owned()) };
+        assert!(breaker.call(DEADLINE, garbage).await.is_err());
+        settle().await;
+        assert_eq!(breaker.down(), None);
+    }
+    for _ in 0..3 {
+        let slow = breaker.call(DEADLINE, pending::<Result<(), String>>()).await;
+        assert_eq!(slow, Err("no answer within 5s".to_owned()));
+        settle().await;
+        assert_eq!(breaker.down(), None);
+    }
+    // A hundred at once, and then one each time that another was late.
+    assert!(store.probes() <= 5, "{} probes", store.probes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_opens_it_after_the_deadline_of_the_probe() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    second().await;
+    store.becomes(State::Hangs);
+    let begun = Instant::now();
+    assert!(breaker.call(DEADLINE, store.query()).await.is_err());
+    assert_eq!(begun.elapsed(), DEADLINE);
+    for _ in 0..5 {
+        second().await;
+    }
+    assert_eq!(breaker.down(), Some("no answer within 5s".to_owned()));
+    let begun = Instant::now();
+    assert!(breaker.call(DEADLINE, store.query()).await.is_err());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_grow_rarer_and_there_is_one_at_a_time() {
+    let store = Store::default();
+    store.becomes(State::Refuses);
+    let breaker = breaker(&store);
+    let mut at = Vec::new();
+    for seconds in 0..46 {
+        let before = store.probes();
+        if seconds == 0 {
+            settle().await
+        } else {
+            second().await
+        }
+        if store.probes() > before {
+            at.push(seconds);
+        }
+    }
+    assert_eq!(at, [0, 1, 3, 7, 15, 25, 35, 45]);
+    assert!(breaker.down().is_some());
+    assert_eq!(store.probes(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_wait_their_turn_within_their_deadline() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    second().await;
+    store.becomes(State::Hangs);
+    let begun = Instant::now();
+    let calls = (0..5).map(|_| breaker.call(DEADLINE, store.query()));
+    let calls: Vec<_> = calls.map(Box::pin).collect();
+    let mut outcomes = Vec::new();
+    let all = async {
+        let [a, b, c, d, e] = <[_; 5]>::try_from(calls).ok().unwrap();
+        let (a, b, c, d, e) = tokio::join!(a, b, c, d, e);
+        outcomes.extend([a, b, c, d, e]);
+    };
+    all.await;
+    assert!(outcomes.iter().all(Result::is_err));
+    assert_eq!(begun.elapsed(), DEADLINE);
+    assert_eq!(store.calls(), 2, "two at once and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_turn_is_answered_when_it_opens() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    second().await;
+    let slow = || breaker.call(DEADLINE, pending::<Result<(), String>>());
+    let waiting = async {
+        settle().await;
+        let begun = Instant::now();
+        let outcome = breaker.call(DEADLINE, store.query()).await;
+        (outcome, begun.elapsed())
+    };
+    let opening = async {
+        settle().await;
+        store.becomes(State::Refuses);
+        breaker.shared.suspicion.notify_one();
+    };
+    let (_, _, (outcome, waited), ()) = tokio::join!(slow(), slow(), waiting, opening);
+    assert_eq!(outcome, Err("connection refused".to_owned()));
+    assert!(waited <= SECOND, "{waited:?}");
+    assert_eq!(store.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_makes_room() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    store.becomes(State::Hangs);
+    for _ in 0..10 {
+        let call = breaker.call(DEADLINE, store.query());
+        assert!(timeout(Duration::from_millis(1), call).await.is_err());
+    }
+    store.becomes(State::Works);
+    assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_prober_ends_with_the_breaker() {
+    let store = Store::default();
+    store.becomes(State::Refuses);
+    let breaker = breaker(&store);
+    second().await;
+    drop(breaker);
+    settle().await;
+    let probes = store.probes();
+    for _ in 0..30 {
+        second().await;
+    }
+    assert_eq!(store.probes(), probes);
+    assert_eq!(Arc::strong_count(&store.0), 1, "the task has let go of the store");
+}
