@@ -20,11 +20,11 @@ fuzz_target!(|input: (Option<u8>, Vec<u8>, Vec<u8>)| {
     let (mut pieces, mut counter) = (Vec::new(), OctetCounter::new());
     let mut encoder = Encoder::new(extent());
     let mut rest = message.as_slice();
-    let mut sated = false;
+    let mut complete = false;
     for cut in cuts.into_iter().chain([u8::MAX].into_iter().cycle()) {
         let (piece, after) = rest.split_at(rest.len().min(usize::from(cut)));
         counter.update(piece);
-        sated = sated || encoder.encode(piece, &mut pieces) == Progress::Complete;
+        complete = complete || encoder.encode(piece, &mut pieces) == Progress::Complete;
         rest = after;
         if rest.is_empty() {
             break;

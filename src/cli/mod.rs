@@ -5,7 +5,6 @@
 
 use std::error::Error;
 use std::fmt;
-
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};

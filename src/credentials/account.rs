@@ -24,7 +24,7 @@ impl Account {
 
     /// What this account has and no other, if anything: what the password is checked against, or
     /// else the Maildir.
-    #[cfg(feature = "sql")]
+    #[cfg(any(feature = "ldap", feature = "sql"))]
     pub(super) fn key(&self) -> Option<Vec<u8>> {
         let mail = || Some(self.attributes.mail.as_ref()?.as_os_str().as_encoded_bytes().to_vec());
         self.verifier.account().or_else(mail)

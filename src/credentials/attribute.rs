@@ -5,10 +5,50 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use super::Attributes;
 use crate::limits::AllowedNetworks;
 
+/// What a store may say of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attribute {
+    Home,
+    Mail,
+    Pop3,
+    Sessions,
+    AllowNets,
+}
+
+/// What a store has on one user: a line, an entry, a row, an environment.
+pub(super) trait Source {
+    /// Reads the text of an attribute; `None` when the store does not have it.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its name in the store and without the text.
+    fn read<T>(
+        &self,
+        attribute: Attribute,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String>;
+
+    /// Reads all attributes.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    fn attributes(&self) -> Result<Attributes, String> {
+        let home = self.read(Attribute::Home, home)?.flatten();
+        let mail = |text: &str| mail(text, home.as_deref());
+        Ok(Attributes {
+            mail: self.read(Attribute::Mail, mail)?.flatten(),
+            pop3: self.read(Attribute::Pop3, pop3)?.unwrap_or(true),
+            sessions: self.read(Attribute::Sessions, sessions)?,
+            allow_nets: self.read(Attribute::AllowNets, AllowedNetworks::parse)?,
+            home,
+        })
+    }
+}
+
 /// A home directory: a whole path; an empty text says nothing.
-pub(super) fn home(text: &str) -> Result<Option<PathBuf>, &'static str> {
+fn home(text: &str) -> Result<Option<PathBuf>, &'static str> {
     match text {
         "" => Ok(None),
         path if path.contains('\0') => Err("has a NUL character in its path"),
@@ -19,7 +59,7 @@ pub(super) fn home(text: &str) -> Result<Option<PathBuf>, &'static str> {
 
 /// A Maildir: a path like that of a home directory, or one below it (`~/Maildir`); or such a path
 /// as Dovecot writes it, `maildir:/path:OPTION=…`.
-pub(super) fn mail(text: &str, home: Option<&Path>) -> Result<Option<PathBuf>, &'static str> {
+fn mail(text: &str, home: Option<&Path>) -> Result<Option<PathBuf>, &'static str> {
     let path = match text.strip_prefix("maildir:") {
         Some(location) => location.split(':').next().unwrap_or_default(),
         None if text.contains(':') && !text.starts_with('/') => {
@@ -41,7 +81,7 @@ pub(super) fn mail(text: &str, home: Option<&Path>) -> Result<Option<PathBuf>, &
 }
 
 /// Whether the user may use POP3.
-pub(super) fn pop3(text: &str) -> Result<bool, &'static str> {
+fn pop3(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "y" | "true" | "1" => Ok(true),
         "no" | "n" | "false" | "0" => Ok(false),
@@ -50,13 +90,8 @@ pub(super) fn pop3(text: &str) -> Result<bool, &'static str> {
 }
 
 /// How many sessions the user may have.
-pub(super) fn sessions(text: &str) -> Result<NonZeroU32, &'static str> {
+fn sessions(text: &str) -> Result<NonZeroU32, &'static str> {
     text.parse().map_err(|_| "is not a number of sessions, write 1 or more")
-}
-
-/// Where the user may log in from.
-pub(super) fn allow_nets(text: &str) -> Result<AllowedNetworks, &'static str> {
-    AllowedNetworks::parse(text)
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Verifier {
     ///
     /// - Not a password as it is, nor its bare hash: two users may have the same one, and neither is
     ///   to find that out.
-    #[cfg(feature = "sql")]
+    #[cfg(any(feature = "ldap", feature = "sql"))]
     pub(crate) fn account(&self) -> Option<Vec<u8>> {
         match self {
             Self::Hash(hash, _) if matches!(**hash, Hash::Bare(_)) => None,

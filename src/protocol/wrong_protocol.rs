@@ -18,14 +18,14 @@ pub enum WrongProtocol {
 }
 
 impl WrongProtocol {
-    /// Looks at the first octets that came; a POP3 command is never taken for a protocol.
+    /// Looks at the first octets that came; a POP3 command is never taken for another protocol.
     pub fn recognise(octets: &[u8]) -> Option<Self> {
         let known = WORDS.into_iter().find(|(word, _)| octets.starts_with(word));
         let known = known.map(|(_, protocol)| protocol);
         known.or_else(|| is_request_line(octets).then_some(Self::Http))
     }
 
-    /// Whether more octets may make a protocol of these, which are not a whole line yet.
+    /// Whether more octets may make another protocol of these, which are not a whole line yet.
     pub fn may_follow(octets: &[u8]) -> bool {
         !octets.contains(&b'\n') && WORDS.iter().any(|(word, _)| word.starts_with(octets))
     }

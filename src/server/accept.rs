@@ -343,10 +343,13 @@ mod tests {
         for line in ["why=fault-in-server", "ended by a fault in the server, please report it"] {
             assert_eq!(log.text().matches(line).count(), fixture::CONNECTIONS as usize, "{line}");
         }
-        let report = |line: &&str| line.contains("restante::server::accept: a session ended by");
-        for line in log.text().lines().filter(report) {
-            assert!(line.contains("ERROR session{peer=127.0.0.1:"), "{line}");
-        }
+        let text = log.text();
+        let report = |line: &&str| {
+            line.contains("ERROR session{peer=127.0.0.1:")
+                && line.contains("restante::server::accept: a session ended by")
+        };
+        let reports = text.lines().filter(report).count();
+        assert_eq!(reports, fixture::CONNECTIONS as usize, "{text}");
     }
 
     #[test]

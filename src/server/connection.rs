@@ -89,7 +89,7 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
         if let End::WriteTimeout = end {
             return reset(stream.get_ref().0.stream());
         }
-        // EndReason sends close_notify, so that the client can tell the end from an attack.
+        // Closing sends close_notify, so that the client can tell the end from an attack.
         if let End::Evicted = end {
             return close(&mut stream, Duration::ZERO).await;
         }
@@ -193,7 +193,7 @@ fn reset(stream: &TcpStream) {
     }
 }
 
-/// Reads what the client still sends: reason a socket with unread octets resets the connection,
+/// Reads what the client still sends: closing a socket with unread octets resets the connection,
 /// and the client may lose the last reply.
 async fn linger(stream: &mut TcpStream) {
     let mut unread = vec![0; 512];

@@ -10,7 +10,8 @@ use crate::protocol::{CommandError, LineError, MessageNumber, Reply, ResponseCod
 /// Why a command was not carried out. The session goes on, unless the client has had enough.
 ///
 /// A new one needs its variant, its place in [`class`](Self::class), and a text in each language.
-/// A new [`Refusal`] needs the texts only.
+/// A new [`Refusal`] needs the texts, and is judged in [`Refusal::is_temporary`] and [`log`](Self::log)
+/// where it is not to be `[AUTH]` and logged at the level `debug`.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The line is too long, or has octets that are not allowed.
@@ -141,8 +142,8 @@ impl Fault {
         (!had_right_password).then_some(entry)
     }
 
-    /// The same for the line that [`log`](Self::log) writes. `None`: no client that is not logged in
-    /// can cause it, or only at the level `debug`.
+    /// The same for the line that [`log`](Self::log) writes. `None`: no client without the
+    /// right password can cause it before login, or only at the level `debug`.
     pub(super) fn log_entry(&self) -> Option<Entry> {
         let is_bounded = matches!(
             self,

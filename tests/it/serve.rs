@@ -455,7 +455,7 @@ fn the_watchdog_of_another_process_is_left_to_it() {
     assert_eq!(server.exit(), Some(0));
 }
 
-/// Faults 8 and 9: what is not the whole message must not look like it.
+/// What is not the whole message must not look like it.
 #[test]
 fn a_message_that_cannot_be_read_to_its_end_gets_no_final_dot() {
     let place = plain_place("");

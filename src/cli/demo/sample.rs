@@ -163,8 +163,7 @@ fn numbered(number: u32) -> Vec<u8> {
     let rest = format!(
         "Content-Type: text/plain; charset=us-ascii\n\n\
          This is message {number}.\n{}",
-        "It has a few lines, like most mail, and nothing of cancellation in any of them.\n"
-            .repeat(12)
+        "It has a few lines, like most mail, and nothing of interest in any of them.\n".repeat(12)
     );
     message(&format!("Message {number}"), number, &rest)
 }

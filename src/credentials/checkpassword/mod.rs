@@ -27,7 +27,8 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Gatekeeper;
-use super::{Attributes, Check, OpenError, attribute};
+use super::attribute::{Attribute, Source};
+use super::{Attributes, Check, OpenError};
 use crate::protocol::{Secret, Username};
 
 /// A program that is run once for each password.
@@ -239,15 +240,7 @@ fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, String>
             "it logged in somebody else: it was asked about {name} and set USER to {other}"
         ));
     }
-    let home = environment.read("HOME", attribute::home)?.flatten();
-    let mail = |value: &str| attribute::mail(value, home.as_deref());
-    Ok(Attributes {
-        mail: environment.read("MAILDIR", mail)?.flatten(),
-        pop3: environment.read("RESTANTE_POP3", attribute::pop3)?.unwrap_or(true),
-        sessions: environment.read("RESTANTE_SESSIONS", attribute::sessions)?,
-        allow_nets: environment.read("RESTANTE_ALLOW_NETS", attribute::allow_nets)?,
-        home,
-    })
+    environment.attributes()
 }
 
 /// Variables with their values, each with a NUL behind it.
@@ -264,12 +257,21 @@ impl<'a> Environment<'a> {
         let mut values = self.entries().filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
         values.next().filter(|value| !value.is_empty())
     }
+}
 
+impl Source for Environment<'_> {
     fn read<T>(
         &self,
-        variable: &str,
+        attribute: Attribute,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, String> {
+        let variable = match attribute {
+            Attribute::Home => "HOME",
+            Attribute::Mail => "MAILDIR",
+            Attribute::Pop3 => "RESTANTE_POP3",
+            Attribute::Sessions => "RESTANTE_SESSIONS",
+            Attribute::AllowNets => "RESTANTE_ALLOW_NETS",
+        };
         let Some(value) = self.value(variable) else { return Ok(None) };
         let read = str::from_utf8(value).map_err(|_| "is not UTF-8").and_then(parse);
         read.map(Some).map_err(|fault| format!("the {variable} that it sets {fault}"))

@@ -3,7 +3,8 @@
 
 use std::str;
 
-use crate::credentials::{Account, Attributes, attribute};
+use crate::credentials::Account;
+use crate::credentials::attribute::{Attribute, Source};
 use crate::password::{Verifier, WeakSchemes};
 use crate::protocol::Username;
 
@@ -96,30 +97,8 @@ impl Entry<'_> {
         }
     }
 
-    fn attributes(&self) -> Result<Attributes, String> {
-        let field = self.field(3).unwrap_or_default();
-        let home = self.read("userdb_home", attribute::home)?;
-        let home = match home {
-            Some(home) => home,
-            None => {
-                attribute::home(field).map_err(|fault| format!("its home directory {fault}"))?
-            }
-        };
-        let mail = |value: &str| match value {
-            variable if variable.contains('%') => Err("has a variable of Dovecot, write the path"),
-            value => attribute::mail(value, home.as_deref()),
-        };
-        Ok(Attributes {
-            mail: self.read("userdb_mail", mail)?.flatten(),
-            pop3: self.read("pop3", attribute::pop3)?.unwrap_or(true),
-            sessions: self.read("sessions", attribute::sessions)?,
-            allow_nets: self.read("allow_nets", attribute::allow_nets)?,
-            home,
-        })
-    }
-
     /// The value of an extra field, if there is one. Which of two is meant is not guessed.
-    fn read<T>(
+    fn read_extra<T>(
         &self,
         key: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
@@ -143,6 +122,32 @@ impl Entry<'_> {
     fn extra(&self) -> impl Iterator<Item = (&str, &str)> {
         let fields = self.field(5).unwrap_or_default().split_ascii_whitespace();
         fields.map(|field| field.split_once('=').unwrap_or((field, "")))
+    }
+}
+
+impl Source for Entry<'_> {
+    fn read<T>(
+        &self,
+        attribute: Attribute,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String> {
+        match attribute {
+            Attribute::Home => match self.read_extra("userdb_home", &parse)? {
+                Some(home) => Ok(Some(home)),
+                None => parse(self.field(3).unwrap_or_default())
+                    .map(Some)
+                    .map_err(|fault| format!("its home directory {fault}")),
+            },
+            Attribute::Mail => self.read_extra("userdb_mail", |value| match value {
+                variable if variable.contains('%') => {
+                    Err("has a variable of Dovecot, write the path")
+                }
+                value => parse(value),
+            }),
+            Attribute::Pop3 => self.read_extra("pop3", parse),
+            Attribute::Sessions => self.read_extra("sessions", parse),
+            Attribute::AllowNets => self.read_extra("allow_nets", parse),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use ldap3::SearchEntry;
 
 use crate::config::LdapAttributes;
-use crate::credentials::{Attributes, attribute};
+use crate::credentials::Attributes;
+use crate::credentials::attribute::{Attribute, Source};
 
 /// - An entry that lacks an attribute is like all others in that respect.
 /// - A value that cannot be used lets nobody in: mail is not to be served from elsewhere.
@@ -16,40 +17,38 @@ impl LdapAttributes {
 
     /// Reads them from an entry; the reason for not doing so names the entry and the attribute.
     pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, String> {
-        let home = read(&self.home, entry, attribute::home)?.flatten();
-        let mail = |value: &str| attribute::mail(value, home.as_deref());
-        Ok(Attributes {
-            mail: read(&self.mail, entry, mail)?.flatten(),
-            pop3: read(&self.pop3, entry, attribute::pop3)?.unwrap_or(true),
-            sessions: read(&self.sessions, entry, attribute::sessions)?,
-            allow_nets: read_list(&self.allow_nets, entry, attribute::allow_nets)?,
-            home,
-        })
+        Named { keys: self, entry }.attributes()
     }
 }
 
-/// The value of an attribute that is named and that the entry has.
-fn read<T>(
-    key: &Option<String>,
-    entry: &SearchEntry,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
-) -> Result<Option<T>, String> {
-    match values(key, entry)? {
-        [] => Ok(None),
-        [value] => parse(value).map(Some).map_err(|what| fault(key, entry, what)),
-        _ => Err(fault(key, entry, "has several values; leave one")),
-    }
+/// An entry, and how its attributes are named.
+struct Named<'a> {
+    keys: &'a LdapAttributes,
+    entry: &'a SearchEntry,
 }
 
-/// The same where several values are one list.
-fn read_list<T>(
-    key: &Option<String>,
-    entry: &SearchEntry,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
-) -> Result<Option<T>, String> {
-    match values(key, entry)? {
-        [] => Ok(None),
-        list => parse(&list.join(",")).map(Some).map_err(|what| fault(key, entry, what)),
+impl Source for Named<'_> {
+    fn read<T>(
+        &self,
+        attribute: Attribute,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String> {
+        let Self { keys, entry } = self;
+        let key = match attribute {
+            Attribute::Home => &keys.home,
+            Attribute::Mail => &keys.mail,
+            Attribute::Pop3 => &keys.pop3,
+            Attribute::Sessions => &keys.sessions,
+            Attribute::AllowNets => &keys.allow_nets,
+        };
+        let read = match values(key, entry)? {
+            [] => return Ok(None),
+            [value] => parse(value),
+            // Several networks are one list.
+            list if attribute == Attribute::AllowNets => parse(&list.join(",")),
+            _ => Err("has several values; leave one"),
+        };
+        read.map(Some).map_err(|what| fault(key, entry, what))
     }
 }
 
@@ -73,6 +72,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::limits::AllowedNetworks;
 
     fn keys() -> LdapAttributes {
         let named = |name: &str| Some(name.to_owned());
@@ -107,7 +107,7 @@ mod tests {
             mail: Some("/var/vmail/m rose".into()),
             pop3: false,
             sessions: NonZeroU32::new(3),
-            allow_nets: Some(attribute::allow_nets("192.0.2.7,::1").unwrap()),
+            allow_nets: AllowedNetworks::parse("192.0.2.7,::1").ok(),
         };
         assert_eq!(said, Ok(expected));
     }

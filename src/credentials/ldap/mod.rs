@@ -2,7 +2,7 @@
 //!
 //! The directory keeps the verifiers to itself: a password is right when a simple bind with it
 //! succeeds (RFC 4513 §5.1.3). Here is what is asked and what the answers mean for a login.
-//! `connection` asks; `template` puts names into questions; `entry` reads what an entry says.
+//! `connection` asks; `template` puts names into questions; `entry` reads what an entry says; `tls` has the client.
 
 use std::str;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use ldap3::Scope;
 use tokio::time::timeout;
 
 use self::connection::{Bound, Directory, Found, Question, Reader};
-use super::trust;
 use crate::config::{Asking, LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::{
     Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError,
@@ -23,6 +22,7 @@ use crate::protocol::{Secret, Username};
 mod connection;
 mod entry;
 mod template;
+mod tls;
 
 /// The users of a directory.
 ///
@@ -58,7 +58,7 @@ impl LdapStore {
         let LdapSection { url, starttls, ca, way, attributes, asking } = section.clone();
         let Asking { deadline, at_once } = asking;
         let encrypted = starttls || url.starts_with("ldaps://");
-        let tls = if encrypted { Some(trust::client(ca.as_deref())?) } else { None };
+        let tls = if encrypted { Some(tls::client(ca.as_deref())?) } else { None };
         let reader = match &way {
             LdapWay::Search { bind, filter, .. } => {
                 template::check_filter(filter).map_err(OpenError::at("filter"))?;

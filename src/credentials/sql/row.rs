@@ -1,13 +1,12 @@
 //! From a row of a database to an account.
 
-use std::num::NonZeroU32;
-
 use sqlx::mysql::{MySql, MySqlRow};
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
 
-use crate::credentials::{Account, Attributes, attribute};
+use crate::credentials::Account;
+use crate::credentials::attribute::{Attribute, Source};
 use crate::password::{Verifier, WeakSchemes};
 
 /// The columns that mean something; others are left alone.
@@ -67,15 +66,7 @@ cells!(SqliteRow, Sqlite, [i64, bool]);
 /// # Errors
 /// What is wrong with it and what to write; shows nothing secret.
 pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, String> {
-    let home = column(row, "home", |cell| attribute::home(text(cell)?))?.flatten();
-    let mail = |cell: &Cell<'_>| attribute::mail(text(cell)?, home.as_deref());
-    let attributes = Attributes {
-        mail: column(row, "mail", mail)?.flatten(),
-        pop3: column(row, "pop3", pop3)?.unwrap_or(true),
-        sessions: column(row, "sessions", sessions)?,
-        allow_nets: column(row, "allow_nets", |cell| attribute::allow_nets(text(cell)?))?,
-        home,
-    };
+    let attributes = Described(row).attributes()?;
     if position(row, "password")?.is_none() {
         return Err("the query has no column password, name one so with AS password".into());
     }
@@ -85,7 +76,7 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, S
     Ok(Account { verifier, attributes })
 }
 
-/// What a column holds; nothing when there is no such column, or NULL in it.
+/// What a column holds; `None` when there is no such column, or NULL in it.
 fn column<'r, R: Cells, T>(
     row: &'r R,
     name: &str,
@@ -115,17 +106,26 @@ fn text<'r>(cell: &Cell<'r>) -> Result<&'r str, &'static str> {
     }
 }
 
-fn pop3(cell: &Cell<'_>) -> Result<bool, &'static str> {
-    match cell {
-        Cell::Integer(number) => attribute::pop3(&number.to_string()),
-        Cell::Text(_) | Cell::Null | Cell::Other => attribute::pop3(text(cell)?),
-    }
-}
+/// A row that describes a user.
+struct Described<'r, R>(&'r R);
 
-fn sessions(cell: &Cell<'_>) -> Result<NonZeroU32, &'static str> {
-    match cell {
-        Cell::Integer(number) => attribute::sessions(&number.to_string()),
-        Cell::Text(_) | Cell::Null | Cell::Other => attribute::sessions(text(cell)?),
+impl<R: Cells> Source for Described<'_, R> {
+    fn read<T>(
+        &self,
+        attribute: Attribute,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, String> {
+        let (name, is_number) = match attribute {
+            Attribute::Home => ("home", false),
+            Attribute::Mail => ("mail", false),
+            Attribute::Pop3 => ("pop3", true),
+            Attribute::Sessions => ("sessions", true),
+            Attribute::AllowNets => ("allow_nets", false),
+        };
+        column(self.0, name, |cell| match cell {
+            Cell::Integer(number) if is_number => parse(&number.to_string()),
+            Cell::Integer(_) | Cell::Text(_) | Cell::Null | Cell::Other => parse(text(cell)?),
+        })
     }
 }
 

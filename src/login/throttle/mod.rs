@@ -29,7 +29,7 @@ use crate::protocol::{ClaimedName, Secret, Username};
 mod record;
 mod state;
 
-/// Counts failures, and says how long a try has to wait. See the head of this file for the rules.
+/// Counts failures, and says how long a try has to wait. docs/SECURITY.md has the rules.
 #[derive(Debug)]
 pub struct Throttle {
     /// The key of the hashes of names and passwords; another one in each process.

@@ -27,7 +27,7 @@ pub(super) struct Who {
     pub(super) is_acquainted: bool,
 }
 
-/// Which lines a try stands in.
+/// Which queues an attempt stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queues {
     /// Those of its networks, and those of its user in each of them.

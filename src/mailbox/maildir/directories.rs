@@ -54,7 +54,8 @@ pub(super) struct Directories {
 impl Directories {
     /// Opens them in the directory of the Maildir at `path`.
     ///
-    /// # Errors When one of them or `tmp` is missing: then this is not a Maildir, or, say, an empty
+    /// # Errors
+    /// When one of them or `tmp` is missing: then this is not a Maildir, or, say, an empty
     /// mount point.
     pub(super) fn open(
         maildir: impl AsFd + Copy,

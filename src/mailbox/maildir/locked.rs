@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     /// On a file system where changes may leave no stamp.
-    fn unfaithful(maildir: &Path) -> (LockedMaildir, Directories) {
+    fn without_reliable_ctime(maildir: &Path) -> (LockedMaildir, Directories) {
         for name in ["cur", "new", "tmp"] {
             fs::create_dir(maildir.join(name)).unwrap();
         }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn rest_is_not_believed_where_changes_may_leave_no_stamp() {
         let maildir = tempfile::tempdir().unwrap();
-        let (locked, directories) = unfaithful(maildir.path());
+        let (locked, directories) = without_reliable_ctime(maildir.path());
         let folders = Folders::new(&locked, directories);
         fs::write(maildir.path().join("cur/1.a:2,"), "a").unwrap();
         let ((), basis) = folders.undisturbed(|| Ok(())).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_folder_that_was_replaced_is_not_read_in_its_place() {
         let maildir = tempfile::tempdir().unwrap();
-        let (locked, directories) = unfaithful(maildir.path());
+        let (locked, directories) = without_reliable_ctime(maildir.path());
         let folders = Folders::new(&locked, directories);
         fs::rename(maildir.path().join("cur"), maildir.path().join("old")).unwrap();
         fs::create_dir(maildir.path().join("cur")).unwrap();

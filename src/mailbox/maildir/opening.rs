@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_given_back() {
+    fn the_right_is_released() {
         let (own, other) = (Path::new("/no/such/a"), Path::new("/no/such/b"));
         let opening = Opening::begin(own).unwrap();
         assert!(Opening::begin(own).unwrap_err() <= SystemTime::now());

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::super::Cancellation;
 
-/// A file may take any time while a client waits, and a minute after that. When one file takes
-/// longer, the files after it are given up too.
+/// A file may take any time while a client waits. Once none does, a file that has taken a minute in all
+/// is given up, and all others with it.
 #[derive(Debug)]
 pub(super) struct TimeLimit {
     /// `None`: the limit counts even while a client waits.
@@ -21,7 +21,7 @@ pub(super) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Any time while there is this interest, and a minute for a file after that.
+    /// Any time until cancellation is requested; then a minute for a file in all.
     pub(super) fn until_cancelled(cancellation: Cancellation) -> Self {
         Self { cancellation: Some(cancellation), most: LONGEST, is_over: false.into() }
     }

@@ -36,7 +36,8 @@ impl Wait {
 
 /// Opens a file that exists.
 ///
-/// # Errors Those of open(2). With [`Wait::Never`] also `EAGAIN` when the name is not in memory,
+/// # Errors
+/// Those of open(2). With [`Wait::Never`] also `EAGAIN` when the name is not in memory,
 /// and `ENOSYS` before Linux 5.12; neither of them says that the file cannot be opened.
 pub(super) fn open_at(
     directory: impl AsFd,

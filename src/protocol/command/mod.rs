@@ -97,7 +97,7 @@ impl Command {
     /// Reads one line, given without its end.
     ///
     /// # Errors
-    /// [`CommandError`] when the line is no command. Faults never carry the client's words.
+    /// [`CommandError`] when the line is no command. Errors never carry the client's words.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
         let (keyword, rest) = match memchr::memchr(b' ', line) {
             Some(blank) => line.split_at_checked(blank).unwrap_or((line, b"")),

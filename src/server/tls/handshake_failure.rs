@@ -13,7 +13,7 @@ use crate::protocol::WrongProtocol;
 pub(in crate::server) type HandshakeFailure = (&'static str, String);
 
 impl TlsConfig {
-    /// Why a handshake on these terms failed with a client whose first octets were `first`.
+    /// Why a handshake with this configuration failed with a client whose first octets were `first`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the library has words for the others")]
     pub(in crate::server) fn handshake_failure(
         &self,

@@ -2,7 +2,8 @@
 //! real Maildir and the real credential file, with time that stands still unless it is told to go.
 //!
 //! `BLESS=1 cargo test --test it transcripts` rewrites the `S:` lines to what the server says;
-//! review the difference. Those with a provider of tokens need the feature `oauth2`. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
+//! review the difference. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
+//! Those with a provider of tokens need the feature `oauth2`.
 
 mod log;
 mod script;

@@ -342,8 +342,8 @@ fn matches(pattern: &str, line: &str) -> bool {
     open || rest.is_empty()
 }
 
-#[cfg(feature = "oauth2")]
 /// A provider of tokens that is never there: what is refused without it can be seen.
+#[cfg(feature = "oauth2")]
 fn tokens(issuer: String, files: &Path) -> Box<dyn TokenProvider> {
     let trusted = rcgen::generate_simple_self_signed(["id.example.org".to_owned()]).unwrap();
     let ca = files.join("ca.pem");

@@ -17,7 +17,7 @@ use crate::login::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, MessageError, OpenError, Position};
 use crate::threads::{self, Bounds, ByFileSystem};
 
-/// Faults 1, 2 and 4: what cannot be read whole is not shown, and nothing is made in its place.
+/// What cannot be read whole is not shown, and nothing is made in its place.
 #[tokio::test]
 async fn a_maildir_that_is_not_whole_is_unavailable() {
     for missing in ["new", "cur", "tmp", ""] {
@@ -309,7 +309,7 @@ fn forbid(maildir: &Maildir, name: &str) -> bool {
     File::open(&path).is_err()
 }
 
-/// Faults 2 and 11, for a server that is not the superuser's.
+/// What a server sees that is not the superuser's.
 #[tokio::test]
 async fn folders_without_permission_are_never_taken_for_empty_ones() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("cur/2.b:2,", b"b\n")]);

@@ -30,8 +30,8 @@ fn deliver_later(maildir: &Maildir, to: &str, contents: &[u8]) {
 
 #[tokio::test]
 async fn a_file_that_took_the_name_of_a_marked_one_is_not_removed() {
-    type TakenListing = fn(&Maildir) -> &'static str;
-    let ways: [TakenListing; 5] = [
+    type Take = fn(&Maildir) -> &'static str;
+    let ways: [Take; 5] = [
         |maildir| {
             // Most likely it has the inode number of the other, too.
             maildir.remove("new/2.b");

@@ -234,7 +234,7 @@ async fn a_damaged_index_changes_nothing_but_speed() {
     }
 }
 
-/// Faults 19 and 20: an index that cannot be read or written is done without.
+/// An index that cannot be read or written is done without.
 #[tokio::test]
 async fn an_index_that_cannot_be_used_changes_nothing_but_speed() {
     for obstacle in ["restante.index", "restante.index.new"] {

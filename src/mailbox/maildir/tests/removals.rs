@@ -35,7 +35,7 @@ async fn without_a_mark_nothing_is_removed() {
     assert!(maildir.exists("new/1.a"));
 }
 
-/// Faults 7 and 12: renamed and removed by others between login and QUIT.
+/// Renamed and removed by others between login and QUIT.
 #[tokio::test]
 async fn messages_are_removed_wherever_they_are_by_now() {
     let maildir =
@@ -155,7 +155,7 @@ fn gzip(contents: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A witness that hands on what it sees: unique-id, octets and Message-ID.
+/// An observer that hands on what it sees: unique-id, octets and Message-ID.
 fn observer() -> (RemovalObserver, Receiver<(String, u64, Option<String>)>) {
     let (tell, told) = mpsc::channel();
     let see = move |gone: &RemovedMessage<'_>| {
