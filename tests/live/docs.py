@@ -55,7 +55,8 @@ STOPPED = {
 # What `systemctl restart` does to them.
 RESTARTED = {
     "systemctl restart exim4": "exim4 -bd -oP /run/exim4/exim.pid",
-    "systemctl restart opensmtpd": "smtpd",
+    "systemctl restart opensmtpd":
+        "smtpd; for _ in $(seq 100); do smtpctl show status && break; sleep 0.1; done",
     "systemctl restart fail2ban": "install -d /run/fail2ban; fail2ban-client start",
 }
 
