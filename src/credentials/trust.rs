@@ -28,6 +28,7 @@ pub(super) fn certificates(ca: Option<&Path>) -> Result<Vec<CertificateDer<'stat
     Ok(certificates)
 }
 
-fn bad(what: String) -> OpenError {
+/// What is wrong with the certificates, or with what is made of them.
+pub(super) fn bad(what: String) -> OpenError {
     OpenError { key: "ca", what }
 }

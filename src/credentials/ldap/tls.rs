@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::credentials::{OpenError, trust};
+use crate::credentials::OpenError;
+use crate::credentials::trust::{self, bad};
 
 /// A TLS client that trusts these certificates and no others.
 ///
@@ -26,8 +27,4 @@ pub(super) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, OpenError> 
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-fn bad(what: String) -> OpenError {
-    OpenError { key: "ca", what }
 }
