@@ -261,3 +261,36 @@ def send(process: int, number: int) -> None:
         os.kill(process, number)
     except ProcessLookupError:
         pass  # that is what was wanted, or it does not matter any more
+
+
+class BehindBarrier(Backend):
+    """A program or module that waits at a barrier, with its users in a file that can be put away."""
+
+    # It takes the time that it takes.
+    is_even = False
+
+    def __init__(self, site: Site, file: str) -> None:
+        super().__init__(site)
+        self.file = self.root / file
+        self.away = self.root / f"{file}.away"
+        self.gate = Barrier(self.root / "gate")
+
+    def is_put_back(self) -> bool:
+        """Puts the file back, if it was put away."""
+        if not self.away.exists():
+            return False
+        self.away.rename(self.file)
+        return True
+
+    def stop(self) -> None:
+        self.gate.release()
+        self.file.rename(self.away)
+
+    def hang(self) -> None:
+        self.gate.hold()
+
+    def resume(self) -> None:
+        self.gate.release()
+
+    def close(self) -> None:
+        self.gate.release()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lib.process import SERVER_USER, run
 from lib.site import Site
-from stores.backend import Backend, Barrier
+from stores.backend import BehindBarrier
 
 # <https://cr.yp.to/checkpwd/interface.html>: name, password and a time on descriptor 3, each with a
 # NUL after it; then either the program that the arguments name, with what is known of the user in
@@ -29,41 +29,22 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-class CheckPassword(Backend):
+class CheckPassword(BehindBarrier):
     """The program, with its users in a file."""
 
     name = "checkpassword"
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
-    # A program takes the time that it takes.
-    is_even = False
 
     def __init__(self, site: Site) -> None:
-        super().__init__(site)
+        super().__init__(site, "users")
         self.program = self.root / "checkpassword.py"
-        self.file = self.root / "users"
-        self.away = self.root / "users.away"
         self.users: dict[str, object] = {}
-        self.gate = Barrier(self.root / "gate")
 
     def start(self) -> None:
-        if self.away.exists():
-            self.away.rename(self.file)
+        if self.is_put_back():
             return
         self.program.write_text(PROGRAM)
         self.file.write_text("{}")
-
-    def stop(self) -> None:
-        self.gate.release()
-        self.file.rename(self.away)
-
-    def hang(self) -> None:
-        self.gate.hold()
-
-    def resume(self) -> None:
-        self.gate.release()
-
-    def close(self) -> None:
-        self.gate.release()
 
     def add(self, user: str, password: str, **attributes: object) -> None:
         names = {

@@ -6,26 +6,20 @@ from pathlib import Path
 from lib.process import SERVER_USER, run
 from lib.report import require
 from lib.site import Site
-from stores.backend import Backend, Barrier
+from stores.backend import BehindBarrier
 
 
-class Pam(Backend):
+class Pam(BehindBarrier):
     """A stack that first runs a command, which can wait, and then asks the file."""
 
     name = "pam"
-    # Its modules take the time that they take.
-    is_even = False
 
     def __init__(self, site: Site) -> None:
-        super().__init__(site)
+        super().__init__(site, "passwords")
         self.service = f"restante-test-{os.getpid()}"
-        self.file = self.root / "passwords"
-        self.away = self.root / "passwords.away"
-        self.gate = Barrier(self.root / "gate")
 
     def start(self) -> None:
-        if self.away.exists():
-            self.away.rename(self.file)
+        if self.is_put_back():
             return
         wait = self.root / "wait"
         wait.write_text(f"#!/bin/sh\nexec {self.gate.wait()}\n")
@@ -37,18 +31,8 @@ class Pam(Backend):
             "account required pam_permit.so\n"
         )
 
-    def stop(self) -> None:
-        self.gate.release()
-        self.file.rename(self.away)
-
-    def hang(self) -> None:
-        self.gate.hold()
-
-    def resume(self) -> None:
-        self.gate.release()
-
     def close(self) -> None:
-        self.gate.release()
+        super().close()
         self._path().unlink(missing_ok=True)
 
     def add(self, user: str, password: str, **attributes: object) -> None:
