@@ -67,7 +67,7 @@ PROMPTS = (
     (rb"\[Y/n\] ?$", b"y\n"),
 )
 
-LOOK = "Look whether it works"
+LOOK = "Check that it works"
 CERTIFICATE = "/etc/restante/tls/fullchain.pem"
 CONFIGURATION = "/etc/restante/restante.toml"
 MAILBOX = "/var/vmail/example.org/mrose/Maildir"
