@@ -8,7 +8,7 @@ use super::end::End;
 use super::env::Link;
 use super::exchange::Exchange;
 use super::fault::Fault;
-use super::language::{self, Language, Notice};
+use super::language::{Language, Notice};
 use super::listing::Totals;
 use super::state::{Next, State, Turn};
 use super::transaction::Transaction;
@@ -52,7 +52,7 @@ impl Authorization {
             }
             Command::Utf8 => Ok((answer.say(Notice::Utf8), self.stay())),
             Command::Lang(range) => {
-                let replied = language::lang(range, answer).await?;
+                let replied = answer.language(range).await?;
                 Ok((replied, self.stay()))
             }
             Command::Quit => Ok((answer.say(Notice::Goodbye), Next::Close)),
@@ -216,7 +216,7 @@ pub(super) fn log_failure(name: &ClaimedName, fault: &Fault, answer: &Answer<'_,
         return;
     }
     // config/fail2ban reads this line: what the client chose comes last.
-    let reply = fault.reply(Language::default());
+    let reply = Language::default().refuse(fault);
     let repeated = matches!(fault, Fault::Refused(Refusal::RepeatedPassword)).then_some(true);
     tracing::info!(%reply, repeated, user = %name, "login failed");
 }

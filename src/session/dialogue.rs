@@ -13,7 +13,7 @@ use crate::limits::Entry;
 use crate::login::Throttle;
 use crate::mailbox::{Message, OpenError};
 use crate::protocol::sasl;
-use crate::protocol::{Extent, Line, Reply, ReplyText, Username};
+use crate::protocol::{Extent, LanguageRange, Line, Reply, ReplyText, Username};
 
 /// The server's side of a conversation.
 pub(super) struct Dialogue<'s> {
@@ -72,7 +72,7 @@ impl<'s> Dialogue<'s> {
     /// Says why the session ends, unless that would have to wait for the client.
     pub(super) async fn dismiss(&mut self, fault: &Fault) {
         fault.log();
-        self.wire.parting(&fault.reply(self.language)).await;
+        self.wire.parting(&self.language.refuse(fault)).await;
     }
 
     /// Opens the reply to the command that has just been read.
@@ -136,11 +136,18 @@ impl Answer<'_, '_> {
         Replied(())
     }
 
-    /// `+OK` in the language that the client has chosen, and everything else from now on.
-    pub(super) fn language(self, language: Language) -> Replied {
+    /// LANG: lists the languages, or chooses one for this reply and all later ones
+    /// (RFC 6856 §3.2).
+    pub(super) async fn language(self, range: Option<LanguageRange>) -> Result<Replied, End> {
+        let Some(range) = range else {
+            return self.lines(Notice::Languages, Language::listing()).await;
+        };
+        let Some(language) = Language::of(&range) else {
+            return Ok(self.fault(&Fault::NoSuchLanguage));
+        };
         self.dialogue.language = language;
         self.dialogue.open(language.chosen());
-        Replied(())
+        Ok(Replied(()))
     }
 
     /// `-ERR`; the operator is told more than the client.
@@ -175,8 +182,8 @@ impl Answer<'_, '_> {
             conduct.lock_wait = Duration::ZERO;
         }
         let reply = match self.dialogue.verdict() {
-            Some(End::TooManyFaults) => Fault::TooManyBadCommands.reply(language),
-            _ => fault.reply(language),
+            Some(End::TooManyFaults) => language.refuse(&Fault::TooManyBadCommands),
+            _ => language.refuse(fault),
         };
         self.dialogue.wire.reply(&reply);
         Replied(())

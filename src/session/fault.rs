@@ -1,11 +1,10 @@
 //! Everything that a client is told with `-ERR`, in one place.
 
-use super::language::Language;
 use crate::limits::Entry;
 use crate::login::Refusal;
 use crate::mailbox::{Failure, MessageError, OpenError};
 use crate::protocol::sasl::ResponseError;
-use crate::protocol::{CommandError, LineError, MessageNumber, Reply, ResponseCode};
+use crate::protocol::{CommandError, LineError, MessageNumber, ResponseCode};
 
 /// Why a command was not carried out. The session goes on, unless the client has had enough.
 ///
@@ -79,9 +78,9 @@ pub(super) enum Strike {
 }
 
 impl Fault {
-    /// The one reply that the client gets.
-    pub(super) fn reply(&self, language: Language) -> Reply {
-        Reply::Err(self.class().1, language.explain(self))
+    /// What the reply says to software.
+    pub(super) fn code(&self) -> Option<ResponseCode> {
+        self.class().1
     }
 
     /// Which strike the client is counted.
@@ -89,7 +88,7 @@ impl Fault {
         self.class().0
     }
 
-    /// Whose fault it is, and what the reply says to software.
+    /// The strike, and the response code.
     fn class(&self) -> (Strike, Option<ResponseCode>) {
         use ResponseCode::{Auth, InUse, SysTemp};
         use Strike::{BadCommand, FailedLogin};

@@ -69,7 +69,7 @@ async fn converse<M: Mailbox, C: CredentialStore>(
         // A client shows this as an alert; a refused password makes it ask for another one.
         if let Some(why) = context.env.authenticator.down() {
             let fault = Fault::Refused(Refusal::Unavailable(why));
-            dialogue.wire.reply(&fault.reply(Language::default()));
+            dialogue.wire.reply(&Language::default().refuse(&fault));
             return Ok(End::StoresDown);
         }
         let greeting = format!("{} POP3 server ready", context.env.policy.hostname);

@@ -14,7 +14,7 @@ use super::end::End;
 use super::env::Env;
 use super::fault::Fault;
 use super::finish::Finish;
-use super::language::{self, Notice};
+use super::language::Notice;
 use super::listing::{Listing, Totals};
 use super::slots::Slot;
 use super::state::{Next, State, Turn};
@@ -130,7 +130,7 @@ impl<D: Maildrop> Transaction<D> {
             // DEVIATION: RFC 6856 §2 — UTF8 belongs before login; Outlook sends it after as well.
             // DEVIATION: RFC 6856 §2.1 — it changes nothing: messages are sent as they are anyway.
             Command::Utf8 => answer.say(Notice::Utf8),
-            Command::Lang(range) => language::lang(range, answer).await?,
+            Command::Lang(range) => answer.language(range).await?,
             Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
             Command::User(_)
             | Command::Pass(_)

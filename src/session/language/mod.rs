@@ -9,11 +9,9 @@
 
 use std::time::SystemTime;
 
-use super::dialogue::{Answer, Replied};
-use super::end::End;
 use super::fault::Fault;
 use super::listing::Totals;
-use crate::protocol::{LanguageRange, MessageNumber, ReplyText};
+use crate::protocol::{LanguageRange, MessageNumber, Reply, ReplyText};
 
 mod english;
 mod german;
@@ -38,12 +36,26 @@ impl Language {
         }
     }
 
-    /// Says what is wrong.
-    pub(super) fn explain(self, fault: &Fault) -> ReplyText {
+    /// The reply to a command that was refused.
+    pub(super) fn refuse(self, fault: &Fault) -> Reply {
+        Reply::Err(fault.code(), self.explain(fault))
+    }
+
+    fn explain(self, fault: &Fault) -> ReplyText {
         match self {
             Self::English => ReplyText::new(english::explain(fault)),
             Self::German => ReplyText::in_utf8(german::explain(fault)),
         }
+    }
+
+    /// The lines of the reply to LANG: each language by tag and name (RFC 6856 §3.2).
+    pub(super) fn listing() -> impl Iterator<Item = String> + Send {
+        Self::ALL.iter().map(|one| format!("{} {}", one.tag(), one.name()))
+    }
+
+    /// The first language that the range includes.
+    pub(super) fn of(range: &LanguageRange) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| range.includes(one.tag()))
     }
 
     /// What came of choosing this language: its tag, then a text in it (RFC 6856 §3.2).
@@ -64,21 +76,6 @@ impl Language {
             Self::English => "English",
             Self::German => "Deutsch",
         }
-    }
-}
-
-/// LANG: lists the languages, or chooses one (RFC 6856 §3.2).
-pub(super) async fn lang(
-    range: Option<LanguageRange>,
-    answer: Answer<'_, '_>,
-) -> Result<Replied, End> {
-    let Some(range) = range else {
-        let listing = Language::ALL.map(|one| format!("{} {}", one.tag(), one.name()));
-        return answer.lines(Notice::Languages, listing.into_iter()).await;
-    };
-    match Language::ALL.into_iter().find(|one| range.includes(one.tag())) {
-        Some(language) => Ok(answer.language(language)),
-        None => Ok(answer.fault(&Fault::NoSuchLanguage)),
     }
 }
 

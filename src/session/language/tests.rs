@@ -130,7 +130,7 @@ fn every_text_fits_a_reply_and_keeps_to_itself_what_is_for_the_log() {
 #[test]
 fn only_what_is_not_the_users_fault_sounds_busy() {
     for fault in faults().into_iter().filter(|fault| fault.strike() == Strike::FailedLogin) {
-        let text = fault.reply(Language::English).to_string();
+        let text = Language::English.refuse(&fault).to_string();
         let busy = ["lock", "wait", "[IN-USE]"].iter().any(|word| text.contains(word));
         assert_eq!(busy, text.contains("[SYS/TEMP]") || text.contains("[IN-USE]"), "{text}");
     }
