@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use restante::credentials::{Account, CredentialStore, Decoy, Lookup};
+use restante::credentials::{Account, CredentialStore, Decoy, Lookup, StoreError};
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::mailbox::{Cancellation, Mailbox, Maildrop};
@@ -205,7 +205,7 @@ impl CredentialStore for Everybody {
         None
     }
 
-    async fn probe(&self) -> Result<String, String> {
+    async fn probe(&self) -> Result<String, StoreError> {
         Ok("everybody is here".to_owned())
     }
 }

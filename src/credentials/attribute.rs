@@ -1,5 +1,5 @@
-//! Attributes of a user in words: the same in a credential file, a row of a database and an entry
-//! of a directory. A value that cannot be used is said to be so without being shown.
+//! Attributes of a user as text: the same in a credential file, a row of a database, an entry of a
+//! directory and an environment. An error does not show the text that it is about.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Attributes;
 use crate::limits::AllowedNetworks;
 
-/// What a store may say of a user.
+/// An attribute of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribute {
     Home,
@@ -18,59 +18,91 @@ pub(super) enum Attribute {
     AllowNets,
 }
 
+/// What is wrong with the text of an attribute. To be shown behind the name of the attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Octets that are no text.
+    #[error("is not UTF-8")]
+    NotUtf8,
+    /// A path that no file can have.
+    #[error("has a NUL character in its path")]
+    Nul,
+    /// A relative path.
+    #[error("is not a whole path, begin it with \"/\"")]
+    NotAbsolute,
+    /// The place of mail in another format.
+    #[error("is not a Maildir, write maildir:/path")]
+    NotMaildir,
+    /// `~/` without a home directory.
+    #[error("is below a home directory that is not known, write a whole path")]
+    UnknownHome,
+    /// Neither yes nor no.
+    #[error("does not say whether the user may use POP3, write yes or no")]
+    NotYesOrNo,
+    /// No number from 1.
+    #[error("is not a number of sessions, write 1 or more")]
+    NotSessions,
+    /// A list of networks that cannot be read.
+    #[error("{0}")]
+    Networks(&'static str),
+}
+
 /// What a store has on one user: a line, an entry, a row, an environment.
 pub(super) trait Source {
-    /// Reads the text of an attribute; `None` when the store does not have it.
+    /// Names the attribute as the store does.
+    type Error;
+
+    /// Reads an attribute from its text; `None` when the store does not have it.
     ///
     /// # Errors
-    /// What is wrong with it, with its name in the store and without the text.
+    /// That of `parse`, or why there is no text to parse.
     fn read<T>(
         &self,
         attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, String>;
+        parse: impl Fn(&str) -> Result<T, Error>,
+    ) -> Result<Option<T>, Self::Error>;
 
     /// Reads all attributes.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
-    fn attributes(&self) -> Result<Attributes, String> {
+    fn attributes(&self) -> Result<Attributes, Self::Error> {
         let home = self.read(Attribute::Home, home)?.flatten();
         let mail = |text: &str| mail(text, home.as_deref());
         Ok(Attributes {
             mail: self.read(Attribute::Mail, mail)?.flatten(),
             pop3: self.read(Attribute::Pop3, pop3)?.unwrap_or(true),
             sessions: self.read(Attribute::Sessions, sessions)?,
-            allow_nets: self.read(Attribute::AllowNets, AllowedNetworks::parse)?,
+            allow_nets: self.read(Attribute::AllowNets, allow_nets)?,
             home,
         })
     }
 }
 
-/// A home directory: a whole path; an empty text says nothing.
-fn home(text: &str) -> Result<Option<PathBuf>, &'static str> {
+/// A home directory: a whole path; `None` for an empty text.
+fn home(text: &str) -> Result<Option<PathBuf>, Error> {
     match text {
         "" => Ok(None),
-        path if path.contains('\0') => Err("has a NUL character in its path"),
+        path if path.contains('\0') => Err(Error::Nul),
         path if path.starts_with('/') => Ok(Some(path.into())),
-        _ => Err("is not a whole path, begin it with \"/\""),
+        _ => Err(Error::NotAbsolute),
     }
 }
 
-/// A Maildir: a path like that of a home directory, or one below it (`~/Maildir`); or such a path
-/// as Dovecot writes it, `maildir:/path:OPTION=…`.
-fn mail(text: &str, home: Option<&Path>) -> Result<Option<PathBuf>, &'static str> {
+/// A Maildir: a whole path, or one below the home directory (`~/Maildir`). Either may be written as
+/// in Dovecot, `maildir:/path:OPTION=…`.
+fn mail(text: &str, home: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     let path = match text.strip_prefix("maildir:") {
         Some(location) => location.split(':').next().unwrap_or_default(),
         None if text.contains(':') && !text.starts_with('/') => {
-            return Err("is not a Maildir, write maildir:/path");
+            return Err(Error::NotMaildir);
         }
         None => text,
     };
     match (path.strip_prefix("~/"), home) {
         (None, _) => self::home(path),
-        (Some(_), None) => Err("is below a home directory that is not known, write a whole path"),
-        (Some(below), Some(_)) if below.contains('\0') => Err("has a NUL character in its path"),
+        (Some(_), None) => Err(Error::UnknownHome),
+        (Some(below), Some(_)) if below.contains('\0') => Err(Error::Nul),
         (Some(below), Some(home)) => {
             let mut path = OsString::from(home);
             path.push("/");
@@ -81,24 +113,29 @@ fn mail(text: &str, home: Option<&Path>) -> Result<Option<PathBuf>, &'static str
 }
 
 /// Whether the user may use POP3.
-fn pop3(text: &str) -> Result<bool, &'static str> {
+fn pop3(text: &str) -> Result<bool, Error> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "y" | "true" | "1" => Ok(true),
         "no" | "n" | "false" | "0" => Ok(false),
-        _ => Err("does not say whether the user may use POP3, write yes or no"),
+        _ => Err(Error::NotYesOrNo),
     }
 }
 
 /// How many sessions the user may have.
-fn sessions(text: &str) -> Result<NonZeroU32, &'static str> {
-    text.parse().map_err(|_| "is not a number of sessions, write 1 or more")
+fn sessions(text: &str) -> Result<NonZeroU32, Error> {
+    text.parse().map_err(|_| Error::NotSessions)
+}
+
+/// Where the user may log in from.
+fn allow_nets(text: &str) -> Result<AllowedNetworks, Error> {
+    AllowedNetworks::parse(text).map_err(Error::Networks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn path(text: &str) -> Result<Option<PathBuf>, &'static str> {
+    fn path(text: &str) -> Result<Option<PathBuf>, Error> {
         Ok(Some(text.into()))
     }
 
@@ -117,18 +154,18 @@ mod tests {
         ] {
             assert_eq!(mail(text, home), place, "{text}");
         }
-        for (text, home, hint) in [
-            ("maildir:~/Maildir", None, "home directory"),
-            ("Maildir", known, "whole path"),
-            ("~mrose/Maildir", known, "whole path"),
-            ("mbox:/var/mail/mrose", known, "maildir:/path"),
-            ("/srv/\0", known, "NUL"),
-            ("~/\0", known, "NUL"),
+        for (text, home, error) in [
+            ("maildir:~/Maildir", None, Error::UnknownHome),
+            ("Maildir", known, Error::NotAbsolute),
+            ("~mrose/Maildir", known, Error::NotAbsolute),
+            ("mbox:/var/mail/mrose", known, Error::NotMaildir),
+            ("/srv/\0", known, Error::Nul),
+            ("~/\0", known, Error::Nul),
         ] {
-            assert!(mail(text, home).unwrap_err().contains(hint), "{text:?}");
+            assert_eq!(mail(text, home), Err(error), "{text:?}");
         }
         assert_eq!(home("/home/mrose"), path("/home/mrose"));
-        assert!(home("home").unwrap_err().contains("whole path"));
+        assert_eq!(home("home"), Err(Error::NotAbsolute));
     }
 
     #[test]
@@ -137,11 +174,11 @@ mod tests {
             assert_eq!(pop3(text), Ok(allowed));
         }
         for text in ["", "2", "perhaps", "yes "] {
-            assert!(pop3(text).is_err(), "{text:?}");
+            assert_eq!(pop3(text), Err(Error::NotYesOrNo), "{text:?}");
         }
         assert_eq!(sessions("3"), Ok(NonZeroU32::new(3).unwrap()));
         for text in ["", "0", "-1", "3.0", "4294967296", "many"] {
-            assert!(sessions(text).is_err(), "{text:?}");
+            assert_eq!(sessions(text), Err(Error::NotSessions), "{text:?}");
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Credential stores: what is known of users, and the verifiers of their passwords.
 //!
-//! A [`CredentialStore`] says what it knows of a name, a [`TokenProvider`] for whom a token is;
-//! whether a login succeeds is decided in `login`.
+//! A [`CredentialStore`] says what it knows of a name, a [`TokenProvider`] whose a token is.
+//! `login` decides whether a login succeeds.
 //!
 //! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
-//!   programs and modules that decide themselves, asked by way of `gatekeeper`. `store`: a store of
-//!   any of these kinds. `oauth2`: providers of tokens.
-//! - `account`, `attribute`: what a store says of a user. `secret_file`: what a store is to be told.
+//!   programs and modules that decide themselves, asked through `gatekeeper`. `store`: a store of any
+//!   of these kinds. `oauth2`: providers of tokens.
+//! - `account`, `attribute`: what a store says of a user. `secret_file`: passwords for stores.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
 //!   that is down. `trust`: the certificate authorities that stores are verified with.
 
+use std::error::Error;
 use std::fmt::{self, Debug};
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -39,8 +40,8 @@ mod store;
 #[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
 mod trust;
 
+use self::breaker::Breaker;
 pub use account::{Account, Attributes};
-pub use breaker::Breaker;
 pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
 pub use file::{BadFile, Faults, FileStore, Finding, Report, Table, edit, inspect};
@@ -61,12 +62,12 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// The store in the words of the configuration, say `file /etc/restante/users`.
     fn label(&self) -> String;
 
-    /// What this store knows of `name`, without a password.
+    /// Looks a user up, without a password.
     fn look_up(&self, name: &Username) -> impl Future<Output = Lookup> + Send;
 
-    /// Puts a password to a store that keeps its verifiers to itself.
+    /// Lets a store check a password whose verifier it keeps to itself.
     ///
-    /// - Asked only about an account of its own whose verifier is [`Verifier::AtStore`], decoys
+    /// - Called only for an account of this store whose verifier is [`Verifier::AtStore`], decoys
     ///   included.
     fn check(
         &self,
@@ -74,30 +75,29 @@ pub trait CredentialStore: Send + Sync + 'static {
         account: &Account,
         password: &Secret<Vec<u8>>,
     ) -> impl Future<Output = Check> + Send {
-        let _nothing_to_ask = (name, account, password);
-        ready(Check::Unavailable("the store has no passwords that it checks itself".into()))
+        let _unused = (name, account, password);
+        ready(Check::Unavailable(ChecksNone.into()))
     }
 
-    /// A verifier to spend on a name that no user has.
+    /// A verifier to verify for a name that does not exist.
     ///
-    /// - Verified in place of the missing one it makes an unknown user cost what a known one
-    ///   costs, so the verifiers of expensive and cheap users come up as often as those users do.
-    /// - The same `name` gets the same verifier each time: repeated tries cost the same.
+    /// - It makes an unknown name cost what a known one costs: verifiers of expensive and of cheap
+    ///   users are chosen as often as there are such users.
+    /// - The same `name` gets the same verifier each time, so that repeated tries cost the same.
     /// - `None` when the store has no user who can log in, or cannot say who is unknown.
     fn decoy(&self, name: &Username) -> Option<Decoy>;
 
-    /// What tells an account from others by whatever name it was looked up: names with the same key
-    /// lead to the same account. Nothing when each name is an account of its own, or the store does
-    /// not know.
+    /// Identifies the account that a name leads to: names with the same key lead to the same
+    /// account. `None` when each name is its own account, or the store does not know.
     ///
-    /// - `found` is what the look-up gave. Where that makes no difference, nobody finds out by it
-    ///   which names exist.
+    /// - `found` is the result of the look-up. Where the key does not depend on it, the key does not
+    ///   reveal which names exist.
     fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
-        let _one_name_each = (name, found);
+        let _unused = (name, found);
         None
     }
 
-    /// What the users of this store can log in with, besides a password that is sent.
+    /// The mechanisms that all users of this store can use, besides a password that is sent.
     fn offers(&self) -> Offers {
         Offers::default()
     }
@@ -111,26 +111,26 @@ pub trait CredentialStore: Send + Sync + 'static {
         verifier: &Verifier,
         password: &Secret<Vec<u8>>,
     ) -> impl Future<Output = ()> + Send {
-        let _kept = (name, verifier, password);
+        let _unused = (name, verifier, password);
         ready(())
     }
 
-    /// Why the store is known not to answer at the moment; nothing is asked for it.
-    fn down(&self) -> Option<String> {
+    /// Why the store is known to be down. Does not ask the store.
+    fn down(&self) -> Option<StoreError> {
         None
     }
 
-    /// Asks the store about a name that nobody has, past any breaker: for `restante check`.
+    /// Asks the store about a name that does not exist, past any breaker: for `restante check`.
     /// `Ok` says in a few words what was reached.
-    fn probe(&self) -> impl Future<Output = Result<String, String>> + Send;
+    fn probe(&self) -> impl Future<Output = Result<String, StoreError>> + Send;
 }
 
-/// A provider of tokens (RFC 6750), which say themselves for whom they are.
+/// A provider of tokens (RFC 6750), each of which names its user.
 pub trait TokenProvider: Debug + Send + Sync + 'static {
     /// The provider in the words of the configuration, say `oauth2 https://id.example.org`.
     fn label(&self) -> String;
 
-    /// For whom a token is.
+    /// Says whose a token is.
     fn redeem<'a>(
         &'a self,
         token: &'a Secret<Vec<u8>>,
@@ -140,49 +140,65 @@ pub trait TokenProvider: Debug + Send + Sync + 'static {
     fn guidance(&self) -> TokenGuidance;
 
     /// Why no token can be redeemed at the moment, if that is known.
-    fn down(&self) -> Option<String>;
+    fn down(&self) -> Option<StoreError>;
 
     /// Asks the provider, past any breaker: for `restante check`. `Ok` says in a few words what was
     /// reached.
-    fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>>;
+    fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send + '_>>;
 }
 
-/// Why a store cannot be opened. That it does not answer is no reason.
-#[derive(Debug, PartialEq, Eq)]
+/// The error of a store or provider of any kind: what is wrong and what to do, in a line.
+///
+/// It is for the log and for `restante check`. Only the store that made it tells its variants apart.
+#[derive(Debug)]
+pub struct StoreError(Box<dyn Error + Send + Sync>);
+
+impl<E: Error + Send + Sync + 'static> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Only the store can check the passwords of such an account, and this store cannot.
+#[derive(Debug, thiserror::Error)]
+#[error("the store has no passwords that it checks itself")]
+struct ChecksNone;
+
+/// Why a store cannot be opened. A store that does not answer can be.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
 pub struct OpenError {
     /// The key of its section whose value has to be corrected.
     pub key: &'static str,
-    /// What is wrong and what to do, in a line that names the file if there is one.
-    pub what: String,
+    /// Names the file, if there is one.
+    pub why: StoreError,
 }
 
 impl OpenError {
     /// What is wrong with the value of a key.
-    fn at(key: &'static str) -> impl FnOnce(String) -> Self {
-        move |what| Self { key, what }
+    pub(crate) fn at<E: Into<StoreError>>(key: &'static str) -> impl FnOnce(E) -> Self {
+        move |why| Self { key, why: why.into() }
     }
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// The answer of a [`CredentialStore`] to a name.
 #[derive(Debug)]
 pub enum Lookup {
     /// The user exists; this store decides.
     Found(Account),
-    /// The store cannot tell before it has the password ([`CredentialStore::check`]): only when
-    /// that is right does it decide.
+    /// The store cannot tell before it has the password ([`CredentialStore::check`]). It decides
+    /// only when the password is right.
     Perhaps(Account),
     /// Not a user of this store: the next one is asked.
     Unknown,
     /// The store cannot answer now. Never shown to a client as a wrong password.
-    Unavailable(String),
+    Unavailable(StoreError),
 }
 
 /// The answer of a [`CredentialStore`] to a password.
@@ -193,23 +209,23 @@ pub enum Check {
     /// The password is wrong, or there is no such user.
     Wrong,
     /// The store cannot answer now. Never shown to a client as a wrong password.
-    Unavailable(String),
+    Unavailable(StoreError),
 }
 
 /// The answer of a [`TokenProvider`] to a token.
 #[derive(Debug)]
 pub enum Redeemed {
-    /// The token is good, and this is whom it is for.
+    /// The token is good and belongs to this user.
     For(Username),
     /// The token is not one of this provider: the next one is asked.
     Foreign,
-    /// The token is one of this provider and not good, and why: for the log.
-    Bad(String),
+    /// The token is one of this provider and is not good. The reason is for the log.
+    Bad(StoreError),
     /// The provider cannot answer now. Never shown to a client as a bad token.
-    Unavailable(String),
+    Unavailable(StoreError),
 }
 
-/// What every user of a store can log in with, besides a password that is sent.
+/// The mechanisms that every user of a store can use, besides a password that is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offers {
     /// SCRAM with SHA-1.

@@ -1,33 +1,44 @@
-//! Files that hold what a store is to be told and a configuration is not to show: a password.
+//! Files that hold a secret which a store needs and a configuration must not show: a password.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::protocol::Secret;
 
+/// Why a file with a secret cannot be used. Shows the path and nothing of the text.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{0} is not there; write the secret to it, in one line")]
+    Missing(PathBuf),
+    #[error("{0} cannot be read: {1}")]
+    Unreadable(PathBuf, io::Error),
+    #[error("{0} is not a small file; write the secret to one, in one line")]
+    NotSmall(PathBuf),
+    #[error("{0} can be read by everybody; take that away with chmod o-r")]
+    Exposed(PathBuf),
+    #[error("{0} does not have one line; write the secret and nothing else")]
+    NotOneLine(PathBuf),
+}
+
 /// Reads a file that holds a secret in one line, which is not empty.
-///
-/// # Errors
-/// Why it cannot be used and what to do, with the path and nothing of what is in it.
-pub(super) fn read(path: &Path) -> Result<Secret<String>, String> {
-    let shown = path.display();
+pub(super) fn read(path: &Path) -> Result<Secret<String>, Error> {
     let cannot = |error: io::Error| match error.kind() == io::ErrorKind::NotFound {
-        true => format!("{shown} is not there; write the secret to it, in one line"),
-        false => format!("{shown} cannot be read: {error}"),
+        true => Error::Missing(path.into()),
+        false => Error::Unreadable(path.into(), error),
     };
     let metadata = fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() || metadata.len() > MAX_SECRET_OCTETS {
-        return Err(format!("{shown} is not a small file; write the secret to one, in one line"));
+        return Err(Error::NotSmall(path.into()));
     }
     if metadata.mode() & 0o004 != 0 {
-        return Err(format!("{shown} can be read by everybody; take that away with chmod o-r"));
+        return Err(Error::Exposed(path.into()));
     }
     let text = Secret::new(fs::read_to_string(path).map_err(cannot)?);
     let line = text.expose().trim_end_matches(['\r', '\n']);
     if line.is_empty() || line.contains(['\r', '\n', '\0']) {
-        return Err(format!("{shown} does not have one line; write the secret and nothing else"));
+        return Err(Error::NotOneLine(path.into()));
     }
     Ok(Secret::new(line.to_owned()))
 }
@@ -45,7 +56,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
         fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
-        read(file.path()).map(|secret| secret.expose().clone())
+        read(file.path()).map(|secret| secret.expose().clone()).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -62,7 +73,7 @@ mod tests {
             let why = secret(text, mode).unwrap_err();
             assert!(why.contains(hint) && !why.contains("tanstaaf"), "{why}");
         }
-        assert!(read(Path::new("/")).unwrap_err().contains("small file"));
-        assert!(read(Path::new("/no/such")).unwrap_err().contains("write the secret to it"));
+        assert!(matches!(read(Path::new("/")), Err(Error::NotSmall(_))));
+        assert!(matches!(read(Path::new("/no/such")), Err(Error::Missing(_))));
     }
 }

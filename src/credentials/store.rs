@@ -1,4 +1,4 @@
-//! A store of any kind, so that several kinds can stand in a row.
+//! A store of any kind, so that a configuration may list stores of several kinds.
 
 #[cfg(feature = "ldap")]
 use super::LdapStore;
@@ -9,8 +9,8 @@ use super::SqlStore;
 #[cfg(test)]
 use super::Table;
 use super::{
-    Account, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, GatekeeperStore,
-    Lookup, Offers,
+    Account, BadFile, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore,
+    GatekeeperStore, Lookup, Offers, StoreError,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -37,14 +37,13 @@ pub enum Store {
 }
 
 impl Store {
-    /// Takes the place of a store: names that nobody has cost what they did. Says no when it has lost
-    /// all of its users on the way.
+    /// Takes the place of a store in a reload. An unknown name costs as much as before.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn succeed(&self, old: &Self) -> Result<(), String> {
+    /// [`BadFile`] when all users of a file have gone.
+    pub fn succeed(&self, old: &Self) -> Result<(), BadFile> {
         match (self, old) {
-            (Self::File(new), Self::File(old)) => new.succeed(old).map_err(|bad| bad.to_string()),
+            (Self::File(new), Self::File(old)) => new.succeed(old),
             #[cfg(feature = "sql")]
             (Self::Sql(new), Self::Sql(old)) => {
                 new.succeed(old);
@@ -55,7 +54,7 @@ impl Store {
     }
 }
 
-/// Calls a method of whichever store it is.
+/// Calls a method of the store, whatever its kind.
 macro_rules! each {
     ($store:expr, $kind:ident => $call:expr) => {
         match $store {
@@ -73,8 +72,8 @@ macro_rules! each {
     };
 }
 
-/// The same for a method that takes its time. Questions to stores that are elsewhere are large, and
-/// have no room in the session of every user of a file.
+/// Calls an asynchronous method of the store. The futures of remote stores are large: boxing keeps
+/// them out of the future of each session.
 macro_rules! ask {
     ($store:expr, $kind:ident => $question:expr) => {
         match $store {
@@ -121,11 +120,11 @@ impl CredentialStore for Store {
         ask!(self, store => store.strengthen(name, verifier, password));
     }
 
-    fn down(&self) -> Option<String> {
+    fn down(&self) -> Option<StoreError> {
         each!(self, store => store.down())
     }
 
-    async fn probe(&self) -> Result<String, String> {
+    async fn probe(&self) -> Result<String, StoreError> {
         ask!(self, store => store.probe())
     }
 }
@@ -134,9 +133,9 @@ impl CredentialStore for Store {
 mod tests {
     use super::*;
 
-    /// Each command makes room for the work of a login, whether it is one or not.
+    /// Every session has room for the future of a login, even while it runs another command.
     #[test]
-    fn questions_to_stores_elsewhere_take_little_room_in_a_session() {
+    fn the_futures_of_remote_stores_take_little_room_in_a_session() {
         let store = Store::Table(Table::try_from(&b"mrose:{PLAIN}x"[..]).unwrap());
         let (name, secret) = (Username::try_from("mrose").unwrap(), Secret::new(Vec::new()));
         let account = Account::new(Verifier::AtStore("".into()));

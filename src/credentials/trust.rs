@@ -1,34 +1,35 @@
-//! The certificate authorities that the certificate of a store on another machine has to come from.
+//! The certificate authorities that must have issued the certificate of a store on another machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 
 use super::OpenError;
 
-/// The certificates of `ca`, a PEM file, or those that this system trusts.
-///
-/// # Errors
-/// Why there are none, in words that name the file.
-pub(super) fn certificates(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, OpenError> {
-    let (certificates, whose) = match ca {
-        Some(path) => {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            let shown = path.display();
-            let read = read.map_err(|error| bad(format!("{shown} cannot be read: {error}")))?;
-            (read, shown.to_string())
-        }
-        None => (rustls_native_certs::load_native_certs().certs, "this system".to_owned()),
-    };
-    if certificates.is_empty() {
-        let what = format!("{whose} has no certificates to trust; name a file of them with ca");
-        return Err(bad(what));
-    }
-    Ok(certificates)
+/// Why there are no certificates to trust.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0} cannot be read: {1}")]
+    Unreadable(PathBuf, pem::Error),
+    #[error("{0} has no certificates to trust; name a file of them with ca")]
+    EmptyFile(PathBuf),
+    #[error("this system has no certificates to trust; name a file of them with ca")]
+    EmptySystem,
 }
 
-/// What is wrong with the certificates, or with what is made of them.
-pub(super) fn bad(what: String) -> OpenError {
-    OpenError { key: "ca", what }
+/// The certificates of `ca`, a PEM file, or those that this system trusts.
+pub(super) fn certificates(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+    ca.map_or_else(system, file).map_err(OpenError::at("ca"))
+}
+
+fn file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|error| Error::Unreadable(path.into(), error))?;
+    if certificates.is_empty() { Err(Error::EmptyFile(path.into())) } else { Ok(certificates) }
+}
+
+fn system() -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = rustls_native_certs::load_native_certs().certs;
+    if certificates.is_empty() { Err(Error::EmptySystem) } else { Ok(certificates) }
 }

@@ -32,7 +32,7 @@ impl<C: CredentialStore> Authenticator<C> {
             let why = match provider.redeem(token).await {
                 Redeemed::Foreign => continue,
                 Redeemed::Unavailable(why) => {
-                    return Err(Refusal::of(claimed, Reason::Unavailable(why)));
+                    return Err(Refusal::of(claimed, Reason::Unavailable(why.to_string())));
                 }
                 Redeemed::For(named) => match self.whole(named) {
                     Ok(user) if claims_to_be(name, &user) => {
@@ -53,7 +53,7 @@ impl<C: CredentialStore> Authenticator<C> {
                     Ok(user) => format!("it is for {user}"),
                     Err(fault) => format!("with default-domain, the name of its user {fault}"),
                 },
-                Redeemed::Bad(why) => why,
+                Redeemed::Bad(why) => why.to_string(),
             };
             if attempt.logs(peer, Entry::Refusal) {
                 info!(user = %claimed, why, "refused: the token is not good");
@@ -84,7 +84,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::credentials::{Table, TokenProvider};
+    use crate::credentials::{StoreError, Table, TokenProvider};
     use crate::login::Rules;
     use crate::protocol::sasl::TokenGuidance;
 
@@ -104,7 +104,7 @@ mod tests {
             Box::pin(async {
                 match Username::try_from(str::from_utf8(token.expose()).unwrap()) {
                     Ok(name) => Redeemed::For(name),
-                    Err(fault) => Redeemed::Bad(fault.to_string()),
+                    Err(error) => Redeemed::Bad(error.into()),
                 }
             })
         }
@@ -113,11 +113,11 @@ mod tests {
             TokenGuidance::default()
         }
 
-        fn down(&self) -> Option<String> {
+        fn down(&self) -> Option<StoreError> {
             None
         }
 
-        fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+        fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send + '_>> {
             Box::pin(async { Ok("it is there".into()) })
         }
     }

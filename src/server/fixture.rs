@@ -15,7 +15,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::{Reloadable, Shared, limits as connection_limits};
 use crate::config::{KeyPair, Limits, Timeouts};
-use crate::credentials::{Account, CredentialStore, Decoy, Lookup};
+use crate::credentials::{Account, CredentialStore, Decoy, Lookup, StoreError};
 use crate::login::{Authenticator, Rules, Turns};
 use crate::mailbox::Mailbox;
 use crate::password::Verifier;
@@ -111,7 +111,7 @@ impl CredentialStore for Everybody {
         None
     }
 
-    async fn probe(&self) -> Result<String, String> {
+    async fn probe(&self) -> Result<String, StoreError> {
         Ok("everybody is here".to_owned())
     }
 }

@@ -88,15 +88,18 @@ fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, OpenErro
     Ok(Opened::Passwords(store))
 }
 
-/// What is said of a kind of store that this program does not have.
 #[cfg(not(all(feature = "ldap", feature = "oauth2", feature = "pam", feature = "sql")))]
-fn not_built(feature: &str) -> OpenError {
-    let what = format!(
-        "this restante was built without {feature}; take a package, or build it with --features \
-         {feature} (or full)"
-    );
-    OpenError { key: "kind", what }
+fn not_built(feature: &'static str) -> OpenError {
+    OpenError::at("kind")(NotBuilt(feature))
 }
+
+/// A kind of store that this program does not have.
+#[cfg(not(all(feature = "ldap", feature = "oauth2", feature = "pam", feature = "sql")))]
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this restante was built without {0}; take a package, or build it with --features {0} (or full)"
+)]
+struct NotBuilt(&'static str);
 
 /// How far stores are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,8 +77,8 @@ impl Examination<'_> {
                 Probed::Silent(why) => {
                     self.add(Severity::Silence, &format!("credentials[{nth}].kind"), why);
                 }
-                Probed::Unusable(OpenError { key, what }) => {
-                    self.error(&format!("credentials[{nth}].{key}"), what);
+                Probed::Unusable(OpenError { key, why }) => {
+                    self.error(&format!("credentials[{nth}].{key}"), why.to_string());
                 }
             }
         }

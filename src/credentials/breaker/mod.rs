@@ -1,18 +1,19 @@
-//! Stands between the program and a store that is elsewhere: nobody waits for one that is down.
+//! A circuit breaker for a store on another machine or in another program: no login waits for a
+//! store that is down.
 //!
-//! - A call that fails or runs out of time is a suspicion, no more: it may be the fault of the
-//!   question, and one client's garbage must not shut out the others. A suspicion sends the
-//!   *probe*, a question that a working store can always answer; *its* failure opens the breaker.
-//!   Where connections are refused that takes a moment; where the store hangs, as long as the probe
-//!   may take, while the calls under way wait for their own deadline, no more than `at_once`.
-//! - While it is open, calls are answered at once with the reason, and the store is left alone but
-//!   for the probe: after 1 s, then after twice as long each time, at most every 10 s. The first
-//!   probe that succeeds closes it.
-//! - The first probe runs when the breaker is made, so that a store that is down from the start is
-//!   known to be.
+//! - A call that fails or times out does not open the breaker: the question itself may be at fault,
+//!   and one client's garbage must not shut out the others. It starts the *probe*, a question that a
+//!   working store can always answer. If the probe fails, the breaker opens. Where connections are
+//!   refused that takes a moment. Where the store hangs it takes the deadline of the probe, and
+//!   meanwhile at most `at_once` calls wait for their own deadline.
+//! - While the breaker is open, calls fail at once with the reason. Only the probe asks the store:
+//!   after 1 s, then after twice as long each time, at most every 10 s. The first probe that
+//!   succeeds closes the breaker.
+//! - The first probe runs when the breaker is made, to find a store that is down from the start.
 //! - However many calls fail, there is one probe at a time, and at most one a second.
 
-use std::fmt;
+use std::fmt::{self, Debug, Display};
+use std::future::pending;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,86 +23,97 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-/// Lets calls to a store through while it works. See the head of this file for the rules.
-pub struct Breaker {
-    shared: Arc<Shared>,
-    turns: Semaphore,
+/// Lets calls through to a store whose errors are `E`, while it works. The rules are at the head of
+/// this file.
+pub(super) struct Breaker<E> {
+    shared: Arc<Shared<E>>,
+    permits: Semaphore,
     /// Ends with the breaker.
     _prober: AbortOnDropHandle<()>,
 }
 
-struct Shared {
-    /// The name of the store in the log.
-    label: String,
-    /// Why the store is down.
-    down: watch::Sender<Option<String>>,
-    suspicion: Notify,
+/// Why a store has not answered.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error<E> {
+    /// The store has failed.
+    #[error("{0}")]
+    Store(E),
+    /// The store has not answered in time.
+    #[error("no answer within {0:?}")]
+    Late(Duration),
 }
 
-impl Breaker {
-    /// A breaker for the store that the log knows as `label`: at most `at_once` calls at a time, and
-    /// a `probe` that has to be answered within `deadline`. Has to be called within a runtime.
-    pub fn new<P: Future<Output = Result<(), String>> + Send + 'static>(
+struct Shared<E> {
+    /// The name of the store in the log.
+    label: String,
+    /// Why the store is down; `None` while it works.
+    down: watch::Sender<Option<Arc<Error<E>>>>,
+    /// A call has failed.
+    failed: Notify,
+}
+
+impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
+    /// A breaker for the store that the log knows as `label`. At most `at_once` calls run at a time,
+    /// and `probe` has to be answered within `deadline`. To be called within a runtime.
+    pub(super) fn new<P: Future<Output = Result<(), E>> + Send + 'static>(
         label: String,
         at_once: NonZeroU32,
         deadline: Duration,
         probe: impl Fn() -> P + Send + 'static,
     ) -> Self {
         let permits = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
-        let shared =
-            Arc::new(Shared { label, down: watch::Sender::new(None), suspicion: Notify::new() });
-        shared.suspicion.notify_one();
+        let (down, failed) = (watch::Sender::new(None), Notify::new());
+        let shared = Arc::new(Shared { label, down, failed });
+        shared.failed.notify_one();
         let prober = tokio::spawn(keep_probing(Arc::clone(&shared), deadline, probe));
         Self {
             shared,
-            turns: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
+            permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
             _prober: AbortOnDropHandle::new(prober),
         }
     }
 
-    /// Does `work` with the store, unless it is down.
+    /// Does `work` with the store, unless it is down. The deadline includes the wait for a permit.
     ///
     /// # Errors
-    /// What `work` says; or that it was not done within `deadline`, the wait for a turn included;
-    /// or why the store is down. Never anything about a password.
-    pub async fn call<T>(
+    /// Why there is no answer, or why the store is down. Never anything about a password.
+    pub(super) async fn call<T>(
         &self,
         deadline: Duration,
-        work: impl Future<Output = Result<T, String>>,
-    ) -> Result<T, String> {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Arc<Error<E>>> {
         let until = Instant::now() + deadline;
         let mut down = self.shared.down.subscribe();
-        let turn = tokio::select! {
+        let permit = tokio::select! {
             biased;
             why = opened(&mut down) => return Err(why),
-            turn = timeout_at(until, self.turns.acquire()) => turn,
+            permit = timeout_at(until, self.permits.acquire()) => permit,
         };
-        let outcome = match turn {
-            // A turn that comes with the deadline is none: the store is not touched.
-            Ok(Ok(_turn)) if Instant::now() >= until => Err(late(deadline)),
-            Ok(Ok(_turn)) => timeout_at(until, work).await.unwrap_or_else(|_| Err(late(deadline))),
-            Ok(Err(closed)) => Err(closed.to_string()),
-            Err(_elapsed) => Err(late(deadline)),
+        let outcome = match permit {
+            // A permit that comes with the deadline comes too late: the store is not asked.
+            Ok(Ok(_permit)) if Instant::now() < until => timeout_at(until, work).await.ok(),
+            Ok(_) | Err(_) => None,
         };
+        let outcome = outcome.map_or(Err(Error::Late(deadline)), |done| done.map_err(Error::Store));
         if outcome.is_err() {
-            self.shared.suspicion.notify_one();
+            self.shared.failed.notify_one();
         }
-        outcome
+        outcome.map_err(Arc::new)
     }
 
     /// Why the store is down, if it is known to be.
-    pub fn down(&self) -> Option<String> {
+    pub(super) fn down(&self) -> Option<Arc<Error<E>>> {
         self.shared.down.borrow().clone()
     }
 }
 
-impl Shared {
-    fn open(&self, why: String) {
+impl<E: Display> Shared<E> {
+    fn open(&self, why: Error<E>) {
         self.down.send_modify(|down| {
             if down.is_none() {
-                warn!(store = self.label, why, "the store is down; logins are put off");
+                warn!(store = self.label, %why, "the store is down; logins are put off");
             }
-            *down = Some(why);
+            *down = Some(Arc::new(why));
         });
     }
 
@@ -116,33 +128,34 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Breaker {
+impl<E: Debug> fmt::Debug for Breaker<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker")
             .field("label", &self.shared.label)
-            .field("down", &self.down())
+            .field("down", &*self.shared.down.borrow())
             .finish_non_exhaustive()
     }
 }
 
 /// Waits until the breaker is open.
-async fn opened(down: &mut watch::Receiver<Option<String>>) -> String {
-    let open = down.wait_for(Option::is_some).await;
-    // The sender lives as long as the breaker.
-    open.ok().and_then(|why| why.clone()).unwrap_or_default()
+async fn opened<E>(down: &mut watch::Receiver<Option<Arc<Error<E>>>>) -> Arc<Error<E>> {
+    let why = down.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+    match why {
+        Some(why) => why,
+        // The sender lives as long as the breaker.
+        None => pending().await,
+    }
 }
 
-async fn keep_probing<P: Future<Output = Result<(), String>>>(
-    shared: Arc<Shared>,
+async fn keep_probing<E: Display, P: Future<Output = Result<(), E>>>(
+    shared: Arc<Shared<E>>,
     deadline: Duration,
     probe: impl Fn() -> P,
 ) {
     loop {
-        shared.suspicion.notified().await;
+        shared.failed.notified().await;
         let mut pause = SHORTEST_PAUSE;
-        while let Err(why) =
-            timeout(deadline, probe()).await.unwrap_or_else(|_| Err(late(deadline)))
-        {
+        while let Err(why) = within(deadline, probe()).await {
             shared.open(why);
             sleep(pause).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -152,8 +165,15 @@ async fn keep_probing<P: Future<Output = Result<(), String>>>(
     }
 }
 
-fn late(deadline: Duration) -> String {
-    format!("no answer within {deadline:?}")
+/// Asks a store something, past any breaker.
+pub(super) async fn within<T, E>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Error<E>> {
+    match timeout(deadline, work).await {
+        Ok(done) => done.map_err(Error::Store),
+        Err(_elapsed) => Err(Error::Late(deadline)),
+    }
 }
 
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);

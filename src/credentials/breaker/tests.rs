@@ -1,6 +1,5 @@
 //! When a breaker opens and closes, and what callers get meanwhile.
 
-use std::future::pending;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +10,9 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
+const REFUSED: &str = "connection refused";
 
-/// A store that works, refuses or hangs, and counts how often it is touched.
+/// A store that works, refuses or hangs, and counts how often it is asked.
 #[derive(Clone, Default)]
 struct Store(Arc<Condition>);
 
@@ -36,21 +36,21 @@ impl Store {
         *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    async fn answer(&self) -> Result<(), String> {
+    async fn answer(&self) -> Result<(), &'static str> {
         let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state {
             State::Works => Ok(()),
-            State::Refuses => Err("connection refused".to_owned()),
+            State::Refuses => Err(REFUSED),
             State::Hangs => pending().await,
         }
     }
 
-    async fn query(&self) -> Result<(), String> {
+    async fn query(&self) -> Result<(), &'static str> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         self.answer().await
     }
 
-    async fn probe(self) -> Result<(), String> {
+    async fn probe(self) -> Result<(), &'static str> {
         self.0.probes.fetch_add(1, Ordering::Relaxed);
         self.answer().await
     }
@@ -64,7 +64,7 @@ impl Store {
     }
 }
 
-fn breaker(store: &Store) -> Breaker {
+fn breaker(store: &Store) -> Breaker<&'static str> {
     let at_once = NonZeroU32::new(2).unwrap();
     let store = store.clone();
     Breaker::new("sql".to_owned(), at_once, DEADLINE, move || store.clone().probe())
@@ -90,15 +90,15 @@ async fn a_refused_call_opens_it_at_once_and_a_probe_closes_it() {
     second().await;
     assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
     store.becomes(State::Refuses);
-    let refused = Err("connection refused".to_owned());
+    let refused = Err(Arc::new(Error::Store(REFUSED)));
     assert_eq!(breaker.call(DEADLINE, store.query()).await, refused);
     settle().await;
-    assert_eq!(breaker.down(), Some("connection refused".to_owned()));
+    assert_eq!(breaker.down(), Some(Arc::new(Error::Store(REFUSED))));
     let calls = store.calls();
     for _ in 0..100 {
         assert_eq!(breaker.call(DEADLINE, store.query()).await, refused);
     }
-    assert_eq!(store.calls(), calls, "the store is left alone");
+    assert_eq!(store.calls(), calls, "the store is not asked");
     store.becomes(State::Works);
     second().await;
     assert_eq!(breaker.down(), None);
@@ -111,7 +111,7 @@ async fn a_store_that_is_down_from_the_start_is_known_to_be() {
     store.becomes(State::Refuses);
     let breaker = breaker(&store);
     settle().await;
-    assert_eq!(breaker.down(), Some("connection refused".to_owned()));
+    assert_eq!(breaker.down(), Some(Arc::new(Error::Store(REFUSED))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,18 +119,18 @@ async fn a_question_that_fails_by_its_own_fault_opens_nothing() {
     let store = Store::default();
     let breaker = breaker(&store);
     for _ in 0..100 {
-        let garbage = async { Err::<(), _>("invalid byte sequence".to_owned()) };
+        let garbage = async { Err::<(), _>("invalid byte sequence") };
         assert!(breaker.call(DEADLINE, garbage).await.is_err());
         settle().await;
         assert_eq!(breaker.down(), None);
     }
     for _ in 0..3 {
-        let slow = breaker.call(DEADLINE, pending::<Result<(), String>>()).await;
-        assert_eq!(slow, Err("no answer within 5s".to_owned()));
+        let slow = breaker.call(DEADLINE, pending::<Result<(), &str>>()).await;
+        assert_eq!(slow, Err(Arc::new(Error::Late(DEADLINE))));
         settle().await;
         assert_eq!(breaker.down(), None);
     }
-    // A hundred at once, and then one each time that another was late.
+    // One for a hundred calls, and then one for each that was late.
     assert!(store.probes() <= 5, "{} probes", store.probes());
 }
 
@@ -146,7 +146,7 @@ async fn a_store_that_hangs_opens_it_after_the_deadline_of_the_probe() {
     for _ in 0..5 {
         second().await;
     }
-    assert_eq!(breaker.down(), Some("no answer within 5s".to_owned()));
+    assert_eq!(breaker.down(), Some(Arc::new(Error::Late(DEADLINE))));
     let begun = Instant::now();
     assert!(breaker.call(DEADLINE, store.query()).await.is_err());
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -175,7 +175,7 @@ async fn probes_grow_rarer_and_there_is_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_wait_their_turn_within_their_deadline() {
+async fn calls_wait_for_a_permit_within_their_deadline() {
     let store = Store::default();
     let breaker = breaker(&store);
     second().await;
@@ -196,11 +196,11 @@ async fn calls_wait_their_turn_within_their_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_turn_is_answered_when_it_opens() {
+async fn a_call_that_waits_for_a_permit_is_answered_when_the_breaker_opens() {
     let store = Store::default();
     let breaker = breaker(&store);
     second().await;
-    let slow = || breaker.call(DEADLINE, pending::<Result<(), String>>());
+    let slow = || breaker.call(DEADLINE, pending::<Result<(), &str>>());
     let waiting = async {
         settle().await;
         let begun = Instant::now();
@@ -210,16 +210,16 @@ async fn who_waits_for_a_turn_is_answered_when_it_opens() {
     let opening = async {
         settle().await;
         store.becomes(State::Refuses);
-        breaker.shared.suspicion.notify_one();
+        breaker.shared.failed.notify_one();
     };
     let (_, _, (outcome, waited), ()) = tokio::join!(slow(), slow(), waiting, opening);
-    assert_eq!(outcome, Err("connection refused".to_owned()));
+    assert_eq!(outcome, Err(Arc::new(Error::Store(REFUSED))));
     assert!(waited <= SECOND, "{waited:?}");
     assert_eq!(store.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_given_up_makes_room() {
+async fn a_call_that_is_given_up_returns_its_permit() {
     let store = Store::default();
     let breaker = breaker(&store);
     store.becomes(State::Hangs);
@@ -244,5 +244,5 @@ async fn the_prober_ends_with_the_breaker() {
         second().await;
     }
     assert_eq!(store.probes(), probes);
-    assert_eq!(Arc::strong_count(&store.0), 1, "the task has let go of the store");
+    assert_eq!(Arc::strong_count(&store.0), 1, "the task has dropped the store");
 }

@@ -1,21 +1,21 @@
 //! A program that follows the checkpassword protocol (<https://cr.yp.to/checkpwd/interface.html>).
 //!
 //! - The program reads `name NUL password NUL timestamp NUL` from descriptor 3, at most 512 octets.
-//! - It ends with 1 when the password is wrong or nobody has the name, with 111 when it cannot
-//!   tell now. When the password is right it runs the command that its last arguments are, with
-//!   `HOME`, `USER` and `SHELL` set.
+//! - It ends with 1 when the password is wrong or the user unknown, with 111 when it cannot tell
+//!   now. When the password is right it runs the command in its last arguments, with `HOME`, `USER`
+//!   and `SHELL` set.
 //! - That command is `env -0 RESTANTE=right`: it writes its environment to standard output, with a
-//!   NUL after each variable, so that nothing in a value can be taken for another variable.
-//!   `RESTANTE=right` among them says that it was run: a program that does something else, and does
-//!   that well, lets nobody in.
+//!   NUL after each variable, so that no part of a value can be taken for another variable.
+//!   `RESTANTE=right` proves that it was run: a program that does something else and ends with 0
+//!   lets no user in.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::fs::{Access, access};
@@ -26,34 +26,90 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::Gatekeeper;
-use super::attribute::{Attribute, Source};
-use super::{Attributes, Check, OpenError};
+use super::attribute::{self, Attribute, Source};
+use super::{Attributes, Check, Gatekeeper, OpenError};
 use crate::protocol::{Secret, Username};
 
 /// A program that is run once for each password.
 ///
-/// - No shell sees anything, and the name and the password are no arguments: they go through a
-///   pipe.
-/// - The program gets a small environment of its own, nothing on standard input, and no other
-///   descriptor of ours.
-/// - Whatever it has started in its process group is killed when it ends, when it takes too long
-///   and when nobody waits for the answer any more.
+/// - No shell is involved. The name and the password are not arguments: they go through a pipe.
+/// - The program gets a small environment, an empty standard input, and no other descriptor of ours.
+/// - Its process group is killed when it ends, when it takes too long, and when its answer is not
+///   awaited any more.
 #[derive(Debug)]
 pub struct CheckpasswordProgram {
     path: String,
     arguments: Vec<String>,
 }
 
+/// Why a command cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("is empty, write the program and its arguments")]
+    Empty,
+    #[error("{0} cannot be run: {1}; correct the path in command")]
+    Missing(PathBuf, io::Error),
+    #[error("{0} is not a program that can be run here; chmod +x makes it one")]
+    NotExecutable(PathBuf),
+    #[error(
+        "{0} runs as its owner, not as Restante; take that away with chmod u-s, or use kind = \
+         \"pam\""
+    )]
+    SetUid(PathBuf),
+}
+
+/// Why a program has not said whether a password is right.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was not started.
+    #[error("it cannot be run: {0}")]
+    Start(io::Error),
+    /// Its exit status is not known.
+    #[error("its end was not seen: {0}")]
+    Wait(io::Error),
+    /// It says that it cannot tell now.
+    #[error("it cannot tell now (111){0}")]
+    CannotTell(Complaint),
+    /// It says that it was misused.
+    #[error("it says that it was misused (2); correct its arguments{0}")]
+    Misused(Complaint),
+    /// Its exit status means nothing in the protocol.
+    #[error("it ended with {0}, which is no answer{1}")]
+    Ended(ExitStatus, Complaint),
+    /// More was written than an environment may have.
+    #[error("it sets up an environment of more than {MAX_ENVIRONMENT} octets")]
+    Environment,
+    /// It ended with 0 and has not run [`ENV`].
+    #[error("it ended well without running the command that its last arguments are")]
+    CommandNotRun,
+    /// It logged in another user.
+    #[error(
+        "it logged in somebody else: it was asked about {asked} and set USER to {}",
+        .user.escape_ascii()
+    )]
+    AnotherUser {
+        /// The user that it was asked about.
+        asked: Username,
+        /// What it set `USER` to.
+        user: Vec<u8>,
+    },
+    /// The value of a variable cannot be used.
+    #[error("the {0} that it sets {1}")]
+    Attribute(&'static str, attribute::Error),
+}
+
+/// What a program wrote to standard error. To be shown at the end of a sentence.
+#[derive(Debug)]
+pub struct Complaint(Vec<u8>);
+
 impl CheckpasswordProgram {
     /// Takes a program and its arguments.
     ///
     /// # Errors
-    /// Why the program cannot be used, in a line.
+    /// When the program cannot be used.
     pub fn new(command: &[String]) -> Result<Self, OpenError> {
-        let (path, arguments) = command.split_first().ok_or_else(|| {
-            OpenError::at("command")("is empty, write the program and its arguments".into())
-        })?;
+        let (path, arguments) =
+            command.split_first().ok_or_else(|| OpenError::at("command")(CommandError::Empty))?;
         for program in [path, ENV] {
             executable(Path::new(program)).map_err(OpenError::at("command"))?;
         }
@@ -62,7 +118,7 @@ impl CheckpasswordProgram {
 
     fn start(&self, message: &Secret<Vec<u8>>) -> io::Result<Running> {
         let (reader, mut writer) = io::pipe()?;
-        // A new pipe has room for all of it: this never waits for the program.
+        // A new pipe has room for the whole message: this never waits for the program.
         writer.write_all(message.expose())?;
         drop(writer);
         let mut command = Command::new(&self.path);
@@ -88,43 +144,44 @@ impl CheckpasswordProgram {
 impl Gatekeeper for CheckpasswordProgram {
     const CORRECTION: &'static str = "correct its arguments";
 
+    type Error = Error;
+
     fn label(&self) -> String {
         format!("checkpassword {}", self.path)
     }
 
-    async fn ask(&self, name: &Username, password: &Secret<Vec<u8>>) -> Result<Check, String> {
+    async fn ask(&self, name: &Username, password: &Secret<Vec<u8>>) -> Result<Check, Error> {
         let Some(message) = message(name, password) else {
             debug!(user = %name, "name and password are longer than {} can be told", self.path);
             return Ok(Check::Wrong);
         };
-        let running = self.start(&message).map_err(|error| format!("it cannot be run: {error}"))?;
-        let ended =
-            running.end().await.map_err(|error| format!("it was lost sight of: {error}"))?;
-        if !ended.complaint.is_empty() {
-            debug!(user = %name, "{} says: {}", self.path, ended.complaint.escape_ascii());
+        let running = self.start(&message).map_err(Error::Start)?;
+        let ended = running.end().await.map_err(Error::Wait)?;
+        let Complaint(complaint) = &ended.complaint;
+        if !complaint.is_empty() {
+            debug!(user = %name, "{} says: {}", self.path, complaint.escape_ascii());
         }
         ended.answer(name)
     }
 }
 
-/// A program that is being run. Nothing of its process group outlives this.
+/// A program that is running. Its process group does not outlive this.
 struct Running {
     child: Child,
-    /// None once it has been killed.
+    /// `None` once it has been killed.
     group: Option<Pid>,
 }
 
 /// A program that has ended.
 struct Ended {
     status: ExitStatus,
-    /// What the command that follows a right password wrote.
+    /// Written by the command that it runs after a right password.
     environment: Vec<u8>,
-    /// What the program wrote to standard error.
-    complaint: Vec<u8>,
+    complaint: Complaint,
 }
 
 impl Running {
-    /// Waits for the end and reads meanwhile. The rest of what does not fit is thrown away.
+    /// Reads the output until the end. What is too long is cut off.
     async fn end(mut self) -> io::Result<Ended> {
         let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
         let (mut environment, mut complaint) = (Vec::new(), Vec::new());
@@ -138,14 +195,14 @@ impl Running {
             tokio::select! {
                 status = self.child.wait() => {
                     self.kill_group();
-                    // Somebody who has left the group may hold the pipes open for ever.
+                    // A process that has left the group may hold the pipes open for ever.
                     let _rest = timeout(AFTERMATH, reading).await;
                     status
                 }
                 _all = &mut reading => self.child.wait().await,
             }?
         };
-        Ok(Ended { status, environment, complaint })
+        Ok(Ended { status, environment, complaint: Complaint(complaint) })
     }
 
     fn kill_group(&mut self) {
@@ -166,29 +223,27 @@ impl Drop for Running {
 
 impl Ended {
     /// What the end means. An error says that the program cannot be asked at all.
-    fn answer(&self, name: &Username) -> Result<Check, String> {
-        let complaint = self.complained();
-        match self.status.code() {
-            Some(0) => Ok(match attributes(name, &self.environment) {
-                Ok(attributes) => Check::Right(attributes),
-                Err(why) => Check::Unavailable(why),
-            }),
-            Some(1) => Ok(Check::Wrong),
-            Some(111) => Err(format!("it cannot tell now (111){complaint}")),
-            Some(2) => Ok(Check::Unavailable(format!(
-                "it says that it was misused (2); correct its arguments{complaint}"
-            ))),
-            Some(_) | None => Ok(Check::Unavailable(format!(
-                "it ended with {}, which is no answer{complaint}",
-                self.status
-            ))),
-        }
+    fn answer(self, name: &Username) -> Result<Check, Error> {
+        let Self { status, environment, complaint } = self;
+        let unclear = match status.code() {
+            Some(0) => match attributes(name, &environment) {
+                Ok(attributes) => return Ok(Check::Right(attributes)),
+                Err(why) => why,
+            },
+            Some(1) => return Ok(Check::Wrong),
+            Some(111) => return Err(Error::CannotTell(complaint)),
+            Some(2) => Error::Misused(complaint),
+            Some(_) | None => Error::Ended(status, complaint),
+        };
+        Ok(Check::Unavailable(unclear.into()))
     }
+}
 
-    fn complained(&self) -> String {
-        match self.complaint.trim_ascii() {
-            [] => String::new(),
-            complaint => format!(": {}", complaint.escape_ascii()),
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.trim_ascii() {
+            [] => Ok(()),
+            text => write!(f, ": {}", text.escape_ascii()),
         }
     }
 }
@@ -204,8 +259,8 @@ async fn read(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, most: us
     }
 }
 
-/// What the program is told; nothing when it is longer than the protocol allows, or would be
-/// understood as something else.
+/// The message to the program; `None` when it is longer than the protocol allows, or would be read
+/// as another one.
 fn message(name: &Username, password: &Secret<Vec<u8>>) -> Option<Secret<Vec<u8>>> {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()).to_string();
     let parts = [name.as_str().as_bytes(), password.expose(), now.as_bytes()];
@@ -213,7 +268,7 @@ fn message(name: &Username, password: &Secret<Vec<u8>>) -> Option<Secret<Vec<u8>
     if octets > MAX_MESSAGE || parts.iter().any(|part| part.contains(&0)) {
         return None;
     }
-    // Room for all of it at once: a buffer that grows leaves passwords in the memory it left.
+    // Large enough at once: a buffer that grows leaves copies of the password in freed memory.
     let mut message = Vec::with_capacity(octets);
     for part in parts {
         message.extend_from_slice(part);
@@ -222,28 +277,25 @@ fn message(name: &Username, password: &Secret<Vec<u8>>) -> Option<Secret<Vec<u8>
     Some(Secret::new(message))
 }
 
-/// What the environment that the program has set up says of the user.
-fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, String> {
+/// The attributes of the user, from the environment that the program has set up.
+fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, Error> {
     if environment.len() >= MAX_ENVIRONMENT {
-        return Err(format!("it sets up an environment of more than {MAX_ENVIRONMENT} octets"));
+        return Err(Error::Environment);
     }
     let environment = Environment(environment);
     if !environment.entries().any(|entry| entry == PROOF.as_bytes()) {
-        return Err("it ended well without running the command that its last arguments are".into());
+        return Err(Error::CommandNotRun);
     }
     let is_asked_for = |user: &[u8]| {
         [name.as_str(), name.local()].iter().any(|own| user.eq_ignore_ascii_case(own.as_bytes()))
     };
     if let Some(other) = environment.value("USER").filter(|user| !is_asked_for(user)) {
-        let other = other.escape_ascii();
-        return Err(format!(
-            "it logged in somebody else: it was asked about {name} and set USER to {other}"
-        ));
+        return Err(Error::AnotherUser { asked: name.clone(), user: other.to_vec() });
     }
     environment.attributes()
 }
 
-/// Variables with their values, each with a NUL behind it.
+/// Variables with their values, each ended by a NUL.
 struct Environment<'a>(&'a [u8]);
 
 impl<'a> Environment<'a> {
@@ -251,7 +303,7 @@ impl<'a> Environment<'a> {
         self.0.split(|&octet| octet == 0)
     }
 
-    /// Nothing where a variable is empty.
+    /// `None` for a variable that is empty.
     fn value(&self, variable: &str) -> Option<&'a [u8]> {
         let prefix = format!("{variable}=");
         let mut values = self.entries().filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
@@ -260,11 +312,13 @@ impl<'a> Environment<'a> {
 }
 
 impl Source for Environment<'_> {
+    type Error = Error;
+
     fn read<T>(
         &self,
         attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, String> {
+        parse: impl Fn(&str) -> Result<T, attribute::Error>,
+    ) -> Result<Option<T>, Error> {
         let variable = match attribute {
             Attribute::Home => "HOME",
             Attribute::Mail => "MAILDIR",
@@ -273,28 +327,21 @@ impl Source for Environment<'_> {
             Attribute::AllowNets => "RESTANTE_ALLOW_NETS",
         };
         let Some(value) = self.value(variable) else { return Ok(None) };
-        let read = str::from_utf8(value).map_err(|_| "is not UTF-8").and_then(parse);
-        read.map(Some).map_err(|fault| format!("the {variable} that it sets {fault}"))
+        let text = str::from_utf8(value).map_err(|_| attribute::Error::NotUtf8);
+        text.and_then(parse).map(Some).map_err(|error| Error::Attribute(variable, error))
     }
 }
 
-/// Refuses what cannot be run, or would run as somebody else.
-fn executable(path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    let metadata = fs::metadata(path)
-        .map_err(|error| format!("{shown} cannot be run: {error}; correct the path in command"))?;
+/// Refuses what cannot be run, or would run as another user.
+fn executable(path: &Path) -> Result<(), CommandError> {
+    let metadata = fs::metadata(path).map_err(|error| CommandError::Missing(path.into(), error))?;
     if !metadata.is_file() || access(path, Access::EXEC_OK).is_err() {
-        return Err(format!(
-            "{shown} is not a program that can be run here; chmod +x makes it one"
-        ));
+        return Err(CommandError::NotExecutable(path.into()));
     }
-    // It would become the user, and a user can change what a program of theirs answers: the home of
-    // somebody else, say. Nor could it be killed.
+    // It would become the user, who could then change its answer: to the home of another user, say.
+    // Nor could it be killed.
     if metadata.permissions().mode() & 0o4000 != 0 {
-        return Err(format!(
-            "{shown} runs as its owner, not as Restante; take that away with chmod u-s, or use \
-             kind = \"pam\""
-        ));
+        return Err(CommandError::SetUid(path.into()));
     }
     Ok(())
 }
@@ -302,21 +349,21 @@ fn executable(path: &Path) -> Result<(), String> {
 /// Writes its environment with `-0`: GNU, `BusyBox` and the BSDs have it here.
 const ENV: &str = "/usr/bin/env";
 
-/// The variable that shows that [`ENV`] was run.
+/// The variable that proves that [`ENV`] was run.
 const PROOF: &str = "RESTANTE=right";
 
-/// All that a program finds in its environment.
+/// The environment of the program.
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"), ("SERVICE", "pop3")];
 
-/// What the protocol promises to programs.
+/// The octets that a program has to be able to read.
 const MAX_MESSAGE: usize = 512;
 
 const MAX_ENVIRONMENT: usize = 64 * 1024;
 
 const MAX_COMPLAINT: usize = 1024;
 
-/// How long what a program wrote may take to arrive after its end.
+/// How long output of a program may take to arrive after its end.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

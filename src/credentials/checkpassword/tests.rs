@@ -1,7 +1,6 @@
-//! Programs of the checkpassword kind: what they are told, and what their ends mean.
+//! Programs of the checkpassword kind: their input, and the meaning of their exit status.
 
 use std::num::NonZeroU32;
-use std::os::unix::process::ExitStatusExt;
 
 use super::*;
 use crate::config::Asking;
@@ -16,7 +15,7 @@ fn store(script: &str, seconds: u64) -> GatekeeperStore<CheckpasswordProgram> {
     GatekeeperStore::new(program, Asking { deadline, at_once })
 }
 
-/// Whatever a script after `sh -c` gets becomes `$0` and `$@`.
+/// The arguments behind a script after `sh -c` are `$0` and `$@`.
 const GOOD: &str = "test \"$(tr '\\0' '|' <&3 | cut -d'|' -f1,2)\" = 'mrose|tanstaaf' || exit 1
     HOME=/home/mrose USER=MRose exec \"$0\" \"$@\"";
 
@@ -30,7 +29,7 @@ async fn check(
     match store.check(&name, &account, &Secret::new(password.to_vec())).await {
         Check::Right(attributes) => format!("right {:?}", attributes.home),
         Check::Wrong => "wrong".into(),
-        Check::Unavailable(why) => why,
+        Check::Unavailable(why) => why.to_string(),
     }
 }
 
@@ -51,11 +50,11 @@ async fn the_right_password_and_no_other() {
     ] {
         assert_eq!(check(&store, name, password).await, "wrong", "{name}");
     }
-    assert_eq!(store.probe().await.unwrap(), "a name that nobody has is refused");
+    assert_eq!(store.probe().await.unwrap(), "a name that does not exist is refused");
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_never_a_wrong_password() {
+async fn a_program_that_does_not_answer_is_never_a_wrong_password() {
     for (script, hint) in [
         ("echo 'no server\x1b[2J' >&2; exit 111", "cannot tell now (111): no server\\x1b[2J"),
         ("exit 2", "misused"),
@@ -72,7 +71,8 @@ async fn what_is_no_answer_is_never_a_wrong_password() {
         let answer = check(&store(script, 1), "mrose", b"tanstaaf").await;
         assert!(answer.contains(hint), "{script}: {answer}");
     }
-    assert!(store("exec \"$0\" \"$@\"", 60).probe().await.unwrap_err().contains("any name"));
+    let why = store("exec \"$0\" \"$@\"", 60).probe().await.unwrap_err().to_string();
+    assert!(why.contains("any name"), "{why}");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn only_a_program_that_cannot_tell_is_down() {
 }
 
 #[tokio::test]
-async fn floods_and_those_who_stay_behind_hold_nobody_up() {
+async fn floods_and_processes_that_stay_do_not_delay_an_answer() {
     let flood = format!("yes | head -c 3000000 >&2; {GOOD}");
     assert!(check(&store(&flood, 60), "mrose", b"tanstaaf").await.starts_with("right"));
     let behind = format!("sleep 300 & {GOOD}");
@@ -129,7 +129,7 @@ fn what_the_environment_says() {
         (Vec::new(), "without running"),
         (b"/usr/bin/env -0 RESTANTE=right\n".to_vec(), "without running"),
     ] {
-        let why = attributes(&name, &environment).unwrap_err();
+        let why = attributes(&name, &environment).unwrap_err().to_string();
         assert!(why.contains(hint), "{why}");
     }
 }
@@ -146,9 +146,7 @@ fn programs_that_cannot_be_run_are_refused() {
         ("/etc/passwd", "chmod +x"),
     ] {
         let error = CheckpasswordProgram::new(&[program.into()]).unwrap_err();
-        assert!(error.what.contains(hint) && error.key == "command", "{error}");
+        assert!(error.to_string().contains(hint) && error.key == "command", "{error}");
     }
-    let status = ExitStatus::from_raw(0x0100);
-    let ended = Ended { status, environment: Vec::new(), complaint: b" \n".to_vec() };
-    assert_eq!(ended.complained(), "");
+    assert_eq!(Complaint(b" \n".to_vec()).to_string(), "");
 }

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use self::source::{Source, Stamp};
 pub use self::table::{Faults, Finding, Report, Table};
-use super::{CredentialStore, Decoy, Lookup, Offers, OpenError, decoy};
+use super::{CredentialStore, Decoy, Lookup, Offers, OpenError, StoreError, decoy};
 use crate::config::FileSection;
 use crate::password::{NewPassword, Verifier, WeakSchemes};
 use crate::protocol::{Secret, Username};
@@ -45,6 +45,14 @@ pub struct FileStore {
 pub struct BadFile {
     path: PathBuf,
     faults: Faults,
+}
+
+/// A credential file was not read, as its threads are busy.
+#[derive(Debug, thiserror::Error)]
+#[error("{label} was not read: {why}")]
+struct NotRead {
+    label: String,
+    why: Refused,
 }
 
 /// What is to be said about a credential file, for `restante check`. Shows nothing secret.
@@ -168,7 +176,7 @@ impl CredentialStore for FileStore {
     async fn look_up(&self, name: &Username) -> Lookup {
         match self.table().await {
             Ok(table) => table.find(name),
-            Err(why) => Lookup::Unavailable(format!("{} was not read: {why}", self.label())),
+            Err(why) => Lookup::Unavailable(NotRead { label: self.label(), why }.into()),
         }
     }
 
@@ -213,9 +221,8 @@ impl CredentialStore for FileStore {
         self.shared.snapshot().table.offers()
     }
 
-    async fn probe(&self) -> Result<String, String> {
-        let table = self.table().await.map_err(|why| why.to_string())?;
-        Ok(format!("{} users", table.len()))
+    async fn probe(&self) -> Result<String, StoreError> {
+        Ok(format!("{} users", self.table().await?.len()))
     }
 }
 
@@ -340,7 +347,7 @@ impl std::error::Error for BadFile {}
 
 impl From<BadFile> for OpenError {
     fn from(bad: BadFile) -> Self {
-        Self { key: "path", what: bad.to_string() }
+        Self::at("path")(bad)
     }
 }
 

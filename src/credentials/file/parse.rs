@@ -1,17 +1,15 @@
 //! The lines of a credential file: `name:{SCHEME}hash[:uid:gid:gecos:home:shell:extra]`, the form
-//! of Dovecot's passwd-file. What becomes of them is the business of `table` and `edit`.
-
-use std::str;
+//! of Dovecot's passwd-file. `table` and `edit` use them.
 
 use crate::credentials::Account;
-use crate::credentials::attribute::{Attribute, Source};
+use crate::credentials::attribute::{self, Attribute, Source};
 use crate::password::{Verifier, WeakSchemes};
-use crate::protocol::Username;
+use crate::protocol::{NameError, Username};
 
-/// A line as it stands in the file.
+/// A line of the file.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
-    /// From 1.
+    /// Counted from 1.
     pub(super) number: u32,
     /// With its line end, if it has one.
     pub(super) raw: &'a [u8],
@@ -26,6 +24,51 @@ pub(super) struct Entry<'a> {
     pub(super) others: Option<&'a str>,
 }
 
+/// What is wrong with a line. Shows no part of it: in the place of a name there may be a part of a
+/// password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LineError {
+    /// The line is not text.
+    #[error("is not UTF-8; write the file in UTF-8")]
+    NotUtf8,
+    /// The line has no fields.
+    #[error("has no colon; write name:{{SCHEME}}hash, or # before a comment")]
+    NoColon,
+    /// The name has a blank before or behind it.
+    #[error("has a blank beside the user name; begin with the name, then a colon")]
+    Blank,
+    /// No user can have the name.
+    #[error("the user name {0}; write another name")]
+    Name(NameError),
+}
+
+/// Why a user cannot log in.
+///
+/// - Extra fields may restrict the login to some addresses, some times or another server. A
+///   restriction that is not supported keeps the user out.
+/// - Mail is served from the place that the line names, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AccountError {
+    /// An extra field that restricts the login.
+    #[error("its extra field {0} is not supported; remove it")]
+    Restriction(&'static str),
+    /// An extra field that names the place of the mail.
+    #[error("its extra field {0} is not supported; write userdb_mail=maildir:/path in its place")]
+    MailPlace(&'static str),
+    /// Any other extra field. It is not shown, as it may be a part of a password.
+    #[error("it has an extra field that is not known; remove it")]
+    UnknownField,
+    /// An extra field occurs twice.
+    #[error("it has {0} twice; leave one of them")]
+    Twice(&'static str),
+    /// The place of the mail has a variable.
+    #[error("its userdb_mail has a variable of Dovecot, write the path")]
+    Variable,
+    /// A value cannot be used.
+    #[error("its {0} {1}")]
+    Attribute(&'static str, attribute::Error),
+}
+
 /// The lines of a file; together they are the file, octet for octet.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     (1..)
@@ -35,26 +78,17 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
 
 impl<'a> Line<'a> {
     /// The user that the line is about; `None` for a comment or a blank line.
-    ///
-    /// Faults say what is wrong and what to write, and show nothing of the line: what stands in
-    /// the place of a name may be a piece of a password.
-    pub(super) fn entry(self) -> Result<Option<Entry<'a>>, String> {
+    pub(super) fn entry(self) -> Result<Option<Entry<'a>>, LineError> {
         let content = self.content();
         if content.first() == Some(&b'#') || content.trim_ascii().is_empty() {
             return Ok(None);
         }
-        let content = str::from_utf8(content)
-            .map_err(|_| "is not UTF-8; write the file in UTF-8".to_owned())?;
-        let (name, fields) = content.split_once(':').ok_or_else(|| {
-            "has no colon; write name:{SCHEME}hash, or # before a comment".to_owned()
-        })?;
+        let content = str::from_utf8(content).map_err(|_| LineError::NotUtf8)?;
+        let (name, fields) = content.split_once(':').ok_or(LineError::NoColon)?;
         if name.trim() != name {
-            return Err(
-                "has a blank beside the user name; begin with the name, then a colon".into()
-            );
+            return Err(LineError::Blank);
         }
-        let name = Username::try_from(name)
-            .map_err(|fault| format!("the user name {fault}; write another name"))?;
+        let name = Username::try_from(name).map_err(LineError::Name)?;
         let (password, others) = fields
             .split_once(':')
             .map_or((fields, None), |(password, rest)| (password, Some(rest)));
@@ -73,43 +107,23 @@ impl<'a> Line<'a> {
 }
 
 impl Entry<'_> {
-    /// What the line says of the user.
-    ///
-    /// # Errors
-    /// Why this user cannot log in, and what to write.
-    /// - Extra fields may restrict the login to some addresses, some times or some other server:
-    ///   those restrictions are not known here.
-    /// - Mail is not to be served from elsewhere than the line says.
-    pub(super) fn account(&self, weak: WeakSchemes) -> Result<Account, String> {
-        match self.extra().map(|(key, _)| key).find(|key| !harmless(key)) {
-            Some(key) if is_among(RESTRICTIONS, key) => {
-                Err(format!("its extra field {key} is not supported; remove it"))
-            }
-            Some(key) if is_among(ELSEWHERE, key) => Err(format!(
-                "its extra field {key} is not supported; write userdb_mail=maildir:/path in its \
-                 place"
-            )),
-            Some(_) => Err("it has an extra field that is not known; remove it".into()),
-            None => {
-                let verifier = Verifier::parse(self.password, weak);
-                Ok(Account { verifier, attributes: self.attributes()? })
-            }
+    /// The account that the line describes.
+    pub(super) fn account(&self, weak: WeakSchemes) -> Result<Account, AccountError> {
+        if let Some((key, _)) = self.extra().find(|(key, _)| !is_harmless(key)) {
+            let restriction = known(RESTRICTIONS, key).map(AccountError::Restriction);
+            let place = || known(MAIL_PLACES, key).map(AccountError::MailPlace);
+            return Err(restriction.or_else(place).unwrap_or(AccountError::UnknownField));
         }
+        let verifier = Verifier::parse(self.password, weak);
+        Ok(Account { verifier, attributes: self.attributes()? })
     }
 
-    /// The value of an extra field, if there is one. Which of two is meant is not guessed.
-    fn read_extra<T>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, String> {
+    /// The value of an extra field, if there is one. If there are two, neither is used.
+    fn value(&self, key: &'static str) -> Result<Option<&str>, AccountError> {
         let mut values = self.extra().filter_map(|(name, value)| (name == key).then_some(value));
         match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => {
-                parse(value).map(Some).map_err(|fault| format!("its {key} {fault}"))
-            }
-            (Some(_), Some(_)) => Err(format!("it has {key} twice; leave one of them")),
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(AccountError::Twice(key)),
         }
     }
 
@@ -126,57 +140,84 @@ impl Entry<'_> {
 }
 
 impl Source for Entry<'_> {
+    type Error = AccountError;
+
     fn read<T>(
         &self,
         attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, String> {
-        match attribute {
-            Attribute::Home => match self.read_extra("userdb_home", &parse)? {
-                Some(home) => Ok(Some(home)),
-                None => parse(self.field(3).unwrap_or_default())
-                    .map(Some)
-                    .map_err(|fault| format!("its home directory {fault}")),
-            },
-            Attribute::Mail => self.read_extra("userdb_mail", |value| match value {
-                variable if variable.contains('%') => {
-                    Err("has a variable of Dovecot, write the path")
-                }
-                value => parse(value),
-            }),
-            Attribute::Pop3 => self.read_extra("pop3", parse),
-            Attribute::Sessions => self.read_extra("sessions", parse),
-            Attribute::AllowNets => self.read_extra("allow_nets", parse),
-        }
+        parse: impl Fn(&str) -> Result<T, attribute::Error>,
+    ) -> Result<Option<T>, AccountError> {
+        let key = match attribute {
+            Attribute::Home => "userdb_home",
+            Attribute::Mail => "userdb_mail",
+            Attribute::Pop3 => "pop3",
+            Attribute::Sessions => "sessions",
+            Attribute::AllowNets => "allow_nets",
+        };
+        let (name, value) = match (attribute, self.value(key)?) {
+            (Attribute::Mail, Some(value)) if value.contains('%') => {
+                return Err(AccountError::Variable);
+            }
+            (_, Some(value)) => (key, value),
+            (Attribute::Home, None) => ("home directory", self.field(3).unwrap_or_default()),
+            (_, None) => return Ok(None),
+        };
+        parse(value).map(Some).map_err(|error| AccountError::Attribute(name, error))
     }
 }
 
-/// Fields that are obeyed, fields for the other half of Dovecot (the userdb), for its log, and for
-/// how it delays replies.
-fn harmless(key: &str) -> bool {
+/// Whether an extra field is supported, or is for other parts of Dovecot: for its userdb, its log,
+/// or the delay of its replies.
+fn is_harmless(key: &str) -> bool {
     matches!(key, "allow_nets" | "pop3" | "sessions" | "nodelay")
-        || (key.starts_with("userdb_") && !is_among(ELSEWHERE, key))
+        || (key.starts_with("userdb_") && known(MAIL_PLACES, key).is_none())
         || key.starts_with("event_")
 }
 
-fn is_among(keys: &str, key: &str) -> bool {
-    keys.split(' ').any(|known| known == key)
+fn known(keys: &[&'static str], key: &str) -> Option<&'static str> {
+    keys.iter().copied().find(|known| *known == key)
 }
 
-/// Extra fields that may be named in a message; another word may be a piece of a password.
-const RESTRICTIONS: &str = "allow_real_nets allow_services auth_mech delay_until deny \
-    destuser domain fail host master mech noauthenticate nologin nopassword pass port proxy \
-    proxy_maybe proxy_mech reason user username";
+/// Extra fields that restrict a login and may be named in a message.
+const RESTRICTIONS: &[&str] = &[
+    "allow_real_nets",
+    "allow_services",
+    "auth_mech",
+    "delay_until",
+    "deny",
+    "destuser",
+    "domain",
+    "fail",
+    "host",
+    "master",
+    "mech",
+    "noauthenticate",
+    "nologin",
+    "nopassword",
+    "pass",
+    "port",
+    "proxy",
+    "proxy_maybe",
+    "proxy_mech",
+    "reason",
+    "user",
+    "username",
+];
 
 /// Extra fields by which Dovecot finds mail in another place.
-const ELSEWHERE: &str = "userdb_chroot userdb_mail_driver userdb_mail_inbox_path \
-    userdb_mail_location userdb_mail_path";
+const MAIL_PLACES: &[&str] = &[
+    "userdb_chroot",
+    "userdb_mail_driver",
+    "userdb_mail_inbox_path",
+    "userdb_mail_location",
+    "userdb_mail_path",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(line: &str) -> Result<Option<(String, String, Option<String>)>, String> {
+    fn entry(line: &str) -> Result<Option<(String, String, Option<String>)>, LineError> {
         let entry = Line { number: 1, raw: line.as_bytes() }.entry()?;
         Ok(entry.map(|entry| {
             (entry.name.to_string(), entry.password.into(), entry.others.map(str::to_owned))
@@ -205,15 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn lines_about_nobody() {
+    fn lines_without_a_user() {
         for line in ["", "\n", "\r\n", "  \t \n", "#\n", "# mrose:x\r\n", "#mrose:\u{ff}\n"] {
             assert_eq!(entry(line), Ok(None), "{line:?}");
         }
     }
 
     #[test]
-    fn a_faulty_line_says_what_to_write_and_shows_nothing_of_itself() {
-        for (line, fault) in [
+    fn the_error_of_a_line_says_what_to_write_and_shows_no_part_of_it() {
+        for (line, hint) in [
             ("tanstaaf\n", "no colon"),
             ("$argon2id$v=19$m=64,t=1,p=1$tanstaaf\n", "no colon"),
             (":{PLAIN}tanstaaf\n", "is empty"),
@@ -224,12 +265,12 @@ mod tests {
             (" tanstaaf:{PLAIN}tanstaaf\n", "blank"),
             ("tanstaaf :{PLAIN}tanstaaf\n", "blank"),
         ] {
-            let said = entry(line).unwrap_err();
-            assert!(said.contains(fault), "{line:?}: {said}");
+            let said = entry(line).unwrap_err().to_string();
+            assert!(said.contains(hint), "{line:?}: {said}");
             assert!(!said.contains("tanstaaf"), "{said}");
         }
         let bytes = Line { number: 1, raw: b"mrose:\xff\xfe\n" };
-        assert!(bytes.entry().err().unwrap().contains("UTF-8"));
+        assert_eq!(bytes.entry().err(), Some(LineError::NotUtf8));
     }
 
     #[test]
@@ -242,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_obeyed_keeps_a_user_out() {
+    fn a_field_that_is_not_supported_keeps_a_user_out() {
         for (others, usable) in [
             ("", true),
             (":5000:5000::/home/mrose:/bin/sh", true),
@@ -279,6 +320,7 @@ mod tests {
             let entry = Line { number: 1, raw: line.as_bytes() }.entry().unwrap().unwrap();
             match entry.account(WeakSchemes::Refused) {
                 Err(why) => {
+                    let why = why.to_string();
                     assert!(!usable, "{others}: {why}");
                     assert!(!why.contains("hunter2") && !why.contains("127"), "{why}");
                 }

@@ -1,10 +1,12 @@
 //! What the entry of a user says besides that the user is there.
 
+use std::fmt::Display;
+
 use ldap3::SearchEntry;
 
 use crate::config::LdapAttributes;
 use crate::credentials::Attributes;
-use crate::credentials::attribute::{Attribute, Source};
+use crate::credentials::attribute::{self, Attribute, Source};
 
 /// - An entry that lacks an attribute is like all others in that respect.
 /// - A value that cannot be used lets nobody in: mail is not to be served from elsewhere.
@@ -28,10 +30,12 @@ struct Named<'a> {
 }
 
 impl Source for Named<'_> {
+    type Error = String;
+
     fn read<T>(
         &self,
         attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
+        parse: impl Fn(&str) -> Result<T, attribute::Error>,
     ) -> Result<Option<T>, String> {
         let Self { keys, entry } = self;
         let key = match attribute {
@@ -46,7 +50,7 @@ impl Source for Named<'_> {
             [value] => parse(value),
             // Several networks are one list.
             list if attribute == Attribute::AllowNets => parse(&list.join(",")),
-            _ => Err("has several values; leave one"),
+            _ => return Err(fault(key, entry, "has several values; leave one")),
         };
         read.map(Some).map_err(|what| fault(key, entry, what))
     }
@@ -62,7 +66,7 @@ fn values<'a>(key: &Option<String>, entry: &'a SearchEntry) -> Result<&'a [Strin
     Ok(found.map_or(&[], |(_, values)| values.as_slice()))
 }
 
-fn fault(key: &Option<String>, entry: &SearchEntry, what: &str) -> String {
+fn fault(key: &Option<String>, entry: &SearchEntry, what: impl Display) -> String {
     format!("{} of the entry {:?} {what}", key.as_deref().unwrap_or_default(), entry.dn)
 }
 

@@ -8,16 +8,15 @@ use std::str;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ldap3::Scope;
-use tokio::time::timeout;
-
 use self::connection::{Bound, Directory, Found, Question, Reader};
 use crate::config::{Asking, LdapAttributes, LdapSection, LdapWay};
+use crate::credentials::breaker::within;
 use crate::credentials::{
-    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError,
+    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError, StoreError,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
+use ldap3::Scope;
 
 mod connection;
 mod entry;
@@ -37,7 +36,7 @@ mod tls;
 #[derive(Debug)]
 pub struct LdapStore {
     users: Arc<Users>,
-    breaker: Breaker,
+    breaker: Breaker<String>,
     deadline: Duration,
 }
 
@@ -61,7 +60,8 @@ impl LdapStore {
         let tls = if encrypted { Some(tls::client(ca.as_deref())?) } else { None };
         let reader = match &way {
             LdapWay::Search { bind, filter, .. } => {
-                template::check_filter(filter).map_err(OpenError::at("filter"))?;
+                template::check_filter(filter)
+                    .map_err(|why| OpenError::at("filter")(StoreError(why.into())))?;
                 bind.as_ref().map(Reader::of).transpose()?
             }
             LdapWay::Direct { .. } => None,
@@ -98,7 +98,8 @@ impl CredentialStore for LdapStore {
                 Some(filter) => {
                     let question = self.users.question(base, Scope::Subtree, &filter);
                     let found = self.users.directory.search(&question);
-                    self.users.known(&question, self.breaker.call(self.deadline, found).await)
+                    let found = self.breaker.call(self.deadline, found).await;
+                    self.users.known(&question, found.map_err(|why| why.to_string()))
                 }
                 None => Lookup::Unknown,
             },
@@ -112,7 +113,9 @@ impl CredentialStore for LdapStore {
         password: &Secret<Vec<u8>>,
     ) -> Check {
         let Verifier::AtStore(dn) = &account.verifier else {
-            return Check::Unavailable("only the directory can check this password".into());
+            return Check::Unavailable(StoreError(
+                "only the directory can check this password".into(),
+            ));
         };
         // RFC 4513 §5.1.2: a bind with a name and no password succeeds, whoever asks.
         // RFC 4513 §5.1.3: what people type goes over as UTF-8.
@@ -124,7 +127,7 @@ impl CredentialStore for LdapStore {
         match self.breaker.call(self.deadline, bind).await {
             Ok(Some(attributes)) => Check::Right(attributes),
             Ok(None) => Check::Wrong,
-            Err(why) => Check::Unavailable(why),
+            Err(why) => Check::Unavailable(why.into()),
         }
     }
 
@@ -149,15 +152,12 @@ impl CredentialStore for LdapStore {
         }
     }
 
-    fn down(&self) -> Option<String> {
-        self.breaker.down()
+    fn down(&self) -> Option<StoreError> {
+        self.breaker.down().map(StoreError::from)
     }
 
-    async fn probe(&self) -> Result<String, String> {
-        timeout(self.deadline, self.users.reach()).await.unwrap_or_else(|_elapsed| {
-            let seconds = self.deadline.as_secs();
-            Err(format!("{} does not answer within {seconds} s", self.users.directory))
-        })
+    async fn probe(&self) -> Result<String, StoreError> {
+        Ok(within(self.deadline, self.users.reach()).await?)
     }
 }
 
@@ -172,18 +172,19 @@ impl Users {
             Ok(Found::One(entry)) => entry,
             Ok(Found::Nothing) => return Lookup::Unknown,
             Ok(Found::Several) => {
-                return Lookup::Unavailable(format!(
+                let why = format!(
                     "several entries below {:?} match the filter {:?}; make it find one",
                     question.base, question.filter
-                ));
+                );
+                return Lookup::Unavailable(StoreError(why.into()));
             }
-            Err(why) => return Lookup::Unavailable(why),
+            Err(why) => return Lookup::Unavailable(StoreError(why.into())),
         };
         match self.attributes.read(&entry) {
             Ok(attributes) => {
                 Lookup::Found(Account { verifier: Verifier::AtStore(entry.dn.into()), attributes })
             }
-            Err(why) => Lookup::Unavailable(why),
+            Err(why) => Lookup::Unavailable(StoreError(why.into())),
         }
     }
 

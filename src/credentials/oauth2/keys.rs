@@ -109,7 +109,7 @@ impl Keyring {
         &self,
         jwt: &Jwt<'_>,
         web: &Web,
-        breaker: &Breaker,
+        breaker: &Breaker<String>,
         deadline: Duration,
     ) -> Result<(), Unverified> {
         let signer = jwt.signer().map_err(Unverified::Bad)?;
@@ -169,7 +169,7 @@ impl Keyring {
     async fn renewed(
         &self,
         web: &Web,
-        breaker: &Breaker,
+        breaker: &Breaker<String>,
         deadline: Duration,
     ) -> Result<Arc<KeySet>, String> {
         let asked = Instant::now();
@@ -180,7 +180,7 @@ impl Keyring {
         if let Some((_, why)) = last.as_ref().filter(|(at, _)| *at > asked) {
             return Err(why.clone());
         }
-        let fetched = breaker.call(deadline, self.fetch(web)).await;
+        let fetched = breaker.call(deadline, self.fetch(web)).await.map_err(|why| why.to_string());
         if let Err(why) = &fetched {
             *last = Some((Instant::now(), why.clone()));
         }

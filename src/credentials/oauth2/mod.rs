@@ -9,15 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::timeout;
-
 use self::claims::Claims;
 use self::introspection::Endpoint;
 use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::config::{Asking, Oauth2Section, TokenTerms};
-use crate::credentials::{Breaker, OpenError, Redeemed, TokenProvider};
+use crate::credentials::breaker::within;
+use crate::credentials::{Breaker, OpenError, Redeemed, StoreError, TokenProvider};
 use crate::protocol::Secret;
 use crate::protocol::sasl::TokenGuidance;
 
@@ -42,7 +41,7 @@ pub struct Oauth2Provider {
 #[derive(Debug)]
 struct Shared {
     provider: Arc<Provider>,
-    breaker: Breaker,
+    breaker: Breaker<String>,
 }
 
 /// The provider, past the breaker.
@@ -98,13 +97,13 @@ impl TokenProvider for Oauth2Provider {
         Box::pin(async {
             let token = match token::text(token.expose()) {
                 Ok(token) => Secret::new(token.to_owned()),
-                Err(why) => return Redeemed::Bad(why.into()),
+                Err(why) => return Redeemed::Bad(StoreError(why.into())),
             };
             let shared = Arc::clone(&self.shared);
             // What has begun is finished even if the client hangs up: it cannot have more questions
             // under way than others.
             let redeemed = tokio::spawn(async move { shared.redeem(token.expose()).await }).await;
-            redeemed.unwrap_or_else(|stopped| Redeemed::Unavailable(stopped.to_string()))
+            redeemed.unwrap_or_else(|stopped| Redeemed::Unavailable(stopped.into()))
         })
     }
 
@@ -114,21 +113,18 @@ impl TokenProvider for Oauth2Provider {
         TokenGuidance { scope: scope.clone(), openid_configuration }
     }
 
-    fn down(&self) -> Option<String> {
+    fn down(&self) -> Option<StoreError> {
         match &self.shared.provider.way {
             Way::Keys(keys) if keys.is_in_force() => None,
-            Way::Keys(_) | Way::Introspection(_) => self.shared.breaker.down(),
+            Way::Keys(_) | Way::Introspection(_) => {
+                self.shared.breaker.down().map(StoreError::from)
+            }
         }
     }
 
-    fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+    fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send + '_>> {
         let Provider { deadline, .. } = *self.shared.provider;
-        Box::pin(async move {
-            match timeout(deadline, self.shared.provider.reach()).await {
-                Ok(reached) => reached,
-                Err(_elapsed) => Err(format!("no answer within {deadline:?}")),
-            }
-        })
+        Box::pin(async move { Ok(within(deadline, self.shared.provider.reach()).await?) })
     }
 }
 
@@ -146,11 +142,13 @@ impl Shared {
                 match keys.verify(jwt, web, &self.breaker, *deadline).await {
                     // RFC 9068 §2.2
                     Ok(()) if jwt.claims().get("exp").is_none() => {
-                        Redeemed::Bad("the token has no exp".into())
+                        Redeemed::Bad(StoreError("the token has no exp".into()))
                     }
                     Ok(()) => terms.judge(jwt.claims()),
-                    Err(Unverified::Bad(why)) => Redeemed::Bad(why),
-                    Err(Unverified::Unavailable(why)) => Redeemed::Unavailable(why),
+                    Err(Unverified::Bad(why)) => Redeemed::Bad(StoreError(why.into())),
+                    Err(Unverified::Unavailable(why)) => {
+                        Redeemed::Unavailable(StoreError(why.into()))
+                    }
                 }
             }
             (Way::Keys(_), _) => Redeemed::Foreign,
@@ -158,9 +156,10 @@ impl Shared {
                 match self.breaker.call(*deadline, introspection.ask(web, token)).await {
                     Ok(Some(claims)) => terms.judge(&claims),
                     Ok(None) => {
-                        Redeemed::Bad("the provider says that the token is not good".into())
+                        let why = "the provider says that the token is not good";
+                        Redeemed::Bad(StoreError(why.into()))
                     }
-                    Err(why) => Redeemed::Unavailable(why),
+                    Err(why) => Redeemed::Unavailable(why.into()),
                 }
             }
         }
@@ -197,7 +196,7 @@ impl TokenTerms {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX);
         match self.user(claims, now.as_secs_f64()) {
             Ok(name) => Redeemed::For(name),
-            Err(why) => Redeemed::Bad(why),
+            Err(why) => Redeemed::Bad(StoreError(why.into())),
         }
     }
 }

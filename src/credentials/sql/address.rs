@@ -1,6 +1,6 @@
-//! From the address of the configuration to what each driver needs to connect.
+//! From the address in the configuration to the connection options of each driver.
 //!
-//! - A server on another host has to prove who it is, unless the address says otherwise with
+//! - A server on another host has to prove its identity, unless the address says otherwise with
 //!   `sslmode` (PostgreSQL) or `ssl-mode` (MySQL, MariaDB).
 //! - Sessions can only read, whatever the role may do.
 
@@ -17,16 +17,35 @@ use sqlx::sqlite::SqliteConnectOptions;
 use crate::config::SqlSection;
 use crate::credentials::{OpenError, secret_file, trust};
 
-/// What connects to the database of an address.
+/// How to connect to the database of an address.
 pub(super) enum Address {
     Postgres(PgConnectOptions),
     MySql(MySqlConnectOptions),
     Sqlite(SqliteConnectOptions),
 }
 
+/// What is wrong with an address, or with `ca` and `password-file` beside it.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0:?} is not a database that is known")]
+    UnknownDatabase(String),
+    #[error("password-file and ca are not for SQLite, remove them")]
+    NotForSqlite,
+    #[error(
+        "{0} is not a whole path without parameters, write one such as \
+         \"sqlite:///var/lib/mail/users.sqlite\""
+    )]
+    SqlitePath(String),
+    #[error("{name:?} is not a parameter of this address, write one of {}", known.join(", "))]
+    UnknownParameter { name: String, known: &'static [&'static str] },
+    /// The parameter that does not verify certificates, and the value that does.
+    #[error("ca is of no use with this {0}, write {0}={1}")]
+    CaUnused(&'static str, &'static str),
+    #[error(transparent)]
+    Driver(#[from] sqlx::Error),
+}
+
 impl Address {
-    /// # Errors
-    /// What is wrong with the address, the certificates or the two together, in a line.
     pub(super) fn of(section: &SqlSection) -> Result<Self, OpenError> {
         let SqlSection { url, ca, .. } = section;
         let secret = section.password_file.as_deref().map(secret_file::read).transpose();
@@ -44,15 +63,15 @@ impl Address {
         password: Option<&str>,
         ca: Option<&Path>,
         deadline: Duration,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Error> {
         match url.split_once("://").unwrap_or_default() {
             ("postgres" | "postgresql", _) => postgres(url, password, ca).map(Self::Postgres),
             ("mysql" | "mariadb", _) => mysql(url, password, ca).map(Self::MySql),
             ("sqlite", path) => match (password, ca) {
                 (None, None) => sqlite(url, path, deadline).map(Self::Sqlite),
-                _ => Err("password-file and ca are not for SQLite, remove them".into()),
+                _ => Err(Error::NotForSqlite),
             },
-            (scheme, _) => Err(format!("{scheme:?} is not a database that is known")),
+            (scheme, _) => Err(Error::UnknownDatabase(scheme.to_owned())),
         }
     }
 }
@@ -61,19 +80,18 @@ fn postgres(
     url: &str,
     password: Option<&str>,
     ca: Option<&Path>,
-) -> Result<PgConnectOptions, String> {
-    let says_mode = parameters(url, &POSTGRES)?.contains(&"sslmode");
-    // An empty password, for the driver would look for one in the home of whoever runs this.
+) -> Result<PgConnectOptions, Error> {
+    let says_mode = parameters(url, POSTGRES)?.contains(&"sslmode");
+    // An empty password keeps the driver from looking for one in a home directory.
     let mark = if url.contains('?') { '&' } else { '?' };
-    let mut options = PgConnectOptions::from_str(&format!("{url}{mark}password="))
-        .map_err(|error| error.to_string())?;
+    let mut options = PgConnectOptions::from_str(&format!("{url}{mark}password="))?;
     let local = options.get_socket().is_some() || is_local(options.get_host());
     if !says_mode && (ca.is_some() || !local) {
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
     if let Some(ca) = ca {
         if !matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
-            return Err("ca is of no use with this sslmode, write sslmode=verify-full".into());
+            return Err(Error::CaUnused("sslmode", "verify-full"));
         }
         options = options.ssl_root_cert(ca);
     }
@@ -83,7 +101,7 @@ fn postgres(
     if options.get_application_name().is_none() {
         options = options.application_name("restante");
     }
-    // No floating point is read, and poolers refuse parameters that they do not know.
+    // No floating-point number is read, and poolers refuse unknown parameters.
     let options = options.extra_float_digits(None);
     Ok(options.options([("default_transaction_read_only", "on")]).disable_statement_logging())
 }
@@ -92,9 +110,9 @@ fn mysql(
     url: &str,
     password: Option<&str>,
     ca: Option<&Path>,
-) -> Result<MySqlConnectOptions, String> {
-    let says_mode = parameters(url, &MYSQL)?.contains(&"ssl-mode");
-    let mut options = MySqlConnectOptions::from_str(url).map_err(|error| error.to_string())?;
+) -> Result<MySqlConnectOptions, Error> {
+    let says_mode = parameters(url, MYSQL)?.contains(&"ssl-mode");
+    let mut options = MySqlConnectOptions::from_str(url)?;
     let local = options.get_socket().is_some() || is_local(options.get_host());
     if !says_mode && (ca.is_some() || !local) {
         options = options.ssl_mode(MySqlSslMode::VerifyIdentity);
@@ -102,47 +120,41 @@ fn mysql(
     if let Some(ca) = ca {
         let mode = options.get_ssl_mode();
         if !matches!(mode, MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity) {
-            return Err("ca is of no use with this ssl-mode, write ssl-mode=verify_identity".into());
+            return Err(Error::CaUnused("ssl-mode", "verify_identity"));
         }
         options = options.ssl_ca(ca);
     }
     if let Some(password) = password {
         options = options.password(password);
     }
-    // The SQL of the configuration means here what it means in the administrator's own client.
+    // The query means the same as in the administrator's own client.
     let options = options.pipes_as_concat(false).no_engine_substitution(false).timezone(None);
     Ok(options.disable_statement_logging())
 }
 
-fn sqlite(url: &str, path: &str, deadline: Duration) -> Result<SqliteConnectOptions, String> {
+fn sqlite(url: &str, path: &str, deadline: Duration) -> Result<SqliteConnectOptions, Error> {
     if !path.starts_with('/') || path.contains('?') {
-        return Err(format!(
-            "{url} is not a whole path without parameters, write one such as \
-             \"sqlite:///var/lib/mail/users.sqlite\""
-        ));
+        return Err(Error::SqlitePath(url.to_owned()));
     }
-    let options = SqliteConnectOptions::from_str(url).map_err(|error| error.to_string())?;
-    // It says within the deadline that it is locked.
+    let options = SqliteConnectOptions::from_str(url)?;
+    // Shorter than the deadline, so that the error says that the database is locked.
     Ok(options.read_only(true).busy_timeout(deadline / 2).disable_statement_logging())
 }
 
-/// The names of the parameters in an address, all of which are known: one that is misspelt might
-/// have been about TLS.
-fn parameters<'u>(url: &'u str, known: &[&str]) -> Result<Vec<&'u str>, String> {
+/// The names of the parameters in an address. An unknown one is refused: it might be a misspelt one
+/// about TLS.
+fn parameters<'u>(url: &'u str, known: &'static [&'static str]) -> Result<Vec<&'u str>, Error> {
     let Some((_, parameters)) = url.split_once('?') else { return Ok(Vec::new()) };
     let names = parameters.split('&').map(|parameter| parameter.split('=').next().unwrap_or(""));
     names
         .map(|name| match known.contains(&name) {
             true => Ok(name),
-            false => Err(format!(
-                "{name:?} is not a parameter of this address, write one of {}",
-                known.join(", ")
-            )),
+            false => Err(Error::UnknownParameter { name: name.to_owned(), known }),
         })
         .collect()
 }
 
-/// Whether nobody is between us and the host.
+/// Whether the host is this machine, so that there is no network to listen on.
 fn is_local(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
@@ -150,7 +162,7 @@ fn is_local(host: &str) -> bool {
         || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-const POSTGRES: [&str; 9] = [
+const POSTGRES: &[&str] = &[
     "sslmode",
     "sslcert",
     "sslkey",
@@ -162,7 +174,7 @@ const POSTGRES: [&str; 9] = [
     "application_name",
 ];
 
-const MYSQL: [&str; 6] = ["ssl-mode", "ssl-cert", "ssl-key", "socket", "charset", "collation"];
+const MYSQL: &[&str] = &["ssl-mode", "ssl-cert", "ssl-key", "socket", "charset", "collation"];
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +195,7 @@ mod tests {
             query: Template::parse("{user}", &Placeholder::OF_A_NAME).unwrap(),
             asking: Asking { deadline: Duration::from_secs(4), at_once: NonZeroU32::MIN },
         };
-        let address = Address::of(&section).map_err(|error| error.what)?;
+        let address = Address::of(&section).map_err(|error| error.to_string())?;
         Ok(match address {
             Address::Postgres(options) => format!("{:?}", options.get_ssl_mode()),
             Address::MySql(options) => format!("{:?}", options.get_ssl_mode()),
@@ -192,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_prove_who_they_are_unless_the_address_says_otherwise() {
+    fn other_hosts_prove_their_identity_unless_the_address_says_otherwise() {
         for (url, mode) in [
             ("postgres://restante@localhost/mail", "Prefer"),
             ("postgresql://restante@127.0.0.1:5433/mail", "Prefer"),
@@ -234,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_administrator_must_mend() {
+    fn addresses_that_are_refused() {
         for (url, hint) in [
             ("postgres://localhost/mail?ssl_mode=verify-full", "\"ssl_mode\" is not a parameter"),
             ("postgres://localhost/mail?sslmode=maybe", "maybe"),

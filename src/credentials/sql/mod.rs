@@ -1,25 +1,24 @@
 //! Users in a database: PostgreSQL, MySQL or MariaDB, SQLite.
 //!
-//! The administrator writes the query; its placeholders are bound as parameters. It yields a row
-//! for a user and none for anybody else, and the names of its columns say what they are.
+//! The administrator writes the query; its placeholders are bound as parameters. It yields one row
+//! for a user and none for an unknown name. The names of its columns tell what they hold.
 //!
-//! - `address`: from the configuration to a connection. `server`: connections.
+//! - `address`: how to connect. `server`: connections.
 //! - `question`: the query and its parameters. `row`: the answer.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sqlx::{MySql, Postgres, Sqlite};
-use tokio::time::timeout;
-
 use self::address::Address;
 use self::question::{Placeholders, Question};
-use self::server::{Reuse, Server};
+use self::server::{Error, Reuse, Server};
 use crate::config::{Asking, SqlSection};
+use crate::credentials::breaker::within;
 use crate::credentials::decoy::Seen;
-use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError};
+use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, StoreError};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
+use sqlx::{MySql, Postgres, Sqlite};
 
 mod address;
 mod question;
@@ -28,19 +27,19 @@ mod server;
 
 /// The users of a database.
 ///
-/// - The column `password` is what a credential file has there, `{SCHEME}hash`; NULL is a user who
-///   cannot log in. `home`, `mail`, `pop3`, `sessions` and `allow_nets` may be there.
-/// - A row that cannot be read, or a second one, is never taken for a wrong password.
-/// - Nothing is asked before it is needed: opening succeeds while the database is down.
+/// - The column `password` holds `{SCHEME}hash` as in a credential file; NULL is a user who cannot
+///   log in. `home`, `mail`, `pop3`, `sessions` and `allow_nets` are optional.
+/// - A row that cannot be read, or a second row, is never taken for a wrong password.
+/// - Opening does not connect: it succeeds while the database is down.
 #[derive(Debug)]
 pub struct SqlStore {
     url: String,
     database: Arc<Database>,
     question: Question,
     weak: WeakSchemes,
-    /// That of the store that this one took the place of, if it did.
+    /// Shared with the store that this one has replaced in a reload, if there was one.
     seen: OnceLock<Arc<Seen>>,
-    breaker: Breaker,
+    breaker: Breaker<Error>,
     deadline: Duration,
 }
 
@@ -51,7 +50,18 @@ enum Database {
     Sqlite(Server<Sqlite>),
 }
 
-/// Calls a method of whichever database it is.
+/// The query has no column for the password.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{database}: the query has no column password but {}, name one so with AS password",
+    columns.join(", ")
+)]
+struct NoPasswordColumn {
+    database: String,
+    columns: Vec<String>,
+}
+
+/// Calls a method of the database, whatever its kind.
 macro_rules! each {
     ($database:expr, $server:ident => $call:expr) => {
         match $database {
@@ -63,10 +73,10 @@ macro_rules! each {
 }
 
 impl SqlStore {
-    /// Makes ready to ask. Has to be called within a runtime.
+    /// Prepares the query. Does not connect. To be called within a runtime.
     ///
     /// # Errors
-    /// What is wrong with the settings; that the database is down is not.
+    /// What is wrong with the settings.
     pub fn open(section: &SqlSection, weak: WeakSchemes) -> Result<Self, OpenError> {
         let Asking { deadline, at_once } = section.asking;
         let address = Address::of(section)?;
@@ -76,7 +86,7 @@ impl SqlStore {
                 (Database::Postgres(server), Placeholders::Numbered)
             }
             Address::MySql(options) => {
-                // The other two are told as they are connected to.
+                // For the other two this is an option of the connection.
                 let opening = Some("SET SESSION TRANSACTION READ ONLY");
                 let server = Server::new(options, opening, Reuse::Always);
                 (Database::MySql(server), Placeholders::QuestionMarks)
@@ -88,7 +98,7 @@ impl SqlStore {
         };
         let database = Arc::new(database);
         let url = section.url.clone();
-        // Not the query of the configuration: a fault in that does not make the database down.
+        // Not the query of the configuration: an error in it does not mean that the database is down.
         let asked = Arc::clone(&database);
         let probe = move || {
             let database = Arc::clone(&asked);
@@ -99,8 +109,8 @@ impl SqlStore {
         Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker, deadline })
     }
 
-    /// Takes the place of a store. Names that nobody has keep their decoys, if it is about the same
-    /// database and nobody has been asked about yet.
+    /// Takes the place of a store in a reload. If it is for the same database, unknown names keep
+    /// their decoys. To be called before the first look-up.
     pub fn succeed(&self, old: &Self) {
         if self.url == old.url {
             self.seen.get_or_init(|| Arc::clone(old.seen()));
@@ -111,14 +121,14 @@ impl SqlStore {
         self.seen.get_or_init(Arc::default)
     }
 
-    async fn ask(&self, name: &Username) -> Result<Option<Account>, String> {
+    async fn ask(&self, name: &Username) -> Result<Option<Account>, Error> {
         each!(&*self.database, server => server.ask(&self.question, name, self.weak).await)
     }
 }
 
 impl Database {
     /// Its name and version.
-    async fn version(&self) -> Result<String, String> {
+    async fn version(&self) -> Result<String, Error> {
         const VERSION: &str = "SELECT version()";
         match self {
             Self::Postgres(server) => {
@@ -151,7 +161,7 @@ impl CredentialStore for SqlStore {
                 Lookup::Found(account)
             }
             Ok(None) => Lookup::Unknown,
-            Err(why) => Lookup::Unavailable(why),
+            Err(why) => Lookup::Unavailable(why.into()),
         }
     }
 
@@ -167,19 +177,20 @@ impl CredentialStore for SqlStore {
         }
     }
 
-    fn down(&self) -> Option<String> {
-        self.breaker.down()
+    fn down(&self) -> Option<StoreError> {
+        self.breaker.down().map(StoreError::from)
     }
 
-    async fn probe(&self) -> Result<String, String> {
-        let nobody = Username::try_from(NOBODY).map_err(|fault| fault.to_string())?;
-        let asked = timeout(self.deadline, async {
+    async fn probe(&self) -> Result<String, StoreError> {
+        let unknown = Username::try_from(UNKNOWN_NAME)?;
+        let asked = within(self.deadline, async {
             let version = self.database.version().await?;
             let columns = each!(&*self.database, server => server.columns(&self.question).await)?;
-            self.ask(&nobody).await?;
-            summary(&version, &columns)
+            self.ask(&unknown).await?;
+            Ok::<_, Error>((version, columns))
         });
-        asked.await.map_err(|_elapsed| format!("no answer within {:?}", self.deadline))?
+        let (version, columns) = asked.await?;
+        Ok(summary(version, columns)?)
     }
 }
 
@@ -187,26 +198,22 @@ fn label(url: &str) -> String {
     format!("sql {url}")
 }
 
-/// What was reached, or that the query lacks what is needed.
-fn summary(database: &str, columns: &[String]) -> Result<String, String> {
-    let is_ours = |name: &&String| row::COLUMNS.iter().any(|ours| name.eq_ignore_ascii_case(ours));
-    let (ours, others): (Vec<_>, Vec<_>) = columns.iter().partition(is_ours);
-    let list = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>().join(", ");
-    if !ours.iter().any(|name| name.eq_ignore_ascii_case("password")) {
-        return Err(format!(
-            "{database}: the query has no column password but {}, name one so with AS password",
-            list(columns.iter().collect())
-        ));
+/// What was reached, for `restante check`.
+fn summary(database: String, columns: Vec<String>) -> Result<String, NoPasswordColumn> {
+    let is_used = |name: &String| row::COLUMNS.iter().any(|used| name.eq_ignore_ascii_case(used));
+    if !columns.iter().any(|name| name.eq_ignore_ascii_case("password")) {
+        return Err(NoPasswordColumn { database, columns });
     }
-    let mut text = format!("{database}, the query has the columns {}", list(ours));
-    if !others.is_empty() {
-        text += &format!("; of no use here are {}", list(others));
+    let (used, unused): (Vec<_>, Vec<_>) = columns.into_iter().partition(is_used);
+    let mut text = format!("{database}, the query has the columns {}", used.join(", "));
+    if !unused.is_empty() {
+        text += &format!("; of no use here are {}", unused.join(", "));
     }
     Ok(text)
 }
 
-/// A name that nobody has, with a domain.
-const NOBODY: &str = "restante-check@restante.invalid";
+/// A name that does not exist, with a domain.
+const UNKNOWN_NAME: &str = "restante-check@restante.invalid";
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The query of the configuration, made ready: placeholders become parameters, once and for all.
+//! The query of the configuration, prepared once: its placeholders become parameters.
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
@@ -6,8 +6,8 @@ use crate::protocol::{Piece, Placeholder, Template, Username};
 
 /// A query and what is bound to its parameters.
 ///
-/// - Every placeholder is a parameter of its own, whether it stands there once or twice.
-/// - What is known of a user goes into the parameters and never into the text.
+/// - Every placeholder becomes a parameter, also when it occurs twice.
+/// - No part of a user name ever becomes part of the text.
 /// - `{domain}` of a name without one is NULL: `COALESCE({domain}, 'example.org')` gives it one.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -40,7 +40,7 @@ impl Question {
                 }
             }
         }
-        // Safe: all of it is from the configuration, and nothing is ever added to it.
+        // Safe: the text is from the configuration alone.
         Self { text: AssertSqlSafe(text).into_sql_str(), parameters }
     }
 
@@ -48,17 +48,17 @@ impl Question {
         self.text.clone()
     }
 
-    /// How many parameters there are; all of them are text.
+    /// The number of parameters, all of which are text.
     pub(super) fn parameters(&self) -> usize {
         self.parameters.len()
     }
 
-    /// Whether names with the same local part get the same answer.
+    /// Whether the answer depends only on the local part of the name.
     pub(super) fn is_about_local_part(&self) -> bool {
         self.parameters.iter().all(|part| *part == Placeholder::Local)
     }
 
-    /// What is bound for this name, in order.
+    /// The values of the parameters for this name, in order.
     pub(super) fn values(&self, name: &Username) -> impl Iterator<Item = Option<String>> {
         self.parameters.iter().map(|part| part.value(name).map(str::to_owned))
     }

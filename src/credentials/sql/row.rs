@@ -6,30 +6,49 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
 
 use crate::credentials::Account;
-use crate::credentials::attribute::{Attribute, Source};
+use crate::credentials::attribute::{self, Attribute, Source};
 use crate::password::{Verifier, WeakSchemes};
 
-/// The columns that mean something; others are left alone.
+/// The columns that are used; others are ignored.
 pub(super) const COLUMNS: [&str; 6] =
     ["password", "home", "mail", "pop3", "sessions", "allow_nets"];
 
-/// A row whose cells can be read whatever the database is.
+/// Why a row does not describe an account. Shows nothing secret.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the query has no column password, name one so with AS password")]
+    NoPassword,
+    #[error("the query has two columns {0}, leave one of them out")]
+    TwoColumns(&'static str),
+    #[error("column {0}: {1}")]
+    Driver(&'static str, sqlx::Error),
+    #[error("the column {name} ({kind}) {error}")]
+    Value { name: &'static str, kind: String, error: ValueError },
+}
+
+/// What is wrong with the value in a column.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ValueError {
+    #[error("is not text, write CAST(… AS …)")]
+    NotText,
+    #[error(transparent)]
+    Attribute(#[from] attribute::Error),
+}
+
+/// A row whose cells can be read, whatever the database.
 pub(super) trait Cells: Row {
-    /// What is in a column, counted from 0, and the name that its type has in the database.
-    ///
-    /// # Errors
-    /// That it cannot be read, in words of the driver.
+    /// The cell in a column, counted from 0, and the name of its type in the database.
     fn cell(&self, column: usize) -> Result<(Cell<'_>, String), sqlx::Error>;
 }
 
-/// What is in a column.
+/// The value in a column.
 pub(super) enum Cell<'r> {
     Null,
     /// Text or octets.
     Text(&'r [u8]),
     /// A number, or 1 for true and 0 for false.
     Integer(i128),
-    /// What none of our columns can be.
+    /// A value that is not valid in any of our columns.
     Other,
 }
 
@@ -62,13 +81,10 @@ cells!(MySqlRow, MySql, [i64, u64]);
 cells!(SqliteRow, Sqlite, [i64, bool]);
 
 /// The account that a row describes.
-///
-/// # Errors
-/// What is wrong with it and what to write; shows nothing secret.
-pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, String> {
-    let attributes = Described(row).attributes()?;
+pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, Error> {
+    let attributes = UserRow(row).attributes()?;
     if position(row, "password")?.is_none() {
-        return Err("the query has no column password, name one so with AS password".into());
+        return Err(Error::NoPassword);
     }
     let verifier =
         column(row, "password", |cell| text(cell).map(|stored| Verifier::parse(stored, weak)))?;
@@ -76,45 +92,60 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, S
     Ok(Account { verifier, attributes })
 }
 
-/// What a column holds; `None` when there is no such column, or NULL in it.
-fn column<'r, R: Cells, T>(
-    row: &'r R,
-    name: &str,
-    read: impl FnOnce(&Cell<'r>) -> Result<T, &'static str>,
-) -> Result<Option<T>, String> {
-    let Some(position) = position(row, name)? else { return Ok(None) };
-    let (cell, kind) = row.cell(position).map_err(|error| format!("column {name}: {error}"))?;
-    if matches!(cell, Cell::Null) {
-        return Ok(None);
-    }
-    let wrong = |what| format!("the column {name} ({kind}) {what}");
-    read(&cell).map(Some).map_err(wrong)
+/// The text in the first column, which is a version.
+pub(super) fn version<R: Cells>(row: &R) -> Result<String, Error> {
+    let version = value(row, 0, "version", |cell| text(cell).map(str::to_owned))?;
+    Ok(version.unwrap_or_default())
 }
 
-fn position<R: Row>(row: &R, name: &str) -> Result<Option<usize>, String> {
+/// The value in a column; `None` when there is no such column, or NULL in it.
+fn column<'r, R: Cells, T>(
+    row: &'r R,
+    name: &'static str,
+    read: impl FnOnce(&Cell<'r>) -> Result<T, ValueError>,
+) -> Result<Option<T>, Error> {
+    position(row, name)?.map_or(Ok(None), |position| value(row, position, name, read))
+}
+
+fn position<R: Row>(row: &R, name: &'static str) -> Result<Option<usize>, Error> {
     let mut named = row.columns().iter().filter(|column| column.name().eq_ignore_ascii_case(name));
     match (named.next(), named.next()) {
-        (_, Some(_)) => Err(format!("the query has two columns {name}, leave one of them out")),
+        (_, Some(_)) => Err(Error::TwoColumns(name)),
         (found, None) => Ok(found.map(sqlx::Column::ordinal)),
     }
 }
 
-fn text<'r>(cell: &Cell<'r>) -> Result<&'r str, &'static str> {
+fn value<'r, R: Cells, T>(
+    row: &'r R,
+    position: usize,
+    name: &'static str,
+    read: impl FnOnce(&Cell<'r>) -> Result<T, ValueError>,
+) -> Result<Option<T>, Error> {
+    let (cell, kind) = row.cell(position).map_err(|error| Error::Driver(name, error))?;
+    if matches!(cell, Cell::Null) {
+        return Ok(None);
+    }
+    read(&cell).map(Some).map_err(|error| Error::Value { name, kind, error })
+}
+
+fn text<'r>(cell: &Cell<'r>) -> Result<&'r str, ValueError> {
     match cell {
-        Cell::Text(octets) => std::str::from_utf8(octets).map_err(|_| "is not UTF-8"),
-        Cell::Null | Cell::Integer(_) | Cell::Other => Err("is not text, write CAST(… AS …)"),
+        Cell::Text(octets) => Ok(str::from_utf8(octets).map_err(|_| attribute::Error::NotUtf8)?),
+        Cell::Null | Cell::Integer(_) | Cell::Other => Err(ValueError::NotText),
     }
 }
 
 /// A row that describes a user.
-struct Described<'r, R>(&'r R);
+struct UserRow<'r, R>(&'r R);
 
-impl<R: Cells> Source for Described<'_, R> {
+impl<R: Cells> Source for UserRow<'_, R> {
+    type Error = Error;
+
     fn read<T>(
         &self,
         attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, String> {
+        parse: impl Fn(&str) -> Result<T, attribute::Error>,
+    ) -> Result<Option<T>, Error> {
         let (name, is_number) = match attribute {
             Attribute::Home => ("home", false),
             Attribute::Mail => ("mail", false),
@@ -123,14 +154,8 @@ impl<R: Cells> Source for Described<'_, R> {
             Attribute::AllowNets => ("allow_nets", false),
         };
         column(self.0, name, |cell| match cell {
-            Cell::Integer(number) if is_number => parse(&number.to_string()),
-            Cell::Integer(_) | Cell::Text(_) | Cell::Null | Cell::Other => parse(text(cell)?),
+            Cell::Integer(number) if is_number => Ok(parse(&number.to_string())?),
+            Cell::Integer(_) | Cell::Text(_) | Cell::Null | Cell::Other => Ok(parse(text(cell)?)?),
         })
     }
-}
-
-/// The text in the first column.
-pub(super) fn text_of<R: Cells>(row: &R) -> Result<String, String> {
-    let (cell, _) = row.cell(0).map_err(|error| error.to_string())?;
-    text(&cell).map(str::to_owned).map_err(str::to_owned)
 }

@@ -1,7 +1,7 @@
-//! Connections to one database: made when they are needed, kept while they are in use.
+//! Connections to one database: opened when they are needed, kept while they are in use.
 //!
-//! sqlx has a pool, which is not used: it tries a server that refuses until the deadline, asks
-//! each connection how it is before a question, and takes back those that were given up.
+//! The pool of sqlx is not used: it tries a server that refuses until the deadline, pings each
+//! connection before a query, and reuses connections whose query was given up.
 
 use std::fmt;
 use std::mem;
@@ -23,13 +23,13 @@ use crate::protocol::Username;
 
 /// A database and the connections to it.
 ///
-/// - There are as many as questions are under way; the caller bounds them.
-/// - One that failed, or was given up before its answer was there, is never used again.
-/// - A question that fails on a connection that has been idle is put to a new one: the server may
+/// - There are as many as there are queries under way; the caller bounds them.
+/// - One that failed, or whose query was given up before the answer, is never used again.
+/// - A query that fails on a connection that has been idle is tried on a new one: the server may
 ///   have been restarted, or a table altered, in between.
 pub(super) struct Server<D: Database> {
     options: Options<D>,
-    /// What is said first on every connection.
+    /// The first statement on every connection.
     opening: Option<&'static str>,
     reuse: Reuse,
     idle: Mutex<Vec<Idle<D::Connection>>>,
@@ -40,10 +40,21 @@ type Options<D> = <<D as Database>::Connection as Connection>::Options;
 /// Whether a connection is used again after its query.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reuse {
-    /// It is there for the next.
+    /// It is kept for the next query.
     Always,
-    /// It is closed: a file that is put in the place of another has to be seen.
+    /// It is closed, so that a file that replaces the database is seen.
     Never,
+}
+
+/// Why a database has not said what it knows of a user.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{}", shown(.0))]
+    Database(#[from] sqlx::Error),
+    #[error("the query finds several rows, it must find one")]
+    SeveralRows,
+    #[error(transparent)]
+    Row(#[from] row::Error),
 }
 
 struct Idle<C> {
@@ -63,13 +74,13 @@ where
         Self { options, opening, reuse, idle: Mutex::default() }
     }
 
-    /// What the database knows of a user.
+    /// Looks a user up.
     pub(super) async fn ask(
         &self,
         question: &Question,
         name: &Username,
         weak: WeakSchemes,
-    ) -> Result<Option<Account>, String> {
+    ) -> Result<Option<Account>, Error> {
         let mut answer = None;
         if let Some(mut connection) = self.take() {
             answer =
@@ -79,8 +90,8 @@ where
             Some(answer) => answer,
             None => {
                 let mut connection = self.connect().await?;
-                let rows = rows(&mut connection, question, name).await;
-                (connection, rows.map_err(|error| shown(&error))?)
+                let rows = rows(&mut connection, question, name).await?;
+                (connection, rows)
             }
         };
         match rows.as_slice() {
@@ -90,42 +101,41 @@ where
             }
             [row] => {
                 self.put_back(connection);
-                row::account(row, weak).map(Some)
+                Ok(Some(row::account(row, weak)?))
             }
-            // There may be more to come on this connection, which is why it is not put back.
-            _ => Err("the query finds several rows, it must find one".into()),
+            // Not put back: there may be unread rows on this connection.
+            _ => Err(Error::SeveralRows),
         }
     }
 
-    /// What the database says its version is, by a new connection.
-    pub(super) async fn version(&self, query: &'static str) -> Result<String, String> {
+    /// The version of the database, over a new connection.
+    pub(super) async fn version(&self, query: &'static str) -> Result<String, Error> {
         let mut connection = self.connect().await?;
-        let row = sqlx::query(query).fetch_one(&mut connection).await;
-        let version = row::text_of(&row.map_err(|error| shown(&error))?)?;
+        let row = sqlx::query(query).fetch_one(&mut connection).await?;
+        let version = row::version(&row)?;
         self.put_back(connection);
         Ok(version)
     }
 
     /// The names of the columns that the query yields.
-    pub(super) async fn columns(&self, question: &Question) -> Result<Vec<String>, String> {
+    pub(super) async fn columns(&self, question: &Question) -> Result<Vec<String>, Error> {
         let mut connection = self.connect().await?;
         let types = vec![<Option<String> as Type<D>>::type_info(); question.parameters()];
-        let statement = connection.prepare_with(question.text(), &types).await;
-        let statement = statement.map_err(|error| shown(&error))?;
+        let statement = connection.prepare_with(question.text(), &types).await?;
         let columns = statement.columns().iter().map(|column| column.name().to_owned()).collect();
         self.put_back(connection);
         Ok(columns)
     }
 
-    async fn connect(&self) -> Result<D::Connection, String> {
-        let mut connection = self.options.connect().await.map_err(|error| shown(&error))?;
+    async fn connect(&self) -> Result<D::Connection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
         if let Some(statement) = self.opening {
-            connection.execute(statement).await.map_err(|error| shown(&error))?;
+            connection.execute(statement).await?;
         }
         Ok(connection)
     }
 
-    /// The connection that was used last, if it was not long ago.
+    /// The connection that was used last, unless it has been idle for too long.
     fn take(&self) -> Option<D::Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.pop_if(|kept| kept.since.elapsed() < LONGEST_IDLE).map(|kept| kept.connection)
@@ -155,12 +165,12 @@ impl<D: Database> fmt::Debug for Server<D> {
     }
 }
 
-/// Closes a connection in the background: a server would log one that merely ends.
+/// Closes a connection in the background. Servers log connections that end without a goodbye.
 fn close<C: Connection>(connection: C) {
     tokio::spawn(timeout(CLOSE_TIMEOUT, connection.close()));
 }
 
-/// The rows of the answer, two at most: a query that has forgotten its WHERE is not read to its end.
+/// The first two rows of the answer at most: a query without its WHERE is not read to its end.
 async fn rows<D>(
     connection: &mut D::Connection,
     question: &Question,
@@ -187,8 +197,8 @@ where
     Ok(rows)
 }
 
-/// The message of the database itself, where there is one, and what to do where that is plain; no
-/// driver puts a password into it.
+/// The message of the database itself, if there is one, and what to do, if that is clear. No driver
+/// puts a password into it.
 fn shown(error: &sqlx::Error) -> String {
     let Some(said) = error.as_database_error() else { return error.to_string() };
     let message = said.message();
@@ -203,9 +213,9 @@ fn shown(error: &sqlx::Error) -> String {
     }
 }
 
-/// Shorter than what firewalls take for dead: a connection that they have forgotten would cost a
+/// Shorter than the idle time-outs of firewalls: a connection that they have dropped would cost a
 /// login the whole deadline.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
-/// How long leaving may take.
+/// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! SQLite databases: what rows mean, and what becomes of faults.
+//! SQLite databases: what rows mean, and what follows from errors.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::*;
 use crate::protocol::{Placeholder, Template};
@@ -50,7 +51,7 @@ async fn look_up(store: &SqlStore, name: &str) -> Result<Option<Account>, String
     match store.look_up(&Username::try_from(name).unwrap()).await {
         Lookup::Found(account) => Ok(Some(account)),
         Lookup::Unknown => Ok(None),
-        Lookup::Unavailable(why) => Err(why),
+        Lookup::Unavailable(why) => Err(why.to_string()),
         Lookup::Perhaps(account) => panic!("{name}: {account:?}"),
     }
 }
@@ -90,7 +91,7 @@ async fn the_password_of_the_database_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_name_finds_nobody_but_its_owner() {
+async fn a_name_finds_its_own_user_only() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&file(directory.path()).await, QUERY);
     for name in ["nobody", "' OR 1=1 --", "x'; DROP TABLE users; --", "%", "?", "$1"] {
@@ -117,13 +118,13 @@ async fn a_row_that_cannot_be_read_is_not_a_wrong_password() {
         let why = look_up(&store, name).await.unwrap_err();
         assert!(why.contains(hint), "{name}: {why}");
     }
-    // None of that makes the database down.
-    assert_eq!(store.down(), None);
+    // None of these errors means that the database is down.
+    assert!(store.down().is_none());
     assert!(look_up(&store, "mrose").await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn the_query_is_proved_before_anybody_logs_in() {
+async fn the_query_is_checked_before_the_first_login() {
     let directory = tempfile::tempdir().unwrap();
     let url = file(directory.path()).await;
     let reached = store(&url, QUERY).probe().await.unwrap();
@@ -137,7 +138,7 @@ async fn the_query_is_proved_before_anybody_logs_in() {
         ("SELECT password FROM users WHERE nome = {user}", "no such column: nome"),
         ("SELEKT password FROM users WHERE name = {user}", "syntax error"),
     ] {
-        let why = store(&url, query).probe().await.unwrap_err();
+        let why = store(&url, query).probe().await.unwrap_err().to_string();
         assert!(why.contains(hint), "{query}: {why}");
     }
 }
@@ -156,7 +157,7 @@ async fn the_file_of_a_database_can_only_be_read_and_may_be_replaced() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_or_never_answers_is_unavailable_in_time() {
+async fn a_database_that_is_missing_or_never_answers_is_unavailable_in_time() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_at = silent.local_addr().unwrap();
@@ -179,7 +180,7 @@ async fn names_that_lead_to_one_account_are_told_from_others() {
         let found = look_up(&store, name).await.unwrap();
         store.account_key(&Username::try_from(name).unwrap(), found.as_ref())
     };
-    // Known or not, the local part is what counts.
+    // Known or not, the local part is the key.
     let by_local = "SELECT password FROM users WHERE name = {local}";
     for name in ["mrose@x1.example", "mrose@x2.example", "mrose"] {
         assert_eq!(key(by_local, name).await, Some(b"mrose".to_vec()));
@@ -190,7 +191,7 @@ async fn names_that_lead_to_one_account_are_told_from_others() {
     let alias = key(hashes, "mrose@x1.example").await;
     assert!(alias.is_some() && alias == key(hashes, "mrose@x2.example").await);
     assert_eq!(key(hashes, "other@x1.example").await, None);
-    // Two who have the same password are not to find that out.
+    // Two users with the same password must not find that out.
     assert_eq!(key(QUERY, "mrose").await, None);
     assert_eq!(key(QUERY, "bob").await, Some(b"/srv/bob".to_vec()));
 }
@@ -205,7 +206,7 @@ async fn unknown_users_cost_what_those_seen_cost() {
     let somebody = Username::try_from("somebody").unwrap();
     let decoy = store.decoy(&somebody).and_then(|decoy| decoy.verifier.cost());
     assert_eq!(decoy, Some(crate::password::Cost::Trifling));
-    // What a name was once given it keeps, even through a reload.
+    // A name keeps its decoy, even through a reload.
     let next = super::tests::store(&store.url, QUERY);
     next.succeed(&store);
     assert!(store.decoy(&nobody).is_none() && next.decoy(&nobody).is_none());

@@ -143,7 +143,8 @@ impl<C: CredentialStore> Authenticator<C> {
     pub fn down(&self) -> Option<String> {
         let stores = self.stores.iter().map(C::down);
         let providers = self.providers.iter().map(|provider| provider.down());
-        let reasons: Option<Vec<String>> = stores.chain(providers).collect();
+        let reasons = stores.chain(providers).map(|down| down.map(|why| why.to_string()));
+        let reasons: Option<Vec<String>> = reasons.collect();
         reasons.filter(|reasons| !reasons.is_empty()).map(|reasons| reasons.join("; "))
     }
 
@@ -245,7 +246,9 @@ impl<C: CredentialStore> Authenticator<C> {
                 Lookup::Found(account) => Some((account, true)),
                 Lookup::Perhaps(account) => Some((account, false)),
                 Lookup::Unknown => None,
-                Lookup::Unavailable(why) => return Verdict::of(nth, Err(Reason::Unavailable(why))),
+                Lookup::Unavailable(why) => {
+                    return Verdict::of(nth, Err(Reason::Unavailable(why.to_string())));
+                }
             };
             if let Some(attempt) = attempt.as_deref_mut() {
                 let account = found.as_ref().map(|(account, _)| account);

@@ -33,7 +33,7 @@ impl<C: CredentialStore> Authenticator<C> {
             let found = match store.look_up(name).await {
                 Lookup::Found(account) => Some(account),
                 Lookup::Perhaps(_) | Lookup::Unknown => None,
-                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why)),
+                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why.to_string())),
             };
             if let Some(attempt) = attempt.as_deref_mut() {
                 self.wait_for_account(attempt, nth, name, found.as_ref()).await?;

@@ -92,7 +92,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 match store.check(name, account, password).await {
                     Check::Right(attributes) => Ok(Some(attributes).filter(|_| acceptable)),
                     Check::Wrong => Ok(None),
-                    Check::Unavailable(why) => Err(Reason::Unavailable(why)),
+                    Check::Unavailable(why) => Err(Reason::Unavailable(why.to_string())),
                 }
             }
             verifier @ (Verifier::Plain(_) | Verifier::Hash(..) | Verifier::Scram(_)) => {

@@ -175,7 +175,7 @@ pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
                 Ok(Account { verifier, attributes }) => {
                     (verifier.flaw().map(str::to_owned), Some(attributes))
                 }
-                Err(why) => (Some(why), None),
+                Err(why) => (Some(why.to_string()), None),
             };
             User { name: entry.name, unusable, attributes }
         })

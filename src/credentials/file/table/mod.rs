@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use super::parse::{Entry, lines};
+use super::parse::{AccountError, Entry, lines};
 use crate::credentials::decoy::Decoys;
 use crate::credentials::{Account, Attributes, Decoy, Lookup, Offers};
 use crate::password::{Verifier, WeakSchemes};
@@ -16,7 +16,7 @@ use crate::protocol::sasl::ScramHash;
 #[derive(Debug)]
 pub struct Table {
     /// What is known of each, or why this user cannot log in.
-    users: HashMap<Username, Listed<Result<Known, Box<str>>>>,
+    users: HashMap<Username, Listed<Result<Known, AccountError>>>,
     decoys: Decoys,
     offers: Offers,
 }
@@ -92,7 +92,7 @@ impl Table {
                 verifier: verifier.clone(),
                 attributes: attributes.as_deref().cloned().unwrap_or_default(),
             }),
-            Some(Err(why)) => Lookup::Unavailable(why.to_string()),
+            Some(Err(why)) => Lookup::Unavailable((*why).into()),
             None => Lookup::Unknown,
         }
     }
@@ -174,7 +174,7 @@ fn collect<V>(
                     users.insert(entry.name, Listed { known, line: line.number });
                 }
             },
-            Err(fault) => errors.add(line.number, || fault),
+            Err(error) => errors.add(line.number, || error.to_string()),
         }
     }
     errors
@@ -186,16 +186,16 @@ fn known(
     entry: &Entry<'_>,
     weak: WeakSchemes,
     warnings: &mut Findings,
-) -> Result<Known, Box<str>> {
+) -> Result<Known, AccountError> {
     let account = entry.account(weak);
     let flaw = match &account {
-        Ok(account) => account.verifier.flaw(),
-        Err(why) => Some(why.as_str()),
+        Ok(account) => account.verifier.flaw().map(str::to_owned),
+        Err(why) => Some(why.to_string()),
     };
     if let Some(why) = flaw {
         warnings.add(line, || format!("{} cannot log in: {why}", entry.name));
     }
-    let Account { verifier, attributes } = account.map_err(String::into_boxed_str)?;
+    let Account { verifier, attributes } = account?;
     let plain = attributes == Attributes::default();
     Ok(Known { verifier, attributes: (!plain).then(|| Box::new(attributes)) })
 }

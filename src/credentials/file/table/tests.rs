@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::credentials::CredentialStore;
+use crate::credentials::{CredentialStore, StoreError};
 use crate::password::Cost;
 
 // Tests of logins have their users in memory.
@@ -39,7 +39,7 @@ impl CredentialStore for Table {
         self.offers
     }
 
-    async fn probe(&self) -> Result<String, String> {
+    async fn probe(&self) -> Result<String, StoreError> {
         Ok(format!("{} users", self.len()))
     }
 }
@@ -88,7 +88,7 @@ fn a_file_taken_over_from_dovecot() {
     assert!(matches!(verifier("mrose"), Verifier::Plain(_)));
     assert!(matches!(verifier("alice@example.org"), Verifier::Unusable(_)));
     let barred = table.find(&name("bob"));
-    assert!(matches!(barred, Lookup::Unavailable(why) if why.contains("nologin")));
+    assert!(matches!(barred, Lookup::Unavailable(why) if why.to_string().contains("nologin")));
     let attributes = |user| find(&table, user).unwrap().attributes;
     let home = |path: &str| Some(path.into());
     let known = Attributes { home: home("/var/vmail/mrose"), ..Attributes::default() };
