@@ -75,7 +75,7 @@ impl<C: CredentialStore> Authenticator<C> {
         let random =
             random::octets().map_err(|why| Refusal::of(&name, Reason::Unavailable(why)))?;
         // In place of a proof that may not come: no other exchange has this.
-        attempt.heard(&Arc::new(Secret::new(random.to_vec())));
+        attempt.begin_check(&Arc::new(Secret::new(random.to_vec())));
         let exchange = awaiting.supply(&found.keys, &Nonce::new(random));
         let pending = Pending { name, peer, attempt: Some(attempt) };
         Ok((exchange, ScramLogin { found, pending }))

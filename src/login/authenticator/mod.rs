@@ -231,7 +231,7 @@ impl<C: CredentialStore> Authenticator<C> {
         let username = match Username::try_from(name) {
             Ok(username) => username,
             Err(fault) => {
-                hear(attempt, password);
+                begin_check(attempt, password);
                 let spent = match stand_in() {
                     Ok(name) => self.spend(&name, password, Asked::NoStore, caller).await,
                     Err(reason) => Err(reason),
@@ -257,7 +257,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 }
             }
             let Some((account, decides)) = found else { continue };
-            hear(attempt.as_deref_mut(), password);
+            begin_check(attempt.as_deref_mut(), password);
             let tried = (nth, store, &username, &account);
             match self.check_password(tried, password, peer, caller).await {
                 Ok(Some(attributes)) => {
@@ -281,7 +281,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 Err(reason) => return Verdict::of(nth, Err(reason)),
             }
         }
-        hear(attempt, password);
+        begin_check(attempt, password);
         let spent = self.spend(&username, password, asked, caller).await;
         let refused = match (asked, barred) {
             (_, Some(first)) => return Verdict::barred(first),
@@ -298,9 +298,9 @@ impl<C: CredentialStore> Authenticator<C> {
 }
 
 /// The password is about to be looked at.
-fn hear(attempt: Option<&mut Attempt>, password: &Arc<Secret<Vec<u8>>>) {
+fn begin_check(attempt: Option<&mut Attempt>, password: &Arc<Secret<Vec<u8>>>) {
     if let Some(attempt) = attempt {
-        attempt.heard(password);
+        attempt.begin_check(password);
     }
 }
 

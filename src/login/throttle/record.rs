@@ -4,48 +4,55 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::limits::LEVELS;
-use crate::limits::Network;
+use crate::limits::{LEVELS, Network};
 
-/// A user from somewhere; the user as a keyed hash of the name, or of what the name leads to.
+/// A user and a network. The user is a keyed hash of the name, or of the account that it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Pair {
     pub(super) network: Network,
     pub(super) user: u64,
 }
 
-/// What is known of a network.
+/// The record of a network.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NetworkRecord {
-    /// When the last failure will be forgotten: what is left until then, divided by `forget`, is
-    /// the number of failures. In a network that may do more each one adds less.
-    pub(super) clear: Instant,
-    /// When the last stranger in the line will be heard.
-    pub(super) free: Instant,
+    /// When all failures will be forgotten. The time until then, divided by `forget`, is the number
+    /// of failures. In a larger network each failure adds less.
+    pub(super) clear_at: Instant,
+    /// When the password of the last stranger in the queue is checked.
+    pub(super) free_at: Instant,
 }
 
-/// What is known of a user, or of an account.
+/// The record of a user or of an account.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserRecord {
-    /// As of [`NetworkRecord`].
-    pub(super) clear: Instant,
+    /// As in [`NetworkRecord`].
+    pub(super) clear_at: Instant,
     pub(super) names: Names,
 }
 
-/// What is known of a pair.
+/// The record of a pair.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PairRecord {
-    /// As of [`NetworkRecord`].
-    pub(super) clear: Instant,
-    pub(super) free: Instant,
+    /// As in [`NetworkRecord`].
+    pub(super) clear_at: Instant,
+    /// As in [`NetworkRecord`], for acquaintances too.
+    pub(super) free_at: Instant,
+    /// How many attempts have not ended yet.
     pub(super) under_way: u32,
     pub(super) names: Names,
-    /// What its failures have added to `clear` of each of the networks, and of the user.
-    pub(super) against_networks: [Duration; LEVELS],
-    pub(super) against_user: Duration,
+    /// What the failures of the pair have added to `clear_at` of each of its networks.
+    pub(super) added_to_networks: [Duration; LEVELS],
+    /// What the failures of the pair have added to `clear_at` of its user.
+    pub(super) added_to_user: Duration,
 }
 
-/// The names by which a record came about, as hashes.
+/// The names, as hashes, by which an account has been tried.
+///
+/// An account that has been tried by one name has no queue besides that of the name. In such a queue
+/// a known name would wait for what other networks have added since the attempt began, and an
+/// unknown name would not: the time would tell that the name exists (docs/SECURITY.md, *Whether a
+/// name exists*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
     Only(u64),
@@ -59,31 +66,33 @@ impl Names {
 }
 
 impl NetworkRecord {
+    /// When the record has no meaning any more.
     pub(super) fn end(&self) -> Instant {
-        self.clear.max(self.free)
+        self.clear_at.max(self.free_at)
     }
 }
 
 impl PairRecord {
-    pub(super) fn none(name: u64, now: Instant) -> Self {
+    /// A record without failures.
+    pub(super) fn new(name: u64, now: Instant) -> Self {
         Self {
-            clear: now,
-            free: now,
+            clear_at: now,
+            free_at: now,
             under_way: 0,
             names: Names::Only(name),
-            against_networks: [Duration::ZERO; LEVELS],
-            against_user: Duration::ZERO,
+            added_to_networks: [Duration::ZERO; LEVELS],
+            added_to_user: Duration::ZERO,
         }
     }
 
-    /// Attempts that are under way keep the record at least until `at_least`.
-    pub(super) fn end(&self, at_least: Instant) -> Instant {
-        let end = self.clear.max(self.free);
-        if self.under_way > 0 { end.max(at_least) } else { end }
+    /// When the record has no meaning any more; not before `earliest` if attempts are under way.
+    pub(super) fn end(&self, earliest: Instant) -> Instant {
+        let end = self.clear_at.max(self.free_at);
+        if self.under_way > 0 { end.max(earliest) } else { end }
     }
 }
 
-/// A time that is to the given one as `new` is to `old`.
+/// `time` multiplied by `new / old`.
 pub(super) fn scaled(time: Duration, old: Duration, new: Duration) -> Duration {
     let nanoseconds = time.as_nanos().saturating_mul(new.as_nanos()) / old.as_nanos().max(1);
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
@@ -94,9 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_as_small_as_is_said() {
-        // A hash map grows when it is 7/8 full, so it is half of that full at least; a tree keeps
-        // its nodes half full at least.
+    fn records_are_as_small_as_documented() {
+        // A hash map grows when it is 7/8 full, so at least half of that is in use. The nodes of a
+        // tree are at least half full.
         fn octets<K, V>() -> usize {
             (size_of::<(K, (V, Instant))>() + 1) * 16 / 7 + size_of::<(Instant, K)>() * 2
         }

@@ -1,4 +1,4 @@
-//! Attackers and innocents against the throttle, under a clock that does not wait.
+//! The throttle against attackers and other clients, with a paused clock.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::task::LocalSet;
 use tokio::time::{advance, sleep, timeout};
 
-use super::state::ACQUAINTANCE;
+use super::state::ACQUAINTANCE_TIME;
 use super::*;
 
 mod spread;
@@ -35,7 +35,7 @@ fn secret(password: &str) -> Secret<Vec<u8>> {
     Secret::new(password.into())
 }
 
-/// Waits, and finds the password wrong; the seconds waited.
+/// Waits and fails; returns the seconds before the check.
 async fn fail(throttle: &Arc<Throttle>, from: &str, name: &str, password: &str) -> u64 {
     let attempt = attempt(throttle, from, name).unwrap();
     let delay = attempt.delay();
@@ -44,7 +44,7 @@ async fn fail(throttle: &Arc<Throttle>, from: &str, name: &str, password: &str) 
     delay.as_secs()
 }
 
-/// Waits, and finds the password right; the seconds waited.
+/// Waits and succeeds; returns the seconds before the check.
 async fn succeed(throttle: &Arc<Throttle>, from: &str, name: &str) -> u64 {
     let attempt = attempt(throttle, from, name).unwrap();
     let delay = attempt.delay();
@@ -53,7 +53,7 @@ async fn succeed(throttle: &Arc<Throttle>, from: &str, name: &str) -> u64 {
     delay.as_secs()
 }
 
-/// What a try has to wait, in seconds; it is given up, but keeps its place in the line.
+/// How many seconds an attempt waits. It is given up, but those behind it still wait for it.
 fn wait(throttle: &Arc<Throttle>, from: &str, name: &str) -> Option<u64> {
     attempt(throttle, from, name).map(|attempt| attempt.delay().as_secs())
 }
@@ -80,7 +80,7 @@ async fn the_same_wrong_password_does_not_grow_the_wait() {
         assert_eq!(waited, u64::from(round > 0 && round < 10), "round {round}");
         advance(Duration::from_secs(60)).await;
     }
-    // For another user, or from another place, it is another guess.
+    // For another user it is another guess.
     fail(&throttle, HOME, "fred", "old").await;
     assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
 }
@@ -116,7 +116,7 @@ async fn a_success_takes_back_what_the_pair_has_counted_and_no_more() {
     succeed(&throttle, HOME, "mrose").await;
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
     assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
-    // Fred's failure is still there, for the strangers of the network.
+    // Fred's failure still counts for the strangers of the network.
     assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
 }
 
@@ -130,7 +130,7 @@ async fn the_owner_of_an_attacked_account_gets_in_at_home_at_once_and_elsewhere_
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
     assert_eq!(succeed(&throttle, AWAY, "mrose").await, 30);
     assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
-    // The attackers do not profit from that.
+    // The attackers still wait.
     assert_eq!(wait(&throttle, "203.0.113.7", "mrose"), Some(30));
 }
 
@@ -142,7 +142,7 @@ async fn an_acquaintance_waits_for_its_own_failures() {
     assert_eq!(fail(&throttle, HOME, "mrose", "2").await, 1);
     assert_eq!(succeed(&throttle, HOME, "mrose").await, 2);
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
-    advance(ACQUAINTANCE).await;
+    advance(ACQUAINTANCE_TIME).await;
     fail(&throttle, HOME, "fred", "1").await;
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(1));
 }
@@ -157,12 +157,12 @@ async fn several_devices_of_an_acquaintance_come_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_try_without_an_answer_counts_for_nothing() {
+async fn an_attempt_without_an_answer_counts_for_nothing() {
     let throttle = throttle();
     for number in 0..100 {
         drop(attempt(&throttle, HOME, "mrose").unwrap());
         let mut unanswered = attempt(&throttle, HOME, "mrose").unwrap();
-        unanswered.heard(&Arc::new(secret(&number.to_string())));
+        unanswered.begin_check(&Arc::new(secret(&number.to_string())));
         unanswered.unanswered();
     }
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
@@ -170,13 +170,13 @@ async fn a_try_without_an_answer_counts_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_for_the_answer_has_failed() {
+async fn an_attempt_that_is_dropped_during_the_check_has_failed() {
     let throttle = throttle();
     for (password, waited) in [("1", 0), ("2", 1), ("2", 2), ("3", 2)] {
         let mut attempt = attempt(&throttle, HOME, "mrose").unwrap();
         assert_eq!(attempt.delay().as_secs(), waited);
         advance(attempt.delay()).await;
-        attempt.heard(&Arc::new(secret(password)));
+        attempt.begin_check(&Arc::new(secret(password)));
     }
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(4));
     assert_eq!(succeed(&throttle, HOME, "mrose").await, 8);
@@ -184,7 +184,7 @@ async fn who_does_not_wait_for_the_answer_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trusted_and_those_of_a_throttle_that_is_off_never_wait() {
+async fn trusted_networks_and_clients_of_a_throttle_that_is_off_never_wait() {
     let on = throttle();
     let off = Settings { first: Duration::ZERO, ..settings() };
     let off = Arc::new(Throttle::new(off, 1_000));
@@ -196,13 +196,13 @@ async fn the_trusted_and_those_of_a_throttle_that_is_off_never_wait() {
         }
     }
     assert_eq!(wait(&on, HOME, "mrose"), Some(0));
-    // The neighbour in the /64 is not trusted.
+    // Another address of the same /64 is not trusted.
     fail(&on, "2001:db8:7::6", "mrose", "x").await;
     assert_eq!(wait(&on, "2001:db8:7::6", "mrose"), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_delays_hold_at_once_for_what_has_been_counted() {
+async fn new_delays_apply_at_once_to_failures_that_were_counted_before() {
     let throttle = throttle();
     for password in ["1", "2", "3"] {
         fail(&throttle, HOME, "mrose", password).await;
@@ -214,7 +214,7 @@ async fn other_delays_hold_at_once_for_what_has_been_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn switched_off_it_neither_waits_nor_counts_and_switched_on_it_still_knows() {
+async fn while_it_is_off_it_does_not_count_and_when_it_is_on_again_failures_are_still_there() {
     let throttle = throttle();
     fail(&throttle, HOME, "mrose", "1").await;
     let begun_before = attempt(&throttle, HOME, "mrose").unwrap();
@@ -226,12 +226,12 @@ async fn switched_off_it_neither_waits_nor_counts_and_switched_on_it_still_knows
     throttle.change(settings());
     begun_meanwhile.failed(&secret("2"));
     drop(begun_before);
-    // It stands in the line behind the one that was begun before.
+    // It waits behind the attempt that was begun before the change.
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn networks_are_trusted_from_the_change_on_and_no_longer() {
+async fn a_network_is_trusted_only_while_the_settings_say_so() {
     let throttle = throttle();
     for password in ["1", "2"] {
         fail(&throttle, HOME, "mrose", password).await;
@@ -246,7 +246,7 @@ async fn networks_are_trusted_from_the_change_on_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_stay_as_many_when_they_are_to_be_forgotten_sooner_or_later() {
+async fn a_new_time_to_forget_does_not_change_the_number_of_failures() {
     for forget in [FORGET / 10, FORGET * 100] {
         let throttle = throttle();
         for password in ["1", "2", "3"] {
@@ -279,15 +279,15 @@ async fn a_success_after_a_change_takes_back_what_was_counted_before_it() {
     assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
 }
 
-/// What 50 connections of one address get through in an hour, when each tries the next of `names`
-/// as soon as it has been answered: guesses heard, and tries turned away.
+/// The guesses that are checked, and those that are turned away, of 50 connections from one address
+/// in an hour. Each tries the next of `names` as soon as it has an answer.
 async fn attack(throttle: &Arc<Throttle>, names: usize) -> (u32, u32) {
     const CONNECTIONS: u32 = 50;
-    let (heard, turned_away) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (checked, turned_away) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let attackers = LocalSet::new();
     for connection in 0..CONNECTIONS {
-        let (throttle, heard, turned_away) =
-            (Arc::clone(throttle), Rc::clone(&heard), Rc::clone(&turned_away));
+        let (throttle, checked, turned_away) =
+            (Arc::clone(throttle), Rc::clone(&checked), Rc::clone(&turned_away));
         attackers.spawn_local(async move {
             for guess in 0_u64.. {
                 let number = u64::from(connection) + u64::from(CONNECTIONS) * guess;
@@ -295,7 +295,7 @@ async fn attack(throttle: &Arc<Throttle>, names: usize) -> (u32, u32) {
                 match attempt(&throttle, HOME, &name) {
                     Some(attempt) => {
                         sleep(attempt.delay()).await;
-                        heard.set(heard.get() + 1);
+                        checked.set(checked.get() + 1);
                         attempt.failed(&secret(&number.to_string()));
                     }
                     None => {
@@ -308,28 +308,28 @@ async fn attack(throttle: &Arc<Throttle>, names: usize) -> (u32, u32) {
     }
     let hour = Duration::from_secs(3600);
     assert!(timeout(hour, attackers).await.is_err());
-    (heard.get(), turned_away.get())
+    (checked.get(), turned_away.get())
 }
 
 #[tokio::test(start_paused = true)]
 async fn parallel_connections_do_not_guess_one_account_faster() {
     let throttle = throttle();
-    let (heard, turned_away) = attack(&throttle, 1).await;
-    // Seven and one every 30 s, as a single connection would get.
-    assert!((100..=128).contains(&heard), "{heard} guesses");
+    let (checked, turned_away) = attack(&throttle, 1).await;
+    // Seven, and then one every 30 s, as for a single connection.
+    assert!((100..=128).contains(&checked), "{checked} guesses");
     assert!(turned_away > 1_000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_sprayed_from_one_address_are_heard_once_each_and_then_in_line() {
+async fn names_sprayed_from_one_address_are_checked_once_each_and_then_one_by_one() {
     let throttle = throttle();
-    let (heard, _) = attack(&throttle, 200).await;
-    // An hour is six times `forget`: 200 clean records each time, and the line of 120.
-    assert!((120..=200 * 7 + 128).contains(&heard), "{heard} guesses");
+    let (checked, _) = attack(&throttle, 200).await;
+    // An hour is six times `forget`: 200 clean records each time, and 120 in the queue.
+    assert!((120..=200 * 7 + 128).contains(&checked), "{checked} guesses");
 }
 
 #[tokio::test(start_paused = true)]
-async fn neighbours_of_an_attacker_are_heard() {
+async fn neighbours_of_an_attacker_are_checked() {
     for names in [1, 200, 1_000_000] {
         let throttle = throttle();
         succeed(&throttle, HOME, "known").await;
@@ -361,7 +361,7 @@ async fn a_flood_does_not_push_out_what_matters_and_memory_stays_bounded() {
         fail(&throttle, &from, &format!("name{number}"), "x").await;
     }
     assert_eq!(wait(&throttle, AWAY, "victim"), Some(30));
-    // Behind that one in the line.
+    // Behind that attempt in the queue.
     assert_eq!(wait(&throttle, AWAY, "other"), Some(60));
     assert_eq!(wait(&throttle, "198.51.100.10", "victim"), Some(30));
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
@@ -396,10 +396,10 @@ fn paused<F: Future>(work: F) -> F::Output {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever happens: no try that comes after the one before it is turned away or waits longer
-    /// than the longest wait, and in the end all is forgotten.
+    /// No attempt that begins after the end of the last one is turned away or waits longer than the
+    /// longest wait. In the end all failures are forgotten.
     #[test]
-    fn one_after_the_other_nobody_is_turned_away(moves in moves()) {
+    fn attempts_one_after_the_other_are_never_turned_away(moves in moves()) {
         paused(async {
             let throttle = throttle();
             for (from, name, act) in moves {
@@ -417,7 +417,7 @@ proptest! {
                     }
                     Move::Succeed => attempt.succeeded(),
                     Move::Drop => {
-                        // It keeps its place in the line.
+                        // Those behind it still wait for it.
                         advance(attempt.delay()).await;
                         drop(attempt);
                     }
@@ -434,10 +434,10 @@ proptest! {
         });
     }
 
-    /// An attacker who has an account: with its own failures and successes it never gets a shorter
-    /// wait for others than without them.
+    /// The failures and successes of an attacker's own account never make its wait for other accounts
+    /// shorter.
     #[test]
-    fn an_account_of_ones_own_washes_nothing_clean(
+    fn an_account_of_the_attacker_does_not_clear_its_network(
         own in prop::collection::vec(prop::option::weighted(0.7, any::<u8>()), 0..40),
         guesses in 1_u32..12,
     ) {
@@ -454,7 +454,7 @@ proptest! {
                     None => succeed(&throttle, HOME, "own").await,
                 };
             }
-            // What is forgotten meanwhile would have been without them as well.
+            // Failures that are forgotten meanwhile would have been forgotten without them as well.
             let forgotten = begun.elapsed().as_secs() / FORGET.as_secs();
             let early = begun.duration_since(start).as_secs() / FORGET.as_secs();
             let left = u64::from(guesses.min(6)).saturating_sub(forgotten + early + 1);

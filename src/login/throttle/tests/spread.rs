@@ -1,21 +1,22 @@
-//! Attackers with many addresses and many names for one account, and what can be told by waiting.
+//! Attackers with many addresses, or with many names for one account, and what the time of an answer
+//! tells them.
 
 use super::*;
 
-/// The most guesses that are heard in `minutes` when each of `networks` tries the next name as soon
-/// as it has been answered.
+/// The guesses that are checked in ten minutes. Each of `networks` tries again as soon as it has an
+/// answer.
 async fn storm(networks: Vec<String>, name: impl Fn(u64) -> String + Clone + 'static) -> u32 {
     let throttle = throttle();
-    let heard = Rc::new(Cell::new(0));
+    let checked = Rc::new(Cell::new(0));
     let attackers = LocalSet::new();
     for (number, network) in (0_u64..).zip(networks) {
-        let (throttle, heard, name) = (Arc::clone(&throttle), Rc::clone(&heard), name.clone());
+        let (throttle, checked, name) = (Arc::clone(&throttle), Rc::clone(&checked), name.clone());
         attackers.spawn_local(async move {
             for guess in 0_u64.. {
                 match attempt(&throttle, &network, &name(number)) {
                     Some(attempt) => {
                         sleep(attempt.delay()).await;
-                        heard.set(heard.get() + 1);
+                        checked.set(checked.get() + 1);
                         attempt.failed(&secret(&guess.to_string()));
                     }
                     None => sleep(FIRST).await,
@@ -25,7 +26,7 @@ async fn storm(networks: Vec<String>, name: impl Fn(u64) -> String + Clone + 'st
     }
     let minutes = Duration::from_secs(10 * 60);
     assert!(timeout(minutes, attackers).await.is_err());
-    heard.get()
+    checked.get()
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,15 +39,15 @@ async fn one_customer_with_many_networks_gets_what_a_few_get() {
         (16, (0..240).map(|net| format!("2001:db8:1:{net:x}{:02x}::1", net % 16)).collect()),
     ] {
         let first = u32::try_from(networks.len()).unwrap();
-        let heard = storm(networks, victim).await;
-        // All of them are there before the first failure is known.
+        let checked = storm(networks, victim).await;
+        // All of them begin before the first failure is known.
         let most = first + factor * (alone + 7);
-        assert!(heard <= most, "{heard} guesses, {most} at the most: {factor} times {alone}");
+        assert!(checked <= most, "{checked} guesses, {most} at the most: {factor} times {alone}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_bad_address_does_not_make_its_neighbourhood_bad() {
+async fn one_bad_address_hardly_delays_its_neighbours() {
     let throttle = throttle();
     for guess in 0..500 {
         fail(&throttle, "192.0.2.66", "victim", &guess.to_string()).await;
@@ -77,20 +78,20 @@ async fn a_success_takes_back_what_the_pair_has_counted_in_larger_networks_as_we
     assert_eq!(neighbour("anna"), Duration::ZERO);
 }
 
-/// Waits for the name and for the account, and fails; the seconds waited.
+/// Waits for the name and for the account, and fails; returns the seconds before the check.
 async fn fail_at(throttle: &Arc<Throttle>, from: &str, name: &str, account: &str) -> Option<u64> {
     let begun = Instant::now();
     let mut attempt = attempt(throttle, from, name)?;
     sleep(attempt.delay()).await;
     sleep(attempt.leads_to(account.as_bytes())?).await;
-    // One that was not tried before.
+    // A password that was not tried before.
     let password = throttle.lock().records()[3].to_string();
     attempt.failed(&secret(&password));
     Some(begun.elapsed().as_secs())
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_has_one_record_whatever_it_is_called() {
+async fn all_names_of_an_account_share_its_record() {
     let throttle = throttle();
     for (number, least) in [(1, 0), (2, 1), (3, 2), (4, 4), (5, 8), (6, 16), (7, 30)] {
         let from = format!("203.0.{number}.1");
@@ -98,7 +99,7 @@ async fn an_account_has_one_record_whatever_it_is_called() {
         let waited = fail_at(&throttle, &from, &name, "mrose").await.unwrap();
         assert_eq!(waited, least, "{name}");
     }
-    // By a name of its own an account adds nothing to what the name has.
+    // An account with one name adds no wait to that of the name.
     let throttle = self::throttle();
     for least in [0, 1, 2, 4, 8, 16, 30, 30] {
         assert_eq!(fail_at(&throttle, HOME, "mrose", "mrose").await, Some(least));
@@ -109,23 +110,23 @@ async fn an_account_has_one_record_whatever_it_is_called() {
 #[tokio::test(start_paused = true)]
 async fn many_names_from_one_address_guess_one_account_no_faster_than_one_name() {
     let throttle = throttle();
-    let heard = Rc::new(Cell::new(0_u32));
+    let checked = Rc::new(Cell::new(0_u32));
     let attackers = LocalSet::new();
     for connection in 0..49 {
-        let (throttle, heard) = (Arc::clone(&throttle), Rc::clone(&heard));
+        let (throttle, checked) = (Arc::clone(&throttle), Rc::clone(&checked));
         attackers.spawn_local(async move {
             for guess in 0_u32.. {
                 let name = format!("mrose@x{connection}-{guess}.example");
                 match fail_at(&throttle, HOME, &name, "mrose").await {
-                    Some(_) => heard.set(heard.get() + 1),
+                    Some(_) => checked.set(checked.get() + 1),
                     None => sleep(FIRST).await,
                 }
             }
         });
     }
     assert!(timeout(Duration::from_secs(3600), attackers).await.is_err());
-    // Some wait for the network, and are turned away by the account: they come to less.
-    assert!((50..=128).contains(&heard.get()), "{} guesses", heard.get());
+    // Some wait for the network and are then turned away by the account, so there are fewer.
+    assert!((50..=128).contains(&checked.get()), "{} guesses", checked.get());
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,25 +165,53 @@ async fn the_time_of_a_wrong_password_does_not_tell_who_has_logged_in_from_there
                 sleep(failure.pause.unwrap()).await;
                 times.push(begun.elapsed().as_secs());
             }
-            // The second one finds one failure more in the network.
+            // The second one finds one more failure in the network.
             let [known, stranger] = times[..] else { panic!() };
             let next = if known == 0 { 1 } else { (known * 2).min(30) };
             assert_eq!(stranger, next, "{strangers} strangers, {:?}", begun.elapsed());
         }
-        // Whoever has the right password does not wait for others.
+        // With the right password an acquaintance does not wait for others.
         assert!(wait(&throttle, HOME, "mrose").unwrap() <= 30);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_names_nobody_counts_for_the_network_alone() {
+async fn an_attempt_without_a_name_counts_for_the_network_alone() {
     let throttle = throttle();
-    let nobody = |from: &str| throttle.attempt(from.parse().unwrap(), None).unwrap();
+    let unnamed = |from: &str| throttle.attempt(from.parse().unwrap(), None).unwrap();
     for host in 0..12 {
-        let attempt = nobody(&format!("203.0.{host}.1"));
+        let attempt = unnamed(&format!("203.0.{host}.1"));
         assert_eq!(attempt.delay(), Duration::ZERO);
         attempt.failed(&secret("token"));
     }
-    assert_eq!(nobody(HOME).delay(), Duration::ZERO);
-    assert_eq!(nobody("203.0.7.1").delay(), FIRST);
+    assert_eq!(unnamed(HOME).delay(), Duration::ZERO);
+    assert_eq!(unnamed("203.0.7.1").delay(), FIRST);
+}
+
+/// How long an attempt waits for its name and its account in all, if other networks add failures for
+/// that name meanwhile.
+async fn wait_while_others_fail(account: Option<&[u8]>) -> Duration {
+    let throttle = throttle();
+    let others = async |password: &str| {
+        let mut attempt = attempt(&throttle, AWAY, "mrose").unwrap();
+        sleep(attempt.delay()).await;
+        if let Some(account) = account {
+            sleep(attempt.leads_to(account).unwrap()).await;
+        }
+        attempt.failed(&secret(password));
+    };
+    for password in ["1", "2", "3"] {
+        others(password).await;
+    }
+    let mut attempt = attempt(&throttle, HOME, "mrose").unwrap();
+    others("4").await;
+    let more = account.map(|account| attempt.leads_to(account).unwrap());
+    attempt.delay() + more.unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_name_waits_as_long_as_an_unknown_one() {
+    let unknown = wait_while_others_fail(None).await;
+    assert_eq!(unknown, FIRST * 4);
+    assert_eq!(wait_while_others_fail(Some(b"mrose")).await, unknown);
 }
