@@ -1,14 +1,14 @@
 //! Names and passwords, right and wrong, against tables of users: what comes of them, and what it costs.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
 
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::config::{Asking, FileSection};
@@ -29,6 +29,9 @@ const USERS: &str = "\
 const HASHED: &str =
     "light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
 const LIGHT: &str = "pässwörd mit Leer ";
+
+/// In a network without other callers.
+const LAST_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
 const CALLER: Caller =
     Caller { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), standing: Standing::Stranger };
@@ -244,72 +247,85 @@ fn too_many_at_once_are_told_to_come_back() {
     });
 }
 
-/// In which order they are answered who all come before the first one is.
+/// An authenticator for one user with a hash, whose throttle waits for a second first.
+fn throttled(most: u64) -> Authenticator<Table> {
+    let settings = crate::login::throttle::Settings {
+        first: Duration::from_secs(1),
+        most: Duration::from_secs(most),
+        forget: Duration::from_secs(600),
+        trusted: Vec::new(),
+    };
+    let throttle = Arc::new(Throttle::new(settings, 1000));
+    let table = Table::try_from(HASHED.as_bytes()).unwrap();
+    Authenticator::new(vec![table], rules(1, 60), throttle).unwrap()
+}
+
+/// The names of `callers`, which wait for a turn at the same time, in the order of their answers.
+///
+/// - A caller of the test waits behind them as `last`. Its turn ends when there are `ahead` answers:
+///   no later turn begins before them.
 async fn answers(
     authenticator: &Rc<Authenticator<Table>>,
     callers: Vec<(String, &'static str, &'static str)>,
+    last: Standing,
+    ahead: usize,
 ) -> Vec<&'static str> {
-    let answered = Rc::new(RefCell::new(Vec::new()));
-    let callers_at_once = LocalSet::new();
+    let (answer, mut answers) = mpsc::unbounded_channel();
+    let tasks = LocalSet::new();
     let busy = authenticator.turns.take(CALLER).await;
     for (peer, name, password) in callers {
-        let (authenticator, answered) = (Rc::clone(authenticator), Rc::clone(&answered));
-        callers_at_once.spawn_local(async move {
-            let _outcome = log_in_from(&peer, &authenticator, name, password).await;
-            answered.borrow_mut().push(name);
+        let (authenticator, answer) = (Rc::clone(authenticator), answer.clone());
+        tasks.spawn_local(async move {
+            let outcome = log_in_from(&peer, &authenticator, name, password).await;
+            let name = if outcome == Err(Refusal::Overloaded) { "overloaded" } else { name };
+            answer.send(name).unwrap();
         });
     }
-    let waits =
-        timeout(Duration::from_secs(1), callers_at_once.run_until(std::future::pending::<()>()));
-    assert!(waits.await.is_err());
-    drop(busy);
-    callers_at_once.await;
-    answered.take()
+    drop(answer);
+    let answered = async {
+        // Longer than the throttle makes any of them wait.
+        sleep(Duration::from_secs(2)).await;
+        let mut turn =
+            Box::pin(authenticator.turns.take(Caller { peer: LAST_PEER, standing: last }));
+        assert!(timeout(Duration::ZERO, &mut turn).await.is_err());
+        drop(busy);
+        let turn = turn.await;
+        let mut answered = Vec::new();
+        while answered.len() < ahead {
+            answered.push(answers.recv().await.unwrap());
+        }
+        drop(turn);
+        while let Some(name) = answers.recv().await {
+            answered.push(name);
+        }
+        answered
+    };
+    tasks.run_until(answered).await
 }
 
 #[test]
 fn who_is_known_from_there_does_not_wait_for_those_who_are_not() {
     paused_runtime().block_on(async {
-        let settings = crate::login::throttle::Settings {
-            first: Duration::from_secs(1),
-            most: Duration::from_secs(15),
-            forget: Duration::from_secs(600),
-            trusted: Vec::new(),
-        };
-        let throttle = Arc::new(Throttle::new(settings, 1000));
-        let table = Table::try_from(HASHED.as_bytes()).unwrap();
-        let authenticator =
-            Rc::new(Authenticator::new(vec![table], rules(1, 60), throttle).unwrap());
+        let authenticator = Rc::new(throttled(15));
         assert!(log_in(&authenticator, "light", LIGHT).await.is_ok());
         let home = || "192.0.2.1".to_owned();
         let strangers = |name| (0..20).map(move |n| (format!("203.0.{n}.1"), name, "x"));
-        let mut callers: Vec<_> = strangers("nobody").collect();
+        let mut callers: Vec<_> = strangers("unknown").collect();
         callers.push((home(), "light", LIGHT));
-        let answered = answers(&authenticator, callers).await;
-        // Two may be answered in either order: the next turn begins before the answer is there.
-        assert!(answered[..2].contains(&"light") && answered.len() == 21, "{answered:?}");
-        // With a wrong password nobody finds out who is known from there.
+        let answered = answers(&authenticator, callers, Standing::Known, 1).await;
+        assert_eq!(answered, [vec!["light"], vec!["unknown"; 20]].concat());
+        // With a wrong password an acquaintance is answered as a stranger would be.
         let mut callers = vec![(home(), "light", "wrong")];
-        callers.extend(strangers("somebody"));
-        let answered = answers(&authenticator, callers).await;
-        let at = answered.iter().position(|&name| name == "light");
-        // The last two may be answered in either order.
-        assert!(at >= Some(19), "{answered:?}");
+        callers.extend(strangers("other"));
+        let answered = answers(&authenticator, callers, Standing::Stranger, 20).await;
+        assert_eq!(answered, [vec!["other"; 20], vec!["light"]].concat());
     });
 }
 
 #[test]
 fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
     paused_runtime().block_on(async {
-        let settings = crate::login::throttle::Settings {
-            first: Duration::from_secs(1),
-            most: Duration::from_secs(30),
-            forget: Duration::from_secs(600),
-            trusted: Vec::new(),
-        };
-        let throttle = Arc::new(Throttle::new(settings, 100));
-        let table = Table::try_from(HASHED.as_bytes()).unwrap();
-        let authenticator = Authenticator::new(vec![table], rules(1, 60), throttle).unwrap();
+        let authenticator = throttled(30);
         let busy = authenticator.turns.take(CALLER).await;
         let begun = tokio::time::Instant::now();
         for password in ["one", "two"] {
