@@ -67,30 +67,35 @@ pub enum Piece {
 }
 
 /// Why text is not a template. `Display` says what to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A NUL character.
+    #[error("has a NUL character, take it out")]
     Nul,
     /// A variable of another program.
+    #[error("{variable:?} does not stand for anything here, write {:?}", ours.word())]
     Foreign {
         /// The variable, as it is written.
         variable: &'static str,
-        /// What stands for it here.
+        /// The placeholder to use in its place.
         ours: Placeholder,
     },
     /// A brace without its partner.
+    #[error("has a brace without its partner, write {}", one_of(known))]
     Unpaired {
         /// The placeholders that may be used.
         known: &'static [Placeholder],
     },
     /// Another word in braces.
+    #[error("{word:?} does not stand for anything here, write {}", one_of(known))]
     Unknown {
         /// The word, with its braces.
         word: String,
         /// The placeholders that may be used.
         known: &'static [Placeholder],
     },
-    /// Nothing in it tells users apart.
+    /// No placeholder tells users apart.
+    #[error("is the same for all users, write {{user}} or {{local}} in it")]
     SameForAll,
 }
 
@@ -169,28 +174,6 @@ impl fmt::Display for Template {
         })
     }
 }
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nul => f.write_str("has a NUL character, take it out"),
-            Self::Foreign { variable, ours } => {
-                write!(f, "{variable:?} does not stand for anything here, write {:?}", ours.word())
-            }
-            Self::Unpaired { known } => {
-                write!(f, "has a brace without its partner, write {}", one_of(known))
-            }
-            Self::Unknown { word, known } => {
-                write!(f, "{word:?} does not stand for anything here, write {}", one_of(known))
-            }
-            Self::SameForAll => {
-                f.write_str("is the same for all users, write {user} or {local} in it")
-            }
-        }
-    }
-}
-
-impl std::error::Error for TemplateError {}
 
 /// `{user}, {local} or {domain}`
 fn one_of(known: &[Placeholder]) -> String {

@@ -16,16 +16,9 @@ impl<'a> UniqueId<'a> {
 }
 
 /// Some bytes are not a unique-id: none, more than 70, or one outside 0x21 to 0x7E.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not 1 to 70 characters in the range 0x21 to 0x7E")]
 pub struct NotUniqueId;
-
-impl fmt::Display for NotUniqueId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not 1 to 70 characters in the range 0x21 to 0x7E")
-    }
-}
-
-impl std::error::Error for NotUniqueId {}
 
 impl<'a> TryFrom<&'a [u8]> for UniqueId<'a> {
     type Error = NotUniqueId;

@@ -76,36 +76,27 @@ impl Username {
 }
 
 /// Why some bytes are not a user name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing at all, or nothing on one side of the `@`.
+    /// The whole name or a part beside the `@` is empty.
+    #[error("is empty, or has an empty part beside its @")]
     Empty,
     /// More than 255 octets.
+    #[error("is longer than 255 octets")]
     TooLong,
     /// Not UTF-8.
+    #[error("is not UTF-8")]
     NotUtf8,
     /// A control character, an invisible formatting character or a slash.
+    #[error("has a slash, a control character or an invisible character")]
     Character,
     /// A part that begins with `.`, or a name that begins with `~`.
+    #[error("begins with a dot or ~, or has a dot after its @")]
     Start,
     /// A blank at an end of a part.
+    #[error("has a blank at an end or beside its @")]
     Blank,
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "is empty, or has an empty part beside its @",
-            Self::TooLong => "is longer than 255 octets",
-            Self::NotUtf8 => "is not UTF-8",
-            Self::Character => "has a slash, a control character or an invisible character",
-            Self::Start => "begins with a dot or ~, or has a dot after its @",
-            Self::Blank => "has a blank at an end or beside its @",
-        })
-    }
-}
-
-impl std::error::Error for NameError {}
 
 impl TryFrom<&str> for Username {
     type Error = NameError;

@@ -33,18 +33,21 @@ pub struct Bounds {
 }
 
 /// Why work was not done.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The system gives no thread, and the pool has none.
+    #[error("the system gives no thread (TasksMax=, ulimit -u): {0}")]
     NoThread(io::Error),
-    /// All threads of the pool are busy, and have been for long, or too much waits for them.
+    /// All threads of the pool are busy, and no thread has become free in time or the queue is full.
+    #[error("all threads for {what} ({threads}) are busy, and none has become free in time")]
     Busy {
         /// What the pool is for.
         what: Arc<str>,
         /// How many threads it has.
         threads: usize,
     },
-    /// It ended half-way, by a fault in it.
+    /// The work panicked.
+    #[error("it ended half-way")]
     Ended,
 }
 
@@ -253,23 +256,6 @@ impl Drop for Counted {
         AT_WORK.fetch_sub(1, Ordering::SeqCst);
     }
 }
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoThread(error) => {
-                write!(f, "the system gives no thread (TasksMax=, ulimit -u): {error}")
-            }
-            Self::Busy { what, threads } => write!(
-                f,
-                "all threads for {what} ({threads}) are busy, and none has become free in time"
-            ),
-            Self::Ended => f.write_str("it ended half-way"),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
 
 impl From<Refused> for io::Error {
     fn from(refused: Refused) -> Self {
