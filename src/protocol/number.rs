@@ -53,23 +53,10 @@ impl TryFrom<&[u8]> for MessageNumber {
     }
 }
 
-/// Appends a number in decimal digits: what `write!` does, in a third of the time.
-pub(super) fn encode_decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; MOST_DIGITS];
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        length += 1;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(MOST_DIGITS - length..).unwrap_or_default());
+/// Appends a number in decimal digits; `write!` takes three times as long.
+pub(super) fn encode_decimal(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
-
-/// Of a number of 64 bits.
-const MOST_DIGITS: usize = 20;
 
 /// How many lines of the body TOP is asked for (RFC 1939 §7 TOP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
