@@ -1,7 +1,4 @@
-//! What ties an exchange to one connection: channel bindings and nonces (RFC 5802 §6, §5.1).
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+//! The channel bindings of a connection (RFC 5802 §6).
 
 /// The channel bindings that a connection has.
 ///
@@ -37,27 +34,6 @@ impl Channel {
     }
 }
 
-/// The part of a nonce that the server adds: printable, without a comma (RFC 5802 §5.1).
-#[derive(Debug)]
-pub struct Nonce(String);
-
-impl Nonce {
-    /// Makes a nonce of random octets: fresh ones for every exchange.
-    pub fn new(random: [u8; 18]) -> Self {
-        Self(STANDARD.encode(random))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The nonce of an example in an RFC.
-    #[cfg(test)]
-    pub(super) fn for_test(nonce: &str) -> Self {
-        Self(nonce.to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,15 +49,6 @@ mod tests {
         assert_eq!(both.data("tls-exporter"), Some(&[9; 32][..]));
         for unknown in ["tls-unique", "TLS-EXPORTER", "", "tls-exporter "] {
             assert!(both.data(unknown).is_none(), "{unknown:?}");
-        }
-    }
-
-    #[test]
-    fn a_nonce_is_printable_and_has_no_comma() {
-        for octet in 0..=255 {
-            let nonce = Nonce::new([octet; 18]);
-            assert!(nonce.as_str().bytes().all(|c| c.is_ascii_graphic() && c != b','));
-            assert_eq!(nonce.as_str().len(), 24);
         }
     }
 }

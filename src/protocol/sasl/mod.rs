@@ -4,14 +4,12 @@
 //! business.
 
 mod channel;
-mod external;
 mod gs2;
 mod keys;
-mod login;
 mod mechanism;
-mod plain;
 mod prepare;
 mod scram;
+mod simple;
 mod token;
 
 use base64::Engine as _;
@@ -20,11 +18,11 @@ use base64::engine::general_purpose::STANDARD;
 use self::scram::Variant;
 use super::{ClaimedName, Secret};
 
-pub use channel::{Channel, Nonce};
+pub use channel::Channel;
 pub use keys::{ScramHash, ScramKeys};
 pub use mechanism::{Mechanism, MechanismSet};
 pub use prepare::saslprep;
-pub use scram::{Awaiting, ScramExchange, ScramProof, ServerFinal};
+pub use scram::{Awaiting, Nonce, ScramExchange, ScramProof, ServerFinal};
 pub use token::{TokenClaim, TokenDialect, TokenGuidance};
 
 /// An authentication that waits for a response of the client.
@@ -106,19 +104,19 @@ impl Exchange {
             | State::OAuthBearer
             | State::XOAuth2
             | State::Plain => b"",
-            State::LoginName => login::NAME_CHALLENGE,
-            State::LoginPassword(_) => login::PASSWORD_CHALLENGE,
+            State::LoginName => simple::NAME_CHALLENGE,
+            State::LoginPassword(_) => simple::PASSWORD_CHALLENGE,
         }
     }
 
     /// Takes the next response, decoded.
     pub fn step(self, response: Secret<Vec<u8>>) -> Step {
         match self.0 {
-            State::External => external::read(response.expose()),
+            State::External => simple::read_external(response.expose()),
             State::Scram(waiting) => waiting.step(response.expose()),
             State::OAuthBearer => token::read_oauthbearer(response.expose()),
             State::XOAuth2 => token::read_xoauth2(response.expose()),
-            State::Plain => plain::read(response.expose()),
+            State::Plain => simple::read_plain(response.expose()),
             State::LoginName => {
                 let name = ClaimedName::new(response.expose().as_slice());
                 Step::Challenge(Self(State::LoginPassword(name)))
@@ -182,7 +180,7 @@ mod tests {
     #[test]
     fn an_empty_challenge_is_a_plus_and_a_blank() {
         assert_eq!(challenge_line(b""), "+ ");
-        assert_eq!(challenge_line(login::NAME_CHALLENGE), "+ VXNlcm5hbWU6");
+        assert_eq!(challenge_line(simple::NAME_CHALLENGE), "+ VXNlcm5hbWU6");
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
 use super::gs2::{self, Flag};
-use super::{Channel, Nonce, ResponseError, ScramHash, ScramKeys, Step, saslprep};
+use super::{Channel, ResponseError, ScramHash, ScramKeys, Step, saslprep};
 use crate::protocol::{ClaimedName, Secret};
 
 /// Waits for `client-first-message`.
@@ -136,7 +136,7 @@ impl Awaiting {
     /// server-first-message = nonce "," salt "," iteration-count
     /// ```
     pub fn supply(self, keys: &ScramKeys, nonce: &Nonce) -> ScramExchange {
-        let nonce = format!("r={}{}", self.nonce, nonce.as_str());
+        let nonce = format!("r={}{}", self.nonce, nonce.0);
         let challenge = format!("{nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
         ScramExchange {
             hash: self.hash,
@@ -146,6 +146,17 @@ impl Awaiting {
             first_bare: self.first_bare,
             challenge,
         }
+    }
+}
+
+/// The part of a nonce that the server adds: printable, without a comma (RFC 5802 §5.1).
+#[derive(Debug)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// Makes a nonce of random octets: fresh ones for every exchange.
+    pub fn new(random: [u8; 18]) -> Self {
+        Self(STANDARD.encode(random))
     }
 }
 

@@ -51,7 +51,7 @@ fn the_exchanges_of_the_rfcs() {
         assert_eq!((awaiting.name().as_bytes(), awaiting.hash()), (&b"user"[..], example.hash));
         // Another name of the account changes nothing of what is signed.
         let awaiting = awaiting.about(ClaimedName::new(*b"user@example.org"));
-        let exchange = awaiting.supply(&keys, &Nonce::for_test(example.server_nonce));
+        let exchange = awaiting.supply(&keys, &Nonce(example.server_nonce.to_owned()));
         assert_eq!(exchange.challenge(), example.server_first.as_bytes());
         let proof = exchange.step(&secret(example.client_final)).unwrap();
         assert_eq!(proof.name().as_bytes(), b"user@example.org");
@@ -207,6 +207,15 @@ fn final_messages() {
     }
 }
 
+#[test]
+fn a_nonce_is_printable_and_has_no_comma() {
+    for octet in 0..=255 {
+        let nonce = Nonce::new([octet; 18]);
+        assert!(nonce.0.bytes().all(|c| c.is_ascii_graphic() && c != b','));
+        assert_eq!(nonce.0.len(), 24);
+    }
+}
+
 /// Keys of another user, of another hash, or made up: no proof fits them.
 #[test]
 fn only_the_keys_of_the_password_fit_the_proof() {
@@ -282,7 +291,7 @@ fn refused(step: &Step) -> ResponseError {
 fn after(first: &str) -> ScramExchange {
     let keys = ScramKeys::derive(b"tanstaaf", b"salt", 1, ScramHash::Sha256);
     let step = Mechanism::ScramSha256.begin(Channel::default()).step(secret(first));
-    named(step).unwrap().supply(&keys, &Nonce::for_test("srv"))
+    named(step).unwrap().supply(&keys, &Nonce("srv".to_owned()))
 }
 
 #[derive(Debug, PartialEq)]
