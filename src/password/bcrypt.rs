@@ -1,11 +1,13 @@
 //! Bcrypt hashes: `$2y$12$` with 22 characters of salt and 31 of digest behind it.
 
+use std::ops::RangeInclusive;
+
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::Cost;
 use super::bounds::bounded;
 use super::encoding::bcrypt64;
+use super::{Cost, FieldError};
 use crate::protocol::Secret;
 
 /// A bcrypt hash.
@@ -28,24 +30,22 @@ pub struct BcryptHash {
 pub(super) const REACH: usize = 72;
 
 impl BcryptHash {
-    const MIN_COST: u32 = 4;
-    const MAX_COST: u32 = 15;
+    const COSTS: RangeInclusive<u32> = 4..=15;
 
     /// Reads a hash that begins with `$2a$`, `$2b$` or `$2y$`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let damaged = || "its bcrypt hash is damaged".to_owned();
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let mut fields = super::crypt::fields(text);
         let (Some(cost), Some(rest), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(damaged());
+            return Err(DAMAGED);
         };
         let two_digits = cost.len() == 2;
-        let cost = bounded("bcrypt", "cost", cost, Self::MIN_COST, Self::MAX_COST)?;
+        let cost = bounded("bcrypt", "cost", cost, Self::COSTS)?;
         if !two_digits {
-            return Err(damaged());
+            return Err(DAMAGED);
         }
-        let (salt, digest) = rest.split_at_checked(22).ok_or_else(damaged)?;
-        let salt = bcrypt64(salt).and_then(|salt| salt.try_into().ok()).ok_or_else(damaged)?;
-        let digest = bcrypt64(digest).filter(|digest| digest.len() == 23).ok_or_else(damaged)?;
+        let (salt, digest) = rest.split_at_checked(22).ok_or(DAMAGED)?;
+        let salt = bcrypt64(salt).and_then(|salt| salt.try_into().ok()).ok_or(DAMAGED)?;
+        let digest = bcrypt64(digest).filter(|digest| digest.len() == 23).ok_or(DAMAGED)?;
         Ok(Self { cost, salt, digest: Secret::new(digest.into()) })
     }
 
@@ -69,3 +69,5 @@ impl BcryptHash {
         Cost::Bcrypt { cost: self.cost }
     }
 }
+
+const DAMAGED: FieldError = FieldError::Damaged("bcrypt");

@@ -1,44 +1,90 @@
 //! How much work a hash may ask for, and how a number that asks for it is read.
 
-/// Reads a number that a hash asks for as `name`, refusing more than `most` and less than `least`.
+use std::ops::RangeInclusive;
+
+/// Why the parameters of a hash are refused. `kind` is the scheme, `name` the parameter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// The text is not a number.
+    #[error("its {kind} hash is damaged: {name} is not a number")]
+    NotANumber { kind: &'static str, name: &'static str },
+    /// The number is too small.
+    #[error("its {kind} hash asks for {name}={number}, less than {name}={least}")]
+    Below { kind: &'static str, name: &'static str, number: u32, least: u32 },
+    /// The number is too large.
+    #[error("its {kind} hash asks for {name}={number}, more than {name}={most}")]
+    Above { kind: &'static str, name: &'static str, number: u32, most: u32 },
+    /// The number has more than 32 bits.
+    #[error("its {kind} hash asks for more than {name}={most}")]
+    Overflow { kind: &'static str, name: &'static str, most: u32 },
+    /// Scrypt or yescrypt would take too much memory or time.
+    #[error("its {kind} hash asks for N=2^{log_n}, r={r} and p={p}, more than N·r·p={MAX_BLOCKS}")]
+    Memory { kind: &'static str, log_n: u32, r: u32, p: u32 },
+    /// The parameters are not those that the scheme has.
+    #[error("the parameters of its {kind} hash are not {wanted}")]
+    Names { kind: &'static str, wanted: &'static str },
+    /// Argon2 cannot be computed with these parameters.
+    #[error("its argon2 parameters do not fit together ({0})")]
+    Argon2(#[from] ::argon2::Error),
+    /// Scrypt cannot be computed with these parameters.
+    #[error("its scrypt parameters do not fit together")]
+    Scrypt,
+    /// The text is not a set of parameters of yescrypt.
+    #[error("its yescrypt parameters are not usable ({0})")]
+    Yescrypt(#[from] ::yescrypt::Error),
+    /// The parameters of yescrypt ask for a flavour that crypt(3) does not make.
+    #[error("its yescrypt parameters are not of the kind that crypt(3) makes")]
+    Flavour,
+}
+
+/// Reads a number that a hash asks for, and refuses one that is not within `bounds`.
 pub(super) fn bounded(
-    kind: &str,
-    name: &str,
+    kind: &'static str,
+    name: &'static str,
     text: &str,
-    least: u32,
-    most: u32,
-) -> Result<u32, String> {
-    let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    match text.parse::<u32>() {
-        Ok(number) if digits && number < least => {
-            Err(format!("its {kind} hash asks for {name}={number}, less than {name}={least}"))
-        }
-        Ok(number) if digits && number > most => {
-            Err(format!("its {kind} hash asks for {name}={number}, more than {name}={most}"))
-        }
-        Ok(number) if digits => Ok(number),
-        Err(_) if digits => Err(format!("its {kind} hash asks for more than {name}={most}")),
-        Ok(_) | Err(_) => Err(format!("its {kind} hash is damaged: {name} is not a number")),
+    bounds: RangeInclusive<u32>,
+) -> Result<u32, ParameterError> {
+    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Err(ParameterError::NotANumber { kind, name });
+    }
+    let most = *bounds.end();
+    let number = text.parse().map_err(|_| ParameterError::Overflow { kind, name, most })?;
+    within(kind, name, number, bounds)
+}
+
+/// Refuses a number that is not within `bounds`.
+pub(super) fn within(
+    kind: &'static str,
+    name: &'static str,
+    number: u32,
+    bounds: RangeInclusive<u32>,
+) -> Result<u32, ParameterError> {
+    let (least, most) = bounds.into_inner();
+    if number < least {
+        Err(ParameterError::Below { kind, name, number, least })
+    } else if number > most {
+        Err(ParameterError::Above { kind, name, number, most })
+    } else {
+        Ok(number)
     }
 }
 
-/// The memory that scrypt and yescrypt may use.
-pub(super) fn within_memory(kind: &str, log_n: u32, r: u32, p: u32) -> Result<(), String> {
-    let most = MAX_MEMORY / BLOCK;
+/// Refuses scrypt and yescrypt that would use too much memory.
+pub(super) fn within_memory(
+    kind: &'static str,
+    log_n: u32,
+    r: u32,
+    p: u32,
+) -> Result<(), ParameterError> {
     let blocks = 1_u64.checked_shl(log_n).and_then(|n| n.checked_mul(u64::from(r)));
     match blocks.and_then(|blocks| blocks.checked_mul(u64::from(p))) {
-        Some(blocks) if blocks <= most => Ok(()),
-        Some(_) | None => Err(format!(
-            "its {kind} hash asks for N=2^{log_n}, r={r} and p={p}, more than N·r·p={most}"
-        )),
+        Some(blocks) if blocks <= MAX_BLOCKS => Ok(()),
+        Some(_) | None => Err(ParameterError::Memory { kind, log_n, r, p }),
     }
 }
 
-/// What one verification may use.
-const MAX_MEMORY: u64 = 256 * 1024 * 1024;
-
-/// The unit of scrypt and yescrypt: r is counted in it.
-const BLOCK: u64 = 128;
+/// 256 MiB for one verification; scrypt and yescrypt count r in blocks of 128 octets.
+const MAX_BLOCKS: u64 = 256 * 1024 * 1024 / 128;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,15 @@
 //! One password against one verifier.
 
-use super::{MAX_PASSWORD_OCTETS, Verifier};
+use super::{MAX_PASSWORD_OCTETS, Verifier, VerifyError};
 use crate::protocol::Secret;
 use crate::protocol::sasl::saslprep;
 
 /// Compares the password as it came and, where that makes a difference, as SASLprep makes it: hashes
 /// that were taken over may be of the one or the other (RFC 4616 §2).
-pub(crate) fn compare(verifier: &Verifier, password: &Secret<Vec<u8>>) -> Result<bool, String> {
+pub(crate) fn compare(
+    verifier: &Verifier,
+    password: &Secret<Vec<u8>>,
+) -> Result<bool, VerifyError> {
     if is_acceptable(password) {
         if verifier.verify(password.expose())? {
             return Ok(true);

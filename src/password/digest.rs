@@ -37,6 +37,23 @@ pub struct BareDigest {
     digest: Secret<Box<[u8]>>,
 }
 
+/// Why octets are not a digest, or not one with a salt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// There is nothing behind the digest.
+    #[error("its hash has no salt")]
+    NoSalt,
+    /// The salt is too long.
+    #[error("its hash has a salt of more than {} octets", SaltedDigest::MAX_SALT)]
+    LongSalt,
+    /// There are fewer octets than the digest has.
+    #[error("its hash is damaged: it is too short")]
+    TooShort,
+    /// There are more or fewer octets than the digest has.
+    #[error("its hash is damaged: it has another length than such a digest")]
+    Length,
+}
+
 impl Digest {
     /// The length in octets.
     pub(super) fn octets(self) -> usize {
@@ -75,14 +92,14 @@ impl SaltedDigest {
     const MAX_SALT: usize = 64;
 
     /// Takes a digest with the salt behind it.
-    pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, String> {
+    pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, DigestError> {
         match octets.split_at_checked(kind.octets()) {
             Some((digest, salt)) if (1..=Self::MAX_SALT).contains(&salt.len()) => {
                 Ok(Self { bare: BareDigest::new(kind, digest)?, salt: salt.into() })
             }
-            Some((_, [])) => Err("its hash has no salt".into()),
-            Some(_) => Err(format!("its hash has a salt of more than {} octets", Self::MAX_SALT)),
-            None => Err("its hash is damaged: it is too short".into()),
+            Some((_, [])) => Err(DigestError::NoSalt),
+            Some(_) => Err(DigestError::LongSalt),
+            None => Err(DigestError::TooShort),
         }
     }
 
@@ -92,9 +109,9 @@ impl SaltedDigest {
 }
 
 impl BareDigest {
-    pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, String> {
+    pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, DigestError> {
         if octets.len() != kind.octets() {
-            return Err("its hash is damaged: it has another length than such a digest".into());
+            return Err(DigestError::Length);
         }
         Ok(Self { kind, digest: Secret::new(octets.into()) })
     }

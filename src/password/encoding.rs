@@ -4,6 +4,8 @@
 use base64ct::{Base64, Base64Bcrypt, Base64ShaCrypt, Base64Unpadded, Encoding as _};
 use zeroize::Zeroizing;
 
+use super::FieldError;
+
 /// An encoding that Dovecot knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -30,23 +32,21 @@ impl<'a> Field<'a> {
     }
 
     /// The octets that the text stands for, in `usual` encoding unless the scheme names one.
-    pub(super) fn octets(&self, usual: Encoding) -> Result<Zeroizing<Vec<u8>>, String> {
+    pub(super) fn octets(&self, usual: Encoding) -> Result<Zeroizing<Vec<u8>>, FieldError> {
         let octets = match self.encoding.unwrap_or(usual) {
-            Encoding::None => Some(self.text.as_bytes().to_vec()),
-            Encoding::Hex => hex(self.text),
-            Encoding::Base64 => base64(self.text),
+            Encoding::None => self.text.as_bytes().to_vec(),
+            Encoding::Hex => hex(self.text).ok_or(FieldError::NotHex)?,
+            Encoding::Base64 => base64(self.text).ok_or(FieldError::NotBase64)?,
         };
-        let encoding =
-            if self.encoding.unwrap_or(usual) == Encoding::Hex { "hex" } else { "base64" };
-        octets.map(Zeroizing::new).ok_or_else(|| format!("its password is not in {encoding}"))
+        Ok(Zeroizing::new(octets))
     }
 
     /// The octets as text, for schemes whose hash is text.
-    pub(super) fn text(&self) -> Result<Zeroizing<String>, String> {
+    pub(super) fn text(&self) -> Result<Zeroizing<String>, FieldError> {
         let octets = self.octets(Encoding::None)?;
         str::from_utf8(&octets)
             .map(|text| Zeroizing::new(text.to_owned()))
-            .map_err(|_| "its hash is damaged: it is not text".into())
+            .map_err(|_| FieldError::NotText)
     }
 }
 

@@ -7,9 +7,9 @@ use super::md5_crypt::Md5CryptHash;
 use super::pbkdf2::Pbkdf2Hash;
 use super::scrypt::ScryptHash;
 use super::sha_crypt::ShaCryptHash;
-use super::unsupported::unsupported;
+use super::unsupported::UnsupportedScheme;
 use super::yescrypt::YescryptHash;
-use super::{Cost, WeakSchemes};
+use super::{Cost, FieldError, VerifyError, WeakSchemes};
 
 /// A hash of any scheme, with parameters within bounds.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub enum Hash {
 
 impl Hash {
     /// Reads a hash that says by its beginning of which scheme it is.
-    pub(super) fn parse(text: &str, weak: WeakSchemes) -> Result<Self, String> {
+    pub(super) fn parse(text: &str, weak: WeakSchemes) -> Result<Self, FieldError> {
         let id = text.strip_prefix('$').and_then(|rest| rest.split_once('$')).map(|(id, _)| id);
         match id {
             Some(id) if id.starts_with("argon2") => Argon2Hash::parse(text).map(Self::Argon2),
@@ -51,17 +51,17 @@ impl Hash {
                 weak.allow("MD5-CRYPT")?;
                 Md5CryptHash::parse(text).map(Self::Md5Crypt)
             }
-            Some("gy") => Err(unsupported("GOST-YESCRYPT")),
-            Some(_) => Err("its hash is of no known kind".into()),
+            Some("gy") => Err(UnsupportedScheme::new("GOST-YESCRYPT").into()),
+            Some(_) => Err(FieldError::UnknownKind),
             // The traditional crypt(3), and its extended form of BSD.
             None if matches!(text.len(), 13 | 20) && !text.starts_with('$') => {
-                Err(unsupported("DES-CRYPT"))
+                Err(UnsupportedScheme::DesCrypt.into())
             }
-            None => Err("its hash is damaged".into()),
+            None => Err(FieldError::NotAHash),
         }
     }
 
-    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, VerifyError> {
         match self {
             Self::Argon2(hash) => hash.verify(password),
             Self::Yescrypt(hash) => hash.verify(password),

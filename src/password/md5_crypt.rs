@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::encoding::crypt64;
-use super::{Digest, crypt};
+use super::{Digest, FieldError, crypt};
 use crate::protocol::Secret;
 
 /// An MD5-crypt hash, with a salt of up to 8 octets.
@@ -20,14 +20,14 @@ impl Md5CryptHash {
     const MAX_SALT: usize = 8;
 
     /// Reads a hash that begins with `$1$`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let mut fields = crypt::fields(text);
         let (Some(salt), Some(digest), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(DAMAGED.into());
+            return Err(DAMAGED);
         };
         let digest = crypt64(digest).filter(|digest| digest.len() == Digest::Md5.octets());
         let (Some(digest), 0..=Self::MAX_SALT) = (digest, salt.len()) else {
-            return Err(DAMAGED.into());
+            return Err(DAMAGED);
         };
         Ok(Self { salt: salt.as_bytes().into(), digest: Secret::new(digest.into()) })
     }
@@ -72,4 +72,4 @@ fn md5_crypt(password: &[u8], salt: &[u8]) -> Zeroizing<Vec<u8>> {
 /// Which octet of the digest stands where in the text.
 const ORDER: [usize; 16] = [12, 6, 0, 13, 7, 1, 14, 8, 2, 15, 9, 3, 5, 10, 4, 11];
 
-const DAMAGED: &str = "its MD5-CRYPT hash is damaged";
+const DAMAGED: FieldError = FieldError::Damaged("MD5-CRYPT");

@@ -18,6 +18,7 @@ mod cost;
 mod crypt;
 mod digest;
 mod encoding;
+mod error;
 mod family;
 mod md5_crypt;
 mod new;
@@ -41,12 +42,14 @@ pub use self::cost::Cost;
 pub use self::digest::Digest;
 use self::digest::{BareDigest, SaltedDigest};
 use self::encoding::{Encoding, Field};
+pub(crate) use self::error::VerifyError;
+pub use self::error::{FieldError, Unusable};
 use self::family::Hash;
-pub use self::new::{NewScheme, Unhashed, hash};
+pub use self::new::{HashError, NewScheme, hash};
 pub use self::new_password::{NewPassword, PasswordFault};
 use self::pbkdf2::Pbkdf2Hash;
 use self::scram::StoredKeys;
-use self::unsupported::unsupported;
+use self::unsupported::UnsupportedScheme;
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
@@ -65,8 +68,8 @@ pub enum Verifier {
     /// The store keeps what it compares with to itself and has to be asked. The text is the
     /// store's name for the user, say the DN of a directory.
     AtStore(Arc<str>),
-    /// The user exists and cannot log in, and why; shows nothing secret.
-    Unusable(Arc<str>),
+    /// The user exists and cannot log in.
+    Unusable(Unusable),
 }
 
 /// Whether hashes that can be cracked quickly are accepted: MD5, and those without a salt.
@@ -88,12 +91,7 @@ impl Verifier {
     ///   keys that `PostgreSQL` writes, `SCRAM-SHA-256$…`.
     /// - Never fails: what cannot be used is [`Verifier::Unusable`] and says why.
     pub fn parse(stored: &str, weak: WeakSchemes) -> Self {
-        match Self::read(stored, weak) {
-            Ok(verifier) => verifier,
-            Err(why) => Self::unusable(format!(
-                "{why}; set a new password (restante user set-password, or restante hash)"
-            )),
-        }
+        Self::read(stored, weak).unwrap_or_else(Self::unusable)
     }
 
     /// A password in the clear. An empty one is never right.
@@ -102,13 +100,13 @@ impl Verifier {
         Self::Plain(Arc::new(Secret::new(password.into_boxed_bytes())))
     }
 
-    /// A user who cannot log in. `why` is for the log and for `restante check`.
-    pub fn unusable(why: impl Into<Arc<str>>) -> Self {
-        Self::Unusable(why.into())
+    /// A user who cannot log in.
+    pub fn unusable(error: FieldError) -> Self {
+        Self::Unusable(error.into())
     }
 
     /// Why it cannot be used.
-    pub(super) fn flaw(&self) -> Option<&str> {
+    pub(super) fn flaw(&self) -> Option<&Unusable> {
         match self {
             Self::Unusable(why) => Some(why),
             Self::Plain(_) | Self::Hash(..) | Self::Scram(_) | Self::AtStore(_) => None,
@@ -125,13 +123,13 @@ impl Verifier {
     ///
     /// - An empty one never is, and neither is one with a NUL: no command carries it (RFC 4616 §2),
     ///   crypt(3) takes it for the end, and to HMAC a key is the same with NULs behind it.
-    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, VerifyError> {
         let right = match self {
             Self::Plain(stored) => same(stored.expose(), password),
             Self::Hash(hash, _) => hash.verify(password)?,
             Self::Scram(keys) => keys.verify(password),
-            Self::AtStore(_) => return Err("only the store itself can check this password".into()),
-            Self::Unusable(why) => return Err(why.to_string()),
+            Self::AtStore(_) => return Err(VerifyError::AtStore),
+            Self::Unusable(why) => return Err(why.clone().into()),
         };
         Ok(right && !password.is_empty() && !password.contains(&b'\0'))
     }
@@ -217,7 +215,7 @@ impl Verifier {
         Self::Hash(Arc::new(hash), u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
-    fn read(stored: &str, weak: WeakSchemes) -> Result<Self, String> {
+    fn read(stored: &str, weak: WeakSchemes) -> Result<Self, FieldError> {
         let Some((scheme, text)) = stored.strip_prefix('{').and_then(|rest| rest.split_once('}'))
         else {
             return Self::without_scheme(stored, weak);
@@ -238,7 +236,7 @@ impl Verifier {
             "PLAIN" | "CLEAR" | "CLEARTEXT" => {
                 let password = field.octets(Encoding::None)?;
                 if password.is_empty() {
-                    return Err("its password is empty".into());
+                    return Err(FieldError::Empty);
                 }
                 Ok(Self::Plain(Arc::new(Secret::new(password.as_slice().into()))))
             }
@@ -263,19 +261,19 @@ impl Verifier {
             "SHA1" => bare("SHA1", Digest::Sha1),
             "SHA256" => bare("SHA256", Digest::Sha256),
             "SHA512" => bare("SHA512", Digest::Sha512),
-            scheme => Err(unsupported(scheme)),
+            scheme => Err(UnsupportedScheme::new(scheme).into()),
         }
     }
 
-    fn without_scheme(stored: &str, weak: WeakSchemes) -> Result<Self, String> {
+    fn without_scheme(stored: &str, weak: WeakSchemes) -> Result<Self, FieldError> {
         if let Some(keys) = stored.strip_prefix("SCRAM-SHA-256$") {
             StoredKeys::parse(ScramHash::Sha256, keys).map(Self::from)
         } else if stored.starts_with('$') {
             Hash::parse(stored, weak).map(|hash| Self::hash(hash, stored))
         } else if stored.is_empty() {
-            Err("it has no password".into())
+            Err(FieldError::Missing)
         } else {
-            Err("its password has no scheme before it, as {PLAIN} would be".into())
+            Err(FieldError::NoScheme)
         }
     }
 }
@@ -287,12 +285,10 @@ impl From<StoredKeys> for Verifier {
 }
 
 impl WeakSchemes {
-    fn allow(self, scheme: &'static str) -> Result<(), String> {
+    fn allow(self, scheme: &'static str) -> Result<(), FieldError> {
         match self {
             Self::Allowed => Ok(()),
-            Self::Refused => {
-                Err(format!("the scheme {scheme} is weak and weak-schemes is not true"))
-            }
+            Self::Refused => Err(FieldError::Weak(scheme)),
         }
     }
 }

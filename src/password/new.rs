@@ -1,9 +1,8 @@
 //! What passwords that are set are kept as.
 
-use std::fmt;
+use ::argon2::password_hash;
 
-use super::NewPassword;
-use super::{argon2, scram};
+use super::{NewPassword, argon2, scram};
 use crate::protocol::Secret;
 
 /// A scheme for a password that is set.
@@ -17,15 +16,22 @@ pub enum NewScheme {
 }
 
 /// Why a password was not hashed.
-#[derive(Debug)]
-pub struct Unhashed(pub(super) String);
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// The system has no randomness.
+    #[error("the password cannot be hashed: no randomness for a salt: {0}")]
+    NoRandomness(Box<dyn std::error::Error + Send + Sync>),
+    /// Argon2 has failed, say for want of memory.
+    #[error("the password cannot be hashed: {0}")]
+    Argon2(#[from] password_hash::Error),
+}
 
 /// The PHC string of a password that is new: argon2id with today's recommended parameters
 /// (19 MiB, 2 passes, 1 lane) and a salt from the operating system.
 ///
 /// # Errors
-/// [`Unhashed`] when there is no randomness or no memory to be had.
-pub fn hash(password: &NewPassword) -> Result<Secret<String>, Unhashed> {
+/// [`HashError`] when there is no randomness or no memory to be had.
+pub fn hash(password: &NewPassword) -> Result<Secret<String>, HashError> {
     argon2::hash(password.expose())
 }
 
@@ -33,8 +39,8 @@ impl NewScheme {
     /// What stands for the password, as [`super::Verifier::parse`] reads it.
     ///
     /// # Errors
-    /// [`Unhashed`] as from [`hash`].
-    pub fn hash(self, password: &NewPassword) -> Result<Secret<String>, Unhashed> {
+    /// [`HashError`] as from [`hash`].
+    pub fn hash(self, password: &NewPassword) -> Result<Secret<String>, HashError> {
         match self {
             Self::Argon2id => hash(password),
             Self::ScramSha256 => scram::field(password.expose()),
@@ -45,26 +51,17 @@ impl NewScheme {
     /// for something else.
     ///
     /// # Errors
-    /// [`Unhashed`] as from [`hash`].
-    pub fn field(self, password: &NewPassword) -> Result<Secret<String>, Unhashed> {
+    /// [`HashError`] as from [`hash`].
+    pub fn field(self, password: &NewPassword) -> Result<Secret<String>, HashError> {
         let hash = self.hash(password)?;
         let scheme = if hash.expose().starts_with('$') { "{ARGON2ID}" } else { "" };
         Ok(Secret::new([scheme, hash.expose()].concat()))
     }
 }
 
-impl fmt::Display for Unhashed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the password cannot be hashed: {}", self.0)
-    }
-}
-
-impl std::error::Error for Unhashed {}
-
 /// A salt from the operating system.
-pub(super) fn salt() -> Result<[u8; 16], Unhashed> {
-    ::argon2::password_hash::try_generate_salt()
-        .map_err(|error| Unhashed(format!("no randomness for a salt: {error}")))
+pub(super) fn salt() -> Result<[u8; 16], HashError> {
+    password_hash::try_generate_salt().map_err(|error| HashError::NoRandomness(error.into()))
 }
 
 #[cfg(test)]

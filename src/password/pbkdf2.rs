@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::bounds::bounded;
 use super::encoding::{hex, passlib64};
-use super::{Cost, Digest};
+use super::{Cost, Digest, FieldError};
 use crate::protocol::Secret;
 
 /// A PBKDF2 hash, of 1 to 2 000 000 rounds.
@@ -35,32 +35,30 @@ impl Pbkdf2Hash {
     const MAX_SALT: usize = 1024;
 
     /// Reads a hash in either form.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let damaged = || "its PBKDF2 hash is damaged".to_owned();
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let (id, fields) =
-            text.strip_prefix('$').and_then(|rest| rest.split_once('$')).ok_or_else(damaged)?;
+            text.strip_prefix('$').and_then(|rest| rest.split_once('$')).ok_or(DAMAGED)?;
         let mut fields = fields.split('$');
         let (Some(one), Some(two), Some(digest), None) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
-            return Err(damaged());
+            return Err(DAMAGED);
         };
         let function = match id {
             "1" | "pbkdf2" => Function::HmacSha1,
             "pbkdf2-sha256" => Function::HmacSha256,
             "pbkdf2-sha512" => Function::HmacSha512,
-            _ => return Err("its PBKDF2 hash is of no known kind".into()),
+            _ => return Err(FieldError::UnknownKind),
         };
         let (rounds, salt, digest) = if id == "1" {
             (two, Some(one.as_bytes().to_vec()), hex(digest))
         } else {
             (one, passlib64(two), passlib64(digest))
         };
-        let rounds = bounded("PBKDF2", "rounds", rounds, 1, MAX_ROUNDS)?;
-        let salt = salt.filter(|salt| salt.len() <= Self::MAX_SALT).ok_or_else(damaged)?;
-        let digest = digest
-            .filter(|digest| digest.len() == function.digest().octets())
-            .ok_or_else(damaged)?;
+        let rounds = bounded("PBKDF2", "rounds", rounds, 1..=MAX_ROUNDS)?;
+        let salt = salt.filter(|salt| salt.len() <= Self::MAX_SALT).ok_or(DAMAGED)?;
+        let digest =
+            digest.filter(|digest| digest.len() == function.digest().octets()).ok_or(DAMAGED)?;
         Ok(Self { function, rounds, salt: salt.into(), digest: Secret::new(digest.into()) })
     }
 
@@ -94,3 +92,5 @@ impl Function {
         }
     }
 }
+
+const DAMAGED: FieldError = FieldError::Damaged("PBKDF2");

@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use super::bounds::bounded;
 use super::encoding::base64;
 use super::pbkdf2::MAX_ROUNDS;
-use super::{Cost, Digest, Unhashed};
+use super::{Cost, Digest, FieldError, HashError};
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
@@ -17,31 +17,41 @@ pub struct StoredKeys {
     keys: ScramKeys,
 }
 
+/// Why text is not the keys of SCRAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeysError {
+    /// The text does not have the form of keys.
+    #[error("its SCRAM keys are damaged")]
+    Damaged,
+    /// Only the iterations are there: `PostgreSQL`'s form has a colon behind them, which ends a
+    /// field of a credential file.
+    #[error("its SCRAM keys end at a colon; write a comma in place of : and $")]
+    EndAtColon,
+}
+
 impl StoredKeys {
     const MAX_SALT: usize = 1024;
 
     /// Reads the keys in either form.
-    pub(super) fn parse(hash: ScramHash, text: &str) -> Result<Self, String> {
-        let damaged = || "its SCRAM keys are damaged".to_owned();
-        // PostgreSQL's form, cut at the colon that separates the fields of a credential file.
+    pub(super) fn parse(hash: ScramHash, text: &str) -> Result<Self, FieldError> {
         if text.parse::<u32>().is_ok() {
-            return Err("its SCRAM keys end at a colon; write a comma in place of : and $".into());
+            return Err(KeysError::EndAtColon.into());
         }
         let mut fields = text.split([',', ':', '$']);
         let (Some(iterations), Some(salt), Some(stored), Some(server), None) =
             (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
         else {
-            return Err(damaged());
+            return Err(KeysError::Damaged.into());
         };
-        let iterations = bounded("SCRAM", "iterations", iterations, 1, MAX_ROUNDS)?;
+        let iterations = bounded("SCRAM", "iterations", iterations, 1..=MAX_ROUNDS)?;
         let salt = base64(salt)
             .filter(|salt| (1..=Self::MAX_SALT).contains(&salt.len()))
-            .ok_or_else(damaged)?;
+            .ok_or(KeysError::Damaged)?;
         let key = |text| {
             base64(text)
                 .filter(|key| key.len() == digest(hash).octets())
                 .map(Secret::new)
-                .ok_or_else(damaged)
+                .ok_or(KeysError::Damaged)
         };
         let (stored_key, server_key) = (key(stored)?, key(server)?);
         Ok(Self { hash, keys: ScramKeys { salt, iterations, stored_key, server_key } })
@@ -86,7 +96,7 @@ pub(super) fn of_password(password: &[u8], salt: &[u8], hash: ScramHash) -> Opti
 }
 
 /// The field for a new password.
-pub(super) fn field(password: &[u8]) -> Result<Secret<String>, Unhashed> {
+pub(super) fn field(password: &[u8]) -> Result<Secret<String>, HashError> {
     use base64ct::{Base64, Encoding as _};
 
     let salt: [u8; 16] = super::new::salt()?;

@@ -5,9 +5,9 @@ use ::scrypt::Params;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::Cost;
-use super::bounds::{bounded, within_memory};
+use super::bounds::{ParameterError, bounded, within_memory};
 use super::encoding::{base64, crypt64};
+use super::{Cost, FieldError, VerifyError};
 use crate::protocol::Secret;
 
 /// A scrypt hash of at most N·r·p = 2 097 152: 256 MiB, or less of it several times.
@@ -25,17 +25,16 @@ impl ScryptHash {
     const DIGEST_OCTETS: usize = 32;
 
     /// Reads a hash that begins with `$7$` or `$scrypt$`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         match text.strip_prefix("$7$") {
             Some(rest) => Self::of_crypt(rest),
             None => Self::of_phc(text),
         }
     }
 
-    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, VerifyError> {
         let mut digest = Zeroizing::new([0; Self::DIGEST_OCTETS]);
-        ::scrypt::scrypt(password, &self.salt, &self.params, &mut *digest)
-            .map_err(|error| format!("scrypt: {error}"))?;
+        ::scrypt::scrypt(password, &self.salt, &self.params, &mut *digest)?;
         Ok(digest.ct_eq(self.digest.expose()).into())
     }
 
@@ -44,63 +43,64 @@ impl ScryptHash {
     }
 
     /// One character for log N, five each for r and p, the salt as it is typed.
-    fn of_crypt(rest: &str) -> Result<Self, String> {
-        let (head, digest) = rest.split_once('$').ok_or_else(damaged)?;
-        let (parameters, salt) = head.split_at_checked(11).ok_or_else(damaged)?;
-        let (log_n, sizes) = parameters.split_at_checked(1).ok_or_else(damaged)?;
-        let (r, p) = sizes.split_at_checked(5).ok_or_else(damaged)?;
+    fn of_crypt(rest: &str) -> Result<Self, FieldError> {
+        let (head, digest) = rest.split_once('$').ok_or(DAMAGED)?;
+        let (parameters, salt) = head.split_at_checked(11).ok_or(DAMAGED)?;
+        let (log_n, sizes) = parameters.split_at_checked(1).ok_or(DAMAGED)?;
+        let (r, p) = sizes.split_at_checked(5).ok_or(DAMAGED)?;
         let (log_n, r, p) = (number(log_n)?, number(r)?, number(p)?);
-        let digest = crypt64(digest).ok_or_else(damaged)?;
+        let digest = crypt64(digest).ok_or(DAMAGED)?;
         Self::new(log_n, r, p, salt.as_bytes(), digest)
     }
 
-    fn of_phc(text: &str) -> Result<Self, String> {
+    fn of_phc(text: &str) -> Result<Self, FieldError> {
         let mut fields = super::crypt::fields(text);
         let (Some(parameters), Some(salt), Some(digest), None) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
-            return Err(damaged());
+            return Err(DAMAGED);
         };
         let mut parameters = parameters.split(',');
-        let mut number = |name: &str| {
+        let mut number = |name: &'static str| {
             let (found, number) =
-                parameters.next().and_then(|one| one.split_once('=')).ok_or_else(damaged)?;
+                parameters.next().and_then(|one| one.split_once('=')).ok_or(DAMAGED)?;
             if found != name {
-                return Err("the parameters of its scrypt hash are not ln, r and p".to_owned());
+                return Err(NAMES);
             }
-            bounded("scrypt", name, number, 1, u32::MAX)
+            Ok(bounded("scrypt", name, number, 1..=u32::MAX)?)
         };
         let (log_n, r, p) = (number("ln")?, number("r")?, number("p")?);
         if parameters.next().is_some() {
-            return Err("the parameters of its scrypt hash are not ln, r and p".into());
+            return Err(NAMES);
         }
-        let salt = base64(salt).ok_or_else(damaged)?;
-        let digest = base64(digest).ok_or_else(damaged)?;
+        let salt = base64(salt).ok_or(DAMAGED)?;
+        let digest = base64(digest).ok_or(DAMAGED)?;
         Self::new(log_n, r, p, &salt, digest)
     }
 
-    fn new(log_n: u32, r: u32, p: u32, salt: &[u8], digest: Vec<u8>) -> Result<Self, String> {
+    fn new(log_n: u32, r: u32, p: u32, salt: &[u8], digest: Vec<u8>) -> Result<Self, FieldError> {
         within_memory("scrypt", log_n, r, p)?;
         if log_n == 0 {
-            return Err("its scrypt hash asks for N=1, less than N=2".into());
+            let (kind, name) = ("scrypt", "N");
+            return Err(ParameterError::Below { kind, name, number: 1, least: 2 }.into());
         }
         if digest.len() != Self::DIGEST_OCTETS {
-            return Err(damaged());
+            return Err(DAMAGED);
         }
-        let log_n = u8::try_from(log_n).map_err(|_| damaged())?;
-        let params = Params::new(log_n, r, p)
-            .map_err(|error| format!("its scrypt parameters do not fit together ({error})"))?;
+        let log_n = u8::try_from(log_n).map_err(|_| DAMAGED)?;
+        let params = Params::new(log_n, r, p).map_err(|_| ParameterError::Scrypt)?;
         Ok(Self { log_n, r, p, params, salt: salt.into(), digest: Secret::new(digest.into()) })
     }
 }
 
 /// A number of up to five characters, the lowest six bits first.
-fn number(text: &str) -> Result<u32, String> {
+fn number(text: &str) -> Result<u32, FieldError> {
     // Filled up with zeros to a whole number of octets.
-    let octets = crypt64(&format!("{text:.<8}")).ok_or_else(damaged)?;
-    octets.first_chunk().map(|number| u32::from_le_bytes(*number)).ok_or_else(damaged)
+    let octets = crypt64(&format!("{text:.<8}")).ok_or(DAMAGED)?;
+    octets.first_chunk().map(|number| u32::from_le_bytes(*number)).ok_or(DAMAGED)
 }
 
-fn damaged() -> String {
-    "its scrypt hash is damaged".into()
-}
+const DAMAGED: FieldError = FieldError::Damaged("scrypt");
+
+const NAMES: FieldError =
+    FieldError::Parameter(ParameterError::Names { kind: "scrypt", wanted: "ln, r and p" });

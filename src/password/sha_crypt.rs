@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::bounds::bounded;
 use super::encoding::crypt64;
-use super::{Cost, Digest, crypt};
+use super::{Cost, Digest, FieldError, crypt};
 use crate::protocol::Secret;
 
 /// A SHA256-crypt or SHA512-crypt hash.
@@ -34,18 +34,18 @@ impl ShaCryptHash {
     const MAX_SALT: usize = 16;
 
     /// Reads a hash that begins with `$5$` or `$6$`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let wide = if text.starts_with("$5$") { Wide::Sha256 } else { Wide::Sha512 };
-        let kind = wide.name();
         let mut fields = crypt::fields(text).peekable();
         let rounds = match fields.next_if(|field| field.starts_with("rounds=")) {
             Some(field) => {
                 let rounds = field.trim_start_matches("rounds=");
-                bounded(kind, "rounds", rounds, Params::ROUNDS_MIN, Self::MAX_ROUNDS)?
+                let bounds = Params::ROUNDS_MIN..=Self::MAX_ROUNDS;
+                bounded(wide.name(), "rounds", rounds, bounds)?
             }
             None => Params::RECOMMENDED_ROUNDS,
         };
-        let damaged = || format!("its {kind} hash is damaged");
+        let damaged = || FieldError::Damaged(wide.name());
         let (Some(salt), Some(digest), None) = (fields.next(), fields.next(), fields.next()) else {
             return Err(damaged());
         };

@@ -1,14 +1,30 @@
-//! What is said of a scheme that is not supported.
+//! Schemes that are not supported.
 
-/// Names a scheme only if it looks like one: something else in braces may be part of a password.
-pub(super) fn unsupported(scheme: &str) -> String {
-    match is_named_like_one(scheme) {
-        true if scheme == "DES-CRYPT" => format!(
-            "the scheme {scheme} is not supported: such a hash is soon guessed, and stands for 8 \
-             octets of the password only"
-        ),
-        true => format!("the scheme {scheme} is not supported"),
-        false => "the scheme of its password is not supported".to_owned(),
+/// A scheme that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsupportedScheme {
+    /// The traditional crypt(3).
+    #[error(
+        "the scheme DES-CRYPT is not supported: such a hash is soon guessed, and stands for 8 \
+         octets of the password only"
+    )]
+    DesCrypt,
+    /// A name that looks like that of a scheme.
+    #[error("the scheme {0} is not supported")]
+    Named(Box<str>),
+    /// Something else in braces, which may be part of a password and is not shown.
+    #[error("the scheme of its password is not supported")]
+    Unnamed,
+}
+
+impl UnsupportedScheme {
+    /// The error for the text that stands in place of a scheme.
+    pub(super) fn new(scheme: &str) -> Self {
+        match is_named_like_one(scheme) {
+            true if scheme == "DES-CRYPT" => Self::DesCrypt,
+            true => Self::Named(scheme.into()),
+            false => Self::Unnamed,
+        }
     }
 }
 
@@ -59,7 +75,8 @@ mod tests {
             "SHA512.HEX",
             "MD5/CRYPT",
         ] {
-            assert_eq!(unsupported(scheme), format!("the scheme {scheme} is not supported"));
+            let said = UnsupportedScheme::new(scheme).to_string();
+            assert_eq!(said, format!("the scheme {scheme} is not supported"));
         }
         for text in [
             "",
@@ -75,7 +92,7 @@ mod tests {
             "2SHA",
             "SHA\n",
         ] {
-            let said = unsupported(text);
+            let said = UnsupportedScheme::new(text).to_string();
             assert_eq!(said, "the scheme of its password is not supported", "{text:?}");
         }
     }

@@ -5,9 +5,9 @@ use ::yescrypt::{Mode, Params};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::Cost;
-use super::bounds::within_memory;
+use super::bounds::{ParameterError, within_memory};
 use super::encoding::crypt64;
+use super::{Cost, FieldError, VerifyError};
 use crate::protocol::Secret;
 
 /// A yescrypt hash of at most N·r = 2 097 152, which is 256 MiB.
@@ -28,35 +28,31 @@ impl YescryptHash {
     const MAX_SALT: usize = 64;
 
     /// Reads a hash that begins with `$y$`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let damaged = || "its yescrypt hash is damaged".to_owned();
+    pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let mut fields = super::crypt::fields(text);
         let (Some(parameters), Some(salt), Some(digest), None) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
-            return Err(damaged());
+            return Err(DAMAGED);
         };
-        let params: Params = parameters
-            .parse()
-            .map_err(|error| format!("its yescrypt parameters are not usable ({error})"))?;
+        let params: Params = parameters.parse().map_err(ParameterError::Yescrypt)?;
         within_memory("yescrypt", params.n().ilog2(), params.r(), params.p())?;
         // How many times more the work is done cannot be asked, but is in the text.
         let usual = Params::new(Mode::default(), params.n(), params.r(), 1);
         if !usual.is_ok_and(|usual| usual.to_string() == parameters) {
-            return Err("its yescrypt parameters are not of the kind that crypt(3) makes".into());
+            return Err(ParameterError::Flavour.into());
         }
         let salt = crypt64(salt).filter(|salt| salt.len() <= Self::MAX_SALT);
         let digest = crypt64(digest).filter(|digest| digest.len() == Self::DIGEST_OCTETS);
         let (Some(salt), Some(digest)) = (salt, digest) else {
-            return Err(damaged());
+            return Err(DAMAGED);
         };
         Ok(Self { params, salt: salt.into(), digest: Secret::new(digest.into()) })
     }
 
-    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, VerifyError> {
         let mut digest = Zeroizing::new([0; Self::DIGEST_OCTETS]);
-        ::yescrypt::yescrypt(password, &self.salt, &self.params, &mut *digest)
-            .map_err(|error| format!("yescrypt: {error}"))?;
+        ::yescrypt::yescrypt(password, &self.salt, &self.params, &mut *digest)?;
         Ok(digest.ct_eq(self.digest.expose()).into())
     }
 
@@ -64,3 +60,5 @@ impl YescryptHash {
         Cost::Yescrypt { n: self.params.n(), r: self.params.r() }
     }
 }
+
+const DAMAGED: FieldError = FieldError::Damaged("yescrypt");

@@ -85,7 +85,7 @@ mod tests {
     use std::fmt::Display;
 
     use super::*;
-    use crate::password::WeakSchemes;
+    use crate::password::{FieldError, WeakSchemes};
 
     fn verifier(memory: u32) -> Verifier {
         Verifier::parse(
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn nobody_seen_is_no_decoy() {
         let seen = Seen::default();
-        seen.note(&user("mrose"), &Verifier::unusable("locked"));
+        seen.note(&user("mrose"), &Verifier::unusable(FieldError::Missing));
         assert_eq!(costs(&seen), BTreeMap::from([(None, 1000)]));
         // Nor is there one later, for the same names.
         seen.note(&user("mrose"), &verifier(64));

@@ -7,7 +7,7 @@ use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
 
 use crate::credentials::Account;
 use crate::credentials::attribute::{self, Attribute, Source};
-use crate::password::{Verifier, WeakSchemes};
+use crate::password::{FieldError, Verifier, WeakSchemes};
 
 /// The columns that are used; others are ignored.
 pub(super) const COLUMNS: [&str; 6] =
@@ -88,7 +88,7 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, E
     }
     let verifier =
         column(row, "password", |cell| text(cell).map(|stored| Verifier::parse(stored, weak)))?;
-    let verifier = verifier.unwrap_or_else(|| Verifier::unusable("its password is NULL"));
+    let verifier = verifier.unwrap_or_else(|| Verifier::unusable(FieldError::Null));
     Ok(Account { verifier, attributes })
 }
 

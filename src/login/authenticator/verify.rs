@@ -83,7 +83,7 @@ impl<C: CredentialStore> Authenticator<C> {
         caller: Caller,
     ) -> Result<Option<Attributes>, Reason> {
         match &account.verifier {
-            Verifier::Unusable(why) => Err(Reason::Unavailable(why.to_string())),
+            Verifier::Unusable(why) => Err(unavailable(why)),
             Verifier::AtStore(_) => {
                 let substitute = Secret::new(SUBSTITUTE.to_vec());
                 let acceptable = is_acceptable(password);
@@ -111,14 +111,14 @@ impl<C: CredentialStore> Authenticator<C> {
     ) -> Result<bool, Reason> {
         if verifier.cost() == Some(Cost::Trifling) {
             self.verifications.fetch_add(1, Ordering::Relaxed);
-            return compare(&verifier, password).map_err(Reason::Unavailable);
+            return compare(&verifier, password).map_err(|error| unavailable(&error));
         }
         let (verifications, password) = (Arc::clone(&self.verifications), Arc::clone(password));
         let compared = self.in_turn(caller, move || {
             verifications.fetch_add(1, Ordering::Relaxed);
             compare(&verifier, &password)
         });
-        let is_right = compared.await?.map_err(Reason::Unavailable)?;
+        let is_right = compared.await?.map_err(|error| unavailable(&error))?;
         if !is_right && caller.standing == Standing::Known {
             self.wait_as_stranger(caller.peer).await;
         }
@@ -146,4 +146,8 @@ impl<C: CredentialStore> Authenticator<C> {
         });
         done.await.map_err(|why| Reason::Unavailable(format!("a password was not hashed: {why}")))
     }
+}
+
+fn unavailable(error: &impl ToString) -> Reason {
+    Reason::Unavailable(error.to_string())
 }

@@ -5,14 +5,17 @@
 //!
 //! Not by the crate's `PasswordVerifier`: it allocates the memory itself, see [`memory`].
 
-use ::argon2::password_hash::PasswordHasher;
-use ::argon2::password_hash::phc::{PasswordHash, Salt};
+use std::collections::TryReserveError;
+
+use ::argon2::password_hash::phc::{self, PasswordHash, Salt};
+use ::argon2::password_hash::{self, PasswordHasher};
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::Cost;
-use super::new::{self, Unhashed};
+use super::bounds::{ParameterError, within};
+use super::new::{self, HashError};
+use super::{Cost, FieldError, VerifyError};
 use crate::protocol::Secret;
 
 /// An argon2 hash whose parameters are within bounds.
@@ -31,15 +34,24 @@ pub struct Argon2Hash {
     digest: Secret<Box<[u8]>>,
 }
 
+/// Why text is not an argon2 hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Argon2Error {
+    /// The text is not a PHC string.
+    #[error("its argon2 hash is damaged ({0})")]
+    Damaged(#[from] phc::Error),
+    /// The version is unknown.
+    #[error("its hash is of an unknown argon2 version, v={0}")]
+    Version(u32),
+    /// The salt or the digest is missing.
+    #[error("its argon2 hash has no salt or no digest")]
+    Incomplete,
+}
+
 /// The PHC string of a password, with a salt of its own.
-pub(super) fn hash(password: &[u8]) -> Result<Secret<String>, Unhashed> {
-    let salt = Salt::new(&new::salt()?).map_err(|error| Unhashed(error.to_string()))?;
-    recommended()
-        .and_then(|argon2| {
-            argon2.hash_password_with_salt(password, &salt).map_err(|error| error.to_string())
-        })
-        .map(|hash| Secret::new(hash.to_string()))
-        .map_err(Unhashed)
+pub(super) fn hash(password: &[u8]) -> Result<Secret<String>, HashError> {
+    let hash = recommended()?.hash_password_with_salt(password, &new::salt()?)?;
+    Ok(Secret::new(hash.to_string()))
 }
 
 impl Argon2Hash {
@@ -49,38 +61,28 @@ impl Argon2Hash {
 
     /// Reads a PHC string that begins with `$argon2`. The reason for refusing one is for people
     /// and shows nothing of the salt or the digest.
-    pub(super) fn parse(phc: &str) -> Result<Self, String> {
-        let hash = PasswordHash::new(phc)
-            .map_err(|error| format!("its argon2 hash is damaged ({error})"))?;
-        let algorithm = Algorithm::new(hash.algorithm)
-            .map_err(|_| "its hash is of no known kind of argon2".to_owned())?;
+    pub(super) fn parse(phc: &str) -> Result<Self, FieldError> {
+        let hash = PasswordHash::new(phc).map_err(Argon2Error::Damaged)?;
+        let algorithm = Algorithm::new(hash.algorithm).map_err(|_| FieldError::UnknownKind)?;
         let version = match hash.version {
             // The strings of the first version of argon2 did not yet carry the field.
             None => Version::V0x10,
-            Some(version) => Version::try_from(version)
-                .map_err(|_| format!("its hash is of an unknown argon2 version, v={version}"))?,
+            Some(version) => {
+                Version::try_from(version).map_err(|_| Argon2Error::Version(version))?
+            }
         };
         let cost = |name: &str| hash.params.get_decimal(name);
         let (Some(memory), Some(passes), Some(lanes), 3) =
             (cost("m"), cost("t"), cost("p"), hash.params.iter().count())
         else {
-            return Err(
-                "the parameters of its argon2 hash are not m, t and p with a number each".into()
-            );
+            let wanted = "m, t and p with a number each";
+            return Err(ParameterError::Names { kind: "argon2", wanted }.into());
         };
-        for (name, value, most) in [
-            ("m", memory, Self::MAX_MEMORY_KIB),
-            ("t", passes, Self::MAX_PASSES),
-            ("p", lanes, Self::MAX_LANES),
-        ] {
-            if value > most {
-                return Err(format!(
-                    "its argon2 hash asks for {name}={value}, more than {name}={most}"
-                ));
-            }
-        }
+        within("argon2", "m", memory, 0..=Self::MAX_MEMORY_KIB)?;
+        within("argon2", "t", passes, 0..=Self::MAX_PASSES)?;
+        within("argon2", "p", lanes, 0..=Self::MAX_LANES)?;
         let (Some(salt), Some(digest)) = (hash.salt, hash.hash) else {
-            return Err("its argon2 hash has no salt or no digest".into());
+            return Err(Argon2Error::Incomplete.into());
         };
         let hash = Self {
             algorithm,
@@ -91,8 +93,7 @@ impl Argon2Hash {
             salt: (*salt).into(),
             digest: Secret::new(digest.as_bytes().into()),
         };
-        hash.params()
-            .map_err(|error| format!("its argon2 parameters do not fit together ({error})"))?;
+        hash.params().map_err(ParameterError::Argon2)?;
         Ok(hash)
     }
 
@@ -110,14 +111,12 @@ impl Argon2Hash {
     }
 
     /// Whether this is the hash of `password`; compares in constant time.
-    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, String> {
-        let argon2 = |error: argon2::Error| format!("argon2: {error}");
-        let params = self.params().map_err(argon2)?;
+    pub(super) fn verify(&self, password: &[u8]) -> Result<bool, VerifyError> {
+        let params = self.params()?;
         let mut memory = memory(params.block_count())?;
         let mut digest = Zeroizing::new(vec![0; self.digest.expose().len()]);
-        Argon2::new(self.algorithm, self.version, params)
-            .hash_password_into_with_memory(password, &self.salt, &mut digest, &mut memory)
-            .map_err(argon2)?;
+        let argon2 = Argon2::new(self.algorithm, self.version, params);
+        argon2.hash_password_into_with_memory(password, &self.salt, &mut digest, &mut memory)?;
         Ok(digest.ct_eq(self.digest.expose()).into())
     }
 
@@ -143,20 +142,17 @@ impl Argon2Hash {
 /// More than 32 MiB are reserved, though only `blocks` are used: memory of that size goes back to
 /// the system as soon as it is freed. Of smaller pieces glibc makes a heap in each thread, and
 /// keeps it; 600 logins at 19 MiB, two at a time, left 7 GiB behind.
-fn memory(blocks: usize) -> Result<Vec<Block>, String> {
+fn memory(blocks: usize) -> Result<Vec<Block>, TryReserveError> {
     const RETURNED_AT_ONCE: usize = 33 * 1024 * 1024 / Block::SIZE;
     let mut memory = Vec::new();
-    memory
-        .try_reserve_exact(blocks.max(RETURNED_AT_ONCE))
-        .map_err(|error| format!("no memory to verify a password with: {error}"))?;
+    memory.try_reserve_exact(blocks.max(RETURNED_AT_ONCE))?;
     memory.resize(blocks, Block::default());
     Ok(memory)
 }
 
 /// What new passwords are hashed with.
-fn recommended() -> Result<Argon2<'static>, String> {
-    let params = Params::new(RECOMMENDED_MEMORY_KIB, RECOMMENDED_PASSES, RECOMMENDED_LANES, None)
-        .map_err(|error| error.to_string())?;
+fn recommended() -> Result<Argon2<'static>, password_hash::Error> {
+    let params = Params::new(RECOMMENDED_MEMORY_KIB, RECOMMENDED_PASSES, RECOMMENDED_LANES, None)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 

@@ -2,7 +2,7 @@
 //! file.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::hash::{BuildHasher, RandomState};
 
 use super::parse::{AccountError, Entry, lines};
@@ -188,9 +188,9 @@ fn known(
     warnings: &mut Findings,
 ) -> Result<Known, AccountError> {
     let account = entry.account(weak);
-    let flaw = match &account {
-        Ok(account) => account.verifier.flaw().map(str::to_owned),
-        Err(why) => Some(why.to_string()),
+    let flaw: Option<&dyn Display> = match &account {
+        Ok(account) => account.verifier.flaw().map(|flaw| flaw as _),
+        Err(why) => Some(why),
     };
     if let Some(why) = flaw {
         warnings.add(line, || format!("{} cannot log in: {why}", entry.name));
