@@ -89,31 +89,11 @@ impl Hash {
     }
 
     pub(super) fn is_weaker_than_new(&self) -> bool {
-        match self {
-            Self::Argon2(hash) => hash.is_weaker_than_new(),
-            Self::Yescrypt(_)
-            | Self::Scrypt(_)
-            | Self::Bcrypt(_)
-            | Self::ShaCrypt(_)
-            | Self::Pbkdf2(_)
-            | Self::Salted(_)
-            | Self::Md5Crypt(_)
-            | Self::Bare(_) => true,
-        }
+        if let Self::Argon2(hash) = self { hash.is_weaker_than_new() } else { true }
     }
 
     /// How many octets of a password count.
     pub(super) fn reach(&self) -> usize {
-        match self {
-            Self::Bcrypt(_) => bcrypt::REACH,
-            Self::Argon2(_)
-            | Self::Yescrypt(_)
-            | Self::Scrypt(_)
-            | Self::ShaCrypt(_)
-            | Self::Pbkdf2(_)
-            | Self::Salted(_)
-            | Self::Md5Crypt(_)
-            | Self::Bare(_) => usize::MAX,
-        }
+        if let Self::Bcrypt(_) = self { bcrypt::REACH } else { usize::MAX }
     }
 }

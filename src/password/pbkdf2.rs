@@ -15,17 +15,12 @@ use crate::protocol::Secret;
 /// A PBKDF2 hash, of 1 to 2 000 000 rounds.
 #[derive(Debug)]
 pub struct Pbkdf2Hash {
-    function: Function,
+    kind: Digest,
+    /// PBKDF2 with HMAC of this kind: password, salt, rounds, output.
+    derive: fn(&[u8], &[u8], u32, &mut [u8]),
     rounds: u32,
     salt: Box<[u8]>,
     digest: Secret<Box<[u8]>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Function {
-    HmacSha1,
-    HmacSha256,
-    HmacSha512,
 }
 
 /// More than twice what is recommended for HMAC-SHA-1; about two seconds with HMAC-SHA-512.
@@ -44,10 +39,10 @@ impl Pbkdf2Hash {
         else {
             return Err(DAMAGED);
         };
-        let function = match id {
-            "1" | "pbkdf2" => Function::HmacSha1,
-            "pbkdf2-sha256" => Function::HmacSha256,
-            "pbkdf2-sha512" => Function::HmacSha512,
+        let (kind, derive): (_, fn(&[u8], &[u8], u32, &mut [u8])) = match id {
+            "1" | "pbkdf2" => (Digest::Sha1, pbkdf2_hmac::<Sha1>),
+            "pbkdf2-sha256" => (Digest::Sha256, pbkdf2_hmac::<Sha256>),
+            "pbkdf2-sha512" => (Digest::Sha512, pbkdf2_hmac::<Sha512>),
             _ => return Err(FieldError::UnknownKind),
         };
         let (rounds, salt, digest) = if id == "1" {
@@ -57,39 +52,19 @@ impl Pbkdf2Hash {
         };
         let rounds = bounded("PBKDF2", "rounds", rounds, 1..=MAX_ROUNDS)?;
         let salt = salt.filter(|salt| salt.len() <= Self::MAX_SALT).ok_or(DAMAGED)?;
-        let digest =
-            digest.filter(|digest| digest.len() == function.digest().octets()).ok_or(DAMAGED)?;
-        Ok(Self { function, rounds, salt: salt.into(), digest: Secret::new(digest.into()) })
+        let digest = digest.filter(|digest| digest.len() == kind.octets()).ok_or(DAMAGED)?;
+        let digest = Secret::new(digest.into());
+        Ok(Self { kind, derive, rounds, salt: salt.into(), digest })
     }
 
     pub(super) fn verify(&self, password: &[u8]) -> bool {
-        let mut digest = Zeroizing::new(vec![0; self.function.digest().octets()]);
-        match self.function {
-            Function::HmacSha1 => {
-                pbkdf2_hmac::<Sha1>(password, &self.salt, self.rounds, &mut digest);
-            }
-            Function::HmacSha256 => {
-                pbkdf2_hmac::<Sha256>(password, &self.salt, self.rounds, &mut digest);
-            }
-            Function::HmacSha512 => {
-                pbkdf2_hmac::<Sha512>(password, &self.salt, self.rounds, &mut digest);
-            }
-        }
+        let mut digest = Zeroizing::new(vec![0; self.kind.octets()]);
+        (self.derive)(password, &self.salt, self.rounds, &mut digest);
         digest.ct_eq(self.digest.expose()).into()
     }
 
     pub(super) fn cost(&self) -> Cost {
-        Cost::Pbkdf2 { digest: self.function.digest(), iterations: self.rounds }
-    }
-}
-
-impl Function {
-    fn digest(self) -> Digest {
-        match self {
-            Self::HmacSha1 => Digest::Sha1,
-            Self::HmacSha256 => Digest::Sha256,
-            Self::HmacSha512 => Digest::Sha512,
-        }
+        Cost::Pbkdf2 { digest: self.kind, iterations: self.rounds }
     }
 }
 

@@ -15,18 +15,14 @@ use crate::protocol::Secret;
 /// - A salt of up to 16 octets.
 #[derive(Debug)]
 pub struct ShaCryptHash {
-    wide: Wide,
+    kind: Digest,
+    /// SHA-crypt of this kind, in the order of the text: password, salt, rounds.
+    hash: fn(&[u8], &[u8], Params) -> Zeroizing<Vec<u8>>,
     params: Params,
     rounds: u32,
     salt: Box<[u8]>,
     /// In the order of the text.
     digest: Secret<Box<[u8]>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Wide {
-    Sha256,
-    Sha512,
 }
 
 impl ShaCryptHash {
@@ -35,26 +31,31 @@ impl ShaCryptHash {
 
     /// Reads a hash that begins with `$5$` or `$6$`.
     pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
-        let wide = if text.starts_with("$5$") { Wide::Sha256 } else { Wide::Sha512 };
+        let (name, kind, hash): (_, _, fn(&[u8], &[u8], Params) -> _) = if text.starts_with("$5$") {
+            ("SHA256-CRYPT", Digest::Sha256, sha256_crypt)
+        } else {
+            ("SHA512-CRYPT", Digest::Sha512, sha512_crypt)
+        };
         let mut fields = crypt::fields(text).peekable();
         let rounds = match fields.next_if(|field| field.starts_with("rounds=")) {
             Some(field) => {
                 let rounds = field.trim_start_matches("rounds=");
                 let bounds = Params::ROUNDS_MIN..=Self::MAX_ROUNDS;
-                bounded(wide.name(), "rounds", rounds, bounds)?
+                bounded(name, "rounds", rounds, bounds)?
             }
             None => Params::RECOMMENDED_ROUNDS,
         };
-        let damaged = || FieldError::Damaged(wide.name());
+        let damaged = || FieldError::Damaged(name);
         let (Some(salt), Some(digest), None) = (fields.next(), fields.next(), fields.next()) else {
             return Err(damaged());
         };
-        let digest = crypt64(digest).filter(|digest| digest.len() == wide.digest().octets());
+        let digest = crypt64(digest).filter(|digest| digest.len() == kind.octets());
         let (Some(digest), 0..=Self::MAX_SALT) = (digest, salt.len()) else {
             return Err(damaged());
         };
         Ok(Self {
-            wide,
+            kind,
+            hash,
             params: Params::new(rounds).map_err(|_| damaged())?,
             rounds,
             salt: salt.as_bytes().into(),
@@ -64,39 +65,21 @@ impl ShaCryptHash {
 
     pub(super) fn verify(&self, password: &[u8]) -> bool {
         crypt::verify(password, |password| {
-            let digest = match self.wide {
-                Wide::Sha256 => {
-                    let digest = ::sha_crypt::sha256_crypt(password, &self.salt, self.params);
-                    in_order(&*Zeroizing::new(digest), 21)
-                }
-                Wide::Sha512 => {
-                    let digest = ::sha_crypt::sha512_crypt(password, &self.salt, self.params);
-                    in_order(&*Zeroizing::new(digest), 22)
-                }
-            };
-            digest.ct_eq(self.digest.expose()).into()
+            (self.hash)(password, &self.salt, self.params).ct_eq(self.digest.expose()).into()
         })
     }
 
     pub(super) fn cost(&self) -> Cost {
-        Cost::ShaCrypt { digest: self.wide.digest(), rounds: self.rounds }
+        Cost::ShaCrypt { digest: self.kind, rounds: self.rounds }
     }
 }
 
-impl Wide {
-    fn digest(self) -> Digest {
-        match self {
-            Self::Sha256 => Digest::Sha256,
-            Self::Sha512 => Digest::Sha512,
-        }
-    }
+fn sha256_crypt(password: &[u8], salt: &[u8], params: Params) -> Zeroizing<Vec<u8>> {
+    in_order(&*Zeroizing::new(::sha_crypt::sha256_crypt(password, salt, params)), 21)
+}
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "SHA256-CRYPT",
-            Self::Sha512 => "SHA512-CRYPT",
-        }
-    }
+fn sha512_crypt(password: &[u8], salt: &[u8], params: Params) -> Zeroizing<Vec<u8>> {
+    in_order(&*Zeroizing::new(::sha_crypt::sha512_crypt(password, salt, params)), 22)
 }
 
 /// The octets of a digest in the order in which the text has them: of three thirds in turn, each
