@@ -1,4 +1,4 @@
-//! Bcrypt hashes: `$2y$12$` with 22 characters of salt and 31 of digest behind it.
+//! Bcrypt hashes: `$2y$12$`, 22 characters of salt and 31 of digest.
 
 use std::ops::RangeInclusive;
 
@@ -12,8 +12,8 @@ use crate::protocol::Secret;
 
 /// A bcrypt hash.
 ///
-/// - `$2a$`, `$2b$` and `$2y$`, which are the same thing for passwords that clients send; not
-///   `$2x$`, the result of a bug.
+/// - `$2a$`, `$2b$` and `$2y$`, which are the same for passwords that clients can send; not `$2x$`,
+///   the result of a bug.
 /// - A cost of 4 to 15: 15 takes about two seconds.
 #[derive(Debug)]
 pub struct BcryptHash {
@@ -22,11 +22,11 @@ pub struct BcryptHash {
     digest: Secret<Box<[u8]>>,
 }
 
-/// How many octets of a password count: bcrypt uses no more.
+/// How many octets of a password bcrypt uses.
 ///
-/// A longer one is right if its first 72 octets are. That is what crypt(3) does, and with it
-/// Dovecot: users with a longer password were given a hash of its beginning, and can log in only
-/// if the beginning is enough. 72 octets are beyond guessing.
+/// A longer password is right if its first 72 octets are, as in crypt(3) and so in Dovecot: a user
+/// with a longer password has a hash of its beginning, and can log in only if the beginning
+/// suffices. 72 octets are beyond guessing.
 pub(super) const REACH: usize = 72;
 
 impl BcryptHash {
@@ -61,7 +61,7 @@ impl BcryptHash {
             self.salt,
             key.get(..used).unwrap_or_default(),
         ));
-        // Of the last 24 octets the last one is not kept.
+        // The hash has the first 23 of the 24 octets.
         digest.get(..23).is_some_and(|digest| digest.ct_eq(self.digest.expose()).into())
     }
 

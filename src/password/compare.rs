@@ -1,11 +1,11 @@
-//! One password against one verifier.
+//! Comparison of a password with a verifier.
 
 use super::{MAX_PASSWORD_OCTETS, Verifier, VerifyError};
 use crate::protocol::Secret;
 use crate::protocol::sasl::saslprep;
 
-/// Compares the password as it came and, where that makes a difference, as SASLprep makes it: hashes
-/// that were taken over may be of the one or the other (RFC 4616 §2).
+/// Compares the password as it came and, if SASLprep changes it, in the prepared form as well: a
+/// hash from another server may be of either (RFC 4616 §2).
 pub(crate) fn compare(
     verifier: &Verifier,
     password: &Secret<Vec<u8>>,
@@ -21,16 +21,16 @@ pub(crate) fn compare(
             Some(_) | None => Ok(false),
         }
     } else {
-        // The same work, so that the answer comes no sooner.
+        // The same work, so that the answer takes as long.
         verifier.verify(SUBSTITUTE).map(|_| false)
     }
 }
 
-/// Whether a user can have this password. A NUL would end it early in a program that it is passed to.
+/// Whether a user can have this password. A program that receives it would end it at a NUL.
 pub(crate) fn is_acceptable(password: &Secret<Vec<u8>>) -> bool {
     let octets = password.expose();
     (1..=MAX_PASSWORD_OCTETS).contains(&octets.len()) && !octets.contains(&0)
 }
 
-/// What is verified in place of a password that no user can have.
+/// Verified in place of a password that no user can have.
 pub(crate) const SUBSTITUTE: &[u8] = b"-";

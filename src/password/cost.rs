@@ -1,13 +1,13 @@
-//! How much work a verification is: what is the same costs the same, with any password.
+//! How much work a verification is, whatever the password.
 
 use super::Digest;
 
 /// The work of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cost {
-    /// As good as none.
+    /// Almost none.
     Trifling,
-    /// MD5-crypt, which is always the same work.
+    /// MD5-crypt, whose work is always the same.
     Md5Crypt,
     /// Bcrypt.
     Bcrypt {
@@ -16,30 +16,30 @@ pub enum Cost {
     },
     /// SHA-crypt.
     ShaCrypt {
-        /// Of which digest.
+        /// Which digest is repeated.
         digest: Digest,
         /// How many times.
         rounds: u32,
     },
     /// PBKDF2, by itself or within SCRAM.
     Pbkdf2 {
-        /// With which digest.
+        /// The digest of its HMAC.
         digest: Digest,
         /// How many times.
         iterations: u32,
     },
     /// Scrypt with these parameters.
     Scrypt {
-        /// The logarithm of N, which stands for time and memory.
+        /// The logarithm of N, the factor of time and memory.
         log_n: u8,
         /// The size of a block.
         r: u32,
-        /// How many times one after the other.
+        /// How many times in sequence.
         p: u32,
     },
     /// Yescrypt with these parameters.
     Yescrypt {
-        /// Time and memory.
+        /// The factor of time and memory.
         n: u64,
         /// The size of a block.
         r: u32,

@@ -1,5 +1,5 @@
-//! Single digests of a password: with a salt behind it, as `OpenLDAP` and Dovecot make them
-//! (`{SSHA}` and its like), and, weak, without.
+//! Single digests of a password: with a salt after it, as `OpenLDAP` and Dovecot make them
+//! (`{SSHA}` and the like), or without one, which is weak.
 
 use md5::Md5;
 use sha1::Sha1;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::encoding::Encoding;
 use crate::protocol::Secret;
 
-/// A digest that some scheme is made of.
+/// A digest algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Digest {
     /// MD5, weak.
@@ -23,7 +23,7 @@ pub enum Digest {
     Sha512,
 }
 
-/// The digest of a password and a salt behind it.
+/// The digest of a password with a salt after it.
 #[derive(Debug)]
 pub struct SaltedDigest {
     bare: BareDigest,
@@ -40,7 +40,7 @@ pub struct BareDigest {
 /// Why octets are not a digest, or not one with a salt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// There is nothing behind the digest.
+    /// Nothing follows the digest.
     #[error("its hash has no salt")]
     NoSalt,
     /// The salt is too long.
@@ -65,7 +65,7 @@ impl Digest {
         }
     }
 
-    /// Whether a digest without a salt is in hex or in base64: its length tells, as for Dovecot.
+    /// The encoding of a digest without a salt. As for Dovecot, the length of the text decides.
     pub(super) fn encoding_of(self, text: &str) -> Encoding {
         if text.len() == 2 * self.octets() { Encoding::Hex } else { Encoding::Base64 }
     }
@@ -91,7 +91,7 @@ impl Digest {
 impl SaltedDigest {
     const MAX_SALT: usize = 64;
 
-    /// Takes a digest with the salt behind it.
+    /// Takes a digest with the salt after it.
     pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, DigestError> {
         match octets.split_at_checked(kind.octets()) {
             Some((digest, salt)) if (1..=Self::MAX_SALT).contains(&salt.len()) => {

@@ -1,5 +1,5 @@
-//! How the text of a password field is encoded: as it stands, in hex, in base64, or in crypt(3)'s
-//! own base64. Base64 is decoded in constant time: it is of digests and of passwords.
+//! The encodings of password fields: none, hex, base64, and the variants of base64 in crypt(3).
+//! Base64 is decoded in constant time, because it encodes digests and passwords.
 
 use base64ct::{Base64, Base64Bcrypt, Base64ShaCrypt, Base64Unpadded, Encoding as _};
 use zeroize::Zeroizing;
@@ -14,14 +14,14 @@ pub(super) enum Encoding {
     Base64,
 }
 
-/// The text behind a scheme, with the encoding that the scheme names for it.
+/// The text after a scheme, with the encoding that the scheme names.
 pub(super) struct Field<'a> {
     text: &'a str,
     encoding: Option<Encoding>,
 }
 
 impl<'a> Field<'a> {
-    /// Splits `SSHA.HEX` and the like; what follows another dot stays a part of the scheme.
+    /// Splits `SSHA.HEX` and the like; any other suffix stays a part of the scheme.
     pub(super) fn new<'s>(scheme: &'s str, text: &'a str) -> (&'s str, Self) {
         let (name, encoding) = match scheme.rsplit_once('.') {
             Some((name, "HEX")) => (name, Some(Encoding::Hex)),
@@ -31,7 +31,7 @@ impl<'a> Field<'a> {
         (name, Self { text, encoding })
     }
 
-    /// The octets that the text stands for, in `usual` encoding unless the scheme names one.
+    /// The decoded octets. The encoding is `usual` unless the scheme names one.
     pub(super) fn octets(&self, usual: Encoding) -> Result<Zeroizing<Vec<u8>>, FieldError> {
         let octets = match self.encoding.unwrap_or(usual) {
             Encoding::None => self.text.as_bytes().to_vec(),
@@ -58,7 +58,7 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     if rest.is_empty() { octets.collect() } else { None }
 }
 
-/// With or without padding.
+/// Ordinary base64, with or without padding.
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(text).or_else(|_| Base64Unpadded::decode_vec(text)).ok()
 }
@@ -68,7 +68,7 @@ pub(super) fn passlib64(text: &str) -> Option<Vec<u8>> {
     base64(&text.replace('.', "+"))
 }
 
-/// Bcrypt's, which has the order of the ordinary one with another alphabet.
+/// Bcrypt's: the ordinary order of bits, with another alphabet.
 pub(super) fn bcrypt64(text: &str) -> Option<Vec<u8>> {
     Base64Bcrypt::decode_vec(text).ok()
 }

@@ -1,4 +1,4 @@
-//! Which family a hash is of, by what it begins with, and what all families have in common.
+//! A hash of any scheme. The beginning of the text tells which scheme it is.
 
 use super::argon2::Argon2Hash;
 use super::bcrypt::{self, BcryptHash};
@@ -35,7 +35,7 @@ pub enum Hash {
 }
 
 impl Hash {
-    /// Reads a hash that says by its beginning of which scheme it is.
+    /// Reads a hash that begins with the `$id$` of its scheme.
     pub(super) fn parse(text: &str, weak: WeakSchemes) -> Result<Self, FieldError> {
         let id = text.strip_prefix('$').and_then(|rest| rest.split_once('$')).map(|(id, _)| id);
         match id {
@@ -53,7 +53,7 @@ impl Hash {
             }
             Some("gy") => Err(UnsupportedScheme::new("GOST-YESCRYPT").into()),
             Some(_) => Err(FieldError::UnknownKind),
-            // The traditional crypt(3), and its extended form of BSD.
+            // The traditional crypt(3), and the extended form of BSD.
             None if matches!(text.len(), 13 | 20) && !text.starts_with('$') => {
                 Err(UnsupportedScheme::DesCrypt.into())
             }
@@ -92,7 +92,7 @@ impl Hash {
         if let Self::Argon2(hash) = self { hash.is_weaker_than_new() } else { true }
     }
 
-    /// How many octets of a password count.
+    /// How many octets of a password the hash covers.
     pub(super) fn reach(&self) -> usize {
         if let Self::Bcrypt(_) = self { bcrypt::REACH } else { usize::MAX }
     }

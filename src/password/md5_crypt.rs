@@ -1,5 +1,5 @@
-//! MD5-crypt hashes, `$1$salt$digest`: weak, and still in many files. The work of Poul-Henning
-//! Kamp, who has declared it unsafe himself.
+//! MD5-crypt hashes, `$1$salt$digest`: weak, and still in many files. Designed by Poul-Henning
+//! Kamp, who has himself declared it unsafe.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -12,7 +12,7 @@ use crate::protocol::Secret;
 #[derive(Debug)]
 pub struct Md5CryptHash {
     salt: Box<[u8]>,
-    /// In the order of the text.
+    /// The octets in the order of the text.
     digest: Secret<Box<[u8]>>,
 }
 
@@ -69,7 +69,7 @@ fn md5_crypt(password: &[u8], salt: &[u8]) -> Zeroizing<Vec<u8>> {
     digest
 }
 
-/// Which octet of the digest stands where in the text.
+/// For each octet of the text, its place in the digest.
 const ORDER: [usize; 16] = [12, 6, 0, 13, 7, 1, 14, 8, 2, 15, 9, 3, 5, 10, 4, 11];
 
 const DAMAGED: FieldError = FieldError::Damaged("MD5-CRYPT");

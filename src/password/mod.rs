@@ -1,14 +1,14 @@
-//! Password schemes: what a password is checked against, as Dovecot writes it, `{SCHEME}text`, or
-//! as crypt(3) does, `$id$…`.
+//! Password fields and their verification: `{SCHEME}text`, as Dovecot writes it, or `$id$…`, as
+//! crypt(3) does.
 //!
-//! - Here: what a password field says, and what can be done with it.
-//! - `family`: which family a hash is of. A file per family beside: how it is written, what bounds
-//!   there are, how it is verified.
+//! - Here: the [`Verifier`], which is read from a field.
+//! - `family`: a hash of any scheme. Each family of schemes has a file, with its syntax, its bounds
+//!   and its verification.
 //! - `cost`: how much work a verification is. `bounds`: how much it may be.
-//! - `new`: what passwords that are set are kept as. `unsupported`: what is said of other schemes.
+//! - `new`: the hashes of new passwords. `unsupported`: all other schemes.
 //!
-//! A field that asks for more work than about two seconds of a processor or more than 256 MiB is
-//! refused as it is read, before anything is allocated or computed.
+//! A field that asks for more than about two seconds of a processor, or for more than 256 MiB, is
+//! refused when it is read, before anything is allocated or computed.
 
 mod argon2;
 mod bcrypt;
@@ -46,7 +46,7 @@ pub(crate) use self::error::VerifyError;
 pub use self::error::{FieldError, Unusable};
 use self::family::Hash;
 pub use self::new::{HashError, NewScheme, hash};
-pub use self::new_password::{NewPassword, PasswordFault};
+pub use self::new_password::{NewPassword, PasswordError};
 use self::pbkdf2::Pbkdf2Hash;
 use self::scram::StoredKeys;
 use self::unsupported::UnsupportedScheme;
@@ -56,17 +56,17 @@ use crate::protocol::sasl::{ScramHash, ScramKeys};
 /// The longest password that is accepted, in octets.
 pub const MAX_PASSWORD_OCTETS: usize = 4096;
 
-/// What a password is checked against. Cheap to clone.
+/// A hash, or whatever else a password is verified with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Verifier {
     /// `{PLAIN}`: the password itself.
     Plain(Arc<Secret<Box<[u8]>>>),
-    /// A hash, and the beginning of the SHA-256 of the text that it was read from.
+    /// A hash, with the first 64 bits of the SHA-256 of the text that it was read from.
     Hash(Arc<Hash>, u64),
     /// `{SCRAM-SHA-256}`, `{SCRAM-SHA-1}`: the keys of SCRAM.
     Scram(Arc<StoredKeys>),
-    /// The store keeps what it compares with to itself and has to be asked. The text is the
-    /// store's name for the user, say the DN of a directory.
+    /// Only the store can verify the password. The text is the store's name for the user, such as
+    /// the DN in a directory.
     AtStore(Arc<str>),
     /// The user exists and cannot log in.
     Unusable(Unusable),
@@ -78,7 +78,7 @@ pub enum WeakSchemes {
     /// The user cannot log in; the log says why.
     #[default]
     Refused,
-    /// They count as any other.
+    /// They are used like any other.
     Allowed,
 }
 
@@ -87,9 +87,9 @@ impl Verifier {
     ///
     /// - `{SCHEME}text`, in which the scheme may be in either case and may end in `.HEX`, `.B64` or
     ///   `.BASE64`, which say how the text is encoded.
-    /// - Without a scheme: what begins with `$` as a crypt(3) hash or a PHC string does, and the
-    ///   keys that `PostgreSQL` writes, `SCRAM-SHA-256$…`.
-    /// - Never fails: what cannot be used is [`Verifier::Unusable`] and says why.
+    /// - Without a scheme: a crypt(3) hash or a PHC string, which begin with `$`, or the keys that
+    ///   `PostgreSQL` writes, `SCRAM-SHA-256$…`.
+    /// - Never fails: a field that cannot be used becomes [`Verifier::Unusable`], which says why.
     pub fn parse(stored: &str, weak: WeakSchemes) -> Self {
         Self::read(stored, weak).unwrap_or_else(Self::unusable)
     }
@@ -113,16 +113,16 @@ impl Verifier {
         }
     }
 
-    /// A verifier that costs what a new user's does and that no password is right for: the decoy
-    /// where there are no users.
+    /// A verifier that costs as much as that of a new user and accepts no password: the decoy when
+    /// there are no users.
     pub(super) fn costly() -> Self {
         Self::hash(Hash::Argon2(Argon2Hash::costly()), "")
     }
 
-    /// Whether `password` is right. Takes as long as its [`Cost`] says: not for an async thread.
+    /// Whether `password` is right. Takes as long as [`Cost`] says, so not on an async thread.
     ///
-    /// - An empty one never is, and neither is one with a NUL: no command carries it (RFC 4616 §2),
-    ///   crypt(3) takes it for the end, and to HMAC a key is the same with NULs behind it.
+    /// - An empty password is never right, nor is one with a NUL: no command can carry it
+    ///   (RFC 4616 §2), crypt(3) ends the password there, and HMAC ignores a NUL at the end of a key.
     pub(super) fn verify(&self, password: &[u8]) -> Result<bool, VerifyError> {
         let right = match self {
             Self::Plain(stored) => same(stored.expose(), password),
@@ -134,11 +134,11 @@ impl Verifier {
         Ok(right && !password.is_empty() && !password.contains(&b'\0'))
     }
 
-    /// The keys for SCRAM with `hash`; `None` where there are none and none can be made.
+    /// The keys for SCRAM with `hash`; `None` if there are none and none can be derived.
     ///
-    /// - Stored keys come as they are. For a password that is kept as it is they are made with
-    ///   `salt`, which should be the same each time for one user and another for each, and that
-    ///   takes some milliseconds: not for an async thread.
+    /// - Stored keys are returned as they are. From a password in the clear they are derived with
+    ///   `salt`, which should stay the same for a user and differ between users. That takes some
+    ///   milliseconds, so not on an async thread.
     pub fn scram(&self, hash: ScramHash, salt: &[u8]) -> Option<ScramKeys> {
         match self {
             Self::Plain(password) => scram::of_password(password.expose(), salt, hash),
@@ -147,7 +147,7 @@ impl Verifier {
         }
     }
 
-    /// Whether there are keys for SCRAM with `hash`, or some can be made.
+    /// Whether there are keys for SCRAM with `hash`, or they can be derived.
     pub(super) fn has_keys(&self, hash: ScramHash) -> bool {
         match self {
             Self::Plain(_) => true,
@@ -156,8 +156,8 @@ impl Verifier {
         }
     }
 
-    /// Tells this verifier, of the store with this number, from others of the same user: what was
-    /// right for one need not be for another.
+    /// Distinguishes this verifier, in the store with this number, from others of the same user: a
+    /// password that was right for one may be wrong for another.
     pub(super) fn fingerprint(&self, store: usize) -> Vec<u8> {
         let mut fingerprint = store.to_be_bytes().to_vec();
         match self {
@@ -169,11 +169,11 @@ impl Verifier {
         fingerprint
     }
 
-    /// What identifies the account: names with the same lead to the same account. `None` where two
-    /// accounts may share it.
+    /// An identifier of the account: names with the same one lead to the same account. `None` if
+    /// two accounts might share it.
     ///
-    /// - Not a password as it is, nor its bare hash: two users may have the same one, and neither is
-    ///   to find that out.
+    /// - Never made from a password in the clear or from its hash without a salt: two users may
+    ///   have the same password, and neither must find that out.
     #[cfg(any(feature = "ldap", feature = "sql"))]
     pub(crate) fn account(&self) -> Option<Vec<u8>> {
         match self {
@@ -185,7 +185,7 @@ impl Verifier {
         }
     }
 
-    /// The work of one verification; `None` where there can be none.
+    /// The work of one verification; `None` if none is possible here.
     pub fn cost(&self) -> Option<Cost> {
         match self {
             Self::Plain(_) => Some(Cost::Trifling),
@@ -195,13 +195,12 @@ impl Verifier {
         }
     }
 
-    /// Whether the hash, by which `password` has just been found right, should be replaced by a new
-    /// [`hash()`].
+    /// Whether this hash, which `password` has just matched, should be replaced by [`hash()`].
     ///
-    /// - So it is for everything that is weaker than argon2id with today's parameters.
-    /// - Not for `{PLAIN}` and the keys of SCRAM: the user would lose SCRAM.
-    /// - Not where the hash stands for the beginning of the password only: an end that never
-    ///   counted, and that another client of the user leaves out, would count from then on.
+    /// - Yes if it is weaker than argon2id with today's parameters.
+    /// - Not for `{PLAIN}` and the keys of SCRAM: the user could no longer log in with SCRAM.
+    /// - Not if the hash covers only the beginning of the password: the rest was never compared,
+    ///   and another client of the user may leave it out. From then on it would matter.
     pub(super) fn outdated_by(&self, password: &[u8]) -> bool {
         match self {
             Self::Hash(hash, _) => hash.is_weaker_than_new() && password.len() <= hash.reach(),
@@ -240,12 +239,12 @@ impl Verifier {
                 }
                 Ok(Self::Plain(Arc::new(Secret::new(password.as_slice().into()))))
             }
-            // Which of them it is the text itself says, as it does for Dovecot.
+            // The text itself says which of these it is, as for Dovecot.
             "ARGON2ID" | "ARGON2I" | "ARGON2D" | "CRYPT" | "BLF-CRYPT" | "SHA256-CRYPT"
             | "SHA512-CRYPT" | "MD5-CRYPT" | "DES-CRYPT" | "SCRYPT" | "YESCRYPT" => {
                 Hash::parse(&field.text()?, weak).map(hash)
             }
-            // Here `$1$` does not stand for MD5.
+            // In this scheme `$1$` does not stand for MD5.
             "PBKDF2" => Ok(hash(Hash::Pbkdf2(Pbkdf2Hash::parse(&field.text()?)?))),
             "SCRAM-SHA-1" => StoredKeys::parse(ScramHash::Sha1, &field.text()?).map(Self::from),
             "SCRAM-SHA-256" => StoredKeys::parse(ScramHash::Sha256, &field.text()?).map(Self::from),
@@ -300,7 +299,7 @@ impl From<bool> for WeakSchemes {
     }
 }
 
-/// Compares digests: the time tells neither where the two differ nor whether their lengths do.
+/// Compares digests, so that the time reveals neither where the two differ nor their lengths.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let one = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(one)));
     let other = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(other)));

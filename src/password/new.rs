@@ -1,11 +1,11 @@
-//! What passwords that are set are kept as.
+//! The hashes of new passwords.
 
 use ::argon2::password_hash;
 
 use super::{NewPassword, argon2, scram};
 use crate::protocol::Secret;
 
-/// A scheme for a password that is set.
+/// A scheme for a new password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NewScheme {
     /// Argon2id with today's recommended parameters: the hardest to guess from the file.
@@ -21,22 +21,22 @@ pub enum HashError {
     /// The system has no randomness.
     #[error("the password cannot be hashed: no randomness for a salt: {0}")]
     NoRandomness(Box<dyn std::error::Error + Send + Sync>),
-    /// Argon2 has failed, say for want of memory.
+    /// Argon2 has failed, for example for lack of memory.
     #[error("the password cannot be hashed: {0}")]
     Argon2(#[from] password_hash::Error),
 }
 
-/// The PHC string of a password that is new: argon2id with today's recommended parameters
+/// The PHC string of a new password: argon2id with today's recommended parameters
 /// (19 MiB, 2 passes, 1 lane) and a salt from the operating system.
 ///
 /// # Errors
-/// [`HashError`] when there is no randomness or no memory to be had.
+/// [`HashError`] if the system gives no randomness or no memory.
 pub fn hash(password: &NewPassword) -> Result<Secret<String>, HashError> {
     argon2::hash(password.expose())
 }
 
 impl NewScheme {
-    /// What stands for the password, as [`super::Verifier::parse`] reads it.
+    /// The hash of the password, as [`super::Verifier::parse`] reads it.
     ///
     /// # Errors
     /// [`HashError`] as from [`hash`].
@@ -47,8 +47,7 @@ impl NewScheme {
         }
     }
 
-    /// The same with its scheme before it in any case: Dovecot would take a PHC string without it
-    /// for something else.
+    /// The same, always with its scheme: Dovecot would misread a PHC string without one.
     ///
     /// # Errors
     /// [`HashError`] as from [`hash`].
@@ -71,7 +70,7 @@ mod tests {
     use crate::password::tests::parse;
 
     #[test]
-    fn a_new_hash_is_argon2id_with_a_salt_of_its_own() {
+    fn each_new_hash_is_argon2id_with_another_salt() {
         let password = || NewPassword::try_from(Secret::new(b"tanstaaf".to_vec())).unwrap();
         let (one, other) = (hash(&password()).unwrap(), hash(&password()).unwrap());
         assert_ne!(one.expose(), other.expose());

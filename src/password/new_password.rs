@@ -1,4 +1,4 @@
-//! Passwords that are about to be set.
+//! New passwords, before they are hashed.
 
 use super::MAX_PASSWORD_OCTETS;
 use crate::protocol::Secret;
@@ -10,16 +10,16 @@ use crate::protocol::Secret;
 #[derive(Debug)]
 pub struct NewPassword(Secret<Vec<u8>>);
 
-/// Why something cannot be a password.
+/// Why octets cannot be a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordFault {
-    /// No octet.
+pub enum PasswordError {
+    /// There is no octet.
     #[error("the password is empty; give one")]
     Empty,
-    /// More than [`MAX_PASSWORD_OCTETS`].
+    /// There are more than [`MAX_PASSWORD_OCTETS`].
     #[error("the password is longer than {MAX_PASSWORD_OCTETS} octets; shorten it")]
     TooLong,
-    /// A line end within it, or a NUL.
+    /// There is a line end or a NUL in it.
     #[error("the password has a line end or a NUL in it; give one line")]
     Character,
 }
@@ -32,18 +32,18 @@ impl NewPassword {
 }
 
 impl TryFrom<Secret<Vec<u8>>> for NewPassword {
-    type Error = PasswordFault;
+    type Error = PasswordError;
 
-    fn try_from(password: Secret<Vec<u8>>) -> Result<Self, PasswordFault> {
+    fn try_from(password: Secret<Vec<u8>>) -> Result<Self, PasswordError> {
         let octets = password.expose();
         if octets.is_empty() {
-            return Err(PasswordFault::Empty);
+            return Err(PasswordError::Empty);
         }
         if octets.len() > MAX_PASSWORD_OCTETS {
-            return Err(PasswordFault::TooLong);
+            return Err(PasswordError::TooLong);
         }
         if octets.iter().any(|octet| matches!(octet, b'\0' | b'\r' | b'\n')) {
-            return Err(PasswordFault::Character);
+            return Err(PasswordError::Character);
         }
         Ok(Self(password))
     }

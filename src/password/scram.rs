@@ -1,4 +1,4 @@
-//! The keys of SCRAM (RFC 5802 §3, RFC 7677) in the place of a hash: `4096,salt,stored,server` as
+//! The keys of SCRAM (RFC 5802 §3, RFC 7677) in place of a hash: `4096,salt,stored,server` as
 //! Dovecot writes them, `4096:salt$stored:server` as `PostgreSQL` does.
 
 use subtle::ConstantTimeEq;
@@ -10,7 +10,7 @@ use super::{Cost, Digest, FieldError, HashError};
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
-/// The keys of a user, of 1 to 2 000 000 iterations.
+/// The keys of a user, with 1 to 2 000 000 iterations.
 #[derive(Debug)]
 pub struct StoredKeys {
     hash: ScramHash,
@@ -88,8 +88,8 @@ impl StoredKeys {
     }
 }
 
-/// The keys of a password in the clear, with the least iterations that RFC 7677 §4 allows: they are
-/// not stored, so they cannot be stolen. `None` for an empty password.
+/// The keys of a password in the clear, with the fewest iterations that RFC 7677 §4 allows: they
+/// are not stored, so they cannot be stolen. `None` for an empty password.
 pub(super) fn of_password(password: &[u8], salt: &[u8], hash: ScramHash) -> Option<ScramKeys> {
     let iterations = ScramKeys::ITERATIONS;
     (!password.is_empty()).then(|| ScramKeys::derive(password, salt, iterations, hash))
@@ -117,7 +117,7 @@ fn digest(hash: ScramHash) -> Digest {
     }
 }
 
-/// What RFC 7677 §4 reckons a machine can do in a tenth of a second; the client has to do as much.
+/// RFC 7677 §4 estimates a tenth of a second for these. The client computes as many.
 const NEW_ITERATIONS: u32 = 15_000;
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     use crate::password::{NewPassword, NewScheme, Verifier};
 
     #[test]
-    fn scram_has_keys_of_stored_ones_and_of_plain_passwords() {
+    fn keys_are_the_stored_ones_or_derived_from_a_plain_password() {
         let (_, stored, _) =
             STRONG.iter().find(|(_, s, _)| s.starts_with("{SCRAM-SHA-256}4096,u08")).unwrap();
         let verifier = parse(stored);

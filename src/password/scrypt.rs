@@ -10,7 +10,7 @@ use super::encoding::{base64, crypt64};
 use super::{Cost, FieldError, VerifyError};
 use crate::protocol::Secret;
 
-/// A scrypt hash of at most N·r·p = 2 097 152: 256 MiB, or less of it several times.
+/// A scrypt hash with N·r·p of at most 2 097 152: 256 MiB once, or less memory several times.
 #[derive(Debug)]
 pub struct ScryptHash {
     log_n: u8,
@@ -42,7 +42,7 @@ impl ScryptHash {
         Cost::Scrypt { log_n: self.log_n, r: self.r, p: self.p }
     }
 
-    /// One character for log N, five each for r and p, the salt as it is typed.
+    /// One character for log N, five each for r and p, then the salt as plain text.
     fn of_crypt(rest: &str) -> Result<Self, FieldError> {
         let (head, digest) = rest.split_once('$').ok_or(DAMAGED)?;
         let (parameters, salt) = head.split_at_checked(11).ok_or(DAMAGED)?;
@@ -95,7 +95,7 @@ impl ScryptHash {
 
 /// A number of up to five characters, the lowest six bits first.
 fn number(text: &str) -> Result<u32, FieldError> {
-    // Filled up with zeros to a whole number of octets.
+    // Padded with zeros to a whole number of octets.
     let octets = crypt64(&format!("{text:.<8}")).ok_or(DAMAGED)?;
     octets.first_chunk().map(|number| u32::from_le_bytes(*number)).ok_or(DAMAGED)
 }

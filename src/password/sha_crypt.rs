@@ -1,4 +1,4 @@
-//! SHA-crypt hashes, `$5$rounds=5000$salt$digest` and `$6$…`, the work of Ulrich Drepper.
+//! SHA-crypt hashes, `$5$rounds=5000$salt$digest` and `$6$…`, designed by Ulrich Drepper.
 
 use ::sha_crypt::Params;
 use subtle::ConstantTimeEq;
@@ -11,7 +11,7 @@ use crate::protocol::Secret;
 
 /// A SHA256-crypt or SHA512-crypt hash.
 ///
-/// - 1000 to 1 000 000 rounds, 5000 where none are named.
+/// - 1000 to 1 000 000 rounds; 5000 if the text names none.
 /// - A salt of up to 16 octets.
 #[derive(Debug)]
 pub struct ShaCryptHash {
@@ -21,7 +21,7 @@ pub struct ShaCryptHash {
     params: Params,
     rounds: u32,
     salt: Box<[u8]>,
-    /// In the order of the text.
+    /// The octets in the order of the text.
     digest: Secret<Box<[u8]>>,
 }
 
@@ -82,8 +82,8 @@ fn sha512_crypt(password: &[u8], salt: &[u8], params: Params) -> Zeroizing<Vec<u
     in_order(&*Zeroizing::new(::sha_crypt::sha512_crypt(password, salt, params)), 22)
 }
 
-/// The octets of a digest in the order in which the text has them: of three thirds in turn, each
-/// time `step` further, and what three does not divide at the end.
+/// The octets of a digest in the order of the text: one from each third in turn, `step` further
+/// each time. The octets that are left over come last.
 fn in_order(digest: &[u8], step: usize) -> Zeroizing<Vec<u8>> {
     let third = digest.len() / 3;
     let place = |nth: usize| {

@@ -28,8 +28,8 @@ impl UnsupportedScheme {
     }
 }
 
-/// Whether a name, in upper case, is made of words that names of schemes are made of, and of short
-/// numbers.
+/// Whether a name, in upper case, consists of short numbers and of words that occur in the names of
+/// schemes.
 fn is_named_like_one(scheme: &str) -> bool {
     let words = scheme.split(|c: char| !c.is_ascii_uppercase()).filter(|word| !word.is_empty());
     let numbers = scheme.split(|c: char| !c.is_ascii_digit());
@@ -40,7 +40,7 @@ fn is_named_like_one(scheme: &str) -> bool {
         && words.into_iter().all(is_word)
 }
 
-/// Of the names that other servers have for theirs, and of common slips.
+/// From the names that other servers use, and from common mistakes.
 const WORDS: &str = "APR ARGON B BASE BCRYPT BLAKE BLF BLOWFISH CLEAR CLEARTEXT CRAM CRYPT D DES \
     DIGEST GOST HASH HEX HMAC I ID KECCAK KERBEROS LANMAN LDAP LM MD MYSQL NT NTHASH NTLM OTP PASS \
     PBKDF PHPASS PLAIN PLUS RIPEMD RMD RPA S SASL SCRAM SCRYPT SHA SHACRYPT SHAKE SMD SSHA SUNMD \

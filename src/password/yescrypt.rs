@@ -1,5 +1,4 @@
-//! Yescrypt hashes, `$y$parameters$salt$digest`: what Debian, Fedora and Ubuntu keep in
-//! /etc/shadow.
+//! Yescrypt hashes, `$y$parameters$salt$digest`, as in `/etc/shadow` of Debian, Fedora and Ubuntu.
 
 use ::yescrypt::{Mode, Params};
 use subtle::ConstantTimeEq;
@@ -12,10 +11,10 @@ use crate::protocol::Secret;
 
 /// A yescrypt hash of at most N·r = 2 097 152, which is 256 MiB.
 ///
-/// - The crate takes the memory itself, 16 MiB as a rule: glibc may keep that much of it for each of
-///   its arenas, of which there are eight a processor. `config/restante.service` keeps it from that;
+/// - The crate allocates the memory itself, usually 16 MiB. glibc may retain that much in each of
+///   its arenas, of which there are eight per processor. `config/restante.service` prevents that;
 ///   this program cannot, without `unsafe`.
-/// - Only of the flavour that crypt(3) makes, without extra time and parallelism.
+/// - Only the flavour that crypt(3) makes, without extra time and parallelism.
 #[derive(Debug)]
 pub struct YescryptHash {
     params: Params,
@@ -37,7 +36,7 @@ impl YescryptHash {
         };
         let params: Params = parameters.parse().map_err(ParameterError::Yescrypt)?;
         within_memory("yescrypt", params.n().ilog2(), params.r(), params.p())?;
-        // How many times more the work is done cannot be asked, but is in the text.
+        // `Params` does not tell its extra time, but its text does.
         let usual = Params::new(Mode::default(), params.n(), params.r(), 1);
         if !usual.is_ok_and(|usual| usual.to_string() == parameters) {
             return Err(ParameterError::Flavour.into());

@@ -1,9 +1,10 @@
 //! Argon2 hashes in the PHC string form, `$argon2id$v=19$m=19456,t=2,p=1$salt$digest` (RFC 9106).
 //!
-//! What the string asks for is capped before anything is allocated: a hash that was damaged, or
-//! inserted by an attacker, cannot make the server use gigabytes or minutes.
+//! The parameters are bounded before anything is allocated: a hash that was damaged, or inserted by
+//! an attacker, cannot make the server use gigabytes or minutes.
 //!
-//! Not by the crate's `PasswordVerifier`: it allocates the memory itself, see [`memory`].
+//! The crate's `PasswordVerifier` is not used, because it allocates the memory itself: see
+//! [`memory`].
 
 use std::collections::TryReserveError;
 
@@ -48,7 +49,7 @@ pub enum Argon2Error {
     Incomplete,
 }
 
-/// The PHC string of a password, with a salt of its own.
+/// The PHC string of a password, with a new salt.
 pub(super) fn hash(password: &[u8]) -> Result<Secret<String>, HashError> {
     let hash = recommended()?.hash_password_with_salt(password, &new::salt()?)?;
     Ok(Secret::new(hash.to_string()))
@@ -59,13 +60,12 @@ impl Argon2Hash {
     const MAX_PASSES: u32 = 20;
     const MAX_LANES: u32 = 16;
 
-    /// Reads a PHC string that begins with `$argon2`. The reason for refusing one is for people
-    /// and shows nothing of the salt or the digest.
+    /// Reads a PHC string that begins with `$argon2`.
     pub(super) fn parse(phc: &str) -> Result<Self, FieldError> {
         let hash = PasswordHash::new(phc).map_err(Argon2Error::Damaged)?;
         let algorithm = Algorithm::new(hash.algorithm).map_err(|_| FieldError::UnknownKind)?;
         let version = match hash.version {
-            // The strings of the first version of argon2 did not yet carry the field.
+            // The strings of the first version of argon2 did not have the field yet.
             None => Version::V0x10,
             Some(version) => {
                 Version::try_from(version).map_err(|_| Argon2Error::Version(version))?
@@ -97,7 +97,7 @@ impl Argon2Hash {
         Ok(hash)
     }
 
-    /// A hash with the parameters of [`hash`], to spend time on when there is no other.
+    /// A hash with the parameters of [`hash`], so that its verification takes as long.
     pub(super) fn costly() -> Self {
         Self {
             algorithm: Algorithm::Argon2id,
@@ -124,7 +124,7 @@ impl Argon2Hash {
         Cost::Argon2 { memory: self.memory, passes: self.passes, lanes: self.lanes }
     }
 
-    /// Whether it is of another kind than [`hash`] makes, or takes less memory or time.
+    /// Whether it is of another kind than those of [`hash`], or takes less memory or time.
     pub(super) fn is_weaker_than_new(&self) -> bool {
         self.algorithm != Algorithm::Argon2id
             || self.version != Version::V0x13
@@ -139,9 +139,9 @@ impl Argon2Hash {
 
 /// Memory for one hash.
 ///
-/// More than 32 MiB are reserved, though only `blocks` are used: memory of that size goes back to
-/// the system as soon as it is freed. Of smaller pieces glibc makes a heap in each thread, and
-/// keeps it; 600 logins at 19 MiB, two at a time, left 7 GiB behind.
+/// More than 32 MiB are reserved, though only `blocks` are used: glibc returns an allocation of
+/// that size to the system as soon as it is freed. Smaller ones come from a heap of the thread,
+/// which glibc keeps: after 600 logins at 19 MiB, two at a time, 7 GiB were left.
 fn memory(blocks: usize) -> Result<Vec<Block>, TryReserveError> {
     const RETURNED_AT_ONCE: usize = 33 * 1024 * 1024 / Block::SIZE;
     let mut memory = Vec::new();
@@ -150,7 +150,7 @@ fn memory(blocks: usize) -> Result<Vec<Block>, TryReserveError> {
     Ok(memory)
 }
 
-/// What new passwords are hashed with.
+/// Argon2 with the parameters of new hashes.
 fn recommended() -> Result<Argon2<'static>, password_hash::Error> {
     let params = Params::new(RECOMMENDED_MEMORY_KIB, RECOMMENDED_PASSES, RECOMMENDED_LANES, None)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))

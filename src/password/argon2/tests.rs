@@ -16,7 +16,7 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn memory_goes_back_to_the_system_whichever_thread_used_it() {
-    // In a process of its own: what other tests use meanwhile must not count.
+    // In a separate process, so that the memory of other tests does not count.
     const ALONE: &str = "RESTANTE_TEST_ALONE";
     if env::var_os(ALONE).is_none() {
         let name = "memory_goes_back_to_the_system_whichever_thread_used_it";
@@ -49,7 +49,7 @@ fn memory_goes_back_to_the_system_whichever_thread_used_it() {
         let kept = resident_kib().saturating_sub(before);
         end.wait();
         assert_eq!(right, 0);
-        // Kept by each thread it would be 760 MiB.
+        // If each thread kept its memory, this would be 760 MiB.
         assert!(kept < 190 * 1024, "{kept} KiB");
     });
 }
@@ -83,7 +83,7 @@ fn argon2_hashes_of_another_implementation() {
              $OgMzwuWJFkqtO7rumDyFVjgFf9/OV2VXdM9Meja7fDM",
             b"tanstaaf",
         ),
-        // Without v= it is of the first version.
+        // Without v=, the hash is of the first version.
         (
             "$argon2i$m=64,t=2,p=1$c29tZXNhbHRzb21lc2FsdA\
              $OgMzwuWJFkqtO7rumDyFVjgFf9/OV2VXdM9Meja7fDM",

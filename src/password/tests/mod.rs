@@ -1,4 +1,4 @@
-//! Tests of what holds for all schemes, with hashes that other implementations made.
+//! Tests for all schemes, with hashes that other implementations made.
 
 use self::vectors::{DES, EMPTY, STRONG, WEAK, X80};
 use super::*;
@@ -24,7 +24,7 @@ fn reason_with(stored: &str, weak: WeakSchemes) -> String {
 }
 
 #[test]
-fn the_right_password_and_no_other_for_hashes_of_other_implementations() {
+fn a_hash_of_another_implementation_accepts_the_right_password_only() {
     for (maker, stored, password) in STRONG.iter().chain(WEAK) {
         let verifier = parse(stored);
         let password = password.as_bytes();
@@ -32,7 +32,7 @@ fn the_right_password_and_no_other_for_hashes_of_other_implementations() {
         let mut other = password.to_vec();
         other[0] ^= 1;
         let with_nul = [password, b"\0"].concat();
-        // More than a scheme takes of a password has a test of its own.
+        // Another test is for passwords that are longer than a scheme uses.
         let cut = if *password == *X80.as_bytes() { b"x" } else { &password[1..] };
         for wrong in [other.as_slice(), &with_nul, cut, b"", b"\0"] {
             assert_eq!(verifier.verify(wrong), Ok(false), "{maker}: {stored}");
@@ -78,9 +78,9 @@ fn a_hash_of_the_traditional_crypt_is_refused_with_the_way_out() {
     }
 }
 
-/// One octet less, one more, and, wherever it may stand, one that cannot be.
+/// At every place: cut off, one character less, and an invalid one more.
 #[test]
-fn a_damaged_hash_never_lets_anybody_in_and_upsets_nothing() {
+fn a_damaged_hash_accepts_no_password_and_does_not_panic() {
     for (_, stored, password) in STRONG.iter().chain(WEAK) {
         if stored.contains("PLAIN.") || stored.contains("argon2") || stored.contains("m=65536") {
             continue;
@@ -108,9 +108,9 @@ fn a_damaged_hash_never_lets_anybody_in_and_upsets_nothing() {
     }
 }
 
-/// What crypt(3) does, and so Dovecot: the users could not log in otherwise.
+/// As in crypt(3), and so in Dovecot: otherwise these users could not log in.
 #[test]
-fn what_crypt_never_saw_of_a_password_does_not_count() {
+fn the_end_of_a_password_that_crypt_ignores_does_not_count() {
     for (stored, reach) in
         [("{BLF-CRYPT}$2y$04$/AOpYqmPEajin1ouRy/il.pjqCTk5adOym.PfssQDOysEVda9Diya", 72)]
     {
@@ -122,7 +122,7 @@ fn what_crypt_never_saw_of_a_password_does_not_count() {
         assert!(verifier.outdated_by(&vec![b'x'; reach]));
         assert!(!verifier.outdated_by(&vec![b'x'; reach + 1]));
     }
-    // To bcrypt, which goes round and round the password, these two are one key.
+    // To bcrypt, which repeats the password, these two are the same key.
     let verifier = parse("$2b$04$szQ/H3QODszPdwsGtgNnJu1JCYf1a6Yx55kXGS1gAiD75HH8VTC76");
     assert_eq!(verifier.verify(b"tanstaaf"), Ok(true));
     assert_eq!(verifier.verify(b"tanstaaf\0tanstaaf"), Ok(false));
@@ -182,7 +182,7 @@ fn only_weaker_hashes_are_outdated() {
 }
 
 #[test]
-fn what_the_store_keeps_to_itself_is_not_verified_here() {
+fn a_verifier_at_the_store_is_not_verified_here() {
     let verifier = Verifier::AtStore("uid=mrose,dc=example,dc=org".into());
     assert_eq!(verifier.verify(b"tanstaaf"), Err(VerifyError::AtStore));
     assert_eq!(verifier.cost(), None);
@@ -209,7 +209,7 @@ fn a_plain_password_is_compared_octet_for_octet() {
 }
 
 #[test]
-fn an_empty_password_lets_nobody_in() {
+fn an_empty_password_is_never_right() {
     assert!(reason("{PLAIN}").contains("empty"));
     assert!(reason("").contains("no password"));
     assert_eq!(Verifier::plain("").verify(b""), Ok(false));
@@ -224,7 +224,7 @@ fn an_empty_password_lets_nobody_in() {
 }
 
 #[test]
-fn what_cannot_be_used_says_why_and_shows_nothing() {
+fn an_unusable_field_says_why_and_shows_no_secret() {
     for (stored, fault) in [
         ("hunter2", "no scheme"),
         ("{hunter2", "no scheme"),
@@ -277,7 +277,7 @@ fn what_cannot_be_used_says_why_and_shows_nothing() {
 }
 
 #[test]
-fn nothing_that_is_shown_holds_a_password_or_a_hash() {
+fn debug_shows_neither_a_password_nor_a_hash() {
     let shown = format!(
         "{:?} {:?}",
         Verifier::plain("tanstaaf"),

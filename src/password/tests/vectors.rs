@@ -1,7 +1,7 @@
 //! Password fields that other implementations made, each with its password.
 
-/// Of each the maker, which is Dovecot 2.3 (`doveadm pw`), crypt(3) of libxcrypt (`mkpasswd`),
-/// passlib 1.7, `PostgreSQL` 15.
+/// The maker, the field and the password. The makers are Dovecot 2.3 (`doveadm pw`), crypt(3) of
+/// libxcrypt (`mkpasswd`), passlib 1.7 and `PostgreSQL` 15.
 pub(in crate::password) const STRONG: &[(&str, &str, &str)] = &[
     (
         "doveadm",
@@ -154,7 +154,7 @@ pub(in crate::password) const STRONG: &[(&str, &str, &str)] = &[
         "SCRAM-SHA-256$4096:2p3ux/088/QTjT0am078CQ==$7NZPQUyyvMfts292jSaKWTxhCn6S00j/BYj5i9d9sIs=:z6HF3d4BtKVyLASDq1UtrQMINjwX6gVgpBeToVtynXQ=",
         TANSTAAF,
     ),
-    // It prepares passwords: that there was a soft hyphen in this one is lost.
+    // PostgreSQL prepares passwords, so the soft hyphen in this one is lost.
     (
         "PostgreSQL",
         "{SCRAM-SHA-256}4096:lM3TOSIUFchasAiAMXLJog==$dkxLqgv7gR1Ti4eYesgCq4vfY03kRCTlo1JausQB+sQ=:EVrZeovszWWC08KpabtyQLPxZLbTZPagxwpT9FF/WWc=",
@@ -188,7 +188,7 @@ pub(super) const WEAK: &[(&str, &str, &str)] = &[
         "{SHA256.HEX}d8e649897e1fdc812871321eb6a622bb56b61a8be1b88058471651fae5c12caa",
         TANSTAAF,
     ),
-    // Hex is noticed, as by Dovecot.
+    // Hex is recognised, as by Dovecot.
     (
         "doveadm",
         "{SHA256}d8e649897e1fdc812871321eb6a622bb56b61a8be1b88058471651fae5c12caa",
@@ -217,7 +217,7 @@ pub(super) const DES: &[(&str, &str, &str)] = &[
     ("passlib", "{CRYPT}BECS/j84G0XWw", ""),
 ];
 
-/// Hashes of an empty password, which passlib and crypt(3) make without a word.
+/// Hashes of an empty password, which passlib and crypt(3) make without an error.
 pub(super) const EMPTY: &[&str] = &[
     "$6$rounds=1000$FC5Vyn1bM8rpP3y1$W2RTepNkt4sycNiyfjovvW9TnYQUgR8yRrXi8FgpsncP9CdeMXBR.NSCuWHL4Nku3Xk6SS6crIClRQYlLYwAp1",
     "$5$rounds=1234$bZjFqNq9sTI2s.YK$2JXVk0gcWjuQUL5Veax1bZu2J0UOdM.GKdcSTxlZ5sB",
