@@ -1,21 +1,21 @@
-//! A bounded map whose records lose their meaning with time.
+//! A bounded map whose records expire.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use tokio::time::Instant;
 
-/// Keeps a value under a key until a moment that is given with it.
+/// Keeps a value under a key until it expires.
 ///
-/// - At most `entries` records. When there is one too many, the one that would end first goes: if
-///   the end says how much a record matters, that is the least that matters.
-/// - A record that has ended is not found, and goes with one of the next changes.
+/// - At most `entries` records. If there is one too many, the one that expires first is removed.
+///   Give more important records a later end.
+/// - A record that has expired is not found. One of the next calls removes it.
 /// - Each call is O(log n), but for [`change`](Self::change).
 #[derive(Debug)]
 pub(crate) struct Fading<K, V> {
     entries: usize,
     records: HashMap<K, (V, Instant)>,
-    /// The keys of `records`, the first to end at the front.
+    /// The keys of `records`, the first to expire at the front.
     ends: BTreeSet<(Instant, K)>,
 }
 
@@ -28,14 +28,14 @@ impl<K: Clone + Eq + Hash + Ord, V> Fading<K, V> {
         self.records.get(key).filter(|(_, end)| *end > now).map(|(value, _)| value)
     }
 
-    /// Keeps `value` until `end`, in place of what is kept under `key`; not at all when that is past.
+    /// Keeps `value` until `end`, in place of any other under `key`; not at all if `end` is past.
     pub(crate) fn put(&mut self, key: K, value: V, end: Instant, now: Instant) {
         self.remove(&key);
         if end > now {
             self.ends.insert((end, key.clone()));
             self.records.insert(key, (value, end));
         }
-        // Two for each that comes: what has ended is soon gone, and no call does all the work.
+        // Two for each new one: expired records are soon gone, and no call does all the work.
         for _ in 0..2 {
             let surplus = self.records.len() > self.entries;
             match self.ends.first() {
@@ -48,7 +48,7 @@ impl<K: Clone + Eq + Hash + Ord, V> Fading<K, V> {
         }
     }
 
-    /// Changes each value by `change`, which gives the moment until which it is kept from now on.
+    /// Changes each value with `change`, which returns its new end.
     pub(crate) fn change(&mut self, mut change: impl FnMut(&mut V) -> Instant) {
         let records = self.records.iter_mut();
         self.ends = records
@@ -82,9 +82,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A map that never forgets early, but for the bound, in place of the clever one.
+        /// Compared with a simple map.
         #[test]
-        fn it_is_a_map_that_drops_what_ends_first(
+        fn a_full_map_drops_the_record_that_expires_first(
             steps in prop::collection::vec((0_u8..12, 0_u64..50, 0_u64..8), 1..200),
         ) {
             let start = Instant::now();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_takes_no_room_for_long() {
+    fn expired_records_are_soon_removed() {
         let start = Instant::now();
         let mut fading = Fading::new(1_000);
         for key in 0..1_000 {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_is_kept_for_as_long_as_the_change_says() {
+    fn a_changed_record_is_kept_until_its_new_end() {
         let start = Instant::now();
         let mut fading = Fading::new(2);
         for (key, life) in [("short", 1), ("long", 9)] {

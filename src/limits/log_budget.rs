@@ -1,8 +1,8 @@
-//! How many lines of the log those may cause who are not logged in.
+//! How many log lines clients may cause that are not logged in.
 //!
-//! Above that their lines are left out, and counted by the network that they come from. Lines of
-//! each kind have a budget of their own: whoever connects in masses does not hide the passwords that
-//! he guesses, which programs like fail2ban look for.
+//! Further lines are left out, and counted for the network that they are about. Each kind of line
+//! has a separate budget, so that a flood of connections does not hide guesses of passwords, which
+//! programs like fail2ban look for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use super::{Network, Rate};
 
-/// What a line is about.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A wrong password, or an unknown user: a guess.
     WrongPassword,
-    /// Another reason why somebody was not let in.
+    /// A login that was refused for another reason.
     Refusal,
     /// The end of a connection without a login.
     Connection,
@@ -25,8 +25,8 @@ pub enum Entry {
 
 /// A budget for each network and each kind of line.
 ///
-/// - The smallest network has 200 lines, and gets another one each second; those around it
-///   have a few times as many.
+/// - The smallest network has 200 lines and gets another one each second. Larger ones have a few
+///   times as many.
 #[derive(Debug)]
 pub struct LogBudget {
     rates: [Rate; KINDS],
@@ -36,7 +36,7 @@ pub struct LogBudget {
 /// Lines of one network that were left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The network that had used up its lines; nothing for several of them.
+    /// The network that had used up its lines; `None` for several together.
     pub network: Option<Network>,
     counts: [u64; KINDS],
 }
@@ -49,7 +49,7 @@ impl Default for LogBudget {
 }
 
 impl LogBudget {
-    /// Whether a line about somebody at `peer` is to be written; counted if not.
+    /// Whether to write a line about `peer`. If not, it is counted.
     pub fn allows(&self, peer: IpAddr, entry: Entry) -> bool {
         let [wrong_passwords, refusals, connections] = &self.rates;
         let rate = match entry {
@@ -64,8 +64,8 @@ impl LogBudget {
         false
     }
 
-    /// What has been left out since the last call: the networks with the most lines one by one, the
-    /// others together.
+    /// The lines that were left out since the last call: separately for the networks with the most
+    /// lines, together for the others.
     pub fn settle(&self) -> Vec<LeftOut> {
         let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = std::mem::take(&mut *left_out).into_iter().collect();
@@ -83,12 +83,12 @@ impl LogBudget {
         lines
     }
 
-    /// How often [`Self::settle`] is worth calling.
+    /// How often to call [`Self::settle`].
     pub const INTERVAL: Duration = Duration::from_secs(60);
 }
 
 impl LeftOut {
-    /// How many lines of a kind.
+    /// The number of lines of a kind.
     pub fn count(&self, entry: Entry) -> u64 {
         let [wrong_passwords, refusals, connections] = self.counts;
         match entry {
@@ -109,7 +109,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// One of a kind and none of the others.
+/// Counts one line of a kind.
 fn one(entry: Entry) -> [u64; KINDS] {
     match entry {
         Entry::WrongPassword => [1, 0, 0],
@@ -126,11 +126,11 @@ fn add(counts: &mut [u64; KINDS], more: [u64; KINDS]) {
 
 const KINDS: usize = 3;
 
-/// Ten times what a jail of fail2ban takes to ban an address.
+/// Ten times as many as a jail of fail2ban needs to ban an address.
 const AT_ONCE: u32 = 200;
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The lines that sum up are bounded as well.
+/// The summary has a bounded number of lines as well.
 const MOST_NAMED: usize = 100;
 
 #[cfg(test)]
@@ -162,7 +162,7 @@ mod tests {
     /// A server of a thousand users behind one address, a tenth with an old password, and a monitor
     /// that connects every two seconds.
     #[tokio::test(start_paused = true)]
-    async fn nothing_of_a_healthy_server_is_left_out() {
+    async fn a_healthy_server_writes_all_its_lines() {
         let budget = LogBudget::default();
         for second in 0..7200 {
             let minute = second % 60 == 0;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_networks_are_named_and_the_others_counted() {
+    async fn the_networks_with_the_most_lines_are_named_and_the_others_counted() {
         let budget = LogBudget::default();
         for n in 0..150 {
             written(&budget, &format!("10.{n}.0.1"), Entry::Connection, 201 + n);

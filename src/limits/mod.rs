@@ -1,5 +1,5 @@
-//! What bounds strangers: networks as they are given out, how often something comes from one of them,
-//! tables of bounded size that forget, and how much strangers make the log write.
+//! Limits for clients that are not logged in: networks as providers assign them, rates for each
+//! network, tables of bounded size whose entries expire, and a budget of log lines.
 
 mod fading;
 mod log_budget;

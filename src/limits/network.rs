@@ -1,5 +1,5 @@
-//! Where connections come from: as far as it can be held responsible for them ([`Network`]), and
-//! whether a user may log in from there ([`AllowedNetworks`]).
+//! Networks: those that limits count by ([`Network`]), and those that a user may log in from
+//! ([`AllowedNetworks`]).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// A network as it is given out to one customer: an IPv4 address, or the /64 that an IPv6 customer
-/// holds at least; or one of those around it ([`Network::levels`]).
+/// A network that providers assign to one customer: an IPv4 address, or a /64 of IPv6, the smallest
+/// one that they assign; or a larger one around it ([`Network::levels`]).
 ///
 /// An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.7`) is the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,20 +21,20 @@ enum Kind {
     V6 { prefix: u64, length: u8 },
 }
 
-/// A network that an address is in, and how much more it may do than the smallest one.
+/// A network that an address is in, and how much higher its limit is than that of the smallest one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// The network.
     pub network: Network,
-    /// What the smallest network is allowed, this one is allowed so many times.
+    /// The limit of this network, as a multiple of that of the smallest one.
     pub factor: u32,
 }
 
 impl Network {
     /// The networks that an address is in and that one customer may hold, the smallest first.
     ///
-    /// - IPv6: /64, /56 and /48, the sizes in which providers give networks out (RFC 6177).
-    /// - IPv4: the address, and the /24 around it, the smallest network that is routed by itself.
+    /// - IPv6: /64, /56 and /48, the sizes that providers assign (RFC 6177).
+    /// - IPv4: the address and the /24 around it, the smallest network that is routed separately.
     pub fn levels(address: IpAddr) -> impl Iterator<Item = Level> + Clone {
         let address = address.to_canonical();
         let lengths = match address {
@@ -50,7 +50,7 @@ impl Network {
         })
     }
 
-    /// The largest of those that one customer may hold.
+    /// The largest network around an address that one customer may hold.
     pub fn widest(address: IpAddr) -> Self {
         Self::levels(address).last().map_or_else(|| address.into(), |level| level.network)
     }
@@ -92,14 +92,14 @@ impl fmt::Display for Network {
 const V4_LENGTHS: &[(u8, u32)] = &[(32, 1), (24, 4)];
 const V6_LENGTHS: &[(u8, u32); LEVELS] = &[(64, 1), (56, 4), (48, 16)];
 
-/// The most networks that [`Network::levels`] gives.
+/// The most networks that [`Network::levels`] yields.
 pub(crate) const LEVELS: usize = 3;
 
 /// The networks that a user may log in from: `allow_nets` of Dovecot.
 ///
-/// - Addresses and networks of IPv4 and IPv6, separated by commas or blanks. Those of IPv4 that are
-///   written as IPv6 ones (`::ffff:192.0.2.7`) are what they are.
-/// - `local` is for connections that have no address. None comes here, so it allows nothing.
+/// - Addresses and networks of IPv4 and IPv6, separated by commas or blanks. IPv4 ones may be
+///   written as IPv6 (`::ffff:192.0.2.7`).
+/// - `local` stands for connections without an address. This server has none, so it allows none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedNetworks(Arc<[IpNet]>);
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_in_every_network_that_one_customer_may_hold() {
+    fn an_address_is_in_each_network_that_one_customer_may_hold() {
         for (address, expected) in [
             ("192.0.2.7", "192.0.2.7/32 x1, 192.0.2.0/24 x4"),
             ("::ffff:192.0.2.7", "192.0.2.7/32 x1, 192.0.2.0/24 x4"),

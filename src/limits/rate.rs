@@ -1,4 +1,4 @@
-//! How often something may come from one place.
+//! How often clients of a network may do something.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,35 +8,35 @@ use tokio::time::Instant;
 
 use super::{Level, Network};
 
-/// A bucket for each network: what comes takes a token out, and time puts them back.
+/// A token bucket for each network.
 ///
-/// - A network that has done nothing for long has those of a whole `burst`, to use up at once.
-/// - The table is bounded: what is full again is forgotten, and when too many are not, those that
-///   are new are not counted.
+/// - A full bucket has the tokens of a whole `burst`, which may be used at once.
+/// - The table is bounded: buckets that are full again are removed. If too many are not full, new
+///   networks are not counted.
 #[derive(Debug)]
 pub struct Rate {
-    /// How long a network has to do nothing to have all of its tokens again.
+    /// How long it takes until an empty bucket is full again.
     burst: Duration,
     buckets: Mutex<HashMap<Network, Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// How much time's worth of tokens has been taken.
+    /// The time until the bucket is full, as of `at`.
     owed: Duration,
     at: Instant,
 }
 
 impl Rate {
-    /// Nobody has taken a token.
+    /// All buckets are full.
     pub fn new(burst: Duration) -> Self {
         Self { burst, buckets: Mutex::default() }
     }
 
-    /// Takes a token of each of these networks, of which the smallest gets one `every` so often.
+    /// Takes a token of each of these networks. The smallest gets one back after `every`.
     ///
     /// # Errors
-    /// The smallest network that has none left; nothing is taken then.
+    /// The smallest network that has no token left; then no token is taken.
     pub fn take(
         &self,
         levels: impl Iterator<Item = Level> + Clone,

@@ -1,4 +1,4 @@
-//! A pool for each file system: one that does not answer takes the threads of its own only.
+//! A pool for each file system: one that does not answer occupies only the threads of its pool.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::mounts::{Device, Mounts};
 use super::pool::{Bounds, Pool};
 
-/// Pools by the file system that a path is on, as far as that can be known without asking it.
+/// Pools by the file system that a path is on, as far as that is known without asking the file
+/// system.
 ///
-/// A path is looked up as it is written. Where it leads through a symbolic link to another file
-/// system, its work is done in the pool of the one that it begins on.
+/// A path is looked up as it is written. If it leads through a symbolic link to another file
+/// system, its work is done in the pool of the first one.
 #[derive(Debug)]
 pub struct ByFileSystem {
     name: &'static str,
@@ -19,7 +20,7 @@ pub struct ByFileSystem {
 }
 
 impl ByFileSystem {
-    /// No pool yet; each of them will have these bounds.
+    /// No pool yet. Each will have these bounds.
     pub const fn new(name: &'static str, bounds: Bounds) -> Self {
         Self { name, bounds, pools: Mutex::new(BTreeMap::new()) }
     }
@@ -31,7 +32,7 @@ impl ByFileSystem {
         if let Some(pool) = pools.get(&device) {
             return Arc::clone(pool);
         }
-        // File systems may come and go, say one for each home: drop the pools that are not in use.
+        // File systems may come and go, for example one for each home: drop the unused pools.
         pools.retain(|_, pool| pool.is_in_use());
         let what = format!("{} on {}", self.name, at.display()).into();
         let pool = Arc::new(Pool::new(self.name, what, self.bounds));
@@ -39,7 +40,7 @@ impl ByFileSystem {
         pool
     }
 
-    /// What the pools are for in which work has been waiting for a thread for some seconds.
+    /// The purpose of each pool in which work has waited for a thread for some seconds.
     pub fn stuck(&self) -> Vec<Arc<str>> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.values().filter_map(|pool| pool.is_stuck()).collect()
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_system_has_one_pool_and_another_has_another() {
+    fn each_file_system_has_one_pool() {
         let bounds = Bounds { most: 1, queued: 1, wait: Duration::from_secs(1) };
         let pools = ByFileSystem::new("test", bounds);
         let proc = pools.of(Path::new("/proc/self"));
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_nobody_uses_is_forgotten() {
+    fn an_unused_pool_is_dropped() {
         let bounds = Bounds { most: 1, queued: 1, wait: Duration::from_secs(1) };
         let pools = ByFileSystem::new("test", bounds);
         drop(pools.of(Path::new("/proc/self")));

@@ -1,17 +1,18 @@
-//! Threads for what blocks: files, hashes, requests. Never a worker thread of the runtime.
+//! Threads for work that blocks: files, hashes, requests. It never runs on a worker thread of the
+//! runtime.
 //!
-//! The pools are apart from each other, so that what hangs in one holds up nothing in another:
+//! The pools are separate, so that work that hangs in one does not delay work in another:
 //!
-//! - `mail`: a pool for each file system on which there are Maildirs. `files`: the same for
-//!   credential files, certificates and the configuration. `hashes`: passwords. `requests`: those
-//!   to providers of tokens.
-//! - Each has so many threads at the most, and a queue that is bounded in length and in time. What
-//!   is refused is never done.
-//! - A thread that the system does not give is an error like any other. One of each pool that is
-//!   needed for certain is kept from the start, so that there is always one to do the work.
+//! - `mail`: a pool for each file system with Maildirs. `files`: the same for credential files,
+//!   certificates and the configuration. `hashes`: passwords. `requests`: requests to providers of
+//!   tokens.
+//! - Each has a bounded number of threads, and a queue that is bounded in length and in time. Work
+//!   that is refused is never done later.
+//! - If the system gives no thread, that is an error like any other. Each pool that is always
+//!   needed keeps one thread from the start, so that there is always one to do the work.
 //!
-//! `pool` is a pool, `by_file_system` the pools of the file systems, `mounts` which path is on
-//! which of them, and which of them are local. What is done on the threads is not known here.
+//! `pool`: one pool. `by_file_system`: the pools of the file systems. `mounts`: which file system a
+//! path is on, and which file systems are local. The work itself is defined elsewhere.
 
 use std::io;
 use std::path::Path;
@@ -33,13 +34,13 @@ pub fn mail() -> &'static ByFileSystem {
     &MAIL
 }
 
-/// The threads for files that are the server's own.
+/// The threads for the server's own files.
 pub fn files() -> &'static ByFileSystem {
     static FILES: ByFileSystem = ByFileSystem::new("files", FILES_BOUNDS);
     &FILES
 }
 
-/// The threads for what takes a processor for a while.
+/// The threads for work that keeps a processor busy.
 pub fn hashes() -> &'static Pool {
     static HASHES: LazyLock<Pool> =
         LazyLock::new(|| Pool::new("hashes", "passwords".into(), HASHES_BOUNDS));
@@ -53,24 +54,24 @@ pub fn requests() -> &'static Pool {
     &REQUESTS
 }
 
-/// Has one thread ready, from now on, of each pool that is needed for certain: that of hashes,
-/// that of the Maildirs below `mail`, those of these `files`.
+/// Keeps one thread in each pool that is always needed: that of hashes, that of the Maildirs below
+/// `mail`, and those of `files`.
 ///
 /// # Errors
-/// When the system gives none.
+/// If the system gives no thread.
 pub fn keep<'a>(mail: &Path, files: impl IntoIterator<Item = &'a Path>) -> io::Result<()> {
     hashes().keep_one()?;
     self::mail().of(mail).keep_one()?;
     files.into_iter().try_for_each(|file| self::files().of(file).keep_one())
 }
 
-/// How many pieces of work there are in all pools together, queued ones included.
+/// The number of pieces of work in all pools together, queued ones included.
 pub fn at_work() -> usize {
     AT_WORK.load(Ordering::SeqCst)
 }
 
-/// A runtime with a paused clock that does not go on by itself while there is work in the pools,
-/// which the runtime does not see. `tests/it/support/clock.rs` has the same.
+/// A runtime with a paused clock that does not advance while there is work in the pools, which the
+/// runtime does not see. `tests/it/support/clock.rs` has the same.
 #[cfg(test)]
 pub(crate) fn paused_runtime() -> tokio::runtime::Runtime {
     let wait = || {
@@ -84,15 +85,15 @@ pub(crate) fn paused_runtime() -> tokio::runtime::Runtime {
 
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
-/// Enough to keep a disk, or a file server, as busy as it can be; of a file system that does not
-/// answer, all that it takes.
+/// Enough to keep a disk or a file server fully busy. A file system that does not answer occupies
+/// no more than these.
 const MAIL_BOUNDS: Bounds = Bounds { most: 64, queued: 1024, wait: Duration::from_secs(30) };
 
-/// Files that are small and seldom change.
+/// These files are small and seldom change.
 const FILES_BOUNDS: Bounds = Bounds { most: 16, queued: 1024, wait: Duration::from_secs(10) };
 
-/// `hashes-at-once` bounds them.
+/// `hashes-at-once` is the actual limit.
 const HASHES_BOUNDS: Bounds = Bounds { most: 1024, queued: 1024, wait: Duration::from_secs(10) };
 
-/// `at-once` bounds them, for each store.
+/// `at-once` is the actual limit, for each store.
 const REQUESTS_BOUNDS: Bounds = Bounds { most: 256, queued: 256, wait: Duration::from_secs(10) };

@@ -1,7 +1,7 @@
-//! Which file system a path or a file is on, and whether that is local, from what the kernel says
-//! of mounts in `/proc/self/mountinfo`.
+//! Which file system a path or a file is on, and whether it is local, read from
+//! `/proc/self/mountinfo`.
 //!
-//! No file system is asked: one that does not answer would hang.
+//! The file systems themselves are not asked, because one that does not answer would block.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -15,13 +15,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Statx, StatxFlags};
 
 /// Whether a file is on a disk of this machine. Then its file system asks no other machine and no
-/// other process, and what it has in memory can be opened and read without waiting.
+/// other process, and a file in memory can be opened and read without waiting.
 ///
-/// `file` has to be looked at with `MNT_ID`, and with `STATX_DONT_SYNC` where waiting is not
-/// allowed.
+/// `file` must come from a call of `statx` with `MNT_ID`, and with `STATX_DONT_SYNC` if waiting is
+/// not allowed.
 ///
-/// A file system on a block device is local. Btrfs is local, too, but has no block device of its
-/// own, and its subvolumes have devices that are in no table; so it is known by the mount.
+/// A file system on a block device is local. Btrfs is local as well, but shows no block device, and
+/// the device numbers of its subvolumes are in no table, so it is recognised by the mount.
 pub fn is_local(file: &Statx) -> bool {
     let has_block_device = file.stx_dev_major != 0;
     has_block_device
@@ -29,17 +29,17 @@ pub fn is_local(file: &Statx) -> bool {
             && Mounts::current().local.contains(&file.stx_mnt_id)
 }
 
-/// A file system, by its device numbers; empty where there is no table of mounts.
+/// A file system, by its device numbers; empty if there is no table of mounts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Device(Box<[u8]>);
 
 /// The mounts of this process.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    /// Says when there are others. `None` where there is no `/proc`.
+    /// Signals changes of the mounts. `None` without `/proc`.
     table: Option<File>,
     places: HashMap<PathBuf, Device>,
-    /// The mounts of local file systems that have no block device of their own.
+    /// The mounts of local file systems that show no block device.
     local: HashSet<u64>,
 }
 
@@ -58,10 +58,10 @@ impl Mounts {
         mounts
     }
 
-    /// Takes over what has been mounted or unmounted since.
+    /// Reads the table again if something was mounted or unmounted.
     fn follow(&mut self) {
         let Some(table) = &self.table else { return };
-        // proc(5): POLLPRI and POLLERR say that the mounts have changed since this was last asked.
+        // proc(5): POLLPRI and POLLERR say that the mounts have changed since the last poll.
         let mut asked = [PollFd::new(table, PollFlags::PRI | PollFlags::ERR)];
         let at_once = Timespec::default();
         let changed = matches!(poll(&mut asked, Some(&at_once)), Ok(1..));
@@ -70,7 +70,7 @@ impl Mounts {
         }
     }
 
-    /// The file system of a path, and where that is mounted.
+    /// The file system of a path, and where it is mounted.
     pub(super) fn of<'a>(&self, path: &'a Path) -> (Device, &'a Path) {
         let found = path.ancestors().find_map(|place| Some((self.places.get(place)?, place)));
         found.map_or_else(
@@ -89,7 +89,7 @@ impl Mounts {
     }
 }
 
-/// What is mounted where; of several at one place, the last one is on top.
+/// The file system at each mount point. Of several at one place, the last one is on top.
 fn places(text: &[u8]) -> HashMap<PathBuf, Device> {
     let lines = text.split(|&octet| octet == b'\n');
     lines
@@ -116,7 +116,7 @@ fn local(text: &[u8]) -> HashSet<u64> {
         .collect()
 }
 
-/// Space, tab, line feed and backslash are written as octal numbers.
+/// Decodes a field, in which space, tab, line feed and backslash are octal escapes.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut octets = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -144,7 +144,7 @@ mod tests {
         45 27 0:46 / /srv/btrfs\\040- rw - btrfs /dev/sdc1 rw\n";
 
     #[test]
-    fn a_path_is_on_what_is_mounted_nearest() {
+    fn a_path_is_on_the_nearest_mount() {
         let mounts = Mounts { places: places(TABLE), ..Mounts::default() };
         for (path, device, at) in [
             ("/srv/mail/mrose/Maildir", "0:44", "/srv/mail"),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn btrfs_is_local_and_what_is_no_disk_is_not() {
+    fn btrfs_is_local_and_proc_is_not() {
         assert_eq!(local(TABLE), HashSet::from([44, 45]));
         let mut proc = look_at("/proc");
         assert!(!is_local(&proc));

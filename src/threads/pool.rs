@@ -1,4 +1,4 @@
-//! A pool: threads of the system, and work that waits for one.
+//! A pool: threads, and a queue of work for them.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,21 +14,21 @@ use super::AT_WORK;
 
 /// Threads that do one piece of work after the other.
 ///
-/// - A thread is started when there is work and none is idle, and ends after 10 seconds without
-///   work, but for the one of [`keep_one`](Self::keep_one).
-/// - Where the system gives no further thread, work waits for those that there are.
-/// - Work that panics ends that piece of work and no thread.
+/// - A thread is started if there is work and no thread is idle. It ends after 10 seconds without
+///   work, except the one of [`keep_one`](Self::keep_one).
+/// - If the system gives no further thread, work waits for the existing ones.
+/// - A panic ends the piece of work, not the thread.
 #[derive(Debug)]
 pub struct Pool(Arc<Shared>);
 
-/// How much a pool takes.
+/// The bounds of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Threads.
+    /// The most threads.
     pub most: usize,
-    /// Pieces of work that wait for one.
+    /// The most pieces of work that wait for a thread.
     pub queued: usize,
-    /// How long each of them may wait.
+    /// How long each piece may wait.
     pub wait: Duration,
 }
 
@@ -38,12 +38,12 @@ pub enum Refused {
     /// The system gives no thread, and the pool has none.
     #[error("the system gives no thread (TasksMax=, ulimit -u): {0}")]
     NoThread(io::Error),
-    /// All threads of the pool are busy, and no thread has become free in time or the queue is full.
+    /// All threads are busy, and either none has become free in time or the queue is full.
     #[error("all threads for {what} ({threads}) are busy, and none has become free in time")]
     Busy {
-        /// What the pool is for.
+        /// The purpose of the pool.
         what: Arc<str>,
-        /// How many threads it has.
+        /// The number of its threads.
         threads: usize,
     },
     /// The work panicked.
@@ -52,19 +52,18 @@ pub enum Refused {
 }
 
 impl Pool {
-    /// A pool without a thread yet; `name` is that of its threads, `what` says what it is for.
+    /// A pool without threads yet. `name` is the name of its threads, `what` its purpose.
     pub fn new(name: &'static str, what: Arc<str>, bounds: Bounds) -> Self {
         let state = Mutex::new(State::default());
         Self(Arc::new(Shared { name, what, bounds, state, wake: Condvar::new() }))
     }
 
-    /// Does `work`, and yields what comes of it.
+    /// Does `work` and returns its result.
     ///
-    /// Work that has been given to a pool is done even if nobody waits for it, but not if it is
-    /// refused.
+    /// The work is done even if the future is dropped, but not if it is refused.
     ///
     /// # Errors
-    /// [`Refused`] when no thread has begun with it in time: then none ever will.
+    /// [`Refused`] if no thread has begun it in time. Then it is not done at all.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -72,7 +71,7 @@ impl Pool {
         self.answer(|done| drop(done.send(work()))).await
     }
 
-    /// Does `work`, and yields what it sends, whether or not it has ended by then.
+    /// Does `work` and returns the value that it sends, which may be before its end.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
@@ -92,18 +91,18 @@ impl Pool {
         answered.map_err(|_| Refused::Ended)
     }
 
-    /// Has `work` done by and by. Nobody waits for it; what has not been begun in time is not done.
+    /// Has `work` done without waiting for it. If it has not begun in time, it is not done.
     ///
     /// # Errors
-    /// [`Refused`] when there is no thread for it, or too much waits already.
+    /// [`Refused`] if there is no thread or the queue is full.
     pub fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
         self.submit(Box::new(work)).map(drop)
     }
 
-    /// Starts a thread, if there is none, and keeps one from now on.
+    /// Starts a thread if there is none, and keeps one from now on.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// If the system gives no thread.
     pub fn keep_one(&self) -> io::Result<()> {
         let mut state = self.0.lock();
         if state.threads == 0 {
@@ -113,19 +112,19 @@ impl Pool {
         Ok(())
     }
 
-    /// What it is for, when all of its threads are busy and work has waited for long.
+    /// The purpose of the pool, if all of its threads are busy and work has waited for long.
     pub fn is_stuck(&self) -> Option<Arc<str>> {
         let state = self.0.lock();
         let stuck = state.queue.front().is_some_and(|first| first.since.elapsed() > SHOWN);
         stuck.then(|| Arc::clone(&self.0.what))
     }
 
-    /// Whether it has threads, or anybody may give it work.
+    /// Whether it has threads, or there is another reference that may give it work.
     pub(super) fn is_in_use(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 1 || self.0.lock().threads > 0
     }
 
-    /// Puts work into the queue, and sees to it that there is a thread for it.
+    /// Puts work into the queue, and starts a thread if none is idle.
     fn submit(&self, work: Work) -> Result<u64, Refused> {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -197,14 +196,14 @@ impl Shared {
         Ok(())
     }
 
-    /// What a thread does, from its start to its end.
+    /// The main function of a thread.
     fn work(&self) {
         let mut state = self.lock();
         loop {
             while let Some(Queued { since, work, _counted, .. }) = state.queue.pop_front() {
                 drop(state);
                 if since.elapsed() <= self.bounds.wait {
-                    // What has panicked has dropped the end of its channel.
+                    // Work that panicked has dropped its end of the channel.
                     drop(catch_unwind(AssertUnwindSafe(work)));
                 } else {
                     drop(work);
@@ -224,14 +223,14 @@ impl Shared {
         }
     }
 
-    /// Takes work out of the queue that nobody has begun; nothing when somebody has.
+    /// Removes work from the queue. `None` if a thread has begun it.
     fn take_back(&self, id: u64) -> Option<Refused> {
         let mut state = self.lock();
         let at = state.queue.iter().position(|queued| queued.id == id)?;
         let work = state.queue.remove(at);
         let refused = self.busy(&state);
         drop(state);
-        // Whatever it owns is given back, which may have to do with this pool.
+        // Outside of the lock: what the work owns may use this pool when it is dropped.
         drop(work);
         Some(refused)
     }
@@ -241,7 +240,7 @@ impl Shared {
     }
 }
 
-/// Counts a piece of work among those of all pools.
+/// Counts a piece of work in [`AT_WORK`].
 struct Counted(());
 
 impl Counted {
@@ -279,7 +278,7 @@ mod tests {
         Pool::new("test", "tests".into(), Bounds { most, queued, wait })
     }
 
-    /// Keeps a thread busy until what it gives back is dropped.
+    /// Keeps a thread busy until the returned sender is dropped.
     fn hang(pool: &Pool) -> Sender<()> {
         let (guard, end) = channel::<()>();
         let (started, has_started) = channel();
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_is_never_done() {
+    async fn refused_work_is_never_done() {
         let pool = pool(1, 2, Duration::from_millis(20));
         let busy = hang(&pool);
         let (tell, told) = channel();
@@ -319,7 +318,7 @@ mod tests {
         assert!(matches!(refused, Refused::Busy { threads: 1, .. }), "{refused}");
         assert!(pool.0.lock().queue.is_empty());
         pool.start(move || detached.send("detached").unwrap()).unwrap();
-        // Not begun in time either: the time of the second is over when that of the third is.
+        // Not begun in time either: the second has waited as long as the third.
         pool.run(|| ()).await.unwrap_err();
         drop(busy);
         assert!(told.recv().is_err(), "both have been dropped");
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_waits_for_is_done_all_the_same() {
+    async fn work_is_done_even_if_the_future_is_dropped() {
         let pool = pool(1, 2, LONG);
         let busy = hang(&pool);
         let (tell, told) = channel();
