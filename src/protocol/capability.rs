@@ -23,13 +23,13 @@ pub enum Capability {
     AuthRespCode,
     /// Commands may be sent without waiting for replies (RFC 2449 §6.6).
     Pipelining,
-    /// Messages are never removed by the server itself (RFC 2449 §6.7).
+    /// The server never removes messages by itself (RFC 2449 §6.7).
     ExpireNever,
     /// User names and passwords may be UTF-8, as may be messages (RFC 6856 §2).
     Utf8User,
     /// The language of replies can be chosen (RFC 6856 §3).
     Lang,
-    /// Who this is (RFC 2449 §6.9).
+    /// The name of the server (RFC 2449 §6.9).
     Implementation,
 }
 

@@ -1,10 +1,10 @@
-//! Characters that are not seen, and change how the text around them is shown.
+//! Characters that are invisible or change how the text around them is shown.
 
-/// Whether a character is a control (C0, DEL, C1: line ends and ESC among them), or a format
-/// character that turns the direction of text, breaks lines, or takes no room: the tags of
-/// U+E0000 are some of those.
+/// Whether a character is a control character (C0, DEL, C1; line ends and ESC are some of them), or
+/// a format character that changes the direction of text, breaks lines or has no width (such as the
+/// tags of U+E0000).
 ///
-/// No user name has one, and none reaches a terminal or a log as it is.
+/// No user name contains one, and none reaches a terminal or a log unescaped.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,

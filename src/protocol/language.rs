@@ -1,4 +1,4 @@
-//! Which language a client wants replies in (RFC 6856 §3).
+//! The language that a client wants for replies (RFC 6856 §3).
 
 /// The argument of LANG (RFC 6856 §3.2).
 ///
@@ -7,7 +7,7 @@
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LanguageRange {
-    /// `*`: whichever the operator prefers.
+    /// `*`: the language that the operator prefers.
     Any,
     /// A language, perhaps with a region or a script; in lower case.
     Tag(Box<str>),
@@ -30,8 +30,8 @@ impl LanguageRange {
         (begins_well && subtags.all(subtag)).then(|| Self::Tag(text.to_ascii_lowercase().into()))
     }
 
-    /// Whether a language, given by its tag, may be chosen for this range: the range names it or a
-    /// variant of it. `en-GB` may be answered in `en`, but not the other way round.
+    /// Whether the language with this tag may be chosen for the range: the range names the language
+    /// or a variant of it. `en` may be chosen for `en-GB`, but not the other way round.
     pub fn includes(&self, tag: &str) -> bool {
         match self {
             Self::Any => true,

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use super::number::encode_decimal;
 use super::{MessageNumber, UniqueId};
 
-/// A line of a multi-line reply: one that cannot begin with a dot and needs no stuffing.
+/// A line of a multi-line reply that never begins with a dot, so it needs no stuffing.
 pub trait Line {
     /// Appends the line without its end.
     fn encode(&self, out: &mut Vec<u8>);
@@ -22,13 +22,13 @@ impl<T: fmt::Display> Line for T {
 /// A scan listing: the number of a message and its octets (RFC 1939 §5 LIST).
 #[derive(Clone, Copy, Debug)]
 pub struct ScanListing {
-    /// Which message.
+    /// The message.
     pub number: MessageNumber,
-    /// As RETR sends it, without dot-stuffing.
+    /// The octets that RETR sends, without dot-stuffing.
     pub octets: u64,
 }
 
-// There may be hundreds of thousands in one reply, hence not by way of Display.
+// A reply may have hundreds of thousands of them: `Display` would be too slow.
 impl Line for ScanListing {
     fn encode(&self, out: &mut Vec<u8>) {
         self.number.encode(out);
@@ -40,9 +40,9 @@ impl Line for ScanListing {
 /// A unique-id listing: the number of a message and its unique-id (RFC 1939 §7 UIDL).
 #[derive(Clone, Copy, Debug)]
 pub struct UniqueIdListing<'a> {
-    /// Which message.
+    /// The message.
     pub number: MessageNumber,
-    /// What the client knows it by.
+    /// Its unique-id.
     pub unique_id: UniqueId<'a>,
 }
 

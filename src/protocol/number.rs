@@ -30,7 +30,7 @@ impl fmt::Display for MessageNumber {
     }
 }
 
-/// Why an argument is not the number of any message.
+/// Why an argument is not a message-number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberError {
     /// Not decimal digits without sign and leading zeros.
@@ -42,8 +42,8 @@ pub enum NumberError {
 impl TryFrom<&[u8]> for MessageNumber {
     type Error = NumberError;
 
-    // DEVIATION: RFC 1939 §5 LIST — leading zeros are refused; no client sends them, and what
-    // does is testing where a parser gives way.
+    // DEVIATION: RFC 1939 §5 LIST — leading zeros are refused: no mail client sends them, only
+    // programs that probe the parser.
     fn try_from(digits: &[u8]) -> Result<Self, NumberError> {
         if digits.first() == Some(&b'0') {
             return Err(NumberError::NotANumber);
@@ -58,12 +58,12 @@ pub(super) fn encode_decimal(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// How many lines of the body TOP is asked for (RFC 1939 §7 TOP).
+/// The number of body lines in a TOP command (RFC 1939 §7 TOP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLines(pub u64);
 
 impl BodyLines {
-    /// Reads decimal digits. A number beyond 64 bits means all lines, as no message has so many.
+    /// Reads decimal digits. A number beyond 64 bits stands for all lines.
     pub fn parse(digits: &[u8]) -> Option<Self> {
         decimal(digits).map(Self)
     }

@@ -1,15 +1,14 @@
-//! The size of a message as RETR sends it, counted while its stored bytes go by.
+//! The octets of a message as RETR sends it, counted from its stored bytes.
 //!
-//! Lines end in CRLF, whatever the store ends them with; dot-stuffing is not counted
-//! (RFC 1939 §11).
+//! Lines end in CRLF, however the store ends them. Dot-stuffing is not counted (RFC 1939 §11).
 
 use memchr::{memchr, memchr_iter};
 
 /// Counts the octets of a message from its stored bytes, in chunks of any size.
 ///
-/// - A LF without a CR before it is sent as CRLF: one octet more.
-/// - A CR without a LF after it is data, one octet.
-/// - A message that does not end in a LF gets a CRLF, two octets more; an empty one stays empty.
+/// - An LF without a CR before it is sent as CRLF and counts as two octets.
+/// - A CR without an LF after it is data and counts as one.
+/// - A message that does not end in an LF gets a CRLF, two octets more; an empty one stays empty.
 #[derive(Clone, Debug, Default)]
 pub struct OctetCounter {
     octets: u64,
@@ -17,7 +16,7 @@ pub struct OctetCounter {
 }
 
 impl OctetCounter {
-    /// A counter that has seen nothing.
+    /// A counter at the start of a message.
     pub fn new() -> Self {
         Self::default()
     }
@@ -29,7 +28,7 @@ impl OctetCounter {
         self.last = Some(last);
     }
 
-    /// Takes so many zero bytes, as a hole in a file reads: they are data, and end no line.
+    /// Takes `length` zero bytes, which a hole in a file reads as. They are data and end no line.
     pub fn update_zeros(&mut self, length: u64) {
         if length > 0 {
             self.octets = self.octets.saturating_add(length);
@@ -48,7 +47,7 @@ impl OctetCounter {
     fn bare_line_feeds(&self, chunk: &[u8]) -> u64 {
         let line_feeds = memchr_iter(b'\n', chunk).count();
         let split = self.last == Some(b'\r') && chunk.first() == Some(&b'\n');
-        // Stored mail seldom has a CR at all: one quick look saves the search for pairs.
+        // Stored mail seldom has a CR at all: one fast search saves the search for pairs.
         let paired = match memchr(b'\r', chunk) {
             None => 0,
             Some(first) => chunk
@@ -84,7 +83,7 @@ mod tests {
     ];
 
     #[test]
-    fn zeros_count_as_if_they_were_there() {
+    fn a_hole_counts_like_the_zeros_that_it_reads_as() {
         for before in [&b""[..], b"a\r", b"a\n"] {
             for after in [&b""[..], b"\n", b"\r\n", b"b"] {
                 for zeros in [0, 1, 5] {
@@ -123,7 +122,7 @@ mod tests {
         }
     }
 
-    /// Sends a message byte by byte, the way the RFC describes it.
+    /// Sends a message byte by byte, as the RFC describes it.
     fn sent(stored: &[u8]) -> Vec<u8> {
         let mut sent = Vec::new();
         for &byte in stored {
@@ -140,7 +139,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn agrees_with_a_plain_encoder(
+        fn counts_the_octets_of_a_simple_encoder(
             stored in proptest::collection::vec(
                 proptest::prop_oneof![
                     proptest::strategy::Just(b'\r'),

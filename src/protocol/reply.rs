@@ -1,17 +1,17 @@
-//! Replies: the one line that answers a command (RFC 1939 §3, RFC 2449 §3 and §8, RFC 3206).
+//! Status lines, the first line of every reply (RFC 1939 §3, RFC 2449 §3 and §8, RFC 3206).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 
-/// The text of a reply: printable, never taken for a response code, short enough.
+/// The text of a reply: printable, short enough, and never mistaken for a response code.
 ///
-/// Anything else that finds its way in is replaced or cut, so that encoding cannot fail.
+/// Other characters are replaced and longer text is cut, so that encoding cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyText(Cow<'static, str>);
 
 impl ReplyText {
-    /// Makes a text fit for a reply to any client.
+    /// The text for a reply to any client.
     ///
     /// - Characters outside 0x20 to 0x7E become `?`, as does a `[` at the start (RFC 2449 §3).
     /// - With status, response code and line end the line has at most 512 octets.
@@ -19,8 +19,8 @@ impl ReplyText {
         Self::of(text.into(), |character| matches!(character, ' '..='~'))
     }
 
-    /// The same for a client that has chosen a language and so reads UTF-8 (RFC 6856 §3.2): what is
-    /// not ASCII stays, unless it is a control character.
+    /// The text for a client that has chosen a language and so reads UTF-8 (RFC 6856 §3.2): only
+    /// control characters are replaced.
     pub fn in_utf8(text: impl Into<Cow<'static, str>>) -> Self {
         Self::of(text.into(), |character| !character.is_control())
     }
@@ -42,7 +42,7 @@ impl ReplyText {
         Self(text.into())
     }
 
-    /// The longest response code, status and line end take less than the 52 octets left.
+    /// The status, the longest response code and the line end take less than the other 52 octets.
     const MAX_OCTETS: usize = 460;
 }
 
@@ -64,16 +64,16 @@ impl fmt::Display for ReplyText {
     }
 }
 
-/// What an `-ERR` says to software (RFC 2449 §8, RFC 3206).
+/// The reason for an `-ERR`, for the software of the client (RFC 2449 §8, RFC 3206).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseCode {
     /// The credentials are at fault: ask the user (RFC 3206 §5).
     Auth,
     /// Another session has the maildrop: try later (RFC 2449 §8.1.2).
     InUse,
-    /// The server is at fault for a while: try later, ask nobody (RFC 3206 §4).
+    /// The server is at fault for a while: try later, without asking the user (RFC 3206 §4).
     SysTemp,
-    /// The server is at fault until a person mends it (RFC 3206 §4).
+    /// The server is at fault until its operator repairs it (RFC 3206 §4).
     SysPerm,
 }
 

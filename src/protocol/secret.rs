@@ -8,16 +8,16 @@ use zeroize::{Zeroize, Zeroizing};
 ///
 /// - `Debug` prints `Secret(…)` in every build; there is no `Display`, `Clone` or `Serialize`.
 /// - The memory is overwritten with zeros when the value is dropped.
-/// - [`expose`](Self::expose) is the only way in, so that `grep expose` finds every use.
+/// - [`expose`](Self::expose) is the only access, so that `grep expose` finds every use.
 pub struct Secret<T: Zeroize>(Zeroizing<T>);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes a value into custody.
+    /// Wraps a value.
     pub fn new(value: T) -> Self {
         Self(Zeroizing::new(value))
     }
 
-    /// Lends the value out.
+    /// The value.
     pub fn expose(&self) -> &T {
         &self.0
     }

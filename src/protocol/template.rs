@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Username;
 
-/// A word in braces that stands for something of a user.
+/// A word in braces that stands for a property of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
     /// `{user}`: the whole name.
@@ -14,7 +14,7 @@ pub enum Placeholder {
     Local,
     /// `{domain}`: the part after it.
     Domain,
-    /// `{home}`: the home directory that a credential store says.
+    /// `{home}`: the home directory that a credential store names.
     Home,
 }
 
@@ -22,7 +22,7 @@ impl Placeholder {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::User, Self::Local, Self::Domain, Self::Home];
 
-    /// Those that a name has values for.
+    /// Those whose value comes from the name.
     pub const OF_A_NAME: [Self; 3] = [Self::User, Self::Local, Self::Domain];
 
     /// As it is written.
@@ -35,7 +35,7 @@ impl Placeholder {
         }
     }
 
-    /// What it stands for in a name. `None` for the domain of a name without one, and for the home
+    /// Its value for a name. `None` for the domain of a name without one, and for the home
     /// directory.
     pub fn value(self, name: &Username) -> Option<&str> {
         match self {
@@ -47,7 +47,7 @@ impl Placeholder {
     }
 }
 
-/// Text with placeholders, one of which at least tells users apart.
+/// Text with placeholders, at least one of which distinguishes users.
 ///
 /// - Every brace in it belongs to a placeholder.
 /// - What is filled in is not searched for placeholders again.
@@ -62,7 +62,7 @@ pub struct Template {
 pub enum Piece {
     /// Text that is the same for all users.
     Text(Box<str>),
-    /// What stands for something of the user.
+    /// A value of the user.
     Placeholder(Placeholder),
 }
 
@@ -94,7 +94,7 @@ pub enum TemplateError {
         /// The placeholders that may be used.
         known: &'static [Placeholder],
     },
-    /// No placeholder tells users apart.
+    /// No placeholder distinguishes users.
     #[error("is the same for all users, write {{user}} or {{local}} in it")]
     SameForAll,
 }
@@ -103,8 +103,8 @@ impl Template {
     /// Reads a template that may have the placeholders `known`.
     ///
     /// # Errors
-    /// [`TemplateError`] when a brace does not belong to one of them, or none of them tells users
-    /// apart.
+    /// [`TemplateError`] if a brace does not belong to one of them, or if none of them
+    /// distinguishes users.
     pub fn parse(text: &str, known: &'static [Placeholder]) -> Result<Self, TemplateError> {
         if text.contains('\0') {
             return Err(TemplateError::Nul);
@@ -129,8 +129,7 @@ impl Template {
         pieces.push(Piece::Text(rest.into()));
         pieces.retain(|piece| *piece != Piece::Text("".into()));
         let template = Self { pieces };
-        let tells_apart = |placeholder| placeholder != Placeholder::Domain;
-        if template.placeholders().any(tells_apart) {
+        if template.placeholders().any(|placeholder| placeholder != Placeholder::Domain) {
             Ok(template)
         } else {
             Err(TemplateError::SameForAll)
@@ -155,8 +154,8 @@ impl Template {
         self.placeholders().all(|placeholder| placeholder == Placeholder::Local)
     }
 
-    /// The text for a user, each value of the name as `escape` gives it. `None` when the name lacks
-    /// what a placeholder stands for.
+    /// The text for a user, each value of the name passed through `escape`. `None` if the name has
+    /// no value for a placeholder.
     pub fn fill(&self, name: &Username, escape: impl Fn(&str) -> String) -> Option<String> {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => Some(text.to_string()),
@@ -185,7 +184,7 @@ fn one_of(known: &[Placeholder]) -> String {
     }
 }
 
-/// What Dovecot and Postfix write in place of our placeholders.
+/// The variables of Dovecot and Postfix, and our placeholders for them.
 const FOREIGN: [(&str, Placeholder); 3] =
     [("%u", Placeholder::User), ("%n", Placeholder::Local), ("%d", Placeholder::Domain)];
 
@@ -194,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_in_once() {
+    fn values_are_not_searched_for_placeholders() {
         for (text, name, filled) in [
             ("a {user} b", "mrose@example.org", Some("a <mrose@example.org> b")),
             ("{local}{domain}", "mrose@example.org", Some("<mrose><example.org>")),
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_template_is_told_what_to_write() {
+    fn an_error_says_what_to_write() {
         for (text, message) in [
             ("a\0{user}", "has a NUL character, take it out"),
             ("%n", "\"%n\" does not stand for anything here, write \"{local}\""),

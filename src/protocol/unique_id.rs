@@ -1,4 +1,4 @@
-//! Unique-ids: what UIDL shows, and what a client remembers a message by.
+//! Unique-ids, which UIDL lists and by which a client remembers messages.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl<'a> UniqueId<'a> {
     }
 }
 
-/// Some bytes are not a unique-id: none, more than 70, or one outside 0x21 to 0x7E.
+/// These bytes are not a unique-id: there are none, more than 70, or one outside 0x21 to 0x7E.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not 1 to 70 characters in the range 0x21 to 0x7E")]
 pub struct NotUniqueId;

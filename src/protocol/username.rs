@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::is_invisible;
 
-/// A user name as a client sent it: any bytes, not yet judged.
+/// A user name as a client sent it: any bytes, not yet checked.
 ///
 /// `Display` escapes everything that is not printable ASCII, so it is safe in a log line.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl fmt::Debug for ClaimedName {
 /// - Neither the part before the last `@` nor the part after it is empty or begins with `.`,
 ///   so that each of them is an ordinary file name.
 /// - It does not begin with `~`.
-/// - No blank is at its ends or beside that `@`: many databases and directories pass over those,
-///   and a user would have several names.
+/// - There is no blank at its ends or beside that `@`: many databases and directories ignore those,
+///   so a user would have several names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Username(Box<str>);
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_blank_at_an_end_are_not_other_names_of_a_user() {
+    fn a_name_with_a_blank_at_an_end_is_refused() {
         for given in [" ", " mrose", "mrose ", "mrose\u{a0}", "mrose @b", "mrose@ b", "mrose@b "] {
             assert_eq!(Username::try_from(given), Err(NameError::Blank), "{given:?}");
         }
@@ -194,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_gets_a_domain() {
+    fn a_name_without_a_domain_gets_the_default_one() {
         for (given, whole) in [
             ("mrose", "mrose@example.org"),
             ("m rose", "m rose@example.org"),
             ("mrose@example.net", "mrose@example.net"),
-            // Not made into names that somebody can have.
+            // These must not become valid names.
             ("mrose@", "mrose@"),
             ("@", "@"),
             ("", ""),

@@ -1,4 +1,4 @@
-//! Peers that speak something else: recognised by their first octets, and told apart in the log.
+//! Peers that speak another protocol, recognised by their first octets.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use std::fmt;
 pub enum WrongProtocol {
     /// A TLS handshake where plain text is expected.
     Tls,
-    /// A web browser, or somebody who makes one attack (ALPACA).
+    /// A web browser, or an attacker who makes it connect here (ALPACA).
     Http,
     /// A mail transport.
     Smtp,
     /// A secure shell.
     Ssh,
-    /// A proxy that says for whom it connects, in text (version 1) or in binary (version 2).
+    /// A proxy that names the client it connects for, in text (version 1) or binary (version 2).
     Proxy,
 }
 
 impl WrongProtocol {
-    /// Looks at the first octets that came; a POP3 command is never taken for another protocol.
+    /// Recognises a protocol by the first octets. A POP3 command is never taken for one.
     pub fn recognise(octets: &[u8]) -> Option<Self> {
         let known = WORDS.into_iter().find(|(word, _)| octets.starts_with(word));
         let known = known.map(|(_, protocol)| protocol);
         known.or_else(|| is_request_line(octets).then_some(Self::Http))
     }
 
-    /// Whether more octets may make another protocol of these, which are not a whole line yet.
+    /// Whether these octets, which are not a whole line yet, may be the beginning of a known word.
     pub fn may_follow(octets: &[u8]) -> bool {
         !octets.contains(&b'\n') && WORDS.iter().any(|(word, _)| word.starts_with(octets))
     }
 }
 
-/// Whether the first line is a request of HTTP, whatever is asked for (RFC 9112 §3).
+/// Whether the first line is an HTTP request with any method (RFC 9112 §3).
 fn is_request_line(octets: &[u8]) -> bool {
     let Some(line) = octets.split_inclusive(|octet| *octet == b'\n').next() else { return false };
     let Some(line) = line.strip_suffix(b"\n") else { return false };
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_protocols_are_told_apart() {
+    fn wrong_protocols_are_recognised() {
         for (octets, protocol) in [
             (&b"\x16\x03\x01\x02\x00\x01"[..], Some(WrongProtocol::Tls)),
             (b"GET / HTTP/1.1\r\n", Some(WrongProtocol::Http)),

@@ -1,5 +1,5 @@
-//! What may not reach a terminal or a log as it is: control characters, and those that reorder or
-//! hide what is around them.
+//! Escapes for characters that must not reach a terminal or a log: control characters, and those
+//! that reorder or hide the text around them.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -23,10 +23,10 @@ impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
     }
 }
 
-/// The most octets of a value that are shown: whatever a peer or a file says, a line has an end.
+/// The most octets of a value that are shown, so that no value makes a line endless.
 pub(super) const MOST: usize = 4096;
 
-/// As much of a value as is shown.
+/// The beginning of a value, as much as is shown.
 pub(super) fn bounded(value: &str) -> Cow<'_, str> {
     if value.len() <= MOST {
         return Cow::Borrowed(value);
@@ -35,7 +35,7 @@ pub(super) fn bounded(value: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{shown}…"))
 }
 
-/// As much of what `Debug` writes as is shown; more is not even made.
+/// The beginning of the `Debug` form, as much as is shown. The rest is not formatted.
 pub(super) fn debugged(value: &dyn fmt::Debug) -> String {
     struct Bounded(String);
     impl fmt::Write for Bounded {
@@ -49,23 +49,23 @@ pub(super) fn debugged(value: &dyn fmt::Debug) -> String {
     let mut shown = Bounded(String::new());
     match write!(shown, "{value:?}") {
         Ok(()) => shown.0,
-        // Longer than is shown, or its own fault.
+        // Longer than is shown, or an error of its `Debug`.
         Err(fmt::Error) => shown.0 + "…",
     }
 }
 
-/// Writes text that is JSON already, with JSON's escapes for what JSON would let pass, and no string
-/// longer than is shown.
+/// Writes JSON with escapes for the invisible characters that JSON allows in strings, and with no
+/// string longer than is shown.
 ///
-/// Outside of its strings JSON has none of these characters, so this changes no meaning.
+/// Outside of strings JSON has none of these characters, so the meaning does not change.
 pub(super) fn json(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
     const CUT: usize = usize::MAX;
-    // How much of the string that it is in was shown.
+    // How many octets of the current string were shown.
     let mut string = None;
-    // How many characters of an escape are still to come.
+    // How many characters of the current escape are still to come.
     let mut escape = 0_u8;
     for c in text.chars() {
-        // In front of a character or a whole escape, never within one.
+        // Before a character or a whole escape, never within one.
         let is_whole = escape == 0;
         escape = match (escape, c) {
             (0, '\\') if string.is_some() => 1,

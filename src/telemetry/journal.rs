@@ -1,13 +1,13 @@
-//! The journal's own protocol: an entry is a datagram of `KEY=value` lines, so that
-//! `journalctl RESTANTE_USER=mrose@example.org` finds what is about one user.
+//! The journal's native protocol: an entry is a datagram of `KEY=value` lines, so that
+//! `journalctl RESTANTE_USER=mrose@example.org` finds the entries about one user.
 //!
-//! - `MESSAGE` is the line that is written everywhere else, with span and fields, for people and
-//!   for fail2ban. Each field is there besides, in capitals behind `RESTANTE_`.
-//! - Whatever comes from a peer is escaped as in the other forms. So no value has a line end, none
-//!   can begin a field of its own, and the encoding for binary values is not needed; nor does
-//!   `journalctl` show a value as a blob.
-//! - An entry is as long as what a session can be told in a line, far below what a datagram holds.
-//!   One that the system refuses all the same is counted as lost.
+//! - `MESSAGE` is the line as in the other forms, with span and fields, for people and for
+//!   fail2ban. Each field is also a key, in capitals after `RESTANTE_`.
+//! - Text from a peer is escaped as in the other forms. So no value has a line end or can begin
+//!   another field, the encoding for binary values is not needed, and `journalctl` shows each value
+//!   as text.
+//! - Entries are usually far shorter than the longest datagram. One that the system refuses is
+//!   counted as lost.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -29,10 +29,10 @@ use tracing_subscriber::registry::LookupSpan;
 use super::escape::{Escaping, bounded, debugged};
 use super::line::{TextFields, priority};
 
-/// Where the journal takes entries.
+/// The socket on which the journal receives entries.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Sends entries to the journal. It may wait for it: that is the thread of the log, and no other.
+/// Sends entries to the journal. This may block, so only the thread of the log uses it.
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
@@ -40,20 +40,20 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Fails when there is no journal to be seen, as in a chroot.
+    /// Fails if there is no journal, as in a chroot.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         UnixDatagram::unbound()?.connect(path)?;
         Ok(Self { socket: UnixDatagram::unbound()?, path: path.to_owned() })
     }
 
-    /// What waits for the entries of this one.
+    /// Waits, when it is dropped, until the journal has read the entries.
     pub(super) fn unread(&self) -> io::Result<Unread> {
         Ok(Unread { socket: self.socket.try_clone()?, path: self.path.clone() })
     }
 }
 
 impl Write for Journal {
-    /// The socket is looked up each time, as it may be another one after an update of systemd.
+    /// The path is looked up each time, since an update of systemd may replace the socket.
     fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
         self.socket.send_to(entry, &self.path)
     }
@@ -63,10 +63,10 @@ impl Write for Journal {
     }
 }
 
-/// Entries that the journal may not have read yet; dropping it waits for that, but not for long.
+/// Entries that the journal may not have read yet. Dropping it waits until it has, up to a limit.
 ///
-/// The journal looks up which unit the sender belongs to when it reads an entry, and finds none when
-/// the process has ended by then.
+/// When the journal reads an entry, it looks up the unit of the sender. If the process has ended by
+/// then, it finds none.
 #[derive(Debug)]
 pub(super) struct Unread {
     socket: UnixDatagram,
@@ -74,12 +74,12 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    /// Sends an entry without fields, which is passed over. With the smallest buffer there is, the
-    /// socket takes no more until this one has been read.
+    /// Sends an entry without fields, which the journal ignores. With the smallest send buffer, the
+    /// socket takes no more until this entry has been read.
     fn wait(&self) -> io::Result<()> {
         SockRef::from(&self.socket).set_send_buffer_size(1)?;
         self.socket.set_nonblocking(true)?;
-        // Only then it does not seem to take more while the queue of the journal is full.
+        // Of a connected socket only, the system also checks whether the journal has room.
         self.socket.connect(&self.path)?;
         let ends = Instant::now() + LONGEST_WAIT;
         while let Err(error) = self.socket.send(&NO_FIELDS) {
@@ -90,7 +90,7 @@ impl Unread {
         self.takes_more(ends).map(drop)
     }
 
-    /// Whether the socket takes more before that time.
+    /// Whether the socket becomes writable before that time.
     fn takes_more(&self, by: Instant) -> io::Result<bool> {
         let left = Timespec::try_from(by.saturating_duration_since(Instant::now()));
         let left = left.map_err(io::Error::other)?;
@@ -101,15 +101,15 @@ impl Unread {
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        // Nobody is left who could be told.
+        // An error cannot be logged any more.
         drop(self.wait());
     }
 }
 
-/// A journal that does not read for so long will not do so soon.
+/// A journal that has not read for this long will not do so soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// As the system counts them, these octets are more than a quarter of the smallest buffer.
+/// The system counts these octets as more than a quarter of the smallest buffer.
 const NO_FIELDS: [u8; 1024] = [b'\n'; 1024];
 
 /// The beginning of an entry.
@@ -152,8 +152,7 @@ where
     }
 }
 
-/// Fields twice: as text, and after a line end as lines of an entry. Neither half has a line end
-/// within what is not its own.
+/// The fields twice: as text, and after a line end as lines of an entry. The text has no line end.
 pub(super) struct EntryFields;
 
 impl<'writer> FormatFields<'writer> for EntryFields {

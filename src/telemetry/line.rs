@@ -1,8 +1,7 @@
 //! One event, one line.
 //!
-//! Text is `time level span{field=value}: message field=value`. A value that could be taken for
-//! something else (it has a blank, a quote, an equals sign) is quoted, so that a client cannot
-//! write fields of its own into a line.
+//! Text is `time level span{field=value}: message field=value`. A value that is ambiguous (it has a
+//! blank, a quote or an equals sign) is quoted, so that a client cannot add fields to a line.
 
 use std::fmt::{self, Write};
 
@@ -17,11 +16,11 @@ use tracing_subscriber::registry::LookupSpan;
 use super::escape::{self, Escaping, bounded, debugged};
 use crate::protocol::is_invisible;
 
-/// A line of text, by what stands before the message.
+/// A line of text, by its beginning.
 pub(super) enum TextLine {
     /// The time and the level.
     Clock,
-    /// The priority of sd-daemon(3); journald keeps the time itself.
+    /// The priority of sd-daemon(3); journald adds the time.
     Priority,
 }
 
@@ -107,14 +106,14 @@ impl Visit for TextVisitor<'_> {
     }
 }
 
-/// Whether a value is one word that cannot be taken for anything else.
+/// Whether a value is one unambiguous word.
 fn is_plain(value: &str) -> bool {
     let ambiguous =
         |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '=' | '{' | '}');
     !value.is_empty() && !value.contains(ambiguous)
 }
 
-/// Whether a value is one quoted text from end to end, as `Debug` writes it.
+/// Whether a value is one quoted string from beginning to end, as `Debug` writes it.
 fn is_quoted(value: &str) -> bool {
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let mut escaped = false;
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quoted_value_has_no_end_before_its_end() {
+    fn a_quoted_value_has_no_quote_before_its_end() {
         for quoted in [r#""""#, r#""a b""#, r#""a \" b""#, r#""a \\""#] {
             assert!(is_quoted(quoted), "{quoted}");
         }

@@ -1,13 +1,12 @@
-//! Logs: where lines go, in which form, from which level on.
+//! Logging: the destination, form and level of lines.
 //!
-//! - Lines go to standard error or to the journal, through a bounded queue and a thread of their own:
-//!   a log that takes no more lines never stops the service. Lines that do not fit are dropped and
-//!   counted (`sink`).
+//! - Lines go to standard error or to the journal, through a bounded queue and a separate thread,
+//!   so that a log that takes no more lines never stops the service. Lines that do not fit are
+//!   dropped and counted (`sink`).
 //! - The form is text for people, JSON, text with the priority that journald reads (`line`), or an
 //!   entry with fields for journald itself (`journal`). Text from a peer is escaped in all of them
 //!   (`escape`).
-//! - The level is that of the configuration and changes with it. `RUST_LOG` is ignored, so that one
-//!   place says why something is or is not logged.
+//! - The level comes from the configuration alone, also after a reload. `RUST_LOG` is ignored.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -30,25 +29,26 @@ use journal::{Entry, EntryFields, Journal, Unread};
 use line::{JsonLine, TextFields, TextLine};
 use sink::SinkGuard;
 
-/// Starts logging, for the whole program and until the [`Guard`] is dropped.
+/// Starts logging for the whole program, until the [`Guard`] is dropped.
 ///
-/// Called once. Lines that are logged before are lost.
+/// Call it once. Lines that are logged before are lost.
 ///
 /// # Errors
-/// When the system gives no thread for it.
+/// If the system gives no thread.
 pub fn start(log: &Log) -> io::Result<Guard> {
     let (form, out, unread) = choose(log.format);
     let bare = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = io::stderr().is_terminal() && !bare;
     let (dispatch, mut guard) = prepare(form, log.level, colour, QUEUED_LINES, out)?;
     guard._unread = unread;
-    // Fails only when logging has been started before, and then that one stays.
+    // Fails only if logging was started before; then the first one stays.
     drop(tracing::dispatcher::set_global_default(dispatch));
     Ok(guard)
 }
 
-/// Keeps logging going; what is still queued is written when it is dropped, and read by the journal.
-#[must_use = "what is queued is written when the guard is dropped"]
+/// Keeps logging running. Dropping it writes the queued lines, and waits until the journal has read
+/// them.
+#[must_use = "dropping the guard ends logging"]
 #[derive(Debug)]
 pub struct Guard {
     level: LevelHandle,
@@ -71,24 +71,25 @@ pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
 impl LevelHandle {
     /// Logs from `level` on.
     pub fn set(&self, level: LogLevel) {
-        // Fails only when the subscriber is gone, and then nothing is logged anyway.
+        // Fails only if the subscriber is gone; then nothing is logged anyway.
         drop(self.0.reload(filter(level)));
     }
 }
 
-/// The form of a line, once `auto` has been decided.
+/// The form of lines, after `auto` is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Text,
     Json,
-    /// Text for a standard error that is, or will be, read by the journal.
+    /// Text on standard error, for the journal to read.
     Journald,
-    /// For the journal itself.
+    /// Entries for the socket of the journal.
     JournalEntry,
 }
 
-/// The form, and where lines of it go. Where standard error is not the journal, that is where they
-/// are wanted; where the journal itself cannot be reached, they get there by it.
+/// The form and the destination of lines. If standard error is the journal, they go to the
+/// journal's socket, or to standard error if the socket cannot be reached. Otherwise they go to
+/// standard error.
 fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>, Option<Unread>) {
     let form = match format {
         LogFormat::Auto | LogFormat::Journald if is_service() => {
@@ -107,22 +108,22 @@ fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>, Option<Unread>) {
     (form, Box::new(io::stderr()), None)
 }
 
-/// Whether the service manager has started this: standard error is the journal.
+/// Whether standard error is the journal, as for a service that systemd has started.
 pub fn is_service() -> bool {
     is_journal(env::var("JOURNAL_STREAM").ok().as_deref())
 }
 
-/// How important a line is that is not logged but said, on standard error.
+/// The priority of a line that is written to standard error without logging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// It keeps the program from doing what it was called for.
+    /// The program cannot do its task.
     Error,
-    /// It does not.
+    /// The program can do its task.
     Warning,
 }
 
 impl Priority {
-    /// What has to stand before each line, so that the journal knows; nothing elsewhere.
+    /// The prefix of each line for the journal; empty if standard error is not the journal.
     pub fn mark(self) -> &'static str {
         match self {
             _ if !is_service() => "",
@@ -134,7 +135,7 @@ impl Priority {
 
 /// Whether standard error is the stream that `JOURNAL_STREAM` names as `device:inode`.
 ///
-/// The variable alone does not tell: it is inherited by programs whose output goes elsewhere
+/// The variable alone is not enough: programs inherit it whose output goes elsewhere
 /// (systemd.exec(5)).
 fn is_journal(stream: Option<&str>) -> bool {
     let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };
@@ -177,7 +178,7 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Lines that wait for the sink before further ones are dropped; 2 MiB of them, or so.
+/// How many lines wait for the sink before further ones are dropped; about 2 MiB.
 const QUEUED_LINES: usize = 8_192;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The sink of the log: a bounded queue, and a thread that writes its lines and counts lost ones.
+//! The sink of the log: a bounded queue, and a thread that writes its lines and counts those lost.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::{Form, journal};
 
 /// Starts the thread that writes lines to `out`.
 ///
-/// - The queue takes `queued_lines`. Further ones are dropped, without waiting.
+/// - The queue holds `queued_lines`. Further ones are dropped without waiting.
 /// - A line that `out` refuses is lost as well.
-/// - After a line that could be written, a line of our own says how many were lost before it.
+/// - After the next line that can be written, another line says how many were lost.
 pub(super) fn start(
     form: Form,
     queued_lines: usize,
@@ -39,14 +39,14 @@ pub(super) fn start(
 #[derive(Debug)]
 pub(super) struct Queue {
     lines: SyncSender<Vec<u8>>,
-    /// Lines that found it full.
+    /// Lines that did not fit.
     dropped: AtomicUsize,
-    /// The sink is to end once the queue is empty.
+    /// The sink must end when the queue is empty.
     stopping: AtomicBool,
 }
 
 impl Write for &Queue {
-    /// Takes one line, and never fails.
+    /// Takes one line. Never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.lines.try_send(line.to_owned()).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Write for &Queue {
     }
 }
 
-/// Dropping it waits until the queued lines are written, or the sink is stuck.
+/// Dropping it waits until the queued lines are written, up to a limit.
 #[derive(Debug)]
 pub(super) struct SinkGuard {
     queue: Arc<Queue>,
@@ -70,9 +70,9 @@ pub(super) struct SinkGuard {
 impl Drop for SinkGuard {
     fn drop(&mut self) {
         self.queue.stopping.store(true, Ordering::SeqCst);
-        // Wakes the sink up. A full queue does so, too.
+        // Wakes the sink. A full queue wakes it as well.
         drop(self.queue.lines.try_send(Vec::new()));
-        // An error in any case: the thread has ended, or the time is over.
+        // Always an error: the thread has ended or the time is over.
         let _over = self.ended.recv_timeout(LONGEST_END);
     }
 }
@@ -85,24 +85,24 @@ struct Sink<W> {
     refused: usize,
     /// Lost lines that have been reported.
     reported: usize,
-    /// The last line was written in part.
+    /// Only a part of the last line was written.
     torn: bool,
 }
 
 impl<W: Write> Sink<W> {
-    /// Writes lines until it is to stop.
+    /// Writes lines until it must stop.
     fn run(mut self, queued: &Receiver<Vec<u8>>) {
         while let Ok(line) = queued.recv() {
             self.write(&line);
             while let Ok(line) = queued.try_recv() {
                 self.write(&line);
             }
-            // A flush that fails leaves lines to the next one.
+            // After a failed flush, the next one writes the lines.
             drop(self.out.flush());
             if self.queue.stopping.load(Ordering::SeqCst) {
                 return;
             }
-            // The next lines are then written together, and do not each wake this thread.
+            // So the next lines are written together and do not each wake this thread.
             thread::park_timeout(REST);
         }
     }
@@ -117,7 +117,7 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    /// Writes a line whole, or leaves a mark that it was torn.
+    /// Writes a whole line, or remembers that only a part was written.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.out.write_all(b"\n")?;
@@ -148,7 +148,7 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// The line that says how many are missing before it.
+/// The line that says how many lines are missing before it.
 fn lost_line(form: Form, lost: usize) -> String {
     let mut now = String::new();
     let time = SystemTime.format_time(&mut Writer::new(&mut now));
@@ -167,10 +167,10 @@ fn lost_line(form: Form, lost: usize) -> String {
     }
 }
 
-/// By how much a line may be late.
+/// The most by which a line is delayed.
 const REST: Duration = Duration::from_millis(10);
 
-/// How long the end of the program waits for a sink that takes no more lines.
+/// How long the program waits at its end for a sink that takes no more lines.
 const LONGEST_END: Duration = Duration::from_secs(1);
 
 const LOST: &str = "lines are missing here, the log took no more";

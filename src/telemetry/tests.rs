@@ -31,7 +31,7 @@ impl Write for Memory {
     }
 }
 
-/// What reaches the sink when `events` are logged.
+/// The output of the sink after `events` are logged.
 fn logged(form: Form, level: LogLevel, events: impl FnOnce(&Guard)) -> String {
     let memory = Memory::default();
     let (dispatch, guard) = prepare(form, level, false, 1_000, memory.clone()).unwrap();
@@ -42,7 +42,7 @@ fn logged(form: Form, level: LogLevel, events: impl FnOnce(&Guard)) -> String {
 }
 
 #[test]
-fn nothing_hostile_reaches_the_sink_raw() {
+fn hostile_text_reaches_the_sink_escaped() {
     for form in FORMS {
         let log = logged(form, LogLevel::Info, |_| {
             let _span = info_span!("session", peer = %HOSTILE, user = HOSTILE).entered();
@@ -59,7 +59,7 @@ fn nothing_hostile_reaches_the_sink_raw() {
 }
 
 #[test]
-fn no_value_makes_a_line_without_end() {
+fn no_value_makes_an_endless_line() {
     let (plain, hostile) = ("é".repeat(1_000_000), "\x1b\"\\\u{202e}".repeat(1_000_000));
     for form in FORMS {
         let log = logged(form, LogLevel::Info, |_| {
@@ -78,7 +78,7 @@ fn no_value_makes_a_line_without_end() {
 }
 
 #[test]
-fn json_says_what_was_logged() {
+fn json_has_all_fields() {
     let log = logged(Form::Json, LogLevel::Info, |_| {
         let _span = info_span!("session", peer = %HOSTILE).entered();
         info!(user = HOSTILE, octets = 320_u64, "ended {HOSTILE}");
@@ -93,7 +93,7 @@ fn json_says_what_was_logged() {
 }
 
 #[test]
-fn a_value_cannot_pose_as_fields() {
+fn a_value_cannot_add_fields() {
     let log = logged(Form::Journald, LogLevel::Info, |_| {
         let _span = info_span!("session", peer = "192.0.2.1:995").entered();
         info!(user = %"mrose why=quit", other = %r#""a" why="b""#, quoted = ?"a b", "ended");
@@ -106,7 +106,7 @@ fn a_value_cannot_pose_as_fields() {
 }
 
 #[test]
-fn an_entry_has_the_line_and_its_fields() {
+fn a_journal_entry_has_the_line_and_its_fields() {
     let log = logged(Form::JournalEntry, LogLevel::Info, |_| {
         let span = info_span!("session", peer = "192.0.2.1:995", user = tracing::field::Empty);
         let _entered = span.enter();
@@ -126,7 +126,7 @@ fn an_entry_has_the_line_and_its_fields() {
 }
 
 #[test]
-fn nothing_hostile_makes_a_field_of_its_own() {
+fn hostile_text_cannot_add_fields_to_a_journal_entry() {
     let log = logged(Form::JournalEntry, LogLevel::Info, |_| {
         let _span = info_span!("session", peer = %HOSTILE, user = "a\nPRIORITY=0").entered();
         info!(display = %"a\n_UID=0", debug = ?HOSTILE, text = HOSTILE, "message {HOSTILE}\nA=b");
@@ -140,7 +140,7 @@ fn nothing_hostile_makes_a_field_of_its_own() {
 }
 
 #[test]
-fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
+fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted_as_lost() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     assert!(Journal::open(&path).is_err());
@@ -156,9 +156,9 @@ fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
     let heading = journal::heading(6);
     tracing::dispatcher::with_default(&dispatch, || {
         info!("first");
-        // As long as what a command can be, many times over.
+        // Many times as long as the longest command.
         info!(text = "x".repeat(64 << 10), "second");
-        // No value is that long, but many of them are.
+        // Each value is short enough, but all together are too long.
         let spans: Vec<_> =
             (0..100).map(|_| info_span!("span", text = "x".repeat(4096)).entered()).collect();
         info!("third");
@@ -174,7 +174,7 @@ fn each_entry_is_a_datagram_and_one_that_is_too_long_is_counted() {
 }
 
 #[test]
-fn the_end_waits_until_the_journal_has_read_all() {
+fn dropping_the_guard_waits_until_the_journal_has_read_all() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -194,7 +194,7 @@ fn the_end_waits_until_the_journal_has_read_all() {
             }
         }
     });
-    // No more than the system lets wait (net.unix.max_dgram_qlen).
+    // No more than the system queues (net.unix.max_dgram_qlen).
     for number in 0..8 {
         journal.write_all(format!("MESSAGE={number}\n").as_bytes()).unwrap();
     }
@@ -250,7 +250,7 @@ fn the_level_changes_while_running() {
     assert_eq!(log, "<6>shown\n<7>shown too\n<3>shown at last\n");
 }
 
-/// Takes a line when it is allowed to, and says that it waits.
+/// Signals that it waits, and takes a line when it is released.
 struct Gate {
     waiting: Sender<()>,
     open: Receiver<()>,
@@ -259,7 +259,7 @@ struct Gate {
 
 impl Write for Gate {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Both fail once the test has let go of its ends: the gate is open for good.
+        // Both fail when the test has dropped its ends: then all lines pass.
         self.waiting.send(()).ok();
         self.open.recv().ok();
         self.memory.write(bytes)
@@ -271,7 +271,7 @@ impl Write for Gate {
 }
 
 #[test]
-fn a_blocked_sink_stops_nobody_and_the_lost_lines_are_counted() {
+fn a_blocked_sink_does_not_block_logging_and_lost_lines_are_counted() {
     for form in FORMS {
         let memory = Memory::default();
         let (waiting, waits) = mpsc::channel();
@@ -294,14 +294,14 @@ fn a_blocked_sink_stops_nobody_and_the_lost_lines_are_counted() {
         let bytes = memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let log = String::from_utf8(bytes).expect("logs are UTF-8");
         let lines: Vec<&str> = log.lines().collect();
-        // The one in the sink, the four in the queue; six were lost, and that is said at once.
+        // One in the sink and four in the queue; six were lost, which is reported at once.
         assert_eq!(lines.len(), 6, "{form:?}: {log}");
         assert!(lines[1].contains("lines are missing here"), "{form:?}: {log}");
         assert!(lines[1].contains("lost=6") || lines[1].contains("\"lost\":6"), "{log}");
     }
 }
 
-/// Takes `room` bytes in all, then nothing until it has refused `refusals` times.
+/// Takes `room` bytes, then refuses `refusals` times, then takes all.
 struct Full {
     room: usize,
     refusals: usize,
@@ -325,7 +325,7 @@ impl Write for Full {
 }
 
 #[test]
-fn a_full_disk_loses_lines_and_glues_none_together() {
+fn a_full_disk_loses_lines_but_never_joins_two() {
     let memory = Memory::default();
     let full = Full { room: 12, refusals: 2, memory: memory.clone() };
     let (dispatch, guard) = prepare(Form::Journald, LogLevel::Info, false, 100, full).unwrap();

@@ -1,4 +1,4 @@
-//! Message bodies on their way out: CRLF, dot-stuffing, TOP (RFC 1939 §3, §5 RETR, §7 TOP, §11).
+//! Messages as RETR and TOP send them: CRLF, dot-stuffing, TOP (RFC 1939 §3, §5 RETR, §7 TOP, §11).
 
 use memchr::memchr;
 
@@ -9,16 +9,16 @@ use super::BodyLines;
 pub enum Extent {
     /// All of it, as RETR sends it.
     Whole,
-    /// The header, the blank line, and so many lines of the body, as TOP sends it.
+    /// The header, the blank line and the first lines of the body, as TOP sends them.
     Top(BodyLines),
 }
 
-/// Whether the encoder wants to see more of the message.
+/// Whether the encoder needs more of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Yes, if there is more.
     More,
-    /// No: all that was asked for has been encoded.
+    /// No: everything that was requested is encoded.
     Complete,
 }
 
@@ -56,7 +56,7 @@ impl Encoder {
 
     /// Appends the encoded form of the next bytes of the message.
     pub fn encode(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Progress {
-        // Enough for usual mail; more is made when it is needed.
+        // Enough for ordinary mail; the buffer grows if more is needed.
         out.reserve(chunk.len() + chunk.len() / 32);
         while self.part != Part::Done && !chunk.is_empty() {
             if self.line == 0 && chunk.first() == Some(&b'.') {

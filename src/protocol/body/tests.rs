@@ -23,7 +23,8 @@ fn top(lines: u64) -> Extent {
     Extent::Top(BodyLines(lines))
 }
 
-/// What a client makes of a multi-line reply (RFC 1939 §3); panics when it ends early or late.
+/// The message that a client reads from a multi-line reply (RFC 1939 §3). Panics if the reply ends
+/// early or late.
 fn decoded(mut wire: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
     loop {
@@ -40,7 +41,7 @@ fn decoded(mut wire: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same, said in the plainest way: what a message should be on the client's side.
+/// The message that the client should receive, computed in the simplest way.
 fn normalised(stored: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for (at, &octet) in stored.iter().enumerate() {
@@ -124,7 +125,7 @@ fn top_of_odd_messages() {
 }
 
 #[test]
-fn nothing_is_read_past_the_lines_that_were_asked_for() {
+fn top_needs_no_octet_after_the_requested_lines() {
     let mut encoder = Encoder::new(top(1));
     let mut out = Vec::new();
     assert_eq!(encoder.encode(b"a\n\nb", &mut out), Progress::More);
@@ -165,7 +166,7 @@ fn awkward() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_come_back_at_any_split(
+    fn a_client_decodes_any_bytes_at_any_split(
         stored in awkward(),
         cuts in prop::collection::vec(0usize..400, 0..6),
     ) {
@@ -188,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn top_is_a_beginning_of_the_message(stored in awkward(), lines in 0u64..6) {
+    fn top_is_the_beginning_of_the_message(stored in awkward(), lines in 0u64..6) {
         let all = decoded(&encoded(Extent::Whole, &[&stored]));
         let some = decoded(&encoded(top(lines), &[&stored]));
         prop_assert!(all.starts_with(&some));

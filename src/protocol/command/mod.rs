@@ -4,21 +4,21 @@
 use super::sasl::Mechanism;
 use super::{BodyLines, ClaimedName, LanguageRange, MessageNumber, NumberError, Secret};
 
-/// A command that is well formed, whatever the state makes of it.
+/// A command that is well formed, whether or not a state accepts it.
 ///
 /// ```abnf
 /// command = keyword *( SP argument ) CRLF   ; 255 octets at most (RFC 2449 §4)
 /// ```
 ///
 /// - Keywords are not case-sensitive (RFC 1939 §3); blanks around arguments are ignored.
-/// - The argument of PASS is all that follows one blank, blanks included.
+/// - The argument of PASS is everything after one blank, further blanks included.
 #[derive(Debug)]
 pub enum Command {
     /// USER name (RFC 1939 §7 USER).
     User(ClaimedName),
     /// PASS string (RFC 1939 §7 PASS).
     Pass(Secret<Vec<u8>>),
-    /// AUTH without argument: which mechanisms are there?
+    /// AUTH without an argument: lists the mechanisms.
     AuthMechanisms,
     /// AUTH mechanism \[initial-response\] (RFC 5034 §4).
     Auth(Mechanism, InitialResponse),
@@ -28,7 +28,7 @@ pub enum Command {
     Capa,
     /// UTF8 (RFC 6856 §2.1).
     Utf8,
-    /// LANG \[range\] (RFC 6856 §3.2); without one: which languages are there?
+    /// LANG \[range\] (RFC 6856 §3.2); without a range it lists the languages.
     Lang(Option<LanguageRange>),
     /// QUIT (RFC 1939 §4 QUIT, §6 QUIT).
     Quit,
@@ -53,41 +53,41 @@ pub enum Command {
 /// The second argument of AUTH, still in base64 (RFC 5034 §4).
 #[derive(Debug)]
 pub enum InitialResponse {
-    /// None: the server sends an empty challenge first.
+    /// Not given: the server sends an empty challenge first.
     Absent,
-    /// `=` for an empty one, else base64.
+    /// `=` for an empty response, else base64.
     Present(Secret<Vec<u8>>),
 }
 
 /// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// No such keyword.
+    /// The keyword is unknown.
     Unknown,
     /// The arguments are not what the command of this keyword takes.
     Arguments(&'static str, Takes),
-    /// A message-number beyond any maildrop.
+    /// The message-number is larger than that of any message.
     NoSuchMessage,
-    /// A mechanism that is not known.
+    /// The mechanism is unknown.
     UnknownMechanism,
 }
 
-/// What can follow a keyword.
+/// The arguments that a keyword takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Nothing.
+    /// No argument.
     Nothing,
     /// A name without blanks.
     Name,
     /// A password.
     Password,
-    /// A mechanism, and perhaps an initial response; or nothing.
+    /// A mechanism and optionally an initial response, or no argument.
     Mechanism,
-    /// A language range, or nothing.
+    /// A language range, or no argument.
     Language,
     /// A message-number.
     Number,
-    /// A message-number, or nothing.
+    /// A message-number, or no argument.
     NumberOrNothing,
     /// A message-number and a number of lines.
     NumberAndLines,
@@ -97,7 +97,7 @@ impl Command {
     /// Reads one line, given without its end.
     ///
     /// # Errors
-    /// [`CommandError`] when the line is no command. Errors never carry the client's words.
+    /// [`CommandError`] if the line is not a command. It never contains text of the client.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
         let (keyword, rest) = match memchr::memchr(b' ', line) {
             Some(blank) => line.split_at_checked(blank).unwrap_or((line, b"")),
@@ -130,8 +130,8 @@ impl Command {
             b"STAT" => arguments.none(Self::Stat, "STAT"),
             b"NOOP" => arguments.none(Self::Noop, "NOOP"),
             b"RSET" => arguments.none(Self::Rset, "RSET"),
-            b"LIST" => arguments.number_or_nothing("LIST").map(Self::List),
-            b"UIDL" => arguments.number_or_nothing("UIDL").map(Self::Uidl),
+            b"LIST" => arguments.number_or_none("LIST").map(Self::List),
+            b"UIDL" => arguments.number_or_none("UIDL").map(Self::Uidl),
             b"RETR" => arguments.number("RETR", Takes::Number).map(Self::Retr),
             b"DELE" => arguments.number("DELE", Takes::Number).map(Self::Dele),
             b"TOP" => arguments.top(),
@@ -140,7 +140,7 @@ impl Command {
     }
 }
 
-/// What follows the keyword, without blanks at either end.
+/// The text after the keyword, without blanks at either end.
 #[derive(Clone, Copy)]
 struct Arguments<'a>(&'a [u8]);
 
@@ -167,10 +167,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    fn number_or_nothing(
-        self,
-        keyword: &'static str,
-    ) -> Result<Option<MessageNumber>, CommandError> {
+    fn number_or_none(self, keyword: &'static str) -> Result<Option<MessageNumber>, CommandError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -208,7 +205,7 @@ impl<'a> Arguments<'a> {
         Ok(Command::Auth(mechanism, response))
     }
 
-    /// The first argument and the rest, when there are two or more.
+    /// The first argument and the rest, if there are two or more.
     fn split(self) -> Option<(Self, Self)> {
         let (first, rest) = self.0.split_at_checked(memchr::memchr(b' ', self.0)?)?;
         Some((Self(first), Self(rest.trim_ascii_start())))

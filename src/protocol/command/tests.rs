@@ -1,4 +1,4 @@
-//! What is a command, and what is said of a line that is none.
+//! Well-formed commands, and the errors for other lines.
 
 use super::*;
 

@@ -1,6 +1,6 @@
-//! Input cut into lines, with a bound on how long one may be (RFC 2449 §4, RFC 5034 §4).
+//! Input split into lines of bounded length (RFC 2449 §4, RFC 5034 §4).
 //!
-//! Lines carry passwords, so the buffer is overwritten before it is given up or used again.
+//! Lines carry passwords, so the buffer is overwritten before it is freed or reused.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// How long a line may be, its line end included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineLimit {
-    /// A command: 255 octets (RFC 2449 §4), but for AUTH and PASS, which are as long as a response.
+    /// A command: 255 octets (RFC 2449 §4); AUTH and PASS may be as long as a response.
     Command,
     /// A response in a SASL exchange: 16 KiB (RFC 5034 §4 sets no bound).
     Response,
@@ -22,9 +22,9 @@ const RESPONSE: usize = 16 * 1024;
 impl LineLimit {
     fn octets(self, line: &[u8]) -> usize {
         match self {
-            // DEVIATION: RFC 2449 §4, RFC 5034 §4 — PASS and AUTH may have 255 octets; clients put a
-            // password or a token of any length behind them. AUTH alone would bound memory no
-            // better, and a client that only knows PASS cannot be told to use it.
+            // DEVIATION: RFC 2449 §4, RFC 5034 §4 — PASS and AUTH should have at most 255 octets,
+            // but clients send a password or a token of any length with them. A longer AUTH alone
+            // would bound memory no better, and a client that only knows PASS could not use it.
             Self::Command if carries_secret(line) => RESPONSE,
             Self::Command => 255,
             Self::Response => RESPONSE,
@@ -46,10 +46,10 @@ pub enum LineError {
     ForbiddenOctet,
 }
 
-/// Collects octets from the peer and hands out whole lines.
+/// Collects octets from the peer and yields whole lines.
 ///
-/// - A line ends at LF; a CR before it belongs to the end.
-/// - Memory is bounded by the limit and one read; without unread octets there is none.
+/// - A line ends at LF; a CR before it belongs to the line end.
+/// - Memory is bounded by the limit and one read. Without unread octets no memory is used.
 #[derive(Default)]
 pub struct LineDecoder {
     buffer: Zeroizing<Vec<u8>>,
@@ -58,13 +58,13 @@ pub struct LineDecoder {
 }
 
 impl LineDecoder {
-    /// Takes in octets that have come from the peer.
+    /// Takes octets from the peer.
     pub fn push(&mut self, octets: &[u8]) {
         self.reclaim();
         let used = self.buffer.len();
         if self.buffer.capacity() < used + octets.len() {
-            // A Vec that grows leaves a copy behind; this way the old one is overwritten.
-            // In few steps: what is given back on the way leaves holes in the heap.
+            // A Vec that grows would leave a copy behind; here the old one is overwritten.
+            // It grows in few steps, because each buffer that is freed leaves a hole in the heap.
             let room = (4 * used).min(RESPONSE).max(used) + octets.len();
             let mut larger = Zeroizing::new(Vec::with_capacity(room));
             larger.extend_from_slice(&self.buffer);
@@ -73,7 +73,7 @@ impl LineDecoder {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// Overwrites what has been handed out; without anything else, gives the memory back.
+    /// Overwrites the lines that were yielded. If no octets are left, frees the memory.
     pub fn reclaim(&mut self) {
         if self.start == self.buffer.len() {
             self.buffer = Zeroizing::default();
@@ -85,10 +85,10 @@ impl LineDecoder {
         }
     }
 
-    /// The next line without its end, or `None` when it has not come whole.
+    /// The next line without its end, or `None` until the whole line has come.
     ///
     /// # Errors
-    /// [`LineError`], once for a faulty line; the line after it is read as usual.
+    /// [`LineError`], once for each faulty line. The line after it is read as usual.
     pub fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineError> {
         loop {
             let unread = self.buffer.get(self.start..).unwrap_or_default();
@@ -119,7 +119,7 @@ impl LineDecoder {
         }
     }
 
-    /// Moves what has not been handed out, and overwrites all behind it. Says how much was moved.
+    /// Moves the unread octets to the front and overwrites the rest. Returns how many were moved.
     fn move_to_front(&mut self) -> usize {
         self.buffer.copy_within(self.start.., 0);
         let kept = self.buffer.len() - self.start;
@@ -130,7 +130,7 @@ impl LineDecoder {
         kept
     }
 
-    /// The octets that have come and have not been handed out.
+    /// The octets that have come and were not yielded yet.
     pub fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }

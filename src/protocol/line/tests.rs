@@ -86,7 +86,7 @@ fn an_endless_line_is_one_fault_and_takes_no_memory() {
     assert_eq!(lines, [Err(LineError::TooLong), Ok(b"STAT".to_vec())]);
 }
 
-/// Thousands of clients may each send the longest line but for its end.
+/// Thousands of clients may each send the longest line without its end.
 #[test]
 fn the_longest_line_takes_no_more_memory_than_it_has_octets_and_one_read() {
     let mut decoder = LineDecoder::default();
@@ -109,7 +109,7 @@ fn a_response_may_have_16_kib() {
 }
 
 #[test]
-fn what_was_handed_out_is_overwritten() {
+fn a_line_that_was_yielded_is_overwritten() {
     let mut decoder = LineDecoder::default();
     decoder.push(b"PASS tanstaaf\r\nST");
     assert!(decoder.next_line(LineLimit::Command).unwrap().is_some());

@@ -2,10 +2,10 @@
 
 /// The channel bindings that a connection has.
 ///
-/// - Without TLS of our own there are none, and no -PLUS mechanism may be listed.
-/// - With one of them the -PLUS mechanisms can be listed. Where they are, a client that could bind
-///   and believes that this server cannot has been lied to (RFC 5802 §6); where they are not, the
-///   exchange is begun without any.
+/// - Without TLS there are none, and no -PLUS mechanism may be listed.
+/// - With a binding, the -PLUS mechanisms can be listed. If they are, a client that could bind but
+///   believes that the server cannot is the victim of a downgrade (RFC 5802 §6). If they are not,
+///   the exchange begins without bindings.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
     /// `tls-exporter`: keying material of TLS 1.3 (RFC 9266).
@@ -20,12 +20,13 @@ impl Channel {
         self.exporter.is_some() || self.end_point.is_some()
     }
 
-    /// The data of the binding that the client has chosen, when the connection has it.
+    /// The data of the binding that the client has chosen, if the connection has it.
     ///
-    /// - Names are compared as they are (RFC 5802 §7).
+    /// - Names are case-sensitive (RFC 5802 §7).
     pub(super) fn data(&self, name: &str) -> Option<&[u8]> {
-        // DEVIATION: RFC 5802 §6.1 — no `tls-unique`: TLS 1.3 does not have it, and before that
-        // it is safe with an extension only (RFC 7677 §4). RFC 9266 puts tls-exporter in its place.
+        // DEVIATION: RFC 5802 §6.1 — no `tls-unique`: TLS 1.3 does not have it, and earlier
+        // versions need an extension to make it safe (RFC 7677 §4). RFC 9266 replaces it with
+        // tls-exporter.
         match name {
             "tls-exporter" => self.exporter.as_ref().map(<[u8; 32]>::as_slice),
             "tls-server-end-point" => self.end_point.as_deref(),
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_has_the_bindings_that_it_has() {
+    fn only_bindings_of_the_connection_have_data() {
         let none = Channel::default();
         assert!(!none.binds() && none.data("tls-exporter").is_none());
         let end_point = Channel { exporter: None, end_point: Some(vec![7; 48]) };

@@ -1,26 +1,26 @@
-//! What the messages of SCRAM and OAUTHBEARER begin with: the GS2 header (RFC 5801 §4).
+//! The GS2 header, with which the messages of SCRAM and OAUTHBEARER begin (RFC 5801 §4).
 
-/// The header, taken apart.
+/// The parts of the header.
 pub(super) struct Header<'a> {
     pub(super) flag: Flag<'a>,
-    /// For whom the client wants to act, still escaped.
+    /// The user for whom the client wants to act, still escaped.
     pub(super) acts_as: Option<&'a str>,
     /// The header as it came, both commas included.
     pub(super) octets: &'a str,
 }
 
-/// What the client makes of channel binding (RFC 5802 §6).
+/// Whether the client binds to the channel (RFC 5802 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flag<'a> {
-    /// `n`: it cannot bind.
+    /// `n`: the client cannot bind.
     Unable,
-    /// `y`: it could, and believes that the server cannot.
+    /// `y`: the client can bind, but believes that the server cannot.
     NotOffered,
-    /// `p=`: it binds to this property of the channel.
+    /// `p=`: the client binds to this property of the channel.
     Binds(&'a str),
 }
 
-/// Reads the header; the second part is what follows it.
+/// Reads the header. Returns it with the rest of the message.
 ///
 /// ```abnf
 /// gs2-header     = gs2-cbind-flag "," [ authzid ] ","
@@ -44,8 +44,8 @@ pub(super) fn read(message: &str) -> Option<(Header<'_>, &str)> {
     Some((Header { flag, acts_as, octets }, rest))
 }
 
-/// Takes the escapes out of a name: `=2C` is a comma and `=3D` an equals sign; any other `=`
-/// fails the authentication (RFC 5802 §5.1).
+/// Decodes the escapes in a name: `=2C` is a comma and `=3D` an equals sign; any other `=` fails
+/// the authentication (RFC 5802 §5.1).
 pub(super) fn name(escaped: &str) -> Option<String> {
     let mut parts = escaped.split('=');
     let mut name = parts.next()?.to_owned();
@@ -82,7 +82,7 @@ mod tests {
             assert_eq!((header.flag, header.acts_as), (flag, acts_as), "{message:?}");
             assert_eq!((header.octets, after), (octets, rest), "{message:?}");
         }
-        // The `user=` is the slip of RFC 7628 §4.4.
+        // The `user=` is the mistake in RFC 7628 §4.4.
         for malformed in
             ["", "n", "n,", ",,", "N,,", "x,,", "p,,", "p=,,", "p=a_b,,", "n,user=x,", "n,b=x,"]
         {

@@ -1,4 +1,4 @@
-//! What a server keeps of a password for SCRAM (RFC 5802 §3).
+//! The keys of SCRAM, which a server stores in place of a password (RFC 5802 §3).
 
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
@@ -51,12 +51,12 @@ impl ScramHash {
     }
 }
 
-/// The keys that verify a SCRAM client; the password cannot be had from them.
+/// The keys that verify a SCRAM client. They do not reveal the password.
 #[derive(Debug)]
 pub struct ScramKeys {
-    /// Told to the client.
+    /// Sent to the client.
     pub salt: Vec<u8>,
-    /// Told to the client: how often it has to hash.
+    /// Sent to the client: how many times it hashes.
     pub iterations: u32,
     /// The hash of the key that only the client has.
     pub stored_key: Secret<Vec<u8>>,
@@ -65,7 +65,7 @@ pub struct ScramKeys {
 }
 
 impl ScramKeys {
-    /// The octets of salt that new keys get.
+    /// The length of the salt of new keys.
     pub const SALT_OCTETS: usize = 16;
 
     /// The fewest iterations that should be used (RFC 7677 §3).
@@ -73,9 +73,9 @@ impl ScramKeys {
 
     /// Makes the keys of a password (RFC 5802 §3).
     ///
-    /// - The password is prepared with SASLprep, as the client does it (RFC 5802 §2.2). One that
-    ///   cannot be prepared is used as it is, which is what clients do that let it pass.
-    /// - It takes as long as `iterations` say: bound them first.
+    /// - The password is prepared with SASLprep, as the client does (RFC 5802 §2.2). One that
+    ///   cannot be prepared is used as it is; clients that accept it do the same.
+    /// - The time is proportional to `iterations`, so bound them first.
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32, hash: ScramHash) -> Self {
         let prepared = saslprep(password);
         let password = prepared.as_ref().map_or(password, |prepared| prepared.expose().as_slice());
@@ -89,10 +89,10 @@ impl ScramKeys {
         }
     }
 
-    /// Keys for a name that nobody has: they look like others, and no proof fits them.
+    /// Keys for an unknown name: they look like those of a user, and no proof matches them.
     ///
-    /// - `seed` is a digest of the name under a key that nobody else knows: the same name gets the
-    ///   same salt each time, as a user would, and nobody can tell that it was made up.
+    /// - `seed` is a digest of the name with a secret key. So a name gets the same salt each time,
+    ///   as a user does, and clients cannot tell that the salt was made up.
     pub fn decoy(seed: &[u8; 32], iterations: u32, hash: ScramHash) -> Self {
         let mut salt = hash.hmac(seed, b"salt").expose().clone();
         salt.truncate(Self::SALT_OCTETS);
@@ -118,7 +118,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    /// Of RFC 5802 §5 and RFC 7677 §3: `pencil` with their salts.
+    /// RFC 5802 §5 and RFC 7677 §3: `pencil` with their salts.
     #[test]
     fn keys_of_the_examples() {
         for (hash, salt, stored_key, server_key) in [
@@ -162,7 +162,7 @@ mod tests {
             assert_eq!(decoy.salt, ScramKeys::decoy(&[7; 32], 4096, hash).salt);
             assert_ne!(decoy.salt, ScramKeys::decoy(&[8; 32], 4096, hash).salt);
         }
-        // Nor have two sets of keys of one user the same salt.
+        // The keys of one user for two hash functions have different salts.
         let salt = |hash| ScramKeys::decoy(&[7; 32], 4096, hash).salt;
         assert_ne!(salt(ScramHash::Sha1), salt(ScramHash::Sha256));
     }

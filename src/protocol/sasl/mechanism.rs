@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// A mechanism that is understood.
+/// A mechanism that is supported.
 ///
-/// In the order in which they are listed: what keeps the password from the wire comes first.
-/// Clients have an order of their own; those that take the first they know do best with ours.
+/// They are in the order in which they are listed: mechanisms that do not send the password come
+/// first, for clients that take the first mechanism that they know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mechanism {
-    /// EXTERNAL (RFC 4422 Appendix A): the certificate of the client says who it is.
+    /// EXTERNAL (RFC 4422 Appendix A): the certificate of the client names the user.
     External,
     /// SCRAM-SHA-256-PLUS (RFC 7677 §3): bound to the TLS connection.
     ScramSha256Plus,
@@ -48,7 +48,7 @@ impl Mechanism {
         Self::ALL.into_iter().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
     }
 
-    /// The name, as clients and the log have it.
+    /// The name, for clients and the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::External => "EXTERNAL",
@@ -74,40 +74,40 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// Some of the mechanisms: what a store can verify, what a connection allows.
+/// A set of mechanisms, such as those that a store can verify or a connection allows.
 ///
-/// `Display` lists them in order, a blank apart: `PLAIN LOGIN`.
+/// `Display` lists them in order, separated by blanks: `PLAIN LOGIN`.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct MechanismSet(u16);
 
 impl MechanismSet {
-    /// Whether `mechanism` is one of them.
+    /// Whether `mechanism` is in the set.
     pub fn contains(self, mechanism: Mechanism) -> bool {
         self.0 & mechanism.bit() != 0
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether one of them is bound to the channel.
+    /// Whether a mechanism of the set is bound to the channel.
     pub fn binds(self) -> bool {
         self.contains(Mechanism::ScramSha256Plus) || self.contains(Mechanism::ScramSha1Plus)
     }
 
-    /// Adds one.
+    /// Adds a mechanism.
     pub fn insert(&mut self, mechanism: Mechanism) {
         self.0 |= mechanism.bit();
     }
 
-    /// The others.
+    /// The set without `mechanism`.
     #[must_use]
     pub fn without(self, mechanism: Mechanism) -> Self {
         Self(self.0 & !mechanism.bit())
     }
 
-    /// Each of them, in the order in which they are listed.
+    /// The mechanisms, in the order in which they are listed.
     pub fn iter(self) -> impl Iterator<Item = Mechanism> {
         Mechanism::ALL.into_iter().filter(move |mechanism| self.contains(*mechanism))
     }

@@ -1,7 +1,6 @@
 //! SASL as POP3 uses it: mechanisms, challenges and responses (RFC 5034 §4), without I/O.
 //!
-//! An [`Exchange`] takes responses and yields [`Step`]s; who verifies the outcome is not its
-//! business.
+//! An [`Exchange`] takes responses and yields [`Step`]s. It does not verify passwords or tokens.
 
 mod channel;
 mod gs2;
@@ -25,7 +24,7 @@ pub use prepare::saslprep;
 pub use scram::{Awaiting, Nonce, ScramExchange, ScramProof, ServerFinal};
 pub use token::{TokenClaim, TokenDialect, TokenGuidance};
 
-/// An authentication that waits for a response of the client.
+/// An authentication exchange that waits for a response of the client.
 #[derive(Debug)]
 pub struct Exchange(State);
 
@@ -40,23 +39,23 @@ enum State {
     LoginPassword(ClaimedName),
 }
 
-/// What comes of a response.
+/// The result of a response.
 #[derive(Debug)]
 pub enum Step {
-    /// Another challenge has to be answered.
+    /// The exchange goes on with another challenge.
     Challenge(Exchange),
-    /// The client has said who it is and with which password; verify it.
+    /// The client has sent a name and a password; verify them.
     Verify(ClaimedName, Secret<Vec<u8>>),
-    /// The client has said who it is; it goes on as a [`ScramExchange`], with the keys of that
-    /// user.
+    /// The client has sent a name; the exchange goes on as a [`ScramExchange`] with the keys of
+    /// that user.
     NeedKeys(Awaiting),
-    /// The client has a token; verify it.
+    /// The client has sent a token; verify it.
     Token(TokenClaim),
-    /// The client has no token that could be verified: tell it which one it needs.
+    /// The client has sent no usable token; tell it which one it needs.
     NoToken(TokenDialect),
-    /// The client is whoever its certificate says, and perhaps wants this name.
+    /// The certificate of the client names the user. The client may have asked for this name.
     External(Option<ClaimedName>),
-    /// The exchange is over.
+    /// The exchange has failed.
     Refused(ResponseError),
 }
 
@@ -65,19 +64,19 @@ pub enum Step {
 pub enum ResponseError {
     /// It is not base64.
     NotBase64,
-    /// It does not follow the mechanism.
+    /// It does not conform to the mechanism.
     Malformed,
-    /// The client wants to act for another user, which nobody may (RFC 4616 §2).
+    /// The client wants to act for another user, which is not allowed (RFC 4616 §2).
     ForAnother,
-    /// The client could bind to the channel, and believes that the server cannot: somebody has
-    /// changed what CAPA said (RFC 5802 §6).
+    /// The client can bind to the channel, but believes that the server cannot: an attacker has
+    /// changed the reply to CAPA (RFC 5802 §6).
     Downgraded,
-    /// The client is bound to another channel, or to none where one is needed (RFC 5802 §6).
+    /// The client is bound to another channel, or to none although it must be (RFC 5802 §6).
     Unbound,
 }
 
 impl Mechanism {
-    /// Begins an exchange on a connection that has these channel bindings.
+    /// Begins an exchange on a connection with these channel bindings.
     pub fn begin(self, channel: Channel) -> Exchange {
         let scram = |hash, variant| State::Scram(scram::First { hash, variant, channel });
         Exchange(match self {
@@ -95,8 +94,8 @@ impl Mechanism {
 }
 
 impl Exchange {
-    /// What to send before the next response, not yet in base64; empty at the start of a
-    /// mechanism in which the client speaks first (RFC 5034 §4).
+    /// The challenge to send before the next response, not yet in base64. It is empty at the start
+    /// of a mechanism in which the client speaks first (RFC 5034 §4).
     pub fn challenge(&self) -> &[u8] {
         match &self.0 {
             State::External
@@ -126,15 +125,15 @@ impl Exchange {
     }
 }
 
-/// Takes a name that can be one: UTF-8, at least a character, no controls such as NUL or CR.
+/// Accepts a name of UTF-8 with at least one character and without controls such as NUL or CR.
 fn claimed(name: &[u8]) -> Option<ClaimedName> {
     let text = std::str::from_utf8(name).ok()?;
     let sound = !text.is_empty() && !text.contains(char::is_control);
     sound.then(|| ClaimedName::new(name))
 }
 
-/// Decodes a response as strictly as RFC 5034 §4 wants it: nothing outside the alphabet, padding
-/// at the end only and there in full.
+/// Decodes a response as strictly as RFC 5034 §4 requires: no octet outside the alphabet, and full
+/// padding at the end only.
 ///
 /// # Errors
 /// [`ResponseError::NotBase64`].
@@ -142,7 +141,7 @@ pub fn decode(response: &[u8]) -> Result<Secret<Vec<u8>>, ResponseError> {
     STANDARD.decode(response).map(Secret::new).map_err(|_| ResponseError::NotBase64)
 }
 
-/// Decodes the second argument of AUTH, in which `=` stands for nothing (RFC 5034 §4).
+/// Decodes the second argument of AUTH, in which `=` is an empty response (RFC 5034 §4).
 ///
 /// # Errors
 /// [`ResponseError::NotBase64`].
@@ -150,7 +149,7 @@ pub fn decode_initial(response: &[u8]) -> Result<Secret<Vec<u8>>, ResponseError>
     if response == b"=" { Ok(Secret::new(Vec::new())) } else { decode(response) }
 }
 
-/// The line that carries a challenge, without its end: `+`, a blank, base64 (RFC 5034 §4).
+/// The line for a challenge, without its end: `+`, a blank, base64 (RFC 5034 §4).
 pub fn challenge_line(challenge: &[u8]) -> String {
     format!("+ {}", STANDARD.encode(challenge))
 }
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_taken_strictly() {
+    fn base64_is_decoded_strictly() {
         assert_eq!(decode(b"AHRpbQB0YW5zdGFhZg==").unwrap().expose(), b"\0tim\0tanstaaf");
         assert_eq!(decode(b"").unwrap().expose(), b"");
         for bad in [&b"=AAA"[..], b"AAA=BBB", b"AA", b"AAA", b"A A=", b"AA==\r", b"*", b"AAB=C"] {
@@ -184,9 +183,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, an exchange ends after a few steps, and what it asks for is printable.
+        /// Any exchange ends after a few steps, and its challenges are printable.
         #[test]
-        fn no_octets_upset_an_exchange(
+        fn an_exchange_ends_whatever_the_responses(
             mechanism in prop::sample::select(&Mechanism::ALL[..]),
             binds in any::<bool>(),
             responses in prop::collection::vec(response(), 2),
@@ -224,7 +223,7 @@ mod tests {
         challenge.iter().all(|octet| matches!(octet, b' '..=b'~'))
     }
 
-    /// Anything, or pieces of real messages in any order.
+    /// Any octets, or pieces of real messages in any order.
     fn response() -> impl Strategy<Value = Vec<u8>> {
         let pieces = [
             "n,,",

@@ -1,13 +1,13 @@
-//! SASLprep: names and passwords that look alike become alike (RFC 4013).
+//! SASLprep: names and passwords that look alike become equal (RFC 4013).
 
 use crate::protocol::Secret;
 
 /// Prepares a name or a password (RFC 4013 §2).
 ///
-/// - Printable ASCII stays as it is; other blanks become blanks, what is invisible vanishes, and
-///   the rest is normalised (NFKC).
-/// - `None` when it is not UTF-8, when a character is prohibited (RFC 4013 §2.3), such as a
-///   control or one that Unicode 3.2 did not know, and when nothing is left.
+/// - Printable ASCII stays as it is. Other blanks become spaces, invisible characters are removed,
+///   and the rest is normalised (NFKC).
+/// - `None` if the text is not UTF-8, if a character is prohibited (RFC 4013 §2.3), such as a
+///   control or one that is not in Unicode 3.2, or if the result is empty.
 pub fn saslprep(octets: &[u8]) -> Option<Secret<Vec<u8>>> {
     let text = std::str::from_utf8(octets).ok()?;
     let prepared = stringprep::saslprep(text).ok()?;
@@ -18,7 +18,7 @@ pub fn saslprep(octets: &[u8]) -> Option<Secret<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    /// RFC 4013 §3 has the first rows, RFC 5802 asks for tests with the last.
+    /// The first rows are from RFC 4013 §3; RFC 5802 requires tests with the last.
     #[test]
     fn strings_are_prepared() {
         for (given, prepared) in [

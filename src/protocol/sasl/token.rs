@@ -1,6 +1,6 @@
 //! OAUTHBEARER and XOAUTH2: a bearer token in place of a password (RFC 7628 §3).
 //!
-//! XOAUTH2 has no RFC: Google and Microsoft describe it in their documentation.
+//! XOAUTH2 has no RFC; the documentation of Google and Microsoft describes it.
 
 use serde_json::Value;
 
@@ -8,27 +8,27 @@ use super::gs2::{self, Flag};
 use super::{ResponseError, Step, claimed};
 use crate::protocol::{ClaimedName, Secret};
 
-/// A bearer token, to be put to whoever issued it.
+/// A bearer token that is not verified yet.
 #[derive(Debug)]
 pub struct TokenClaim {
-    /// Who the client says it is: the user of the token has to be the same.
+    /// The name that the client has sent. The token must belong to the same user.
     pub name: Option<ClaimedName>,
     /// Visible ASCII characters, at least one.
     pub token: Secret<Vec<u8>>,
-    /// How to say no.
+    /// How to refuse it.
     pub dialect: TokenDialect,
 }
 
-/// The mechanism that a token came by: they differ in what a refusal looks like.
+/// The mechanism of a token. The mechanisms differ in the form of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenDialect {
     /// RFC 7628 §3.2.2.
     OAuthBearer,
-    /// `status` is that of HTTP.
+    /// `status` is a status code of HTTP.
     XOAuth2,
 }
 
-/// What a client may be told about where tokens come from.
+/// Where a client gets a token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenGuidance {
     /// The scope that a token needs.
@@ -38,10 +38,10 @@ pub struct TokenGuidance {
 }
 
 impl TokenDialect {
-    /// The challenge that says why a token was not taken (RFC 7628 §3.2.2).
+    /// The challenge that says why a token was refused (RFC 7628 §3.2.2).
     ///
-    /// - The client answers it with 0x01, with nothing, or with `*`, and whatever it is, `-ERR`
-    ///   follows (RFC 7628 §3.2.3).
+    /// - The client responds with 0x01, with an empty line or with `*`. In any case `-ERR` follows
+    ///   (RFC 7628 §3.2.3).
     pub fn refusal(self, guidance: &TokenGuidance) -> Vec<u8> {
         let scope = guidance.scope.as_deref();
         let members = match self {
@@ -85,8 +85,8 @@ fn read_bearer(response: &[u8]) -> Option<Step> {
         None => None,
         Some(escaped) => Some(claimed(gs2::name(escaped)?.as_bytes())?),
     };
-    // DEVIATION: RFC 7628 §3.2 — host and port are not compared: which names lead here is known to
-    // the DNS and to proxies, and the token itself says whom it is for.
+    // DEVIATION: RFC 7628 §3.2 — host and port are not compared: the server does not know all names
+    // and ports that lead to it through DNS and proxies, and the token names its audience.
     let pairs = Pairs::read(rest.strip_prefix('\x01')?)?;
     Some(claim(TokenDialect::OAuthBearer, name, pairs.auth?))
 }
@@ -106,8 +106,8 @@ fn read_older(response: &[u8]) -> Option<Step> {
     Some(claim(TokenDialect::XOAuth2, Some(name), pairs.auth?))
 }
 
-/// Takes the token out of what would be the `Authorization` of HTTP (RFC 6750 §2.1). The scheme is
-/// written in any case (RFC 7628 §4).
+/// Reads the token in a value like that of the `Authorization` header of HTTP (RFC 6750 §2.1). The
+/// case of the scheme does not matter (RFC 7628 §4).
 fn claim(dialect: TokenDialect, name: Option<ClaimedName>, authorization: &str) -> Step {
     let token = authorization
         .split_once(' ')
@@ -122,7 +122,7 @@ fn claim(dialect: TokenDialect, name: Option<ClaimedName>, authorization: &str) 
     }
 }
 
-/// The pairs that matter; others are ignored (RFC 7628 §3.1).
+/// The pairs that are used; others are ignored (RFC 7628 §3.1).
 #[derive(Default)]
 struct Pairs<'a> {
     user: Option<&'a str>,
@@ -142,7 +142,7 @@ impl<'a> Pairs<'a> {
                 "auth" => &mut pairs.auth,
                 _ => continue,
             };
-            // Of two values, somebody else might believe the other one.
+            // Another program might use the other one of two values.
             if field.replace(value).is_some() {
                 return None;
             }
@@ -164,7 +164,7 @@ mod tests {
         if let Step::Refused(fault) = step { format!("{fault:?}") } else { format!("{step:?}") }
     }
 
-    /// RFC 7628 §4.1 has the first two rows, §4.3 the third, §4.4 the fourth.
+    /// The first two rows are from RFC 7628 §4.1, the third from §4.3, the fourth from §4.4.
     #[test]
     fn oauthbearer_responses() {
         for (response, step) in [

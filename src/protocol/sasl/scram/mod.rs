@@ -1,14 +1,14 @@
-//! SCRAM: the client proves that it has the password, and the server that it knows the client
-//! (RFC 5802 §5, RFC 7677 §3).
+//! SCRAM: the client proves that it has the password, and the server that it has the keys of the
+//! user (RFC 5802 §5, RFC 7677 §3).
 //!
-//! The way of an exchange; each step takes the one before it, so that none can be left out:
-//! 1. [`First`] reads `client-first-message` and yields [`Awaiting`];
-//! 2. whoever knows the keys of the user supplies them, and the server speaks: [`ScramExchange`];
-//! 3. it reads `client-final-message`, whose [`ScramProof`] is verified against the same keys;
-//! 4. the [`ServerFinal`] that comes of it is a last challenge, with an empty response.
+//! The steps of an exchange. Each consumes the one before it, so that none can be skipped:
+//! 1. [`First`] reads `client-first-message` and yields [`Awaiting`].
+//! 2. The caller supplies the keys of the user, which yields a [`ScramExchange`] with a challenge.
+//! 3. It reads `client-final-message`, whose [`ScramProof`] is verified with the same keys.
+//! 4. The [`ServerFinal`] of a correct proof is the last challenge. Its response is empty.
 //!
-//! When something is wrong, the exchange ends with `-ERR` and without `e=`, as RFC 5802 §5.1
-//! allows: a client has nothing to gain from one more round, and a stranger nothing to learn.
+//! If a message is wrong, the exchange ends with `-ERR` and without `e=`, as RFC 5802 §5.1 allows:
+//! one more round would be of no use to a client, and might tell an attacker something.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -81,13 +81,13 @@ impl First {
         })
     }
 
-    /// The data that the client binds to, nothing when it does not bind (RFC 5802 §6).
+    /// The data that the client binds to; empty if it does not bind (RFC 5802 §6).
     fn bind(&self, flag: Flag<'_>) -> Result<&[u8], ResponseError> {
         match (self.variant, flag) {
             (Variant::Plus, Flag::Binds(name)) => {
                 self.channel.data(name).ok_or(ResponseError::Unbound)
             }
-            // Somebody in between has taken the -PLUS mechanisms off the list.
+            // An attacker in between has removed the -PLUS mechanisms from the list.
             (_, Flag::NotOffered) if self.channel.binds() => Err(ResponseError::Downgraded),
             (Variant::Bare, Flag::Unable | Flag::NotOffered) => Ok(&[]),
             (Variant::Plus, Flag::Unable | Flag::NotOffered) | (Variant::Bare, Flag::Binds(_)) => {
@@ -97,17 +97,17 @@ impl First {
     }
 }
 
-/// The client has said who it is; the exchange goes on with the keys of that user.
+/// The client has sent a name; the exchange goes on with the keys of that user.
 ///
-/// - For a name that nobody has, supply [`ScramKeys::decoy`]: the exchange then takes the same
-///   course, and fails where a wrong password does.
+/// - For an unknown name, supply [`ScramKeys::decoy`]: the exchange then takes the same course, and
+///   fails where it would with a wrong password.
 #[derive(Debug)]
 pub struct Awaiting {
     hash: ScramHash,
     name: ClaimedName,
-    /// What `c=` has to be.
+    /// The value that `c=` must have.
     binding: String,
-    /// The part of the client.
+    /// The client's part of the nonce.
     nonce: String,
     first_bare: String,
 }
@@ -118,19 +118,19 @@ impl Awaiting {
         &self.name
     }
 
-    /// The same exchange about the user whose whole name this is. What the client has sent, and
-    /// signs with its proof, stays as it is.
+    /// The same exchange with the full name of the user. The messages that the proof signs do not
+    /// change.
     #[must_use]
     pub fn about(self, name: ClaimedName) -> Self {
         Self { name, ..self }
     }
 
-    /// Which keys are needed.
+    /// The hash function of the keys that are needed.
     pub fn hash(&self) -> ScramHash {
         self.hash
     }
 
-    /// Goes on; the challenge tells the client salt and iterations.
+    /// Continues with a challenge that tells the client the salt and the iterations.
     ///
     /// ```abnf
     /// server-first-message = nonce "," salt "," iteration-count
@@ -154,7 +154,7 @@ impl Awaiting {
 pub struct Nonce(String);
 
 impl Nonce {
-    /// Makes a nonce of random octets: fresh ones for every exchange.
+    /// Makes a nonce from random octets. Use new ones for each exchange.
     pub fn new(random: [u8; 18]) -> Self {
         Self(STANDARD.encode(random))
     }
@@ -166,14 +166,14 @@ pub struct ScramExchange {
     hash: ScramHash,
     name: ClaimedName,
     binding: String,
-    /// What the whole attribute `r=` has to be.
+    /// The whole attribute `r=` that the client must send.
     nonce: String,
     first_bare: String,
     challenge: String,
 }
 
 impl ScramExchange {
-    /// What to send before the response, not yet in base64.
+    /// The challenge to send before the response, not yet in base64.
     pub fn challenge(&self) -> &[u8] {
         self.challenge.as_bytes()
     }
@@ -181,7 +181,7 @@ impl ScramExchange {
     /// Takes the response, decoded.
     ///
     /// # Errors
-    /// [`ResponseError`] when it cannot be a proof.
+    /// [`ResponseError`] if it cannot be a proof.
     ///
     /// ```abnf
     /// client-final-message               = client-final-message-without-proof "," proof
@@ -203,7 +203,7 @@ impl ScramExchange {
         {
             return Err(Malformed);
         }
-        // RFC 5802 §6: always, the header included.
+        // RFC 5802 §6: always compared, since it includes the header.
         if binding != self.binding {
             return Err(Unbound);
         }
@@ -212,7 +212,7 @@ impl ScramExchange {
     }
 }
 
-/// What is to prove that the client has the password. It proves nothing until it is verified.
+/// The proof that the client has the password, not yet verified.
 #[derive(Debug)]
 pub struct ScramProof {
     hash: ScramHash,
@@ -228,12 +228,12 @@ impl ScramProof {
         &self.name
     }
 
-    /// The octets that the client sent as its proof; others in each exchange.
+    /// The octets of the proof. They differ in each exchange.
     pub fn proof(&self) -> &[u8] {
         self.proof.expose()
     }
 
-    /// Verifies the proof, in constant time, against the keys that were supplied (RFC 5802 §3).
+    /// Verifies the proof in constant time with the keys that were supplied (RFC 5802 §3).
     ///
     /// - `None`: the client does not have the password.
     pub fn verify(self, keys: &ScramKeys) -> Option<ServerFinal> {
@@ -248,7 +248,7 @@ impl ScramProof {
     }
 }
 
-/// The proof that the server owes the client, which comes before `+OK` (RFC 5034 §4).
+/// The proof of the server, which comes before `+OK` (RFC 5034 §4).
 #[derive(Debug)]
 pub struct ServerFinal(String);
 
@@ -258,16 +258,16 @@ impl ServerFinal {
         self.0.as_bytes()
     }
 
-    /// Takes the response of a client that is content: an empty one. Then comes `+OK`.
+    /// Takes the response of a client that accepts the proof: an empty one. `+OK` follows.
     ///
     /// # Errors
-    /// [`ResponseError::Malformed`] when there is something in it.
+    /// [`ResponseError::Malformed`] if the response is not empty.
     pub fn close(self, response: &[u8]) -> Result<(), ResponseError> {
         if response.is_empty() { Ok(()) } else { Err(ResponseError::Malformed) }
     }
 }
 
-/// The name in an attribute, without escapes and prepared (RFC 5802 §5.1).
+/// The name in an attribute, decoded and prepared (RFC 5802 §5.1).
 fn prepared(escaped: &str) -> Option<ClaimedName> {
     let prepared = saslprep(gs2::name(escaped)?.as_bytes())?;
     Some(ClaimedName::new(prepared.expose().as_slice()))
@@ -277,7 +277,7 @@ fn is_nonce(nonce: &str) -> bool {
     !nonce.is_empty() && nonce.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
 }
 
-/// Extensions are ignored, except that `m=` announces one that must not be (RFC 5802 §5.1).
+/// Whether an attribute is an extension to ignore. `m=` must not be ignored (RFC 5802 §5.1).
 fn is_extension(attribute: &str) -> bool {
     let mut characters = attribute.chars();
     let name = characters.next();
@@ -288,7 +288,7 @@ fn is_extension(attribute: &str) -> bool {
     well_formed && name != Some('m')
 }
 
-/// Enough for a name of 255 octets, all of them escaped, twice, and a nonce.
+/// Enough for two names of 255 octets, all of them escaped, and a nonce.
 const MAX_FIRST_OCTETS: usize = 4096;
 
 #[cfg(test)]

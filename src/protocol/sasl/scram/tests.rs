@@ -1,4 +1,4 @@
-//! SCRAM against a client that is written straight from the RFC.
+//! SCRAM with a client that is written from the RFC.
 
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ fn the_exchanges_of_the_rfcs() {
         assert_eq!(exchange.challenge(), b"");
         let awaiting = named(exchange.step(secret(example.client_first))).unwrap();
         assert_eq!((awaiting.name().as_bytes(), awaiting.hash()), (&b"user"[..], example.hash));
-        // Another name of the account changes nothing of what is signed.
+        // Another name of the account does not change the signed messages.
         let awaiting = awaiting.about(ClaimedName::new(*b"user@example.org"));
         let exchange = awaiting.supply(&keys, &Nonce(example.server_nonce.to_owned()));
         assert_eq!(exchange.challenge(), example.server_first.as_bytes());
@@ -62,7 +62,7 @@ fn the_exchanges_of_the_rfcs() {
 }
 
 #[test]
-fn a_client_that_has_the_password_gets_in_by_every_mechanism() {
+fn a_client_with_the_password_succeeds_with_every_mechanism() {
     for (mechanism, header, data) in [
         (Mechanism::ScramSha1, "n,,", &b""[..]),
         (Mechanism::ScramSha256, "n,a=mrose,", b""),
@@ -83,23 +83,23 @@ fn a_client_that_has_the_password_gets_in_by_every_mechanism() {
 
 /// RFC 5802 §6.
 #[test]
-fn a_downgrade_is_noticed() {
+fn a_downgrade_is_detected() {
     use Mechanism::{ScramSha256, ScramSha256Plus};
     use ResponseError::{Downgraded, Unbound};
     let only_end_point = || Channel { exporter: None, ..bound() };
     for (mechanism, channel, header, data, fault) in [
-        // The list of mechanisms has been cut on its way to a client that could have bound.
+        // An attacker has removed mechanisms from the list for a client that can bind.
         (ScramSha256, bound(), "y,,", &b""[..], Downgraded),
         (ScramSha256, only_end_point(), "y,,", b"", Downgraded),
         (ScramSha256Plus, bound(), "y,,", b"", Downgraded),
-        // The flag has been changed on the way, so that the header is not the one in `c=`.
+        // An attacker has changed the flag, so that the header is not the one in `c=`.
         (ScramSha256Plus, bound(), "n,,", b"", Unbound),
         (ScramSha256, bound(), "p=tls-exporter,,", &EXPORTER, Unbound),
-        // Bindings that are not there.
+        // The connection does not have these bindings.
         (ScramSha256Plus, bound(), "p=tls-unique,,", &EXPORTER, Unbound),
         (ScramSha256Plus, only_end_point(), "p=tls-exporter,,", &EXPORTER, Unbound),
         (ScramSha256Plus, Channel::default(), "p=tls-exporter,,", &EXPORTER, Unbound),
-        // Somebody in the middle: each side has a connection of its own.
+        // With an attacker in the middle, client and server have different connections.
         (ScramSha256Plus, bound(), "p=tls-exporter,,", &[8; 32], Unbound),
         (ScramSha256Plus, bound(), "p=tls-exporter,,", END_POINT, Unbound),
         (ScramSha256Plus, bound(), "p=tls-exporter,,", b"", Unbound),
@@ -109,7 +109,7 @@ fn a_downgrade_is_noticed() {
         let outcome = client.log_in(mechanism, channel);
         assert_eq!(outcome, Outcome::Refused(fault), "{mechanism} {header}");
     }
-    // The client sent `p=…`, somebody made it `n`: the header that it signs is another one.
+    // An attacker has changed the header, so that it is not the one that the client signs.
     for (sent, arrived) in [("y,,", "n,,"), ("n,,", "n,a=mrose,"), ("p=tls-exporter,,", "n,,")] {
         let client = Client { header: sent, arrives_as: Some(arrived), ..Client::new("tanstaaf") };
         let outcome = client.log_in(ScramSha256, bound());
@@ -216,9 +216,9 @@ fn a_nonce_is_printable_and_has_no_comma() {
     }
 }
 
-/// Keys of another user, of another hash, or made up: no proof fits them.
+/// No proof matches keys of another user or another hash, or decoys.
 #[test]
-fn only_the_keys_of_the_password_fit_the_proof() {
+fn only_the_keys_of_the_password_match_the_proof() {
     let hash = ScramHash::Sha256;
     let right = || ScramKeys::derive(b"tanstaaf", b"salt", 1, hash);
     let empty = || Secret::new(Vec::new());
@@ -246,16 +246,16 @@ fn after_the_last_challenge_comes_an_empty_response() {
 
 proptest! {
     #[test]
-    fn any_name_and_password_come_through(name in "[a-zA-Z0-9,=@. \u{e4}\u{f6}\u{df}\u{e9}\u{65e5}\u{672c}-]{1,40}", password in "\\PC{1,40}") {
+    fn any_name_and_password_succeed(name in "[a-zA-Z0-9,=@. \u{e4}\u{f6}\u{df}\u{e9}\u{65e5}\u{672c}-]{1,40}", password in "\\PC{1,40}") {
         let client = Client { name: &name, ..Client::new(&password) };
         prop_assert_eq!(client.log_in_with(&password), Outcome::In);
         let other = format!("{password}x");
         prop_assert_eq!(client.log_in_with(&other), Outcome::WrongPassword);
     }
 
-    /// Whoever changes an octet on its way changes what both sides sign.
+    /// Both sides sign all messages, so a changed octet fails the exchange.
     #[test]
-    fn a_final_message_that_was_changed_gets_nobody_in(at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_changed_final_message_fails(at in any::<prop::sample::Index>(), bit in 0..8) {
         let client = Client::new("tanstaaf");
         let exchange = after(&client.first());
         let keys = ScramKeys::derive(b"tanstaaf", b"salt", 1, ScramHash::Sha256);
@@ -287,7 +287,7 @@ fn refused(step: &Step) -> ResponseError {
     if let Step::Refused(fault) = step { *fault } else { panic!("{step:?}") }
 }
 
-/// An exchange behind its first message, in which the server has added `srv` to the nonce.
+/// An exchange after its first message, in which the server has added `srv` to the nonce.
 fn after(first: &str) -> ScramExchange {
     let keys = ScramKeys::derive(b"tanstaaf", b"salt", 1, ScramHash::Sha256);
     let step = Mechanism::ScramSha256.begin(Channel::default()).step(secret(first));
@@ -306,7 +306,7 @@ struct Client<'a> {
     name: &'a str,
     password: &'a str,
     header: &'a str,
-    /// What somebody in the middle makes of the header.
+    /// The header as changed by an attacker in the middle.
     arrives_as: Option<&'a str>,
     data: &'a [u8],
 }
