@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::Attributes;
-use crate::limits::AllowedNetworks;
+use crate::limits::{AllowedNetworks, NetworksError};
 
 /// An attribute of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub enum Error {
     #[error("is not a number of sessions, write 1 or more")]
     NotSessions,
     /// A list of networks that cannot be read.
-    #[error("{0}")]
-    Networks(&'static str),
+    #[error(transparent)]
+    Networks(#[from] NetworksError),
 }
 
 /// What a store has on one user: a line, an entry, a row, an environment.
@@ -128,7 +128,7 @@ fn sessions(text: &str) -> Result<NonZeroU32, Error> {
 
 /// Where the user may log in from.
 fn allow_nets(text: &str) -> Result<AllowedNetworks, Error> {
-    AllowedNetworks::parse(text).map_err(Error::Networks)
+    Ok(AllowedNetworks::parse(text)?)
 }
 
 #[cfg(test)]

@@ -9,5 +9,5 @@ mod rate;
 pub(crate) use fading::Fading;
 pub use log_budget::{Entry, LeftOut, LogBudget};
 pub(crate) use network::LEVELS;
-pub use network::{AllowedNetworks, Level, Network};
+pub use network::{AllowedNetworks, Level, Network, NetworksError};
 pub use rate::Rate;

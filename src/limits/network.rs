@@ -103,20 +103,30 @@ pub(crate) const LEVELS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedNetworks(Arc<[IpNet]>);
 
+/// Why text is not a list of networks. Does not show the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworksError {
+    /// The list is empty.
+    #[error("names no network, write some or leave it out")]
+    Empty,
+    /// An item is not a network.
+    #[error("has something that is no network, write them as in 192.0.2.0/24,2001:db8::/32")]
+    NotANetwork,
+}
+
 impl AllowedNetworks {
     /// Reads a list.
     ///
     /// # Errors
-    /// What is wrong with it and what to write, without showing it.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    /// [`NetworksError`] if the list is empty or has an item that is not a network.
+    pub(crate) fn parse(text: &str) -> Result<Self, NetworksError> {
         let names = text.split([',', ' ', '\t']).filter(|name| !name.is_empty());
         if names.clone().next().is_none() {
-            return Err("names no network, write some or leave it out");
+            return Err(NetworksError::Empty);
         }
         let networks: Option<Arc<[IpNet]>> =
             names.filter(|name| *name != "local").map(network).collect();
-        let fault = "has something that is no network, write them as in 192.0.2.0/24,2001:db8::/32";
-        networks.map(Self).ok_or(fault)
+        networks.map(Self).ok_or(NetworksError::NotANetwork)
     }
 
     /// Whether an address is in one of them.
@@ -230,8 +240,8 @@ mod tests {
     fn a_list_that_cannot_be_read_is_refused_as_a_whole() {
         for list in ["", " ", ",", "192.0.2.0/33", "192.0.2", "example.org", "LOCAL", "1.2.3.4;::1"]
         {
-            let fault = AllowedNetworks::parse(list).unwrap_err();
-            assert!(!fault.contains("example.org"), "{fault}");
+            let error = AllowedNetworks::parse(list).unwrap_err().to_string();
+            assert!(!error.contains("example.org"), "{error}");
         }
     }
 }
