@@ -3,7 +3,6 @@
 //! [`maildir`] is one implementation; only it knows of files. [`Mailbox::open`] takes the lock and
 //! returns a [`Maildrop`]: one immutable listing that holds for the whole session.
 
-use std::error::Error;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 use std::{fmt, io};
@@ -171,37 +170,44 @@ pub trait Message: Send {
 }
 
 /// Why a maildrop was not opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another session has locked it.
+    #[error("another session has locked the maildrop")]
     InUse {
         /// Since when, if known.
         since: Option<SystemTime>,
     },
     /// It does not exist, or cannot be read completely at the moment.
+    #[error(transparent)]
     Unavailable(Failure),
 }
 
 /// Why a message was not opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// It has been removed since the listing was taken.
+    #[error("the message has been removed")]
     Gone,
     /// It exists, but cannot be read.
+    #[error(transparent)]
     Unreadable(Failure),
 }
 
 /// Not all messages could be removed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{remaining} messages remain: {cause}")]
 pub struct RemovalError {
     /// How many remain.
     pub remaining: u32,
     /// What went wrong first.
+    #[source]
     pub cause: Failure,
 }
 
 /// An error of the system with the operation that failed, for the log.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
 pub struct Failure {
     what: String,
     source: io::Error,
@@ -216,17 +222,5 @@ impl Failure {
     /// The error of the system.
     pub fn source(&self) -> &io::Error {
         &self.source
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.source)
-    }
-}
-
-impl Error for Failure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
     }
 }

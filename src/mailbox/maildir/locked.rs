@@ -170,7 +170,7 @@ mod tests {
     use super::super::view::View;
     use super::*;
 
-    /// On a file system where changes may leave no stamp.
+    /// A Maildir on a file system where changes may leave no stamp.
     fn without_reliable_ctime(maildir: &Path) -> (LockedMaildir, Directories) {
         for name in ["cur", "new", "tmp"] {
             fs::create_dir(maildir.join(name)).unwrap();
@@ -181,9 +181,9 @@ mod tests {
         (locked, directories)
     }
 
-    /// On FUSE, NFS and `CephFS` what is cached may look like rest.
+    /// On FUSE, NFS and `CephFS` cached stamps may look unchanged.
     #[test]
-    fn rest_is_not_believed_where_changes_may_leave_no_stamp() {
+    fn unchanged_stamps_prove_nothing_where_changes_may_leave_no_stamp() {
         let maildir = tempfile::tempdir().unwrap();
         let (locked, directories) = without_reliable_ctime(maildir.path());
         let folders = Folders::new(&locked, directories);

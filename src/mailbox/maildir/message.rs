@@ -163,8 +163,8 @@ impl Reader {
         self.rest.as_ref()?.maildrop.upgrade()
     }
 
-    /// Reads as much of the next chunk as is possible without waiting. Returns false if that is
-    /// nothing, although the message goes on.
+    /// Reads as much of the next chunk as is possible without waiting. Returns false if no byte was
+    /// read before the end of the message.
     fn read_cached(&mut self) -> bool {
         self.length = 0;
         match &mut self.rest {

@@ -1,5 +1,5 @@
-//! Every format, whole and not; the fixtures are made by the tools and by Dovecot, everything else
-//! by the encoders of the crates.
+//! Complete and damaged files of every format. The tools and Dovecot made the fixtures; the
+//! encoders of the crates make all other files.
 
 use std::fs;
 use std::io::Write;
@@ -83,21 +83,21 @@ fn decoded(format: Format, bytes: &[u8]) -> io::Result<Vec<u8>> {
     to_end(Decoder::new(format, file(bytes), bytes.len() as u64))
 }
 
-/// Why some bytes are no message.
+/// The error when some bytes are not a message.
 fn refusal(format: Format, bytes: &[u8]) -> String {
     let error = decoded(format, bytes).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     error.to_string()
 }
 
-/// Text that repeats itself, near and far.
+/// Text with near and distant repetitions.
 fn text(length: usize) -> Vec<u8> {
     let lines =
         (0..).flat_map(|line: u32| format!("line {}\r\n.{line}\n", line % 700).into_bytes());
     lines.take(length).collect()
 }
 
-/// Bytes that no encoder makes fewer of.
+/// Bytes that no encoder can compress.
 pub(in super::super) fn noise(length: usize) -> Vec<u8> {
     let next = |state: &mut u64| {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -131,7 +131,7 @@ fn what_the_tools_and_dovecot_write_is_read() {
     for (number, bytes) in fixture("compressed") {
         let Contents::Compressed(format) = Contents::of(&bytes) else { panic!("{number}") };
         let expected = plain.iter().find(|(of, _)| *of == number);
-        // What is only there has been written by Dovecot.
+        // Only Dovecot writes these formats.
         let by_dovecot = &b"Subject: written by Dovecot\n\n.dot\nno line end"[..];
         let expected = expected.map_or(by_dovecot, |(_, contents)| contents);
         let contents = decoded(format, &bytes).unwrap();
@@ -207,7 +207,7 @@ fn all_members_of_a_file_are_read() {
     }
 }
 
-/// Frames that are to be skipped; and zeros where tools put them.
+/// Skippable frames, and zeros where tools add them.
 #[test]
 fn what_is_not_part_of_the_message_is_passed_over() {
     let skipped = [&[0x5a, 0x2a, 0x4d, 0x18][..], &40_000_u32.to_le_bytes(), &[7; 40_000]].concat();
@@ -228,7 +228,8 @@ fn what_is_not_part_of_the_message_is_passed_over() {
     }
 }
 
-/// A file that is cut is never a shorter message, but between members, where nobody can tell.
+/// A truncated file is an error, not a shorter message. The end of a member is the exception: a
+/// truncation there cannot be detected.
 #[test]
 fn a_file_that_is_cut_is_not_a_message() {
     for format in FORMATS {
@@ -257,7 +258,7 @@ fn a_file_that_is_cut_while_it_is_read_is_not_a_message() {
     }
 }
 
-/// Such an error says nothing of the file, and must not look as if it did.
+/// Such an error is not about the contents of the file, and must not look like one that is.
 #[test]
 fn an_error_of_the_system_stays_one() {
     for format in FORMATS {
@@ -268,7 +269,7 @@ fn an_error_of_the_system_stays_one() {
 }
 
 #[test]
-fn whoever_waits_for_the_end_does_not_wait_for_ever() {
+fn decompression_has_a_time_limit() {
     for format in FORMATS {
         let bytes = encoded(format, &text(100));
         let decoder = Decoder::within(Duration::ZERO, format, file(&bytes), bytes.len() as u64);
@@ -303,7 +304,7 @@ fn what_a_header_of_lz4_asks_for_is_not_taken_on_trust() {
     assert_eq!(refusal(Format::DovecotLz4, &huge), "damaged Dovecot's lz4: a chunk is too big");
 }
 
-/// Those that have a checksum which their encoder writes.
+/// The formats with a checksum that their encoder writes.
 const CHECKED: [Format; 4] = [Format::Gzip, Format::Bzip2, Format::Xz, Format::Lz4];
 
 proptest! {
@@ -317,7 +318,7 @@ proptest! {
         prop_assert_eq!(decoded(format, &encoded(format, &contents)).unwrap(), contents);
     }
 
-    /// A changed file is an error, or the message that it was.
+    /// A changed file is an error, or still the same message.
     #[test]
     fn a_damaged_file_is_never_another_message(
         length in 0_usize..2000,
@@ -329,13 +330,13 @@ proptest! {
         let mut bytes = encoded(format, &contents);
         let at = at.index(bytes.len());
         bytes[at] ^= 1_u8 << bit;
-        // In the header of gzip are a time and a system, which nothing checks.
+        // The time and the system in a gzip header are not checked.
         if let Ok(read) = decoded(format, &bytes) {
             prop_assert_eq!(read, contents);
         }
     }
 
-    /// Whatever is behind the first bytes, it ends, and in order.
+    /// Any bytes can follow the first ones: decoding ends, without a panic.
     #[test]
     fn any_bytes_can_be_read(
         length in 0_usize..400,

@@ -1,4 +1,4 @@
-//! What is made, and what keeps it from being made.
+//! What is made, and what prevents it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -22,7 +22,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Why it is not made, which is known before.
+/// The error of [`create`], which [`could_create`] predicts.
 fn refused(path: &Path, highest: Option<&Path>) -> String {
     let foreseen = could_create(path, highest).unwrap_err().to_string();
     let failure = create(path, highest).unwrap_err().to_string();
@@ -52,7 +52,7 @@ fn a_maildir_is_made_below_a_mail_root_and_is_nobody_elses() {
     examine(&flat).unwrap();
 }
 
-/// Unmounted: the root is renamed away, an empty directory is in its place, or none.
+/// Not mounted: the root is renamed, and an empty directory or none is in its place.
 #[test]
 fn without_the_mark_nothing_is_made() {
     let parent = tempfile::tempdir().unwrap();
@@ -72,13 +72,13 @@ fn without_the_mark_nothing_is_made() {
     refused(&path, Some(&root));
     assert_eq!(names(&root), ["mrose"]);
     assert_eq!(names(&root.join("mrose")), [""; 0]);
-    // Back again.
+    // Mounted again.
     fs::remove_dir_all(&root).unwrap();
     fs::rename(parent.path().join("unmounted"), &root).unwrap();
     assert_eq!(create(&path, Some(&root)).unwrap(), Made::Maildir);
 }
 
-/// Each domain on a file system of its own.
+/// Each domain is on its own file system.
 #[test]
 fn the_mark_may_be_below_the_highest_place_and_not_above_it() {
     let root = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn no_symbolic_link_is_followed_below_the_root() {
     fs::write(root.path().join("bob"), "").unwrap();
     refused(&root.path().join("bob/Maildir"), Some(root.path()));
     assert_eq!(names(elsewhere.path()), [""; 0]);
-    // A mark that is a link proves nothing, and is not written through.
+    // A symbolic link is not a mark, and is not followed to write one.
     symlink(root.path().join(MARK), elsewhere.path().join(MARK)).unwrap();
     refused(&elsewhere.path().join("mrose"), Some(elsewhere.path()));
     mark_root(elsewhere.path()).unwrap_err();
@@ -182,14 +182,14 @@ fn of_a_maildir_that_is_there_only_tmp_is_made() {
         assert!(!path.join(lost).exists());
         fs::create_dir(path.join(lost)).unwrap();
     }
-    // It may be where another file system belongs.
+    // It may be the mount point of another file system.
     let empty = root.path().join("empty");
     fs::create_dir(&empty).unwrap();
     refused(&empty, None);
     assert_eq!(names(&empty), [""; 0]);
 }
 
-/// Nothing to see for the superuser.
+/// Permissions do not restrict the superuser.
 #[test]
 fn where_nothing_can_be_made_the_place_is_named() {
     let root = root();

@@ -1,4 +1,4 @@
-//! An index that is whole, damaged, foreign, or too large.
+//! Indexes that are complete, damaged, of another owner, or too large.
 
 use std::fs;
 use std::os::unix::fs::{chown, fchown};
@@ -84,7 +84,7 @@ fn sizes_that_cannot_be_make_an_index_unsound() {
     }
 }
 
-/// It knows nothing of compressed messages: those are listed with the octets of their files.
+/// It lists compressed messages with the octets of their files.
 #[test]
 fn an_index_of_an_earlier_version_is_not_used() {
     let mut bytes = written(&[("1.a", 10)]);
@@ -111,7 +111,7 @@ fn an_index_for_names_with_another_separator_is_not_used() {
     assert_eq!(Index::read(&root.with_separator(Separator::Colon)).listing.count(), 0);
 }
 
-/// Whoever can write into a Maildir may leave anything under the name of the index.
+/// Any user who can write to a Maildir can put a file there under the name of the index.
 #[test]
 fn an_index_of_another_owner_is_not_read() {
     let maildir = tempfile::tempdir().unwrap();
@@ -125,7 +125,7 @@ fn an_index_of_another_owner_is_not_read() {
     }
 }
 
-/// What a file system makes of all owners is not somebody else.
+/// A file system may map all owners to one user, who then counts as the server's own.
 #[test]
 fn an_index_of_the_owner_that_the_file_system_gives_is_read() {
     let file = tempfile::tempfile().unwrap();
@@ -155,7 +155,7 @@ fn an_index_that_cannot_be_as_big_as_it_is_is_not_read() {
     assert!(!fits(&header[..20], bytes.len()));
 }
 
-/// What is written is read, up to the last octet that an index may have.
+/// An index that is written can be read, up to the largest size.
 #[test]
 fn an_index_that_would_not_be_read_is_not_written() {
     let maildir = tempfile::tempdir().unwrap();
@@ -170,14 +170,14 @@ fn an_index_that_would_not_be_read_is_not_written() {
     for _ in 0..2 {
         write(&root, &listed(most), None).unwrap();
         assert_eq!(Index::read(&root).listing.count() as usize, most);
-        // An older one would know of messages that are to be forgotten.
+        // An older index would have messages that must be forgotten.
         write(&root, &listed(most + 1), None).unwrap();
         assert!(!maildir.path().join(INDEX_FILE).exists());
         assert!(!is_first_time(maildir.path()), "it has been logged");
     }
 }
 
-/// Every error of one byte is noticed, wherever it is.
+/// An error of one byte is noticed at any position.
 #[test]
 fn one_wrong_byte_makes_an_index_unsound() {
     let bytes = written(&[("1.a", 10), ("2.b", 20)]);
@@ -198,7 +198,7 @@ proptest! {
         prop_assert!(Index::parse(bytes, Separator::Colon).is_none());
     }
 
-    /// Even with the right checksum: whatever it says, reading it ends and finds no nonsense.
+    /// Even with the right checksum, parsing any content ends, and returns valid entries only.
     #[test]
     fn any_content_can_be_read(
         content in proptest::collection::vec(any::<u8>(), 0..300),

@@ -118,7 +118,7 @@ fn bytes_give_the_listing_back() {
     assert_eq!(Builder::default().finish().as_bytes(), b"");
 }
 
-/// Names in an index are opened and removed, and somebody else may have written it.
+/// Names in an index are opened and removed, and another user may have written the index.
 #[test]
 fn a_name_that_leads_elsewhere_is_not_taken_in() {
     for (name, sound) in [

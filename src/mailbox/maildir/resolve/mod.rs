@@ -11,7 +11,6 @@
 //! - The target of a link is walked in the same way. A link to a link is judged by its final
 //!   target.
 
-use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -66,27 +65,18 @@ pub fn untrusted_link(path: &Path, server: u32) -> Option<String> {
 }
 
 /// A symbolic link that is not followed, because its owner may have no access to its target.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the symbolic link {} is not followed: it belongs to the user {owner}, and what it leads to \
+     belongs to the user {owner_of_target}; if that is right, make the link root's (chown -h \
+     root), or mount the directory in its place (mount --bind)",
+    shown(link)
+)]
 struct UntrustedLink {
     link: PathBuf,
     owner: u32,
     owner_of_target: u32,
 }
-
-impl fmt::Display for UntrustedLink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { link, owner, owner_of_target } = self;
-        write!(
-            f,
-            "the symbolic link {} is not followed: it belongs to the user {owner}, and what it \
-             leads to belongs to the user {owner_of_target}; if that is right, make the link \
-             root's (chown -h root), or mount the directory in its place (mount --bind)",
-            shown(link)
-        )
-    }
-}
-
-impl Error for UntrustedLink {}
 
 /// A walk along a path.
 struct Walk {

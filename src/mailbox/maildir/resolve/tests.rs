@@ -19,7 +19,7 @@ fn inode(directory: &OwnedFd) -> u64 {
 /// Files of two users: the one that runs the tests and root; root makes a second user.
 struct Users {
     dir: tempfile::TempDir,
-    /// A directory of another user than that of our links.
+    /// A directory of another user than the owner of the links.
     theirs: PathBuf,
 }
 
@@ -93,7 +93,7 @@ fn a_link_to_what_belongs_to_another_user_is_not_followed() {
         let owner = fs::symlink_metadata(users.path("Maildir")).unwrap().uid();
         open_directory_for(owner, &path, OFlags::RDONLY, Wait::IfNeedBe).unwrap();
     }
-    // It is the end of the link that counts, not the end of the path.
+    // The target of the link counts, not the end of the path.
     let above = fs::metadata(users.path("above")).unwrap().uid();
     let ours = fs::symlink_metadata(users.path("above")).unwrap().uid();
     assert_eq!(open(&users.path("above").join(name)).is_ok(), above == ours);
@@ -161,7 +161,7 @@ fn a_link_that_comes_and_goes_leads_nowhere_else() {
             for link in ["bad", "good"] {
                 fs::hard_link(users.path(link), users.path("next")).unwrap();
                 fs::rename(users.path("next"), &path).unwrap();
-                // Nothing happens when both are the same file.
+                // A rename has no effect when both names are those of one file.
                 fs::remove_file(users.path("next")).ok();
             }
         }

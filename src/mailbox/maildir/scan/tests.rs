@@ -1,14 +1,13 @@
-//! The scan against a model of two directories that others change while they are read: every order
-//! of events up to a small bound, and everything that the system may answer.
+//! The scan, tested against a model of two directories that other programs change meanwhile: every
+//! order of events up to a small bound, and every answer that the system may give.
 //!
-//! The model assumes of readdir(3) what POSIX says and no more: a name that is there from the time
-//! the directory is opened until its end is read is given exactly once; one that is added or
-//! removed meanwhile, once or not at all. A rename removes one name and adds another, so a file
-//! that is renamed may be seen once, twice or never. A name that is given has the inode of its
-//! file.
+//! The model relies only on what POSIX says of readdir(3): a name that exists from the opening of
+//! the directory to the reading of its end is returned exactly once; a name that is added or
+//! removed meanwhile, once or not at all. A rename removes one name and adds another, so a renamed
+//! file may be seen once, twice or never. A name is returned with the inode of its file.
 //!
-//! Of time stamps it assumes one of three things: each event has a time of its own; all events have
-//! the same time, because the clock is coarse; or events leave no stamps, as on a network.
+//! Time stamps follow one of three models: each event has its own time; all events have the same
+//! time, because the clock is coarse; or events leave no stamps, as on a network.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,7 +19,7 @@ use super::super::separator::Separator;
 use super::super::stamp::{Moment, Stamp, Stamps};
 use super::*;
 
-/// How events show in the stamps of directories.
+/// How events change the stamps of directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamping {
     Fine,
@@ -28,7 +27,7 @@ enum Stamping {
     Never,
 }
 
-/// Decisions, which are gone through one after the other until all have been taken in all ways.
+/// A sequence of decisions, enumerated until every combination has been taken.
 #[derive(Debug, Default)]
 struct Decisions {
     taken: Vec<(usize, usize)>,
@@ -36,7 +35,7 @@ struct Decisions {
 }
 
 impl Decisions {
-    /// One of so many ways.
+    /// Takes one of `ways` branches.
     fn decide(&mut self, ways: usize) -> usize {
         if self.next == self.taken.len() {
             self.taken.push((0, ways));
@@ -47,7 +46,7 @@ impl Decisions {
         way
     }
 
-    /// Goes back to the start to take others; says whether there are any.
+    /// Goes back to the start to take other branches. Returns whether there are any.
     fn rewind(&mut self) -> bool {
         self.next = 0;
         while let Some((way, ways)) = self.taken.pop() {
@@ -79,7 +78,7 @@ struct State {
     changed: [i64; 2],
     /// Names that have been added or removed since a directory was opened.
     touched: Vec<(Folder, Vec<u8>, u64)>,
-    /// Who was there at the start and has not been removed.
+    /// The files that existed at the start and have not been removed.
     present: BTreeSet<usize>,
 }
 
@@ -98,7 +97,7 @@ fn name((folder, flag): (Folder, bool), number: usize) -> Vec<u8> {
 }
 
 impl State {
-    /// Lets any events happen that may.
+    /// Performs any of the possible events, or none.
     fn pass_time(&mut self, stamping: Stamping) {
         while self.events > 0 {
             let mut options = Vec::new();
@@ -223,7 +222,7 @@ impl View for Model {
     }
 }
 
-/// Scans in all ways; says in how many.
+/// Scans once for each combination of decisions. Returns their number.
 fn in_all_ways(stamping: Stamping, events: usize, mails: &[Mail]) -> usize {
     let mut decisions = Decisions::default();
     let mut ways = 0;
@@ -263,8 +262,7 @@ const SEEN: Mail = Mail { at: Some((Folder::Cur, false)), moves: true, goes: fal
 const COMING: Mail = Mail { at: None, moves: true, goes: false };
 const GOING: Mail = Mail { at: Some((Folder::Cur, true)), moves: false, goes: true };
 
-/// Nothing that is there all the time is missed, also when it is renamed, and nothing is listed
-/// twice.
+/// A file that exists all the time is listed, even if it is renamed, and no file is listed twice.
 #[test]
 fn what_is_there_is_listed_once_in_whatever_order_things_happen() {
     let mut ways = 0;

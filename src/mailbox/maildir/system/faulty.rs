@@ -1,5 +1,4 @@
-//! The same calls, each of which asks the plan of the scenario first; without one it is made as it
-//! stands.
+//! The same calls, subject to the plan of a scenario. Without a plan each is made unchanged.
 
 use std::ffi::CString;
 use std::fs::ReadDir;
@@ -17,7 +16,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::path::Arg;
 use rustix::{fs, io as calls};
 
-use super::plan::{self, Verdict, decide, is_armed};
+use super::plan::{self, Decision, decide, is_armed};
 
 pub(in super::super) fn openat(
     directory: impl AsFd,
@@ -153,7 +152,7 @@ pub(in super::super) fn renameat_with(
     call("renameat2", &name, || fs::renameat_with(from, name_there, to, name_here, flags))
 }
 
-/// Nothing is written to a disk while there is a plan: a power cut happens in the journal only.
+/// Does not write to a disk while there is a plan: power cuts are simulated by the journal.
 pub(in super::super) fn fsync(file: impl AsFd) -> Result<(), Errno> {
     if !is_armed() {
         return fs::fsync(file);
@@ -221,7 +220,7 @@ pub(in super::super) fn write(file: impl AsFd, bytes: &[u8]) -> Result<usize, Er
 
 pub(in super::super) fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref();
-    // A failure of the reading itself is not simulated: only `restante check` reads this way.
+    // A failed read is not simulated: only `restante check` reads this way.
     call("open", &path.to_string_lossy(), || Ok(()))?;
     std::fs::read_dir(path)
 }
@@ -245,7 +244,7 @@ impl<'b, Fd: AsFd> RawDir<'b, Fd> {
     }
 }
 
-/// A call that reads or writes so many bytes at once.
+/// A call that reads or writes this number of bytes at once.
 fn halved(
     call_name: &'static str,
     length: usize,
@@ -254,10 +253,10 @@ fn halved(
     let mut length = length;
     if is_armed() {
         match decide(call_name, "") {
-            Verdict::Proceed => {}
-            Verdict::Fail(error) => return Err(error),
-            Verdict::Halve => length = length.div_ceil(2),
-            Verdict::ProceedAndDie => {
+            Decision::Proceed => {}
+            Decision::Fail(error) => return Err(error),
+            Decision::Halve => length = length.div_ceil(2),
+            Decision::ProceedAndDie => {
                 run(length).ok();
                 plan::die()
             }
@@ -275,16 +274,16 @@ fn call<T>(
         return run();
     }
     match decide(name, file) {
-        Verdict::Proceed | Verdict::Halve => run(),
-        Verdict::Fail(error) => Err(error),
-        Verdict::ProceedAndDie => {
+        Decision::Proceed | Decision::Halve => run(),
+        Decision::Fail(error) => Err(error),
+        Decision::ProceedAndDie => {
             run().ok();
             plan::die()
         }
     }
 }
 
-/// The name that a call is given, for the plan; nobody else needs it.
+/// The name in the arguments of a call, for the plan.
 fn name(path: &impl Arg) -> String {
     if is_armed() { path.to_string_lossy().into_owned() } else { String::new() }
 }

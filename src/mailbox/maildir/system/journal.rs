@@ -1,7 +1,7 @@
-//! What a power cut undoes: all that was done in a directory or to a file since its last sync.
+//! Simulated power cuts, which undo all changes of a directory or file since its last sync.
 //!
-//! The process that is to die writes down what it does, and keeps the files that it removes by a
-//! second name elsewhere; another one reads that, and puts back what the disk would not have had.
+//! The process that will be killed records its changes, and keeps the files that it removes under a
+//! second name elsewhere. Another process reads the record, and undoes what was not synced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -16,13 +16,13 @@ pub(crate) struct Journal {
     kept: u32,
 }
 
-/// What of the things that were not synced is lost.
+/// Which of the changes that were not synced are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// All: the disk has nothing but what was synced.
+    /// All of them.
     All,
-    /// Every other one: a disk writes in any order. Of a file that was written the disk has the
-    /// length, and zeros in the place of the contents.
+    /// Every other one, because a disk writes in any order. A file that was written keeps its new
+    /// length, with zeros in the place of its contents.
     EveryOther,
 }
 
@@ -78,7 +78,7 @@ impl Journal {
     }
 }
 
-/// Makes of what a process left behind what a power cut would have left.
+/// Undoes the changes of a killed process that a power cut would have undone.
 pub(crate) fn cut_power(journal: &Path, lost: Lost) {
     let text = fs::read_to_string(log_in(journal)).unwrap();
     let mut pending = Vec::<Vec<&str>>::new();
@@ -99,7 +99,7 @@ pub(crate) fn cut_power(journal: &Path, lost: Lost) {
 fn undo(done: &[&str], lost: Lost) {
     let directory = Path::new(done[1]);
     match *done {
-        // The name may be that of another file by now: then both have been there.
+        // If another file has the name by now, both files existed.
         ["unlink", _, name, kept] => drop(fs::hard_link(kept, directory.join(name))),
         ["rename", _, from, to, kept] => {
             drop(fs::rename(directory.join(to), directory.join(from)));
@@ -116,7 +116,7 @@ fn undo(done: &[&str], lost: Lost) {
     }
 }
 
-/// What a file had from an offset on is lost, whatever its name is now.
+/// Discards the contents of a file from an offset on, whatever its name is now.
 fn forget_contents(directory: &Path, inode: u64, size: u64, lost: Lost) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();

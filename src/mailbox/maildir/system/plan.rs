@@ -1,5 +1,5 @@
-//! What is to go wrong: one plan for the whole process, so that it reaches every thread that works
-//! for the Maildir. A process that has a plan runs one scenario at a time.
+//! The plan of the faults to inject. It applies to the whole process, and so to every thread that
+//! works on the Maildir. A process with a plan runs one scenario at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,33 +10,33 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::journal::Journal;
 
-/// What is to happen at which call.
+/// Which fault to inject, and at which call.
 #[derive(Default)]
 pub(crate) struct Plan {
-    /// What happens.
+    /// The fault.
     pub(crate) fault: Option<Fault>,
-    /// It happens at this call of those that it can happen to, counted from one.
+    /// The call at which it happens, counted from one among those to which it can happen.
     pub(crate) at: u64,
-    /// Whether it also happens at later ones.
+    /// Whether it also happens at later calls.
     pub(crate) extent: Extent,
     /// The kind of file system that all files seem to be on.
     pub(crate) file_system: Option<u32>,
-    /// Another program, which gets its turn before each call, with the number of that.
+    /// Another program, which runs before each call and gets its number.
     pub(crate) other: Option<Box<dyn FnMut(u64) + Send>>,
-    /// Where is written down what a power cut would undo.
+    /// Records what a power cut would undo.
     pub(crate) journal: Option<Journal>,
 }
 
-/// What can go wrong with a call.
+/// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It does nothing and gives this error.
+    /// The call has no effect and returns this error.
     Error(Errno),
-    /// It reads or writes half of what it could.
+    /// The call reads or writes half of what it could.
     Short,
-    /// The process is killed before it.
+    /// The process is killed before the call.
     KilledBefore,
-    /// The process is killed when it is done.
+    /// The process is killed after the call.
     KilledAfter,
 }
 
@@ -45,23 +45,23 @@ pub(crate) enum Fault {
 pub(crate) enum Extent {
     #[default]
     Once,
-    /// At every call from then on; where that would be an interruption, at every other one, for
-    /// nothing is interrupted for ever.
+    /// At every call from then on. An interruption happens at every other call only: no call is
+    /// interrupted for ever.
     ForGood,
 }
 
-/// A call that went wrong as planned.
+/// A call that had the fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hit {
     /// The name of the system call.
     pub(crate) call: &'static str,
-    /// The file name that it was given; empty when it was given an open file.
+    /// The file name in its arguments; empty for an open file.
     pub(crate) file: String,
 }
 
-/// What a call is to do.
+/// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     Proceed,
     Fail(Errno),
     Halve,
@@ -70,21 +70,21 @@ pub(super) enum Verdict {
 
 struct State {
     plan: Plan,
-    /// Calls to which the fault could have happened.
+    /// The number of calls to which the fault could have happened.
     reached: u64,
     calls: u64,
     hits: Vec<Hit>,
 }
 
 impl Plan {
-    /// Has it happen from now on.
+    /// Puts the plan into effect.
     pub(crate) fn arm(self) {
         let mut state = state();
         *state = Some(State { plan: self, reached: 0, calls: 0, hits: Vec::new() });
         ARMED.store(true, Ordering::SeqCst);
     }
 
-    /// Ends it, and gives what it did.
+    /// Ends the plan. Returns the calls that had the fault.
     pub(crate) fn disarm() -> Vec<Hit> {
         let mut state = state();
         ARMED.store(false, Ordering::SeqCst);
@@ -92,22 +92,22 @@ impl Plan {
     }
 }
 
-/// Whether there is a plan: one look at a flag, because tests without one run here too.
+/// Whether there is a plan. It only reads a flag, because tests without a plan call this, too.
 pub(super) fn is_armed() -> bool {
     ARMED.load(Ordering::Relaxed)
 }
 
-/// Decides what becomes of a call.
-pub(super) fn decide(call: &'static str, file: &str) -> Verdict {
+/// Decides what a call does.
+pub(super) fn decide(call: &'static str, file: &str) -> Decision {
     let mut guard = state();
-    let Some(State { plan, reached, calls, hits }) = &mut *guard else { return Verdict::Proceed };
+    let Some(State { plan, reached, calls, hits }) = &mut *guard else { return Decision::Proceed };
     *calls += 1;
     if let Some(other) = &mut plan.other {
         other(*calls);
     }
-    let Some(fault) = plan.fault else { return Verdict::Proceed };
+    let Some(fault) = plan.fault else { return Decision::Proceed };
     if fault == Fault::Short && !["pread", "preadv2", "write"].contains(&call) {
-        return Verdict::Proceed;
+        return Decision::Proceed;
     }
     *reached += 1;
     let late = reached.saturating_sub(plan.at);
@@ -117,18 +117,18 @@ pub(super) fn decide(call: &'static str, file: &str) -> Verdict {
         Extent::ForGood => *reached >= plan.at && again,
     };
     if !happens {
-        return Verdict::Proceed;
+        return Decision::Proceed;
     }
     hits.push(Hit { call, file: file.to_owned() });
     match fault {
-        Fault::Error(errno) => Verdict::Fail(errno),
-        Fault::Short => Verdict::Halve,
+        Fault::Error(errno) => Decision::Fail(errno),
+        Fault::Short => Decision::Halve,
         Fault::KilledBefore => die(),
-        Fault::KilledAfter => Verdict::ProceedAndDie,
+        Fault::KilledAfter => Decision::ProceedAndDie,
     }
 }
 
-/// Writes something down for a power cut, if one is planned.
+/// Records a change in the journal, if the plan has one.
 pub(super) fn journal(write: impl FnOnce(&mut Journal)) {
     if let Some(State { plan: Plan { journal: Some(journal), .. }, .. }) = &mut *state() {
         write(journal);
@@ -140,7 +140,7 @@ pub(super) fn file_system() -> Option<u32> {
     state().as_ref()?.plan.file_system
 }
 
-/// Ends the process as a crash does: nothing is flushed, dropped or unlocked by it.
+/// Ends the process as a crash does, without flushing, dropping or unlocking.
 pub(super) fn die() -> ! {
     kill_process(getpid(), Signal::KILL).unwrap();
     loop {

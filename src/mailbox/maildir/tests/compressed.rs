@@ -1,4 +1,4 @@
-//! Maildirs with messages that are compressed, encrypted or neither; and files that become another.
+//! Maildirs with messages that are compressed, encrypted or neither, and files that are replaced.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -46,7 +46,7 @@ async fn a_compressed_message_is_listed_and_read_as_what_it_holds() {
     }
 }
 
-/// What is in the file and what comes out of it are of any size; the chunks are not.
+/// The size of a chunk does not depend on the size of the file or of its contents.
 #[tokio::test]
 async fn memory_does_not_grow_with_what_is_compressed() {
     let maildir = Maildir::with(&[("new/1.big", &gzip(&vec![b'x'; 40 << 20]))]);
@@ -72,7 +72,7 @@ async fn a_message_that_cannot_be_decompressed_is_left_out() {
     for _ in 0..2 {
         let maildrop = maildir.open().await;
         assert_eq!(unique_ids(&maildrop), ["2.whole"]);
-        // Each login looks again: what is mended leaves no trace on the folder.
+        // Each login reads it again: a repaired file does not change the stamp of the folder.
         assert_eq!(maildrop.stats().left_out, 2);
         drop(maildrop);
         maildir.come_to_rest();
@@ -81,7 +81,7 @@ async fn a_message_that_cannot_be_decompressed_is_left_out() {
     assert_eq!(unique_ids(&maildir.open().await), ["1.cut", "2.whole"]);
 }
 
-/// An empty listing would have clients forget what they have.
+/// After an empty listing, clients would forget what they have downloaded.
 #[tokio::test]
 async fn where_no_message_can_be_read_there_is_no_maildrop() {
     let maildir = Maildir::with(&[("new/1.a", ENCRYPTED), ("cur/2.b:2,", ENCRYPTED)]);
@@ -89,7 +89,7 @@ async fn where_no_message_can_be_read_there_is_no_maildrop() {
     assert!(failure.contains(": encrypted by the mail-crypt plugin"), "{failure}");
 }
 
-/// A program that compresses what is there already: the name stays.
+/// A program compresses an existing message, and keeps its name.
 #[tokio::test]
 async fn a_message_that_is_compressed_meanwhile_is_the_same_message() {
     let text = b"text ".repeat(100);
@@ -108,7 +108,7 @@ async fn a_message_that_is_compressed_meanwhile_is_the_same_message() {
     assert_eq!(maildrop.octets(Position(0)), 502);
 }
 
-/// The size of a file is what the index goes by; but its first bytes are looked at too.
+/// The index compares the sizes of files; the first bytes are checked, too.
 #[tokio::test]
 async fn a_message_of_the_same_size_that_is_stored_otherwise_is_counted_again() {
     let compressed = gzip(b"a message\n");
@@ -143,7 +143,7 @@ async fn a_message_that_is_encrypted_meanwhile_is_not_read_and_left_out_next_tim
     }
 }
 
-/// Its size has not changed, so nothing else would keep the next login from listing it again.
+/// Its size has not changed: without the record of this session the next login would list it again.
 #[tokio::test]
 async fn a_message_that_turns_out_to_be_damaged_is_left_out_next_time() {
     let contents = noise(200_000);

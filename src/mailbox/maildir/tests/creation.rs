@@ -42,7 +42,7 @@ async fn a_missing_maildir_is_an_empty_maildrop_where_that_is_wanted() {
     assert_eq!(unique_ids(&open(&store).await.unwrap()), ["1.a"]);
 }
 
-/// A root that is not mounted is never an empty maildrop, not even to who was there before.
+/// A root that is not mounted is never an empty maildrop, not even for users who have had mail.
 #[tokio::test]
 async fn an_unmounted_root_is_never_an_empty_maildrop() {
     let parent = tempfile::tempdir().unwrap();

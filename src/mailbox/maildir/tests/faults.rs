@@ -1,4 +1,4 @@
-//! Maildirs that are not there or not whole, and locks.
+//! Maildirs that are missing or incomplete, and locks.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,7 +17,7 @@ use crate::login::Identity;
 use crate::mailbox::{Cancellation, Mailbox, Maildrop, MessageError, OpenError, Position};
 use crate::threads::{self, Bounds, ByFileSystem};
 
-/// What cannot be read whole is not shown, and nothing is made in its place.
+/// A Maildir that cannot be read completely has no listing, and no file is made in it.
 #[tokio::test]
 async fn a_maildir_that_is_not_whole_is_unavailable() {
     for missing in ["new", "cur", "tmp", ""] {
@@ -120,13 +120,13 @@ async fn a_second_session_waits_for_the_first_to_end() {
     assert_eq!(unique_ids(&second.unwrap()), ["1.a"]);
 }
 
-/// A single thread for mail, and work that waits for it so long.
+/// A single thread for mail; work waits for it up to `wait`.
 fn one_thread(wait: Duration) -> &'static ByFileSystem {
     let bounds = Bounds { most: 1, queued: 9, wait };
     Box::leak(Box::new(ByFileSystem::new("test", bounds)))
 }
 
-/// Keeps a thread busy until what is given back is dropped.
+/// Keeps a thread busy until the returned sender is dropped.
 fn keep_busy(threads: &ByFileSystem, maildir: &Maildir) -> Sender<()> {
     let (release, released) = channel::<()>();
     let busy = move || assert!(released.recv().is_err());
@@ -157,7 +157,7 @@ async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
 
 /// A file of terabytes would be counted for hours.
 #[tokio::test]
-async fn a_count_that_takes_long_is_given_up_when_nobody_waits() {
+async fn a_long_count_is_given_up_when_no_login_waits() {
     let large = [b"x".repeat(200_000), b"\n".to_vec()].concat();
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", &large)]);
     for is_wanted in [false, true] {
@@ -175,7 +175,7 @@ async fn a_count_that_takes_long_is_given_up_when_nobody_waits() {
                 assert!(is_wanted);
                 assert_eq!(unique_ids(&MaildirMaildrop::new(opened)), ["1.a", "2.b"]);
             }
-            // Neither a listing without the message nor one that others would believe.
+            // No listing omits the message, and no index is written that other sessions would use.
             Err(OpenError::Unavailable(failure)) => {
                 assert!(!is_wanted);
                 assert_eq!(failure.source().kind(), io::ErrorKind::TimedOut, "{failure}");
@@ -186,7 +186,7 @@ async fn a_count_that_takes_long_is_given_up_when_nobody_waits() {
     }
 }
 
-/// Of a Maildir that does not answer, one login waits for it, and no other.
+/// Only one login waits for a Maildir that does not answer.
 #[tokio::test]
 async fn a_login_meanwhile_needs_no_thread() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
@@ -206,14 +206,14 @@ async fn a_login_meanwhile_needs_no_thread() {
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
-/// What is refused is not done later, and the lock is free.
+/// A removal that was refused is not done later, and releases the lock.
 #[tokio::test]
 async fn a_removal_that_is_refused_removes_nothing_later() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
     let threads = one_thread(Duration::from_millis(20));
     let store = MaildirStore { threads, ..maildir.store() };
     let identity = Identity::for_test("mrose");
-    // On a busy machine a login may wait too long for the thread as well.
+    // On a busy machine a login may wait too long for the thread, too.
     let maildrop = loop {
         if let Ok(maildrop) = store.open(&identity, &Cancellation::default()).await {
             break maildrop;
@@ -223,7 +223,7 @@ async fn a_removal_that_is_refused_removes_nothing_later() {
     let error = maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap_err();
     assert_eq!(error.remaining, 2);
     assert!(error.cause.to_string().contains("busy"), "{}", error.cause);
-    // The lock is free, and the store with threads of its own sees both.
+    // The lock is free, and the store with its own threads lists both.
     drop(maildir.open().await);
     drop(release);
     while threads.of(&maildir.path("")).run(|| ()).await.is_err() {}
@@ -238,13 +238,13 @@ async fn the_lock_lasts_as_long_as_the_removal() {
     }
     let maildrop = maildir.open().await;
     let removal = tokio::spawn(maildrop.remove((0..300).map(Position).collect(), None));
-    // It begins as soon as this waits.
-    // Whatever the second session sees, it is the whole of what the first has left.
+    // The removal begins when this task waits.
+    // The second session lists exactly what the first has left.
     assert_eq!(maildir.open().await.count(), 0);
     removal.await.unwrap().unwrap();
 }
 
-/// No room for the lock file and the index.
+/// The file system has no space for the lock file and the index.
 #[tokio::test]
 async fn without_room_for_files_of_our_own_a_session_works() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
@@ -259,7 +259,7 @@ async fn without_room_for_files_of_our_own_a_session_works() {
     assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
 }
 
-/// A file that is in the way of the index may be a message under another name.
+/// A file with the name of the index may be a message under another name.
 #[tokio::test]
 async fn writing_the_index_empties_no_other_file() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
@@ -289,7 +289,7 @@ async fn a_message_that_cannot_be_opened_is_left_out() {
     }
 }
 
-/// Where the index knows the message: the next login leaves it out.
+/// The message is in the index; nevertheless the next login leaves it out.
 #[tokio::test]
 async fn a_message_that_becomes_unreadable_is_left_out_next_time() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);
@@ -306,15 +306,15 @@ async fn a_message_that_becomes_unreadable_is_left_out_next_time() {
     }
 }
 
-/// Takes away all permissions; says whether that keeps this process from reading, which it does
-/// unless it is the superuser's.
+/// Removes all permissions. Returns whether this process can no longer read the file; the superuser
+/// still can.
 fn forbid(maildir: &Maildir, name: &str) -> bool {
     let path = maildir.path(name);
     fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     File::open(&path).is_err()
 }
 
-/// What a server sees that is not the superuser's.
+/// A server that does not run as the superuser.
 #[tokio::test]
 async fn folders_without_permission_are_never_taken_for_empty_ones() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("cur/2.b:2,", b"b\n")]);

@@ -1,5 +1,5 @@
-//! Which file a message is: neither a removal, nor what is known of sizes, nor a unique-id passes
-//! from one file to another that has taken its name.
+//! The identity of messages: if another file takes the name of a message, it gets neither its
+//! unique-id nor its sizes, and is not removed in its place.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -10,12 +10,12 @@ use super::super::file_system::FileSystem;
 use super::support::{Maildir, listing, read, rest, unique_ids};
 use crate::mailbox::{Maildrop, Message, MessageError, Position};
 
-/// Whether files can be told from others of their names where tests are run.
+/// Whether the file system of the tests distinguishes files that have had the same name.
 fn has_stable_inodes(maildir: &Maildir) -> bool {
     FileSystem::of(File::open(maildir.path("new")).unwrap()).has_stable_inodes()
 }
 
-/// Delivers by way of `tmp` what is younger than anything now: as soon as the clock has gone on.
+/// Delivers a message through `tmp` once the clock has advanced, so that it is newer than all others.
 fn deliver_later(maildir: &Maildir, to: &str, contents: &[u8]) {
     let now = SystemTime::now();
     loop {
@@ -73,12 +73,12 @@ async fn a_file_that_took_the_name_of_a_marked_one_is_not_removed() {
         assert_eq!(error.remaining, 1, "way {nth}");
         assert!(error.cause.to_string().contains("another file"), "way {nth}: {}", error.cause);
         assert_eq!(fs::read(maildir.path(location)).unwrap(), b"not seen\n", "way {nth}");
-        // What was marked is not lost from sight either.
+        // The marked file is found, too.
         assert!(unique_ids(&maildir.open().await).contains(&"2.b".to_owned()), "way {nth}");
     }
 }
 
-/// Fewer descriptors to spare than messages: those are looked at by their names.
+/// With fewer descriptors than messages, the others are checked by their names.
 #[tokio::test]
 async fn of_many_marked_ones_only_those_that_were_listed_are_removed() {
     let maildir = Maildir::new();
@@ -113,7 +113,7 @@ async fn what_is_no_file_any_more_is_not_removed() {
     assert!(maildir.exists("elsewhere"));
 }
 
-/// A program that rewrites messages: what it makes of one is that message, with its own octets.
+/// A program rewrites a message: the new file is the same message, with other octets.
 #[tokio::test]
 async fn a_message_that_is_rewritten_is_sent_and_removed_as_it_is() {
     for in_memory in [true, false] {
@@ -124,7 +124,7 @@ async fn a_message_that_is_rewritten_is_sent_and_removed_as_it_is() {
         drop(maildir.open().await);
         let maildrop = maildir.open().await;
         assert_eq!(maildrop.octets(Position(0)), 6);
-        // As big as before, but every line end is another.
+        // The same size, but with other line ends.
         maildir.put("tmp/1.a", b"a\nb\nc\n");
         maildir.rename("tmp/1.a", if in_memory { "new/1.a" } else { "cur/1.a:2,S" });
         if !in_memory {
@@ -152,7 +152,7 @@ async fn a_message_whose_name_several_others_have_taken_is_gone() {
     }
 }
 
-/// Sizes that an index has of files with the same names and as many bytes.
+/// The index has sizes of other files with the same names and numbers of bytes.
 #[tokio::test]
 async fn sizes_in_the_index_are_those_of_a_file_and_not_of_its_name() {
     type Change = fn(&Maildir);
@@ -170,7 +170,7 @@ async fn sizes_in_the_index_are_those_of_a_file_and_not_of_its_name() {
             fs::rename(other.path("new"), maildir.path("new")).unwrap();
             maildir.put("restante.index", &index);
         },
-        // A restored backup; both files are there for a while, so they have different numbers.
+        // A restored backup. Both files exist for a while, so their inode numbers differ.
         |maildir| {
             maildir.rename("new", "old");
             fs::create_dir(maildir.path("new")).unwrap();
@@ -233,7 +233,7 @@ fn id_of(owners: &[(String, String)], contents: &str) -> String {
     owners.iter().find(|(other, _)| other == contents).unwrap().1.clone()
 }
 
-/// A client has fetched the first by its unique-id; it must not take the second for it, ever.
+/// A client that has fetched the first by its unique-id must never take the second for it.
 #[tokio::test]
 async fn the_unique_id_of_a_removed_message_is_not_that_of_its_namesake() {
     let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n")]);
@@ -255,7 +255,7 @@ async fn the_unique_id_of_a_removed_message_is_not_that_of_its_namesake() {
         let name = maildir.tree().into_iter().find(|name| name.contains("1.x")).unwrap();
         maildir.rename(&name, flags);
     }
-    // Nor does a third become it, whether or not the second is there still.
+    // A third does not get it either, whether or not the second still exists.
     maildir.deliver("1.x", b"third\n");
     let two = owners(&maildir.open().await).await;
     assert_eq!(id_of(&two, "second"), second);
@@ -264,9 +264,9 @@ async fn the_unique_id_of_a_removed_message_is_not_that_of_its_namesake() {
     assert_eq!(owners(&maildir.open().await).await, [("third".to_owned(), third)]);
 }
 
-/// Somebody else may remove the first, between two sessions.
+/// Another program may remove the first between two sessions.
 #[tokio::test]
-async fn a_namesake_keeps_its_unique_id_whoever_removes_the_first() {
+async fn a_namesake_keeps_its_unique_id_when_another_program_removes_the_first() {
     for removed in ["cur/1.x:2,S", "new/1.x"] {
         let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n")]);
         if !has_stable_inodes(&maildir) {
@@ -284,7 +284,7 @@ async fn a_namesake_keeps_its_unique_id_whoever_removes_the_first() {
     }
 }
 
-/// Nobody knows which of them a client may know by the name alone.
+/// Without the index it is not known which of them a client knows by the name.
 #[tokio::test]
 async fn without_an_index_all_that_share_a_name_get_hashes() {
     let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n"), ("new/1.x", b"second\n")]);
@@ -299,7 +299,7 @@ async fn without_an_index_all_that_share_a_name_get_hashes() {
 
 /// A backup: other files with the same names, and the index of the old ones.
 #[tokio::test]
-async fn restored_namesakes_get_unique_ids_that_nobody_had() {
+async fn restored_namesakes_get_new_unique_ids() {
     let maildir = Maildir::with(&[("cur/1.x:2,S", b"first\n"), ("cur/2.y:2,", b"alone\n")]);
     if !has_stable_inodes(&maildir) {
         return;
@@ -309,7 +309,7 @@ async fn restored_namesakes_get_unique_ids_that_nobody_had() {
     let before = owners(&maildir.open().await).await;
     maildir.come_to_rest();
     let names = ["cur/1.x:2,S", "cur/2.y:2,", "new/1.x"];
-    // While they are open no copy gets the number of one of them.
+    // While they are open, no copy gets the inode number of one of them.
     let _originals = names.map(|name| fs::File::open(maildir.path(name)).unwrap());
     for name in names {
         fs::copy(maildir.path(name), maildir.path("tmp/copy")).unwrap();

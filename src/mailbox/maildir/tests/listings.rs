@@ -1,4 +1,4 @@
-//! Listings: order, unique-ids, octets, the index, and Maildirs that do not keep still.
+//! Listings: order, unique-ids, octets, the index, and Maildirs that change meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -105,7 +105,7 @@ async fn namesakes_are_messages_of_their_own() {
     assert_eq!(second_session.stats().opened, 0);
 }
 
-/// Flags decide in which order namesakes are listed, but not which unique-id is whose.
+/// Flags decide the order of namesakes in a listing, but not their unique-ids.
 #[tokio::test]
 async fn namesakes_keep_their_unique_ids_whatever_their_flags() {
     let maildir = Maildir::with(&[
@@ -147,7 +147,7 @@ async fn a_copy_under_another_unique_name_is_another_message() {
     assert_eq!(unique_ids(&maildir.open().await), ["1.a", "2.b"]);
 }
 
-/// What is not a regular file is no message, and nobody waits for it.
+/// Only a regular file is a message; a login does not wait for any other kind.
 #[tokio::test]
 async fn only_regular_files_are_messages() {
     let maildir = Maildir::with(&[("new/1.a", b"x\n"), ("new/.2.hidden", b"x\n")]);
@@ -162,7 +162,7 @@ async fn only_regular_files_are_messages() {
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
-/// A wrong size in a name is not believed.
+/// A wrong size in a name is ignored.
 #[tokio::test]
 async fn sizes_in_names_are_not_believed() {
     let maildir = Maildir::with(&[
@@ -193,7 +193,7 @@ async fn the_second_login_opens_no_message() {
     assert_eq!(listing(&second), listed);
     drop(second);
 
-    // Only what is new is opened, and only what is gone is forgotten.
+    // Only new messages are opened, and only missing ones are forgotten.
     maildir.deliver("1700000099.new.host", b"new\n");
     maildir.rename("new/1700000007.M7.host", "cur/1700000007.M7.host:2,S");
     maildir.remove("new/1700000008.M8.host");
@@ -205,7 +205,7 @@ async fn the_second_login_opens_no_message() {
     assert!(!maildir.open().await.stats().index_is_stale);
 }
 
-/// The index is a cache: whatever becomes of it, only speed changes.
+/// The index is a cache: damage to it affects only speed.
 #[tokio::test]
 async fn a_damaged_index_changes_nothing_but_speed() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n"), ("cur/2.b:2,S", b"two\r\n")]);
@@ -228,13 +228,13 @@ async fn a_damaged_index_changes_nothing_but_speed() {
         let maildrop = maildir.open().await;
         assert_eq!((listing(&maildrop), maildrop.stats().opened), (before.clone(), 2));
         drop(maildrop);
-        // And it is made good at once.
+        // The same login repairs it.
         let maildrop = maildir.open().await;
         assert_eq!((listing(&maildrop), maildrop.stats().opened), (before.clone(), 0));
     }
 }
 
-/// An index that cannot be read or written is done without.
+/// Without a usable index, logins still work.
 #[tokio::test]
 async fn an_index_that_cannot_be_used_changes_nothing_but_speed() {
     for obstacle in ["restante.index", "restante.index.new"] {
@@ -282,7 +282,7 @@ async fn a_delivery_in_the_same_tick_of_the_clock_is_not_missed() {
     }
 }
 
-/// Mail that comes during a session is not in it, and all of it is in the next one.
+/// Mail that arrives during a session is not listed in it, and is in the next one.
 #[test]
 fn deliveries_during_sessions_are_all_seen_later() {
     let maildir = Maildir::new();
@@ -346,7 +346,7 @@ fn renames_never_make_the_listing_shrink() {
             });
         }
         for scan in 0..SCANS {
-            // Now and then without the index, which lends the scan its memory.
+            // Sometimes without the index, which tells the scan of earlier messages.
             if scan % 2 == 0 {
                 drop(fs::remove_file(maildir.path("restante.index")));
             }

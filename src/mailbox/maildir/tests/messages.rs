@@ -1,4 +1,4 @@
-//! Reading messages that others rename, remove, cut and append to meanwhile.
+//! Reading messages that other programs rename, remove, truncate and append to meanwhile.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -87,9 +87,9 @@ async fn messages_come_whole_in_any_order_whether_or_not_they_are_in_memory() {
     }
 }
 
-/// What is read ahead may be gone, or no message any more, without anybody being the worse for it.
+/// A file that is read ahead may be gone or no longer a message. That is not an error yet.
 #[tokio::test]
-async fn reading_ahead_tells_nobody_what_is_wrong() {
+async fn reading_ahead_reports_no_errors() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
     let maildrop = maildir.open().await;
     maildir.remove("new/2.b");
@@ -102,7 +102,7 @@ async fn reading_ahead_tells_nobody_what_is_wrong() {
     assert_eq!(read(&maildrop, 2).await.unwrap(), b"c\n");
 }
 
-/// However fast a client asks for what is in memory: its session does not keep the thread.
+/// A session yields the thread, however fast its client asks for messages in memory.
 #[tokio::test]
 async fn other_tasks_have_their_turn_while_messages_are_opened() {
     let maildir = Maildir::with(&[("new/1.a", b"x\n")]);
@@ -121,7 +121,7 @@ async fn other_tasks_have_their_turn_while_messages_are_opened() {
     assert!(turns.load(Ordering::Relaxed) >= 7);
 }
 
-/// A message that somebody else has removed.
+/// A message that another program has removed.
 #[tokio::test]
 async fn a_removed_message_is_gone_and_the_others_are_not() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
@@ -174,7 +174,7 @@ fn a_message_that_is_renamed_all_the_time_is_read() {
     }
 }
 
-/// A message that is cut while it is read ends in an error, not in an end.
+/// A message that is truncated while it is read ends with an error.
 #[tokio::test]
 async fn a_message_that_is_cut_while_it_is_read_is_an_error() {
     let maildir = Maildir::with(&[("new/1.a", &[b'\n'; 300_000])]);
@@ -188,7 +188,7 @@ async fn a_message_that_is_cut_while_it_is_read_is_an_error() {
     assert!(message.chunk().await.is_err(), "an error is not an end");
 }
 
-/// What is appended while a message is read is not sent.
+/// Bytes that are appended while a message is read are not sent.
 #[tokio::test]
 async fn a_message_that_grows_while_it_is_read_ends_where_it_did() {
     let contents = [b'x'; 200_000];
@@ -211,7 +211,7 @@ async fn octets_are_counted_anew_when_a_message_has_changed() {
     assert_eq!((maildrop.octets(Position(0)), message.octets()), (3, 21));
     assert_eq!(rest(&mut message).await.unwrap(), b"longer\nthan before");
     drop(maildrop);
-    // The index does not repeat its mistake.
+    // The next login does not take the wrong size from the index.
     assert_eq!(listing(&maildir.open().await), [("1.a".to_owned(), 21)]);
 }
 
@@ -250,7 +250,7 @@ async fn a_namesake_is_never_read_in_place_of_another() {
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"second\n");
 }
 
-/// What a session learns of one message must outlast the removal of another.
+/// A size that a session has corrected is kept when it removes another message.
 #[tokio::test]
 async fn a_size_found_wrong_is_corrected_though_another_message_is_removed() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n")]);

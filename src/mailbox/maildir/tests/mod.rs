@@ -1,4 +1,4 @@
-//! The Maildir store as a whole, on real directories; the parts have their tests beside them.
+//! Tests of the whole Maildir store on real directories. The tests of its parts are beside them.
 
 mod compressed;
 mod creation;

@@ -1,4 +1,4 @@
-//! What a removal does to `maildirsize`.
+//! The changes of `maildirsize` by removals.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -42,14 +42,14 @@ async fn what_is_removed_is_subtracted_by_the_size_in_its_name_or_by_that_of_the
 async fn one_line_tells_of_all() {
     let maildir = maildir();
     let maildrop = maildir.open().await;
-    // The name that counts is the one by which it is removed.
+    // The name by which it is removed counts.
     maildir.rename("cur/2.b:2,S", "cur/2.b,S=4001:2,ST");
     maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap();
     assert_eq!(quota(&maildir), "10240S\n8158 2\n-8080 -2\n");
 }
 
 #[tokio::test]
-async fn what_somebody_else_has_removed_is_not_subtracted() {
+async fn a_message_that_another_program_has_removed_is_not_subtracted() {
     let maildir = maildir();
     let maildrop = maildir.open().await;
     maildir.remove("new/1.a,S=4079");
@@ -64,7 +64,7 @@ async fn what_somebody_else_has_removed_is_not_subtracted() {
 async fn what_cannot_be_removed_is_not_subtracted() {
     let maildir = maildir();
     let maildrop = maildir.open().await;
-    // Two files of one unique name now, of which neither is removed.
+    // Now two files have one unique name, and neither is removed.
     maildir.rename("cur/2.b:2,S", "cur/2.b:2,");
     maildir.put("cur/2.b:2,RS", b"another\n");
     let error = maildrop.remove(vec![Position(0), Position(1)], None).await.unwrap_err();
@@ -72,7 +72,7 @@ async fn what_cannot_be_removed_is_not_subtracted() {
     assert_eq!(quota(&maildir), "10240S\n8158 2\n-4079 -1\n");
 }
 
-/// Each name of a file is counted by whoever counts anew.
+/// A recalculation counts each name of a file.
 #[tokio::test]
 async fn both_names_of_a_message_are_subtracted() {
     let maildir = maildir();

@@ -1,4 +1,4 @@
-//! Removing messages: all of what was marked, and nothing else.
+//! Removing messages: all marked ones, and no others.
 
 use std::fs;
 use std::io::Write as _;
@@ -54,7 +54,7 @@ async fn messages_are_removed_wherever_they_are_by_now() {
 async fn what_cannot_be_removed_is_counted_and_the_others_go() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
     let maildrop = maildir.open().await;
-    // A directory is what even the superuser cannot unlink.
+    // Not even the superuser can unlink a directory.
     maildir.remove("new/2.b");
     fs::create_dir(maildir.path("new/2.b")).unwrap();
     let error = maildrop.remove((0..3).map(Position).collect(), None).await.unwrap_err();
@@ -64,9 +64,9 @@ async fn what_cannot_be_removed_is_counted_and_the_others_go() {
     assert_eq!(maildir.tree(), ["/restante.index", "/restante.lock", "new/2.b"]);
 }
 
-/// The removal goes on when nobody waits for it.
+/// The removal goes on although the caller no longer waits.
 #[tokio::test]
-async fn a_removal_is_finished_even_if_nobody_waits() {
+async fn a_removal_is_finished_even_if_no_caller_waits() {
     let maildir = Maildir::new();
     for message in 0..200 {
         maildir.put(format!("new/{message}.m"), b"x\n");
@@ -74,7 +74,7 @@ async fn a_removal_is_finished_even_if_nobody_waits() {
     let maildrop = maildir.open().await;
     let removal = maildrop.remove((0..200).map(Position).collect(), None);
     drop(timeout(Duration::ZERO, removal).await);
-    // The lock is given back only when the removal is done.
+    // The lock is released only when the removal is done.
     assert_eq!(maildir.open().await.count(), 0);
 }
 
@@ -97,7 +97,7 @@ async fn of_two_files_of_one_unique_name_only_the_marked_one_is_removed() {
 async fn of_two_renamed_namesakes_only_the_marked_one_is_removed() {
     let maildir = Maildir::with(&[("cur/1.a:2,", b"first\n"), ("cur/1.a:2,S", b"second\n")]);
     let maildrop = maildir.open().await;
-    // Each takes the other's name.
+    // They exchange their names.
     maildir.rename("cur/1.a:2,", "cur/1.a:2,F");
     maildir.rename("cur/1.a:2,S", "cur/1.a:2,");
     maildir.rename("cur/1.a:2,F", "cur/1.a:2,S");
@@ -136,7 +136,7 @@ async fn when_a_second_file_has_got_the_name_meanwhile_neither_is_removed() {
     assert!(maildir.exists("cur/1.a:2,S") && maildir.exists("cur/1.a:2,"));
 }
 
-/// Mail that comes after the listing is never taken for one of its messages.
+/// Mail that arrives after the listing is never taken for one of its messages.
 #[tokio::test]
 async fn new_mail_survives_an_old_session() {
     let maildir = Maildir::with(&[("cur/2.old:2,S", b"old\n")]);
@@ -155,7 +155,7 @@ fn gzip(contents: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// An observer that hands on what it sees: unique-id, octets and Message-ID.
+/// An observer that sends on unique-id, octets and Message-ID.
 fn observer() -> (RemovalObserver, Receiver<(String, u64, Option<String>)>) {
     let (tell, told) = mpsc::channel();
     let see = move |gone: &RemovedMessage<'_>| {
@@ -209,7 +209,7 @@ async fn all_of_a_large_removal_is_shown_and_holds_up_no_session() {
     assert_eq!(told.into_iter().count(), 600);
 }
 
-/// A backup that is put in place while a session lasts.
+/// A backup is restored while a session lasts.
 #[tokio::test]
 async fn nothing_is_removed_from_a_maildir_that_was_replaced() {
     for replaced in ["cur", "new", ""] {
@@ -233,7 +233,7 @@ async fn nothing_is_removed_from_a_maildir_that_was_replaced() {
     }
 }
 
-/// Nothing is open in the folders while a client thinks, so they are looked at again.
+/// No folder stays open between two commands, so each command checks it again.
 #[tokio::test]
 async fn no_message_is_read_from_a_folder_that_was_replaced() {
     for (folder, at) in [("cur", Position(0)), ("new", Position(1))] {

@@ -1,4 +1,4 @@
-//! Names whose flags come after another character than `:`.
+//! Names with another separator before the flags than `:`.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn flags_do_not_change_unique_ids() {
                 maildir.rename(name, &renamed);
                 *name = renamed;
             }
-            // In the session that had the old names, and in the next one.
+            // In the session that listed the old names, and in the next one.
             assert_eq!(read(&maildrop, 1).await.unwrap(), b"bb\n");
             drop(maildrop);
             maildrop = open(&maildir, separator).await;

@@ -38,7 +38,7 @@ impl Maildir {
         maildir
     }
 
-    /// The path of something in it.
+    /// The path of a file in it.
     pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.parent.path().join("Maildir").join(name)
     }
@@ -47,7 +47,7 @@ impl Maildir {
         fs::write(self.path(name), contents).unwrap();
     }
 
-    /// Delivers as an MDA does: by way of `tmp`.
+    /// Delivers through `tmp`, as an MDA does.
     pub(super) fn deliver(&self, name: &str, contents: &[u8]) {
         let tmp = self.path("tmp").join(name);
         File::create_new(&tmp).unwrap().write_all(contents).unwrap();
@@ -104,7 +104,7 @@ impl Maildir {
         self.try_open().await.unwrap()
     }
 
-    /// Why it cannot be opened.
+    /// The error of opening it.
     pub(super) async fn failure(&self) -> Failure {
         match self.try_open().await {
             Err(OpenError::Unavailable(failure)) => failure,
@@ -113,7 +113,7 @@ impl Maildir {
     }
 }
 
-/// A runtime for tests that have threads of their own.
+/// A runtime for tests that start threads.
 pub(super) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }

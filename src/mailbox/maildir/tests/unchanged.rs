@@ -1,5 +1,5 @@
-//! Logins that read no directory, because the index says that nothing has changed: that they
-//! happen, and that the index is never believed when something has.
+//! Logins that read no directory, because the index proves that nothing has changed: that they
+//! happen, and that the index is not used after a change.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use super::support::{Maildir, listing, read, runtime, unique_ids};
 use crate::mailbox::maildir::MaildirMaildrop;
 use crate::mailbox::{Maildrop, Position};
 
-/// Opens it once the clock has gone on, until the index is believed.
+/// Opens it again while the clock advances, until the index is used.
 async fn open_at_rest(maildir: &Maildir) -> MaildirMaildrop {
     for _ in 0..1000 {
         let maildrop = maildir.open().await;
@@ -26,7 +26,7 @@ async fn open_at_rest(maildir: &Maildir) -> MaildirMaildrop {
     panic!("a Maildir at rest is read again and again");
 }
 
-/// What is in the folders, for files with names like `1.a:2,S`.
+/// The unique names and contents in the folders, for files with names like `1.a:2,S`.
 fn present(maildir: &Maildir) -> BTreeSet<String> {
     let names = ["new", "cur"].iter().flat_map(|folder| {
         fs::read_dir(maildir.path(folder)).unwrap().map(|entry| entry.unwrap().file_name())
@@ -39,7 +39,7 @@ fn listed(maildrop: &MaildirMaildrop) -> BTreeSet<String> {
     unique_ids(maildrop).into_iter().collect()
 }
 
-/// Puts another word into the basis of the index, with the checksum that belongs to it.
+/// Replaces a word in the basis of the index, and corrects the checksum.
 fn forge(maildir: &Maildir, word: usize, value: impl FnOnce(u64) -> u64) {
     let path = maildir.path("restante.index");
     let mut bytes = fs::read(&path).unwrap();
@@ -73,7 +73,7 @@ async fn a_maildir_at_rest_is_not_read() {
     assert!(maildir.exists("cur/2.b:2,S") && !maildir.exists("cur/2.b:2,"));
 }
 
-/// Whatever happens in the same tick of the clock as the last login, or as the last change.
+/// Changes in the same tick of the clock as the last login or the last change.
 #[tokio::test]
 async fn what_changes_in_the_same_tick_is_seen() {
     let maildir = Maildir::with(&[("new/0.m", b"x\n")]);
@@ -106,7 +106,7 @@ fn deliveries_at_any_moment_are_in_the_next_listing() {
         let delivery = scope.spawn(|| {
             for message in 0..MESSAGES {
                 maildir.deliver(&format!("{message}.m"), b"x\n");
-                // Every now and then long enough for a login to find it at rest.
+                // Sometimes long enough for a login to find it unchanged.
                 if message % 100 == 0 {
                     thread::park_timeout(Duration::from_millis(12));
                 }
@@ -130,11 +130,11 @@ async fn a_clock_that_is_set_back_is_not_believed() {
     // As if the index had been written an hour from now.
     forge(&maildir, CLOCK, |clock| clock + 3_600_000_000_000);
     assert!(maildir.open().await.stats().passes > 0, "believed");
-    // And that login has put it right.
+    // That login has corrected the index.
     drop(open_at_rest(&maildir).await);
 }
 
-/// A backup brings the time stamps of directories back, and so may anybody.
+/// Backups restore the time stamps of directories, and any program can set them.
 #[tokio::test]
 async fn time_stamps_that_were_set_are_not_believed() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n")]);
@@ -151,7 +151,7 @@ async fn time_stamps_that_were_set_are_not_believed() {
     }
 }
 
-/// A Maildir that was put in the place of another, with the index of its time.
+/// A Maildir that replaces another, with the index of an earlier time.
 #[tokio::test]
 async fn a_restored_maildir_is_read() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n"), ("cur/2.b:2,S", b"two\n")]);
@@ -187,7 +187,7 @@ async fn an_index_of_another_maildir_is_not_believed() {
     assert!(maildrop.stats().passes > 0);
 }
 
-/// One that cannot be replaced goes out of date, and no more.
+/// An index that cannot be replaced only becomes outdated.
 #[tokio::test]
 async fn an_index_that_cannot_be_written_any_more_is_not_believed() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n")]);
@@ -202,7 +202,7 @@ async fn an_index_that_cannot_be_written_any_more_is_not_believed() {
     assert_eq!(unique_ids(&maildir.open().await), ["2.b"]);
 }
 
-/// Without a lock file there is no clock to tell what the stamps are worth.
+/// Without a lock file there is no clock to compare the stamps with.
 #[tokio::test]
 async fn without_a_clock_the_folders_are_read() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n")]);
@@ -215,7 +215,7 @@ async fn without_a_clock_the_folders_are_read() {
     }
 }
 
-/// A client that polls makes no work for a disk.
+/// Polling causes no writes.
 #[tokio::test]
 async fn a_login_to_a_maildir_at_rest_writes_nothing() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n")]);
@@ -238,9 +238,9 @@ async fn a_login_to_a_maildir_at_rest_writes_nothing() {
 
 /// What other programs, other servers and sessions do to a Maildir.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+enum Step {
     Deliver,
-    /// By whatever session, of this server or another one.
+    /// By any session, of this server or of another one.
     Flag(usize),
     Remove(usize),
     Rest,
@@ -251,19 +251,19 @@ enum Deed {
     ForgetIndex,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => Just(Deed::Deliver),
-        2 => any::<usize>().prop_map(Deed::Flag),
-        1 => any::<usize>().prop_map(Deed::Remove),
-        2 => Just(Deed::Rest),
-        1 => any::<usize>().prop_map(Deed::Dele),
-        2 => any::<usize>().prop_map(Deed::Retr),
-        1 => Just(Deed::ForgetIndex),
+        3 => Just(Step::Deliver),
+        2 => any::<usize>().prop_map(Step::Flag),
+        1 => any::<usize>().prop_map(Step::Remove),
+        2 => Just(Step::Rest),
+        1 => any::<usize>().prop_map(Step::Dele),
+        2 => any::<usize>().prop_map(Step::Retr),
+        1 => Just(Step::ForgetIndex),
     ]
 }
 
-impl Deed {
+impl Step {
     async fn done(self, maildir: &Maildir, delivered: &mut u32) {
         let file = |pick: usize| {
             let names = ["new", "cur"].iter().flat_map(|folder| {
@@ -313,16 +313,16 @@ impl Deed {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// After any history, a login sees what is there.
+    /// After any history, a login lists the present files.
     #[test]
-    fn a_listing_is_what_is_there(deeds in proptest::collection::vec(deed(), 1..24)) {
+    fn a_listing_is_what_is_there(steps in proptest::collection::vec(step(), 1..24)) {
         let maildir = Maildir::new();
         let mut delivered = 0;
         runtime().block_on(async {
-            for deed in deeds {
-                deed.done(&maildir, &mut delivered).await;
+            for step in steps {
+                step.done(&maildir, &mut delivered).await;
                 let maildrop = maildir.open().await;
-                assert_eq!(listed(&maildrop), present(&maildir), "after {deed:?}");
+                assert_eq!(listed(&maildrop), present(&maildir), "after {step:?}");
             }
         });
     }
