@@ -1,5 +1,5 @@
-//! A fault at every call of a scenario: what the process that supervises it does, and what the one
-//! does to which it happens.
+//! A scenario with a fault at each of its calls in turn: the part of the supervising process, and
+//! the part of the child process in which the faults happen.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -9,20 +9,20 @@ use std::{env, fmt, fs};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::fixture::{Fixture, Log};
+use super::invariants::Circumstances;
 use super::record::{Record, parse};
 use super::scenario::Scenario;
-use super::stage::{Log, Stage};
-use super::verdict::Circumstances;
 use crate::mailbox::maildir::{Extent, Fault, Journal, Lost, Plan, cut_power};
 
-/// A scenario and what happens in it.
+/// A scenario with the kind of fault that happens in it.
 #[derive(Clone, Copy)]
 pub(super) struct Job {
     pub(super) scenario: &'static Scenario,
     mode: usize,
 }
 
-/// What happens.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Fault(Fault, Extent),
@@ -30,9 +30,9 @@ enum Mode {
     PowerCut(Fault, Lost),
 }
 
-/// What came of it.
+/// The counts and problems of a job.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Totals {
     runs: u64,
     faults: u64,
     kills: u64,
@@ -43,14 +43,14 @@ pub(super) struct Tally {
 impl Job {
     /// The jobs of a scenario.
     pub(super) fn of(scenario: &'static Scenario, whole: bool) -> Vec<Self> {
-        let dies = |mode: &Mode| matches!(mode, Mode::Kill(_) | Mode::PowerCut(..));
+        let kills = |mode: &Mode| matches!(mode, Mode::Kill(_) | Mode::PowerCut(..));
         let wanted =
-            |mode: &Mode| whole || DEFAULT.contains(mode) && (scenario.removes() || !dies(mode));
+            |mode: &Mode| whole || DEFAULT.contains(mode) && (scenario.removes() || !kills(mode));
         let modes = MODES.iter().enumerate().filter(|(_, mode)| wanted(mode));
         modes.map(|(mode, _)| Self { scenario, mode }).collect()
     }
 
-    /// The job that this process was started for.
+    /// The job of this child process.
     pub(super) fn of_this_process() -> Option<Self> {
         let name = env::var(SCENARIO).ok()?;
         let scenario = Scenario::ALL.iter().find(|scenario| scenario.name == name).unwrap();
@@ -61,71 +61,71 @@ impl Job {
         MODES[self.mode]
     }
 
-    /// Has it done, and counts.
-    pub(super) fn supervise(self) -> Tally {
+    /// Runs the job in child processes.
+    pub(super) fn supervise(self) -> Totals {
         let directory = tempfile::tempdir().unwrap();
-        let mut tally = match self.mode() {
+        let mut totals = match self.mode() {
             Mode::Fault(..) => self.supervise_faults(directory.path()),
-            Mode::Kill(_) => self.supervise_deaths(directory.path(), None),
-            Mode::PowerCut(_, lost) => self.supervise_deaths(directory.path(), Some(lost)),
+            Mode::Kill(_) => self.supervise_kills(directory.path(), None),
+            Mode::PowerCut(_, lost) => self.supervise_kills(directory.path(), Some(lost)),
         };
         let about = format!("{}, {:?}", self.scenario.name, self.mode());
-        tally.problems.iter_mut().for_each(|problem| *problem = format!("{about}, {problem}"));
-        tally
+        totals.problems.iter_mut().for_each(|problem| *problem = format!("{about}, {problem}"));
+        totals
     }
 
-    fn supervise_faults(self, directory: &Path) -> Tally {
+    fn supervise_faults(self, directory: &Path) -> Totals {
         let output = self.command(directory).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        let mut tally = Tally::default();
+        let mut totals = Totals::default();
         for line in text.lines() {
             if let Some(problem) = line.strip_prefix("problem: ") {
-                tally.problems.push(problem.to_owned());
+                totals.problems.push(problem.to_owned());
             }
             if let Some(counts) = line.strip_prefix("counts: ") {
                 let (runs, faults) = counts.split_once(' ').unwrap();
-                (tally.runs, tally.faults) = (runs.parse().unwrap(), faults.parse().unwrap());
+                (totals.runs, totals.faults) = (runs.parse().unwrap(), faults.parse().unwrap());
             }
         }
-        if tally.runs == 0 {
+        if totals.runs == 0 {
             let errors = String::from_utf8_lossy(&output.stderr);
-            tally.problems.push(format!("no result: {text}{errors}"));
+            totals.problems.push(format!("no result: {text}{errors}"));
         }
-        tally
+        totals
     }
 
-    fn supervise_deaths(self, directory: &Path, lost: Option<Lost>) -> Tally {
-        let mut tally = Tally::default();
-        let mut stage = Stage::new(self.scenario, directory);
+    fn supervise_kills(self, directory: &Path, lost: Option<Lost>) -> Totals {
+        let mut totals = Totals::default();
+        let mut fixture = Fixture::new(self.scenario, directory);
         for at in 1.. {
-            stage.set();
+            fixture.reset();
             for old in ["record", "journal"].map(|name| directory.join(name)) {
                 drop(fs::remove_dir_all(&old).or_else(|_| fs::remove_file(&old)));
             }
             let mut command = self.command(directory);
-            command.env(AT, at.to_string()).env(UNWANTED, stage.unwanted().join("\n"));
+            command.env(AT, at.to_string()).env(TO_DELETE, fixture.to_delete().join("\n"));
             let output = command.output().unwrap();
             let killed = output.status.signal() == Some(Signal::KILL.as_raw());
-            tally.runs += 1;
-            tally.kills += u64::from(killed);
+            totals.runs += 1;
+            totals.kills += u64::from(killed);
             if let Some(lost) = lost {
-                tally.power_cuts += 1;
+                totals.power_cuts += 1;
                 cut_power(&directory.join("journal"), lost);
             }
             let exchanges = parse(&fs::read(directory.join("record")).unwrap_or_default());
             let circumstances =
-                Circumstances { body_failed: false, killed, closed_messages: false };
-            let (_, problems) = stage.judge(&exchanges, circumstances);
-            tally.problems.extend(problems.iter().map(|problem| format!("call {at}: {problem}")));
+                Circumstances { body_failed: false, killed, unreadable_messages: false };
+            let (_, problems) = fixture.check(&exchanges, circumstances);
+            totals.problems.extend(problems.iter().map(|problem| format!("call {at}: {problem}")));
             if !killed {
                 if !output.status.success() {
                     let errors = String::from_utf8_lossy(&output.stderr);
-                    tally.problems.push(format!("call {at}: {}: {errors}", output.status));
+                    totals.problems.push(format!("call {at}: {}: {errors}", output.status));
                 }
                 break;
             }
         }
-        tally
+        totals
     }
 
     fn command(self, directory: &Path) -> Command {
@@ -136,11 +136,11 @@ impl Job {
         command
     }
 
-    /// Does it, in the process that was started for it.
+    /// Does the job, in the child process.
     pub(super) fn perform(self) {
         let directory = env::var_os(DIRECTORY).unwrap();
         let directory = Path::new(&directory);
-        // What runs tests has begun a line.
+        // The test harness has begun a line.
         println!();
         match self.mode() {
             Mode::Fault(fault, extent) => self.fail(fault, extent, directory),
@@ -155,15 +155,15 @@ impl Job {
 
     fn fail(self, fault: Fault, extent: Extent, directory: &Path) {
         let log = Log::of_process();
-        let mut stage = Stage::new(self.scenario, directory);
-        // What a process opens at its first session and keeps is no descriptor too many.
-        stage.set();
-        stage.rehearse();
+        let mut fixture = Fixture::new(self.scenario, directory);
+        // Descriptors that the first session opens for the whole process are no leak.
+        fixture.reset();
+        fixture.warm_up();
         let (mut runs, mut faults) = (0, 0);
         for at in 1.. {
-            stage.set();
+            fixture.reset();
             let plan = Plan { fault: Some(fault), at, extent, ..Plan::default() };
-            let (hits, problems) = stage.run(plan, &log);
+            let (hits, problems) = fixture.run(plan, &log);
             let first = hits.first();
             for problem in problems {
                 let place = first.map(|hit| format!("{} {:?}", hit.call, hit.file));
@@ -179,18 +179,18 @@ impl Job {
     }
 
     fn die(self, fault: Fault, directory: &Path, journal: Option<Journal>) {
-        let stage = Stage::new(self.scenario, directory);
+        let fixture = Fixture::new(self.scenario, directory);
         let record = Record::in_file(&directory.join("record"));
         let at = env::var(AT).unwrap().parse().unwrap();
-        let unwanted = env::var(UNWANTED).unwrap();
-        let unwanted = unwanted.lines().map(str::to_owned).collect::<Vec<_>>();
+        let to_delete = env::var(TO_DELETE).unwrap();
+        let to_delete = to_delete.lines().map(str::to_owned).collect::<Vec<_>>();
         let plan = Plan { fault: Some(fault), at, journal, ..Plan::default() };
-        stage.perform(plan, &unwanted, &record);
-        assert_eq!(stage.come_to_rest(usize::MAX), Vec::<String>::new());
+        fixture.perform(plan, &to_delete, &record);
+        assert_eq!(fixture.wait_until_idle(usize::MAX), []);
     }
 }
 
-impl Tally {
+impl Totals {
     pub(super) fn add(&mut self, other: Self) {
         self.runs += other.runs;
         self.faults += other.faults;
@@ -200,7 +200,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { runs, faults, kills, power_cuts, problems } = self;
         write!(
@@ -216,7 +216,7 @@ const fn error(errno: Errno, extent: Extent) -> Mode {
     Mode::Fault(Fault::Error(errno), extent)
 }
 
-/// All that can happen.
+/// All kinds of faults.
 const MODES: [Mode; 22] = [
     error(Errno::IO, Extent::Once),
     error(Errno::NOSPC, Extent::Once),
@@ -242,7 +242,7 @@ const MODES: [Mode; 22] = [
     Mode::PowerCut(Fault::KilledAfter, Lost::EveryOther),
 ];
 
-/// What happens in two minutes.
+/// The kinds of faults that two minutes are enough for.
 const DEFAULT: [Mode; 5] = [
     error(Errno::IO, Extent::Once),
     error(Errno::ACCESS, Extent::Once),
@@ -251,9 +251,9 @@ const DEFAULT: [Mode; 5] = [
     Mode::PowerCut(Fault::KilledAfter, Lost::All),
 ];
 
-pub(super) const WHOLE: &str = "RESTANTE_SWEEP";
+pub(super) const SWEEP: &str = "RESTANTE_SWEEP";
 const SCENARIO: &str = "RESTANTE_SWEEP_SCENARIO";
 const MODE: &str = "RESTANTE_SWEEP_MODE";
 const DIRECTORY: &str = "RESTANTE_SWEEP_DIRECTORY";
 const AT: &str = "RESTANTE_SWEEP_AT";
-const UNWANTED: &str = "RESTANTE_SWEEP_UNWANTED";
+const TO_DELETE: &str = "RESTANTE_SWEEP_UNWANTED";

@@ -1,4 +1,4 @@
-//! What was said in a session, kept so that not even the death of the process loses any of it.
+//! A record of a session's commands and replies. It survives the death of the process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,17 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::session::Stream;
 
-/// Both sides of a conversation, in order.
+/// What client and server have sent, in order.
 #[derive(Clone)]
-pub(super) struct Record(Arc<Mutex<Written>>);
+pub(super) struct Record(Arc<Mutex<Entries>>);
 
-struct Written {
+struct Entries {
     bytes: Vec<u8>,
-    /// Written to before anything is sent, if the process is to die.
+    /// Written to before an octet is sent, if the process is to be killed.
     file: Option<File>,
 }
 
-/// A command and what was said to it.
+/// A command and its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Exchange {
     /// Empty for the greeting.
@@ -32,20 +32,20 @@ pub(super) struct Exchange {
 
 impl Record {
     pub(super) fn in_memory() -> Self {
-        Self(Arc::new(Mutex::new(Written { bytes: Vec::new(), file: None })))
+        Self(Arc::new(Mutex::new(Entries { bytes: Vec::new(), file: None })))
     }
 
     pub(super) fn in_file(path: &Path) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        Self(Arc::new(Mutex::new(Written { bytes: Vec::new(), file: Some(file) })))
+        Self(Arc::new(Mutex::new(Entries { bytes: Vec::new(), file: Some(file) })))
     }
 
-    /// Before the client sends a command.
+    /// Records a command that the client is about to send.
     pub(super) fn command(&self, command: &str) {
         self.enter(COMMAND, command.as_bytes());
     }
 
-    /// The conversation so far.
+    /// The commands so far, with their replies.
     pub(super) fn exchanges(&self) -> Vec<Exchange> {
         parse(&self.0.lock().unwrap().bytes)
     }
@@ -61,12 +61,12 @@ impl Record {
     }
 }
 
-/// What a record in a file says.
+/// Reads the record in a file.
 pub(super) fn parse(mut bytes: &[u8]) -> Vec<Exchange> {
     let mut exchanges = vec![Exchange { command: String::new(), reply: Vec::new() }];
     while let [whose, a, b, c, d, rest @ ..] = bytes {
         let length = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap();
-        // A process that was killed may have been writing this.
+        // The process may have been killed while it wrote this entry.
         let (entry, rest) = rest.split_at(length.min(rest.len()));
         bytes = rest;
         if *whose == COMMAND {
@@ -79,19 +79,19 @@ pub(super) fn parse(mut bytes: &[u8]) -> Vec<Exchange> {
     exchanges
 }
 
-/// The server's end of a pipe, on which all is recorded that the server sends.
-pub(super) struct Recorded {
+/// The server's end of a pipe; records all that the server sends.
+pub(super) struct RecordedStream {
     pub(super) stream: DuplexStream,
     pub(super) record: Record,
 }
 
-impl Stream for Recorded {
+impl Stream for RecordedStream {
     fn acknowledge(&self) {}
 
     fn limit_silence(&self, _most: Option<Duration>) {}
 }
 
-impl AsyncRead for Recorded {
+impl AsyncRead for RecordedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -101,7 +101,7 @@ impl AsyncRead for Recorded {
     }
 }
 
-impl AsyncWrite for Recorded {
+impl AsyncWrite for RecordedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The Maildirs that are swept, what a client does with each, and what others do meanwhile.
+//! The scenarios: a Maildir, what the client does with it, and what other programs do meanwhile.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// A Maildir and what becomes of it.
+/// A Maildir and what happens in it.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
-    pub(super) deed: Deed,
+    pub(super) action: Action,
     pub(super) index: Index,
-    pub(super) others: Others,
+    pub(super) other_programs: OtherPrograms,
     pub(super) contents: Contents,
     pub(super) file_system: FileSystem,
 }
 
 /// What the client does once it is logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum Action {
     /// STAT, LIST and UIDL, then QUIT.
     Poll,
     /// RETR and TOP of all, then QUIT.
@@ -29,31 +29,31 @@ pub(super) enum Deed {
     /// RETR and DELE of all, then QUIT.
     Move,
     /// DELE of some, and the connection is closed without QUIT.
-    Leave,
+    Disconnect,
 }
 
-/// What earlier sessions have left.
+/// The index that earlier sessions have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Index {
     None,
-    Sound,
+    Valid,
     /// Cut off in the middle.
-    Cut,
+    Truncated,
     /// With one bit changed.
-    Garbled,
+    Corrupt,
 }
 
 /// What other programs do during the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
-    Nothing,
-    /// They deliver a message before some calls.
+pub(super) enum OtherPrograms {
+    None,
+    /// Deliver a message before some calls.
     Deliver,
-    /// They set and unset flags before some calls, which moves messages from `new` to `cur` first.
+    /// Set and clear flags before some calls; this moves messages from `new` to `cur` first.
     Flag,
 }
 
-/// What is in the Maildir.
+/// The contents of the Maildir.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contents {
     Plain,
@@ -63,7 +63,7 @@ pub(super) enum Contents {
     Namesakes,
 }
 
-/// What the files seem to be on.
+/// The file system that the files seem to be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileSystem {
     /// A disk of this machine: what is in memory is read on the worker thread.
@@ -85,65 +85,70 @@ impl FileSystem {
 impl Scenario {
     const BASE: Self = Self {
         name: "",
-        deed: Deed::Poll,
+        action: Action::Poll,
         index: Index::None,
-        others: Others::Nothing,
+        other_programs: OtherPrograms::None,
         contents: Contents::Plain,
         file_system: FileSystem::Ext4,
     };
 
     pub(super) const ALL: [Self; 15] = [
         Self { name: "poll-first", ..Self::BASE },
-        Self { name: "poll-again", index: Index::Sound, ..Self::BASE },
+        Self { name: "poll-again", index: Index::Valid, ..Self::BASE },
         Self { name: "poll-network", file_system: FileSystem::Nfs, ..Self::BASE },
-        Self { name: "index-cut", index: Index::Cut, ..Self::BASE },
-        Self { name: "index-garbled", index: Index::Garbled, deed: Deed::Delete, ..Self::BASE },
-        Self { name: "fetch-first", deed: Deed::Fetch, ..Self::BASE },
-        Self { name: "fetch-again", deed: Deed::Fetch, index: Index::Sound, ..Self::BASE },
+        Self { name: "index-cut", index: Index::Truncated, ..Self::BASE },
+        Self { name: "index-garbled", index: Index::Corrupt, action: Action::Delete, ..Self::BASE },
+        Self { name: "fetch-first", action: Action::Fetch, ..Self::BASE },
+        Self { name: "fetch-again", action: Action::Fetch, index: Index::Valid, ..Self::BASE },
         Self {
             name: "fetch-compressed",
-            deed: Deed::Fetch,
+            action: Action::Fetch,
             contents: Contents::Quota,
             ..Self::BASE
         },
-        Self { name: "delete", deed: Deed::Delete, index: Index::Sound, ..Self::BASE },
+        Self { name: "delete", action: Action::Delete, index: Index::Valid, ..Self::BASE },
         Self {
             name: "delete-network",
-            deed: Deed::Delete,
+            action: Action::Delete,
             file_system: FileSystem::Nfs,
             ..Self::BASE
         },
         Self {
             name: "move-quota",
-            deed: Deed::Move,
+            action: Action::Move,
             contents: Contents::Quota,
-            index: Index::Sound,
+            index: Index::Valid,
             ..Self::BASE
         },
         Self {
             name: "delete-namesake",
-            deed: Deed::Delete,
+            action: Action::Delete,
             contents: Contents::Namesakes,
-            index: Index::Sound,
+            index: Index::Valid,
             ..Self::BASE
         },
-        Self { name: "leave", deed: Deed::Leave, ..Self::BASE },
+        Self { name: "leave", action: Action::Disconnect, ..Self::BASE },
         Self {
             name: "delete-delivery",
-            deed: Deed::Delete,
-            others: Others::Deliver,
-            index: Index::Sound,
+            action: Action::Delete,
+            other_programs: OtherPrograms::Deliver,
+            index: Index::Valid,
             ..Self::BASE
         },
-        Self { name: "move-flags", deed: Deed::Move, others: Others::Flag, ..Self::BASE },
+        Self {
+            name: "move-flags",
+            action: Action::Move,
+            other_programs: OtherPrograms::Flag,
+            ..Self::BASE
+        },
     ];
 
-    /// Whether messages are removed in it.
+    /// Whether it removes messages.
     pub(super) fn removes(&self) -> bool {
-        matches!(self.deed, Deed::Delete | Deed::Move)
+        matches!(self.action, Action::Delete | Action::Move)
     }
 
-    /// Makes the Maildir anew, without an index.
+    /// Creates the Maildir afresh, without an index.
     pub(super) fn build(&self, maildir: &Path) {
         drop(fs::remove_dir_all(maildir));
         for folder in ["", "tmp", "new", "cur"] {
@@ -170,17 +175,17 @@ impl Scenario {
         }
     }
 
-    /// Does to the index what happens to it before the session.
-    pub(super) fn spoil_index(&self, maildir: &Path) {
+    /// Damages the index as the scenario says.
+    pub(super) fn damage_index(&self, maildir: &Path) {
         let path = maildir.join("restante.index");
         match self.index {
             Index::None => drop(fs::remove_file(path)),
-            Index::Sound => {}
-            Index::Cut => {
+            Index::Valid => {}
+            Index::Truncated => {
                 let file = OpenOptions::new().write(true).open(path).unwrap();
                 file.set_len(file.metadata().unwrap().len() / 2).unwrap();
             }
-            Index::Garbled => {
+            Index::Corrupt => {
                 let mut bytes = fs::read(&path).unwrap();
                 let middle = bytes.len() / 2;
                 bytes[middle] ^= 4;
@@ -189,17 +194,17 @@ impl Scenario {
         }
     }
 
-    /// What other programs do before each call, with its number.
+    /// What other programs do before each call, given the number of the call.
     pub(super) fn other(&self, maildir: &Path) -> Option<Box<dyn FnMut(u64) + Send>> {
         let maildir = maildir.to_owned();
-        match self.others {
-            Others::Nothing => None,
-            Others::Deliver => Some(Box::new(move |call| {
+        match self.other_programs {
+            OtherPrograms::None => None,
+            OtherPrograms::Deliver => Some(Box::new(move |call| {
                 if call.is_multiple_of(9) && call < 100 {
                     deliver(&maildir, &format!("9.late-{call}"));
                 }
             })),
-            Others::Flag => Some(Box::new(move |call| {
+            OtherPrograms::Flag => Some(Box::new(move |call| {
                 if call.is_multiple_of(7) && call < 400 {
                     flag(&maildir, usize::try_from(call / 7).unwrap());
                 }
@@ -208,12 +213,12 @@ impl Scenario {
     }
 }
 
-/// What [`deliver`] has delivered.
+/// The message that [`deliver`] delivers.
 pub(super) fn late_message(name: &str) -> Vec<u8> {
     format!("Subject: {name}\n\ncame late\n").into_bytes()
 }
 
-/// Delivers as a delivery agent does, by way of `tmp`.
+/// Delivers through `tmp`, as a delivery agent does.
 fn deliver(maildir: &Path, name: &str) {
     let tmp = maildir.join("tmp").join(name);
     File::create_new(&tmp).unwrap().write_all(&late_message(name)).unwrap();
@@ -221,7 +226,7 @@ fn deliver(maildir: &Path, name: &str) {
     fs::write(maildir.parent().unwrap().join("delivered").join(name), "").unwrap();
 }
 
-/// Moves the next message in turn to `cur`, or changes a flag of it there.
+/// Moves the next message in turn to `cur`, or changes its flag there.
 fn flag(maildir: &Path, turn: usize) {
     let mut files = files(maildir);
     files.sort_by_key(|path| unique(path));

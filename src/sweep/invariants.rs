@@ -1,23 +1,23 @@
-//! What must be so after a session, whatever went wrong in it: the invariants of
-//! `docs/RELIABILITY.md`.
+//! The invariants of `docs/RELIABILITY.md`, which hold after a session whatever failed in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
+use std::str::Utf8Error;
 
 use flate2::read::GzDecoder;
 
-use super::dialogue::is_multi_line;
+use super::client::is_multi_line;
 use super::record::Exchange;
 use super::scenario::{files, late_message};
 
-/// A message as it was before anything went wrong.
+/// A message as it was before the session.
 #[derive(Clone, Debug)]
 pub(super) struct Original {
-    /// The bytes of its file.
+    /// The octets of its file.
     pub(super) stored: Vec<u8>,
-    /// What a client gets.
+    /// The octets that a client receives.
     pub(super) sent: Vec<u8>,
 }
 
@@ -31,30 +31,30 @@ impl Original {
     }
 }
 
-/// What is known of a session besides what was said.
+/// What is known of a session besides its commands and replies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
     /// A message could not be sent to its end, and the connection was closed.
     pub(super) body_failed: bool,
-    /// The process died.
+    /// The process was killed.
     pub(super) killed: bool,
-    /// Messages could not be opened for want of permission: a listing may go without them.
-    pub(super) closed_messages: bool,
+    /// Messages could not be opened for want of permission: a listing may omit them.
+    pub(super) unreadable_messages: bool,
 }
 
-/// What a session asked for and was told.
+/// What the client asked for, and whether it succeeded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// The unique-ids that were marked when QUIT was sent.
     pub(super) committed: BTreeSet<String>,
-    /// It was told that they are gone.
-    pub(super) told: bool,
-    /// It was told of a failure, or the connection was closed.
+    /// The reply to QUIT was `+OK`.
+    pub(super) confirmed: bool,
+    /// A command failed, or the connection was closed.
     pub(super) refused: bool,
 }
 
-/// Reads a conversation, and looks for what should not have been said.
-pub(super) struct Reader<'a> {
+/// Checks the replies of a session, one after the other.
+pub(super) struct ReplyChecker<'a> {
     originals: &'a Originals,
     circumstances: Circumstances,
     listing: BTreeMap<&'a str, &'a str>,
@@ -64,13 +64,13 @@ pub(super) struct Reader<'a> {
     problems: Vec<String>,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn read(
+impl<'a> ReplyChecker<'a> {
+    pub(super) fn check(
         originals: &'a Originals,
         circumstances: Circumstances,
         exchanges: &'a [Exchange],
     ) -> (Outcome, Vec<String>) {
-        let mut reader = Reader {
+        let mut checker = ReplyChecker {
             originals,
             circumstances,
             listing: BTreeMap::new(),
@@ -81,16 +81,16 @@ impl<'a> Reader<'a> {
         };
         for (at, exchange) in exchanges.iter().enumerate() {
             let last = at + 1 == exchanges.len();
-            if let Err(problem) = reader.exchange(exchange, last) {
-                let said = String::from_utf8_lossy(&exchange.reply);
-                let said = said.chars().take(80).collect::<String>().escape_debug().to_string();
-                reader.problems.push(format!("I3: {:?}: {problem}: {said}", exchange.command));
+            if let Err(problem) = checker.exchange(exchange, last) {
+                let reply = String::from_utf8_lossy(&exchange.reply);
+                let reply = reply.chars().take(80).collect::<String>().escape_debug().to_string();
+                checker.problems.push(format!("I3: {:?}: {problem}: {reply}", exchange.command));
             }
         }
-        (reader.outcome, reader.problems)
+        (checker.outcome, checker.problems)
     }
 
-    fn exchange(&mut self, exchange: &'a Exchange, last: bool) -> Result<(), String> {
+    fn exchange(&mut self, exchange: &'a Exchange, last: bool) -> Result<(), ReplyError> {
         let Exchange { command, reply } = exchange;
         let is_body = command.starts_with("RETR") || command.starts_with("TOP");
         let excused = last && (self.circumstances.killed || self.circumstances.body_failed);
@@ -100,29 +100,27 @@ impl<'a> Reader<'a> {
         }
         let Some(end) = reply.windows(2).position(|pair| pair == b"\r\n") else {
             self.outcome.refused = true;
-            return if may_be_cut { Ok(()) } else { Err("no reply".to_owned()) };
+            return ensure(may_be_cut, ReplyError::NoReply);
         };
         let (status, body) = reply.split_at(end + 2);
-        let status = str::from_utf8(status).map_err(|_| "not text")?.trim_end();
+        let status = str::from_utf8(status)?.trim_end();
         if status.starts_with("-ERR") {
             self.outcome.refused = true;
-            return if body.is_empty() { Ok(()) } else { Err("more than one reply".to_owned()) };
+            return ensure(body.is_empty(), ReplyError::SecondReply);
         }
-        if !status.starts_with("+OK") {
-            return Err("no status".to_owned());
-        }
+        ensure(status.starts_with("+OK"), ReplyError::NoStatus)?;
         if !is_multi_line(command) {
-            self.single(command, status)?;
-            return if body.is_empty() { Ok(()) } else { Err("more than one reply".to_owned()) };
+            self.single_line(command, status)?;
+            return ensure(body.is_empty(), ReplyError::SecondReply);
         }
         let Some(content) = content(body) else {
             self.outcome.refused = true;
-            return if may_be_cut { Ok(()) } else { Err("no end".to_owned()) };
+            return ensure(may_be_cut, ReplyError::NoFinalDot);
         };
-        self.multi(command, status, &content, body)
+        self.multi_line(command, status, &content, body)
     }
 
-    fn single(&mut self, command: &str, status: &'a str) -> Result<(), String> {
+    fn single_line(&mut self, command: &str, status: &'a str) -> Result<(), ReplyError> {
         let mut words = command.split(' ');
         match (words.next().unwrap(), words.next()) {
             ("STAT", None) => {
@@ -130,81 +128,112 @@ impl<'a> Reader<'a> {
                 self.sizes.insert("STAT", numbers.nth(1).unwrap().parse().unwrap());
             }
             ("DELE", Some(number)) => {
-                let unique_id = self.listing.get(number).ok_or("no such message")?;
+                let unique_id = self.listing.get(number).ok_or(ReplyError::UnknownNumber)?;
                 self.marked.insert((*unique_id).to_owned());
             }
-            ("QUIT", None) => self.outcome.told = true,
+            ("QUIT", None) => self.outcome.confirmed = true,
             _ => {}
         }
         Ok(())
     }
 
-    fn multi(
+    fn multi_line(
         &mut self,
         command: &str,
         status: &str,
         content: &[u8],
         body: &'a [u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), ReplyError> {
         let mut words = command.split(' ');
         let verb = words.next().unwrap();
         let Some(number) = words.next() else { return self.listing(verb, body) };
-        let unique_id = *self.listing.get(number).ok_or("no such message")?;
-        let expected = self.expected(unique_id).ok_or("a strange message")?;
+        let unique_id = *self.listing.get(number).ok_or(ReplyError::UnknownNumber)?;
+        let expected = self.expected(unique_id)?;
         if verb == "TOP" {
-            return if expected.starts_with(content) { Ok(()) } else { Err("wrong".to_owned()) };
+            return ensure(expected.starts_with(content), ReplyError::WrongLines);
         }
+        let octets = content.len();
         if content != expected {
-            return Err(format!("{} octets, and not those of {unique_id}", content.len()));
+            return Err(ReplyError::WrongMessage { octets, unique_id: unique_id.to_owned() });
         }
         let announced = status.split(' ').nth(1).and_then(|octets| octets.parse().ok());
-        if announced != Some(content.len())
-            || self.sizes.get(number) != Some(&(content.len() as u64))
-        {
-            return Err(format!("{} octets are sent", content.len()));
-        }
-        Ok(())
+        let as_listed = self.sizes.get(number) == Some(&(octets as u64));
+        ensure(announced == Some(octets) && as_listed, ReplyError::OtherOctets(octets))
     }
 
-    fn listing(&mut self, verb: &str, body: &'a [u8]) -> Result<(), String> {
-        let text = str::from_utf8(body).map_err(|_| "not text")?;
-        let lines = text.lines().filter(|line| *line != ".");
+    fn listing(&mut self, verb: &str, body: &'a [u8]) -> Result<(), ReplyError> {
+        let lines = str::from_utf8(body)?.lines().filter(|line| *line != ".");
         let pairs = lines.map(|line| line.split_once(' ').unwrap()).collect::<Vec<_>>();
         if verb == "LIST" {
             self.sizes.extend(pairs.iter().map(|(number, size)| (*number, size.parse().unwrap())));
             let sum: u64 =
                 self.sizes.iter().filter(|(of, _)| **of != "STAT").map(|(_, size)| size).sum();
-            return if self.sizes["STAT"] == sum { Ok(()) } else { Err(format!("sum {sum}")) };
+            return ensure(self.sizes["STAT"] == sum, ReplyError::OtherSum(sum));
         }
         self.listing = pairs.iter().copied().collect();
         let known = self.listing.values().copied().collect::<BTreeSet<_>>();
-        if known.len() != pairs.len() {
-            return Err("a unique-id twice".to_owned());
-        }
+        ensure(known.len() == pairs.len(), ReplyError::DuplicateUniqueId)?;
         if let Some(missing) = self.originals.keys().find(|id| !known.contains(id.as_str()))
-            && !self.circumstances.closed_messages
+            && !self.circumstances.unreadable_messages
         {
-            return Err(format!("a partial listing, without {missing}"));
+            return Err(ReplyError::PartialListing { missing: missing.clone() });
         }
         for (number, unique_id) in &pairs {
-            let expected = self.expected(unique_id).ok_or("a strange unique-id")?;
-            if self.sizes.get(number) != Some(&(expected.len() as u64)) {
-                return Err(format!("wrong octets of {unique_id}"));
-            }
+            let octets = self.expected(unique_id)?.len() as u64;
+            let listed = self.sizes.get(number) == Some(&octets);
+            ensure(listed, ReplyError::WrongOctets((*unique_id).to_owned()))?;
         }
         Ok(())
     }
 
-    fn expected(&self, unique_id: &str) -> Option<Vec<u8>> {
+    fn expected(&self, unique_id: &str) -> Result<Vec<u8>, ReplyError> {
         match self.originals.get(unique_id) {
-            Some(original) => Some(original.sent.clone()),
-            None => unique_id.starts_with("9.late-").then(|| sent(&late_message(unique_id))),
+            Some(original) => Ok(original.sent.clone()),
+            None if unique_id.starts_with("9.late-") => Ok(sent(&late_message(unique_id))),
+            None => Err(ReplyError::UnknownMessage(unique_id.to_owned())),
         }
     }
 }
 
-/// Looks at the files that a session has left; gives the unique-ids that are there.
-pub(super) fn survivors(
+/// What is wrong with a reply (invariant I3).
+#[derive(Debug, thiserror::Error)]
+enum ReplyError {
+    #[error("no reply")]
+    NoReply,
+    #[error("more than one reply")]
+    SecondReply,
+    #[error("neither +OK nor -ERR")]
+    NoStatus,
+    #[error("not UTF-8")]
+    NotUtf8(#[from] Utf8Error),
+    #[error("no final dot")]
+    NoFinalDot,
+    #[error("+OK for a message-number that is not listed")]
+    UnknownNumber,
+    #[error("unknown message {0}")]
+    UnknownMessage(String),
+    #[error("not the first lines of the message")]
+    WrongLines,
+    #[error("{octets} octets that are not those of {unique_id}")]
+    WrongMessage { octets: usize, unique_id: String },
+    #[error("{0} octets are sent, other than announced or listed")]
+    OtherOctets(usize),
+    #[error("the listed octets sum up to {0}, other than STAT says")]
+    OtherSum(u64),
+    #[error("a unique-id is listed twice")]
+    DuplicateUniqueId,
+    #[error("a partial listing, without {missing}")]
+    PartialListing { missing: String },
+    #[error("wrong octets of {0} are listed")]
+    WrongOctets(String),
+}
+
+fn ensure(holds: bool, error: ReplyError) -> Result<(), ReplyError> {
+    if holds { Ok(()) } else { Err(error) }
+}
+
+/// Checks the files that a session has left. Returns the unique-ids of the messages among them.
+pub(super) fn check_files(
     maildir: &Path,
     originals: &Originals,
     outcome: &Outcome,
@@ -222,27 +251,27 @@ pub(super) fn survivors(
         let committed = outcome.committed.contains(&unique_id);
         match (before - left.len(), committed) {
             (0, true) => {}
-            (1, true) if outcome.told => {
+            (1, true) if outcome.confirmed => {
                 problems.push(format!("I3: {unique_id} is there, and +OK was said to QUIT"));
             }
             (1, _) => drop(there.insert(unique_id)),
             (count, _) => problems.push(format!("I1: {unique_id} is there {count} times")),
         }
     }
-    for stranger in left {
-        let text = String::from_utf8_lossy(&stranger).chars().take(80).collect::<String>();
-        problems.push(format!("I1: a strange file: {}", text.escape_debug()));
+    for unknown in left {
+        let text = String::from_utf8_lossy(&unknown).chars().take(80).collect::<String>();
+        problems.push(format!("I1: an unknown file: {}", text.escape_debug()));
     }
     for entry in fs::read_dir(maildir).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !OURS.contains(&name.as_str()) {
+        if !ALLOWED.contains(&name.as_str()) {
             problems.push(format!("I1: {name} is left in the Maildir"));
         }
     }
     (there, problems)
 }
 
-/// The content of a reply of several lines, without doubled dots; nothing without its end.
+/// The content of a reply of several lines, with dots unstuffed; `None` without the final dot.
 fn content(body: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     let mut lines = body.split_inclusive(|byte| *byte == b'\n');
@@ -256,7 +285,7 @@ fn content(body: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// What a client gets of a message.
+/// The octets that a client receives of a message.
 pub(super) fn sent(plain: &[u8]) -> Vec<u8> {
     let lines = plain.split_inclusive(|byte| *byte == b'\n');
     let bare = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
@@ -273,6 +302,6 @@ fn plain(stored: &[u8]) -> Vec<u8> {
     stored.to_vec()
 }
 
-/// What may be in a Maildir besides messages.
-const OURS: [&str; 7] =
+/// The names that may be in a Maildir.
+const ALLOWED: [&str; 7] =
     ["cur", "new", "tmp", "maildirsize", "restante.index", "restante.index.new", "restante.lock"];

@@ -1,4 +1,4 @@
-//! A session and its client, which does one thing after the other as its replies are.
+//! One session with a client, which chooses each command by the replies so far.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::time::Instant;
 
-use super::record::{Record, Recorded};
-use super::scenario::Deed;
+use super::record::{Record, RecordedStream};
+use super::scenario::Action;
 use crate::config::FileSection;
 use crate::credentials::FileStore;
 use crate::login::{Authenticator, Rules};
@@ -18,11 +18,11 @@ use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::password::WeakSchemes;
 use crate::session::{self, End, Env, Link, Policy, Security, Summary};
 
-/// What the sessions of a scenario share.
-pub(super) type World = Env<MaildirStore, FileStore>;
+/// The environment that all sessions of a scenario share.
+pub(super) type TestEnv = Env<MaildirStore, FileStore>;
 
-/// A server of one user, whose Maildir is at `maildir`.
-pub(super) fn world(maildir: &Path, users: &Path) -> World {
+/// The environment of a server with one user, whose Maildir is at `maildir`.
+pub(super) fn test_env(maildir: &Path, users: &Path) -> TestEnv {
     fs::write(users, "mrose:{PLAIN}tanstaaf\n").unwrap();
     let store = FileStore::open(&FileSection::from(users), WeakSchemes::Refused).unwrap();
     let authenticator = Authenticator::new(vec![store], Rules::default(), Arc::default()).unwrap();
@@ -34,11 +34,11 @@ pub(super) fn world(maildir: &Path, users: &Path) -> World {
     Env::new(MaildirStore::new(PathTemplate::new(maildir)), authenticator, policy)
 }
 
-/// Has a client do `deed`, with these unique-ids to be deleted.
-pub(super) async fn converse(
-    world: &World,
-    deed: Deed,
-    unwanted: &[String],
+/// Runs a session whose client does `action`, and deletes the messages `to_delete`.
+pub(super) async fn run_session(
+    env: &TestEnv,
+    action: Action,
+    to_delete: &[String],
     record: &Record,
 ) -> End {
     let (near, far) = tokio::io::duplex(64 << 10);
@@ -46,15 +46,15 @@ pub(super) async fn converse(
         let deadline = Instant::now() + Duration::from_secs(120);
         let security = Security::Cleartext { stls: false };
         let link = Link::new(security, IpAddr::V4(Ipv4Addr::LOCALHOST), deadline);
-        let mut stream = Recorded { stream: far, record: record.clone() };
+        let mut stream = RecordedStream { stream: far, record: record.clone() };
         let mut summary = Summary::default();
-        session::run(&mut stream, world, &link, &mut summary).await
+        session::run(&mut stream, env, &link, &mut summary).await
     };
     let mut client = Client { stream: BufReader::new(near), record };
     let play = async {
-        let done = client.play(deed, unwanted).await;
-        // Who has said QUIT waits for the server to close.
-        if done.is_some() && deed != Deed::Leave {
+        let done = client.play(action, to_delete).await;
+        // After QUIT a client waits for the server to close.
+        if done.is_some() && action != Action::Disconnect {
             client.line().await;
         }
         drop(client);
@@ -69,8 +69,8 @@ struct Client<'r> {
 }
 
 impl Client<'_> {
-    /// Nothing when the server closes the connection before the client is done.
-    async fn play(&mut self, deed: Deed, unwanted: &[String]) -> Option<()> {
+    /// `None` if the server closes the connection before the client is done.
+    async fn play(&mut self, action: Action, to_delete: &[String]) -> Option<()> {
         self.line().await?;
         self.ask("USER mrose").await?;
         if !is_ok(&self.ask("PASS tanstaaf").await?) {
@@ -82,30 +82,32 @@ impl Client<'_> {
         let listing = self.ask("UIDL").await?;
         let numbers = listing.iter().skip(1).filter_map(|line| line.split_once(' '));
         for (number, unique_id) in numbers {
-            let wanted = !unwanted.iter().any(|other| other == unique_id);
-            match deed {
-                Deed::Poll => {}
-                Deed::Fetch => {
+            let keep = !to_delete.iter().any(|other| other == unique_id);
+            match action {
+                Action::Poll => {}
+                Action::Fetch => {
                     self.ask(&format!("RETR {number}")).await?;
                     self.ask(&format!("TOP {number} 2")).await?;
                 }
-                Deed::Move => {
-                    // A client deletes what it has, and nothing else.
-                    if is_ok(&self.ask(&format!("RETR {number}")).await?) && !wanted {
+                Action::Move => {
+                    // A client deletes only the messages that it has retrieved.
+                    if is_ok(&self.ask(&format!("RETR {number}")).await?) && !keep {
                         self.ask(&format!("DELE {number}")).await?;
                     }
                 }
-                Deed::Delete | Deed::Leave if wanted => {}
-                Deed::Delete | Deed::Leave => drop(self.ask(&format!("DELE {number}")).await?),
+                Action::Delete | Action::Disconnect if keep => {}
+                Action::Delete | Action::Disconnect => {
+                    drop(self.ask(&format!("DELE {number}")).await?)
+                }
             }
         }
-        if deed != Deed::Leave {
+        if action != Action::Disconnect {
             self.ask("QUIT").await?;
         }
         Some(())
     }
 
-    /// Sends a command and takes the lines of its reply.
+    /// Sends a command and reads the lines of its reply.
     async fn ask(&mut self, command: &str) -> Option<Vec<String>> {
         self.record.command(command);
         self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
@@ -129,7 +131,7 @@ impl Client<'_> {
     }
 }
 
-/// Whether the reply to a command has more than one line when it is `+OK`.
+/// Whether a positive reply to a command has more than one line.
 pub(super) fn is_multi_line(command: &str) -> bool {
     let verb = command.split(' ').next();
     command == "LIST" || command == "UIDL" || verb == Some("RETR") || verb == Some("TOP")
