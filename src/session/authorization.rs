@@ -20,7 +20,7 @@ use crate::protocol::{
     Capability, ClaimedName, Command, CommandError, InitialResponse, Secret, Username,
 };
 
-/// Waiting for a command; the name is what the last USER said.
+/// The state before login, with the name of the last USER command.
 #[derive(Default)]
 pub(super) struct Authorization {
     claimed: Option<ClaimedName>,
@@ -32,7 +32,7 @@ impl Authorization {
         command: Command,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         match command {
             Command::User(name) => self.user(name, answer, context),
             Command::Pass(password) => self.pass(password, answer, context).await,
@@ -52,7 +52,7 @@ impl Authorization {
             }
             Command::Utf8 => Ok((answer.say(Notice::Utf8), self.stay())),
             Command::Lang(range) => {
-                let replied = answer.language(range).await?;
+                let replied = answer.lang(range).await?;
                 Ok((replied, self.stay()))
             }
             Command::Quit => Ok((answer.say(Notice::Goodbye), Next::Close)),
@@ -67,13 +67,13 @@ impl Authorization {
         }
     }
 
-    /// Any name is welcome: whether it exists is not told before the password (RFC 1939 §7 USER).
+    /// Accepts any name: the reply does not reveal whether it exists (RFC 1939 §7 USER).
     fn user<M: Mailbox, C: CredentialStore>(
         self,
         name: ClaimedName,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         if let Some(fault) = context.without_passwords() {
             return Ok((answer.fault(&fault), self.stay()));
         }
@@ -86,7 +86,7 @@ impl Authorization {
         password: Secret<Vec<u8>>,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         if let Some(fault) = context.without_passwords() {
             return Ok((answer.fault(&fault), self.stay()));
         }
@@ -96,7 +96,7 @@ impl Authorization {
                 let _held = context.link.evictable.hold()?;
                 let authenticator = &context.env.authenticator;
                 let verified = authenticator.authenticate(&name, password, context.link.peer);
-                // Boxed, like all of a login: other commands need no room for one.
+                // Boxed, as all of a login is: other commands need no memory for it.
                 let logging_in = Self::default().log_in(&name, USER, verified, answer, context);
                 Box::pin(logging_in).await
             }
@@ -110,7 +110,7 @@ impl Authorization {
         response: InitialResponse,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         if !context.takes_passwords() {
             return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
         }
@@ -118,20 +118,20 @@ impl Authorization {
         if !offered.contains(mechanism) {
             return Ok((answer.fault(&CommandError::UnknownMechanism.into()), self.stay()));
         }
-        // Where the -PLUS mechanisms are not listed, a client that says so tells the truth.
+        // If the -PLUS mechanisms are not offered, a client that has not seen them is right.
         let channel =
             if offered.binds() { context.link.channel.clone() } else { Channel::default() };
         let exchange = Exchange::new(mechanism, self);
         Box::pin(exchange.begin(channel, response, answer, context)).await
     }
 
-    /// What came in the clear behind STLS was put there by somebody in the middle: no reply, the
-    /// connection ends (RFC 2595 §4).
+    /// Plaintext after STLS may come from an attacker in the middle: the connection ends without a
+    /// reply (RFC 2595 §4).
     fn stls<M: Mailbox, C: CredentialStore>(
         self,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         if context.link.security.is_tls() {
             return Ok((answer.fault(&Fault::TlsActive), self.stay()));
         }
@@ -144,7 +144,7 @@ impl Authorization {
         Ok((answer.say(Notice::BeginTls), Next::StartTls))
     }
 
-    /// Opens the maildrop of whoever `proving` lets in; on failure the state is `self`.
+    /// Opens the maildrop of the user whom `proving` identifies. After a failure the state is `self`.
     pub(super) async fn log_in<M: Mailbox, C: CredentialStore>(
         self,
         name: &ClaimedName,
@@ -152,13 +152,13 @@ impl Authorization {
         proving: impl Future<Output = Result<Identity, Refusal>> + Send,
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         let (mut name, begun) = (name.clone(), Instant::now());
         let (mut proved, lock_wait) = (false, answer.lock_wait());
         let opening = async {
             let identity = proving.await?;
             proved = true;
-            // Not every client says who it is, and none has to say it in the same way.
+            // The client may have given no name, or another spelling of it.
             name = ClaimedName::new(identity.username().as_str().as_bytes());
             Transaction::open(identity, lock_wait, context).await
         };
@@ -172,7 +172,7 @@ impl Authorization {
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }
-            // The reply says that the password was right: its time need not hide that.
+            // The reply reveals that the password was right, so its timing may, too.
             Err(fault) if proved => {
                 log_failure(&name, &fault, &answer);
                 Ok((answer.fault(&fault), self.stay()))
@@ -181,7 +181,7 @@ impl Authorization {
         }
     }
 
-    /// Says no to a login that began at `begun`, in a time that tells nothing of why.
+    /// Refuses a login that began at `begun`. The time of the reply does not reveal the reason.
     pub(super) async fn refuse<M: Mailbox, C: CredentialStore>(
         self,
         name: &ClaimedName,
@@ -189,40 +189,40 @@ impl Authorization {
         begun: Instant,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> (Replied, Next<M::Maildrop>) {
+    ) -> (Replied, Next<M>) {
         log_failure(name, fault, &answer);
         context.hold_back(begun).await;
         (answer.fault(fault), self.stay())
     }
 
-    pub(super) fn stay<D>(self) -> Next<D> {
+    pub(super) fn stay<M: Mailbox>(self) -> Next<M> {
         Next::Continue(State::Authorization(self))
     }
 }
 
-/// Tells the operator that somebody got in, where from and how.
+/// Logs a login.
 fn log_success(user: &Username, mechanism: &'static str, totals: Totals, link: &Link) {
     let Totals { messages, octets } = totals;
     let user = user.as_str();
     tracing::info!(user, mechanism, tls = link.tls, messages, octets, "login succeeded");
 }
 
-/// What the log calls a login with USER and PASS.
+/// The name of a login with USER and PASS in the log.
 const USER: &str = "USER";
 
-/// Tells the operator that somebody did not get in.
+/// Logs a failed login.
 pub(super) fn log_failure(name: &ClaimedName, fault: &Fault, answer: &Answer<'_, '_>) {
     if fault.entry().is_some_and(|entry| !answer.logs(entry)) {
         return;
     }
-    // config/fail2ban reads this line: what the client chose comes last.
+    // config/fail2ban parses this line: the text that the client chose comes last.
     let reply = Language::default().refuse(fault);
     let repeated = matches!(fault, Fault::Refused(Refusal::RepeatedPassword)).then_some(true);
     tracing::info!(%reply, repeated, user = %name, "login failed");
 }
 
-/// What CAPA lists before login (RFC 2449 §5). What needs a password is listed when one may be
-/// sent now, so that a client which does as it is told never sends it in the clear.
+/// The capabilities before login (RFC 2449 §5). Those that need a password are listed only if it
+/// may be sent now, so that a client that obeys the list never sends it in the clear.
 fn capabilities<M: Mailbox, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capability> {
     let mut capabilities = super::capabilities::capabilities(context);
     if context.offers_stls() {

@@ -1,6 +1,6 @@
-//! What a client may do now: with which mechanisms it can log in, and what CAPA lists.
+//! The mechanisms by which a client can log in now, and the capabilities that CAPA lists.
 //!
-//! The handlers ask the same functions, so that what is listed is accepted, and the reverse.
+//! The handlers use the same functions, so that a command is accepted if and only if it is listed.
 
 use super::context::Context;
 use super::env::Security;
@@ -21,7 +21,7 @@ impl<M, C> Context<'_, M, C> {
 }
 
 impl<M, C: CredentialStore> Context<'_, M, C> {
-    /// Why USER and PASS lead nowhere, if that is so.
+    /// Why USER and PASS cannot succeed; `None` if they can.
     pub(super) fn without_passwords(&self) -> Option<Fault> {
         if !self.takes_passwords() {
             Some(Fault::CleartextRefused)
@@ -32,12 +32,13 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
         }
     }
 
-    /// With which mechanisms a client can log in now.
+    /// The mechanisms by which a client can log in now.
     ///
-    /// - What the stores let every user do, or what the operator wants and the stores let some do.
-    /// - The -PLUS mechanisms only when the operator names them: clients choose them before all
-    ///   others, and some of those cannot bind after all and never try anything else.
-    /// - None before passwords may be sent: a hash of one can be guessed against as well.
+    /// - By default, those that every user of the stores can use. The operator may name others that
+    ///   only some users can use.
+    /// - The -PLUS mechanisms only if the operator names them: clients prefer them, and some that fail
+    ///   to bind try no other mechanism.
+    /// - None before passwords may be sent: a hash of a password can be used to guess it, too.
     pub(super) fn mechanisms(&self) -> MechanismSet {
         use Mechanism::{
             External, Login, OAuthBearer, Plain, ScramSha1, ScramSha1Plus, ScramSha256,
@@ -63,7 +64,7 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
     }
 }
 
-/// The capabilities of both states. What can be used before login is listed after it as well
+/// The capabilities of both states. Those for use before login are listed after it, too
 /// (RFC 2449 §5, RFC 5034 §3).
 pub(super) fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) -> Vec<Capability> {
     let mut capabilities = vec![Capability::Top, Capability::Uidl];
@@ -80,8 +81,8 @@ pub(super) fn capabilities<M, C: CredentialStore>(context: Context<'_, M, C>) ->
         Capability::Pipelining,
         Capability::ExpireNever,
     ]);
-    // DEVIATION: RFC 6856 §2 — UTF8 is taken and not listed, unless the operator wants it to be:
-    // Evolution 3.46 sends it without a line end where it is, and waits for a reply for ever.
+    // DEVIATION: RFC 6856 §2 — UTF8 is accepted, but not listed unless the operator enables it:
+    // if it is listed, Evolution 3.46 sends it without a line end, and waits for a reply for ever.
     if context.env.policy.utf8 {
         capabilities.push(Capability::Utf8User);
     }

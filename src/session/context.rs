@@ -1,11 +1,11 @@
-//! What every handler is given besides the command.
+//! The context of a command: what a handler gets in addition to it.
 
 use tokio::time::Instant;
 
 use super::env::{Env, Link};
 use crate::protocol::ClaimedName;
 
-/// What a handler may know of the server and the connection.
+/// The server and the connection, as a handler sees them.
 pub(super) struct Context<'a, M, C> {
     pub(super) env: &'a Env<M, C>,
     pub(super) link: &'a Link,
@@ -20,7 +20,7 @@ impl<M, C> Clone for Context<'_, M, C> {
 impl<M, C> Copy for Context<'_, M, C> {}
 
 impl<M, C> Context<'_, M, C> {
-    /// The name with the default domain, for stores, throttle and log alike: an account has one name.
+    /// The name with the default domain. Stores, throttle and log use the same name of an account.
     pub(super) fn whole(&self, name: ClaimedName) -> ClaimedName {
         match self.link.default_domain.as_ref().or(self.env.policy.default_domain.as_ref()) {
             Some(domain) => name.within(domain),
@@ -29,7 +29,7 @@ impl<M, C> Context<'_, M, C> {
     }
 
     /// Delays a refusal to the next multiple of the failure delay after `begun`, so that its timing
-    /// does not reveal the reason. A server that is to stop does not wait.
+    /// does not reveal the reason. A server that is stopping does not wait.
     pub(super) async fn hold_back(&self, begun: Instant) {
         let delay = self.env.policy.failure_delay;
         if delay.is_zero() {

@@ -1,4 +1,4 @@
-//! Replies to commands: exactly one each, and a count of what the client gets wrong.
+//! Replies to commands, exactly one each, and the count of a client's errors.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::mailbox::{Message, OpenError};
 use crate::protocol::sasl;
 use crate::protocol::{Extent, LanguageRange, Line, Reply, ReplyText, Username};
 
-/// The server's side of a conversation.
+/// The server's side of a session.
 pub(super) struct Dialogue<'s> {
     pub(super) wire: Wire<'s>,
     summary: &'s mut Summary,
@@ -28,7 +28,7 @@ pub(super) struct Dialogue<'s> {
 /// How the client has behaved so far.
 #[derive(Clone, Copy)]
 struct Conduct {
-    /// Lines without being logged in.
+    /// Lines before login.
     before_login: u32,
     bad_in_a_row: u32,
     failed_logins: u32,
@@ -63,16 +63,16 @@ impl<'s> Dialogue<'s> {
         }
     }
 
-    /// Counts a line of a client that is not logged in, and says whether it is one too many.
+    /// Counts a line of a client that is not logged in. Returns whether it exceeds the limit.
     pub(super) fn exceeds_login(&mut self) -> bool {
         self.conduct.before_login += 1;
         self.conduct.before_login > MOST_BEFORE_LOGIN
     }
 
-    /// Says why the session ends, unless that would have to wait for the client.
+    /// Tells the client why the session ends, if it takes that without waiting.
     pub(super) async fn dismiss(&mut self, fault: &Fault) {
         fault.log();
-        self.wire.parting(&self.language.refuse(fault)).await;
+        self.wire.farewell(&self.language.refuse(fault)).await;
     }
 
     /// Opens the reply to the command that has just been read.
@@ -80,7 +80,7 @@ impl<'s> Dialogue<'s> {
         Answer { dialogue: self }
     }
 
-    /// Puts out what a positive reply begins with.
+    /// Writes the status line of a positive reply.
     fn open(&mut self, text: ReplyText) {
         self.conduct.bad_in_a_row = 0;
         self.wire.reply(&Reply::Ok(text));
@@ -90,8 +90,8 @@ impl<'s> Dialogue<'s> {
         self.open(self.language.say(&notice));
     }
 
-    /// Why the client has to go now, if it has misbehaved enough.
-    pub(super) fn verdict(&self) -> Option<End> {
+    /// The reason to end the session, if the client has reached a limit for errors.
+    pub(super) fn limit_reached(&self) -> Option<End> {
         let conduct = self.conduct;
         if conduct.failed_logins >= conduct.most_failed_logins {
             Some(End::TooManyFailedLogins)
@@ -103,17 +103,17 @@ impl<'s> Dialogue<'s> {
     }
 }
 
-/// The lines that a client may send without logging in: none that wants to needs 20.
+/// The number of lines that a client may send before login. No login needs 20.
 const MOST_BEFORE_LOGIN: u32 = 200;
 
-/// A session that has removed mail replies to QUIT, writes the index and gives the lock back: so long
-/// its user waits for that, whatever the operator says.
+/// The shortest wait for the lock, whatever the operator sets: a session that has removed mail
+/// replies to QUIT first, and then writes the index and releases the lock.
 const LEAST_LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// The right and the duty to answer one command.
 ///
-/// Each method gives the one reply and takes the `Answer` with it; a handler has to show the
-/// [`Replied`] it got. So no command goes without a reply, and none gets two.
+/// Each method sends the reply and consumes the `Answer`; a handler must return the [`Replied`]
+/// that it gets. So each command has exactly one reply.
 #[must_use]
 pub(super) struct Answer<'d, 's> {
     dialogue: &'d mut Dialogue<'s>,
@@ -124,7 +124,7 @@ pub(super) struct Answer<'d, 's> {
 pub(super) struct Replied(());
 
 impl Answer<'_, '_> {
-    /// `+OK` and figures, which are the same in every language.
+    /// `+OK` and numbers, which are the same in every language.
     pub(super) fn ok(self, figures: impl Into<ReplyText>) -> Replied {
         self.dialogue.open(figures.into());
         Replied(())
@@ -136,32 +136,36 @@ impl Answer<'_, '_> {
         Replied(())
     }
 
-    /// LANG: lists the languages, or chooses one for this reply and all later ones
-    /// (RFC 6856 §3.2).
-    pub(super) async fn language(self, range: Option<LanguageRange>) -> Result<Replied, End> {
+    /// `+OK` in the language that the client has chosen; later replies are in that language, too.
+    fn language(self, language: Language) -> Replied {
+        self.dialogue.language = language;
+        self.dialogue.open(language.chosen());
+        Replied(())
+    }
+
+    /// LANG: lists the languages, or chooses one (RFC 6856 §3.2).
+    pub(super) async fn lang(self, range: Option<LanguageRange>) -> Result<Replied, End> {
         let Some(range) = range else {
             return self.lines(Notice::Languages, Language::listing()).await;
         };
-        let Some(language) = Language::of(&range) else {
-            return Ok(self.fault(&Fault::NoSuchLanguage));
-        };
-        self.dialogue.language = language;
-        self.dialogue.open(language.chosen());
-        Ok(Replied(()))
+        Ok(match Language::choose(&range) {
+            Some(language) => self.language(language),
+            None => self.fault(&Fault::NoSuchLanguage),
+        })
     }
 
-    /// `-ERR`; the operator is told more than the client.
+    /// `-ERR`. The log has more details than the reply.
     pub(super) fn fault(self, fault: &Fault) -> Replied {
         self.strike(fault, fault.strike())
     }
 
-    /// The same where the server has begun to look for the password: the login has failed, however
+    /// `-ERR` after the server has begun to verify a password: it counts as a failed login, however
     /// the client has ended it.
     pub(super) fn unproved(self, fault: &Fault) -> Replied {
         self.strike(fault, Strike::FailedLogin)
     }
 
-    /// Whether the log takes a line about this client, which is not logged in.
+    /// Whether the log accepts a line about this client, which is not logged in.
     pub(super) fn logs(&self, entry: Entry) -> bool {
         self.dialogue.throttle.logs(self.dialogue.peer, entry)
     }
@@ -177,11 +181,11 @@ impl Answer<'_, '_> {
             Strike::BadCommand => conduct.bad_in_a_row += 1,
             Strike::FailedLogin => conduct.failed_logins += 1,
         }
-        // Clients that try one mechanism after the other would wait that long for each of them.
+        // A client that tries several mechanisms would wait for the lock with each of them.
         if let Fault::Maildrop(OpenError::InUse { .. }) = fault {
             conduct.lock_wait = Duration::ZERO;
         }
-        let reply = match self.dialogue.verdict() {
+        let reply = match self.dialogue.limit_reached() {
             Some(End::TooManyFaults) => language.refuse(&Fault::TooManyBadCommands),
             _ => language.refuse(fault),
         };
@@ -195,7 +199,7 @@ impl Answer<'_, '_> {
         Replied(())
     }
 
-    /// `+OK`, lines, a dot. The lines are made as the client takes them.
+    /// `+OK`, lines, a dot. Lines are encoded as the client takes them.
     pub(super) async fn lines(
         self,
         notice: Notice,
@@ -208,7 +212,7 @@ impl Answer<'_, '_> {
                 break;
             }
             wire.line(&line);
-            wire.relieve().await?;
+            wire.flush_if_full().await?;
         }
         wire.line(&'.');
         Ok(Replied(()))
@@ -230,13 +234,13 @@ impl Answer<'_, '_> {
         Ok(Replied(()))
     }
 
-    /// Whether the client is gone, so that nobody takes the reply.
+    /// Whether the client is gone, so that a reply cannot be sent.
     pub(super) fn peer_gone(&self) -> bool {
         self.dialogue.wire.peer_gone()
     }
 
-    /// No reply, for nobody would take it.
-    pub(super) fn unheard(self) -> Replied {
+    /// No reply, because the client is gone.
+    pub(super) fn no_reply(self) -> Replied {
         self.dialogue.conduct.bad_in_a_row = 0;
         Replied(())
     }
@@ -251,12 +255,12 @@ impl Answer<'_, '_> {
         self.dialogue.conduct.lock_wait
     }
 
-    /// What has come from the client behind the command.
+    /// The octets that the client has sent after the command.
     pub(super) fn unread(&self) -> &[u8] {
         self.dialogue.wire.unread()
     }
 
-    /// The client has logged in: the deadline for that is off, the figures begin.
+    /// The client has logged in: lifts the login deadline, and begins the summary.
     pub(super) fn logged_in(&mut self, user: &Username, messages: u32) {
         self.dialogue.wire.lift_deadline();
         let summary = &mut *self.dialogue.summary;
@@ -264,7 +268,7 @@ impl Answer<'_, '_> {
         summary.left = u64::from(messages);
     }
 
-    /// The figures of this session, for those who know them.
+    /// The summary of this session, to be filled in.
     pub(super) fn summary(&mut self) -> &mut Summary {
         self.dialogue.summary
     }

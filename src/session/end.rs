@@ -1,4 +1,4 @@
-//! How a session ends, and what is told about it.
+//! Why a session ended, and what it did.
 
 use std::{fmt, io};
 
@@ -7,19 +7,19 @@ use crate::protocol::{Username, WrongProtocol};
 /// Why a session ended. `Display` is the word for the log.
 #[derive(Debug)]
 pub enum End {
-    /// The client said QUIT.
+    /// The client sent QUIT.
     Quit,
-    /// The client said STLS and nothing after it: shake hands and run a new session.
+    /// The client sent STLS, and no octet after it: shake hands and run a new session.
     StartTls,
     /// The client closed the connection, or is gone.
     PeerClosed,
     /// No command for too long after login.
     IdleTimeout,
-    /// It did nothing, and the user has logged in again.
+    /// It was idle, and the user has logged in again.
     Yielded,
     /// No login for too long.
     LoginTimeout,
-    /// The client took nothing of what it was sent for too long.
+    /// The client took no octet of what it was sent for too long.
     WriteTimeout,
     /// Too many bad commands in a row.
     TooManyFaults,
@@ -29,13 +29,13 @@ pub enum End {
     TooManyFailedLogins,
     /// A message could not be read to its end.
     BodyFailed(io::Error),
-    /// Something came in the clear behind STLS.
+    /// Plaintext came after STLS.
     PlaintextAfterStls,
     /// The peer speaks another protocol.
     WrongProtocol(WrongProtocol),
     /// It had not logged in, and its place was needed for another connection.
     Evicted,
-    /// Nobody can log in, for no credential store answers.
+    /// No user can log in, because no credential store answers.
     StoresDown,
     /// The server stops.
     Shutdown,
@@ -44,8 +44,8 @@ pub enum End {
 }
 
 impl End {
-    /// Whether there is nobody who could still be sent anything.
-    pub(super) fn is_deaf(&self) -> bool {
+    /// Whether the client can no longer be sent a reply.
+    pub(super) fn is_unreachable(&self) -> bool {
         match self {
             Self::PeerClosed
             | Self::WriteTimeout
@@ -94,12 +94,12 @@ impl fmt::Display for End {
     }
 }
 
-/// What a session did, for the line in the log that ends it.
+/// What a session did, for its last line in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Who was logged in.
+    /// The user who was logged in.
     pub user: Option<Username>,
-    /// Messages sent whole.
+    /// Messages sent completely.
     pub retrieved: u64,
     /// Messages removed.
     pub removed: u64,

@@ -1,4 +1,4 @@
-//! What the server gives a session: shared services, policy, and the stream that it runs on.
+//! What the server passes to a session: shared services, the policy, and its connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::login::Authenticator;
 use crate::protocol::Username;
 use crate::protocol::sasl::{Channel, MechanismSet};
 
-/// What the sessions of a server share. A reload of the configuration makes a new one.
+/// What the sessions of a server share. A reload of the configuration creates a new one.
 pub struct Env<M, C> {
-    /// Where mail is. Shared with tasks, which go on opening a maildrop when the session has given up.
+    /// The mail store. Tasks share it, which go on opening a maildrop after a session has given up.
     pub mailbox: Arc<M>,
-    /// Who may log in.
+    /// Decides who may log in.
     pub authenticator: Authenticator<C>,
     /// The operator's choices.
     pub policy: Policy,
-    /// How many sessions each user has.
+    /// The sessions of each user.
     pub sessions: Arc<Slots<Username, Wanted>>,
-    /// Removals under way. They are finished even when their sessions have ended.
+    /// Removals in progress. They are finished even after their sessions have ended.
     pub removals: TaskTracker,
-    /// Cancelled when the server is to stop: there are no more logins, and sessions that are logged in
-    /// go on to QUIT.
+    /// Cancelled when the server begins to stop: there are no more logins, and sessions that are
+    /// logged in may go on to QUIT.
     pub drain: CancellationToken,
-    /// Cancelled when the time for that is over: sessions end after the running command.
+    /// Cancelled when the grace time is over: sessions end after the current command.
     pub grace_over: CancellationToken,
 }
 
 impl<M, C> Env<M, C> {
-    /// For the first sessions of a server, whose end nothing has announced.
+    /// The environment of a server that is not stopping, without sessions.
     pub fn new(mailbox: M, authenticator: Authenticator<C>, policy: Policy) -> Self {
         Self {
             mailbox: Arc::new(mailbox),
@@ -68,13 +68,13 @@ pub struct Policy {
     pub bad_commands: u32,
     /// Failed logins before the connection is closed.
     pub failed_logins: u32,
-    /// Sessions of one user, those included that wait for the lock.
+    /// Sessions of one user, including those that wait for the lock.
     pub sessions_per_user: u32,
     /// How long a connection waits, in all, for another session of its user to end.
     pub lock_wait: Duration,
-    /// After so long without a command, a session without marks ends when its user logs in again.
+    /// After this time without a command, a session without marks ends when its user logs in again.
     pub yield_idle: Duration,
-    /// Each removed message has a line in the log.
+    /// Each removed message is logged.
     pub log_removals: bool,
     /// How long a client may send no command after login.
     pub idle: Duration,
@@ -83,7 +83,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// That of a configuration which says only how the server is called.
+    /// The policy of a configuration that only sets the hostname.
     pub fn new(hostname: impl Into<String>) -> Self {
         Self {
             hostname: hostname.into(),
@@ -104,29 +104,29 @@ impl Policy {
     }
 }
 
-/// The stream that a session runs on, as the server found or made it.
+/// What a session knows of its connection.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// Whether passwords are safe on it.
     pub security: Security,
-    /// Where the client is.
+    /// The address of the client.
     pub peer: IpAddr,
     /// The version of TLS, for the log.
     pub tls: Option<&'static str>,
-    /// What a mechanism can be bound to.
+    /// The channel bindings for SASL mechanisms.
     pub channel: Channel,
     /// The users that the client has a certificate for.
     pub certificate: Vec<Username>,
     /// The domain of names without one, in place of that of the policy.
     pub default_domain: Option<Arc<str>>,
-    /// By when the client has to be logged in.
+    /// The time by which the client must have logged in.
     pub login_deadline: Instant,
-    /// The right of the server to end the connection before login.
+    /// Lets the server end the connection before login.
     pub evictable: Arc<Evictable>,
 }
 
 impl Link {
-    /// A stream without channel bindings, from a client without a certificate, in a queue of its own.
+    /// A connection without channel bindings, certificate or other connections in its queue.
     pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
         let (channel, certificate) = (Channel::default(), Vec::new());
         let (tls, default_domain) = (None, None);
@@ -147,7 +147,7 @@ impl Link {
 /// How a stream is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// Not at all; STLS is possible when `stls` is so.
+    /// Not at all. STLS is possible if `stls` is true.
     Cleartext {
         /// Whether the server has a certificate for this socket.
         stls: bool,

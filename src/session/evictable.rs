@@ -29,15 +29,15 @@ pub struct EvictionQueue {
 struct Queues {
     last: u64,
     by_network: HashMap<Network, Queue>,
-    /// The network with the most connections comes last; of those with as many, the one with the
-    /// oldest connection.
+    /// The network with the most connections comes last. Among networks with the same number, the
+    /// one with the oldest connection comes last.
     order: BTreeMap<Rank, Network>,
 }
 
 /// How each connection of a network is notified of its eviction, by its number.
 type Queue = BTreeMap<u64, Arc<Notify>>;
 
-/// How many there are, and which is the oldest.
+/// The number of connections, and the oldest of them.
 type Rank = (usize, Reverse<u64>);
 
 impl EvictionQueue {
@@ -48,7 +48,7 @@ impl EvictionQueue {
         Evictable { queue: Arc::clone(self), network, number, notify, is_logged_in: false.into() }
     }
 
-    /// Evicts one connection, if there is one, and yields its network.
+    /// Evicts one connection, if there is one. Returns its network.
     pub fn evict(&self) -> Option<Network> {
         let (network, notify) = self.lock().pop()?;
         notify.notify_one();
@@ -97,7 +97,7 @@ fn rank(queue: &Queue) -> Option<Rank> {
     queue.first_key_value().map(|(&oldest, _)| (queue.len(), Reverse(oldest)))
 }
 
-/// A connection in the queue. Dropping it takes the connection out.
+/// A connection in the queue. Dropping it removes the connection.
 #[derive(Debug)]
 pub struct Evictable {
     queue: Arc<EvictionQueue>,
@@ -118,7 +118,7 @@ impl Evictable {
         .await;
     }
 
-    /// Keeps the connection from being evicted until the guard is dropped, while a password is verified.
+    /// Protects the connection from eviction until the guard is dropped, while a password is verified.
     ///
     /// # Errors
     /// [`End::Evicted`] when it has been evicted already.
@@ -134,7 +134,7 @@ impl Evictable {
         self.is_logged_in.store(true, Ordering::Relaxed);
     }
 
-    /// Set and read by the task of the connection alone.
+    /// Only the task of the connection sets and reads it.
     fn is_logged_in(&self) -> bool {
         self.is_logged_in.load(Ordering::Relaxed)
     }
@@ -152,7 +152,7 @@ impl Drop for Evictable {
     }
 }
 
-/// Keeps a connection from being evicted.
+/// Protects a connection from eviction.
 #[must_use]
 pub(super) struct Hold<'a> {
     connection: &'a Evictable,
@@ -160,7 +160,7 @@ pub(super) struct Hold<'a> {
 }
 
 impl Drop for Hold<'_> {
-    /// Puts the connection back, with its old number and so with its old rank.
+    /// Puts the connection back with its old number, and so with its old rank.
     fn drop(&mut self) {
         let Evictable { queue, network, number, .. } = self.connection;
         if !self.connection.is_logged_in() {

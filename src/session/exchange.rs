@@ -20,18 +20,18 @@ use crate::protocol::{ClaimedName, InitialResponse, Secret};
 /// An AUTH command under way.
 pub(super) struct Exchange {
     mechanism: Mechanism,
-    /// Where a failed exchange leads back to, as if AUTH had not been sent (RFC 5034 §4).
+    /// The state to return to after a failed exchange, as if AUTH had not been sent (RFC 5034 §4).
     before: Authorization,
 }
 
-/// How far an exchange has come.
+/// The progress of an exchange.
 #[expect(clippy::large_enum_variant, reason = "the state that it is part of is boxed")]
 enum Stage {
-    /// The client is to say who it is.
+    /// The client has yet to say who it is.
     Claim(sasl::Exchange),
-    /// The client is to prove that it has the password.
+    /// The client has yet to prove that it knows the password.
     Proof(ScramExchange, ScramLogin),
-    /// The client has proved it; what the server owes it has been sent.
+    /// The client has proved it, and the server has sent its own proof.
     Proved(Identity, ServerFinal),
 }
 
@@ -48,7 +48,7 @@ impl ExpectResponse {
         line: Secret<Vec<u8>>,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         if line.expose() == b"*" {
             return Ok(self.fail(&Fault::Cancelled, answer));
         }
@@ -59,7 +59,11 @@ impl ExpectResponse {
     }
 
     /// Ends the exchange because of a line that cannot be a response.
-    pub(super) fn fail<D>(self, fault: &Fault, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+    pub(super) fn fail<M: Mailbox>(
+        self,
+        fault: &Fault,
+        answer: Answer<'_, '_>,
+    ) -> (Replied, Next<M>) {
         let replied = match self.stage {
             Stage::Proof(..) => answer.unproved(fault),
             Stage::Claim(_) | Stage::Proved(..) => answer.fault(fault),
@@ -68,15 +72,15 @@ impl ExpectResponse {
     }
 }
 
-/// The state of a session that has told the client why its token was refused, and waits for the
-/// response that the client owes to that.
+/// The state of a session that has told the client why its token was refused, and waits for its
+/// response.
 pub(super) struct TokenRefused {
     before: Authorization,
 }
 
 impl TokenRefused {
     /// The login has failed, whatever the response is, even `*` (RFC 7628 §3.2.3).
-    pub(super) fn handle<D>(self, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+    pub(super) fn handle<M: Mailbox>(self, answer: Answer<'_, '_>) -> (Replied, Next<M>) {
         (answer.fault(&Fault::Refused(Refusal::BadToken)), self.before.stay())
     }
 }
@@ -87,15 +91,14 @@ impl Exchange {
         Self { mechanism, before }
     }
 
-    /// Begins it on a connection with these channel bindings, with the response that may have come
-    /// with AUTH.
+    /// Begins it on a connection with these channel bindings, with the initial response of AUTH.
     pub(super) async fn begin<M: Mailbox, C: CredentialStore>(
         self,
         channel: Channel,
         response: InitialResponse,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         let stage = Stage::Claim(self.mechanism.begin(channel));
         match response {
             InitialResponse::Absent => Ok(self.challenge(stage, answer)),
@@ -113,7 +116,7 @@ impl Exchange {
         response: Secret<Vec<u8>>,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         let _held = context.link.evictable.hold()?;
         match stage {
             Stage::Claim(exchange) => self.claim(exchange.step(response), answer, context).await,
@@ -131,13 +134,13 @@ impl Exchange {
         }
     }
 
-    /// Goes on with what the client says of itself.
+    /// Handles what the client has said of itself.
     async fn claim<M: Mailbox, C: CredentialStore>(
         self,
         step: Step,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         let authenticator = &context.env.authenticator;
         let unnamed = || ClaimedName::new(Vec::new());
         match step {
@@ -173,14 +176,14 @@ impl Exchange {
         }
     }
 
-    /// Verifies the proof of a client, and gives it that of the server (RFC 5802 §3).
+    /// Verifies the proof of a client, and sends that of the server (RFC 5802 §3).
     async fn prove<M: Mailbox, C: CredentialStore>(
         self,
         proof: ScramProof,
         login: ScramLogin,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         let (name, begun) = (proof.name().clone(), Instant::now());
         let proved = context.env.authenticator.end_scram(login, proof, context.link.peer);
         match in_time(proved, context).await {
@@ -191,13 +194,13 @@ impl Exchange {
         }
     }
 
-    /// Finds out whom a token is for; a client whose token is not good is told which one would be.
+    /// Finds out whom a token is for. A client with an invalid token is told which one to get.
     async fn redeem<M: Mailbox, C: CredentialStore>(
         self,
         claim: TokenClaim,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         let TokenClaim { name, token, dialect } = claim;
         let name = name.map(|name| context.whole(name));
         let begun = Instant::now();
@@ -220,8 +223,8 @@ impl Exchange {
         dialect: TokenDialect,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> (Replied, Next<M::Maildrop>) {
-        // Logged now: a client that hangs up instead of answering has failed as well.
+    ) -> (Replied, Next<M>) {
+        // Logged now: a client that hangs up instead of answering has failed, too.
         log_failure(name, &Fault::Refused(Refusal::BadToken), &answer);
         let guidance = context.env.authenticator.token_guidance();
         let replied = answer.challenge(&dialect.refusal(&guidance));
@@ -235,11 +238,11 @@ impl Exchange {
         proving: impl Future<Output = Result<Identity, Refusal>> + Send,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<M::Maildrop> {
+    ) -> Turn<M> {
         self.before.log_in(name, self.mechanism.name(), proving, answer, context).await
     }
 
-    fn challenge<D>(self, stage: Stage, answer: Answer<'_, '_>) -> (Replied, Next<D>) {
+    fn challenge<M: Mailbox>(self, stage: Stage, answer: Answer<'_, '_>) -> (Replied, Next<M>) {
         let challenge = match &stage {
             Stage::Claim(exchange) => exchange.challenge(),
             Stage::Proof(exchange, _) => exchange.challenge(),
@@ -251,7 +254,7 @@ impl Exchange {
     }
 }
 
-/// What comes of a part of a login, unless its deadline is over.
+/// The result of a part of a login, or an error after the login deadline.
 async fn in_time<T, M, C>(
     part: impl Future<Output = Result<T, Refusal>>,
     context: Context<'_, M, C>,

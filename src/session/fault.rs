@@ -1,4 +1,4 @@
-//! Everything that a client is told with `-ERR`, in one place.
+//! Faults: every reason for an `-ERR`, with its response code, its strike and its log line.
 
 use crate::limits::Entry;
 use crate::login::Refusal;
@@ -6,11 +6,11 @@ use crate::mailbox::{Failure, MessageError, OpenError};
 use crate::protocol::sasl::ResponseError;
 use crate::protocol::{CommandError, LineError, MessageNumber, ResponseCode};
 
-/// Why a command was not carried out. The session goes on, unless the client has had enough.
+/// Why a command was not carried out. The session goes on, unless the client has reached a limit.
 ///
-/// A new one needs its variant, its place in [`class`](Self::class), and a text in each language.
-/// A new [`Refusal`] needs the texts, and is judged in [`Refusal::is_temporary`] and [`log`](Self::log)
-/// where it is not to be `[AUTH]` and logged at the level `debug`.
+/// A new fault needs a variant, its place in [`class`](Self::class), and a text in each language.
+/// A new [`Refusal`] needs the texts. By default it is `[AUTH]` and logged at the level `debug`; see
+/// [`Refusal::is_temporary`] and [`log`](Self::log).
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The line is too long, or has octets that are not allowed.
@@ -55,40 +55,40 @@ pub(super) enum Fault {
     NoSuchLanguage,
     /// The message is marked as deleted.
     Deleted,
-    /// Some messages are still there after QUIT.
+    /// Some messages remain after QUIT.
     NotRemoved {
         /// How many of them.
         remaining: u32,
         /// How many were marked.
         marked: u32,
-        /// What went wrong first, if it is known.
+        /// The first error, if it is known.
         cause: Option<Failure>,
     },
 }
 
-/// What a fault says about the client.
+/// How a fault counts against the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strike {
-    /// It did nothing wrong.
+    /// It does not count.
     None,
-    /// It sent a bad command.
+    /// As a bad command.
     BadCommand,
-    /// Its login failed, for whatever reason.
+    /// As a failed login, whatever the reason.
     FailedLogin,
 }
 
 impl Fault {
-    /// What the reply says to software.
-    pub(super) fn code(&self) -> Option<ResponseCode> {
+    /// The response code of the reply.
+    pub(super) fn response_code(&self) -> Option<ResponseCode> {
         self.class().1
     }
 
-    /// Which strike the client is counted.
+    /// How it counts against the client.
     pub(super) fn strike(&self) -> Strike {
         self.class().0
     }
 
-    /// The strike, and the response code.
+    /// How it counts against the client, and the response code of the reply.
     fn class(&self) -> (Strike, Option<ResponseCode>) {
         use ResponseCode::{Auth, InUse, SysTemp};
         use Strike::{BadCommand, FailedLogin};
@@ -128,8 +128,8 @@ impl Fault {
         }
     }
 
-    /// Which budget of log lines the line about a failed login is taken from. `None`: that line is
-    /// always written, because the client had the right password.
+    /// The log budget for the line about a failed login. `None`: the line is always written, because
+    /// the client had the right password.
     pub(super) fn entry(&self) -> Option<Entry> {
         let had_right_password = matches!(
             self,
@@ -141,8 +141,8 @@ impl Fault {
         (!had_right_password).then_some(entry)
     }
 
-    /// The same for the line that [`log`](Self::log) writes. `None`: no client without the
-    /// right password can cause it before login, or only at the level `debug`.
+    /// The log budget for the line of [`log`](Self::log). `None`: before login, no client without the
+    /// right password can cause the line, or it is at the level `debug`.
     pub(super) fn log_entry(&self) -> Option<Entry> {
         let is_bounded = matches!(
             self,
@@ -154,7 +154,7 @@ impl Fault {
         (is_bounded || is_temporary).then_some(Entry::Refusal)
     }
 
-    /// Tells the operator what the client is not told.
+    /// Logs the details that the reply omits.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the operator need not know of the others")]
     pub(super) fn log(&self) {
         match self {

@@ -1,11 +1,11 @@
-//! Work that is not to be left half-done.
+//! Work that is finished even if its caller is dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-/// A future that goes on in a task of its own when nobody waits for it any more.
+/// A future that goes on in a separate task when it is dropped before its end.
 pub(super) struct Finish<F>(Option<Pin<Box<F>>>)
 where
     F: Future<Output: Send> + Send + 'static;
@@ -26,7 +26,7 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // Taken out while it is polled: what has panicked cannot go on.
+        // Taken out while it is polled: a future that has panicked must not be polled again.
         let Some(mut work) = self.0.take() else { return Poll::Pending };
         let outcome = work.as_mut().poll(context);
         if outcome.is_pending() {
@@ -41,7 +41,7 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn drop(&mut self) {
-        // Without a runtime nothing can go on.
+        // Without a runtime the work cannot go on.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(work);
         }
@@ -85,7 +85,7 @@ mod tests {
             panic!("the fault")
         }));
         assert!(tokio::spawn(work).await.unwrap_err().is_panic());
-        // Whatever has been started by now gets its turn before this goes on.
+        // All tasks that have been started get their turn first.
         tokio::task::yield_now().await;
         assert_eq!(polls.load(Ordering::Relaxed), 1);
     }

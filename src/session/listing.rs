@@ -17,7 +17,7 @@ pub(super) struct Listing<D> {
     bits: Vec<u64>,
     /// The marked messages, in the order of their marks.
     marked: Vec<Position>,
-    /// Of all messages, and of those that are not marked.
+    /// The totals of all messages, and of those that are not marked.
     all: Totals,
     live: Totals,
 }
@@ -36,7 +36,7 @@ impl<D: Maildrop> Listing<D> {
         Self { maildrop, bits: vec![0; words], marked: Vec::new(), all, live: all }
     }
 
-    /// What STAT tells: marked messages are not counted (RFC 1939 §5 STAT).
+    /// The totals for STAT, without marked messages (RFC 1939 §5 STAT).
     pub(super) fn totals(&self) -> Totals {
         self.live
     }
@@ -50,7 +50,7 @@ impl<D: Maildrop> Listing<D> {
         &self.maildrop
     }
 
-    /// The position of a message that is there and not marked.
+    /// The position of a message that exists and is not marked.
     pub(super) fn live(&self, number: MessageNumber) -> Result<Position, Fault> {
         let at = Position(number.position());
         if at.0 >= self.maildrop.count() {
@@ -71,8 +71,8 @@ impl<D: Maildrop> Listing<D> {
         Ok(())
     }
 
-    /// Takes all marks off (RFC 1939 §5 RSET). Costs what making them has cost, however many messages
-    /// there are.
+    /// Removes all marks (RFC 1939 §5 RSET). The time depends on the number of marks, not on that of
+    /// the messages.
     pub(super) fn reset(&mut self) {
         for at in std::mem::take(&mut self.marked) {
             if let Some(word) = self.bits.get_mut(word(at)) {
@@ -82,7 +82,7 @@ impl<D: Maildrop> Listing<D> {
         self.live = self.all;
     }
 
-    /// The messages that are not marked; the numbers of the others are not given to them.
+    /// The octets of the messages that are not marked. They keep their numbers.
     pub(super) fn live_octets(&self) -> impl Iterator<Item = ScanListing> {
         self.unmarked().map(|at| ScanListing {
             number: MessageNumber::from_position(at.0),
@@ -98,14 +98,14 @@ impl<D: Maildrop> Listing<D> {
         })
     }
 
-    /// The maildrop, and what is to be removed from it, in the order of the listing.
+    /// The maildrop, and the marked messages in the order of the listing.
     pub(super) fn into_marked(self) -> (D, Vec<Position>) {
         let Self { maildrop, mut marked, .. } = self;
         marked.sort_unstable();
         (maildrop, marked)
     }
 
-    /// Looks at 64 messages at once: where all are marked nobody has to wait for the first that is not.
+    /// Skips 64 messages at once where all are marked.
     fn unmarked(&self) -> impl Iterator<Item = Position> {
         let count = self.all.messages;
         let words = (0_u32..).step_by(u64::BITS as usize).zip(&self.bits);
@@ -127,7 +127,7 @@ fn bit(at: Position) -> u64 {
     1 << (at.0 % u64::BITS)
 }
 
-/// Which bits of a word are set, the lowest first.
+/// The positions of the bits that are set in a word, the lowest first.
 fn ones(mut word: u64) -> impl Iterator<Item = u32> {
     iter::from_fn(move || {
         let lowest = word.trailing_zeros();

@@ -1,21 +1,21 @@
-//! Whether a client takes anything of what it was sent.
+//! Detecting clients that have stopped to take what they are sent.
 //!
-//! A socket has room again only when the client has taken tens of thousands of octets, and Linux
-//! counts the time of a closed window (`TCP_USER_TIMEOUT`) also where it opens a little now and then.
-//! So the session looks at what has been acknowledged, every few seconds, and only while it waits.
+//! A socket becomes writable only after the client has taken tens of thousands of octets, and the
+//! timeout of Linux for a closed window (`TCP_USER_TIMEOUT`) expires even if the window opens a
+//! little now and then. So a session that waits checks the acknowledged octets every few seconds.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The looks at one client while it is waited for.
+/// The checks of one client while the session waits for it.
 pub(super) struct Pace {
-    /// How long it may take nothing.
+    /// How long it may take no octet.
     most: Duration,
-    /// When it took something, as far as is known.
+    /// When it was last seen to have taken an octet.
     moved: Instant,
     looked: Instant,
-    /// What it had taken then.
+    /// The octets that it had taken then.
     octets: Option<u64>,
 }
 
@@ -25,13 +25,13 @@ impl Pace {
         Self { most, moved: now, looked: now, octets: None }
     }
 
-    /// When to look next.
+    /// The time of the next check.
     pub(super) fn next_look(&self) -> Instant {
         (self.looked + LOOK.min(self.most / 10)).min(self.moved + self.most)
     }
 
-    /// Notes what has been taken by now. If that has changed, yields the time since it did before; what
-    /// was taken before the first look is not known, so that one counts as a change.
+    /// Records the octets that have been taken by now. If they have changed, returns the time since the
+    /// last change. The first check counts as a change, because the octets before it are not known.
     pub(super) fn look(&mut self, octets: u64) -> Option<Duration> {
         self.looked = Instant::now();
         if self.octets.replace(octets) == Some(octets) {
@@ -40,12 +40,11 @@ impl Pace {
         Some(self.looked - std::mem::replace(&mut self.moved, self.looked))
     }
 
-    /// Whether nothing has been taken for too long.
+    /// Whether no octet has been taken for too long.
     pub(super) fn has_stopped(&self) -> bool {
         self.moved + self.most <= self.looked
     }
 }
 
-/// The time between two looks, and so how much later than it should a client is noticed that takes
-/// nothing any more.
+/// The time between two checks, and so the delay until a stopped client is noticed.
 const LOOK: Duration = Duration::from_secs(5);

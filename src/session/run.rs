@@ -1,4 +1,4 @@
-//! The loop of a session: a line, a state that takes it, a reply, the next state.
+//! The loop of a session: it reads a line, lets the state answer it, and takes the next state.
 
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -21,8 +21,8 @@ use crate::protocol::{LineLimit, Reply, ReplyText, Secret, WrongProtocol};
 /// Runs one session to its end: greets, reads commands, replies to each in its turn.
 ///
 /// - All replies have been sent when it returns, unless the client is gone or does not read.
-/// - `stream` is left open: what follows is for the server to do (see [`End::StartTls`]).
-/// - `summary` is kept up to date, for the case that the session is cut off.
+/// - `stream` is left open: the server decides what follows (see [`End::StartTls`]).
+/// - `summary` is always up to date, in case the session is cut off.
 pub async fn run<S, M, C>(
     stream: &mut S,
     env: &Env<M, C>,
@@ -38,7 +38,7 @@ where
         Dialogue::new(stream, &env.policy, env.authenticator.throttle(), link, summary);
     let outcome = tokio::select! {
         biased;
-        outcome = converse(&mut dialogue, Context { env, link }) => outcome,
+        outcome = answer_commands(&mut dialogue, Context { env, link }) => outcome,
         () = link.evictable.evicted() => Err(End::Evicted),
     };
     match outcome {
@@ -51,8 +51,8 @@ where
             if let End::BodyFailed(error) = &end {
                 tracing::error!(%error, "a message was not sent to its end");
             }
-            // What was promised before the end is still due; the end itself stays the reason.
-            if !end.is_deaf() {
+            // Earlier replies are still due. An error of sending them does not replace the reason.
+            if !end.is_unreachable() {
                 let _gone_as_well = dialogue.wire.flush().await;
             }
             end
@@ -60,13 +60,13 @@ where
     }
 }
 
-/// The loop: a line, a state that takes it, a reply, the next state.
-async fn converse<M: Mailbox, C: CredentialStore>(
+/// Greets, and answers commands until the session ends.
+async fn answer_commands<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
     context: Context<'_, M, C>,
 ) -> Result<End, End> {
     if context.link.security != Security::UpgradedTls {
-        // A client shows this as an alert; a refused password makes it ask for another one.
+        // A client shows this error to its user; after a refused password it asks for another one.
         if let Some(why) = context.env.authenticator.down() {
             let fault = Fault::Refused(Refusal::Unavailable(why));
             dialogue.wire.reply(&Language::default().refuse(&fault));
@@ -75,11 +75,11 @@ async fn converse<M: Mailbox, C: CredentialStore>(
         let greeting = format!("{} POP3 server ready", context.env.policy.hostname);
         dialogue.wire.reply(&Reply::Ok(ReplyText::new(greeting)));
     }
-    meet(dialogue, context).await?;
-    let mut state = State::<M::Maildrop>::Authorization(Authorization::default());
+    check_protocol(dialogue, context).await?;
+    let mut state = State::<M>::Authorization(Authorization::default());
     loop {
         let line = read(dialogue, &state, context).await?;
-        // However many commands have come at once, other sessions have their turn.
+        // Other sessions get their turn, however many commands have arrived at once.
         consume_budget().await;
         if state.is_stopped(context.env) {
             return Ok(End::Shutdown);
@@ -88,10 +88,10 @@ async fn converse<M: Mailbox, C: CredentialStore>(
             let Replied { .. } = dialogue.answer().fault(&Fault::TooManyCommands);
             return Ok(End::TooManyCommands);
         }
-        // Boxed, so that a session that waits holds no room for the work of a command.
+        // Boxed, so that a waiting session holds no memory for the work of a command.
         let turn = Box::pin(state.handle(line, dialogue.answer(), context));
         let (Replied { .. }, next) = turn.await?;
-        if let Some(end) = dialogue.verdict() {
+        if let Some(end) = dialogue.limit_reached() {
             return Ok(end);
         }
         state = match next {
@@ -99,12 +99,12 @@ async fn converse<M: Mailbox, C: CredentialStore>(
             Next::StartTls => return Ok(End::StartTls),
             Next::Close => return Ok(End::Quit),
         };
-        dialogue.wire.relieve().await?;
+        dialogue.wire.flush_if_full().await?;
     }
 }
 
-/// Looks at the first line that the client sends: not everybody who connects speaks POP3.
-async fn meet<M: Mailbox, C: CredentialStore>(
+/// Checks the first line of the client: not all peers speak POP3.
+async fn check_protocol<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
     context: Context<'_, M, C>,
 ) -> Result<(), End> {
@@ -124,13 +124,13 @@ async fn meet<M: Mailbox, C: CredentialStore>(
     }
 }
 
-/// So much of the first line is waited for, at most, to see who speaks.
+/// The longest part of the first line that is waited for to recognise the protocol.
 const FIRST_LINE: usize = 255;
 
-/// Waits for a whole line.
+/// Waits for a complete line.
 async fn read<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
-    state: &State<M::Maildrop>,
+    state: &State<M>,
     context: Context<'_, M, C>,
 ) -> Result<Line, End> {
     let limit = match state {
@@ -152,12 +152,12 @@ async fn read<M: Mailbox, C: CredentialStore>(
                 dialogue.wire.fill(deadline, stopping(context.env)).await?;
             }
             State::Transaction(transaction) => {
-                // Counted from when the client has had the last reply: octets that drip in do not
-                // prolong it, only a whole command does (RFC 1939 §3).
+                // Counted from the time of the last reply: only a complete command prolongs it, not
+                // single octets (RFC 1939 §3).
                 let since = *since.get_or_insert_with(Instant::now);
                 let until = since + context.env.policy.idle;
                 let deadline = Deadline { until, or: End::IdleTimeout };
-                // Who is in the middle of a command is not idle.
+                // A client in the middle of a command is not idle.
                 let idle_since = dialogue.wire.unread().is_empty().then_some(since);
                 dialogue.wire.fill(deadline, transaction.recalled(idle_since, context.env)).await?;
             }
@@ -165,7 +165,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
     }
 }
 
-/// Waits until the server is to stop, which ends who has not logged in.
+/// Waits until the server stops, which ends sessions that have not logged in.
 async fn stopping<M, C>(env: &Env<M, C>) -> End {
     env.drain.cancelled().await;
     End::Shutdown

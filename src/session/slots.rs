@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many of something each key holds. A key that holds none takes no memory.
+/// The number of slots that are taken for each key. A key without slots takes no memory.
 ///
-/// The holders of one key have an `S` in common, which is made for the first of them.
+/// The slots of one key share an `S`, which is created with the first of them.
 #[derive(Debug)]
 pub struct Slots<K, S = ()> {
     taken: Mutex<HashMap<K, Taken<S>>>,
@@ -19,12 +19,12 @@ struct Taken<S> {
 }
 
 impl<K: Eq + Hash + Clone, S: Clone + Default> Slots<K, S> {
-    /// A table in which nothing is taken.
+    /// A table in which no slot is taken.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { taken: Mutex::new(HashMap::new()) })
     }
 
-    /// Takes a slot of `key` unless `limit` of them are taken; dropping it gives it back.
+    /// Takes a slot of `key` unless `limit` of them are taken. Dropping the slot releases it.
     pub fn take(self: &Arc<Self>, key: K, limit: u32) -> Option<Slot<K, S>> {
         let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = match all.get_mut(&key) {
@@ -43,7 +43,7 @@ impl<K: Eq + Hash + Clone, S: Clone + Default> Slots<K, S> {
         Some(Slot { table: Arc::clone(self), key, shared })
     }
 
-    /// How many slots of `key` are taken.
+    /// The number of slots of `key` that are taken.
     pub fn held(&self, key: &K) -> u32 {
         let all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(key).map_or(0, |taken| taken.held)
@@ -59,7 +59,7 @@ pub struct Slot<K: Eq + Hash, S = ()> {
 }
 
 impl<K: Eq + Hash, S> Slot<K, S> {
-    /// What it has in common with the other slots of its key.
+    /// The value that all slots of its key share.
     pub fn shared(&self) -> &S {
         &self.shared
     }

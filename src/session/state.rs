@@ -1,4 +1,4 @@
-//! The states of a session (RFC 1939 §3), and what a handler yields.
+//! The states of a session (RFC 1939 §3), and the result of a handler.
 
 use super::authorization::Authorization;
 use super::context::Context;
@@ -9,31 +9,31 @@ use super::exchange::{ExpectResponse, TokenRefused};
 use super::fault::Fault;
 use super::transaction::Transaction;
 use crate::credentials::CredentialStore;
-use crate::mailbox::{Mailbox, Maildrop};
+use crate::mailbox::Mailbox;
 use crate::protocol::{Command, LineError, Secret};
 
-/// A line without its end, which may carry a password, or what is wrong with it.
+/// A line without its end, which may contain a password, or the error in it.
 pub(super) type Line = Result<Secret<Vec<u8>>, LineError>;
 
-/// Where a session stands; each state owns what is valid in it and nothing else.
-pub(super) enum State<D> {
+/// The state of a session. Each state owns only what is valid in it.
+pub(super) enum State<M: Mailbox> {
     Authorization(Authorization),
     Exchange(Box<ExpectResponse>),
     TokenRefused(TokenRefused),
-    Transaction(Transaction<D>),
+    Transaction(Transaction<M>),
 }
 
-/// The outcome of a turn: the command has been answered, and this comes next. An error is the
-/// end of the session, of which the client is told nothing.
-pub(super) type Turn<D> = Result<(Replied, Next<D>), End>;
+/// The result of a handler: the command has been answered, and this is next. An error ends the
+/// session without a reply.
+pub(super) type Turn<M> = Result<(Replied, Next<M>), End>;
 
-pub(super) enum Next<D> {
-    Continue(State<D>),
+pub(super) enum Next<M: Mailbox> {
+    Continue(State<M>),
     StartTls,
     Close,
 }
 
-impl<D: Maildrop> State<D> {
+impl<M: Mailbox> State<M> {
     pub(super) fn is_logged_in(&self) -> bool {
         match self {
             Self::Authorization(_) | Self::Exchange(_) | Self::TokenRefused(_) => false,
@@ -41,30 +41,26 @@ impl<D: Maildrop> State<D> {
         }
     }
 
-    /// Whether the server stops and has no time for a session in this state, however much of what the
-    /// client has sent is still to be answered.
-    pub(super) fn is_stopped<M, C>(&self, env: &Env<M, C>) -> bool {
+    /// Whether the server is stopping and ends a session in this state, even if commands of the client
+    /// are still to be answered.
+    pub(super) fn is_stopped<C>(&self, env: &Env<M, C>) -> bool {
         let over = if self.is_logged_in() { &env.grace_over } else { &env.drain };
         over.is_cancelled()
     }
 
-    pub(super) async fn handle<M, C>(
+    pub(super) async fn handle<C: CredentialStore>(
         self,
         line: Line,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<D>
-    where
-        M: Mailbox<Maildrop = D>,
-        C: CredentialStore,
-    {
+    ) -> Turn<M> {
         match self {
             Self::Authorization(state) => match command(line) {
                 Ok(command) => state.handle(command, answer, context).await,
                 Err(fault) => Ok((answer.fault(&fault), state.stay())),
             },
             Self::Exchange(state) => match line {
-                // Boxed, like all of a login: other commands need no room for one.
+                // Boxed, as all of a login is: other commands need no memory for it.
                 Ok(line) => Box::pin(state.handle(line, answer, context)).await,
                 Err(fault) => Ok(state.fail(&fault.into(), answer)),
             },

@@ -1,4 +1,4 @@
-//! What a session runs on, as far as it has to know.
+//! The stream of a session.
 
 use std::time::Duration;
 
@@ -6,39 +6,39 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 /// A socket, TLS over one, or a pipe in memory.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Acknowledges at once what has been read: the client may be holding back the rest of its line
-    /// until then. Called each time that a session waits in the middle of a line.
+    /// Acknowledges at once what has been read: the client may hold back the rest of its line until
+    /// then. Called each time that a session waits in the middle of a line.
     fn acknowledge(&self);
 
-    /// Has the system end the connection when what was sent is not acknowledged for so long, or when
-    /// nothing was sent and the client has been gone for so long. Without a limit the session itself
-    /// looks at what is [`taken`](Self::taken), and the system ends the connection only when a client
-    /// that has been sent everything has been gone for [`SILENCE`].
+    /// Sets how long the client may be silent before the system ends the connection: without
+    /// acknowledging what was sent, or, if everything was acknowledged, without answering keep-alive
+    /// probes. Without a limit the session checks what is [`taken`](Self::taken), and the system ends
+    /// the connection only if a client that has everything does not answer for [`SILENCE`].
     fn limit_silence(&self, most: Option<Duration>);
 
-    /// How much the client has taken of what was sent. A pipe, whose other end is in this process,
-    /// has nothing under way.
+    /// How much the client has taken of what was sent. In a pipe within this process, no octets are
+    /// in transit.
     fn taken(&self) -> Taken {
         Taken { octets: 0, all: true }
     }
 }
 
-/// How long a client may be gone without a trace while the session waits for its next command.
+/// How long a client may be unreachable while the session waits for its next command.
 pub const SILENCE: Duration = Duration::from_secs(120);
 
 /// What the client's system has acknowledged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Taken {
-    /// Octets since the connection began, more or less: only that they change means something.
+    /// Octets since the connection began, approximately: only changes of it are meaningful.
     pub octets: u64,
-    /// Whether nothing is under way.
+    /// Whether no octets are in transit.
     pub all: bool,
 }
 
 impl Stream for DuplexStream {
-    /// Nobody waits for that.
+    /// A pipe has no acknowledgements.
     fn acknowledge(&self) {}
 
-    /// A pipe does not break in silence.
+    /// A pipe reports when its other end is gone.
     fn limit_silence(&self, _most: Option<Duration>) {}
 }

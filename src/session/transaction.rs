@@ -27,33 +27,28 @@ use crate::protocol::{Command, Extent, MessageNumber, Username};
 /// A user who is logged in, with the maildrop locked.
 ///
 /// Dropping it releases the lock and removes nothing; only [`update`](Self::update) removes.
-pub(super) struct Transaction<D> {
-    pub(super) listing: Listing<D>,
+pub(super) struct Transaction<M: Mailbox> {
+    pub(super) listing: Listing<M::Maildrop>,
     pub(super) identity: Identity,
     session: Slot<Username, Wanted>,
 }
 
-impl<D: Maildrop> Transaction<D> {
-    /// Locks the maildrop of a user (RFC 1939 §4), and waits for another session to end for as long
-    /// as `wait`.
-    pub(super) async fn open<M, C>(
+impl<M: Mailbox> Transaction<M> {
+    /// Locks the maildrop of a user (RFC 1939 §4), and waits up to `wait` for another session to end.
+    pub(super) async fn open<C: CredentialStore>(
         identity: Identity,
         wait: Duration,
         context: Context<'_, M, C>,
-    ) -> Result<Self, Fault>
-    where
-        M: Mailbox<Maildrop = D>,
-        C: CredentialStore,
-    {
+    ) -> Result<Self, Fault> {
         let env = context.env;
-        // What follows is told only to those who know the password (RFC 2449 §8.1).
+        // Only a client that knows the password learns what follows (RFC 2449 §8.1).
         let limit = identity.sessions().map_or(env.policy.sessions_per_user, NonZeroU32::get);
         let session = env
             .sessions
             .take(identity.username().clone(), limit)
             .ok_or(Fault::TooManySessions(limit))?;
-        // Finished in any case: a login that has run out of time keeps its place among the
-        // sessions of the user until the store answers, or one user's tries could take all threads.
+        // Finished in any case: a login that has missed its deadline counts as a session of the user
+        // until the store answers. Otherwise the attempts of one user could occupy all threads.
         let mailbox = Arc::clone(&env.mailbox);
         let cancellation = Cancellation::default();
         let own = cancellation.clone();
@@ -66,20 +61,18 @@ impl<D: Maildrop> Transaction<D> {
         Finish::new(opening.in_current_span()).await
     }
 
-    pub(super) async fn handle<M, C>(
+    pub(super) async fn handle<C: CredentialStore>(
         mut self,
         command: Command,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Turn<D>
-    where
-        M: Mailbox<Maildrop = D>,
-        C: CredentialStore,
-    {
-        if answer.peer_gone() {
-            return self.without_client(command, answer, context).await;
-        }
+    ) -> Turn<M> {
         let replied = match command {
+            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
+            command if answer.peer_gone() => {
+                self.without_client(&command)?;
+                answer.no_reply()
+            }
             Command::Stat => {
                 let Totals { messages, octets } = self.listing.totals();
                 answer.ok(format!("{messages} {octets}"))
@@ -127,11 +120,10 @@ impl<D: Maildrop> Transaction<D> {
                 let capabilities = capabilities(context);
                 answer.lines(Notice::Capabilities, capabilities.iter()).await?
             }
-            // DEVIATION: RFC 6856 §2 — UTF8 belongs before login; Outlook sends it after as well.
-            // DEVIATION: RFC 6856 §2.1 — it changes nothing: messages are sent as they are anyway.
+            // DEVIATION: RFC 6856 §2 — UTF8 belongs before login; Outlook also sends it after that.
+            // DEVIATION: RFC 6856 §2.1 — it has no effect: messages are always sent as they are.
             Command::Utf8 => answer.say(Notice::Utf8),
-            Command::Lang(range) => answer.language(range).await?,
-            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
+            Command::Lang(range) => answer.lang(range).await?,
             Command::User(_)
             | Command::Pass(_)
             | Command::AuthMechanisms
@@ -141,26 +133,15 @@ impl<D: Maildrop> Transaction<D> {
         Ok((replied, self.stay()))
     }
 
-    /// Takes a command whose client is gone: only what the QUIT that may follow is to remove matters
-    /// any more.
+    /// Carries out a command of a client that is gone: only the marks for QUIT still matter.
     ///
-    /// A client that has asked for mail and not got it has not seen what it wants to be removed.
-    async fn without_client<M, C>(
-        mut self,
-        command: Command,
-        answer: Answer<'_, '_>,
-        context: Context<'_, M, C>,
-    ) -> Turn<D>
-    where
-        M: Mailbox<Maildrop = D>,
-        C: CredentialStore,
-    {
+    /// A client that did not get a message that it asked for has not seen what it wants to remove.
+    fn without_client(&mut self, command: &Command) -> Result<(), End> {
         match command {
-            Command::Dele(number) => match self.listing.mark(number) {
+            Command::Dele(number) => match self.listing.mark(*number) {
                 Ok(()) | Err(_) => {}
             },
             Command::Rset => self.listing.reset(),
-            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
             Command::Retr(_) | Command::Top(..) => return Err(End::PeerClosed),
             Command::Stat
             | Command::List(_)
@@ -173,16 +154,17 @@ impl<D: Maildrop> Transaction<D> {
             | Command::Pass(_)
             | Command::AuthMechanisms
             | Command::Auth(..)
-            | Command::Stls => {}
+            | Command::Stls
+            | Command::Quit => {}
         }
-        Ok((answer.unheard(), self.stay()))
+        Ok(())
     }
 
-    /// Waits for a reason to end a session whose client has said nothing since `idle_since`; nothing
-    /// stands for one that has begun a command.
+    /// Waits for a reason to end a session whose client has been silent since `idle_since`, which is
+    /// `None` if the client has begun a command.
     ///
-    /// Ending it takes its marks back, so one with marks is left alone as long as the server can.
-    pub(super) async fn recalled<M, C>(&self, idle_since: Option<Instant>, env: &Env<M, C>) -> End {
+    /// A session with marks goes on as long as possible, because its end discards them.
+    pub(super) async fn recalled<C>(&self, idle_since: Option<Instant>, env: &Env<M, C>) -> End {
         let Some(since) = idle_since.filter(|_| !self.listing.has_marks()) else {
             env.grace_over.cancelled().await;
             return End::Shutdown;
@@ -193,7 +175,7 @@ impl<D: Maildrop> Transaction<D> {
         }
     }
 
-    /// Waits until the user has logged in again, at `from` or later.
+    /// Waits until another session of the user wants the maildrop, at `from` or later.
     async fn yielding(&self, from: Instant) {
         loop {
             self.session.shared().told().await;
@@ -203,23 +185,26 @@ impl<D: Maildrop> Transaction<D> {
         }
     }
 
-    pub(super) fn stay(self) -> Next<D> {
+    pub(super) fn stay(self) -> Next<M> {
         Next::Continue(State::Transaction(self))
     }
 
-    /// Who has logged in.
+    /// The user who has logged in.
     pub(super) fn user(&self) -> &Username {
         self.identity.username()
     }
 
-    async fn message(&self, number: MessageNumber) -> Result<D::Message, Fault> {
+    async fn message(
+        &self,
+        number: MessageNumber,
+    ) -> Result<<M::Maildrop as Maildrop>::Message, Fault> {
         let at = self.listing.live(number)?;
         let message = self.listing.maildrop().message(at).await;
         message.map_err(|error| Fault::Message(number, error))
     }
 }
 
-/// Waits until the server is to stop and has given the client time until `from`, or no longer can.
+/// Waits until the server stops, and then until `from` or until the grace time is over.
 async fn stopping<M, C>(from: Instant, env: &Env<M, C>) {
     env.drain.cancelled().await;
     tokio::select! {
@@ -228,6 +213,6 @@ async fn stopping<M, C>(from: Instant, env: &Env<M, C>) {
     }
 }
 
-/// When the server is to stop, a client that has said nothing for so long is not waited for: one that
-/// is at work comes with its next command sooner.
+/// A server that stops does not wait for a client that has been silent for this long: an active
+/// client sends its next command sooner.
 const IDLE_AT_STOP: Duration = Duration::from_secs(5);

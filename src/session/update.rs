@@ -1,4 +1,4 @@
-//! UPDATE: what was marked is removed (RFC 1939 §6). The only place that removes mail.
+//! UPDATE: removes the marked messages (RFC 1939 §6). No other file removes mail.
 
 use tracing::Level;
 
@@ -13,23 +13,19 @@ use crate::credentials::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop, RemovalObserver};
 use crate::protocol::Username;
 
-impl<D: Maildrop> Transaction<D> {
+impl<M: Mailbox> Transaction<M> {
     /// Removes the marked messages, releases the lock, and only then replies.
     ///
-    /// - When messages that the client has asked for before cannot be sent, the session ends and
-    ///   nothing is removed.
-    /// - It takes the state with it: it cannot run twice.
-    /// - The removal is a task of its own. Whatever becomes of the session, it is finished, and
-    ///   the server does not end before it.
-    pub(super) async fn update<M, C>(
+    /// - If messages that the client has asked for before cannot be sent, the session ends and no
+    ///   message is removed.
+    /// - It consumes the state, so it cannot run twice.
+    /// - The removal is a separate task. It is finished even if the session ends, and the server does
+    ///   not end before it.
+    pub(super) async fn update<C: CredentialStore>(
         self,
         mut answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
-    ) -> Result<Replied, End>
-    where
-        M: Mailbox<Maildrop = D>,
-        C: CredentialStore,
-    {
+    ) -> Result<Replied, End> {
         let left = self.listing.totals().messages;
         let (maildrop, positions) = self.listing.into_marked();
         let marked = u32::try_from(positions.len()).unwrap_or(u32::MAX);
@@ -58,12 +54,12 @@ impl<D: Maildrop> Transaction<D> {
     }
 }
 
-/// Tells the operator of each message that was removed, unless nobody wants to know.
+/// Logs each message that was removed; `None` if the policy or the log level excludes that.
 fn observer<M, C>(user: Username, env: &Env<M, C>) -> Option<RemovalObserver> {
     if !env.policy.log_removals || !tracing::enabled!(Level::INFO) {
         return None;
     }
-    // The server does not end before all is told.
+    // The server does not end before all messages are logged.
     let telling = env.removals.token();
     Some(RemovalObserver::new(move |gone| {
         let _telling = &telling;

@@ -1,29 +1,29 @@
-//! A maildrop that is wanted by another session of its user.
+//! A maildrop that another session of the same user wants.
 //!
-//! RFC 1939 §4 lets one session at a time have a maildrop, and says nothing of one that has it and
-//! does nothing. Here such a session ends when the same user logs in again, and only then, if that
-//! costs its client nothing but the connection:
+//! RFC 1939 §4 allows one session at a time to have a maildrop, and does not say what happens if
+//! that session is idle. Here an idle session ends when the same user logs in again, if its client
+//! loses only the connection by that:
 //!
-//! - It has waited for a command for `maildir.yield-idle`. So it is not sending anything, and what it
-//!   has sent is delivered by the system before the connection is closed.
-//! - Nothing is marked as deleted. What is marked is removed by QUIT alone, so ending the session
-//!   would take the marks back.
+//! - It has waited for a command for `maildir.yield-idle`. So no reply is being sent, and the system
+//!   delivers earlier replies before it closes the connection.
+//! - No message is marked as deleted: ending the session would discard the marks, because only QUIT
+//!   removes messages.
 //! - The other session has logged in with the right password, in this process.
 //!
-//! A client that is gone without a trace is mostly found in this state; one that was lost in the
-//! middle of a message looks like one that is slow, and is given the time of `timeouts.write`.
+//! The session of a client that has vanished is usually idle. If the client vanished in the middle
+//! of a message, it cannot be told from a slow one, and gets the time of `timeouts.write`.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// How the sessions of one user tell the one that has the maildrop that they want it.
+/// A signal to the session that has the maildrop, from the other sessions of its user.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted(Arc<Notify>);
 
 impl Wanted {
-    /// Tells the session that has the maildrop, if it listens at this moment.
+    /// Notifies the session that has the maildrop, if it waits for that now.
     pub(super) fn tell(&self) {
         self.0.notify_waiters();
     }

@@ -1,4 +1,4 @@
-//! English, in ASCII: what a client gets that has not chosen a language.
+//! English, in ASCII: for clients that have not chosen a language.
 //!
 //! fetchmail looks for the word `wait` in a refused login: with it the server is busy, without it the
 //! password is wrong.
@@ -92,7 +92,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         }
         Fault::Maildrop(OpenError::InUse { since }) => {
             let held = match Held::of(*since) {
-                Held::Somehow => String::new(),
+                Held::Unknown => String::new(),
                 Held::Since(time) => format!(" since {time}"),
                 Held::Hours(hours) => format!(" for {hours} hours"),
             };

@@ -101,7 +101,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         }
         Fault::Maildrop(OpenError::InUse { since }) => {
             let held = match Held::of(*since) {
-                Held::Somehow => String::new(),
+                Held::Unknown => String::new(),
                 Held::Since(time) => format!(" seit {time}"),
                 Held::Hours(hours) => format!(" seit {hours} Stunden"),
             };

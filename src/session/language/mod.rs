@@ -1,11 +1,11 @@
-//! The languages that replies are written in (RFC 6856 §3), and what there is to say in each.
+//! The languages of replies (RFC 6856 §3), and the texts of all replies in each.
 //!
-//! - English until the client chooses another one, in ASCII: only who has sent LANG has said that
-//!   it can read UTF-8. What the log says is in English always.
-//! - A language is a file with one text for each [`Notice`] and each [`Fault`]: it does not
-//!   compile before it has them all.
-//! - What a client reads as figures (STAT, LIST, UIDL of one message) is no text and has no
-//!   language; response codes have none either.
+//! - Replies are in English, in ASCII, until the client chooses another language: only a client that
+//!   sends LANG has declared that it can read UTF-8. The log is always in English.
+//! - A language is a file with a text for each [`Notice`] and each [`Fault`]. It does not compile
+//!   until it has all of them.
+//! - Numbers for the client (STAT, LIST, UIDL of one message) and response codes are not texts, and
+//!   have no language.
 
 use std::time::SystemTime;
 
@@ -25,10 +25,10 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// All of them; the first is that of `LANG *`.
+    /// All languages; `LANG *` chooses the first.
     const ALL: [Self; 2] = [Self::English, Self::German];
 
-    /// Says what there is to say.
+    /// The text of a positive reply.
     pub(super) fn say(self, notice: &Notice) -> ReplyText {
         match self {
             Self::English => ReplyText::new(english::say(notice)),
@@ -36,9 +36,9 @@ impl Language {
         }
     }
 
-    /// The reply to a command that was refused.
+    /// The negative reply to a command with this fault.
     pub(super) fn refuse(self, fault: &Fault) -> Reply {
-        Reply::Err(fault.code(), self.explain(fault))
+        Reply::Err(fault.response_code(), self.explain(fault))
     }
 
     fn explain(self, fault: &Fault) -> ReplyText {
@@ -48,19 +48,19 @@ impl Language {
         }
     }
 
-    /// The lines of the reply to LANG: each language by tag and name (RFC 6856 §3.2).
-    pub(super) fn listing() -> impl Iterator<Item = String> + Send {
-        Self::ALL.iter().map(|one| format!("{} {}", one.tag(), one.name()))
+    /// The reply to choosing this language: its tag, then a text in it (RFC 6856 §3.2).
+    pub(super) fn chosen(self) -> ReplyText {
+        ReplyText::in_utf8(format!("{} {}", self.tag(), self.say(&Notice::LanguageChosen)))
     }
 
-    /// The first language that the range includes.
-    pub(super) fn of(range: &LanguageRange) -> Option<Self> {
+    /// The language that a client chooses by `range`.
+    pub(super) fn choose(range: &LanguageRange) -> Option<Self> {
         Self::ALL.into_iter().find(|one| range.includes(one.tag()))
     }
 
-    /// What came of choosing this language: its tag, then a text in it (RFC 6856 §3.2).
-    pub(super) fn chosen(self) -> ReplyText {
-        ReplyText::in_utf8(format!("{} {}", self.tag(), self.say(&Notice::LanguageChosen)))
+    /// The lines of the reply to LANG without an argument.
+    pub(super) fn listing() -> impl Iterator<Item = String> {
+        Self::ALL.into_iter().map(|one| format!("{} {}", one.tag(), one.name()))
     }
 
     fn tag(self) -> &'static str {
@@ -70,7 +70,7 @@ impl Language {
         }
     }
 
-    /// What it is called by those who speak it.
+    /// Its name in the language itself.
     fn name(self) -> &'static str {
         match self {
             Self::English => "English",
@@ -79,10 +79,10 @@ impl Language {
     }
 }
 
-/// What a positive reply says in words.
+/// The text of a positive reply.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Notice {
-    /// A name has come, and its password is to follow.
+    /// The name has come; the password is to follow.
     SendPass,
     /// The handshake may begin.
     BeginTls,
@@ -96,11 +96,11 @@ pub(super) enum Notice {
     LanguageChosen,
     /// UTF8 was sent.
     Utf8,
-    /// So many messages are in the maildrop.
+    /// The number of messages in the maildrop, and their octets.
     Totals(Totals),
     /// The unique-ids of all messages follow.
     UniqueIds,
-    /// A message of so many octets follows.
+    /// A message of this number of octets follows.
     Octets(u64),
     /// The top of a message follows.
     Top,
@@ -108,17 +108,17 @@ pub(super) enum Notice {
     Marked(MessageNumber),
     /// The session ends before a login.
     Goodbye,
-    /// The session ends; nothing was removed, so many messages are left.
+    /// The session ends; no message was removed, and this number of messages is left.
     NothingRemoved(u32),
-    /// The session ends; so many messages were removed, and so many are left.
+    /// The session ends; the numbers of messages that were removed, and that are left.
     Removed(u32, u32),
 }
 
-/// For how long another session has had a maildrop, as a person wants to hear it.
+/// How long another session has had a maildrop, for a person to read.
 #[derive(Debug, PartialEq, Eq)]
 enum Held {
-    /// Nothing that would help: it is not known, or the clock has been turned.
-    Somehow,
+    /// It is not known, or the clock has been set back.
+    Unknown,
     /// Since this time of the day.
     Since(String),
     /// For a day or more.
@@ -128,10 +128,10 @@ enum Held {
 impl Held {
     fn of(since: Option<SystemTime>) -> Self {
         const DAY: u64 = 24 * 60 * 60;
-        let Some(since) = since else { return Self::Somehow };
+        let Some(since) = since else { return Self::Unknown };
         let (Ok(age), Ok(epoch)) = (since.elapsed(), since.duration_since(SystemTime::UNIX_EPOCH))
         else {
-            return Self::Somehow;
+            return Self::Unknown;
         };
         if age.as_secs() >= DAY {
             return Self::Hours(age.as_secs() / 3600);

@@ -17,7 +17,7 @@ fn in_use(since: Option<SystemTime>) -> Fault {
     Fault::Maildrop(OpenError::InUse { since })
 }
 
-/// Every text of a positive reply.
+/// All notices.
 fn notices() -> Vec<Notice> {
     let totals = |messages| Notice::Totals(Totals { messages, octets: 320 });
     vec![
@@ -40,7 +40,7 @@ fn notices() -> Vec<Notice> {
     ]
 }
 
-/// Every text of a negative one.
+/// All faults.
 fn faults() -> Vec<Fault> {
     let failure = || Failure::new("disk", std::io::Error::other("on fire"));
     let takes = [
@@ -116,7 +116,7 @@ fn english_is_ascii_and_no_language_says_what_another_says() {
     assert!(german.iter().any(|text| !text.to_string().is_ascii()));
 }
 
-/// A text that had to be mended for a reply has a `?` in it, which none has by itself.
+/// `ReplyText` replaces characters that are not allowed with `?`. No text has one.
 #[test]
 fn every_text_fits_a_reply_and_keeps_to_itself_what_is_for_the_log() {
     for text in Language::ALL.into_iter().flat_map(texts) {
@@ -126,7 +126,7 @@ fn every_text_fits_a_reply_and_keeps_to_itself_what_is_for_the_log() {
     }
 }
 
-/// To fetchmail, which looks for these words in the refusal of a login, and to its user.
+/// fetchmail looks for these words in the refusal of a login, and its user reads them.
 #[test]
 fn only_what_is_not_the_users_fault_sounds_busy() {
     for fault in faults().into_iter().filter(|fault| fault.strike() == Strike::FailedLogin) {
@@ -142,8 +142,8 @@ fn since_when_is_said_in_words_for_a_person() {
     let held = |age| Held::of(Some(now - Duration::from_secs(age)));
     assert!(matches!(held(0), Held::Since(time) if time.ends_with(" UTC") && time.len() == 12));
     assert_eq!(held(48 * 3600), Held::Hours(48));
-    assert_eq!(Held::of(Some(now + Duration::from_secs(3600))), Held::Somehow);
-    assert_eq!(Held::of(None), Held::Somehow);
+    assert_eq!(Held::of(Some(now + Duration::from_secs(3600))), Held::Unknown);
+    assert_eq!(Held::of(None), Held::Unknown);
     let since = in_use(Some(now - Duration::from_secs(48 * 3600)));
     for (language, words) in
         [(Language::English, "session for 48 hours"), (Language::German, "seit 48 Stunden")]

@@ -20,26 +20,26 @@ use crate::protocol::{Encoder, Extent, Line, LineDecoder, LineError, LineLimit, 
 
 /// A stream with a bounded buffer on each side.
 ///
-/// Output is held back until the client has to be waited for or the buffer is full, so that the
+/// Output is held back until the session waits for the client or the buffer is full, so that the
 /// replies to pipelined commands share a write (RFC 2449 §6.6).
 pub(super) struct Wire<'s> {
     stream: &'s mut dyn Stream,
     input: LineDecoder,
     output: Vec<u8>,
-    /// Whether a message, or a part of one, is in `output`.
+    /// Whether `output` has a message or a part of one.
     carries_mail: bool,
-    /// Whether nobody takes replies any more.
+    /// Whether the client is gone, so that replies are discarded.
     peer_gone: bool,
-    /// Whether the client may be silent because it has not read all that it was sent: then the session
-    /// looks whether it takes something, and the system does not limit its silence.
-    patient: bool,
+    /// Whether the client may be silent because it has not read all that it was sent. Then the system
+    /// does not limit its silence, and the session checks whether it takes octets.
+    may_be_silent: bool,
     /// Octets sent since other sessions last had their turn.
     sent: usize,
     write_timeout: Duration,
     login_deadline: Option<Instant>,
 }
 
-/// When to stop waiting for the client, and what that means.
+/// When to stop waiting for the client, and how the session ends then.
 pub(super) struct Deadline {
     pub(super) until: Instant,
     pub(super) or: End,
@@ -59,52 +59,52 @@ impl<'s> Wire<'s> {
             output,
             carries_mail: false,
             peer_gone: false,
-            patient: false,
+            may_be_silent: false,
             sent: 0,
             write_timeout,
             login_deadline,
         }
     }
 
-    /// The client has logged in: from now on it may take its time, as long as it takes something.
+    /// The client has logged in: from now on writes may take any time, as long as it takes octets.
     pub(super) fn lift_deadline(&mut self) {
         self.login_deadline = None;
     }
 
-    /// The next line that has come whole, if there is one.
+    /// The next complete line, if there is one.
     pub(super) fn next_line(&mut self, limit: LineLimit) -> Result<Option<&[u8]>, LineError> {
         self.input.next_line(limit)
     }
 
-    /// What has come and has not been read as a line.
+    /// The octets that have been received and not been read as a line.
     pub(super) fn unread(&self) -> &[u8] {
         self.input.unread()
     }
 
-    /// Whether the client is known to be gone. What it has sent before is still there to be read.
+    /// Whether the client is known to be gone. What it has sent before can still be read.
     pub(super) fn peer_gone(&self) -> bool {
         self.peer_gone
     }
 
-    /// Sends what is held back if there is mail in it, and fails unless all of it could be sent.
+    /// Sends the buffer if it has mail in it. Fails unless all of it could be sent.
     pub(super) async fn flush_mail(&mut self) -> Result<(), End> {
         if self.carries_mail { self.flush().await } else { Ok(()) }
     }
 
-    /// Sends the last of it. Fails when the client is gone, however long it has been so.
+    /// Sends the rest of the output. Fails if the client is gone, even since earlier.
     pub(super) async fn finish(&mut self) -> Result<(), End> {
         self.flush().await?;
         if self.peer_gone { Err(End::PeerClosed) } else { Ok(()) }
     }
 
-    /// Waits for more from the client, who has been sent everything by now, unless the session is
+    /// Waits for octets from the client, after all output has been sent, unless the session is
     /// `recalled` before.
     pub(super) async fn fill(
         &mut self,
         deadline: Deadline,
         recalled: impl Future<Output = End>,
     ) -> Result<(), End> {
-        // A session that waits holds no buffers.
+        // A waiting session holds no buffers.
         self.output = Vec::new();
         self.input.reclaim();
         let count = tokio::select! {
@@ -115,18 +115,18 @@ impl<'s> Wire<'s> {
         if count == 0 {
             return Err(End::PeerClosed);
         }
-        // Who sends has read what it was sent.
-        if self.patient {
-            self.be_strict();
+        // A client that sends has read what it was sent.
+        if self.may_be_silent {
+            self.limit_silence();
         }
         Ok(())
     }
 
-    /// Waits for octets from the client. It is not idle while it takes what it was sent before.
+    /// Waits for octets from the client. The client is not idle while it takes earlier output.
     async fn read(&mut self, mut deadline: Deadline) -> Result<usize, End> {
         let mut pace = Pace::new(self.write_timeout);
         loop {
-            let look = if self.patient { pace.next_look() } else { deadline.until };
+            let look = if self.may_be_silent { pace.next_look() } else { deadline.until };
             let until = look.min(deadline.until);
             if let Ok(read) = timeout_at(until, receive(self.stream, &mut self.input)).await {
                 return read.map_err(lost);
@@ -143,46 +143,46 @@ impl<'s> Wire<'s> {
                 return Err(End::WriteTimeout);
             }
             if taken.all {
-                self.be_strict();
+                self.limit_silence();
             }
         }
     }
 
     /// The client has taken all that it was sent.
-    fn be_strict(&mut self) {
-        self.patient = false;
+    fn limit_silence(&mut self) {
+        self.may_be_silent = false;
         self.stream.limit_silence(Some(SILENCE));
     }
 
-    /// Puts a status line into the buffer.
+    /// Appends a status line to the buffer.
     pub(super) fn reply(&mut self, reply: &Reply) {
         reply.encode(&mut self.output);
     }
 
-    /// Sends a last line if the client takes it at once. It gets nothing when it has not taken all
-    /// that was before: some of that may have been sent.
-    pub(super) async fn parting(&mut self, reply: &Reply) {
+    /// Sends a last line if the client takes it at once. The line is omitted while earlier output is in
+    /// the buffer, because a part of that may have been sent.
+    pub(super) async fn farewell(&mut self, reply: &Reply) {
         if self.output.is_empty() {
             self.reply(reply);
             let _not_taken = timeout(Duration::ZERO, self.flush()).await;
         }
     }
 
-    /// Puts a line into the buffer.
+    /// Appends a line to the buffer.
     pub(super) fn line(&mut self, line: &impl Line) {
         line.encode(&mut self.output);
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// Sends the buffer when there is enough to be worth it.
-    pub(super) async fn relieve(&mut self) -> Result<(), End> {
-        if self.output.len() >= Self::ENOUGH { self.flush().await } else { Ok(()) }
+    /// Sends the buffer once it is full.
+    pub(super) async fn flush_if_full(&mut self) -> Result<(), End> {
+        if self.output.len() >= Self::FULL { self.flush().await } else { Ok(()) }
     }
 
-    /// Puts out a message as the body of a multi-line reply, final dot included.
+    /// Sends a message as the body of a multi-line reply, including the final dot.
     ///
-    /// When the message cannot be read to its end, the dot is not sent and the session is over:
-    /// the client must not take a part for the whole.
+    /// If the message cannot be read to its end, the dot is not sent and the session ends: the client
+    /// must not take a part for the whole message.
     pub(super) async fn body(
         &mut self,
         message: &mut impl Message,
@@ -194,24 +194,24 @@ impl<'s> Wire<'s> {
             if chunk.is_empty() {
                 break;
             }
-            for piece in chunk.chunks(Self::ENOUGH) {
+            for piece in chunk.chunks(Self::FULL) {
                 self.carries_mail = true;
                 if encoder.encode(piece, &mut self.output) == Progress::Complete {
                     break 'message;
                 }
-                self.relieve().await?;
+                self.flush_if_full().await?;
             }
         }
         encoder.finish(&mut self.output);
         self.carries_mail = true;
-        self.relieve().await
+        self.flush_if_full().await
     }
 
     /// Sends all that is in the buffer.
     ///
-    /// A client that does not take replies may be gone and yet have sent QUIT, which is obeyed
-    /// (RFC 1939 §6 QUIT): replies are thrown away from then on. That is an error, and so the end of
-    /// the session, before login, where no QUIT does anything, and when mail is lost.
+    /// A client that is gone may have sent QUIT before, which is obeyed (RFC 1939 §6 QUIT); from then on
+    /// replies are discarded. It is an error, which ends the session, before login, where QUIT has no
+    /// effect, and if mail is lost.
     pub(super) async fn flush(&mut self) -> Result<(), End> {
         let sent = if self.peer_gone { Err(End::PeerClosed) } else { self.send().await };
         match sent {
@@ -228,8 +228,8 @@ impl<'s> Wire<'s> {
         let mut output = std::mem::take(&mut self.output);
         let mut rest = output.as_slice();
         while !rest.is_empty() {
-            if rest.len() >= Self::ENOUGH {
-                self.be_patient();
+            if rest.len() >= Self::FULL {
+                self.allow_silence();
             }
             let taken = self.push(|stream, context| stream.poll_write(context, rest)).await?;
             if taken == 0 {
@@ -242,7 +242,7 @@ impl<'s> Wire<'s> {
         output.clear();
         self.output = output;
         self.carries_mail = false;
-        // A client that is as fast as the server would keep this thread to itself.
+        // A client that is as fast as the server would occupy this thread.
         if self.sent >= Self::TURN {
             self.sent = 0;
             yield_now().await;
@@ -250,9 +250,8 @@ impl<'s> Wire<'s> {
         Ok(())
     }
 
-    /// Does what may have to wait until the client has taken something: for as long as it takes
-    /// anything at all, for a slow reader is not a dead one; before login, no longer than it has for
-    /// that.
+    /// Repeats `attempt` until it succeeds, for as long as the client takes octets, however slowly;
+    /// before login, until the login deadline at most.
     async fn push<T>(
         &mut self,
         mut attempt: impl FnMut(Pin<&mut dyn Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
@@ -264,7 +263,7 @@ impl<'s> Wire<'s> {
             let attempt = poll_fn(|context| {
                 let polled = attempt(Pin::new(&mut *self.stream), context);
                 if polled.is_pending() {
-                    self.be_patient();
+                    self.allow_silence();
                 }
                 polled
             });
@@ -280,28 +279,28 @@ impl<'s> Wire<'s> {
         }
     }
 
-    /// The client may have more to take than it has taken.
-    fn be_patient(&mut self) {
-        if !std::mem::replace(&mut self.patient, true) {
+    /// The client may not have taken all that it was sent.
+    fn allow_silence(&mut self) {
+        if !std::mem::replace(&mut self.may_be_silent, true) {
             self.stream.limit_silence(None);
         }
     }
 
-    /// The size of a write, and the bound on what is held back.
-    const ENOUGH: usize = 32 * 1024;
+    /// The size of a write, and the limit of the buffer.
+    const FULL: usize = 32 * 1024;
 
-    /// So much is sent before other sessions have their turn: a fraction of a millisecond.
+    /// The octets that are sent before other sessions get their turn: a fraction of a millisecond.
     const TURN: usize = 1 << 20;
 }
 
-/// Reads what has come, and says how many octets that is. The buffer is on the stack, and only while
-/// there is something to read; it may have held a password.
+/// Reads what has been received, and returns the number of octets. The buffer is on the stack, only
+/// while there are octets to read, and is zeroed, because it may have held a password.
 async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result<usize> {
     poll_fn(|context| {
         let mut octets = [MaybeUninit::uninit(); READ];
         let mut read = ReadBuf::uninit(&mut octets);
         let polled = Pin::new(&mut *stream).poll_read(context, &mut read);
-        // Only here: a line that comes whole costs no system call for this.
+        // Only here: a line that arrives whole needs no system call for this.
         if polled.is_pending() && !input.unread().is_empty() {
             stream.acknowledge();
         }
@@ -316,7 +315,7 @@ async fn receive(stream: &mut dyn Stream, input: &mut LineDecoder) -> io::Result
 
 const READ: usize = 1024;
 
-/// A stream that failed: mostly the client is simply gone.
+/// Why a stream failed: usually the client is gone.
 fn lost(error: io::Error) -> End {
     if matches!(
         error.kind(),

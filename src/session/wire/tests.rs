@@ -1,4 +1,4 @@
-//! When the other end is slow, silent, or gone.
+//! Clients that are slow, silent, or gone.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -22,12 +22,12 @@ impl Stream for Join<Empty, Sink> {
     fn limit_silence(&self, _most: Option<Duration>) {}
 }
 
-/// A pipe that counts what it is asked to acknowledge, and keeps the limits that it is given.
+/// A pipe that counts the calls of `acknowledge`, and records the limits of silence.
 struct Counted {
     pipe: DuplexStream,
     acknowledged: AtomicU32,
     limits: Mutex<Vec<Option<Duration>>>,
-    /// What it says is taken of all that was ever sent.
+    /// The octets that it reports as taken.
     taken: Arc<AtomicU64>,
 }
 
@@ -99,7 +99,7 @@ async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
         let mut wire = Wire::new(&mut stream, hour, Instant::now() + hour);
         for piece in sent {
             client.write_all(piece).await.unwrap();
-            // The second time nothing more comes.
+            // The second time the rest of the line does not come.
             for _ in 0..2 {
                 let deadline = Deadline { until: Instant::now() + second, or: End::IdleTimeout };
                 match wire.fill(deadline, pending()).await {
@@ -139,7 +139,7 @@ async fn who_has_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// How long it took from when `client` had ended until `session` ended, and how.
+/// The time from the end of `client` to the end of `session`, and its result.
 async fn ending(
     client: impl Future<Output = ()>,
     session: impl Future<Output = Result<(), End>>,
@@ -154,7 +154,7 @@ async fn ending(
 }
 
 /// Takes an octet a minute for an hour.
-async fn sip(taken: Arc<AtomicU64>) {
+async fn take_slowly(taken: Arc<AtomicU64>) {
     for _ in 0..60 {
         sleep(LIMIT / 5).await;
         taken.fetch_add(1, Ordering::Relaxed);
@@ -171,13 +171,13 @@ async fn who_takes_an_octet_now_and_then_is_written_to_until_it_stops() {
     wire.lift_deadline();
     wire.line(&"x".repeat(1000).as_str());
     wire.carries_mail = true;
-    let (after, outcome) = ending(sip(taken), wire.flush()).await;
+    let (after, outcome) = ending(take_slowly(taken), wire.flush()).await;
     assert!(matches!(outcome, Err(End::WriteTimeout)));
     assert!(after >= LIMIT && after < LIMIT + Duration::from_secs(6), "{after:?}");
     assert_eq!(*stream.limits.lock().unwrap(), [None]);
 }
 
-/// All has been written, and the next command is waited for.
+/// All output has been written, and the session waits for the next command.
 #[tokio::test(start_paused = true)]
 async fn who_takes_an_octet_now_and_then_is_not_idle_until_it_stops() {
     for (everything, expected) in [(false, End::WriteTimeout), (true, End::IdleTimeout)] {
@@ -186,7 +186,7 @@ async fn who_takes_an_octet_now_and_then_is_not_idle_until_it_stops() {
         stream.taken = Arc::default();
         let (taken, end) = (Arc::clone(&stream.taken), Arc::clone(&stream.taken));
         let client = async {
-            sip(taken).await;
+            take_slowly(taken).await;
             if everything {
                 end.store(ALL, Ordering::Relaxed);
             }
@@ -217,7 +217,7 @@ async fn before_login_taking_a_little_does_not_help() {
     let mut wire = Wire::new(&mut stream, LIMIT, begun + LIMIT / 2);
     wire.line(&"x".repeat(1000).as_str());
     tokio::select! {
-        () = sip(taken) => panic!("it is still being written to"),
+        () = take_slowly(taken) => panic!("it is still being written to"),
         outcome = wire.flush() => assert!(matches!(outcome, Err(End::LoginTimeout))),
     }
     assert!(begun.elapsed() < LIMIT / 2 + Duration::from_secs(1));
