@@ -1,7 +1,5 @@
-//! What the targets for whole sessions share: one session, from what a client sends to what it is
-//! sent.
+//! Shared by the targets for whole sessions: the environment of a session, and its clock.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::thread::park_timeout;
@@ -13,12 +11,15 @@ use restante::login::{Authenticator, Rules};
 use restante::mailbox::Mailbox;
 use restante::password::WeakSchemes;
 use restante::protocol::Username;
-use restante::session::{self, End, Env, Link, Policy, Security, Summary};
+use restante::session::{End, Env, Policy, Security, Summary};
 use restante::threads::at_work;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::Instant;
+
+pub use self::session::{MESSAGES, count_replies};
+
+#[path = "../../tests/it/support/session.rs"]
+mod session;
 
 /// The user, whose password is `tanstaaf`.
 pub fn mrose() -> Username {
@@ -34,8 +35,8 @@ pub fn scratch() -> &'static TempDir {
     &SCRATCH
 }
 
-/// Runs a session on what a client sends, in pieces of at most `piece` octets, before it closes its
-/// side. Gives what it was sent and how the session ended.
+/// Runs a session whose client sends `input`, in pieces of at most `piece` octets, and then closes
+/// its side. Returns what the client received, and how the session ended.
 pub fn converse<M: Mailbox>(
     mailbox: M,
     input: &[u8],
@@ -43,75 +44,16 @@ pub fn converse<M: Mailbox>(
     security: Security,
     clock: Clock,
 ) -> (Vec<u8>, End, Summary) {
-    let env = env(mailbox);
-    clock.runtime().block_on(async {
-        let (client, mut server) = tokio::io::duplex(piece.max(1));
-        let (mut reader, mut writer) = tokio::io::split(client);
-        let session = async {
-            let link = Link::new(security, PEER, Instant::now() + Duration::from_secs(120));
-            let mut summary = Summary::default();
-            let end = session::run(&mut server, &env, &link, &mut summary).await;
-            drop(server);
-            (end, summary)
-        };
-        let send = async {
-            // The session may end before it has read everything.
-            writer.write_all(input).await.ok();
-            writer.shutdown().await.ok();
-        };
-        let mut output = Vec::new();
-        let ((end, summary), (), read) =
-            tokio::join!(session, send, reader.read_to_end(&mut output));
-        read.expect("memory can be read");
-        (output, end, summary)
-    })
+    clock.runtime().block_on(session::converse(&env(mailbox), security, input, piece))
 }
-
-/// Checks that each line has the one reply that is due, and gives how many have one.
-pub fn count_replies(input: &[u8], output: &[u8]) -> usize {
-    let mut replies = output.split_inclusive(|octet| *octet == b'\n');
-    let mut next = || {
-        let line = replies.next()?;
-        let end = line.len().checked_sub(2).filter(|end| line[*end..] == *b"\r\n");
-        Some(&line[..end.unwrap_or_else(|| panic!("no CRLF: {}", line.escape_ascii()))])
-    };
-    assert!(next().expect("a greeting").starts_with(b"+OK"));
-    let (mut in_exchange, mut answered) = (false, 0);
-    for line in input.split_inclusive(|octet| *octet == b'\n') {
-        let Some(reply) = next() else { break };
-        answered += 1;
-        let was_in_exchange = std::mem::replace(&mut in_exchange, reply.starts_with(b"+ "));
-        if in_exchange {
-            continue;
-        }
-        assert!(reply.starts_with(b"+OK") || reply.starts_with(b"-ERR"));
-        assert!(reply.len() <= 510);
-        if reply.starts_with(b"+OK") && !was_in_exchange && has_many_lines(line) {
-            while next().expect("a final dot") != b"." {}
-        }
-    }
-    assert_eq!(next(), None, "something that nobody asked for");
-    answered
-}
-
-fn has_many_lines(line: &[u8]) -> bool {
-    let line = String::from_utf8_lossy(line).trim().to_ascii_uppercase();
-    let mut words = line.split(' ').filter(|word| !word.is_empty());
-    matches!(
-        (words.next().unwrap_or_default(), words.next()),
-        ("RETR" | "TOP" | "CAPA", _) | ("LIST" | "UIDL" | "AUTH" | "LANG", None)
-    )
-}
-
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The clock of a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
-    /// It goes on when there is nothing to do, so no delay takes any time. Not for stores that work
-    /// on threads from the end of one session into the next.
+    /// It advances when all tasks wait, so delays take no time. Not for stores whose threads still
+    /// work after the end of a session.
     Paused,
-    /// As it is.
+    /// The real clock.
     Real,
 }
 
@@ -119,7 +61,7 @@ impl Clock {
     fn runtime(self) -> &'static Runtime {
         static PAUSED: LazyLock<Runtime> = LazyLock::new(|| {
             let mut builder = Builder::new_current_thread();
-            // What looks users up is no task.
+            // Users are looked up on other threads.
             let wait = || {
                 while at_work() > 0 {
                     park_timeout(Duration::from_micros(20));

@@ -5,15 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use restante::mailbox::memory::MemoryStore;
 use restante::session::{End, Security};
-use restante_fuzz::{Clock, converse, count_replies, mrose};
+use restante_fuzz::{Clock, MESSAGES, converse, count_replies, mrose};
 
-const MESSAGES: [&str; 3] = [
-    "Subject: one\n\n.dots\n..\n.\n",
-    "Subject: only a header, without an end",
-    "Subject: three\r\n\r\nline\r\nline\r\n+OK not a reply\r\n-ERR nor this",
-];
-
-/// What brings a session into each of its states.
+/// The input that brings a session into each of its states.
 const STATES: [&str; 5] = [
     "",
     "USER mrose\r\n",

@@ -1,15 +1,18 @@
 //! Awkward messages, fetched over real sockets and compared octet for octet.
 //!
-//! What a client should get is said here in the plainest way, apart from the code under test, and
-//! what it does get is read as the strictest of clients reads it. The bugs that this guards
-//! against: a body that ends its reply early (POP3Lite, CVE-2001-0996; GreenMail three times),
-//! sizes that are two octets short, a client that waits for ever for an end (James), TOP that
-//! counts lines of the header (Stalwart).
+//! `reference` says what a client should get, independently of the code under test, and decodes as
+//! the strictest of clients does. The bugs that this guards against: a body that ends its reply early
+//! (POP3Lite, CVE-2001-0996; GreenMail three times), sizes that are two octets short, a client that
+//! waits for ever for an end (James), TOP that counts lines of the header (Stalwart).
 
 use std::fs;
 
+use self::reference::{decoded, normalised};
 use crate::support::client::{Client, Tls};
 use crate::support::{Place, Server};
+
+#[path = "../../src/protocol/body/tests/reference.rs"]
+mod reference;
 
 const HEADER: &str = "From: mrose@example.org\nSubject: awkward\n\n";
 
@@ -103,23 +106,6 @@ fn shown(message: &[u8]) -> String {
     format!("{} octets that end in \"{}\"", message.len(), part.escape_ascii())
 }
 
-/// What a client should get: every line ended by CRLF, and nothing else changed (RFC 1939 §11).
-fn normalised(stored: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(stored.len() + 2);
-    let mut before = None;
-    for &octet in stored {
-        if octet == b'\n' && before != Some(b'\r') {
-            message.push(b'\r');
-        }
-        message.push(octet);
-        before = Some(octet);
-    }
-    if before.is_some_and(|last| last != b'\n') {
-        message.extend_from_slice(b"\r\n");
-    }
-    message
-}
-
 /// The header, the blank line and so many lines of the body (RFC 1939 §7 TOP).
 fn top_of(message: &[u8], lines: u64) -> &[u8] {
     let mut end = 0;
@@ -133,29 +119,6 @@ fn top_of(message: &[u8], lines: u64) -> &[u8] {
         end += line.len();
     }
     &message[..end]
-}
-
-/// What the strictest client makes of a multi-line reply: one for which a bare LF ends a line as
-/// well would see another message, so there must be none.
-fn decoded(stuffed: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(stuffed.len());
-    let mut lines = stuffed.split_inclusive(|&octet| octet == b'\n');
-    for line in lines.by_ref() {
-        assert!(line.ends_with(b"\r\n"), "a line that does not end in CRLF: {}", shown(line));
-        if line == b".\r\n" {
-            break;
-        }
-        let line = match line.strip_prefix(b".") {
-            Some(line) => {
-                assert!(line.starts_with(b"."), "a dot that was not doubled: {}", shown(line));
-                line
-            }
-            None => line,
-        };
-        message.extend_from_slice(line);
-    }
-    assert_eq!(lines.next(), None, "octets after the final dot");
-    message
 }
 
 /// The messages as they are stored.

@@ -1,7 +1,5 @@
-//! Whatever is sent to a session, each line gets exactly one reply, and nothing is removed that a
-//! QUIT did not remove.
+//! For any input, each line gets exactly one reply, and only QUIT removes messages.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,58 +11,28 @@ use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
 use restante::mailbox::{Cancellation, Mailbox, OpenError};
 use restante::password::WeakSchemes;
 use restante::protocol::Username;
-use restante::session::{self, End, Env, Link, Policy, Security, Summary};
+use restante::session::{self, End, Env, Policy, Security, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::support::clock::paused_runtime;
+use crate::support::session::{self as support, MESSAGES, count_replies, link};
 
-pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-const MESSAGES: [&str; 3] = [
-    "Subject: one\n\n.dots\n..\n.\n",
-    "Subject: only a header, without an end",
-    "Subject: three\r\n\r\nline\r\nline\r\n+OK not a reply\r\n-ERR nor this",
-];
-
-/// A session that is over.
-struct Ended {
-    why: End,
-    summary: Summary,
-}
-
-/// Runs a session on what a client sends before it closes its side.
-fn converse(input: &[u8], security: Security) -> (Vec<u8>, Ended, MemoryStore) {
+/// Runs a session on the octets that a client sends before it closes its side.
+fn converse(input: &[u8], security: Security) -> (Vec<u8>, End, Summary, MemoryStore) {
     let store = MemoryStore::default();
     for (at, message) in MESSAGES.iter().enumerate() {
         store.deliver(&mrose(), &format!("id-{at}"), message.as_bytes());
     }
     let env = env(store.clone());
-    paused_runtime().block_on(async {
-        let (client, mut server) = tokio::io::duplex(1024);
-        let (mut reader, mut writer) = tokio::io::split(client);
-        let session = async {
-            let deadline = Instant::now() + Duration::from_secs(120);
-            let link = Link::new(security, PEER, deadline);
-            let mut summary = Summary::default();
-            let why = session::run(&mut server, &env, &link, &mut summary).await;
-            drop(server);
-            Ended { why, summary }
-        };
-        let send = async {
-            // The session may end before it has read everything.
-            let _ = writer.write_all(input).await;
-            let _ = writer.shutdown().await;
-        };
-        let mut output = Vec::new();
-        let (ended, (), read) = tokio::join!(session, send, reader.read_to_end(&mut output));
-        read.unwrap();
-        (output, ended, store)
-    })
+    let conversation = support::converse(&env, security, input, 1024);
+    let (output, end, summary) = paused_runtime().block_on(conversation);
+    assert!(std::str::from_utf8(&output).is_ok(), "{}", output.escape_ascii());
+    (output, end, summary, store)
 }
 
-/// What a session needs, with the user mrose.
+/// The environment of a session, with the user mrose.
 pub(crate) fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
     let files = tempfile::tempdir().unwrap();
     let users = files.path().join("users");
@@ -76,46 +44,6 @@ pub(crate) fn env<M: Mailbox>(mailbox: M) -> Env<M, FileStore> {
 
 pub(crate) fn mrose() -> Username {
     Username::try_from("mrose").unwrap()
-}
-
-/// Reads the server's side as a client does that knows what it has sent; gives the number of
-/// lines that were answered.
-///
-/// Panics at an octet that is not part of the one reply to a line.
-fn count_replies(input: &[u8], output: &[u8]) -> usize {
-    let mut replies = std::str::from_utf8(output).unwrap().split_inclusive("\r\n");
-    let mut next = || {
-        let line = replies.next()?;
-        Some(line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no CRLF after {line:?}")))
-    };
-    assert!(next().unwrap().starts_with("+OK"), "the greeting");
-    let mut in_exchange = false;
-    let mut answered = 0;
-    for line in input.split_inclusive(|octet| *octet == b'\n') {
-        let Some(reply) = next() else { break };
-        answered += 1;
-        let was_in_exchange = std::mem::replace(&mut in_exchange, reply.starts_with("+ "));
-        if in_exchange {
-            continue;
-        }
-        assert!(reply.starts_with("+OK") || reply.starts_with("-ERR"), "{reply:?}");
-        assert!(reply.len() <= 510, "{reply:?}");
-        if reply.starts_with("+OK") && !was_in_exchange && has_many_lines(line) {
-            while next().expect("a final dot") != "." {}
-        }
-    }
-    assert_eq!(next(), None, "something that nobody asked for");
-    answered
-}
-
-/// Whether a command has a reply of many lines when it succeeds.
-fn has_many_lines(line: &[u8]) -> bool {
-    let line = String::from_utf8_lossy(line).trim().to_ascii_uppercase();
-    let mut words = line.split(' ').filter(|word| !word.is_empty());
-    matches!(
-        (words.next().unwrap_or_default(), words.next()),
-        ("RETR" | "TOP" | "CAPA", _) | ("LIST" | "UIDL" | "AUTH", None)
-    )
 }
 
 fn line() -> impl Strategy<Value = Vec<u8>> {
@@ -180,8 +108,8 @@ proptest! {
         let mut input = if login { logged_in().to_vec() } else { Vec::new() };
         input.extend(lines.concat());
         let sent = input.iter().filter(|octet| **octet == b'\n').count();
-        let (output, ended, _) = converse(&input, Security::ImplicitTls);
-        match ended.why {
+        let (output, end, ..) = converse(&input, Security::ImplicitTls);
+        match end {
             End::WrongProtocol(_) => {}
             End::PeerClosed => prop_assert_eq!(count_replies(&input, &output), sent),
             End::Quit | End::TooManyFaults | End::TooManyFailedLogins => {
@@ -196,7 +124,7 @@ proptest! {
         let mut input = if login { logged_in().to_vec() } else { Vec::new() };
         input.extend(bytes);
         for security in [Security::ImplicitTls, Security::Cleartext { stls: true }] {
-            let (_, _, store) = converse(&input, security);
+            let (.., store) = converse(&input, security);
             prop_assert_eq!(store.unique_ids(&mrose()).len(), MESSAGES.len());
         }
     }
@@ -205,10 +133,10 @@ proptest! {
     fn only_quit_removes(lines in prop::collection::vec(line(), 0..40)) {
         let mut input = logged_in().to_vec();
         input.extend(lines.concat());
-        let (_, ended, store) = converse(&input, Security::ImplicitTls);
+        let (_, end, summary, store) = converse(&input, Security::ImplicitTls);
         let left = store.unique_ids(&mrose()).len();
-        prop_assert_eq!(ended.summary.removed, (MESSAGES.len() - left) as u64);
-        if !matches!(ended.why, End::Quit) {
+        prop_assert_eq!(summary.removed, (MESSAGES.len() - left) as u64);
+        if !matches!(end, End::Quit) {
             prop_assert_eq!(left, MESSAGES.len());
         }
     }
@@ -221,8 +149,8 @@ fn a_pipeline_of_ten_thousand_commands_is_answered_in_order() {
         input.extend_from_slice(b"LIST 2\r\nNOOP\r\n");
     }
     input.extend_from_slice(b"QUIT\r\n");
-    let (output, ended, _) = converse(&input, Security::ImplicitTls);
-    assert!(matches!(ended.why, End::Quit));
+    let (output, end, ..) = converse(&input, Security::ImplicitTls);
+    assert!(matches!(end, End::Quit));
     let octets = MESSAGES[1].len() + 2;
     let output = String::from_utf8(output).unwrap();
     let replies: Vec<&str> = output.split_terminator("\r\n").skip(3).collect();
@@ -232,8 +160,8 @@ fn a_pipeline_of_ten_thousand_commands_is_answered_in_order() {
     }
 }
 
-/// What a session with all of `input` in its buffer says, and how often other work has its turn
-/// meanwhile. In the first of these turns `meanwhile` is done.
+/// Runs a session with all of `input` in its buffer. Returns the output, and how often another task
+/// got its turn; that task calls `meanwhile` first.
 fn pipelined(
     input: &[u8],
     meanwhile: impl FnOnce(&Env<MemoryStore, FileStore>),
@@ -244,8 +172,7 @@ fn pipelined(
     paused_runtime().block_on(async {
         let (mut client, mut server) = tokio::io::duplex(1 << 20);
         client.write_all(input).await.unwrap();
-        let link =
-            Link::new(Security::ImplicitTls, PEER, Instant::now() + Duration::from_secs(120));
+        let link = link(Security::ImplicitTls);
         let mut summary = Summary::default();
         let session = session::run(&mut server, &env, &link, &mut summary);
         let mut turns = 0;
@@ -290,12 +217,12 @@ fn a_server_that_stops_does_not_carry_out_all_that_has_come() {
     assert!(output.ends_with(b"+OK goodbye, 1 message left\r\n"));
     let (output, end, _) = pipelined(&busy, |env| env.grace_over.cancel());
     assert!(matches!(end, End::Shutdown), "{end}");
-    // The rest of its turn at the most, and that is less than 200 commands.
+    // At most the rest of its turn, which is less than 200 commands.
     let carried_out = output.split(|&octet| octet == b'\n').count();
     assert!(carried_out < 200, "{carried_out} of 5 003");
 }
 
-/// The idle time begins when the client has taken the last reply, not before.
+/// The idle time begins when the client has taken the last reply.
 #[test]
 fn a_slow_reader_is_not_idle() {
     let store = MemoryStore::default();
@@ -304,8 +231,7 @@ fn a_slow_reader_is_not_idle() {
     paused_runtime().block_on(async {
         let (client, mut server) = tokio::io::duplex(256);
         let (mut reader, mut writer) = tokio::io::split(client);
-        let login_deadline = Instant::now() + Duration::from_secs(120);
-        let link = Link::new(Security::ImplicitTls, PEER, login_deadline);
+        let link = link(Security::ImplicitTls);
         let session = async {
             let why = session::run(&mut server, &env, &link, &mut Summary::default()).await;
             drop(server);
@@ -330,7 +256,7 @@ fn a_slow_reader_is_not_idle() {
     });
 }
 
-/// A store on a file system that does not answer until it is told to.
+/// A store on a file system that answers only when `answers` is notified.
 struct Hung {
     store: MemoryStore,
     answers: Arc<Notify>,
@@ -366,8 +292,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
     paused_runtime().block_on(async {
         let (mut client, mut server) = tokio::io::duplex(1024);
         client.write_all(logged_in()).await.unwrap();
-        let login_deadline = Instant::now() + Duration::from_secs(120);
-        let link = Link::new(Security::ImplicitTls, PEER, login_deadline);
+        let link = link(Security::ImplicitTls);
         let mut summary = Summary::default();
         let end = session::run(&mut server, &env, &link, &mut summary).await;
         assert!(matches!(end, End::LoginTimeout), "{end}");
@@ -376,10 +301,13 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         client.read_to_string(&mut said).await.unwrap();
         assert!(said.ends_with("-ERR [SYS/TEMP] the login took too long; wait and try again\r\n"));
         assert!(env.sessions.take(mrose(), 1).is_none());
-        assert!(cancellation.lock().unwrap().is_requested(), "the store knows that nobody waits");
+        assert!(
+            cancellation.lock().unwrap().is_requested(),
+            "the store knows that the login is over"
+        );
 
         answers.notify_one();
-        // The task that was left behind opens the maildrop, and gives everything back.
+        // The remaining task opens the maildrop, and releases all.
         while env.sessions.take(mrose(), 1).is_none() {
             tokio::task::yield_now().await;
         }
@@ -393,11 +321,10 @@ fn mail_that_was_lost_on_the_way_is_not_removed() {
     store.deliver(&mrose(), "id", line.repeat(40));
     let env = env(store.clone());
     paused_runtime().block_on(async {
-        // Holds the first write of the message, and not the rest.
+        // The pipe holds only the first write of the message.
         let (mut client, mut server) = tokio::io::duplex(36 * 1024);
         client.write_all(&[logged_in(), b"RETR 1\r\n"].concat()).await.unwrap();
-        let login_deadline = Instant::now() + Duration::from_secs(120);
-        let link = Link::new(Security::ImplicitTls, PEER, login_deadline);
+        let link = link(Security::ImplicitTls);
         let mut summary = Summary::default();
         let session = session::run(&mut server, &env, &link, &mut summary);
         let vanishing = async {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use restante::credentials::FileStore;
 use restante::mailbox::memory::MemoryStore;
-use restante::session::{self, End, Env, Link, Security, Summary};
+use restante::session::{self, End, Env, Security, Summary};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::session::{PEER, env, mrose};
+use crate::session::{env, mrose};
 use crate::support::clock::paused_runtime;
+use crate::support::session::link;
 
 /// A client whose session runs beside others.
 struct Device {
@@ -25,8 +26,7 @@ impl Device {
         let (client, mut server) = tokio::io::duplex(octets);
         let env = Arc::clone(env);
         let session = tokio::spawn(async move {
-            let link =
-                Link::new(Security::ImplicitTls, PEER, Instant::now() + Duration::from_secs(120));
+            let link = link(Security::ImplicitTls);
             session::run(&mut server, &env, &link, &mut Summary::default()).await
         });
         let mut device = Self { stream: BufReader::new(client), session };

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 pub(crate) mod client;
 pub(crate) mod clock;
 mod connection;
+#[expect(unreachable_pub, reason = "fuzz includes it in a library")]
+pub(crate) mod session;
 
 /// How long anything may take that takes no time of itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

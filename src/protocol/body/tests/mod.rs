@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use self::reference::{decoded, normalised};
 use super::*;
 use crate::protocol::OctetCounter;
+
+mod reference;
 
 fn encoded(extent: Extent, chunks: &[&[u8]]) -> Vec<u8> {
     let mut encoder = Encoder::new(extent);
@@ -21,39 +24,6 @@ fn encoded(extent: Extent, chunks: &[&[u8]]) -> Vec<u8> {
 
 fn top(lines: u64) -> Extent {
     Extent::Top(BodyLines(lines))
-}
-
-/// The message that a client reads from a multi-line reply (RFC 1939 §3). Panics if the reply ends
-/// early or late.
-fn decoded(mut wire: &[u8]) -> Vec<u8> {
-    let mut message = Vec::new();
-    loop {
-        let end = wire.windows(2).position(|w| w == b"\r\n").expect("a whole line");
-        let (line, rest) = (&wire[..end], &wire[end + 2..]);
-        assert!(!line.contains(&b'\n'), "a bare LF reached the wire");
-        if line == b"." {
-            assert!(rest.is_empty(), "octets after the final dot");
-            return message;
-        }
-        message.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
-        message.extend_from_slice(b"\r\n");
-        wire = rest;
-    }
-}
-
-/// The message that the client should receive, computed in the simplest way.
-fn normalised(stored: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (at, &octet) in stored.iter().enumerate() {
-        if octet == b'\n' && (at == 0 || stored[at - 1] != b'\r') {
-            out.push(b'\r');
-        }
-        out.push(octet);
-    }
-    if !stored.is_empty() && stored.last() != Some(&b'\n') {
-        out.extend_from_slice(b"\r\n");
-    }
-    out
 }
 
 fn counted(stored: &[u8]) -> u64 {
