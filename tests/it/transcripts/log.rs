@@ -1,4 +1,4 @@
-//! What the server logs while a transcript runs.
+//! The log of the server while a transcript runs.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,8 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// Collects everything down to debug that this thread logs, and those of the pools. Other tests run
-/// at the same time, on threads that have their paths as names.
+/// Collects all lines down to the level debug of this thread and of the pools. Other tests run at
+/// the same time, on threads that are named after their paths.
 pub(crate) fn capture() -> Log {
     let log = Log::default();
     let own = thread::current().id();

@@ -1,13 +1,13 @@
-//! Runs every dialogue in `tests/transcripts/` against a session in memory: the real states, the
-//! real Maildir and the real credential file, with time that stands still unless it is told to go.
+//! Plays every dialogue in `tests/transcripts/` against a session in memory, with the real states, a
+//! real Maildir and a real credential file. The clock is paused and advances only as the script says.
 //!
-//! `BLESS=1 cargo test --test it transcripts` rewrites the `S:` lines to what the server says;
-//! review the difference. `TRANSCRIPT=part-of-a-path` runs the files that have it in their path.
-//! Those with a provider of tokens need the feature `oauth2`.
+//! `BLESS=1 cargo test --test it transcripts` rewrites the `S:` lines to the output of the server;
+//! review the difference. `TRANSCRIPT=part-of-a-path` plays the files with that in their path.
+//! Transcripts with a provider of tokens need the feature `oauth2`.
 
 mod log;
+mod player;
 mod script;
-mod stage;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ fn every_transcript_is_true() {
             continue;
         }
         let name = file.strip_prefix(&directory).unwrap().display().to_string();
-        match script::parse(&text).and_then(|script| stage::perform(&script, &log, bless)) {
+        match script::parse(&text).and_then(|script| player::perform(&script, &log, bless)) {
             Ok(blessed) if bless && blessed != text => std::fs::write(file, blessed).unwrap(),
             Ok(_) => {}
             Err(fault) => untrue.push(format!("tests/transcripts/{name}:{fault}")),

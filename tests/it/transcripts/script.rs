@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A whole transcript: its text, and a step for each line that has one.
+/// A transcript: its lines, and a step for each line that has one.
 pub(crate) struct Script {
     pub(crate) lines: Vec<(String, Step)>,
 }
@@ -40,9 +40,9 @@ pub(crate) enum Step {
     Eof,
     /// The client is gone.
     Disconnect,
-    /// The server closes, with nothing more to say.
+    /// The server closes the connection and sends no more.
     Closed,
-    /// The server says nothing, and stays.
+    /// The server sends no line, and the connection stays open.
     Quiet,
     ExpectMaildir(String),
     ExpectMessages(Vec<String>),
@@ -61,7 +61,7 @@ pub(crate) enum Step {
     },
 }
 
-/// Reads a transcript, or says in which line it is wrong.
+/// Parses a transcript. The error names the line that is wrong.
 pub(crate) fn parse(text: &str) -> Result<Script, String> {
     let mut lines = Vec::new();
     for (at, line) in text.lines().enumerate() {

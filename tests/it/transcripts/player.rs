@@ -1,5 +1,4 @@
-//! The stage of a transcript: a session on a pipe, a temporary Maildir, a client that follows the
-//! script.
+//! Plays a transcript: a session on a pipe, a temporary Maildir, and a client that follows the script.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,26 +27,26 @@ use super::log::Log;
 use super::script::{Script, Step, duration};
 use crate::support::clock::paused_runtime;
 
-/// Plays a transcript; gives its text back, with the server's lines as they were said if `bless`.
+/// Plays a transcript. Returns its text; with `bless`, with the lines of the server as it sent them.
 ///
-/// The error begins with the number of the line that turned out to be untrue.
+/// The error begins with the number of the line that was wrong.
 pub(crate) fn perform(script: &Script, log: &Log, bless: bool) -> Result<String, String> {
     log.clear();
     paused_runtime().block_on(async {
-        let mut stage = Stage::build(script, log.clone());
+        let mut player = Player::build(script, log.clone());
         let mut text = String::new();
         for (at, (line, step)) in script.lines.iter().enumerate() {
-            let said = stage.play(step, bless, &mut text).await;
+            let said = player.play(step, bless, &mut text).await;
             let said = said.map_err(|why| format!("{}: {line}\n    {why}", at + 1))?;
             text.push_str(&said.unwrap_or_else(|| line.clone()));
             text.push('\n');
         }
-        stage.close().await.map_err(|why| format!("{}: {why}", script.lines.len()))?;
+        player.close().await.map_err(|why| format!("{}: {why}", script.lines.len()))?;
         Ok(text)
     })
 }
 
-struct Stage {
+struct Player {
     files: TempDir,
     log: Log,
     client: Option<DuplexStream>,
@@ -56,7 +55,7 @@ struct Stage {
     handshakes: mpsc::UnboundedSender<()>,
 }
 
-impl Stage {
+impl Player {
     fn build(script: &Script, log: Log) -> Self {
         let files = tempfile::tempdir().expect("a temporary directory");
         let mut users = String::new();
@@ -136,7 +135,7 @@ impl Stage {
             let mut link = Link { certificate, ..link };
             loop {
                 let end = session::run(&mut server, &env, &link, &mut Summary::default()).await;
-                ended.send(end.to_string()).expect("the stage is there");
+                ended.send(end.to_string()).expect("the player is there");
                 if !matches!(end, End::StartTls) || shaken.recv().await.is_none() {
                     return;
                 }
@@ -146,8 +145,8 @@ impl Stage {
         Self { files, log, client: Some(client), received: Vec::new(), ends, handshakes }
     }
 
-    /// Plays one step. With `bless`, lines of the server that the script lacks go into `before`,
-    /// and a line that differs is given back as it was said.
+    /// Plays one step. With `bless`, lines of the server that are missing in the script go into
+    /// `before`, and a line that differs is returned as it was sent.
     async fn play(
         &mut self,
         step: &Step,
@@ -170,7 +169,7 @@ impl Stage {
                     }
                 }
                 let client = self.client.as_mut().ok_or("the client is gone")?;
-                // A server that has closed does not stop the script; `closed` is for that.
+                // The script goes on after the server has closed; `closed` checks that.
                 let _ = timeout(Duration::from_secs(1), client.write_all(bytes)).await;
             }
             Step::Expect(pattern) => {
@@ -205,7 +204,7 @@ impl Stage {
                 client.shutdown().await.map_err(|error| error.to_string())?;
             }
             Step::Disconnect => {
-                // What had been said before is of no use to a client that is gone.
+                // A client that is gone receives no earlier output either.
                 self.client = None;
                 self.received.clear();
             }
@@ -273,7 +272,7 @@ impl Stage {
         Ok(None)
     }
 
-    /// Ends the session, and makes sure that nothing was said which the script does not have.
+    /// Ends the session, and checks that the server has sent no more lines than the script has.
     async fn close(mut self) -> Result<(), String> {
         if self.client.is_some() {
             self.receive(Duration::from_millis(1)).await;
@@ -283,7 +282,7 @@ impl Stage {
         }
         self.client = None;
         drop(self.handshakes);
-        // The task ends, or it panicked: either way the channel is closed.
+        // The channel is closed when the task has ended or panicked.
         let mut last = None;
         while let Some(end) = self.ends.recv().await {
             last = Some(end);
@@ -318,7 +317,7 @@ impl Stage {
         }
     }
 
-    /// Takes what the server says within a time of the paused clock.
+    /// Reads what the server sends within a time of the paused clock.
     async fn receive(&mut self, patience: Duration) -> bool {
         let Some(client) = self.client.as_mut() else { return false };
         let before = self.received.len();
@@ -327,7 +326,7 @@ impl Stage {
     }
 }
 
-/// Whether a line is as the pattern says; each `…` stands for any text.
+/// Whether a line matches the pattern, in which each `…` stands for any text.
 fn matches(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|start| line.strip_prefix(start)) else {
@@ -342,7 +341,7 @@ fn matches(pattern: &str, line: &str) -> bool {
     open || rest.is_empty()
 }
 
-/// A provider of tokens that is never there: what is refused without it can be seen.
+/// A provider of tokens that does not answer: transcripts show what is refused without it.
 #[cfg(feature = "oauth2")]
 fn tokens(issuer: String, files: &Path) -> Box<dyn TokenProvider> {
     let trusted = rcgen::generate_simple_self_signed(["id.example.org".to_owned()]).unwrap();
@@ -379,7 +378,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Every file below a Maildir with its bytes, but for those that the server keeps for itself.
+/// All files below a Maildir with their contents, except for the server's own files.
 fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut tree = BTreeMap::new();
     let mut open = vec![root.to_owned()];
