@@ -1,4 +1,4 @@
-//! `restante check` as a person runs it: what goes where, and the exit code.
+//! `restante check` as a person runs it: its output and exit code.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -33,7 +33,7 @@ fn all_errors_go_to_standard_error_and_the_exit_code_is_1() {
         let line = format!("error: {}\n", line.replace("restante.toml", &shown));
         assert!(stderr.contains(&line), "{line} is not in {stderr}");
     }
-    // What is wrong in the file does not hide what is wrong outside of it.
+    // Errors in the file do not hide errors outside of it.
     assert!(stderr.contains(&format!("error: {shown}:13:15: tls.certificate: ")), "{stderr}");
     let count = stderr.lines().filter(|line| line.starts_with("error: ")).count();
     let last = format!("restante: {shown} has {count} errors; the server would not start\n");
@@ -41,7 +41,7 @@ fn all_errors_go_to_standard_error_and_the_exit_code_is_1() {
     assert_eq!((stdout, output.status.code()), (String::new(), Some(1)));
 }
 
-/// A directory with a configuration that can be used, with one warning; and the configuration.
+/// A directory with a usable configuration that has one warning, and the path of the configuration.
 fn usable() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("mail")).unwrap();
@@ -62,7 +62,7 @@ fn check_with(config: &Path, options: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-/// Sections of the kinds that are features, each with the name of its feature.
+/// Sections of the optional kinds, each with the name of its feature.
 const FEATURES: [(&str, &str, bool); 4] = [
     (
         "ldap",
@@ -152,7 +152,7 @@ fn colours_are_for_terminals() {
     assert!(check(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]).starts_with("warning: "));
 }
 
-/// As under a unit whose `ReadWritePaths=` lacks the mail: permission bits say nothing of it.
+/// As in a unit whose `ReadWritePaths=` lacks the mail: the permission bits do not show that.
 #[test]
 fn mail_on_a_mount_that_is_read_only_cannot_be_removed() {
     let (dir, config) = usable();
@@ -183,7 +183,7 @@ fn mail_on_a_mount_that_is_read_only_cannot_be_removed() {
 #[test]
 fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     let (dir, config) = usable();
-    // Served from here, the port is another program's. On this address no other test takes it.
+    // For the check, the port belongs to another program. No other test uses this address.
     let other = TcpListener::bind("127.22.1.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
     let good = fs::read_to_string(&config).unwrap();
@@ -194,11 +194,11 @@ fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     assert!(stderr.contains(&format!(" (pid {pid}) has this port\n")), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
     drop(other);
-    // A child of another test may hold the socket until it runs its program.
+    // A child of another test may hold the socket until it calls exec.
     eventually("the port is free", || TcpListener::bind(&address).is_ok());
     let text_of = |output: Output| (text(output.stdout), text(output.stderr));
     assert!(text_of(check(&config)).0.contains("passwords in the clear\n"));
-    // The demo is the same program, and needs no user to run as.
+    // The demo is the same program, and needs no `run-as`.
     let mut demo = Command::new(env!("CARGO_BIN_EXE_restante"))
         .args(["demo", "--pop3s", "127.0.0.1:0", "--pop3", &address])
         .env("TMPDIR", dir.path())
@@ -224,7 +224,7 @@ fn the_summary_goes_to_standard_output_and_the_exit_code_is_0() {
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stdout.contains("127.0.0.1:0  no TLS, passwords in the clear\n"), "{stdout}");
     assert!(stdout.contains("mail/mrose  for mrose\n"), "{stdout}");
-    // A user who has no Maildir yet is worth a word, and nothing else is.
+    // The only remark is about a user who has no Maildir yet.
     let words: Vec<&str> = stderr.lines().collect();
     assert!(words.iter().all(|line| line.starts_with("warning: ")), "{stderr}");
 }
@@ -235,11 +235,11 @@ fn stores_are_asked_as_the_user_of_run_as() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (text_file, program) = (dir.path().join("text"), dir.path().join("whoami"));
     fs::write(&text_file, "#!/bin/sh\nid -un >&2; exit 111\n").unwrap();
-    // What this process writes, a child of another test may hold open: then it cannot be run.
+    // A child of another test may hold open a file that this process writes; then it cannot be run.
     let install = Command::new("install").args(["-m", "755"]).args([&text_file, &program]).status();
     assert!(install.unwrap().success());
     let ours = Command::new("id").arg("-un").output().expect("the program runs").stdout;
-    // Only root can become somebody else.
+    // Only root can change its user.
     let name = match text(ours).trim() {
         "root" => "daemon".to_owned(),
         other => other.to_owned(),
@@ -259,7 +259,7 @@ fn stores_are_asked_as_the_user_of_run_as() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// What `restante config` prints, with these options.
+/// The output of `restante config` with these options.
 fn printed(config: &Path, options: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_restante"))
         .args(["config", "--config"])
@@ -277,7 +277,7 @@ fn the_configuration_in_force_is_printed_and_can_be_read_back() {
     assert!(whole.contains("\n[timeouts]\nidle = \"10m\"\n"), "{whole}");
     let copy = dir.path().join("copy.toml");
     fs::write(&copy, &whole).unwrap();
-    // Paths are whole: the copy means the same files.
+    // Paths are absolute: the copy refers to the same files.
     assert_eq!(text(printed(&copy, &[]).stdout), whole);
     let shorter = text(printed(example, &["--non-default"]).stdout);
     assert!(shorter.contains("[maildir]\npath = ") && !shorter.contains("idle"), "{shorter}");

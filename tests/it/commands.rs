@@ -1,4 +1,4 @@
-//! What the program says about itself: versions, manual pages, completions.
+//! Versions, manual pages and completions.
 
 use std::fs;
 use std::process::{Command, Output};

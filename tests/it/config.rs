@@ -1,5 +1,5 @@
-//! Whole configuration files: those that must be refused, with the words that say why, and those
-//! that must load; and that the example and the reference know every key.
+//! Complete configuration files: those that must be refused, with the exact errors, and those that
+//! must load. The example and the reference must have every key.
 //!
 //! `BLESS=1 cargo test --test it config` rewrites the expected errors; review the difference.
 
@@ -212,13 +212,13 @@ fn a_missing_file_is_one_line() {
     );
 }
 
-/// A key that the reader knows by name but never takes would be accepted and ignored.
+/// A key that is listed but not read would be accepted and ignored.
 #[test]
 fn every_key_is_read() {
     let everything = fs::read_to_string("tests/configs/good/everything/restante.toml").unwrap();
     for (section, keys) in KEYS {
         for key in *keys {
-            // A time of day is the right type for no key.
+            // No key has the type of a time of day.
             let noon = toml::Value::Datetime("12:00:00".parse().unwrap());
             let text = with_value(&everything, section, key, noon);
             let faults = Config::parse(&text, Path::new("restante.toml")).unwrap_err();
@@ -232,7 +232,7 @@ fn every_key_is_read() {
 }
 
 proptest! {
-    /// Whatever becomes of a file, it is read, or refused with a word and a place within it.
+    /// A file with any damage is read, or refused with a message and a position within it.
     #[test]
     fn a_damaged_file_is_read_or_refused(
         damage in vec((0..2_000_usize, 0..4_usize, "[\\PC\n\r\t]{0,4}"), 1..4),
@@ -265,8 +265,8 @@ fn the_example_loads_and_shows_every_default() {
     let example = Config::load(path).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(documented_keys(&text), all_keys(), "keys of KEYS and keys of the example");
 
-    // `#key = value` is a default, `# text` a remark: with every default written out, nothing
-    // changes but what depends on the machine.
+    // `#key = value` is a default, `# text` a remark: with every default written out, only values
+    // that depend on the machine change.
     let written_out: String = text
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -293,7 +293,7 @@ fn the_reference_has_a_row_for_every_key() {
             let Some(default) = rows.remove(&path_of(section, key)) else {
                 panic!("{} has no row in docs/CONFIGURATION.md", path_of(section, key));
             };
-            // A default that the example shows is the default that the reference names.
+            // The example and the reference have the same default.
             let shown = example.lines().find_map(|line| line.strip_prefix(&format!("#{key} = ")));
             if !MACHINE.contains(&path_of(section, key).as_str()) && default != "required" {
                 assert_eq!(shown.unwrap_or(&default), default, "{}", path_of(section, key));
@@ -303,7 +303,7 @@ fn the_reference_has_a_row_for_every_key() {
     assert!(rows.is_empty(), "docs/CONFIGURATION.md has rows for no key: {rows:?}");
 }
 
-/// Every file that loads, with its path made whole.
+/// Every file that loads, by its absolute path.
 fn loadable() -> Vec<PathBuf> {
     let cases = directories("tests/configs/good");
     let files = cases.iter().map(|case| case.join("restante.toml"));
@@ -316,7 +316,7 @@ fn what_is_printed_reads_as_the_same_configuration() {
     for file in loadable() {
         let (config, settings) = Draft::load(&file).unwrap().finish().unwrap();
         for printed in [settings.to_string(), settings.clone().without_defaults().to_string()] {
-            // Paths are whole, so that it may stand anywhere.
+            // Paths are absolute, so it may be in any directory.
             let again = Draft::parse(printed.clone(), Path::new("/elsewhere/restante.toml"));
             let (same, same_settings) =
                 again.finish().unwrap_or_else(|faults| panic!("{faults}\n{printed}"));
@@ -326,7 +326,7 @@ fn what_is_printed_reads_as_the_same_configuration() {
     }
 }
 
-/// Where each value of a table has its row in the reference.
+/// The name of each value of a table in the reference.
 fn keys_in(table: &toml::Table, section: &str) -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     for (key, value) in table {
@@ -343,8 +343,8 @@ fn keys_in(table: &toml::Table, section: &str) -> BTreeMap<String, String> {
     keys
 }
 
-/// With the other tests on keys, this makes the keys of the example, of the reference and of what
-/// `restante config` prints the same.
+/// Together with the other tests of keys: the example, the reference and the output of
+/// `restante config` have the same keys.
 #[test]
 fn every_key_is_printed() {
     let file = Path::new("tests/configs/good/everything/restante.toml");
@@ -356,7 +356,7 @@ fn every_key_is_printed() {
 
 #[test]
 fn every_default_of_the_reference_is_printed() {
-    // As little as possible, of each kind.
+    // The smallest section of each kind.
     let text = r#"
         listen = [{ address = "[::]:110", tls = "starttls" }]
         tls = { certificate = "a", private-key = "b" }
@@ -387,10 +387,10 @@ fn every_default_of_the_reference_is_printed() {
     assert!(differing.keys().all(|key| !key.starts_with("limits.")), "{differing:?}");
 }
 
-/// Keys with a default that is not the same everywhere.
+/// Keys whose default depends on the machine.
 const MACHINE: &[&str] = &["hostname", "auth.hashes-at-once", "limits.connections"];
 
-/// The text with the first value of a key, or the whole section of that name, replaced.
+/// The text after replacing the first value of a key, or the whole section of that name.
 fn with_value(text: &str, section: &str, key: &str, value: toml::Value) -> String {
     let mut root: toml::Table = text.parse().unwrap();
     let mut table = &mut root;
@@ -408,7 +408,7 @@ fn with_value(text: &str, section: &str, key: &str, value: toml::Value) -> Strin
     root.to_string()
 }
 
-/// Every section and key that stands in an example, commented out or not.
+/// Every section and key in an example, commented out or not.
 fn documented_keys(text: &str) -> BTreeSet<(String, String)> {
     let mut keys = BTreeSet::new();
     let mut section = String::new();
@@ -426,7 +426,7 @@ fn documented_keys(text: &str) -> BTreeSet<(String, String)> {
     keys
 }
 
-/// The default of each key that has a row in the reference.
+/// The default of each key in the reference.
 fn reference() -> BTreeMap<String, String> {
     let mut rows = BTreeMap::new();
     let mut section = None;

@@ -62,7 +62,7 @@ fn fetch_all(kind: &str, connect: impl Fn(&Server) -> Client) {
         client.send(format!("RETR {number}\r\n"));
         expect_whole(&mut client, message, "RETR");
     }
-    // As mpop does it.
+    // As mpop does.
     for (group, messages) in expected.chunks(16).enumerate() {
         let numbers = (group * 16 + 1..).take(messages.len());
         client.send(numbers.map(|number| format!("RETR {number}\r\n")).collect::<String>());
@@ -106,7 +106,7 @@ fn shown(message: &[u8]) -> String {
     format!("{} octets that end in \"{}\"", message.len(), part.escape_ascii())
 }
 
-/// The header, the blank line and so many lines of the body (RFC 1939 §7 TOP).
+/// The header, the blank line and this number of lines of the body (RFC 1939 §7 TOP).
 fn top_of(message: &[u8], lines: u64) -> &[u8] {
     let mut end = 0;
     let mut left = None;
@@ -124,7 +124,7 @@ fn top_of(message: &[u8], lines: u64) -> &[u8] {
 /// The messages as they are stored.
 fn corpus() -> Vec<Vec<u8>> {
     let mut messages: Vec<Vec<u8>> = Vec::new();
-    // Every way to end, of a header and of a body.
+    // All ends of a header and of a body.
     for end in [
         "",
         "\n",
@@ -175,12 +175,12 @@ fn corpus() -> Vec<Vec<u8>> {
     ] {
         messages.push(odd.into());
     }
-    // Every octet there is, and text in other encodings than ASCII.
+    // All octets, and text in other encodings than ASCII.
     messages.push((0..=u8::MAX).collect());
     messages.push((0..=u8::MAX).flat_map(|octet| [octet, b'\n']).collect());
     messages.push([HEADER.as_bytes(), b"caf\xe9 \xff\xfe \xf0\x28\x8c\x28\n"].concat());
     messages.push(format!("{HEADER}Gr\u{fc}\u{df}e, \u{202e}\u{1f4ee}\n").into());
-    // Line ends and dots where a buffer is likely to end.
+    // Line ends and dots at likely ends of buffers.
     for buffer in [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10] {
         for before in 0..4 {
             let start = [HEADER.as_bytes(), &vec![b'x'; buffer - HEADER.len() - before]].concat();
@@ -191,8 +191,7 @@ fn corpus() -> Vec<Vec<u8>> {
     messages.push([HEADER.as_bytes(), &b"x".repeat(10_000_000)].concat());
     messages.push([HEADER.as_bytes(), &b".".repeat(100_000), &b".\n".repeat(50_000)].concat());
     messages.push(b"\r".repeat(70_000));
-    // Everything short that can be made of the octets that matter: as a message, and at both ends
-    // of a body.
+    // All short strings of the octets that matter, as a message and at both ends of a body.
     for odd in strings(b"\r\n.\0a", 4) {
         messages.push([HEADER.as_bytes(), &odd, b"middle", &odd].concat());
         messages.push(odd);

@@ -1,5 +1,5 @@
-//! Maildirs that are missing: made at login or with the user, and never where the mail may be one
-//! that is not mounted.
+//! Missing Maildirs: they are made at login or with the user, but never where the mail may not be
+//! mounted.
 
 use std::fs;
 use std::io::Write;
@@ -10,9 +10,9 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use crate::support::client::{greeted_at, logged_in};
-use crate::support::{PROGRAM, Place, Server};
+use crate::support::{OFF, PROGRAM, Place, Server};
 
-const LISTEN: [(&str, &str); 1] = [("127.0.0.1:0", "off")];
+const LISTEN: [(&str, &str); 1] = [OFF];
 const TEMPORARY: &str = "-ERR [SYS/TEMP] ";
 
 /// A place with an empty mail root that is not marked, and two users without a Maildir.
@@ -72,7 +72,7 @@ fn log_in_at(address: SocketAddr) -> String {
     reply
 }
 
-/// What is in a directory, but for the mark.
+/// The names in a directory, without the mark.
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -81,7 +81,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// A whole Maildir that belongs to the server and to nobody else.
+/// Asserts that a Maildir is complete and accessible to the server only.
 fn expect_maildir(place: &Place, user: &str) {
     let path = place.path("vmail").join(user);
     assert_eq!(names(&path), ["Maildir"]);
@@ -149,7 +149,7 @@ fn logins_at_once_make_it_once() {
 #[test]
 fn a_user_is_added_with_a_maildir_that_belongs_to_the_server() {
     let place = place();
-    // Neither the Maildir nor the user, so that the command can be given again.
+    // It makes neither the Maildir nor the user, so that the command can be repeated.
     let refused = fail(&place, "user add --maildir --stdin --config CONFIG jon");
     assert!(refused.contains("restante init-root "), "{refused}");
     assert_eq!(refused.lines().count(), 1, "{refused}");
@@ -160,7 +160,7 @@ fn a_user_is_added_with_a_maildir_that_belongs_to_the_server() {
     assert!(added.contains("vmail/jon/Maildir is made"), "{added}");
     expect_maildir(&place, "jon");
     succeed(&place, "user test --stdin --config CONFIG jon");
-    // One who had mail before.
+    // A user who has had mail.
     succeed(&place, "user remove --config CONFIG jon");
     place.write("vmail/jon/Maildir/new/1.a", "Subject: first\n\n");
     let added = succeed(&place, "user add --maildir --stdin --config CONFIG jon");

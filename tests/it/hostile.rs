@@ -1,7 +1,7 @@
-//! Clients that attack, or that are broken: lines, memory, time, other protocols, STLS.
+//! Clients that attack or are broken: lines, memory, time, other protocols, STLS.
 //!
-//! Each test names the class of bugs that it guards against, with those who had them. What
-//! happens to mail is in `maildrop.rs`, to logins in `login.rs`.
+//! Each test names the class of bugs that it guards against, with servers that had them. Tests of
+//! mail are in `maildrop.rs`, those of logins in `login.rs`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,15 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::client::{Client, Tls, expect_in_sync, greeted, logged_in};
-use crate::support::{PATIENCE, Place, Server, eventually, pause};
-
-const OFF: (&str, &str) = ("127.0.0.1:0", "off");
-const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
-const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
-
-/// For those who are wrong a thousand times in a test.
-const LENIENT: &str = "allow-cleartext = true\n[limits]\nbad-commands = 1000\n\
-                       failed-logins = 100\nconnections-per-address = 1000\n";
+use crate::support::{
+    IMPLICIT, LENIENT, OFF, PATIENCE, Place, STARTTLS, Server, eventually, lenient_place, pause,
+};
 
 const COMMANDS: [&str; 17] = [
     "USER ",
@@ -39,17 +33,10 @@ const COMMANDS: [&str; 17] = [
     "XYZZY ",
 ];
 
-/// A server for passwords in the clear that takes a lot.
-fn lenient_place() -> Place {
-    let place = Place::new();
-    place.configure(&[OFF], LENIENT);
-    place
-}
-
-/// Memory that is used by the way: pages of the program, pools of the allocator.
+/// The memory that a server may use meanwhile: pages of the program, pools of the allocator.
 const NOISE_KIB: u64 = 6 << 10;
 
-/// Runs something that should cost a server no memory.
+/// Runs `what`, which must not make the memory of a server grow.
 fn expect_flat_memory<T>(server: &Server, what: impl FnOnce() -> T) -> T {
     let before = server.peak_memory();
     let outcome = what();
@@ -59,7 +46,7 @@ fn expect_flat_memory<T>(server: &Server, what: impl FnOnce() -> T) -> T {
 }
 
 /// Overflows (Cyrus CVE-2006-2502, qpopper CVE-2003-0143, endless loop CVE-2002-0454), and lines
-/// that are answered many times or whose tail is obeyed (popa3d's DESIGN lists who does that).
+/// that get many replies or whose tail is obeyed (popa3d's DESIGN lists such servers).
 #[test]
 fn an_overlong_line_gets_one_reply_and_its_tail_is_not_obeyed() {
     let place = lenient_place();
@@ -74,7 +61,7 @@ fn an_overlong_line_gets_one_reply_and_its_tail_is_not_obeyed() {
                 let filler = "!".repeat(length - command.len() - tail.len());
                 client.send(format!("{command}{filler}{tail}"));
                 let reply = client.line();
-                // Behind AUTH there may be a token, and behind PASS a password of any length.
+                // AUTH may have a token, and PASS a password of any length.
                 let has_secret = command.starts_with("AUTH ") || command.starts_with("PASS ");
                 let longest = if has_secret { 16 * 1024 } else { 255 };
                 let fits = length <= longest;
@@ -88,7 +75,7 @@ fn an_overlong_line_gets_one_reply_and_its_tail_is_not_obeyed() {
     assert_eq!(at_home.ask("QUIT"), "+OK goodbye, 1 message left");
 }
 
-/// The same without an end: memory that grows with what the peer sends.
+/// A line without an end: memory that grows with the input.
 #[test]
 fn a_line_without_an_end_costs_no_memory() {
     let place = lenient_place();
@@ -142,7 +129,7 @@ fn ten_thousand_commands_in_one_write_are_answered_in_order() {
     assert_eq!(client.rest(), b"");
 }
 
-/// Output that is kept for a client which sends and does not read.
+/// Output that is buffered for a client that sends and does not read.
 #[test]
 fn replies_that_nobody_reads_cost_no_memory() {
     let place = lenient_place();
@@ -160,11 +147,11 @@ fn replies_that_nobody_reads_cost_no_memory() {
     });
 }
 
-/// Slow-loris, and handshakes that are never finished (Dovecot before 2.2.13).
+/// Slowloris, and handshakes that are never finished (Dovecot before 2.2.13).
 #[test]
 fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
     let place = Place::new();
-    // So that whoever runs this may look into /proc/PID.
+    // Lets the user of this test read /proc/PID.
     let rest = format!("{LENIENT}[timeouts]\nlogin = \"10s\"\n[sandbox]\ncore-dumps = true\n");
     place.configure(&[OFF, STARTTLS, IMPLICIT], &rest);
     let server = place.serve();
@@ -172,7 +159,7 @@ fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
     eventually("the first session has ended", || server.count("session ended") == 1);
     let descriptors = server.descriptors();
     let hello = client_hello();
-    // (listener, what is sent at once, what drips)
+    // (listener, what is sent at once, what is sent octet by octet)
     let kinds: [(usize, &[u8], &[u8]); 8] = [
         (0, b"", b"x"),
         (0, b"USER mrose\r\n", b"x"),
@@ -181,7 +168,7 @@ fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
         (1, b"STLS\r\n", b""),
         (1, b"CAPA\r\n", b"x"),
         (2, &hello[..hello.len() / 2], b""),
-        // All of it: the server has answered and waits for the rest of the handshake.
+        // A complete ClientHello: the server has answered and waits for the rest of the handshake.
         (2, &hello, b""),
     ];
     let mut crowd: Vec<(TcpStream, &[u8])> = Vec::new();
@@ -194,7 +181,7 @@ fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
     }
     eventually("all of them are closed", || {
         for (stream, drip) in &mut crowd {
-            // Who has been closed is told so, in time.
+            // Some are closed already.
             let _closed = stream.write_all(drip);
         }
         pause(Duration::from_millis(100));
@@ -203,7 +190,7 @@ fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
     for (stream, _) in &mut crowd {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut said = Vec::new();
-        // A reset is an end as well: the drips crossed with it.
+        // A reset counts as closed: octets of the client have crossed with the end.
         let _end = stream.read_to_end(&mut said);
         assert!(!String::from_utf8_lossy(&said).contains("-ERR"), "closed without a word");
     }
@@ -241,7 +228,7 @@ fn aborted_exchanges_leave_no_memory_behind() {
             assert_eq!(client.line(), "-ERR authentication cancelled");
             assert_eq!(client.line(), "+OK send PASS");
         }
-        // And away, in the middle of one more.
+        // The connection is closed in the middle of another exchange.
         assert_eq!(client.ask("AUTH LOGIN"), "+ VXNlcm5hbWU6");
     };
     // A connection without a login ends after 200 commands.
@@ -255,7 +242,7 @@ fn aborted_exchanges_leave_no_memory_behind() {
     });
 }
 
-/// Cross-protocol attacks (ALPACA): what a browser or a mail transport sends is not obeyed.
+/// Cross-protocol attacks (ALPACA): commands of a browser or a mail transport are not obeyed.
 #[test]
 fn other_protocols_are_closed_before_they_do_anything() {
     let place = Place::new();
@@ -284,7 +271,7 @@ fn other_protocols_are_closed_before_they_do_anything() {
     }
 }
 
-/// Commands that are smuggled in front of TLS (Courier CVE-2021-38084, James CVE-2021-38542 and
+/// Commands that are injected before TLS (Courier CVE-2021-38084, James CVE-2021-38542 and
 /// CVE-2022-28220, Cyrus CVE-2011-1926).
 #[test]
 fn nothing_from_before_the_handshake_lives_on_after_it() {
@@ -307,7 +294,7 @@ fn nothing_from_before_the_handshake_lives_on_after_it() {
         server.logged_times("why=plaintext-after-stls", before + 1);
     }
 
-    // In a segment of its own it is no more than a broken handshake.
+    // In a separate segment it is only a broken handshake.
     for attack in ["CAPA\r\n", "USER mrose\r\n", "x", "\r\n"] {
         let mut client = greeted(&server);
         assert_eq!(client.ask("STLS"), "+OK begin TLS now");
@@ -321,7 +308,7 @@ fn nothing_from_before_the_handshake_lives_on_after_it() {
         assert!(client.handshake(&Tls::new()).is_err(), "{attack:?}");
     }
 
-    // What was said before it is forgotten, what is half said is no command.
+    // Earlier commands are forgotten, and an incomplete line is not a command.
     let mut client = greeted(&server);
     assert_eq!(client.ask("USER mrose"), "+OK send PASS");
     let mut client = client.upgrade(&Tls::new());

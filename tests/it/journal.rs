@@ -1,4 +1,4 @@
-//! What is said on standard error when that is the journal: each line with its priority.
+//! Standard error if it is the journal: each line has its priority.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{PROGRAM, Place};
+use crate::support::{OFF, PROGRAM, Place};
 
-/// What the journal gets as standard error, and the exit code.
+/// The lines for the journal on standard error, and the exit code.
 fn said(directory: &Path, arguments: &[&str]) -> (String, Option<i32>) {
     let path = directory.join("journal");
     let journal = File::create(&path).unwrap();
@@ -32,8 +32,8 @@ fn what_keeps_it_from_starting_is_an_error() {
     let address = holder.local_addr().unwrap().to_string();
     for (listen, rest, code, arguments) in [
         ((address.as_str(), "off"), "allow-cleartext = true\n", 1, &serve[..]),
-        (("127.0.0.1:0", "off"), "surprise = 1\n[more]\nof = \"them\"\n", 1, &serve[..]),
-        (("127.0.0.1:0", "off"), "", 2, &["serve", "--surprise"][..]),
+        (OFF, "surprise = 1\n[more]\nof = \"them\"\n", 1, &serve[..]),
+        (OFF, "", 2, &["serve", "--surprise"][..]),
     ] {
         place.configure(&[listen], rest);
         let (text, status) = said(directory.path(), arguments);
@@ -49,7 +49,7 @@ fn what_keeps_it_from_starting_is_an_error() {
 fn check_tells_errors_from_warnings() {
     let place = Place::new();
     let directory = tempfile::tempdir().unwrap();
-    place.configure(&[("127.0.0.1:0", "off")], "allow-cleartext = true\n");
+    place.configure(&[OFF], "allow-cleartext = true\n");
     let config = place.path("restante.toml");
     let check = ["check", "--offline", "--config", config.to_str().unwrap()];
     fs::remove_dir_all(place.path("mrose/Maildir")).unwrap();

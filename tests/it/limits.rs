@@ -1,14 +1,11 @@
-//! How many connections there may be: from one network, in all, and who makes room for whom. How many
-//! open files a removal takes from them.
+//! Limits of connections, by network and in all; eviction; and the open files that a removal may use.
 
 use std::fs;
 use std::process::Command;
 
 use crate::support::client::{Client, GREETING, Tls, greeted, logged_in};
-use crate::support::{PROGRAM, Place, Server, eventually};
+use crate::support::{IMPLICIT, OFF, PROGRAM, Place, Server, eventually};
 
-const OFF: (&str, &str) = ("127.0.0.1:0", "off");
-const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
 /// Addresses of different networks, none of which the server trusts.
 const FLOOD: [u8; 4] = [127, 1, 1, 1];
 const NEIGHBOUR: [u8; 4] = [127, 1, 1, 2];
@@ -29,7 +26,7 @@ fn greeted_from(source: [u8; 4], server: &Server) -> Client {
     client
 }
 
-/// What a client gets that has to go.
+/// Asserts that a client is evicted.
 fn is_evicted(client: &mut Client) {
     let evicted = "-ERR [SYS/TEMP] too many connections, and this one has not logged in; try again";
     assert_eq!(String::from_utf8(client.rest()).unwrap(), format!("{evicted}\r\n"));
@@ -49,7 +46,7 @@ fn connections_are_limited_by_address() {
     server.logged(&["WARN", "too many connections", "limit=limits.connections-per-address"]);
     drop(first);
     server.logged(&["session ended", "why=peer-closed"]);
-    // The log line comes a moment before the place is free.
+    // The connection is logged a moment before it is no longer counted.
     let served = (0..1000).any(|_| {
         let mut client = Client::plain_from(HERE, server.address(0));
         client.line() == GREETING
@@ -61,7 +58,7 @@ fn connections_are_limited_by_address() {
 fn trusted_networks_have_no_limit_of_their_own() {
     let place = place("[limits]\nconnections-per-address = 1\n");
     let server = place.serve();
-    // At most 10 would be taken at once, and one at a time.
+    // Without trust at most 10 would be accepted at once, and then one at a time.
     let _clients: Vec<_> = (0..12).map(|_| greeted(&server)).collect();
     let _first = greeted_from(HERE, &server);
     assert!(Client::plain_from(HERE, server.address(0)).line().starts_with("-ERR [SYS/TEMP]"));
@@ -81,7 +78,7 @@ fn connections_are_limited_in_all() {
 fn silent_connections_make_room_for_others() {
     let place = place("[limits]\nconnections = 8\n");
     let server = place.serve();
-    // One says nothing to the socket with TLS; it has been accepted when the next one there is served.
+    // One is silent on the socket with TLS. It has been accepted when the next one there is served.
     let mut silent = Client::plain_from(NEIGHBOUR, server.address(1));
     let mut user = Client::tls(server.address(1), &Tls::new());
     assert_eq!(user.line(), GREETING);
@@ -91,7 +88,7 @@ fn silent_connections_make_room_for_others() {
     assert_eq!(flood[2].ask("AUTH LOGIN"), "+ VXNlcm5hbWU6");
     let mut other = greeted_from(HERE, &server);
     assert_eq!(server.count("why=evicted"), 0);
-    // From now on each that comes is one too many.
+    // Each further connection exceeds the limit.
     let mut others = vec![greeted_from(ELSEWHERE, &server)];
     assert_eq!(silent.rest(), b"");
     server.logged(&["many connections, one", "network=127.1.1.0/24", "limit=limits.connections "]);
@@ -99,14 +96,14 @@ fn silent_connections_make_room_for_others() {
     others.push(greeted_from(ELSEWHERE, &server));
     is_evicted(&mut flood[0]);
     server.logged_times("why=evicted", 2);
-    // Both networks have two each now: the oldest of them goes.
+    // Both networks have two now: the oldest connection is evicted.
     others.push(greeted_from(ELSEWHERE, &server));
     is_evicted(&mut flood[1]);
     server.logged_times("why=evicted", 3);
     others.push(greeted_from(ELSEWHERE, &server));
     is_evicted(&mut others[0]);
     server.logged_times("why=evicted", 4);
-    // Whoever comes from elsewhere is served.
+    // A client of another network is served.
     assert_eq!(other.ask("USER mrose"), "+OK send PASS");
     assert_eq!(user.ask("NOOP"), "+OK");
     assert_eq!(flood[2].ask("*"), "-ERR authentication cancelled");
@@ -116,11 +113,11 @@ fn silent_connections_make_room_for_others() {
 #[test]
 fn whoever_is_logging_in_makes_no_room() {
     let place = Place::new();
-    // Each verification waits at a gate of its own.
+    // Each verification waits for its own file.
     let gates = place.path("gates");
     fs::create_dir(&gates).unwrap();
     place.hand_over(&gates);
-    // The server itself asks about a name that nobody has.
+    // The server itself looks up an unknown name.
     let program = format!(
         "cd {}; name=$(tr '\\0' '\\n' <&3 | sed -n 1p); case $name in one|another) ;; *) exit 1;; esac; \
          mkfifo $name; read line < $name; exec \"$@\"",
@@ -142,7 +139,7 @@ fn whoever_is_logging_in_makes_no_room() {
     }
     eventually("both are verified", || fs::read_dir(&gates).unwrap().count() == 2);
     let mut silent = greeted_from(HERE, &server);
-    // They hold what they have; of the two others the older one goes.
+    // They are protected; of the two others the older one is evicted.
     let mut last = greeted_from(ELSEWHERE, &server);
     is_evicted(&mut silent);
     for gate in fs::read_dir(&gates).unwrap() {
@@ -156,11 +153,11 @@ fn whoever_is_logging_in_makes_no_room() {
     assert_eq!(server.count("why=evicted"), 1);
 }
 
-/// Weakness 2: with all files in use, whoever logged in at that time was told that it cannot be done.
+/// With all descriptors in use by a removal, logins at that time would fail.
 #[test]
 fn a_removal_leaves_open_files_to_others() {
     const MESSAGES: u32 = 3000;
-    // What 8 connections may need, and 32 that a removal may hold.
+    // The descriptors of 8 connections, and 32 for removals.
     const LIMIT: usize = 240;
     let place = place("[limits]\nconnections = 8\n");
     place.user("other");
@@ -178,7 +175,7 @@ fn a_removal_leaves_open_files_to_others() {
     }
     let before = server.descriptors();
     assert_eq!(user.ask("QUIT"), format!("+OK {MESSAGES} messages removed, 0 left"));
-    // The files are held until each has its line in the log, and that takes a few pauses.
+    // The files are held until each removal is logged, which takes a few pauses.
     let held = server.descriptors().saturating_sub(before);
     assert!(held <= 40, "{held} descriptors");
     let mut other = greeted(&server);

@@ -1,4 +1,4 @@
-//! Users of the machine who put symbolic links where their Maildirs were.
+//! Users of the machine who replace their Maildirs by symbolic links.
 
 use std::fs;
 use std::os::unix::fs::{chown, lchown, symlink};
@@ -7,11 +7,12 @@ use std::process::Command;
 use nix::unistd::geteuid;
 
 use crate::support::client::{Client, greeted, logged_in};
-use crate::support::{PROGRAM, Place, Server};
+use crate::support::{OFF, PROGRAM, Place, Server};
 
-const LISTEN: [(&str, &str); 1] = [("127.0.0.1:0", "off")];
+const LISTEN: [(&str, &str); 1] = [OFF];
 
-/// mrose and bob have accounts on the machine, and the server gets at their Maildirs by its group.
+/// mrose and bob have accounts on the machine, and the server has access to their Maildirs by its
+/// group.
 struct Machine(Place);
 
 impl Machine {
@@ -70,19 +71,19 @@ fn message(client: &mut Client) -> Vec<u8> {
 #[test]
 fn a_link_to_the_mail_of_another_user_leads_nowhere() {
     if !geteuid().is_root() {
-        return; // There is nobody else to make a link; `resolve` has tests for everybody.
+        return; // No other user can make a link; the tests of `resolve` need none.
     }
     for (to, link) in [("bob/Maildir", "mrose/Maildir"), ("bob", "mrose")] {
         let machine = Machine::new();
         let server = machine.0.serve();
-        // So that it is all in memory.
+        // Reads all of it into memory.
         assert!(logged_in(&server).ask("QUIT").starts_with("+OK"));
         machine.link(to, link, Machine::MROSE);
         machine.log_in_refused(&server, link);
         let bobs = machine.0.path("bob/Maildir/new/1.M1P1.localhost");
         assert!(bobs.exists() && !machine.0.path("bob/Maildir/restante.lock").exists());
 
-        // What an operator wants is done.
+        // A link of the operator is followed.
         machine.link(to, link, 0);
         assert!(!machine.check().contains("is not followed"));
         let mut client = logged_in(&server);

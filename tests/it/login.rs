@@ -1,6 +1,6 @@
-//! Logins of the curious and the hostile: who gets in, what others are told, what is logged.
+//! Hostile logins: who gets in, what the replies reveal, and what is logged.
 //!
-//! Each test names the class of bugs that it guards against, with those who had them. Lines,
+//! Each test names the class of bugs that it guards against, with servers that had them. Lines,
 //! memory and other protocols are in `hostile.rs`.
 
 use std::fs;
@@ -12,26 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
 
 use crate::support::client::{Client, Tls, expect_in_sync, greeted, greeted_at};
-use crate::support::{Place, Server, eventually};
-
-const OFF: (&str, &str) = ("127.0.0.1:0", "off");
-const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
-const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
-
-/// For those who are wrong a thousand times in a test.
-const LENIENT: &str = "allow-cleartext = true\n[limits]\nbad-commands = 1000\n\
-                       failed-logins = 100\nconnections-per-address = 1000\n";
+use crate::support::{IMPLICIT, LENIENT, OFF, Place, STARTTLS, Server, eventually, lenient_place};
 
 const REFUSED: &str = "-ERR [AUTH] wrong user name or password";
 
-/// A server for passwords in the clear that takes a lot.
-fn lenient_place() -> Place {
-    let place = Place::new();
-    place.configure(&[OFF], LENIENT);
-    place
-}
-
-/// Guesses and connections in masses that fill the disk with lines, or push others out of the log.
+/// Many guesses and connections fill the disk with log lines, or displace others from the log.
 #[test]
 fn a_flood_of_failures_is_summed_up_in_the_log() {
     let place = lenient_place();
@@ -65,7 +50,7 @@ fn a_flood_of_failures_is_summed_up_in_the_log() {
         });
         values.sum()
     };
-    // Not only the first ones, if the machine is slow.
+    // On a slow machine, not only the first ones.
     for (word, field, all) in [
         ("login failed", "wrong_passwords=", 600),
         ("session ended retrieved", "connections=", 306),
@@ -76,7 +61,7 @@ fn a_flood_of_failures_is_summed_up_in_the_log() {
     }
 }
 
-/// One client's garbage that ends the logins of others (Dovecot CVE-2025-59028).
+/// Garbage of one client ends the logins of others (Dovecot CVE-2025-59028).
 #[test]
 fn garbage_of_one_client_does_not_disturb_others() {
     let place = lenient_place();
@@ -116,7 +101,7 @@ fn garbage_of_one_client_does_not_disturb_others() {
                         let mut client = greeted_at(address);
                         let plain = STANDARD.encode(format!("\0{name}\0tanstaaf"));
                         let reply = client.ask(&format!("AUTH PLAIN {plain}"));
-                        // One user's session is never another's (Dovecot CVE-2025-30189).
+                        // A session never belongs to another user (Dovecot CVE-2025-30189).
                         assert!(reply.starts_with(&format!("+OK {messages} message")), "{reply}");
                         let left = client.ask("QUIT");
                         assert!(left.starts_with(&format!("+OK goodbye, {messages} ")), "{left}");
@@ -131,7 +116,7 @@ fn garbage_of_one_client_does_not_disturb_others() {
     });
 }
 
-/// Passwords that are cut at a blank, or taken as ASCII (mailpit, inbucket, twisted).
+/// Passwords that are truncated at a space, or read as ASCII (mailpit, inbucket, twisted).
 #[test]
 fn passwords_have_blanks_and_any_script() {
     let place = lenient_place();
@@ -182,14 +167,14 @@ fn log_in_by_login(server: &Server, name: &str, password: &[u8]) -> String {
     end_of(client)
 }
 
-/// The reply to a login; the session is over and the maildrop free when this returns.
+/// The reply to a login. When this returns, the session is over and the maildrop is free.
 fn end_of(mut client: Client) -> String {
     let reply = client.line();
     client.ask("QUIT");
     reply
 }
 
-/// User names as paths (James CVE-2021-40525), and what tells users from others
+/// User names as paths (James CVE-2021-40525), and replies that reveal which users exist
 /// (WebEasyMail CVE-2002-1416, GreenMail).
 #[test]
 fn a_name_that_leads_out_of_the_mail_root_is_just_unknown() {
@@ -276,11 +261,11 @@ fn a_name_that_leads_out_of_the_mail_root_is_just_unknown() {
         let mut client = greeted(&server);
         assert_eq!(client.ask(&format!("AUTH PLAIN {}", STANDARD.encode(invalid))), REFUSED);
     }
-    assert_eq!(everything(), before, "nothing was made on the way");
+    assert_eq!(everything(), before, "no file was made");
     assert!(log_in_by_pass(&server, "mrose", b"tanstaaf").starts_with("+OK 0 "));
 }
 
-/// Passwords in the log, of those above all who misspell the command (WildDuck).
+/// Passwords in the log, above all those after a misspelt command (WildDuck).
 #[test]
 fn no_secret_reaches_the_log() {
     for (format, plain, taken) in
@@ -344,7 +329,7 @@ fn no_secret_reaches_the_log() {
             "sesame".to_owned(),
             encoded("sesame"),
             encoded("sesame!"),
-            // Inside of a response that has other text before it, at each of three offsets.
+            // Within a response, after other text, at each of three offsets.
             encoded("sesame").chars().take(7).collect(),
             encoded("-sesame").chars().skip(2).take(7).collect(),
             encoded("--sesame").chars().skip(3).take(7).collect(),
@@ -356,7 +341,7 @@ fn no_secret_reaches_the_log() {
     }
 }
 
-/// Log lines that are forged or that take over a terminal (Courier CVE-2004-0777 and kin).
+/// Log lines that are forged or control a terminal (Courier CVE-2004-0777 and similar).
 #[test]
 fn hostile_octets_never_reach_the_log_as_they_are() {
     for format in ["text", "json", "journald"] {

@@ -1,8 +1,8 @@
-//! What happens to mail when clients vanish, servers are killed, and others work in the Maildir.
+//! Mail when clients vanish, servers are killed, and other programs change the Maildir.
 //!
-//! After every test the same things hold: a message that was not removed by an answered QUIT is
-//! there, octet for octet; its unique-id is what it was; the maildrop is free. Who attacks rather
-//! than vanishes is in `hostile.rs`.
+//! After every test the same invariants hold: a message that was not removed by an answered QUIT
+//! is there, octet for octet; its unique-id is the same; the maildrop is free. Clients that attack
+//! are in `hostile.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,9 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::client::{Client, Tls, greeted, logged_in};
-use crate::support::{Place, Server, eventually, pause};
+use crate::support::{IMPLICIT, OFF, Place, Server, eventually, pause};
 
-const LISTEN: [(&str, &str); 2] = [("127.0.0.1:0", "off"), ("127.0.0.1:0", "implicit")];
+const LISTEN: [(&str, &str); 2] = [OFF, IMPLICIT];
 const CLEARTEXT: &str = "allow-cleartext = true\n";
 
 fn place() -> Place {
@@ -32,12 +32,12 @@ fn impatient_place() -> Place {
     place
 }
 
-/// A message that no other is like.
+/// A message with unique contents.
 fn message(number: u32) -> Vec<u8> {
     format!("Subject: message {number}\n\n.{}\n", "text ".repeat(number as usize % 50)).into()
 }
 
-/// The same as a client gets it.
+/// The same message as a client receives it.
 fn received(number: u32) -> Vec<u8> {
     String::from_utf8(message(number)).unwrap().replace('\n', "\r\n").into()
 }
@@ -48,7 +48,7 @@ fn deliver(place: &Place, numbers: std::ops::RangeInclusive<u32>) {
     }
 }
 
-/// Message files by the number that their names begin with; every one must be whole.
+/// The numbers at the start of the names of all message files. Asserts that each is complete.
 fn stored(place: &Place) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     for folder in ["new", "cur"] {
@@ -79,7 +79,7 @@ fn a_second_session_is_told_since_when_the_maildrop_is_in_use() {
     deliver(&place, 1..=2);
     let (first, second) = (place.serve(), place.serve());
     let mut owner = logged_in(&first);
-    // In the same process, in another one, and by another kind of login.
+    // Held in the same process, in another one, and by another kind of login.
     for server in [&first, &second] {
         for command in ["PASS", "AUTH"] {
             let mut late = greeted(server);
@@ -97,11 +97,11 @@ fn a_second_session_is_told_since_when_the_maildrop_is_in_use() {
                 let digits = time.unwrap_or_else(|| panic!("{reply}")).replace(':', "");
                 assert!(digits.len() == 6 && digits.parse::<u32>().is_ok(), "{reply}");
             } else {
-                // What another process does is known only as far as the lock tells it.
+                // Of another process only the lock is known.
                 assert_eq!(since, "");
             }
             assert_eq!(late.ask("STAT"), "-ERR log in first");
-            // Only who knows the password learns that.
+            // Only a client that knows the password learns that.
             let mut stranger = greeted(server);
             stranger.ask("USER mrose");
             assert_eq!(stranger.ask("PASS wrong"), "-ERR [AUTH] wrong user name or password");
@@ -110,7 +110,7 @@ fn a_second_session_is_told_since_when_the_maildrop_is_in_use() {
     assert_eq!(owner.ask("RETR 1").split(' ').next(), Some("+OK"));
     assert_eq!(owner.body(), received(1));
     assert_eq!(owner.ask("QUIT"), "+OK goodbye, 2 messages left");
-    // Freed before the reply, for every server.
+    // The lock is released before the reply, for all servers.
     for server in [&second, &first, &second] {
         assert_eq!(logged_in(server).ask("QUIT"), "+OK goodbye, 2 messages left");
     }
@@ -128,7 +128,7 @@ fn the_maildrop_is_free_after_every_way_out() {
         }),
         ("gone within a command", |mut client| client.send("RETR ")),
         ("gone within a reply", |mut client| client.send("RETR 1\r\nRETR 1\r\nRETR 1\r\n")),
-        ("quit, and nothing is read", |mut client| client.send("RETR 1\r\nQUIT\r\n")),
+        ("quit without reading", |mut client| client.send("RETR 1\r\nQUIT\r\n")),
     ];
     let place = place();
     deliver(&place, 1..=3);
@@ -145,7 +145,7 @@ fn the_maildrop_is_free_after_every_way_out() {
             assert!(client.log_in().starts_with("+OK 3 "), "before: {what}");
             assert_eq!(client.ask("DELE 2"), "+OK message 2 deleted");
             way_out(client);
-            // A login waits for a session that is ending.
+            // A login waits until the session has ended.
             let mut next = greeted(&server);
             let reply = next.log_in();
             let left = if what.starts_with("quit") { 2 } else { 3 };
@@ -189,7 +189,7 @@ fn without_quit_nothing_is_removed() {
     }
 }
 
-/// Outlook closes right behind QUIT (tpop3d's `no-commit-on-early-close`).
+/// Outlook closes the connection at once after QUIT (tpop3d's `no-commit-on-early-close`).
 #[test]
 fn once_quit_has_been_sent_the_removal_is_finished_without_the_client() {
     type WayOut = fn(Client);
@@ -222,8 +222,8 @@ fn once_quit_has_been_sent_the_removal_is_finished_without_the_client() {
     }
 }
 
-/// Renamed by an IMAP server, joined by new mail: the snapshot of a session stays true, and no
-/// message is ever missing from a listing (a directory that is read while names change).
+/// While an IMAP server renames files and new mail arrives, the listing of a session stays valid, and
+/// no message is ever missing from a listing (a directory that is read while names change).
 #[test]
 fn delivery_and_flags_go_on_during_sessions() {
     const DELIVERIES: u32 = 200;
@@ -266,7 +266,7 @@ fn delivery_and_flags_go_on_during_sessions() {
             assert!(lost.is_empty(), "{lost:?} are not in the listing");
             assert!(ids.len() >= expected as usize, "{} of {expected}", ids.len());
             let sizes = lines(&mut client, "LIST");
-            // All of a listing from the newest on, as a client does that has seen the rest.
+            // The whole listing from the newest message on, as a client does that has seen the others.
             for line in listing.iter().rev().take(40) {
                 let (number, id) = line.split_once(' ').unwrap();
                 let expected = received(id.split('.').next().unwrap().parse().unwrap());
@@ -288,7 +288,7 @@ fn delivery_and_flags_go_on_during_sessions() {
     assert_eq!(stored(&place), (1..=DELIVERIES).collect());
 }
 
-/// Gives a message flags, as an IMAP server does, wherever it is.
+/// Sets the flags of a message, as an IMAP server does, wherever it is.
 fn rename(place: &Place, number: u32, flags: &str) {
     let base = format!("{number}.M1P1.localhost");
     let folder = |name: &str| place.path(&format!("mrose/Maildir/{name}"));
@@ -297,7 +297,7 @@ fn rename(place: &Place, number: u32, flags: &str) {
     now.extend(with_flags.map(|name| folder("cur").join(name)));
     let wanted = folder("cur").join(format!("{base}:2,{flags}"));
     let from = now.iter().find(|path| path.exists());
-    fs::rename(from.expect("nobody else renames"), wanted).unwrap();
+    fs::rename(from.expect("only this test renames"), wanted).unwrap();
 }
 
 #[test]
@@ -318,10 +318,10 @@ fn unique_ids_and_sizes_outlive_the_server_its_index_and_flags() {
     let server = place.serve();
     let first = look(&server);
     assert_eq!(first.0.len(), 24);
-    // It is written when the session is over.
+    // The index is written after the session.
     eventually("the index is there", || index.exists());
     let sound = fs::read(&index).unwrap();
-    // The magic is always the same; the time stamps behind it, and the checksum, need not be.
+    // The magic is always the same; the time stamps after it and the checksum may differ.
     let constant = |index: &[u8]| {
         let end = index.len().checked_sub(4)?;
         Some([index.get(..16)?, index.get(72..end)?].concat())
@@ -367,7 +367,7 @@ fn unique_ids_and_sizes_outlive_the_server_its_index_and_flags() {
     assert_eq!(look(&place.serve()), first, "after one more restart");
 }
 
-/// The lock is not left behind and no message suffers, whenever the server dies.
+/// Whenever the server is killed, the lock is released and all messages are intact.
 #[test]
 fn a_server_that_is_killed_loses_nothing() {
     const ROUNDS: u32 = 30;
@@ -379,7 +379,7 @@ fn a_server_that_is_killed_loses_nothing() {
         deliver(&place, next..=next + 9);
         next += 10;
         let before = stored(&place);
-        // At once, on the first attempt: nothing is locked, nothing has to be repaired.
+        // At once, on the first attempt: no lock is left, and no repair is needed.
         let mut client = logged_in(&server);
         let ids: BTreeMap<u32, String> = unique_ids(&mut client)
             .iter()
@@ -397,7 +397,7 @@ fn a_server_that_is_killed_loses_nothing() {
             .collect();
         let asks_to_quit = round % 3 > 0;
         client.send(commands + if asks_to_quit { "QUIT\r\n" } else { "" });
-        // A moment that no two rounds have in common, somewhere in all of that.
+        // Each round kills the server at another moment.
         pause(Duration::from_micros(u64::from(round * 7919 % ROUNDS) * 400));
         server.kill();
 
@@ -417,14 +417,14 @@ fn a_server_that_is_killed_loses_nothing() {
     assert_eq!(client.ask("QUIT"), format!("+OK goodbye, {count} messages left"));
 }
 
-/// 32-bit sizes and totals (Cyrus, Stalwart), memory for a whole message, TOP that reads it all.
+/// 32-bit sizes and totals (Cyrus, Stalwart), memory for a whole message, TOP that reads all of it.
 #[test]
 fn messages_of_gigabytes() {
     const GIB: u64 = 1 << 30;
     let place = Place::in_memory();
     // So that whoever runs this may look into /proc/PID.
     place.configure(&LISTEN, &format!("{CLEARTEXT}[sandbox]\ncore-dumps = true\n"));
-    // Holes, which take no room: zeros and not a single LF.
+    // Holes, which take no space: zeros without any LF.
     for (number, size) in [(1, 3 * GIB), (2, GIB + 17)] {
         place.deliver(number, b"Subject: large\n\n");
         let path = place.path(&format!("mrose/Maildir/new/{number}.M1P1.localhost"));
@@ -453,7 +453,7 @@ fn messages_of_gigabytes() {
     assert_eq!(client.ask("RETR 1"), format!("+OK {} octets", sizes[0]));
     client.read_some(1 << 20);
     drop(client);
-    // Nor does the rest of it have to be read to notice that the client is gone.
+    // The server notices that the client is gone without reading the rest.
     assert_eq!(logged_in(&server).ask("DELE 1"), "+OK message 1 deleted");
     let read = server.bytes_read() - read;
     assert!(read < 64 << 20, "{read} bytes were read for one of a message");
@@ -461,7 +461,7 @@ fn messages_of_gigabytes() {
     assert!(grown < 6 << 10, "memory has grown by {grown} KiB");
 }
 
-/// As many sessions as possible are to fit into the files that a process may have open.
+/// The limit of open files bounds the number of sessions, so each needs few descriptors.
 #[test]
 fn a_session_that_waits_for_its_client_holds_three_descriptors() {
     const SESSIONS: usize = 10;
@@ -497,7 +497,7 @@ fn a_session_that_waits_for_its_client_holds_three_descriptors() {
     eventually("none is left", || server.descriptors() == before);
 }
 
-/// Memory for what slow clients have not read yet.
+/// Memory for output that slow clients have not read yet.
 #[test]
 fn slow_readers_cost_no_memory() {
     const READERS: usize = 8;
@@ -534,7 +534,7 @@ fn slow_readers_cost_no_memory() {
             reader.read_some(4 << 10);
         }
     }
-    // One that has been slow until now still gets all of it.
+    // A client that has been slow still gets the whole message.
     let whole = readers[0].body();
     assert_eq!(whole.len(), (32 << 20) + 4);
     let grown = server.peak_memory() - memory;

@@ -1,8 +1,8 @@
-//! The tests that look at Restante from outside: the program as a process, the library through its
-//! public interface, and the repository itself. `docs/CONTRIBUTING.md` says which module has what.
+//! Tests of Restante from outside: the program as a process, the library through its public
+//! interface, and the repository itself. `docs/CONTRIBUTING.md` lists the modules.
 //!
-//! They share one process and run at the same time. What is the process's own (environment, current
-//! directory, limits, user, the log of the library) is changed in a child only, or for a thread.
+//! They share one process and run at the same time. The state of the process (environment, current
+//! directory, limits, user, the log of the library) is changed only in a child, or for one thread.
 
 #![expect(
     clippy::expect_used,

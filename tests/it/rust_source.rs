@@ -1,29 +1,29 @@
-//! Reads Rust source as far as the rules of `tidy.rs` need it: what is compiled for tests only, what
-//! is a comment or the inside of a string, and which paths the rest names.
+//! Parses Rust source as far as `tidy.rs` needs it: code for tests only, comments, strings, and the
+//! paths in all other code.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The source without its tests: blanks stand in their place, so that lines keep their numbers.
+/// The source with blanks in the place of its tests, so that lines keep their numbers.
 pub(crate) fn without_tests(text: &str) -> String {
     blanked(text, tests(&without_prose(text)))
 }
 
-/// The same without comments and the insides of strings.
+/// The same with blanks in the place of comments and of the contents of strings.
 pub(crate) fn code(text: &str) -> String {
     let code = without_prose(text);
     blanked(&code, tests(&code))
 }
 
-/// A path that the code names, from the root of its crate on, and the line where it does.
+/// A path in the code, from the root of its crate on, and its line.
 pub(crate) struct Named {
     pub(crate) line: usize,
     pub(crate) path: String,
 }
 
-/// Every path of at least two names in the code of a file, and all that `use` brings in.
+/// Every path of at least two names in the code of a file, and all paths that `use` imports.
 ///
-/// Groups are taken apart, and names that `use` has brought in stand for what they mean.
+/// Groups are expanded, and imported names are replaced by their paths.
 pub(crate) fn paths(file: &str, text: &str) -> Vec<Named> {
     let code = code(text);
     let tokens = tokens(&code);
@@ -56,7 +56,7 @@ pub(crate) fn paths(file: &str, text: &str) -> Vec<Named> {
     found.into_iter().map(absolute).collect()
 }
 
-/// The path with its first name replaced by what `use` says it means.
+/// The path with its first name replaced by the path that `use` imports under this name.
 fn meant<'a>(path: &[&'a str], brought_in: &HashMap<&str, Vec<&'a str>>) -> Vec<&'a str> {
     match brought_in.get(path[0]) {
         Some(means) if !path.starts_with(means) => [means, &path[1..]].concat(),
@@ -84,8 +84,7 @@ fn absolute<'a>(file: &'a str, path: &[&'a str]) -> Vec<&'a str> {
     [&base, rest].concat()
 }
 
-/// What a `use` brings in, beginning at a token: each path, and the name that it gets. Yields the
-/// token after it.
+/// The paths that a `use` imports, from a token on, each with its name. Returns the token after it.
 fn use_tree<'a>(
     tokens: &[(usize, &'a str)],
     at: usize,
@@ -106,7 +105,7 @@ fn use_tree<'a>(
             found.push((path, None));
             return at + 1;
         }
-        // Behind the last comma of a group.
+        // After the last comma of a group.
         _ if own.is_empty() => return at,
         _ => {}
     }
@@ -144,7 +143,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Words, `::`, and every other character by itself, each with its place.
+/// Words, `::`, and all other characters, each with its position.
 fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -163,7 +162,7 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Where there is code for tests only, each with its attribute.
+/// The ranges of code for tests only, with their attributes.
 fn tests(code: &str) -> Vec<Range<usize>> {
     if code.contains("#![cfg(test)]") {
         return std::iter::once(0..code.len()).collect();
@@ -175,7 +174,7 @@ fn tests(code: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where the item ends whose first attribute is here.
+/// The end of the item whose first attribute is at `at`.
 fn end_of_item(code: &str, at: usize) -> usize {
     let mut begin = at;
     while code[begin..].starts_with('#') {
@@ -202,13 +201,13 @@ fn end_of_item(code: &str, at: usize) -> usize {
     code.len()
 }
 
-/// What an item begins with behind its visibility, unless it is a field, a variant or an arm.
+/// The first words of an item after its visibility, unless it is a field, a variant or an arm.
 const KEYWORDS: [&str; 14] = [
     "async", "const", "enum", "extern", "fn", "impl", "let", "mod", "static", "struct", "trait",
     "type", "unsafe", "use",
 ];
 
-/// How long it is from here to the end of the first bracket that opens.
+/// The length up to the end of the first bracketed group.
 fn length_of_group(code: &str) -> usize {
     let mut depth = 0;
     for (at, c) in code.char_indices() {
@@ -222,7 +221,7 @@ fn length_of_group(code: &str) -> usize {
     code.len()
 }
 
-/// The source with blanks for comments and for what is within quotes.
+/// The source with blanks in the place of comments and of the contents of quotes.
 fn without_prose(text: &str) -> String {
     let (mut prose, mut at) = (Vec::new(), 0);
     while let Some(first) = text[at..].chars().next() {
@@ -248,7 +247,7 @@ fn without_prose(text: &str) -> String {
     blanked(text, prose)
 }
 
-/// Comments of this kind may stand in one another.
+/// Comments of this kind may be nested.
 fn length_of_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0, 0);
     while let Some(found) = text[at..].find(['/', '*']) {
@@ -300,7 +299,7 @@ fn length_of_character(text: &str) -> usize {
     if text[end..].starts_with('\'') { end + 1 } else { 0 }
 }
 
-/// The text with blanks in these places, but for line ends.
+/// The text with blanks in these ranges, except for line ends.
 fn blanked(text: &str, places: Vec<Range<usize>>) -> String {
     let mut octets = text.as_bytes().to_vec();
     for place in places {

@@ -1,4 +1,4 @@
-//! What the process gives up before it serves, seen from outside and by what it cannot do any more.
+//! The privileges that the process drops before it serves, as seen from outside.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
@@ -8,9 +8,8 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::support::client::{Client, Tls, greeted, logged_in};
-use crate::support::{PROGRAM, Place, Server, default_user, eventually};
+use crate::support::{IMPLICIT, OFF, PROGRAM, Place, Server, default_user, eventually};
 
-const OFF: (&str, &str) = ("127.0.0.1:0", "off");
 const CLEARTEXT: &str = "allow-cleartext = true\n";
 
 /// A Maildir with one message.
@@ -21,7 +20,7 @@ fn place(rest: &str) -> Place {
     place
 }
 
-/// What the system says of a process, say `NoNewPrivs`.
+/// A field in the status of a process, say `NoNewPrivs`.
 fn status(server: &Server, name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -71,8 +70,8 @@ fn each_part_has_a_switch() {
     assert_eq!(status(&server, "Seccomp"), "0");
 }
 
-/// What can be dumped belongs to the user of the process in /proc, and other processes of that user
-/// look into its memory; what cannot, belongs to root (proc(5)).
+/// The files in /proc of a process that can be dumped belong to its user, and other processes of that
+/// user can read its memory. Those of any other process belong to root (proc(5)).
 #[test]
 fn no_process_of_the_same_user_looks_into_its_memory() {
     for (sandbox, is_open) in [("", false), ("[sandbox]\ncore-dumps = true\n", true)] {
@@ -86,8 +85,8 @@ fn no_process_of_the_same_user_looks_into_its_memory() {
     }
 }
 
-/// The server as a process that has never been root's: one that has changed its user cannot be dumped
-/// in any case.
+/// The server as a process that has never run as root: a process that has changed its user cannot be
+/// dumped in any case.
 fn as_ordinary_user(place: &Place) -> Command {
     if default_user().is_none() {
         return place.command();
@@ -115,7 +114,7 @@ fn a_session_goes_from_login_to_removal() {
     assert_eq!(server.exit(), Some(0));
 }
 
-/// A Maildir that a user has replaced by a link to somebody else's mail, which the server may read.
+/// A user has replaced a Maildir by a link to another user's mail, which the server may read.
 #[test]
 fn a_link_that_leads_out_of_the_mail_root_opens_nothing() {
     let place = place("");
@@ -132,13 +131,13 @@ fn a_link_that_leads_out_of_the_mail_root_opens_nothing() {
         assert!(greeted(&server).log_in().starts_with("-ERR [SYS/TEMP]"));
         server.logged(&["ERROR", "Maildir", "Permission denied"]);
         server.kill();
-        // It is the sandbox that keeps it out, and at the next start it is a known place.
+        // The sandbox refuses it; after the next start the directory is known.
         let server = place.serve();
         assert!(logged_in(&server).ask("STAT").starts_with("+OK 1 "));
     }
 }
 
-/// One that was there at the start is where the operator keeps mail.
+/// A link that existed at the start is the operator's.
 #[test]
 fn a_link_of_root_is_followed() {
     if default_user().is_none() {
@@ -171,7 +170,7 @@ fn a_certificate_behind_links_is_renewed() {
         made
     };
     renew(1);
-    place.configure(&[("127.0.0.1:0", "implicit")], "");
+    place.configure(&[IMPLICIT], "");
     let text = fs::read_to_string(place.path("restante.toml")).unwrap();
     place.write("restante.toml", text.replace("default.", "certbot/live/pair."));
     let server = place.serve();
@@ -192,7 +191,7 @@ fn a_reload_that_needs_more_files_is_refused_and_says_what_to_do() {
         return;
     }
     let text = fs::read_to_string(place.path("restante.toml")).unwrap();
-    // In a directory that was named before.
+    // In a directory that was configured before.
     place.write("more-users", "jon:{PLAIN}tanstaaf\n");
     place.write("restante.toml", text.replace("\"users\"", "\"more-users\""));
     server.signal(Signal::SIGHUP);
@@ -208,7 +207,7 @@ fn a_reload_that_needs_more_files_is_refused_and_says_what_to_do() {
     server.logged(&["SIGHUP: the old configuration stays in use", "checkpassword", "restart"]);
 }
 
-/// One that a user file names only after the start.
+/// A Maildir that the credential file names only after the start.
 #[test]
 fn mail_outside_of_the_sandbox_is_refused_and_the_log_says_what_to_do() {
     let place = place("");
@@ -238,7 +237,7 @@ fn programs_of_others_are_not_restricted() {
     assert_eq!(status(&server, "NoNewPrivs"), "1");
 }
 
-/// Weaker hashes are replaced, in a file that is made next to the old one.
+/// Weaker hashes are replaced in a new file next to the old one.
 #[test]
 fn the_credential_file_can_be_rewritten_where_it_has_to_be() {
     let place = place("");

@@ -9,14 +9,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::support::client::{Client, GREETING, Tls, greeted, logged_in};
-use crate::support::{PATIENCE, PROGRAM, Place, Server, default_user, refusal};
+use crate::support::{
+    IMPLICIT, OFF, PATIENCE, PROGRAM, Place, STARTTLS, Server, default_user, refusal,
+};
 
-const OFF: (&str, &str) = ("127.0.0.1:0", "off");
-const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
-const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
 const CLEARTEXT: &str = "allow-cleartext = true\n";
 
-/// A place whose server takes passwords in the clear, on one plain socket.
+/// A place whose server accepts passwords in the clear, on one plain socket.
 pub(crate) fn plain_place(rest: &str) -> Place {
     let place = Place::new();
     place.configure(&[OFF], &format!("{CLEARTEXT}{rest}"));
@@ -199,7 +198,7 @@ fn sighup_changes_whom_failures_slow_down_and_forgets_none() {
     let mut client = greeted(&server);
     guess(&mut client);
     reload(1, "trusted = [\"127.0.0.1\", \"::1\"]", "first-delay = \"15s\"");
-    // It was trusted when it failed first, so that was not counted, and this is.
+    // The first failure was not counted, because the network was trusted then; this one is.
     guess(&mut client);
     let _one = waits(1);
     reload(2, "first-delay = \"15s\"", "first-delay = \"0s\"");
@@ -229,7 +228,7 @@ fn no_way_to_log_in_is_listed_that_no_store_has() {
     let text = std::fs::read_to_string(place.path("restante.toml")).unwrap();
     let file = "kind = \"file\"\npath = \"users\"\n";
     assert!(text.contains(file));
-    // A provider that never answers is not known to be down for a while.
+    // A provider that does not answer counts as available for a while.
     #[cfg(feature = "oauth2")]
     let provider = TcpListener::bind("127.0.0.1:0").unwrap();
     #[cfg(feature = "oauth2")]
@@ -321,7 +320,7 @@ fn a_socket_can_be_inherited() {
     assert_eq!(greeted(&server).ask("QUIT"), "+OK goodbye");
 }
 
-/// A reader of the log that has stopped reading holds up no session.
+/// A reader of the log that has stopped does not delay sessions.
 #[test]
 fn a_log_that_nobody_reads_stops_no_session() {
     const REFUSED: usize = 10_000;
@@ -367,7 +366,7 @@ fn an_inherited_socket_that_nobody_asked_for_is_an_error() {
     assert!(said.contains(&format!("a socket on {address} that no [[listen]] names")), "{said}");
 }
 
-/// Starts a server as a service manager does: the socket is descriptor 3.
+/// The command of a server as a service manager starts it, with the socket as descriptor 3.
 fn inheriting(place: &Place, socket: TcpListener) -> Command {
     let mut command = Command::new("sh");
     command.args([
@@ -379,7 +378,7 @@ fn inheriting(place: &Place, socket: TcpListener) -> Command {
     command
 }
 
-/// The service manager's socket, and a command that knows it.
+/// The service manager's socket, and a command that uses it.
 fn managed(place: &Place) -> (impl Fn() -> String, Command) {
     let path = place.path("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
@@ -421,7 +420,7 @@ fn the_service_manager_is_told() {
         assert_eq!(ready.lines().count(), 2, "{ready}");
     }
     server.signal(Signal::SIGTERM);
-    // For the grace time of 30 seconds, and as long again as the unit leaves for removals.
+    // The grace time of 30 seconds, and the time that the unit leaves for removals.
     assert!(told().starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=120000000\nSTATUS="));
     assert_eq!(server.exit(), Some(0));
 }
@@ -434,7 +433,7 @@ fn the_watchdog_of_the_service_manager_hears_of_progress() {
     let mut server = Server::start(command);
     assert!(told().starts_with("READY=1\n"));
     for _ in 0..3 {
-        // In between it may be told how many connections are open.
+        // The number of open connections may be reported in between.
         while told() != "WATCHDOG=1\n" {}
         logged_in(&server);
     }
@@ -455,7 +454,7 @@ fn the_watchdog_of_another_process_is_left_to_it() {
     assert_eq!(server.exit(), Some(0));
 }
 
-/// What is not the whole message must not look like it.
+/// A part of a message must not look like the whole.
 #[test]
 fn a_message_that_cannot_be_read_to_its_end_gets_no_final_dot() {
     let place = plain_place("");

@@ -1,7 +1,7 @@
-//! Clients that name the server by what is no host name (RFC 6066 §3).
+//! Clients that send a server name that is not a host name (RFC 6066 §3).
 //!
-//! The TLS library sends no such name. So a client here sends a placeholder of the same length, which
-//! is replaced on its way out, and in all that the client hashes.
+//! The TLS library does not send such names. So a client here sends a placeholder of the same length,
+//! which is replaced in its output, and in all that it hashes.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
 };
 
 use crate::support::client::Tls;
-use crate::support::{PATIENCE, Place, Server};
+use crate::support::{IMPLICIT, PATIENCE, Place, Server};
 
 const NAMES: [&[u8]; 6] = [
     b"[::1]",
@@ -34,7 +34,7 @@ fn a_name_that_is_none_gets_the_default_certificate() {
     let default = place.pair("default", &["localhost"]);
     place.pair("other", &["pop.example.org"]);
     place.configure(
-        &[("127.0.0.1:0", "implicit")],
+        &[IMPLICIT],
         "[log]\nlevel = \"debug\"\n[[tls.host]]\nnames = [\"pop.example.org\"]\n\
          certificate = \"other.crt\"\nprivate-key = \"other.key\"\n",
     );
@@ -45,7 +45,7 @@ fn a_name_that_is_none_gets_the_default_certificate() {
             let (kind, certificate) = client.session(&server).unwrap();
             assert_eq!(kind, HandshakeKind::Full, "{}", name.escape_ascii());
             assert!(certificate == default, "{}", name.escape_ascii());
-            // The binder of a ticket is over the hello as well.
+            // The binder of a ticket covers the hello, too.
             let (kind, _) = client.session(&server).unwrap();
             assert_eq!(kind, HandshakeKind::Resumed, "{}", name.escape_ascii());
             let shown = name.escape_ascii().to_string();
@@ -54,11 +54,11 @@ fn a_name_that_is_none_gets_the_default_certificate() {
     }
 }
 
-/// The extension of a good name, disguised on the way as the server disguises those of bad ones.
+/// The extension with a good name, changed in transit as the server changes those with bad names.
 #[test]
 fn a_name_cannot_be_taken_out_on_the_way() {
     let place = Place::new();
-    place.configure(&[("127.0.0.1:0", "implicit")], "");
+    place.configure(&[IMPLICIT], "");
     let server = place.serve();
     for version in [&version::TLS12, &version::TLS13] {
         let sent = b"\x00\x00\x00\x0e\x00\x0c\x00\x00\x09localhost";
@@ -73,14 +73,14 @@ fn a_name_cannot_be_taken_out_on_the_way() {
     }
 }
 
-/// A client that is told a placeholder, and whose hello has the name.
+/// A client that uses a placeholder, and whose hello has the name.
 struct Misnaming {
     config: Arc<ClientConfig>,
     name: String,
     swap: Swap,
 }
 
-/// What is put in the place of what.
+/// The placeholder, and its replacement.
 #[derive(Clone)]
 struct Swap {
     from: Vec<u8>,
@@ -96,7 +96,7 @@ impl Misnaming {
         Self { config, name: placeholder, swap }
     }
 
-    /// Greets and goes; yields how the handshake was made, and the certificate.
+    /// Connects and quits. Returns the kind of the handshake, and the certificate.
     fn session(&self, server: &Server) -> io::Result<(HandshakeKind, Vec<u8>)> {
         let socket = TcpStream::connect(server.address(0))?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -147,7 +147,7 @@ impl Swap {
     }
 }
 
-/// Cryptography that hashes what is sent, and not the placeholder.
+/// A crypto provider that hashes the sent name in place of the placeholder.
 fn swapping(swap: &Swap) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let common = |common: &CipherSuiteCommon| CipherSuiteCommon {

@@ -1,4 +1,4 @@
-//! Several sessions of one user at a time, and those that a server which stops still has.
+//! Several sessions of one user at a time, and the sessions of a server that stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::session::{env, mrose};
 use crate::support::clock::paused_runtime;
 use crate::support::session::link;
 
-/// A client whose session runs beside others.
+/// A client whose session runs at the same time as others.
 struct Device {
     stream: BufReader<DuplexStream>,
     session: JoinHandle<End>,
 }
 
 impl Device {
-    /// Is greeted, through a pipe that holds so many octets.
+    /// Connects through a pipe that holds this number of octets, and reads the greeting.
     async fn connect(env: &Arc<Env<MemoryStore, FileStore>>, octets: usize) -> Self {
         let (client, mut server) = tokio::io::duplex(octets);
         let env = Arc::clone(env);
@@ -34,7 +34,7 @@ impl Device {
         device
     }
 
-    /// Is greeted and logs in.
+    /// Connects and logs in.
     async fn log_in(env: &Arc<Env<MemoryStore, FileStore>>) -> Self {
         let mut device = Self::connect(env, 1024).await;
         device.ask("USER mrose").await;
@@ -90,7 +90,7 @@ fn a_connection_waits_once_for_a_maildrop_in_use_and_not_longer_than_it_is_told_
     });
 }
 
-/// The reply to a QUIT that removes comes a little before the lock is given back.
+/// The reply to a QUIT that removes mail is sent a little before the lock is released.
 #[test]
 fn a_login_right_behind_ones_own_quit_waits_a_little_whatever_lock_wait_says() {
     paused_runtime().block_on(async {
@@ -119,13 +119,13 @@ fn an_idle_session_gives_its_maildrop_to_the_next_login_of_its_user() {
         let mut first = Device::log_in(&env).await;
         tokio::time::sleep(57 * SECOND).await;
         assert_eq!(first.ask("NOOP").await, "+OK\r\n");
-        // What is no login of this user ends nothing.
+        // Only a login of this user ends the session.
         tokio::time::sleep(57 * SECOND).await;
         let mut stranger = Device::connect(&env, 1024).await;
         stranger.ask("USER mrose").await;
         assert!(stranger.ask("PASS wrong").await.starts_with("-ERR [AUTH]"));
         assert!(!first.session.is_finished());
-        // After 59 s of silence, and at 60.
+        // After 59 s of silence, and after 60.
         let begun = Instant::now();
         let second = Device::log_in(&env).await;
         assert!((SECOND..2 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -189,7 +189,7 @@ fn a_server_that_stops_lets_sessions_go_on_to_quit() {
         while at_work.line().await != ".\r\n" {}
         tokio::time::sleep(4 * SECOND).await;
         assert!(at_work.ask("DELE 1").await.starts_with("+OK"));
-        // What is marked is not taken back as long as that can be helped.
+        // A session with marks goes on as long as possible.
         tokio::time::sleep(100 * SECOND).await;
         assert_eq!(at_work.ask("QUIT").await, "+OK 1 message removed, 0 left\r\n");
         assert_eq!(at_work.end().await, "quit");

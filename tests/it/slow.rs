@@ -1,17 +1,17 @@
-//! Clients that take what they are sent a little at a time, or not at all.
+//! Clients that read slowly, or not at all.
 
 use std::time::Duration;
 
 use crate::support::client::{Client, GREETING, Tls};
-use crate::support::{Place, pause};
+use crate::support::{IMPLICIT, OFF, Place, pause};
 
-/// Much more than both systems hold for such a connection.
+/// Much more than both systems buffer for a connection.
 const SIZE: usize = 2 << 20;
 
 #[test]
 fn a_slow_reader_is_served_and_a_dead_one_is_not() {
     let place = Place::new();
-    let listen = [("127.0.0.1:0", "off"), ("127.0.0.1:0", "implicit")];
+    let listen = [OFF, IMPLICIT];
     place.configure(&listen, "allow-cleartext = true\n[timeouts]\nwrite = \"10s\"\n");
     let message = [b"Subject: large\r\n\r\n".to_vec(), b"x\r\n".repeat(SIZE / 3)].concat();
     for user in ["dead-0", "dead-1", "slow-0", "slow-1"] {
@@ -31,7 +31,7 @@ fn a_slow_reader_is_served_and_a_dead_one_is_not() {
         client
     };
     let [mut dead, mut slow] = ["dead", "slow"].map(|who| [0, 1].map(|kind| retrieving(who, kind)));
-    // Twice the time-out and more, and never enough at a time for the server's socket to have room.
+    // More than twice the time-out, and never enough at a time for the server's socket to be writable.
     for _ in 0..24 {
         for client in &mut slow {
             client.sip(800);

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: who may go on, for how long, and what is finished in any case.
+//! SIGTERM and SIGINT: which sessions may go on, for how long, and what is always finished.
 
 use std::net::TcpStream;
 

@@ -1,5 +1,4 @@
-//! A system that gives no more threads: nobody is cut off, and nothing is removed behind anybody's
-//! back.
+//! A system without further threads: sessions go on, and a removal that was refused is not done later.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -9,9 +8,9 @@ use std::process::Command;
 use nix::unistd::User;
 
 use crate::support::client::greeted;
-use crate::support::{Place, Server, default_user, eventually};
+use crate::support::{OFF, Place, Server, default_user, eventually};
 
-/// Changes how many threads the system gives the server; yields how many it did before.
+/// Changes the server's limit of threads. Returns the limit before.
 fn limit_threads(server: &Server, limit: &str) -> String {
     let pid = server.pid().to_string();
     let old = prlimit(&["--pid", &pid, "--nproc", "--raw", "--noheadings", "--output", "SOFT"]);
@@ -19,7 +18,7 @@ fn limit_threads(server: &Server, limit: &str) -> String {
     old.trim().to_owned()
 }
 
-/// Runs `prlimit` as the user of the server: root may not be allowed to in a container.
+/// Runs `prlimit` as the user of the server: in a container, root may not have the permission.
 fn prlimit(arguments: &[&str]) -> String {
     let mut command = Command::new("prlimit");
     if let Some(user) = default_user() {
@@ -31,14 +30,14 @@ fn prlimit(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// How many threads the server has for mail.
+/// The number of the server's threads for mail.
 fn mail_threads(server: &Server) -> usize {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
     let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
     tasks.filter(|task| name(&task.as_ref().unwrap().path()) == "mail\n").count()
 }
 
-/// Two file systems: on that of the template a thread is kept, on the other there is none.
+/// Two file systems: that of the template keeps one thread, the other has none.
 #[test]
 fn without_threads_what_cannot_be_done_is_refused() {
     let (place, elsewhere) = (Place::in_memory(), Place::new());
@@ -60,7 +59,7 @@ fn without_threads_what_cannot_be_done_is_refused() {
         elsewhere.deliver(number, b"Subject: one\n\n");
         place.deliver_to("carol", number, b"Subject: one\n\n");
     }
-    place.configure(&[("127.0.0.1:0", "off")], "allow-cleartext = true\n");
+    place.configure(&[OFF], "allow-cleartext = true\n");
     let server = place.serve();
     let mut client = greeted(&server);
     assert_eq!(client.log_in(), "+OK 3 messages (48 octets)");

@@ -26,7 +26,7 @@ fn files(directory: &str, extension: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The source files below `directory` without those of tests, which may put rooms together.
+/// The source files below `directory` without those of tests, which may combine rooms.
 fn code_files(directory: &str) -> Vec<(String, String)> {
     let mut found = files(directory, "rs");
     found.retain(|(file, _)| !file.contains("/tests/") && !file.ends_with("/tests.rs"));
@@ -88,7 +88,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The rooms that a file uses besides its own and these.
+/// The rooms that a file uses in addition to its own and these.
 fn rooms_beyond(allowed: &[&str], file: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for used in paths(file, text) {
@@ -183,7 +183,7 @@ fn a_crate_is_seen_in_whatever_way_it_is_named() {
 
 #[test]
 fn the_maildir_store_calls_the_system_in_one_place() {
-    // Whatever else has only small letters is a function.
+    // All other names in lower case are functions.
     let modules = ["fs", "io", "path", "process"];
     let methods = ["sync_all", "sync_data", "set_len", "set_permissions", "try_clone", "metadata"];
     let more =
@@ -244,7 +244,7 @@ fn rows() -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
@@ -340,7 +340,7 @@ fn citations(text: &str) -> Vec<String> {
     found
 }
 
-/// The words of `why=` in the log: those of `End`, and those that `server` adds.
+/// The values of `why=` in the log: those of `End`, and those that `server` adds.
 fn reasons() -> BTreeSet<String> {
     let read = |file| fs::read_to_string(root().join(file)).unwrap();
     let mut reasons = BTreeSet::new();
@@ -374,7 +374,7 @@ fn every_why_of_the_log_is_explained_and_no_other() {
         .filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned()))
         .filter(|word| word != "why")
         .collect();
-    // No client sees this one: STLS begins another session on the same connection.
+    // It is never logged: STLS begins another session on the same connection.
     let mut reasons = reasons();
     assert!(reasons.remove("starttls"));
     assert_eq!(explained, reasons);

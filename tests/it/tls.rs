@@ -1,4 +1,4 @@
-//! TLS of `restante serve`: versions, certificates, and those who get it wrong.
+//! TLS of `restante serve`: versions, certificates, and clients with errors.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,9 +14,9 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, version};
 
 use crate::support::client::{Agreed, Client, Tls};
-use crate::support::{PATIENCE, Place, Server};
+use crate::support::{IMPLICIT, OFF, PATIENCE, Place, STARTTLS, Server};
 
-const LISTEN: [(&str, &str); 2] = [("127.0.0.1:0", "starttls"), ("127.0.0.1:0", "implicit")];
+const LISTEN: [(&str, &str); 2] = [STARTTLS, IMPLICIT];
 
 fn place() -> Place {
     let place = Place::new();
@@ -24,7 +24,7 @@ fn place() -> Place {
     place
 }
 
-/// Shakes hands on the TLS port, and takes the session as far as its end.
+/// Shakes hands on the TLS port, and runs the session to its end.
 fn agreed(server: &Server, tls: &Tls) -> Agreed {
     let mut client = Client::tls(server.address(1), tls);
     assert_eq!(client.line(), "+OK pop.example.org POP3 server ready");
@@ -107,7 +107,7 @@ fn scram_is_bound_by_the_exporter_with_tls_1_3_and_by_the_certificate_with_any()
 const WITH_BINDING: &str =
     "mechanisms = [\"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]\n";
 
-/// mutt and neomutt as Debian 12 has them choose -PLUS, cannot bind, and try nothing else.
+/// mutt and neomutt of Debian 12 choose -PLUS, cannot bind, and try no other mechanism.
 #[test]
 fn channel_binding_is_offered_when_the_operator_names_it_only() {
     let place = Place::new();
@@ -130,7 +130,7 @@ fn channel_binding_is_offered_when_the_operator_names_it_only() {
         let binds = listed.contains("-PLUS");
         for (flag, bare, plus) in [
             ("n", true, false),
-            // "I could bind, and you cannot": true, or somebody has taken -PLUS off the list.
+            // "I could bind, and you cannot": true, or an attacker has removed -PLUS from the list.
             ("y", !binds, false),
             ("p=tls-exporter", false, binds),
         ] {
@@ -158,7 +158,7 @@ fn a_client_that_could_bind_logs_in_where_binding_is_not_offered() {
     assert!(reply.starts_with("+OK "), "{reply}");
 }
 
-/// Who has the password learns no more than who has not, and neither is let in.
+/// The reply is the same with the right password and with a wrong one, and both are refused.
 #[test]
 fn a_user_of_another_network_is_refused_as_with_a_wrong_password() {
     let place = Place::new();
@@ -184,7 +184,7 @@ fn a_user_of_another_network_is_refused_as_with_a_wrong_password() {
     let proof = scram_final("p=tls-exporter,,", &challenge, &client.exporter());
     assert_eq!(client.ask(&proof), REFUSED);
     server.logged_times("refused: the password is right, and the user may not log in from", 3);
-    // An edit of the file counts at once.
+    // An edit of the file takes effect at once.
     place.write("users", "mrose:{PLAIN}tanstaaf::::::allow_nets=127.0.0.0/8,::1\n");
     assert!(greeted().log_in().starts_with("+OK 0 messages"));
 }
@@ -201,7 +201,7 @@ fn a_name_without_a_domain_is_one_of_the_listener_or_of_the_certificate_name() {
         }
     }
     place.configure(
-        &[("127.0.0.1:0", "starttls"), ("127.0.0.1:0", "implicit"), ("127.0.0.1:0", "off")],
+        &[STARTTLS, IMPLICIT, OFF],
         "allow-cleartext = true\ndefault-domain = \"A.Example\"\n\
          mechanisms = [\"PLAIN\", \"SCRAM-SHA-256-PLUS\"]\n\
          [[tls.host]]\nnames = [\"pop.c.example\"]\ndefault-domain = \"c.example\"\n\
@@ -233,7 +233,7 @@ fn a_name_without_a_domain_is_one_of_the_listener_or_of_the_certificate_name() {
         assert!(client.log_in().starts_with(&format!("+OK {messages} message")), "{messages}");
         client.ask("QUIT");
     }
-    // The name is a part of what the proof of SCRAM is made with: as the client sent it.
+    // The proof of SCRAM includes the name as the client sent it.
     let mut client = greeted(Client::tls(server.address(1), &c));
     let first = STANDARD.encode("p=tls-exporter,,n=mrose,r=nonce");
     let challenge = client.ask(&format!("AUTH SCRAM-SHA-256-PLUS {first}"));
@@ -244,7 +244,7 @@ fn a_name_without_a_domain_is_one_of_the_listener_or_of_the_certificate_name() {
     server.logged(&["session ended", "user=mrose@c.example", "why=quit"]);
 }
 
-/// The answer of a SCRAM client whose password is `tanstaaf` and whose nonce is `nonce`.
+/// The final message of a SCRAM client with the password `tanstaaf` and the nonce `nonce`.
 fn scram_final(header: &str, challenge: &str, binding: &[u8]) -> String {
     let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {
         Hmac::<Sha256>::new_from_slice(key)
@@ -358,7 +358,7 @@ fn a_client_cannot_come_back_once_its_authority_is_removed() {
         assert_eq!(is_known(tls), (HandshakeKind::Full, true));
         assert_eq!(is_known(tls), (HandshakeKind::Resumed, true));
     }
-    assert_eq!(is_known(&Tls::new()), (HandshakeKind::Full, false), "nobody needs one");
+    assert_eq!(is_known(&Tls::new()), (HandshakeKind::Full, false), "no certificate is needed");
 
     place.write("clients.pem", "garbage");
     server.signal(Signal::SIGHUP);
@@ -372,7 +372,7 @@ fn a_client_cannot_come_back_once_its_authority_is_removed() {
     server.signal(Signal::SIGHUP);
     server.logged(&["INFO", "the configuration is in use"]);
     for tls in &clients {
-        // With TLS 1.3 the client is done before the server has looked at the certificate.
+        // With TLS 1.3 the client finishes before the server has checked the certificate.
         let refused = Client::plain(server.address(1)).handshake(tls).map(|mut c| c.rest());
         assert!(refused.map_or(true, |said| said.is_empty()));
     }
@@ -437,7 +437,7 @@ fn the_proxy_protocol_on_the_tls_port_is_called_by_its_name() {
 fn a_client_that_is_too_old_is_called_so() {
     let place = place();
     let server = place.serve();
-    // TLS 1.0 with AES-128-CBC, and no extensions; the same from a client that begins as for
+    // TLS 1.0 with AES-128-CBC, without extensions; the same from a client that begins as for
     // SSL 2.0.
     let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1];
     hello.extend_from_slice(&[7; 32]);
@@ -476,7 +476,7 @@ fn a_client_that_falls_silent_is_closed_at_the_login_deadline() {
             stream
         })
         .collect();
-    // The beginning of a ClientHello, and no more of it.
+    // Only the beginning of a ClientHello.
     silent[2].write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).unwrap();
     for stream in &mut silent {
         let mut said = Vec::new();
@@ -488,7 +488,7 @@ fn a_client_that_falls_silent_is_closed_at_the_login_deadline() {
 #[test]
 fn a_client_that_vanishes_leaves_nothing_behind() {
     let place = Place::new();
-    // So that whoever runs this may look into /proc/PID.
+    // Lets the user of this test read /proc/PID.
     place.configure(&LISTEN, "[sandbox]\ncore-dumps = true\n");
     let server = place.serve();
     agreed(&server, &Tls::new());

@@ -1,4 +1,4 @@
-//! `restante user` as a person or a script runs it: which file is changed, what is said, and the
+//! `restante user` as a person or a script runs it: the file that it changes, its output, and its
 //! exit codes.
 
 use std::fs;
@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A directory with a configuration; commands do not become another user there.
+/// A directory with a configuration. Commands do not change their user there.
 struct Place(TempDir);
 
-/// What a command said and ended with.
+/// The output and the exit code of a command.
 struct Said {
     code: Option<i32>,
     stdout: String,
@@ -31,7 +31,7 @@ impl Place {
     }
 
     fn configure(&self, credentials: &str) {
-        // Root tries a login as the user of run-as, who may be anybody.
+        // Root tries a login as the user of run-as, which may be any user.
         let run_as = if nix::unistd::geteuid().is_root() { "run-as = \"daemon\"\n" } else { "" };
         self.write(
             "restante.toml",
@@ -42,7 +42,7 @@ impl Place {
                  [auth]\nallow-cleartext = true\n{credentials}"
             ),
         );
-        // Whoever that is has to be able to come here.
+        // That user needs access to this directory.
         let open =
             |path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755));
         open(self.0.path()).unwrap();
@@ -60,7 +60,7 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Runs `restante user` with these words, the configuration, and a password when it is asked.
+    /// Runs `restante user` with these words, the configuration, and a password on standard input.
     fn run(&self, words: &str, password: &str) -> Said {
         let config = self.path("restante.toml");
         let config = format!("--config {}", config.display());
@@ -76,7 +76,7 @@ fn restante(words: &str, input: &str) -> Said {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    // Commands that fail early do not read it.
+    // Commands that fail early do not read the input.
     let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Said {
@@ -104,7 +104,7 @@ fn the_configuration_names_the_credential_file() {
     assert_eq!(place.run("list", "").stdout, "mrose\n");
     assert_eq!(place.run("remove mrose", "").code, Some(0));
     assert_eq!(place.read("users"), "# a line a user\n");
-    // Another file, whatever the configuration says, and be it faulty.
+    // Another file, whatever the configuration says, even if it has errors.
     place.write("others", MROSE);
     place.configure("nonsense");
     let file = format!("--file {}", place.path("others").display());
@@ -145,7 +145,7 @@ fn which_file_is_meant_is_not_guessed() {
         }
         assert_eq!(place.read("users"), MROSE);
     }
-    // The same file twice is one, and a database beside it none.
+    // The same file twice counts once, and a database does not count.
     let place = Place::new(&format!("{ONE_FILE}{DATABASE}{ONE_FILE}"));
     place.write("users", MROSE);
     assert_eq!(place.run("list", "").stdout, "mrose\n");
@@ -199,7 +199,7 @@ fn each_outcome_of_a_login_has_an_exit_code() {
         assert!(text.contains(words), "{name}: {text}");
         assert!(!text.contains("tanstaaf"), "{text}");
     }
-    // Another file in place of the stores, and stores that do not answer.
+    // Another file in the place of the stores, and stores that do not answer.
     place.write("others", "mrose:{PLAIN}other\n");
     open(place.path("others"), 0o644);
     let others = place.path("others");
@@ -273,7 +273,7 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
 #[test]
 fn a_name_with_a_character_that_is_not_seen_is_refused() {
     let place = Place::new(ONE_FILE);
-    // The tags of U+E0000 among them: what the log escapes is in no name.
+    // The tags of U+E0000 among them: names have no characters that the log escapes.
     for invisible in ['\u{200b}', '\u{202e}', '\u{feff}', '\u{e0041}'] {
         let said = place.run(&format!("add --stdin mrose{invisible}"), "tanstaaf\n");
         assert_eq!(said.code, Some(2), "{invisible:?}: {}", said.stderr);

@@ -1,4 +1,4 @@
-//! A client that says what it is told to and nothing else.
+//! A POP3 client that sends exactly what a test says.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,10 +18,10 @@ pub(crate) use super::connection::Client;
 use super::connection::{self, Stream};
 use super::{PATIENCE, Server};
 
-/// What every server of a `Place` says first.
+/// The greeting of each server of a `Place`.
 pub(crate) const GREETING: &str = "+OK pop.example.org POP3 server ready";
 
-/// A client of the first socket of a server, in the clear, that has been greeted.
+/// A client of the first socket of a server, in the clear, that has read the greeting.
 pub(crate) fn greeted(server: &Server) -> Client {
     greeted_at(server.address(0))
 }
@@ -33,7 +33,7 @@ pub(crate) fn greeted_at(address: SocketAddr) -> Client {
     client
 }
 
-/// A client that has been greeted and has logged in.
+/// A client that has read the greeting and has logged in.
 pub(crate) fn logged_in(server: &Server) -> Client {
     let mut client = greeted(server);
     let reply = client.log_in();
@@ -41,19 +41,19 @@ pub(crate) fn logged_in(server: &Server) -> Client {
     client
 }
 
-/// Asserts that the reply before this was the only one.
+/// Asserts that no further reply has been sent.
 pub(crate) fn expect_in_sync(client: &mut Client) {
     assert_eq!(client.ask("CAPA"), "+OK capabilities follow");
     client.body();
 }
 
 impl Client {
-    /// Connects without TLS and reads nothing yet.
+    /// Connects without TLS, and does not read yet.
     pub(crate) fn plain(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
     }
 
-    /// The same, and hardly anything is taken off the network that has not been read.
+    /// The same, with a tiny receive buffer.
     pub(crate) fn with_little_room(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -78,13 +78,13 @@ impl Client {
         Self::plain(address).handshake(tls).unwrap()
     }
 
-    /// Says STLS and shakes hands; the greeting must have been read.
+    /// Sends STLS and shakes hands; the greeting must have been read.
     pub(crate) fn upgrade(mut self, tls: &Tls) -> Self {
         assert_eq!(self.ask("STLS"), "+OK begin TLS now");
         self.handshake(tls).unwrap()
     }
 
-    /// Begins TLS on a connection that has none.
+    /// Begins TLS on a plain connection.
     pub(crate) fn handshake(self, tls: &Tls) -> io::Result<Self> {
         self.secure(tls.config(), &tls.name)
     }
@@ -99,7 +99,7 @@ impl Client {
         self.write(octets.as_ref())
     }
 
-    /// Sends a command; yields the first line of the reply.
+    /// Sends a command. Returns the first line of the reply.
     pub(crate) fn ask(&mut self, command: &str) -> String {
         self.send(format!("{command}\r\n"));
         self.line()
@@ -117,7 +117,7 @@ impl Client {
         line.unwrap_or_else(|error| panic!("{error} after {:?}", self.unread().escape_ascii()))
     }
 
-    /// A multi-line body up to its dot, dot-stuffing undone.
+    /// A multi-line body up to its final dot, with dots unstuffed.
     pub(crate) fn body(&mut self) -> Vec<u8> {
         let mut at_start = true;
         let mut plain = self.stuffed_body();
@@ -130,7 +130,7 @@ impl Client {
         plain
     }
 
-    /// A multi-line body as it was sent, its final dot included.
+    /// A multi-line body as it was sent, including its final dot.
     pub(crate) fn stuffed_body(&mut self) -> Vec<u8> {
         let mut end = None;
         let mut searched = 0;
@@ -147,13 +147,13 @@ impl Client {
         self.taken(end.unwrap() + 3)
     }
 
-    /// All that still comes before the server closes the connection.
+    /// All octets until the server closes the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill().is_ok_and(|octets| octets > 0) {}
         self.taken(self.unread().len())
     }
 
-    /// Whether the server ends TLS in order before it closes the connection.
+    /// Whether the server sends `close_notify` before it closes the connection.
     pub(crate) fn is_closed_in_order(&mut self) -> bool {
         loop {
             match self.fill() {
@@ -164,7 +164,7 @@ impl Client {
         }
     }
 
-    /// Reads at most so many octets, to be looked at later.
+    /// Reads this number of octets or more into the buffer.
     pub(crate) fn read_some(&mut self, octets: usize) {
         let enough = self.unread().len() + octets;
         while self.unread().len() < enough {
@@ -172,7 +172,7 @@ impl Client {
         }
     }
 
-    /// Takes at most so many octets off the network, which with TLS may be none of the text yet.
+    /// Reads at most this number of octets from the network. With TLS they may yield no text yet.
     pub(crate) fn sip(&mut self, octets: usize) {
         let mut chunk = vec![0; octets];
         let taken = match &mut self.stream {
@@ -196,17 +196,17 @@ impl Client {
         assert!(taken > 0, "the end comes too early");
     }
 
-    /// Says that nothing more will be sent; what comes can still be read.
+    /// Closes the sending side. Octets of the server can still be read.
     pub(crate) fn half_close(&mut self) {
         self.socket().shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Vanishes without an end in order: the server's side is reset.
+    /// Resets the connection.
     pub(crate) fn reset(self) {
         SockRef::from(self.socket()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// What TLS came to; panics without TLS.
+    /// The result of the TLS handshake; panics without TLS.
     pub(crate) fn agreed(&self) -> Agreed {
         let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
         let connection = &stream.conn;
@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    /// What `tls-exporter` binds to (RFC 9266); panics without TLS.
+    /// The channel binding `tls-exporter` (RFC 9266); panics without TLS.
     pub(crate) fn exporter(&self) -> [u8; 32] {
         let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
         let label = b"EXPORTER-Channel-Binding";
@@ -247,7 +247,7 @@ pub(crate) struct Agreed {
     pub(crate) certificate: Vec<u8>,
 }
 
-/// How a client does TLS. It takes any certificate: tests compare the one that they got.
+/// The TLS of a client. It accepts any certificate; tests compare the one that they got.
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
@@ -265,7 +265,7 @@ impl Tls {
         Self::with_provider(aws_lc_rs::default_provider(), versions)
     }
 
-    /// Only these versions, with another cryptography.
+    /// Only these versions, with another crypto provider.
     pub(crate) fn with_provider(
         provider: CryptoProvider,
         versions: &[&'static SupportedProtocolVersion],
@@ -279,7 +279,7 @@ impl Tls {
         Arc::clone(&self.config)
     }
 
-    /// Asks for another host.
+    /// Sends another server name.
     pub(crate) fn name(&self, name: &str) -> Self {
         Self { config: Arc::clone(&self.config), name: name.into() }
     }
@@ -291,7 +291,7 @@ impl Tls {
         Self { config: Arc::new(config), name: self.name.clone() }
     }
 
-    /// Has a certificate for a server that asks for one.
+    /// Presents a certificate if the server asks for one.
     pub(crate) fn certificate(
         &self,
         certificate: &CertificateDer<'static>,

@@ -1,4 +1,4 @@
-//! The paused clock of tests, and work that the runtime does not see.
+//! The paused clock of tests, which waits for work on threads.
 
 use std::thread::park_timeout;
 use std::time::Duration;
@@ -6,8 +6,7 @@ use std::time::Duration;
 use restante::threads::at_work;
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime with a paused clock that does not go on by itself while there is work in the pools of
-/// threads.
+/// A runtime with a paused clock, which does not advance by itself while the pools of threads work.
 pub(crate) fn paused_runtime() -> Runtime {
     let wait = || {
         while at_work() > 0 {

@@ -1,5 +1,4 @@
-//! The connection of a POP3 client, for tests and for `benches/compare`, which both give it what else
-//! they need.
+//! The connection of a POP3 client, for tests and for `benches/compare`, which both extend it.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -22,7 +21,7 @@ use tokio_rustls::rustls::{
 /// A client that is connected to a server.
 pub(crate) struct Client {
     pub(crate) stream: Stream,
-    /// What has been read and not consumed is from `start` to `end`.
+    /// The octets that have been read and not consumed are from `start` to `end`.
     pub(crate) buffer: Vec<u8>,
     pub(crate) start: usize,
     pub(crate) end: usize,
@@ -35,7 +34,7 @@ pub(crate) enum Stream {
 }
 
 impl Client {
-    /// Reads nothing yet; at most `chunk` octets are read at a time.
+    /// Does not read yet. Later reads take at most `chunk` octets at a time.
     pub(crate) fn new(stream: TcpStream, patience: Duration, chunk: usize) -> io::Result<Self> {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
@@ -76,12 +75,12 @@ impl Client {
         }
     }
 
-    /// What has been read and not consumed.
+    /// The octets that have been read and not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Reads some octets; that the connection ends is an error.
+    /// Reads some octets. The end of the connection is an error.
     pub(crate) fn more(&mut self) -> io::Result<()> {
         match self.fill()? {
             0 => Err(io::Error::other("the server has closed the connection")),
@@ -96,7 +95,7 @@ impl Client {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.buffer.is_empty() {
-            // Memory that is not touched costs nothing, which counts in benchmarks.
+            // Untouched memory is not allocated, which matters in benchmarks.
             self.buffer = vec![0; self.chunk];
         } else if self.end == self.buffer.len() {
             self.buffer.resize(self.end + self.chunk, 0);
@@ -111,7 +110,7 @@ impl Client {
     }
 }
 
-/// How a client does TLS; it takes this certificate only, or any.
+/// The TLS of a client, which accepts this certificate only, or any.
 pub(crate) fn tls(
     provider: CryptoProvider,
     versions: &[&'static SupportedProtocolVersion],
@@ -124,7 +123,7 @@ pub(crate) fn tls(
     Ok(config.with_no_client_auth())
 }
 
-/// A certificate needs no authority, but whoever shows it must have its key.
+/// A certificate needs no authority, but the server must have its key.
 #[derive(Debug)]
 struct Verifier {
     only: Option<CertificateDer<'static>>,

@@ -1,7 +1,7 @@
 //! A real `restante serve` in a temporary directory, and a small client for it.
 //!
-//! Works for an ordinary user and for root, who hands the directory to "nobody" first. Every wait
-//! is bounded: what does not happen in time fails the test, with the log of the server.
+//! Works for an ordinary user and for root, who gives the directory to the user `nobody` first. Every
+//! wait is bounded: if it ends too late, the test fails with the log of the server.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,10 +24,26 @@ mod connection;
 #[expect(unreachable_pub, reason = "fuzz includes it in a library")]
 pub(crate) mod session;
 
-/// How long anything may take that takes no time of itself.
+/// The time limit of operations that normally are immediate.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A temporary directory with all that a server needs.
+/// Sockets for a configuration: the address and the kind of TLS.
+pub(crate) const OFF: (&str, &str) = ("127.0.0.1:0", "off");
+pub(crate) const STARTTLS: (&str, &str) = ("127.0.0.1:0", "starttls");
+pub(crate) const IMPLICIT: (&str, &str) = ("127.0.0.1:0", "implicit");
+
+/// Passwords in the clear, and limits for clients that fail a thousand times in a test.
+pub(crate) const LENIENT: &str = "allow-cleartext = true\n[limits]\nbad-commands = 1000\n\
+                                  failed-logins = 100\nconnections-per-address = 1000\n";
+
+/// A server with these limits.
+pub(crate) fn lenient_place() -> Place {
+    let place = Place::new();
+    place.configure(&[OFF], LENIENT);
+    place
+}
+
+/// A temporary directory with all files of a server.
 ///
 /// The user is `mrose` with the password `tanstaaf`; `pair` makes certificates.
 pub(crate) struct Place {
@@ -40,8 +56,8 @@ impl Place {
         Self::within(tempfile::tempdir().unwrap())
     }
 
-    /// The same in a file system in memory, if there is one: there it costs next to nothing to
-    /// read a file that is one large hole.
+    /// The same in a file system in memory, if there is one: reading a file that is one large hole is
+    /// cheap there.
     pub(crate) fn in_memory() -> Self {
         Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
@@ -78,7 +94,7 @@ impl Place {
         fs::rename(new, path).unwrap();
     }
 
-    /// Delivers a message; its file name begins with `number`, which is its place in the listing.
+    /// Delivers a message. Its file name begins with `number`, which decides its position.
     pub(crate) fn deliver(&self, number: u32, message: &[u8]) {
         self.deliver_to("mrose", number, message);
     }
@@ -88,7 +104,7 @@ impl Place {
         self.write(&format!("{user}/Maildir/new/{number}.M1P1.localhost"), message);
     }
 
-    /// How many messages are in the Maildir.
+    /// The number of messages in the Maildir.
     pub(crate) fn messages(&self) -> usize {
         ["cur", "new"]
             .iter()
@@ -97,7 +113,7 @@ impl Place {
             .sum()
     }
 
-    /// Makes `<stem>.crt` and `<stem>.key`; yields the certificate.
+    /// Makes `<stem>.crt` and `<stem>.key`. Returns the certificate.
     pub(crate) fn pair(&self, stem: &str, names: &[&str]) -> Vec<u8> {
         let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -106,8 +122,8 @@ impl Place {
         made.cert.der().to_vec()
     }
 
-    /// Writes a configuration with these sockets (address and kind of TLS) and what else is given,
-    /// which may begin with further keys of `[auth]`.
+    /// Writes a configuration with these sockets (address and kind of TLS) and further text, which
+    /// may begin with keys of `[auth]`.
     pub(crate) fn configure(&self, listen: &[(&str, &str)], rest: &str) {
         self.configure_as(default_user(), listen, rest);
     }
@@ -130,12 +146,12 @@ impl Place {
         self.write("restante.toml", text);
     }
 
-    /// Starts a server that must come up.
+    /// Starts a server.
     pub(crate) fn serve(&self) -> Server {
         Server::start(self.command())
     }
 
-    /// Runs a server that must refuse to come up; yields what it says on standard error.
+    /// Runs a server that must fail to start. Returns its standard error.
     pub(crate) fn refuse(&self) -> String {
         refusal(self.command())
     }
@@ -152,7 +168,7 @@ impl Place {
         self.hand_over(&self.path(name));
     }
 
-    /// Gives a file to whom the server serves as.
+    /// Gives a file to the user of the server.
     pub(crate) fn hand_over(&self, path: &Path) {
         if let Some(name) = default_user() {
             let user = User::from_name(name).unwrap().expect("every system has this user");
@@ -164,24 +180,24 @@ impl Place {
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_restante");
 
-/// What a command says on standard error when it fails, as it must.
+/// Asserts that a command fails. Returns its standard error.
 pub(crate) fn refusal(command: Command) -> String {
     let mut server = Server::start(command);
     assert_eq!(server.exit(), Some(1), "{}", server.log.show());
     server.log.whole()
 }
 
-/// Root serves as somebody else; others as who they are.
+/// The user that the server changes to, if the tests run as root.
 pub(crate) fn default_user() -> Option<&'static str> {
     geteuid().is_root().then_some("nobody")
 }
 
-/// For clients that are slow on purpose; nothing that a test waits for is waited for like this.
+/// Sleeps, for clients that are slow on purpose. To wait for an event, use [`eventually`].
 pub(crate) fn pause(time: Duration) {
     mpsc::channel::<()>().1.recv_timeout(time).unwrap_err();
 }
 
-/// Waits for something that nobody announces.
+/// Waits until a condition holds.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -190,7 +206,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A running server; it is killed when this is dropped.
+/// A running server, which is killed when this is dropped.
 pub(crate) struct Server {
     pid: Pid,
     exit: Receiver<ExitStatus>,
@@ -209,7 +225,7 @@ impl Server {
         Self { pid, exit, exited: false, log }
     }
 
-    /// The real address of the socket with this number, in the order of the configuration.
+    /// The actual address of the socket with this number, in the order of the configuration.
     pub(crate) fn address(&self, number: usize) -> std::net::SocketAddr {
         // As text or as JSON.
         let says = |line: &str| {
@@ -221,21 +237,21 @@ impl Server {
         address.parse().unwrap()
     }
 
-    /// Waits for a line of the log that has all of `words` in it; yields it.
+    /// Waits for a line of the log with all of `words`, and returns it.
     pub(crate) fn logged(&self, words: &[&str]) -> String {
         self.log.wait(|lines| {
             lines.iter().find(|line| words.iter().all(|word| line.contains(word))).cloned()
         })
     }
 
-    /// Waits until `word` has been logged so many times.
+    /// Waits until `word` has been logged this number of times.
     pub(crate) fn logged_times(&self, word: &str, times: usize) {
         self.log.wait(|lines| {
             (lines.iter().filter(|line| line.contains(word)).count() >= times).then_some(())
         });
     }
 
-    /// How many lines of the log have `word` in them so far.
+    /// The number of lines with `word` in the log so far.
     pub(crate) fn count(&self, word: &str) -> usize {
         self.log.lines().iter().filter(|line| line.contains(word)).count()
     }
@@ -245,7 +261,7 @@ impl Server {
         signal::kill(self.pid, signal).unwrap();
     }
 
-    /// Waits for the end of the server; yields its exit code.
+    /// Waits for the end of the server. Returns its exit code.
     pub(crate) fn exit(&mut self) -> Option<i32> {
         let status = self.exit.recv_timeout(PATIENCE);
         let status = status.unwrap_or_else(|_| panic!("it does not end; {}", self.log.show()));
@@ -258,23 +274,23 @@ impl Server {
         self.log.lines()
     }
 
-    /// Ends it as a loss of power does, and waits until it has ended.
+    /// Kills it, and waits until it has ended.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         assert_eq!(self.exit(), None);
     }
 
-    /// How many descriptors it has open.
+    /// The number of its open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
     }
 
-    /// The most memory that it has had, in KiB.
+    /// Its peak memory, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.figure("status", "VmHWM:")
     }
 
-    /// How many bytes it has read, from files and sockets alike.
+    /// The bytes that it has read, from files and sockets.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.figure("io", "rchar:")
     }
@@ -340,7 +356,7 @@ impl Log {
         found.unwrap_or_else(|| panic!("the line is not there; {}", self.show()))
     }
 
-    /// All lines of a process that has ended.
+    /// All lines after the process has ended.
     fn whole(&self) -> String {
         let (lines, changed) = &*self.0;
         let state = lines.lock().unwrap();
