@@ -67,12 +67,11 @@ impl<M: Mailbox> Transaction<M> {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M> {
+        if answer.peer_gone() && !matches!(command, Command::Quit) {
+            self.without_client(&command)?;
+            return Ok((answer.no_reply(), self.stay()));
+        }
         let replied = match command {
-            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
-            command if answer.peer_gone() => {
-                self.without_client(&command)?;
-                answer.no_reply()
-            }
             Command::Stat => {
                 let Totals { messages, octets } = self.listing.totals();
                 answer.ok(format!("{messages} {octets}"))
@@ -124,6 +123,7 @@ impl<M: Mailbox> Transaction<M> {
             // DEVIATION: RFC 6856 §2.1 — it has no effect: messages are always sent as they are.
             Command::Utf8 => answer.say(Notice::Utf8),
             Command::Lang(range) => answer.lang(range).await?,
+            Command::Quit => return Ok((self.update(answer, context).await?, Next::Close)),
             Command::User(_)
             | Command::Pass(_)
             | Command::AuthMechanisms
