@@ -2,8 +2,8 @@
 
     python3 tests/live SUITE PROGRAM [WORD…]
 
-SUITE is a directory or a file beside this one, and finds what several suites use in `lib`; what it
-checks, and which words it takes, is at its beginning.
+SUITE is a directory or a file beside this one; its beginning says what it checks and which words it
+takes. `lib` has what several suites use.
 """
 
 import runpy
@@ -21,7 +21,7 @@ def suites() -> list[str]:
 
 
 def main() -> None:
-    """Hands the command line over to the suite."""
+    """Runs the suite with the rest of the command line."""
     if len(sys.argv) < 2 or sys.argv[1].partition(".")[0] not in suites():
         names = ", ".join(suites())
         sys.exit(f"usage: python3 tests/live SUITE PROGRAM [WORD…], with one of {names}")

@@ -30,16 +30,16 @@ SCRIPTS = Path(__file__).resolve().with_name("scripts")
 
 
 def main() -> int:
-    """The whole run."""
-    # Ended from outside, the run still ends its servers and removes its files.
+    """Runs all checks."""
+    # If it is ended by a signal, it still ends its servers and removes its files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report(only=sys.argv[2:])
     site = Site(Path(sys.argv[1]).resolve())
     server = Server(site, "server")
-    # Takes passwords without TLS too.
+    # Accepts passwords without TLS.
     lenient = Server(site, "lenient", allow_cleartext=True)
     try:
-        # Where those that the clients run as can read them.
+        # In a place that the user of the clients can read.
         shutil.copytree(SCRIPTS, site.root / "scripts")
         server.start()
         lenient.start()
@@ -83,7 +83,7 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
     def fetch_again() -> str:
         received = client.fetch(account, endpoint, home)
         require(not received, f"{len(received)} messages came a second time")
-        return "nothing new"
+        return "no new mail"
 
     def fetch_new() -> str:
         site.deliver(account, late, 5000)
@@ -92,7 +92,7 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
     def remove() -> str:
         before = account.files()
         small = [message for message in [*messages, late] if len(message.wire) <= LARGE]
-        # A new home, hence a client that has seen nothing yet.
+        # A new home, hence a client that has not seen a message yet.
         received = client.remove(account, endpoint, site.home())
         said = same_messages(received, small, client.shape)
         kept = {name: file for name, file in before.items() if file.octets > LARGE}
@@ -107,7 +107,7 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
 
 
 def refused(client: Client, server: Server) -> str:
-    """Without TLS the client is told so, and has sent no password by then."""
+    """Without TLS the client is refused before it has sent a password."""
     account = client.site.account(f"refused-{client.name}".lower().replace(":", ""), [ordinary(1)])
     before = account.files()
     with Relay(server.endpoint(STLS).port) as relay:
@@ -119,14 +119,14 @@ def refused(client: Client, server: Server) -> str:
 
 
 def ended(*servers: Server) -> str:
-    """All servers end by themselves, with exit code 0."""
+    """All servers stop on SIGTERM, with exit code 0."""
     for server in servers:
         server.stop()
     return f"{len(servers)} servers"
 
 
 def discreet(site: Site, *servers: Server) -> str:
-    """No password is found in any log, and nothing went wrong on the server's side."""
+    """No log has a password or an error."""
     lines = 0
     for server in servers:
         text = server.log.read_text(errors="replace")

@@ -12,7 +12,7 @@ from lib.site import Account
 
 
 class Nmh(Everyday):
-    """inc of nmh, which stores messages as they come."""
+    """inc of nmh, which stores messages unchanged."""
 
     name = "nmh inc"
     remembers = False
@@ -56,7 +56,7 @@ class Nmh(Everyday):
 
 
 class Snail(Everyday):
-    """s-nail, which copies the mail of a POP3 folder to one of its own, an mbox."""
+    """s-nail, which copies the mail of a POP3 folder to an mbox."""
 
     name = "s-nail"
     remembers = False
@@ -67,7 +67,7 @@ class Snail(Everyday):
         return run(["s-nail", "-V"]).stdout.split(" (")[0].split(",")[0]
 
     def shape(self, wire: bytes) -> bytes:
-        # It ends each with an empty line, where there is none.
+        # It adds an empty line to each message without one at its end.
         text = wire.replace(b"\r\n", b"\n")
         return text if text.endswith(b"\n\n") else text + b"\n"
 
@@ -97,7 +97,7 @@ class Snail(Everyday):
         said = run(
             ["s-nail", "-:/", "-#"], stdin="\n".join(script), home=home, timeout=self.limit
         )
-        # It ends with 0 whatever happened.
+        # Its exit code is always 0.
         if "POP3 error" in said.stderr:
             raise Failed(said.stderr)
         return mbox(take(home / "inbox"))
@@ -143,7 +143,7 @@ class Fdm(Everyday):
             ["fdm", "-f", config, *options, "-v", "fetch"], home=home, timeout=self.limit,
             variables={"SSL_CERT_FILE": self.site.certificate},
         )
-        # It ends with 0 whatever the server said.
+        # Its exit code is always 0.
         if "fetching error" in said.stderr:
             raise Failed(said.stderr)
         return take_all(home / "Maildir" / "new", "*")
@@ -182,12 +182,12 @@ class Emacs(Everyday):
         )
         added = re.compile(rb"^(Content-Length|X-UIDL): .*\n", re.MULTILINE)
         messages = [added.sub(b"", message) for message in mbox(take(home / "inbox"))]
-        # It puts an empty line between them.
+        # It writes an empty line between them.
         return [message.removesuffix(b"\n") for message in messages[:-1]] + messages[-1:]
 
 
 def mbox(text: bytes) -> list[bytes]:
-    """The messages of an mbox: no line of the mail itself begins with "From "."""
+    """The messages of an mbox. No line of the messages begins with "From "."""
     return re.split(rb"^From .*\n", text, flags=re.MULTILINE)[1:]
 
 

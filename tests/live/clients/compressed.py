@@ -15,7 +15,7 @@ from lib.site import Account, Site
 
 POP3 = Path("/usr/lib/dovecot/pop3")
 
-# What Dovecot is told to write, and what its files begin with. That of Debian writes no xz.
+# The formats of Dovecot, and the first bytes of its files. Debian's Dovecot does not write xz.
 FORMATS = {
     "gz": b"\x1f\x8b",
     "bz2": b"BZh",
@@ -36,7 +36,7 @@ def checks(report: Report, site: Site, server: Server) -> None:
 
 
 def by_dovecot(site: Site, server: Server, name: str, begin: bytes) -> str:
-    """Dovecot delivers and compresses; Restante and Dovecot's POP3 serve the same octets."""
+    """Dovecot delivers compressed messages; Restante and Dovecot's POP3 serve the same octets."""
     account = site.account(f"compressed-{name}")
     zlib = dovecot.plugin("zlib", f"zlib_save = {name}")
     config = dovecot.configure(site, account, *zlib)
@@ -56,7 +56,7 @@ def by_dovecot(site: Site, server: Server, name: str, begin: bytes) -> str:
 
 
 def by_python(site: Site, server: Server) -> str:
-    """Any message in any of these formats, some of them in two parts."""
+    """Messages in all formats, some of them in two parts."""
     messages = [message for message in corpus() if HUGE_LINE not in message.marks]
     compress = [gzip.compress, bz2.compress, lzma.compress]
     account = site.account("compressed-by-python")
@@ -70,7 +70,7 @@ def by_python(site: Site, server: Server) -> str:
 
 
 def encrypted(site: Site, server: Server) -> str:
-    """What mail-crypt has encrypted is left out, and the log says so."""
+    """A message that mail-crypt has encrypted is left out, with a warning in the log."""
     account = site.account("encrypted", [ordinary(1)])
     home = site.home()
     private, public = home / "private.pem", home / "public.pem"
@@ -92,12 +92,12 @@ def encrypted(site: Site, server: Server) -> str:
     log = server.log.read_text(errors="replace").split("\n")
     warnings = [line for line in log if names[0] in line and "mail-crypt" in line]
     require(len(warnings) == 1, f"{len(warnings)} warnings about it: {warnings}")
-    require(len(fetch_from_dovecot(config, 2)) == 2, "Dovecot does not read it either")
+    require(len(fetch_from_dovecot(config, 2)) == 2, "Dovecot cannot read it")
     return f"{said}, one left out"
 
 
 def deliverable(message: Message) -> bool:
-    """Whether it comes out of Dovecot as it went in: text, and no dot before all others, which
+    """Whether Dovecot serves it unchanged: it is text, and does not begin with a dot, which
     Dovecot's POP3 does not double."""
     try:
         message.stored.decode()
@@ -107,7 +107,7 @@ def deliverable(message: Message) -> bool:
 
 
 def fetch(site: Site, server: Server, account: Account) -> list[bytes]:
-    """Takes all messages from Restante; the octets that it announces are those that it sends."""
+    """Fetches all messages from Restante, and checks the announced octets."""
     pop = Poplib(site).open(account, server.endpoint(TLS))
     count, total = pop.stat()
     messages = []
@@ -129,7 +129,7 @@ def fetch(site: Site, server: Server, account: Account) -> list[bytes]:
 
 
 def fetch_from_dovecot(config: Path, count: int) -> list[bytes]:
-    """Takes as many messages from Dovecot's POP3, which serves the user that starts it."""
+    """Fetches this number of messages from Dovecot's POP3, which serves the user that starts it."""
     commands = "".join(f"RETR {number}\r\n" for number in range(1, count + 1)) + "QUIT\r\n"
     said = run(
         ["env", f"USER={SERVER_USER}", POP3, "-c", config],

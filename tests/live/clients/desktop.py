@@ -20,9 +20,9 @@ class Camel(Script):
 
     name = "Camel"
     transports = (CLEARTEXT, STLS, TLS)
-    # Of Debian, and so is the interpreter that has its bindings.
+    # Debian's interpreter, which has the bindings.
     interpreter, script = "/usr/bin/python3", "camel.py"
-    # It has these words for both.
+    # Its message for both errors.
     wrong = busy = r"authentication: rejected"
 
     def version(self) -> str:
@@ -33,9 +33,9 @@ class Camel(Script):
 
 
 class Windowed(Everyday):
-    """A program that is told to fetch as it starts, and that logs what it says to the server."""
+    """A program that fetches at its start, and logs its session."""
 
-    # The option that names its directory, and the files there; ended by `--exit`.
+    # The option for its directory, and the files there; `--exit` ends it.
     program, directory_option, log = "", "", ""
     settings: tuple[tuple[str, str], ...] = ()
     wrong = r"POP3?< -ERR \[AUTH\] wrong user name or password"
@@ -70,7 +70,7 @@ class Windowed(Everyday):
             )
             try:
                 said = self._session(process, log)
-                # Its list of what it has seen is written right after the session.
+                # It writes the list of seen messages right after the session.
                 run([*command, "--exit"], home=home, variables=display, timeout=20)
                 process.wait(20)
             finally:
@@ -81,7 +81,7 @@ class Windowed(Everyday):
         return take_all(home / "Mail" / "inbox", "[0-9]*")
 
     def _session(self, process: "subprocess.Popen[bytes]", log: Path) -> str:
-        """Waits for the end of the session; gives the log of it."""
+        """Waits for the end of the session. Returns its log."""
         ends = time.monotonic() + self.limit
         said = ""
         while time.monotonic() < ends and process.poll() is None:
@@ -94,7 +94,7 @@ class Windowed(Everyday):
     def _directory(
         self, account: Account, endpoint: Endpoint, home: Path, options: tuple[str, ...]
     ) -> Path:
-        """Its settings, and the folders that mail is put in."""
+        """Its settings, and the folders for mail."""
         directory = home / "settings"
         directory.mkdir(exist_ok=True)
         folders = {"inbox": "inbox", "outbox": "sent", "draft": "draft", "queue": "queue",
@@ -118,11 +118,11 @@ class Windowed(Everyday):
                     f"ssl_pop={[CLEARTEXT, TLS, STLS].index(endpoint.transport)}",
                     "set_popport=1", f"pop_port={endpoint.port}", "receive_at_get_all=1",
                     "inbox=#mh/Mailbox/inbox",
-                    # It asks about a new certificate, even of an authority that it trusts.
+                    # It asks about each new certificate, even if it trusts the authority.
                     "ssl_certs_auto_accept=1", *options, "",
                 ]
             ),
-            # What Sylpheed takes for the authorities that the user trusts.
+            # Sylpheed's file of the authorities that the user trusts.
             "trust.crt": self.site.certificate.read_text(),
             **dict(self.settings),
         }
@@ -161,7 +161,7 @@ class Sylpheed(Windowed):
 
 
 class Display:
-    """An X server without a screen, while the `with` block runs; gives what names it."""
+    """An X server without a screen, while the `with` block runs. Yields its name."""
 
     def __enter__(self) -> dict[str, str]:
         reader, writer = os.pipe()

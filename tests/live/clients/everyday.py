@@ -1,4 +1,4 @@
-"""What a person does with a mail program on an ordinary day, the same for each of them.
+"""The everyday use of a mail program, the same checks for each of them.
 
 All mail is fetched, nothing comes twice where the program has a memory, fetched mail is removed
 where that is asked for; a wrong password and a maildrop in use end in the program's own words,
@@ -19,39 +19,39 @@ from lib.report import Failed, Report, require, same_messages
 from lib.server import CLEARTEXT, TLS, Clear, Server
 from lib.site import Account, Site
 
-# Programs that run at the same time: they wait more than they work.
+# The number of programs at the same time: they mostly wait.
 AT_ONCE = 4
-# Seconds until a login to a maildrop in use is answered: lock-wait, and one for the rest.
+# Seconds until a login to a maildrop in use is answered: lock-wait, and one more.
 IN_USE = 6.0
 
-# What is checked over each transport.
+# The checks over each transport.
 WHAT = ("fetch-all", "fetch-again", "remove")
 
 
 class Everyday(Client):
-    """A client that is run by these checks."""
+    """A client for these checks."""
 
-    # Whether it knows what it has fetched before; without, it fetches all that is there.
+    # Whether it remembers fetched messages; otherwise it fetches all each time.
     remembers = True
-    # What it says (a regular expression) about a wrong password, and about a maildrop in use.
+    # Its messages (regular expressions) about a wrong password, and about a maildrop in use.
     wrong = ""
     busy = ""
-    # Seconds for each of its runs.
+    # The time limit of a run, in seconds.
     limit = 30.0
 
     def more(self) -> Iterable[tuple[str, Callable[["Servers"], str]]]:
-        """Checks of this client only, with their names."""
+        """Further checks of this client, by name."""
         return ()
 
 
 class Servers:
-    """The servers that the clients are sent to, and the users that they have in common."""
+    """The servers for the clients, with the same users."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.usual = Clear(site, "everyday")
         self.lenient = Clear(site, "everyday-lenient", allow_cleartext=True)
-        # Offers, before all others, the mechanisms that bind a login to its TLS connection.
+        # Offers the -PLUS mechanisms before all others.
         self.binding = Clear(
             site, "everyday-binding",
             'mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]',
@@ -65,7 +65,7 @@ class Servers:
             server.start()
 
     def taking(self, transport: str) -> Server:
-        """The one that takes passwords over this transport."""
+        """The server that accepts passwords over this transport."""
         return self.lenient if transport == CLEARTEXT else self.usual
 
     def account(self, name: str, messages: list[Message]) -> Account:
@@ -77,7 +77,7 @@ class Servers:
 
 
 def checks(report: Report, site: Site, kinds: Iterable[type[Everyday]]) -> None:
-    """All clients, some of them at the same time."""
+    """Checks all clients, some of them at the same time."""
     clients = [kind(site) for kind in kinds]
     clients = [client for client in clients if any(map(report.wants, names(client)))]
     if not clients:
@@ -87,7 +87,7 @@ def checks(report: Report, site: Site, kinds: Iterable[type[Everyday]]) -> None:
         servers.start()
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            # Whatever else ends a thread ends the run.
+            # Any other exception in a thread ends the run.
             list(pool.map(lambda client: one(report, client, servers), clients))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -110,7 +110,7 @@ def names(client: Everyday) -> Iterable[str]:
 
 
 def one(report: Report, client: Everyday, servers: Servers) -> None:
-    """All checks of one client, one after the other."""
+    """Runs all checks of one client, one after the other."""
     report.check(f"{client.name} runs", client.version)
     for transport in client.transports:
         over(report, client, servers, transport)
@@ -141,7 +141,7 @@ def over(report: Report, client: Everyday, servers: Servers, transport: str) -> 
         if not client.remembers:
             return f"it has no memory: {same_messages(received, messages, client.shape)} again"
         require(not received, f"{len(received)} messages came a second time")
-        return "nothing new"
+        return "no new mail"
 
     def remove() -> str:
         received = client.remove(account, endpoint, client.site.home())
@@ -156,7 +156,7 @@ def over(report: Report, client: Everyday, servers: Servers, transport: str) -> 
 
 
 def wrong_password(client: Everyday, servers: Servers) -> str:
-    """The client says that the login failed, in words of its own."""
+    """The client reports the failed login in its own words."""
     account, transport = account_and_transport(client, servers, "wrong password")
     before = account.files()
     impostor = replace(account, password="not " + account.password)
@@ -167,12 +167,12 @@ def wrong_password(client: Everyday, servers: Servers) -> str:
 
 
 def in_use(client: Everyday, servers: Servers) -> str:
-    """A maildrop that another session has open: said soon, and all is well once it is free."""
+    """A maildrop in use: the client reports it soon, and succeeds once the maildrop is free."""
     account, transport = account_and_transport(client, servers, "in use")
     endpoint = servers.taking(transport).endpoint(transport)
     before = account.files()
     other = Poplib(client.site).open(account, servers.usual.endpoint(TLS))
-    # The time counts that the server takes, in all tries together, and no other.
+    # Only the time of the server counts, in all attempts together.
     with Relay(endpoint.port) as relay:
         said = client.refusal(account, relay.endpoint(transport), client.site.home())
         waited = relay.waited
@@ -188,13 +188,13 @@ def in_use(client: Everyday, servers: Servers) -> str:
 def account_and_transport(
     client: Everyday, servers: Servers, what: str
 ) -> tuple[Account, str]:
-    """For one of the refusals: a user with one message, over TLS where the client has it."""
+    """A user with one message for a refusal, over TLS if the client supports it."""
     account = servers.account(f"everyday {client.name} {what}", small_maildrop()[:1])
     return account, TLS if TLS in client.transports else client.transports[0]
 
 
 def found(pattern: str, said: str) -> str:
-    """The client's words for what happened; that they are missing is a failure."""
+    """The client's message about the error; fails without one."""
     match = re.search(pattern, said)
     if match is None:
         raise Failed(f"not in the client's words: {pattern!r}: {said[-1500:]}")
@@ -202,7 +202,7 @@ def found(pattern: str, said: str) -> str:
 
 
 def ended(servers: Servers) -> str:
-    """All servers end by themselves, with exit code 0; no error is in their logs, no password."""
+    """All servers stop with exit code 0, and their logs have no error and no password."""
     for server in servers.all:
         server.stop()
         text = server.log.read_text(errors="replace")

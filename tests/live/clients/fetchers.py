@@ -1,4 +1,4 @@
-"""The six clients that all of the corpus is fetched with."""
+"""The six clients that fetch the whole corpus."""
 
 import poplib
 import sys
@@ -14,11 +14,11 @@ from lib.site import Account
 
 
 class Curl(Client):
-    """curl knows no mailbox, only single commands: the bookkeeping is ours, in few lines."""
+    """curl, which runs single commands; this class keeps the list of messages."""
 
     name = "curl"
-    # The end mark is looked for with the line end before it, which here is the status line's:
-    # curl stores it, and so makes an empty line of an empty message.
+    # curl looks for the final dot with the line end before it. For an empty message that is the
+    # end of the status line, which curl stores as an empty line.
     bears_not = frozenset([corpus.EMPTY])
 
     def version(self) -> str:
@@ -29,7 +29,7 @@ class Curl(Client):
     ) -> str:
         """One run of curl on one path of the mailbox."""
         scheme = "pop3s" if endpoint.transport == TLS else "pop3"
-        # Credentials in a file of the client's own, so that no process list shows them.
+        # Credentials are in a private file, so that no process list shows them.
         netrc = home / "netrc"
         netrc.write_text(
             f'machine {endpoint.host} login {account.user} password "{account.password}"\n'
@@ -50,7 +50,7 @@ class Curl(Client):
     def listing(
         self, command: str, account: Account, endpoint: Endpoint, home: Path
     ) -> dict[int, str]:
-        """LIST or UIDL, by number."""
+        """The lines of LIST or UIDL by message-number."""
         text = self.call(account, endpoint, home, "", "--request", command)
         return {int(number): rest for number, rest in map(str.split, text.splitlines())}
 
@@ -73,7 +73,7 @@ class Curl(Client):
         sizes = self.listing("LIST", account, endpoint, home)
         wanted = [number for number, size in sizes.items() if int(size) <= LARGE]
         received = self._retrieve(account, endpoint, home, wanted)
-        # From the end, since each run is a session of its own and the numbers close ranks.
+        # From the last one, because each run is a separate session, which renumbers the messages.
         for number in reversed(wanted):
             self.call(account, endpoint, home, str(number), "--request", "DELE", "--head")
         return list(received.values())
@@ -83,7 +83,7 @@ class Curl(Client):
     ) -> dict[int, bytes]:
         if not numbers:
             return {}
-        # One run for all, as braces in the path allow: curl keeps the connection.
+        # One run for all with braces in the path: curl keeps the connection.
         braces = "{" + ",".join(map(str, numbers)) + "}"
         self.call(account, endpoint, home, braces, "--output", home / "mail.#1")
         return {number: take(home / f"mail.{number}") for number in numbers}
@@ -99,8 +99,8 @@ class Poplib(Client):
 
     def open(self, account: Account, endpoint: Endpoint) -> poplib.POP3:
         """A session that is logged in."""
-        # poplib refuses lines of more than 2048 octets, which mail is full of: lifted, as
-        # getmail lifts it, and high enough for the corpus.
+        # poplib refuses lines of more than 2048 octets, which are common. The limit is raised
+        # for the corpus, as getmail does.
         poplib._MAXLINE = 64 << 20
         context = self.site.client_tls()
         try:
@@ -160,8 +160,8 @@ class NetPop3(Client):
     """Perl's own library."""
 
     name = "Net::POP3"
-    # Net::Cmd reads 1 KiB at a time and copies the unfinished line each time: a line of
-    # 10 MB would take it the better part of an hour.
+    # Net::Cmd reads 1 KiB at a time and copies the unfinished line each time: a line of 10 MB
+    # would take most of an hour.
     bears_not = frozenset([corpus.HUGE_LINE])
 
     def version(self) -> str:
@@ -188,11 +188,11 @@ class NetPop3(Client):
 
 
 class Getmail(Client):
-    """getmail6, which has no STLS: only the two retrievers below are for POP3."""
+    """getmail6, which has no STLS, only these two retrievers for POP3."""
 
     name = "getmail6"
-    # It takes lines of up to 1 MiB, and passes everything through Python's mail parser, which
-    # makes LF of every CR and gives each message a header with its blank line.
+    # It accepts lines of up to 1 MiB. Python's mail parser replaces every CR by LF, and gives
+    # each message a header with its blank line.
     bears_not = frozenset(
         [corpus.HUGE_LINE, corpus.LONE_CR, corpus.HEADERLESS, corpus.NO_BLANK_LINE]
     )
@@ -202,7 +202,7 @@ class Getmail(Client):
         return run(["getmail", "--version"]).stdout.strip()
 
     def shape(self, wire: bytes) -> bytes:
-        # It puts this line on top, whatever there was.
+        # It always adds this line at the top.
         return b"Return-Path: <unknown>\n" + wire.replace(b"\r\n", b"\n")
 
     def fetch(self, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
@@ -229,8 +229,8 @@ class Getmail(Client):
                     f"username = {account.user}", f"password = {account.password}",
                     "timeout = 60",
                     *([f"ca_certs = {self.site.certificate}"] if tls else []),
-                    # Not its own Maildir: getmail waits in vain for a delivery that ends before it
-                    # begins to wait, as a fast one does now and then.
+                    # Not its own Maildir delivery: getmail sometimes waits for ever for a delivery that has
+                    # ended before it begins to wait.
                     "[destination]", "type = MDA_external",
                     f"path = {storing(home, inbox, linger=0.1)}",
                     "[options]", "verbose = 1", "delivered_to = false", "received = false",

@@ -1,4 +1,4 @@
-"""Libraries that programs of a site fetch mail with, each by a script of ours in `scripts`.
+"""Libraries that fetch mail, each used by a script in `scripts`.
 
 The scripts use them as their manuals say. They are all called alike; `scripts/net_pop.rb` says how.
 """
@@ -58,7 +58,7 @@ class Twisted(Script):
     """Twisted's POP3 client."""
 
     name = "Twisted"
-    # Of Debian, and so is the interpreter that has it.
+    # Debian's interpreter, which has the library.
     interpreter, script = "/usr/bin/python3", "twisted_pop3.py"
     wrong = r"\[AUTH\] wrong user name or password"
     busy = r"\[IN-USE\] this maildrop is open"
@@ -69,7 +69,7 @@ class Twisted(Script):
 
 
 class Tcllib(Script):
-    """The pop3 package of tcllib; its own STLS is of 1999 and offers TLS 1.0 only."""
+    """The pop3 package of tcllib. Its STLS supports TLS 1.0 only."""
 
     name = "tcllib"
     transports = (CLEARTEXT, TLS)
@@ -87,20 +87,20 @@ class Tcllib(Script):
         yield "commands-in-two-writes", self._many
 
     def _many(self, servers: Servers) -> str:
-        """It sends the end of a line by itself, and waits until the rest is acknowledged."""
+        """It sends the end of a line separately, after the rest is acknowledged."""
         messages = [ordinary(number) for number in range(100)]
         account = servers.account("tcllib many", messages)
         started = time.monotonic()
         received = self.fetch(account, servers.lenient.endpoint(CLEARTEXT), self.site.home())
         took = time.monotonic() - started
         said = same_messages(received, messages, self.shape)
-        # Two hundred commands; each delayed acknowledgement would cost 40 ms.
+        # Two hundred commands: each delayed acknowledgement would take 40 ms.
         require(took < 4, f"{said} took {took:.1f} s")
         return said
 
 
 class Php(Script):
-    """PHP's imap extension; over STLS it offers TLS 1.0 only, whatever is asked of it."""
+    """PHP's imap extension. Over STLS it supports TLS 1.0 only."""
 
     name = "PHP imap"
     remembers = False

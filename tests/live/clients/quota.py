@@ -1,4 +1,4 @@
-"""The quota of a Maildir that Dovecot delivers to and Restante empties (Maildir++)."""
+"""The Maildir++ quota of a Maildir to which Dovecot delivers, and from which Restante removes."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lib.report import Report, require
 from lib.server import TLS, Server
 from lib.site import Account, Site
 
-# A Maildir of 10 kB, and a message that does not fit is tried again later.
+# A quota of 10 kB. Delivery of a message that exceeds it is tried again later.
 QUOTA = [
     "quota_full_tempfail = yes",
     *dovecot.plugin("quota", "quota = maildir:User quota", "quota_rule = *:storage=10k"),
@@ -22,8 +22,8 @@ def checks(report: Report, site: Site, server: Server) -> None:
 
 
 def subtracted(site: Site, server: Server) -> str:
-    """A full Maildir takes mail again as soon as its messages are removed, as after Dovecot's own
-    POP3, and what it has taken of its quota is what is in it."""
+    """A full Maildir accepts mail again as soon as its messages are removed, as after Dovecot's own
+    POP3, and the recorded usage is the size of its messages."""
     account = site.account("quota")
     config = dovecot.configure(site, account, *QUOTA)
     for number in (1, 2):
@@ -47,13 +47,13 @@ def subtracted(site: Site, server: Server) -> str:
 
 
 def deliver(config: Path, message: Message) -> str:
-    """Delivers with Dovecot; says why it would not."""
+    """Delivers with Dovecot. Returns its error."""
     log = dovecot.deliver(config, message.stored, codes=(0, 75))
     return "" if "saved mail to INBOX" in log else log
 
 
 def taken(account: Account) -> tuple[int, int]:
-    """Octets and messages, as maildirsize has them."""
+    """The octets and messages in maildirsize."""
     lines = (account.maildir / "maildirsize").read_text().splitlines()[1:]
     numbers = [[int(number) for number in line.split()] for line in lines]
     return sum(octets for octets, _ in numbers), sum(messages for _, messages in numbers)

@@ -1,4 +1,4 @@
-"""A relay between a client and the server: what the client said, how long the server took."""
+"""A relay between a client and the server, which records the input and the response times."""
 
 import base64
 import socket
@@ -9,12 +9,12 @@ from lib.server import CLEARTEXT, Endpoint
 
 
 class Relay:
-    """Listens on a port of its own while the `with` block runs."""
+    """Listens on a separate port while the `with` block runs."""
 
     def __init__(self, port: int) -> None:
         self.sent = b""
-        # Seconds that ended with octets of the server, each time counted from what was sent
-        # last by either side.
+        # The waits for octets of the server, in seconds, each since the last octets of either
+        # side.
         self.waited = 0.0
         self._last = time.monotonic()
         self._target = port
@@ -22,11 +22,11 @@ class Relay:
         self._sockets: list[socket.socket] = [self._listener]
 
     def endpoint(self, transport: str = CLEARTEXT) -> Endpoint:
-        """Where the client is sent instead."""
+        """The address for the client."""
         return Endpoint(self._listener.getsockname()[1], transport)
 
     def told(self, secret: str) -> bool:
-        """Whether the client has said this, plainly or in base64."""
+        """Whether the client has sent this, plainly or in base64."""
         said = [self.sent]
         for word in self.sent.split():
             try:

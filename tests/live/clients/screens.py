@@ -16,13 +16,13 @@ from lib.site import Account
 
 
 class Mutt(Everyday):
-    """mutt, fetching mail to a Maildir of its own; it tries all mechanisms of its SASL library."""
+    """mutt, which fetches mail to its own Maildir, and tries all mechanisms of its SASL library."""
 
     name = "mutt"
     remembers = False
     wrong = r"Login failed\.? PASS: \[AUTH\] wrong user name or password"
     busy = r"Login failed\.? PASS: \[IN-USE\] this maildrop is open"
-    # The mechanisms to name where -PLUS is offered: with that, its library fails.
+    # The mechanisms to configure if -PLUS is offered, with which its library fails.
     without_binding = "scram-sha-256:plain"
 
     def version(self) -> str:
@@ -74,7 +74,7 @@ class Mutt(Everyday):
         yield "binding-mechanisms-left-out", self._binding
 
     def _binding(self, servers: Servers) -> str:
-        """A server that offers -PLUS, and a client that is told not to try it."""
+        """A server that offers -PLUS, and a client that is configured not to try it."""
         account = servers.account(f"{self.name} binding", small_maildrop()[:1])
         received = self.run(
             account, servers.binding.endpoint(TLS), self.site.home(), "set pop_delete=no",
@@ -84,14 +84,14 @@ class Mutt(Everyday):
 
 
 class Neomutt(Mutt):
-    """neomutt, the same for what is done here; it takes no name of a SASL mechanism."""
+    """neomutt, which behaves as mutt here, but has no option for the SASL mechanism."""
 
     name = "neomutt"
     without_binding = "user"
 
 
 class Alpine(Everyday):
-    """alpine, saving all mail of the folder on the server to one of its own, an mbox."""
+    """alpine, which saves all mail of the folder on the server to an mbox."""
 
     name = "alpine"
     remembers = False
@@ -135,7 +135,7 @@ class Alpine(Everyday):
         with Terminal(command, home, variables, self.limit) as terminal:
             terminal.until("ENTER PASSWORD: ")
             terminal.type(account.password + "\r")
-            # The title of a folder that is open stays; what is said of it may not be seen at all.
+            # The title of an open folder stays on the screen; other messages may not appear.
             opened = r"opened with \d+ message|Message +\d+ of \d+"
             said = terminal.until(rf"{opened}|Retrying [^\]]*\][^\]]*|[Ee]rror")
             if re.search(opened, said) is None:
@@ -148,9 +148,9 @@ class Alpine(Everyday):
             terminal.type("q")
             terminal.end()
         added = re.compile(rb"^(Status|X-Status|X-Keywords|X-UID):.*\n", re.MULTILINE)
-        # The first message is alpine's own note on the folder.
+        # The first message is alpine's own note about the folder.
         messages = mbox(take(mail / "saved"))[1:]
-        # It puts an empty line after each.
+        # It writes an empty line after each.
         return [added.sub(b"", message).removesuffix(b"\n") for message in messages]
 
 

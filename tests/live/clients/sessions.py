@@ -1,4 +1,4 @@
-"""Checks that no single client's fetching covers: mechanisms, TLS, locks, sudden death."""
+"""Further checks of sessions: mechanisms, TLS, locks, kills."""
 
 import random
 import re
@@ -53,7 +53,7 @@ def checks(report: Report, site: Site, server: Server) -> None:
 
 
 def sasl(site: Site, server: Server, mechanism: str, initial: bool, transport: str) -> str:
-    """curl logs in with this mechanism and no other."""
+    """curl logs in with this mechanism only."""
     account = site.account(
         f"sasl-{mechanism}-{initial}-{transport}".lower(), [ordinary(1), ordinary(2)]
     )
@@ -72,7 +72,7 @@ def sasl(site: Site, server: Server, mechanism: str, initial: bool, transport: s
 
 
 def wrong_password(site: Site, server: Server) -> str:
-    """curl says that the login was denied, and the right password still works afterwards."""
+    """curl reports a denied login, and the right password still works afterwards."""
     account = site.account("wrong-password", [ordinary(1)])
     impostor = Account(account.user, "not " + account.password, account.maildir)
     curl = Curl(site)
@@ -81,14 +81,14 @@ def wrong_password(site: Site, server: Server) -> str:
     except Failed as error:
         require("ended with 67" in str(error), str(error))
     else:
-        raise Failed("a wrong password was taken")
+        raise Failed("a wrong password was accepted")
     text = curl.call(account, server.endpoint(TLS), site.home(), "1")
     require(text.encode() == ordinary(1).wire, f"got {text!r}")
     return "curl ends with 67, login denied"
 
 
 def fetchmail_refused(site: Site, server: Server, code: int) -> str:
-    """fetchmail ends with this code: 3 for a wrong password, 9 for a server that is busy."""
+    """fetchmail's exit code is 3 for a wrong password, 9 for a busy server."""
     account = site.account(f"fetchmail-{code}", [ordinary(1)])
     if code == 3:
         account = Account(account.user, "not " + account.password, account.maildir)
@@ -100,7 +100,7 @@ def fetchmail_refused(site: Site, server: Server, code: int) -> str:
 
 
 def in_trouble(site: Site) -> str:
-    """A maildrop that cannot be read is not taken for a wrong password."""
+    """A maildrop that cannot be read is not reported as a wrong password."""
     troubled = Server(site, "in-trouble")
     troubled.start()
     try:
@@ -135,7 +135,7 @@ def injection(site: Site, server: Server) -> str:
          "--timeout", 1, "--logdir", home, "localhost"],
         who=None,
     ).stdout
-    # It always ends with 0; its words decide.
+    # Its exit code is always 0, so its output decides.
     require("Sanity test done" in text, text)
     for bad in ("injection here!", "Probable", "Possible", "failed. ", "Further analysis"):
         require(bad not in text.replace("Probably no command injection here!", ""), text)
@@ -153,7 +153,7 @@ def s_client(site: Site, server: Server, transport: str, *options: object) -> st
 
 
 def alpn(site: Site, server: Server, version: str, transport: str) -> str:
-    """The protocol name is agreed upon."""
+    """ALPN selects pop3."""
     text = s_client(site, server, transport, f"-{version}", "-alpn", "pop3")
     require("ALPN protocol: pop3" in text, text)
     require("+OK" in text, text)
@@ -171,7 +171,7 @@ def resumption(site: Site, server: Server, version: str) -> str:
 
 
 def close_notify(site: Site, server: Server) -> str:
-    """TLS ends with a farewell, so that a cut connection can be told from a finished one."""
+    """The server sends close_notify, so that a finished session differs from a truncated one."""
     with socket.create_connection(("127.0.0.1", server.endpoint(TLS).port), timeout=20) as raw:
         context = site.client_tls()
         with context.wrap_socket(
@@ -186,8 +186,8 @@ def close_notify(site: Site, server: Server) -> str:
 
 
 def two_writes(site: Site, server: Server, transport: str, commands: int = 100) -> str:
-    """A client that has Nagle's algorithm on, and sends a command and its line end apart, waits for
-    no acknowledgement that the server puts off: by 40 ms each time, if it did."""
+    """The server does not delay acknowledgements, by 40 ms each, for a client with Nagle's algorithm
+    that sends a command and its line end separately."""
     address = ("127.0.0.1", server.endpoint(transport).port)
     with socket.create_connection(address, timeout=20) as raw:
         session = raw
@@ -208,7 +208,7 @@ def two_writes(site: Site, server: Server, transport: str, commands: int = 100) 
 
 
 def two_processes(site: Site, server: Server) -> str:
-    """Two server processes on one Maildir: the second login is put off until the first ends."""
+    """Two server processes on one Maildir: the second login is refused until the first ends."""
     account = site.account("two-processes", [ordinary(1)])
     other = Server(site, "other")
     other.start()
@@ -233,7 +233,7 @@ def two_processes(site: Site, server: Server) -> str:
 
 
 def killed_in_session(site: Site) -> str:
-    """Killed while it sends, with every message marked: nothing is lost, nothing stays locked."""
+    """Killed while it sends, with every message marked: no mail is lost, and no lock is left."""
     messages = corpus()
     account = site.account("killed-in-session", messages)
     before = account.files()
@@ -267,7 +267,7 @@ def killed_in_session(site: Site) -> str:
 
 
 def killed_around_quit(site: Site, rounds: int = 12) -> str:
-    """Killed at a random moment around QUIT: what was promised is done, the rest is whole."""
+    """Killed at a random moment around QUIT: after +OK all marked mail is gone; the rest is intact."""
     dice = random.Random(1939)
     victim = Server(site, "victim-of-quit")
     promised = partly = 0

@@ -1,4 +1,4 @@
-"""A terminal for programs that want one: what they print is read, keys are typed.
+"""A terminal for programs that need one: reads their output, and types keys.
 
 A text is waited for in what is printed and on the screen that comes of it: a message may be
 overwritten at once, and of a text that is half on the screen already only the rest is printed.
@@ -23,7 +23,7 @@ from lib.report import Failed
 
 
 class Terminal:
-    """Runs a program while the `with` block does."""
+    """Runs a program during the `with` block."""
 
     def __init__(
         self, command: list[object], home: Path, variables: Mapping[str, object], limit: float
@@ -53,12 +53,12 @@ class Terminal:
         os.close(self._master)
 
     def type(self, keys: str) -> None:
-        """Types these keys; what was printed before them is not waited for any more."""
+        """Types these keys. Later waits ignore the output before them."""
         self.text = ""
         os.write(self._master, keys.encode())
 
     def ask(self, keys: str, pattern: str) -> str:
-        """Types these keys and waits for this to be printed.
+        """Types these keys and waits for this output.
 
         A program may throw away what is typed while it draws a question: keys that have made it
         print nothing at all are typed again.
@@ -70,14 +70,14 @@ class Terminal:
         return self.until(pattern)
 
     def until(self, pattern: str) -> str:
-        """Waits for this to be printed or shown, and gives all that was."""
+        """Waits for this output, on the screen or in the text. Returns all output."""
         while re.search(pattern, said := self._said(), re.DOTALL) is None:
             if not self._read():
                 raise Failed(f"ended or took too long before {pattern!r}: {said[-3000:]}")
         return said
 
     def end(self) -> None:
-        """Waits for the program to end by itself."""
+        """Waits for the program to end."""
         while self._read():
             pass
         if self._process.poll() is None and time.monotonic() >= self._ends:
@@ -89,7 +89,7 @@ class Terminal:
         return "\n".join([self.text, "On the screen:", *lines])
 
     def _read(self, seconds: float = float("inf")) -> bool:
-        """Takes what is printed next; false once there is no more, or no time."""
+        """Reads the next output. Returns false at its end, or after the time limit."""
         left = max(0.0, self._ends - time.monotonic())
         ready, _, _ = select.select([self._master], [], [], min(left, seconds))
         if not ready:
@@ -104,5 +104,5 @@ class Terminal:
 
 
 COLUMNS, LINES = 200, 50
-# What moves the cursor and colours the screen.
+# Control sequences for the cursor and for colours.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78]|[\x00-\x08\x0e-\x1f]")

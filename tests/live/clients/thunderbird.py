@@ -26,11 +26,11 @@ from lib.site import Account, Site
 
 
 class Thunderbird(everyday.Everyday):
-    """Thunderbird, driven by Marionette, the automation that Mozilla's programs have built in."""
+    """Thunderbird, controlled by Marionette, the built-in automation of Mozilla's programs."""
 
     name = "Thunderbird"
     limit = 90.0
-    # Its dialog for both is the same, and shows nothing of what the server said.
+    # Its dialog is the same for both, and does not show the server's reply.
     wrong = busy = r"Login to server localhost with username \S+ failed"
 
     def version(self) -> str:
@@ -129,13 +129,13 @@ class Program:
             self._socket.close()
 
     def run(self, script: str, argument: dict[str, object]) -> Any:
-        """Runs a script with the rights of Thunderbird itself, to its last line."""
+        """Runs a script to its end, with the privileges of Thunderbird itself."""
         return self._command(
             "WebDriver:ExecuteAsyncScript", {"script": script, "args": [argument]}
         )["value"]
 
     def dialog(self) -> str:
-        """What the dialog says that has come up; it is cancelled."""
+        """The text of the open dialog, which is cancelled."""
         said = self._command("WebDriver:GetAlertText", {})["value"]
         self._command("WebDriver:DismissAlert", {})
         return said
@@ -158,7 +158,7 @@ class Program:
         return json.loads(self._stream.read(int(length)))
 
 
-# Makes the account, in the first run, and gives it its settings.
+# Creates the account in the first run, and sets its options.
 SET_UP = """
 const [wanted, done] = [arguments[0], arguments[1]];
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
@@ -188,7 +188,7 @@ Cc["@mozilla.org/security/certoverride;1"].getService(Ci.nsICertOverrideService)
 done(true);
 """
 
-# What the button "Get Messages" does; a dialog that comes up ends it without a value.
+# The action of the button "Get Messages"; a dialog ends it without a value.
 GET_MAIL = """
 const done = arguments[1];
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
@@ -205,7 +205,7 @@ MailServices.pop3.GetNewMail(window?.msgWindow ?? null, {
 """
 
 def main() -> int:
-    """The whole run."""
+    """Runs all checks."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report(only=sys.argv[2:])
     site = Site(Path(sys.argv[1]).resolve())

@@ -28,8 +28,8 @@ from stores.tokens import Tokens
 
 
 def main() -> int:
-    """The whole run."""
-    # Ended from outside, the run still ends its backends and removes its files.
+    """Runs all checks."""
+    # If it is ended by a signal, it still ends its backends and removes its files.
     signal.signal(signal.SIGTERM, end)
     words = sys.argv[2:]
     report = Report(only=[])
@@ -51,18 +51,18 @@ def main() -> int:
 
 
 def end(number: int, _: object) -> None:
-    """Ends the run; a second signal, which `timeout` sends, must not end the cleaning up."""
+    """Ends the run. A second signal, which `timeout` sends, must not interrupt the clean-up."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(1)
 
 
 def asked(name: str, words: list[str]) -> bool:
-    """Whether one of the words means this; all are meant when there are none."""
+    """Whether one of the words selects this; without words, everything is selected."""
     return not words or any(word in name for word in words)
 
 
 def passwords(site: Site) -> list[Backend]:
-    """All backends that take passwords; none of them runs yet."""
+    """All backends for passwords; none of them runs yet."""
     return [
         File(site),
         PostgreSql(site),
@@ -76,7 +76,7 @@ def passwords(site: Site) -> list[Backend]:
 
 
 def tokens(site: Site) -> list[OpenId]:
-    """The provider, whose tokens are checked by its keys and by itself."""
+    """The provider, whose tokens are verified with its keys or by introspection."""
     return [OpenId(site), OpenId(site, "oidc-introspection", introspection=True)]
 
 

@@ -1,4 +1,4 @@
-"""What all backends have in common, and the processes of a server that can be stopped and held.
+"""The interface of all backends, and server processes that can be stopped and suspended.
 
 A backend is the real thing behind a credential store, started from Debian's packages in a
 directory of the run's own. One that cannot start fails the run.
@@ -20,14 +20,14 @@ LOOPBACK = "127.0.0.1"
 
 
 class Backend:
-    """The shape of all backends; `Site` owns the files, the backend owns its processes."""
+    """The interface of a backend. `Site` owns the files, the backend owns its processes."""
 
     name = ""
-    # Which of "home", "mail", "pop3" and "sessions" it can keep for a user.
+    # The attributes that it can store for a user, of "home", "mail", "pop3" and "sessions".
     attributes: frozenset[str] = frozenset()
-    # Whether it can be held and stopped.
+    # Whether it can be suspended and stopped.
     can_fail = True
-    # Whether an unknown name is the same work for it as a known one.
+    # Whether an unknown name takes it as long as a known one.
     is_even = True
 
     def __init__(self, site: Site) -> None:
@@ -36,39 +36,39 @@ class Backend:
         self.root.mkdir(mode=0o755)
 
     def start(self) -> None:
-        """Starts it, the first time or again, and returns when it answers."""
+        """Starts it, the first time or again, and waits until it answers."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Ends it: from now on nobody is there."""
+        """Stops it: from now on connections are refused."""
         raise NotImplementedError
 
     def hang(self) -> None:
-        """Holds it: it is there, and says nothing."""
+        """Suspends it: it accepts connections and does not answer."""
         raise NotImplementedError
 
     def resume(self) -> None:
-        """Lets it go on."""
+        """Resumes it."""
         raise NotImplementedError
 
     def add(self, user: str, password: str, **attributes: object) -> None:
-        """Enters a user, with whichever of `attributes` it has."""
+        """Adds a user, with those of `attributes` that it can store."""
         raise NotImplementedError
 
     def settings(self, directory: Path) -> str:
-        """The `[[credentials]]` section, with the files that it names put into `directory`."""
+        """The `[[credentials]]` section; writes the files that it names to `directory`."""
         raise NotImplementedError
 
     def admits(self, user: str, password: str) -> bool:
-        """Asks it directly, by a client that is not ours; fails when there is no answer in 2 s."""
+        """Verifies a password with a foreign client; fails without an answer within 2 s."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends whatever is left of it, held or not; may be called at any time."""
+        """Ends all its processes, suspended or not. May be called at any time."""
         raise NotImplementedError
 
     def secret(self, path: Path, text: str) -> str:
-        """Writes a secret for the server's eyes only, and gives its path."""
+        """Writes a secret that only the server can read. Returns its path."""
         path.touch(mode=0o600)
         path.write_text(text + "\n")
         self.site.own(path, SERVER_USER)
@@ -76,7 +76,7 @@ class Backend:
 
 
 class Daemon:
-    """A server program: all its processes, wherever their groups and sessions are."""
+    """A server program with all its processes, in any process group and session."""
 
     def __init__(self, command: Iterable[object], user: str, directory: Path) -> None:
         self.command = [str(word) for word in command]
@@ -86,7 +86,7 @@ class Daemon:
         self.process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self, ready: Callable[[], bool], seconds: float = 30) -> None:
-        """Starts the program and returns when `ready` says so."""
+        """Starts the program and waits for `ready`."""
         require(self.process is None, f"{self.command[0]} runs already")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -104,7 +104,7 @@ class Daemon:
             raise Failed(f"{self.command[0]} did not start: {error}: {said}") from None
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> None:
-        """Ends it as its manual says, and wants no process of it left."""
+        """Stops it as its manual says. Fails if a process is left."""
         if self.process is None:
             return
         family = self.family()
@@ -114,13 +114,13 @@ class Daemon:
             self.process.wait(seconds)
             until(lambda: not any(map(alive, family)), seconds)
         finally:
-            # Those whose parent has ended are nobody's family any more.
+            # Processes whose parent has ended are no longer in the tree.
             for each in filter(alive, family):
                 send(each, signal.SIGKILL)
             self.kill()
 
     def kill(self) -> None:
-        """Ends it without warning."""
+        """Kills it."""
         if self.process is None:
             return
         for each in self.family():
@@ -129,7 +129,7 @@ class Daemon:
         self.process = None
 
     def hang(self) -> None:
-        """Holds every process, until no new one turns up."""
+        """Suspends every process, until there is no new one."""
         held: set[int] = set()
         while fresh := [each for each in self.family() if each not in held]:
             for each in fresh:
@@ -137,12 +137,12 @@ class Daemon:
             held.update(fresh)
 
     def resume(self) -> None:
-        """Lets every process go on."""
+        """Resumes every process."""
         for each in self.family():
             send(each, signal.SIGCONT)
 
     def family(self) -> list[int]:
-        """The process and all that descend from it, elders first."""
+        """The process and its descendants, parents first."""
         if self.process is None:
             return []
         parents = dict(parentage())
@@ -171,7 +171,7 @@ class Served(Backend):
 
 
 class Barrier:
-    """Something that a program waits at: open, or held by us."""
+    """A barrier at which a program waits while it is closed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -179,36 +179,36 @@ class Barrier:
         self._holder: Optional[subprocess.Popen[bytes]] = None
 
     def wait(self) -> str:
-        """The words of a command that returns when the gate is open."""
+        """A command that returns when the gate is open."""
         return f"flock --shared {self.path} true"
 
     def hold(self) -> None:
-        """Whoever comes now waits."""
+        """Closes it: programs wait from now on."""
         self._holder = subprocess.Popen(
             ["flock", "--no-fork", self.path, "sleep", "600"], stdin=subprocess.DEVNULL
         )
         until(lambda: not self.open(), 5)
 
     def release(self) -> None:
-        """All go on."""
+        """Opens it: all waiting programs go on."""
         holder, self._holder = self._holder, None
         if holder is not None:
             holder.kill()
             holder.wait()
 
     def open(self) -> bool:
-        """Whether nobody would have to wait."""
+        """Whether a program would not have to wait."""
         probe = ["flock", "--shared", "--nonblock", str(self.path), "true"]
         return subprocess.run(probe, check=False).returncode == 0
 
 
 def hashed(site: Site, password: str) -> str:
-    """What Restante itself would put into a credential file."""
+    """The hash that Restante itself would write to a credential file."""
     return run([site.program, "hash", "--stdin"], stdin=password + "\n", who=None).stdout.strip()
 
 
 def verifies(verifier: str, password: str) -> bool:
-    """Whether it is that password's, by Dovecot's judgement."""
+    """Whether Dovecot verifies the password with this hash."""
     if not verifier.startswith("{"):
         verifier = f"{{{verifier.split('$')[1].upper()}}}{verifier}"
     said = run(["doveadm", "pw", "-t", verifier, "-p", password], codes=(0, 75), who=None)
@@ -217,7 +217,7 @@ def verifies(verifier: str, password: str) -> bool:
 
 
 def program(*names: str) -> str:
-    """The path of the first of these that is installed; `sbin` is looked into as well."""
+    """The path of the first of these programs that is installed, also in `sbin`."""
     path = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
     for name in names:
         if found := shutil.which(name, path=path):
@@ -226,7 +226,7 @@ def program(*names: str) -> str:
 
 
 def listens(port: int) -> bool:
-    """Whether connections to a port are taken."""
+    """Whether a port accepts connections."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:
@@ -239,7 +239,7 @@ def parentage() -> Iterable[tuple[int, int]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                # The name in brackets may hold anything; the state and the parent come after it.
+                # The name in brackets may contain any text; the state and the parent follow it.
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # ended meanwhile
@@ -247,7 +247,7 @@ def parentage() -> Iterable[tuple[int, int]]:
 
 
 def alive(process: int) -> bool:
-    """Whether it is there and not a zombie."""
+    """Whether it exists and is not a zombie."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -264,9 +264,9 @@ def send(process: int, number: int) -> None:
 
 
 class BehindBarrier(Backend):
-    """A program or module that waits at a barrier, with its users in a file that can be put away."""
+    """A program or module that waits at a barrier, with its users in a file that can be moved away."""
 
-    # It takes the time that it takes.
+    # The time of an answer depends on the program.
     is_even = False
 
     def __init__(self, site: Site, file: str) -> None:
@@ -276,7 +276,7 @@ class BehindBarrier(Backend):
         self.gate = Barrier(self.root / "gate")
 
     def is_put_back(self) -> bool:
-        """Puts the file back, if it was put away."""
+        """Moves the file back, if it was moved away."""
         if not self.away.exists():
             return False
         self.away.rename(self.file)

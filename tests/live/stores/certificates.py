@@ -1,4 +1,4 @@
-"""Every client that can logs in by its certificate, and nobody by another's or by none."""
+"""Logins with a client certificate, by every client that can. Any other certificate is refused."""
 
 from pathlib import Path
 
@@ -10,8 +10,7 @@ from lib.server import Restante
 from lib.site import Site
 from stores.mechanisms import EXTERNAL, LOGINS, Login
 
-# What the server's log says of a certificate that it does not trust, and of a client that has
-# nothing to log in with.
+# The log lines about an untrusted certificate, and about a client without a usable one.
 HANDSHAKE, LEFT = "why=tls-handshake-failed", "why=peer-closed"
 
 
@@ -29,7 +28,7 @@ class Asking(Restante):
 
 
 class Authority:
-    """Somebody who gives out certificates, by openssl."""
+    """A certificate authority, by openssl."""
 
     def __init__(self, site: Site, name: str) -> None:
         self.site = site
@@ -63,7 +62,7 @@ class Authority:
 
 
 def checks(report: Report, site: Site) -> None:
-    """The right certificate, another user's, another authority's, and none."""
+    """The right certificate, that of another user, that of another authority, and none."""
     authority, stranger = Authority(site, "authority"), Authority(site, "stranger")
     server = Asking(site, "certificates", authority.certificate)
     owner = site.account("by-certificate@example.org", [ordinary(1)])
@@ -86,7 +85,7 @@ def checks(report: Report, site: Site) -> None:
         return f"without: {' '.join(offered)}"
 
     def replies() -> str:
-        """Word for word, as clients rarely show them."""
+        """The exact replies, which clients rarely show."""
         with server.connect(certificate=others) as session:
             refused = session.external(owner.user)
             require(refused.startswith(WRONG), f"another user's certificate got {refused!r}")
@@ -96,7 +95,7 @@ def checks(report: Report, site: Site) -> None:
 
     def by(client: Login, transport: str) -> str:
         def log_in(certificate: Path) -> str:
-            # A password that is wrong everywhere: it must not be needed.
+            # A wrong password: EXTERNAL must not use it.
             return client.log_in(
                 server.endpoint(transport), owner.user, "unused", EXTERNAL, certificate
             )
@@ -108,7 +107,7 @@ def checks(report: Report, site: Site) -> None:
             except Failed as error:
                 until(lambda: why.encode() in server.log.read_bytes()[heard:], 5)
                 return str(error)
-            raise Failed(f"{certificate} was taken for {owner.user}")
+            raise Failed(f"{certificate} was accepted for {owner.user}")
 
         used = log_in(right)
         refused(others, WRONG)
@@ -121,8 +120,8 @@ def checks(report: Report, site: Site) -> None:
 
     try:
         report.check("certificates starts", starts)
-        report.check("certificates EXTERNAL is offered to who has one", listed)
-        report.check("certificates another user's", replies)
+        report.check("certificates EXTERNAL is offered with a certificate only", listed)
+        report.check("certificates of another user", replies)
         for kind in filter(lambda each: EXTERNAL in each.mechanisms, LOGINS):
             client = kind(site)
             for transport in client.transports:
@@ -134,6 +133,6 @@ def checks(report: Report, site: Site) -> None:
 
 
 def mechanisms(session: Pop3) -> list[str]:
-    """Those of the SASL line of CAPA."""
+    """The mechanisms in the SASL line of CAPA."""
     lines = (line.decode() for line in session.lines("CAPA"))
     return next((line.split()[1:] for line in lines if line.startswith("SASL ")), [])

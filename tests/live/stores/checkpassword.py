@@ -1,4 +1,4 @@
-"""A checkpassword program: what it does is what the interface says, in a few lines of Python."""
+"""A checkpassword program: the interface, implemented in a few lines of Python."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ from lib.process import SERVER_USER, run
 from lib.site import Site
 from stores.backend import BehindBarrier
 
-# <https://cr.yp.to/checkpwd/interface.html>: name, password and a time on descriptor 3, each with a
-# NUL after it; then either the program that the arguments name, with what is known of the user in
-# its environment, or the end: 1 for a wrong password, 111 for a fault that may pass.
+# <https://cr.yp.to/checkpwd/interface.html>: descriptor 3 has name, password and a time, each with a
+# NUL after it. Then the program in the arguments is run, with the attributes of the user in its
+# environment; or the exit code is 1 for a wrong password, 111 for a temporary error.
 PROGRAM = """\
 import json, os, subprocess, sys
 

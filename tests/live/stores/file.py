@@ -1,4 +1,4 @@
-"""A credential file: nothing to be started, and nothing that can fail."""
+"""A credential file: a backend without processes, which cannot be down."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from stores.backend import Backend, hashed, verifies
 
 
 class File(Backend):
-    """The file, with hashes as Restante makes them."""
+    """The file, with hashes by Restante."""
 
     name = "file"
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
@@ -26,7 +26,7 @@ class File(Backend):
         pass  # it is removed with the rest
 
     def add(self, user: str, password: str, **attributes: object) -> None:
-        # As a file that was Dovecot's has them, but for the last two.
+        # The fields of a file of Dovecot; the last two are Restante's own.
         extra = {
             "userdb_mail": attributes.get("mail"),
             "pop3": "no" if attributes.get("pop3") is False else None,

@@ -1,4 +1,4 @@
-"""Who knows many names of one account guesses its password no faster than who knows one."""
+"""Many names of one account: guessing by all of them is no faster than by one."""
 
 import itertools
 import threading
@@ -11,16 +11,16 @@ from lib.server import ByDefault
 from lib.site import Site
 from stores.ldap import Slapd
 
-# How many clients guess at a time, all from one address, and for how long.
+# The number of clients that guess at a time, all from one address, and for how long.
 CLIENTS, SECONDS = 40, 15.0
 
-# Each of the clients that begin at the same moment may have a guess before the failures of the others
+# Each of the clients that begin at the same time may make a guess before the failures of the others
 # are known.
 MORE = 4
 
 
 class Guessers:
-    """Clients that guess, and how many of their guesses the server has looked at."""
+    """Clients that guess, and the number of their guesses that the server has verified."""
 
     def __init__(self, server: ByDefault, name: Callable[[], str]) -> None:
         self.server = server
@@ -30,7 +30,7 @@ class Guessers:
         self._ends = 0.0
 
     def guess(self) -> int:
-        """All of them, for as long as it takes."""
+        """Runs all clients to their end."""
         self._ends = time.monotonic() + SECONDS
         clients = [threading.Thread(target=self._keep_on) for _ in range(CLIENTS)]
         for client in clients:
@@ -58,7 +58,7 @@ class Guessers:
 
 
 def no_faster(site: Site, slapd: Slapd) -> str:
-    """By one name, by many addresses of one entry, and by many domains of which none counts."""
+    """By one name, by many addresses of one entry, and by many domains that are ignored."""
     user = "guessed"
     addresses = [f"guessed@x{number}.example" for number in range(2000)]
     slapd.add(user, "not to be guessed", addresses=addresses)

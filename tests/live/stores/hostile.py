@@ -1,4 +1,4 @@
-"""What clients that mean ill do to the server, and what the others notice of it: nothing."""
+"""Hostile clients, whose attacks must not affect the logins of others."""
 
 import itertools
 import secrets
@@ -14,20 +14,20 @@ from lib.report import Report, require
 from lib.server import TLS, ByDefault, Restante
 from lib.site import Account, Site
 
-# Counted apart from `LOOPBACK`, where all other clients are.
+# Counted separately from `LOOPBACK`, which has all other clients.
 ELSEWHERE = "127.0.0.2"
 
-# The stores that this is tried with: one here, and two that are elsewhere.
+# The stores of these checks: a local one and two remote ones.
 ATTACKED = ("file", "postgresql", "sqlite")
 
-# No login takes as long as this, whatever others do.
+# Every login must be faster than this.
 SLOWEST = 5.0
 
 GROWTH_MIB = 2.0
 
 
 class Garbage:
-    """Clients that send garbage as fast as the server lets them, one for each kind of it."""
+    """Clients that send garbage as fast as the server accepts it, one for each kind of garbage."""
 
     def __init__(self, server: Restante) -> None:
         self.server = server
@@ -61,7 +61,7 @@ class Garbage:
 
 
 def garbage(number: int) -> dict[str, bytes]:
-    """Everything at which a server could stumble; each time a little different."""
+    """Input that may break a server, each time a little different."""
 
     def lines(*texts: bytes) -> bytes:
         return b"".join(text + b"\r\n" for text in texts)
@@ -91,7 +91,7 @@ def garbage(number: int) -> dict[str, bytes]:
 
 
 def undisturbed(server: ByDefault, account: Account, tries: int = 50) -> str:
-    """Logins one after the other from another address than the garbage comes from."""
+    """Logins one after the other, from another address than the garbage."""
     taken: list[float] = []
     with Garbage(server) as garbage_clients:
         until(lambda: all(garbage_clients.sent.values()), 20)
@@ -110,7 +110,7 @@ def undisturbed(server: ByDefault, account: Account, tries: int = 50) -> str:
 
 
 def ask_for_anything(server: Restante, handshakes: int) -> None:
-    """Handshakes, each for another name that the server has never heard of."""
+    """Handshakes, each with another unknown server name."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -122,7 +122,7 @@ def ask_for_anything(server: Restante, handshakes: int) -> None:
 
 
 def checks(report: Report, site: Site) -> None:
-    """100 000 exchanges, none of which comes to an end, and names by the thousand."""
+    """100 000 exchanges that are not finished, with thousands of names."""
     abandoned = Abandoned(site)
 
     def flat(exchanges: int = 100_000) -> str:
@@ -142,7 +142,7 @@ def checks(report: Report, site: Site) -> None:
         return text
 
     try:
-        report.check("abandoned exchanges leave memory as it was", flat)
-        report.check("names in TLS handshakes leave memory as it was", nameless)
+        report.check("memory does not grow by abandoned exchanges", flat)
+        report.check("memory does not grow by names in TLS handshakes", nameless)
     finally:
         abandoned.server.kill()

@@ -16,18 +16,18 @@ PEOPLE = f"ou=people,{SUFFIX}"
 READER, ADMIN = f"cn=reader,{SUFFIX}", f"cn=admin,{SUFFIX}"
 OWNER = "openldap"
 
-# Under which names the directory has what is known of a user.
+# The attributes of a user in the directory.
 ATTRIBUTES = {
     "home": "homeDirectory", "mail": "mailMessageStore", "pop3": "pop3Allowed",
     "sessions": "pop3Sessions",
 }
 
-# What ldapsearch and its kin end with.
+# The exit codes of ldapsearch and similar programs.
 INVALID_CREDENTIALS = 49
 
 
 class Slapd(Served):
-    """The directory; `direct` binds as a name put together from the user's, without a search."""
+    """The directory. With `direct`, Restante binds as a DN made of the user name, without a search."""
 
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
 
@@ -45,7 +45,7 @@ class Slapd(Served):
         self.authority = self.root / "ca.pem"
         self.passwords = {name: secrets.token_hex(12) for name in (READER, ADMIN)}
         if direct:
-            # No bind before the search for the attributes: an entry may read itself.
+            # The search for the attributes needs no other bind: an entry may read itself.
             self.attributes = frozenset()
         listeners = " ".join(f"{each}://{LOOPBACK}:{port}/" for each, port in self.ports.items())
         self.daemon = Daemon(
@@ -60,8 +60,8 @@ class Slapd(Served):
     def add(
         self, user: str, password: str, addresses: Sequence[str] = (), **attributes: object
     ) -> None:
-        # An entry is named by what the filter does not look at, and in every way that hurts,
-        # unless its name is put together from the user's.
+        # An entry has a DN that the filter does not use, with all difficult characters, unless the
+        # DN is made of the user name.
         named = ("uid", user) if self.direct else ("cn", f' #{user}, "quoted" + <more>; a\\b=c ')
         entry = {
             "objectClass": ["inetOrgPerson", "mailUser"],
@@ -111,7 +111,7 @@ class Slapd(Served):
         return "\n".join([*lines, 'deadline = "2s"', ""])
 
     def url(self) -> str:
-        """Where the directory is."""
+        """The address of the directory."""
         scheme = "ldaps" if self.tls == "ldaps" else "ldap"
         return f"{scheme}://{LOOPBACK}:{self.ports[scheme]}"
 
@@ -158,7 +158,7 @@ modulepath /usr/lib/ldap
 moduleload back_mdb
 TLSCertificateFile {self.certificate}
 TLSCertificateKeyFile {self.root}/server-key.pem
-# No password without TLS, even on loopback, where TLS is what is to be shown.
+# No password without TLS, even on loopback: TLS is to be tested.
 security {"simple_bind=0" if self.tls == "off" else "simple_bind=128"}
 database mdb
 maxsize 16777216
@@ -172,7 +172,7 @@ access to * by dn.exact="{READER}" read by self read by * none
 """
 
     def _certify(self) -> None:
-        """An authority, and a certificate of it for the address that the server listens on."""
+        """A certificate authority, and its certificate for the address of the server."""
         run(
             [
                 "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
@@ -200,7 +200,7 @@ access to * by dn.exact="{READER}" read by self read by * none
             return False
 
     def _bind(self, name: str, password: str) -> bool:
-        """Whether the directory takes this password for this entry."""
+        """Whether the directory accepts this password for this entry."""
         said = self._client("ldapwhoami", name, password, 2, codes=(0, INVALID_CREDENTIALS))
         return said.startswith("dn:")
 
@@ -225,7 +225,7 @@ access to * by dn.exact="{READER}" read by self read by * none
 
 
 def ldif(name: str, entry: dict[str, list[str]]) -> str:
-    """An entry, every value in base64, as nothing else carries all of them."""
+    """An entry with every value in base64, because only that can encode all of them."""
     lines = [f"dn:: {encoded(name)}"]
     lines += [f"{key}:: {encoded(value)}" for key, values in entry.items() for value in values]
     return "\n".join([*lines, "", ""])
@@ -237,14 +237,14 @@ def encoded(text: str) -> str:
 
 
 def salted(password: str) -> str:
-    """A verifier that slapd knows without a module."""
+    """A verifier that slapd supports without a module."""
     salt = secrets.token_bytes(8)
     digest = hashlib.sha1(password.encode() + salt).digest()
     return "{SSHA}" + base64.b64encode(digest + salt).decode()
 
 
 def escaped(value: str) -> str:
-    """A value within a distinguished name: RFC 4514 §2.4, everything unusual as hex digits."""
+    """A value in a distinguished name (RFC 4514 §2.4), with special characters as hex digits."""
     return "".join(
         chr(octet) if chr(octet).isalnum() and octet < 128 else f"\\{octet:02x}"
         for octet in value.encode()
@@ -252,5 +252,5 @@ def escaped(value: str) -> str:
 
 
 def filter_value(value: str) -> str:
-    """A value within a filter: RFC 4515 §3."""
+    """A value in a filter (RFC 4515 §3)."""
     return escaped(value)

@@ -1,4 +1,4 @@
-"""Every client logs in by every mechanism that it and Restante know."""
+"""Logins of every client by every mechanism that it shares with Restante."""
 
 from lib.corpus import ordinary
 from lib.process import SERVER_USER
@@ -8,7 +8,7 @@ from lib.site import Site
 from stores.mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, USER, XOAUTH2, Login
 from stores.openid import OpenId
 
-# USER is no mechanism.
+# USER is not a SASL mechanism.
 OFFERED = sorted({each for kind in LOGINS for each in kind.mechanisms} - {USER})
 
 
@@ -18,7 +18,7 @@ def checks(report: Report, site: Site) -> None:
     users = site.root / "plain-users"
 
     def sections() -> str:
-        # All of them by name, or -PLUS is not offered. The section before this one is [auth].
+        # All by name, because -PLUS is only offered then. The section before this one is [auth].
         offered = ", ".join(f'"{each}"' for each in OFFERED)
         return f'mechanisms = [{offered}]\n[[credentials]]\nkind = "file"\npath = "{users}"\n' + provider.settings(site.root)
 
@@ -26,7 +26,7 @@ def checks(report: Report, site: Site) -> None:
     account = site.mailbox("by-mechanism", [ordinary(1)])
 
     def starts() -> str:
-        # The only verifier that serves all mechanisms.
+        # The only verifier for all mechanisms.
         users.touch(mode=0o600)
         users.write_text(f"{account.user}:{{PLAIN}}{account.password}\n")
         site.own(users, SERVER_USER)
@@ -45,7 +45,7 @@ def checks(report: Report, site: Site) -> None:
             client.log_in(endpoint, account.user, "wrong", mechanism)
         except Failed:
             return said
-        raise Failed("a wrong secret was taken")
+        raise Failed("a wrong secret was accepted")
 
     try:
         report.check("mechanisms starts", starts)

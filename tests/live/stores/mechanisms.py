@@ -1,4 +1,4 @@
-"""What each client can do to log in, and a login by exactly that, with the proof that it was that.
+"""The mechanisms of each client. A login by a chosen mechanism checks that the client used it.
 
 On Debian 12, of the mechanisms that Restante knows:
 
@@ -36,15 +36,15 @@ OAUTHBEARER, XOAUTH2, EXTERNAL = "OAUTHBEARER", "XOAUTH2", "EXTERNAL"
 
 
 class Login:
-    """A client that logs in by a mechanism of our choice; `secret` is a password or a token.
+    """A client that logs in by a chosen mechanism. `secret` is a password or a token.
 
-    With EXTERNAL it is neither, and must not be needed.
+    With EXTERNAL it must not be used.
     """
 
     name = ""
     mechanisms: tuple[str, ...] = ()
     transports: tuple[str, ...] = (STLS, TLS)
-    # Whether it shows its certificate only to who trusts those that have signed it, as GnuTLS does.
+    # Whether it presents its certificate only to a server that trusts its authority, as GnuTLS does.
     withholds = False
 
     def __init__(self, site: Site) -> None:
@@ -54,7 +54,7 @@ class Login:
         self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
         certificate: Optional[Path] = None,
     ) -> str:
-        """Logs in, fails when it was refused or done by another mechanism, and says how it went.
+        """Logs in. Fails if the login was refused or used another mechanism. Returns the mechanism.
 
         `certificate` holds the client's own, with its key.
         """
@@ -70,7 +70,7 @@ class Login:
 
 
 class Curl(Login):
-    """curl, told by `--login-options` and read in its trace."""
+    """curl: set by `--login-options`, checked in its trace."""
 
     name = "curl"
     mechanisms = (PLAIN, LOGIN, OAUTHBEARER, EXTERNAL)
@@ -101,7 +101,7 @@ class Curl(Login):
 
 
 class Mpop(Login):
-    """mpop, told by `auth` and read in what it prints with `--debug`."""
+    """mpop: set by `auth`, checked in the output of `--debug`."""
 
     name = "mpop"
     mechanisms = (USER, PLAIN, LOGIN, SCRAM_1, SCRAM_256, OAUTHBEARER, XOAUTH2, EXTERNAL)
@@ -114,7 +114,7 @@ class Mpop(Login):
         home = self.site.home()
         lines = [
             "account default", f"host {endpoint.host}", f"port {endpoint.port}", f"user {user}",
-            # Not in a line of its own, which must not be longer than 500 characters.
+            # Not in the configuration, whose lines must not be longer than 500 characters.
             f"passwordeval cat {self.file(home, 'secret', secret)}", "timeout 20", "tls on",
             f"tls_starttls {'on' if endpoint.transport == STLS else 'off'}",
             f"tls_trust_file {self.site.certificate}", f"auth {mechanism.lower()}",
@@ -129,7 +129,7 @@ class Mpop(Login):
 
 
 class Fetchmail(Login):
-    """fetchmail, read in what it prints when it is told to be talkative."""
+    """fetchmail: checked in its verbose output."""
 
     name = "fetchmail"
     mechanisms = (USER,)
@@ -156,7 +156,7 @@ class Fetchmail(Login):
 
 
 class Getmail(Login):
-    """getmail6, which can do nothing else over POP3 unless it is told to use APOP."""
+    """getmail6, which supports only USER over POP3, and APOP if configured."""
 
     name = "getmail6"
     mechanisms = (USER,)
@@ -180,14 +180,14 @@ class Getmail(Login):
 
 
 class Dialogue:
-    """A POP3 connection over TLS 1.3 by `openssl s_client`, and what binds a login to it."""
+    """A POP3 connection over TLS 1.3 by `openssl s_client`, with its channel bindings."""
 
     def __init__(
         self, site: Site, endpoint: Endpoint, certificate: Optional[Path] = None
     ) -> None:
         self.process = subprocess.Popen(
             [
-                # Unbuffered, or what openssl tells comes in the middle of what the server says.
+                # Unbuffered, so that messages of openssl are not mixed with lines of the server.
                 "timeout", "60", "stdbuf", "--output=0",
                 "openssl", "s_client", "-connect", f"127.0.0.1:{endpoint.port}",
                 "-tls1_3", "-servername", endpoint.host, "-verify_hostname", endpoint.host,
@@ -202,7 +202,7 @@ class Dialogue:
         shown = re.findall("-----BEGIN.*?-----END CERTIFICATE-----", preamble, re.S)
         require(len(shown) == 1, f"openssl showed {len(shown)} certificates")
         self.exporter = bytes.fromhex(preamble.split()[-1])
-        # RFC 5929 §4.1: by the hash of the certificate's signature, SHA-256 for those made here.
+        # RFC 5929 §4.1: the hash of the certificate's signature algorithm, SHA-256 for those made here.
         self.end_point = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown[0])).digest()
         self.until(lambda line: line.startswith("+OK"))
 
@@ -210,19 +210,19 @@ class Dialogue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not killed: `timeout` hands this on to openssl, and the maildrop is free again.
+        # Not killed: `timeout` passes SIGTERM on to openssl, and the maildrop is released.
         self.process.terminate()
         self.process.wait()
 
     def ask(self, line: str) -> str:
-        """Sends a line and gives the line that answers it."""
+        """Sends a line. Returns the reply."""
         write(self.process, line + "\r")
-        # openssl tells of new session tickets in between.
+        # openssl prints new session tickets in between.
         answer = self.until(lambda line: line.startswith(("+", "-ERR")))
         return answer.splitlines()[-1]
 
     def until(self, wanted: Callable[[str], bool]) -> str:
-        """Everything up to a line."""
+        """The output up to a line."""
         heard = ""
         while line := read(self.process):
             heard += line
@@ -231,7 +231,7 @@ class Dialogue:
         raise Failed(f"openssl ended: {heard[-500:]}")
 
     def exchange(self, mechanism: str, first: str, step: Callable[[str], str]) -> str:
-        """The whole exchange: `step` makes of each challenge the response to it."""
+        """Runs an exchange: `step` returns the response to each challenge."""
         answer = self.ask(f"AUTH {mechanism} {first}".rstrip())
         while answer.startswith("+") and not answer.startswith("+OK"):
             answer = self.ask(step(answer[1:].strip()))
@@ -240,7 +240,7 @@ class Dialogue:
 
 
 class Gsasl(Login):
-    """GNU SASL's own client, which says what to send and judges the server's signature."""
+    """The client of GNU SASL, which computes the responses and verifies the server's signature."""
 
     name = "gsasl"
     mechanisms = (PLAIN, LOGIN, SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS, EXTERNAL)
@@ -262,7 +262,7 @@ class Gsasl(Login):
         )
 
         def hear() -> str:
-            # Its questions are not lines of their own.
+            # Its prompts have no line end.
             line = read(process).strip().rpartition("binding: ")[2]
             require("error" not in line, line)
             return line
@@ -287,7 +287,7 @@ class Gsasl(Login):
 
 
 class Scramp(Login):
-    """scramp, in Python alone, which can bind to the server's certificate."""
+    """scramp, a Python library that can bind to the server's certificate."""
 
     name = "scramp"
     mechanisms = (SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS)
@@ -322,20 +322,20 @@ class Scramp(Login):
 
 
 def write(process: subprocess.Popen[bytes], line: str) -> None:
-    """Says a line to a program."""
+    """Sends a line to a program."""
     assert process.stdin is not None
     process.stdin.write(line.encode() + b"\n")
     process.stdin.flush()
 
 
 def read(process: subprocess.Popen[bytes]) -> str:
-    """The next line of what a program says; nothing when it has ended."""
+    """The next line of a program's output; empty when it has ended."""
     assert process.stdout is not None
     return str(process.stdout.readline().decode())
 
 
 def only(spoken: list[str], mechanism: str) -> str:
-    """What the client was heard to use, which must be this and nothing else."""
+    """Checks that the client used this mechanism only, and returns it."""
     require(spoken == [mechanism], f"the client used {spoken}, not {mechanism}")
     return mechanism
 

@@ -1,4 +1,4 @@
-"""An OpenID provider, npm's oidc-provider, whose tokens are checked by its keys or by itself."""
+"""An OpenID provider, npm's oidc-provider. Tokens are verified by its keys or by introspection."""
 
 import json
 import secrets
@@ -16,12 +16,12 @@ HERE = Path(__file__).resolve().parent / "oidc"
 
 RESTANTE, MAILER = "restante", "mailer"  # who asks about tokens, and who is given them
 
-# The algorithm that stands for a token which says nothing by itself.
+# The value of `alg` for an opaque token.
 OPAQUE = "opaque"
 
 
 class OpenId(Served):
-    """The provider; `introspection` makes Restante ask it about every token."""
+    """The provider. With `introspection`, Restante asks it about every token."""
 
     def __init__(
         self, site: Site, name: str = "oidc-provider", introspection: bool = False
@@ -44,7 +44,7 @@ class OpenId(Served):
         self.daemon.start(self._ready)
 
     def add(self, user: str, password: str, **attributes: object) -> None:
-        # The subject is nobody's user name: the claim that is asked for decides.
+        # The subject is not a user name: the configured claim decides.
         subject = secrets.token_hex(6)
         self.users[subject] = {"email": user, "password": password}
         self._write("users.json", self.users)
@@ -63,7 +63,7 @@ class OpenId(Served):
         return str(token)
 
     def rotate(self, keep: bool) -> None:
-        """Starts anew with new keys; the old ones stay in the set, or do not."""
+        """Restarts it with new keys; the old ones stay in the set or are removed."""
         self.stop()
         old = json.loads((self.root / "keys.json").read_text())
         self._write("keys.json", self._fresh_keys() + (old if keep else []))
@@ -83,7 +83,7 @@ class OpenId(Served):
         return text
 
     def introspected(self, token: str) -> dict[str, Any]:
-        """What the provider says of a token."""
+        """The provider's answer about a token."""
         return dict(self._post("token/introspection", RESTANTE, {"token": token}))
 
     def _install(self) -> None:

@@ -1,4 +1,4 @@
-"""PAM: a service of the run's own, with users in a file by libpam-pwdfile."""
+"""PAM: a separate service, with users in a file by libpam-pwdfile."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from stores.backend import BehindBarrier
 
 
 class Pam(BehindBarrier):
-    """A stack that first runs a command, which can wait, and then asks the file."""
+    """A stack that first runs a command, which can wait, and then checks the file."""
 
     name = "pam"
 
@@ -53,5 +53,5 @@ class Pam(BehindBarrier):
         return f'[[credentials]]\nkind = "pam"\nservice = "{self.service}"\ndeadline = "2s"\n'
 
     def _path(self) -> Path:
-        """Where PAM looks for the service, and nowhere else."""
+        """The path at which PAM looks for the service."""
         return Path("/etc/pam.d") / self.service

@@ -1,4 +1,4 @@
-"""What every store must do, and how it is told from what it must not: one table for all."""
+"""The checks that every store must pass."""
 
 import re
 import statistics
@@ -17,16 +17,16 @@ from stores.guessing import no_faster
 from stores.hostile import ATTACKED, undisturbed
 from stores.ldap import Slapd
 
-# Right or wrong, an answer comes within the store's deadline and a little more.
+# An answer comes within the store's deadline and this time.
 DEADLINE = 2.0
 GRACE = 1.5
-# How soon a store that is back is used again.
+# The time until a store that answers again is used.
 RECOVERY = 10.0
-# How often a wrong password is tried of a known and of an unknown user, how far apart the times
-# may be, and how many rounds of it a machine gets that is busy with something else.
+# The number of wrong passwords for a known and for an unknown user, the largest difference of their
+# times, and the number of rounds, for a machine that is busy.
 TRIES, APART, ROUNDS = 60, 0.1, 4
 
-# Names that some store would have taken for part of its own language.
+# Names that are part of the language of some store.
 INJECTIONS: tuple[bytes, ...] = (
     b"' OR 1=1 --", b"' OR '1'='1", b'" OR ""="', b"mrose'; DROP TABLE users; --", b"mrose' --",
     b"*", b"mr*", b"*)(uid=*", b"mrose)(|(uid=*))", b"x,ou=admins", b"mrose+cn=x", b"mrose\\",
@@ -37,7 +37,7 @@ INJECTIONS: tuple[bytes, ...] = (
 
 
 class Scenarios:
-    """The checks of one backend; they build on each other, in this order."""
+    """The checks of one backend. They depend on each other, in this order."""
 
     def __init__(self, report: Report, site: Site, backend: Backend) -> None:
         self.report = report
@@ -51,7 +51,7 @@ class Scenarios:
         self.followed = Restante(site, f"before-file-{backend.name}", self._before_file)
 
     def run(self) -> None:
-        """All of them, or none when no name is asked for."""
+        """Runs all of them, or none if the backend is not selected."""
         backend, name = self.backend, self.backend.name
         faults: list[tuple[str, Callable[[], str]]] = [
             ("itself: held, released, stopped, back", self.control_faults),
@@ -92,7 +92,7 @@ class Scenarios:
             backend.close()
 
     def account(self, user: str, **attributes: object) -> Account:
-        """A user with one message, known to the backend and to nobody else."""
+        """A user with one message, who is known to the backend only."""
         if user not in self.accounts:
             name = f"{user}-{self.backend.name}"
             account = self.site.mailbox(name, [ordinary(1)])
@@ -101,16 +101,16 @@ class Scenarios:
         return self.accounts[user]
 
     def control(self) -> str:
-        """The backend works, by the word of a client that is not ours."""
+        """A foreign client can use the backend."""
         self.backend.start()
         account = self.account("mrose")
-        require(self.backend.admits(account.user, account.password), "right, and refused")
-        require(not self.backend.admits(account.user, "wrong"), "wrong, and admitted")
-        require(not self.backend.admits("nobody-at-all", "wrong"), "unknown, and admitted")
+        require(self.backend.admits(account.user, account.password), "the right password is refused")
+        require(not self.backend.admits(account.user, "wrong"), "a wrong password is accepted")
+        require(not self.backend.admits("nobody-at-all", "wrong"), "an unknown user is accepted")
         return "right, wrong, unknown"
 
     def control_faults(self) -> str:
-        """Its faults are real ones, and pass."""
+        """Its simulated faults are real and temporary."""
         account = self.account("mrose")
         for break_it, mend_it in (
             (self.backend.hang, self.backend.resume), (self.backend.stop, self.backend.start),
@@ -127,7 +127,7 @@ class Scenarios:
         return "no answer while held, none while stopped"
 
     def check_up(self) -> str:
-        """`restante check` has nothing to say."""
+        """`restante check` reports no error."""
         self.server.config().write_text(self.server.configuration())
         return self._restante("check", codes=(0,)).strip().replace("\n", "; ")
 
@@ -177,7 +177,7 @@ class Scenarios:
         return self._elsewhere(self.server, "mail", "")
 
     def pop3(self) -> str:
-        """Without the right to POP3 the right password does not help."""
+        """A user without the permission for POP3 is refused with the right password."""
         account = self.account("barred", pop3=False)
         said = self.server.login(account.user, account.password)
         require(said.startswith("-ERR"), f"got {said!r}")
@@ -185,7 +185,7 @@ class Scenarios:
         return said
 
     def sessions(self) -> str:
-        """No more sessions at once than the store allows."""
+        """The store's limit of sessions is enforced."""
         account = self.account("single", sessions=1)
         with self.server.connect() as session:
             said = session.user(account.user, account.password)
@@ -198,7 +198,7 @@ class Scenarios:
         return second
 
     def followed_by_file(self) -> str:
-        """Who is only in the file is found there; who is in the store is not asked of the file."""
+        """A user of the file only is found there; for a user of the store, the file is not used."""
         both = self.account("mrose")
         only_in_file = self.site.account(f"in-file-{self.backend.name}", [ordinary(1)])
         self.followed.start()
@@ -209,24 +209,24 @@ class Scenarios:
         return "both found"
 
     def user_test(self) -> str:
-        """The command names the store that decided."""
+        """`restante user test` names the store that decided."""
         account = self.account("mrose")
         said = []
         for name, password, codes in (
             (account.user, account.password, (0,)),
             (account.user, "tanstaafl", (3,)),
-            # Some stores do not say which of the two it is.
+            # Some stores do not distinguish these.
             ("nobody-at-all", "tanstaafl", (3, 4)),
         ):
             text = self._restante("user", "test", "--stdin", name, stdin=password, codes=codes)
             require(password not in text, f"the password is shown: {text}")
-            require(self._kind() in text, f"no word about the store: {text}")
+            require(self._kind() in text, f"the store is not named: {text}")
             said.append(text.split("\n")[0])
         require(len(set(said)) == 3, f"right, wrong and unknown look alike: {said}")
         return said[0]
 
     def work(self) -> str:
-        """With no delay that would hide it, in turns so that the machine's moods fall on both."""
+        """Without a failure delay, in turns, so that the load of the machine affects both equally."""
 
         def measure() -> tuple[list[float], list[float]]:
             known, unknown = self._names()
@@ -239,7 +239,7 @@ class Scenarios:
         return alike(measure)
 
     def timing(self) -> str:
-        """With a delay that has to hide how a store finds out, both at the same time."""
+        """With a failure delay, which hides the time of the store; both at the same time."""
 
         def measure() -> tuple[list[float], list[float]]:
             with ThreadPoolExecutor(2) as clients:
@@ -250,14 +250,14 @@ class Scenarios:
         return alike(measure)
 
     def _names(self) -> tuple[str, str]:
-        """One that the store knows, and one that it does not."""
+        """A known and an unknown user."""
         return self.account("mrose").user, "nobody-at-all"
 
     def _delayed(self, name: str) -> list[float]:
         return [self._refusal(self.patient, name) for _ in range(TRIES)]
 
     def _refusal(self, server: Restante, name: str) -> float:
-        """How long it takes to hear that a password is wrong."""
+        """The time until a wrong password is refused."""
         with server.connect() as session:
             session.ask(b"USER " + name.encode())
             started = time.perf_counter()
@@ -267,17 +267,17 @@ class Scenarios:
         return taken
 
     def garbage(self) -> str:
-        """What others send, from another address, keeps nobody out; all is as it is by default."""
+        """Garbage from another address does not refuse the logins of others, with default limits."""
         self.attacked.start()
         return undisturbed(self.attacked, self.account("mrose"))
 
     def guessing(self) -> str:
-        """A directory finds an account by as many names as it has addresses."""
+        """A directory may find an account by many names."""
         assert isinstance(self.backend, Slapd)
         return no_faster(self.site, self.backend)
 
     def hanging(self) -> str:
-        """An answer in time, and nobody else is held up."""
+        """A refusal in time, without a delay for other users."""
         in_file = self.site.account(f"meanwhile-{self.backend.name}", [ordinary(1)])
         other = Restante(self.site, f"other-{self.backend.name}", self._file)
         other.start()
@@ -301,7 +301,7 @@ class Scenarios:
         return self._recovered()
 
     def stopped(self) -> str:
-        """Never a wrong password, whatever was said."""
+        """A store that is down never makes a password wrong."""
         self.backend.stop()
         for password in (self.account("mrose").password, "wrong"):
             for how in ("user", "plain"):
@@ -310,9 +310,9 @@ class Scenarios:
         return said
 
     def check_down(self) -> str:
-        """`restante check` names the store, and ends with 1."""
+        """`restante check` names the store, with exit code 1."""
         text = self._restante("check", codes=(1,))
-        require(self._kind() in text, f"no word about the store: {text}")
+        require(self._kind() in text, f"the store is not named: {text}")
         return text.strip().split("\n")[-1]
 
     def user_test_down(self) -> str:
@@ -320,11 +320,11 @@ class Scenarios:
         text = self._restante(
             "user", "test", "--stdin", account.user, stdin=account.password, codes=(6,)
         )
-        require(self._kind() in text, f"no word about the store: {text}")
+        require(self._kind() in text, f"the store is not named: {text}")
         return text.strip().split("\n")[-1]
 
     def greeting(self) -> str:
-        """Once it is known to be down, nobody is asked for a password any more."""
+        """Once it is known to be down, the greeting is an error."""
         greeting = ""
 
         def refused() -> bool:
@@ -345,16 +345,16 @@ class Scenarios:
         return self._recovered()
 
     def log(self) -> str:
-        """Nobody's password is in it."""
+        """No password is in the log."""
         self.server.stop()
         text = self.server.log.read_text(errors="replace")
-        require("panicked" not in text, "something panicked")
+        require("panicked" not in text, "the server panicked")
         for account in self.accounts.values():
             require(account.password not in text, f"{account.user}'s password is in the log")
         return f"{len(text.splitlines())} lines"
 
     def _recovered(self) -> str:
-        """It is used again, by itself."""
+        """It is used again without a reload."""
         started = time.monotonic()
         account = self.account("mrose")
         until(
@@ -386,7 +386,7 @@ class Scenarios:
         return said.stdout + said.stderr
 
     def _kind(self) -> str:
-        """The kind of store, as the configuration says it."""
+        """The kind of the store in the configuration."""
         return str(re.findall('kind = "(.*?)"', self._alone())[0])
 
     def _alone(self) -> str:
@@ -400,7 +400,7 @@ class Scenarios:
 
 
 def alike(measure: Callable[[], tuple[list[float], list[float]]]) -> str:
-    """Compares times by the median of how far the two of a turn are apart; one good round will do.
+    """Compares times by the median of the differences of each turn; one good round is enough.
 
     Whatever else the machine is doing, it does to both.
     """

@@ -1,4 +1,4 @@
-"""PostgreSQL, MariaDB and SQLite, each with the same table of users."""
+"""PostgreSQL, MariaDB and SQLite with the same table of users."""
 
 import secrets
 import signal
@@ -19,27 +19,27 @@ QUERY = "SELECT password, home, mail, pop3, sessions FROM users WHERE name = {us
 
 
 class Sql(Backend):
-    """What the three have in common: the rows, and the section of the configuration."""
+    """The common parts of the three: the rows, and the section of the configuration."""
 
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
 
     def execute(self, statement: str) -> str:
-        """Runs a statement as the owner of the table, by the database's own client."""
+        """Runs a statement as the owner of the table, with the database's own client."""
         raise NotImplementedError
 
     def ask(self, statement: str) -> str:
-        """Runs a statement as Restante's role, for 2 s at most."""
+        """Runs a statement as Restante's role, within 2 s."""
         raise NotImplementedError
 
     def url(self) -> str:
-        """Where the database is, without a password."""
+        """The URL of the database, without a password."""
         raise NotImplementedError
 
     def add(self, user: str, password: str, **attributes: object) -> None:
         self.enter(user, hashed(self.site, password), **attributes)
 
     def enter(self, user: str, verifier: Optional[str], **attributes: object) -> None:
-        """Enters a user with this in the password column."""
+        """Adds a user with this value in the password column."""
         columns = {"name": user, "password": verifier, **attributes}
         names, values = ", ".join(columns), ", ".join(map(literal, columns.values()))
         self.execute(f"INSERT INTO users ({names}) VALUES ({values})")
@@ -74,11 +74,11 @@ class Database(Served, Sql):
         raise NotImplementedError
 
     def install(self) -> None:
-        """Makes the data directory."""
+        """Creates the data directory."""
         raise NotImplementedError
 
     def furnish(self) -> None:
-        """Makes database, role and table."""
+        """Creates database, role and table."""
         raise NotImplementedError
 
     def ready(self) -> bool:
@@ -145,7 +145,7 @@ class PostgreSql(Database):
         return True
 
     def stop(self) -> None:
-        # Not SIGTERM, which waits for every client to leave.
+        # Not SIGTERM, which waits for all clients to disconnect.
         self.daemon.stop(signal.SIGINT)
 
     def execute(self, statement: str) -> str:
@@ -171,7 +171,7 @@ class PostgreSql(Database):
 
 
 class MariaDb(Database):
-    """MariaDB, whose names are case-sensitive here as they are elsewhere."""
+    """MariaDB, with case-sensitive names."""
 
     name = "mariadb"
     scheme = "mysql"
@@ -227,7 +227,7 @@ class MariaDb(Database):
         return self._mariadb(where, statement, timeout=2)
 
     def _mariadb(self, where: list[str], statement: str, timeout: float = 30) -> str:
-        # The first of the words must be the one about defaults.
+        # The option about defaults must be the first.
         return run(
             [program("mariadb", "mysql"), *where, "--batch", "--skip-column-names"],
             stdin=statement, who=self.owner, home=self.root, timeout=timeout,
@@ -235,7 +235,7 @@ class MariaDb(Database):
 
 
 class Sqlite(Sql):
-    """SQLite: a file, which is down when it is away, and hangs when somebody has locked it."""
+    """SQLite: a file, which is down while it is moved away, and hangs while it is locked."""
 
     name = "sqlite"
 
@@ -282,7 +282,7 @@ class Sqlite(Sql):
 
 
 def installed(name: str) -> str:
-    """A program of PostgreSQL's newest version here, which Debian keeps away from the PATH."""
+    """A program of the newest installed PostgreSQL, which on Debian is not in the PATH."""
     versions = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4])
     )
@@ -290,7 +290,7 @@ def installed(name: str) -> str:
 
 
 def literal(value: object) -> str:
-    """An SQL literal that all three read alike."""
+    """An SQL literal that is the same in all three."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What a store of tokens must do: by the provider's keys, and by asking the provider."""
+"""The checks of a token provider, with its keys and with introspection."""
 
 import base64
 import hashlib
@@ -58,7 +58,7 @@ class Tokens:
         return ", ".join(self.algorithms)
 
     def wrong(self) -> str:
-        """Another's, another service's, a past one, nonsense: all refused alike."""
+        """Another user's, another service's and expired tokens, and garbage: all get the same refusal."""
         token, user, alg = self.provider.token, self.account.user, self.algorithms[0]
         right = token(user, alg)
         refused = {
@@ -76,14 +76,14 @@ class Tokens:
         for what, text in refused.items():
             for mechanism in (bearer, xoauth2):
                 said = self._say(text, mechanism)
-                # What is not even the form of the mechanism says nothing of a token.
+                # A malformed response has no token.
                 refusal = "-ERR " if what == "injected" else WRONG
                 require(said.startswith(refusal), f"{what} got {said!r}")
         self._taken(right)
         return ", ".join(refused)
 
     def forged(self) -> str:
-        """Tokens that only look as if the provider had signed them."""
+        """Tokens with a forged signature of the provider."""
         right = self.provider.token(self.account.user)
         payload = right.split(".")[1]
         published = urllib.request.urlopen(f"{self.provider.issuer}/jwks", timeout=5).read()
@@ -97,7 +97,7 @@ class Tokens:
         return "none, HS256 by what is public"
 
     def new_keys(self) -> str:
-        """New keys are found by themselves, with the old ones beside them or not."""
+        """New keys are fetched, whether or not the old ones are still in the set."""
         old = self.provider.token(self.account.user)
         self.provider.rotate(keep=True)
         self._back(self.provider.token(self.account.user))
@@ -137,7 +137,7 @@ class Tokens:
             require(said.startswith("+OK"), f"the right token got {said!r}")
 
     def _unavailable(self, token: str) -> str:
-        """Not a wrong token; with the keys at hand, even a right one."""
+        """It is not reported as a wrong token. With cached keys, the right token is accepted."""
         said = self._say(token, bearer)
         fine = (DOWN,) if self.provider.introspection else (DOWN, "+OK")
         require(said.startswith(fine), f"got {said!r}")
@@ -156,7 +156,7 @@ class Tokens:
             said = session.ask(f"AUTH {name}".encode())
             if said.startswith("+ "):
                 said = session.ask(base64.b64encode(response))
-            # The reason, to which the client has nothing to say (RFC 7628 §3.2.3).
+            # The reason, which the client answers with an empty response (RFC 7628 §3.2.3).
             return session.ask("AQ==") if said.startswith("+ ") else said
 
 
@@ -166,7 +166,7 @@ def bearer(user: str, token: str) -> tuple[str, bytes]:
 
 
 def xoauth2(user: str, token: str) -> tuple[str, bytes]:
-    """What Google and Microsoft document."""
+    """The form that Google and Microsoft document."""
     return "XOAUTH2", f"user={user}\x01auth=Bearer {token}\x01\x01".encode()
 
 
