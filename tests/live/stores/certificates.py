@@ -8,7 +8,7 @@ from lib.process import CLIENT_USER, run, until
 from lib.report import Failed, Report, require
 from lib.server import Restante
 from lib.site import Site
-from stores.mechanisms import EXTERNAL, LOGINS, Login
+from stores.mechanisms import EXTERNAL, LOGINS, Attempt, Login
 
 # The log lines about an untrusted certificate, and about a client without a usable one.
 HANDSHAKE, LEFT = "why=tls-handshake-failed", "why=peer-closed"
@@ -96,9 +96,8 @@ def checks(report: Report, site: Site) -> None:
     def by(client: Login, transport: str) -> str:
         def log_in(certificate: Path) -> str:
             # A wrong password: EXTERNAL must not use it.
-            return client.log_in(
-                server.endpoint(transport), owner.user, "unused", EXTERNAL, certificate
-            )
+            endpoint = server.endpoint(transport)
+            return client.log_in(Attempt(endpoint, owner.user, "unused", EXTERNAL, certificate))
 
         def refused(certificate: Path, why: str) -> str:
             heard = server.log.stat().st_size

@@ -5,7 +5,7 @@ from lib.process import SERVER_USER
 from lib.report import Failed, Report
 from lib.server import Restante
 from lib.site import Site
-from stores.mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, USER, XOAUTH2, Login
+from stores.mechanisms import EXTERNAL, LOGINS, OAUTHBEARER, USER, XOAUTH2, Attempt, Login
 from stores.openid import OpenId
 
 # USER is not a SASL mechanism.
@@ -40,9 +40,9 @@ def checks(report: Report, site: Site) -> None:
         if mechanism in (OAUTHBEARER, XOAUTH2):
             secret = provider.token(account.user)
         endpoint = server.endpoint(transport)
-        said = client.log_in(endpoint, account.user, secret, mechanism)
+        said = client.log_in(Attempt(endpoint, account.user, secret, mechanism))
         try:
-            client.log_in(endpoint, account.user, "wrong", mechanism)
+            client.log_in(Attempt(endpoint, account.user, "wrong", mechanism))
         except Failed:
             return said
         raise Failed("a wrong secret was accepted")

@@ -21,6 +21,7 @@ import hashlib
 import re
 import ssl
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -35,29 +36,33 @@ SCRAM_1_PLUS, SCRAM_256_PLUS = "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"
 OAUTHBEARER, XOAUTH2, EXTERNAL = "OAUTHBEARER", "XOAUTH2", "EXTERNAL"
 
 
-class Login:
-    """A client that logs in by a chosen mechanism. `secret` is a password or a token.
+@dataclass(frozen=True)
+class Attempt:
+    """A login by one mechanism. `certificate` has the client's certificate with its key."""
 
-    With EXTERNAL it must not be used.
-    """
+    endpoint: Endpoint
+    user: str
+    # A password or a token. EXTERNAL must not use it.
+    secret: str
+    mechanism: str
+    certificate: Optional[Path] = None
+
+
+class Login:
+    """A client that logs in by a chosen mechanism."""
 
     name = ""
     mechanisms: tuple[str, ...] = ()
     transports: tuple[str, ...] = (STLS, TLS)
-    # Whether it presents its certificate only to a server that trusts its authority, as GnuTLS does.
+    # Whether it presents its certificate only to a server that trusts the authority, as GnuTLS
+    # does.
     withholds = False
 
     def __init__(self, site: Site) -> None:
         self.site = site
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
-        """Logs in. Fails if the login was refused or used another mechanism. Returns the mechanism.
-
-        `certificate` holds the client's own, with its key.
-        """
+    def log_in(self, login: Attempt) -> str:
+        """Logs in, and returns the mechanism. Fails if the login was refused or used another."""
         raise NotImplementedError
 
     def file(self, home: Path, name: str, text: str) -> Path:
@@ -75,29 +80,27 @@ class Curl(Login):
     name = "curl"
     mechanisms = (PLAIN, LOGIN, OAUTHBEARER, EXTERNAL)
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
+    def log_in(self, login: Attempt) -> str:
         home = self.site.home()
-        scheme = "pop3s" if endpoint.transport == TLS else "pop3"
-        bearer = mechanism == OAUTHBEARER
-        password = "" if bearer or mechanism == EXTERNAL else secret
+        scheme = "pop3s" if login.endpoint.transport == TLS else "pop3"
+        bearer = login.mechanism == OAUTHBEARER
+        password = "" if bearer or login.mechanism == EXTERNAL else login.secret
         lines = [
-            f"url = {scheme}://{endpoint.host}:{endpoint.port}/", "silent", "show-error",
-            "ssl-reqd", "max-time = 20", f"cacert = {self.site.certificate}",
+            f"url = {scheme}://{login.endpoint.host}:{login.endpoint.port}/", "silent",
+            "show-error", "ssl-reqd", "max-time = 20", f"cacert = {self.site.certificate}",
             f"trace-ascii = {home}/trace",
-            f"login-options = AUTH={mechanism}", f"user = {quoted(f'{user}:{password}')}",
+            f"login-options = AUTH={login.mechanism}",
+            f"user = {quoted(f'{login.user}:{password}')}",
         ]
         if bearer:
-            lines.append(f"oauth2-bearer = {quoted(secret)}")
-        if certificate is not None:
-            lines.append(f"cert = {certificate}")
+            lines.append(f"oauth2-bearer = {quoted(login.secret)}")
+        if login.certificate is not None:
+            lines.append(f"cert = {login.certificate}")
         config = self.file(home, "config", "\n".join([*lines, ""]))
         run(["curl", "--config", config], home=home)
         trace = (home / "trace").read_text(errors="replace")
         spoken = re.findall(r"^=> Send header.*\n0000: (AUTH \S+|USER)", trace, re.M)
-        return only([word.removeprefix("AUTH ") for word in spoken], mechanism)
+        return only([word.removeprefix("AUTH ") for word in spoken], login.mechanism)
 
 
 class Mpop(Login):
@@ -107,25 +110,23 @@ class Mpop(Login):
     mechanisms = (USER, PLAIN, LOGIN, SCRAM_1, SCRAM_256, OAUTHBEARER, XOAUTH2, EXTERNAL)
     withholds = True
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
+    def log_in(self, login: Attempt) -> str:
         home = self.site.home()
         lines = [
-            "account default", f"host {endpoint.host}", f"port {endpoint.port}", f"user {user}",
+            "account default", f"host {login.endpoint.host}", f"port {login.endpoint.port}",
+            f"user {login.user}",
             # Not in the configuration, whose lines must not be longer than 500 characters.
-            f"passwordeval cat {self.file(home, 'secret', secret)}", "timeout 20", "tls on",
-            f"tls_starttls {'on' if endpoint.transport == STLS else 'off'}",
-            f"tls_trust_file {self.site.certificate}", f"auth {mechanism.lower()}",
+            f"passwordeval cat {self.file(home, 'secret', login.secret)}", "timeout 20", "tls on",
+            f"tls_starttls {'on' if login.endpoint.transport == STLS else 'off'}",
+            f"tls_trust_file {self.site.certificate}", f"auth {login.mechanism.lower()}",
             f"delivery mbox {home}/mbox", f"uidls_file {home}/uidls",
         ]
-        if certificate is not None:
-            lines += [f"tls_cert_file {certificate}", f"tls_key_file {certificate}"]
+        if login.certificate is not None:
+            lines += [f"tls_{kind}_file {login.certificate}" for kind in ("cert", "key")]
         config = self.file(home, "mpoprc", "\n".join([*lines, ""]))
         said = run(["mpop", "--debug", "--auth-only", f"--file={config}"], home=home).stdout
         spoken = re.findall(r"^--> (AUTH \S+|USER)\b", said, re.M)
-        return only([word.removeprefix("AUTH ") for word in spoken], mechanism)
+        return only([word.removeprefix("AUTH ") for word in spoken], login.mechanism)
 
 
 class Fetchmail(Login):
@@ -134,17 +135,15 @@ class Fetchmail(Login):
     name = "fetchmail"
     mechanisms = (USER,)
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
+    def log_in(self, login: Attempt) -> str:
         home = self.site.home()
         config = self.file(
             home, "fetchmailrc",
             f'set pidfile "{home}/pid"\nset idfile "{home}/ids"\n'
-            f"poll {endpoint.host} protocol pop3 service {endpoint.port} auth password\n"
-            f'  timeout 20 username "{user}" password "{secret}"\n'
-            f'  {"ssl" if endpoint.transport == TLS else ""} sslcertck sslproto "auto"\n'
+            f"poll {login.endpoint.host} protocol pop3 service {login.endpoint.port}\n"
+            "  auth password\n"
+            f'  timeout 20 username "{login.user}" password "{login.secret}"\n'
+            f'  {"ssl" if login.endpoint.transport == TLS else ""} sslcertck sslproto "auto"\n'
             f'  sslcertfile "{self.site.certificate}"\n',
         )
         # 1: there was no mail.
@@ -152,7 +151,8 @@ class Fetchmail(Login):
             ["fetchmail", "-v", "-v", "--check", "--nosyslog", "--fetchmailrc", config],
             home=home, codes=(0, 1),
         )
-        return only(re.findall(r"POP3> (USER|AUTH|APOP)\b", said.stdout + said.stderr), mechanism)
+        spoken = re.findall(r"POP3> (USER|AUTH|APOP)\b", said.stdout + said.stderr)
+        return only(spoken, login.mechanism)
 
 
 class Getmail(Login):
@@ -162,21 +162,19 @@ class Getmail(Login):
     mechanisms = (USER,)
     transports = (TLS,)
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
+    def log_in(self, login: Attempt) -> str:
         home = self.site.home()
         config = self.file(
             home, "getmailrc",
-            f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = {endpoint.host}\n"
-            f"port = {endpoint.port}\nusername = {user}\npassword = {secret}\ntimeout = 20\n"
+            f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = {login.endpoint.host}\n"
+            f"port = {login.endpoint.port}\nusername = {login.user}\n"
+            f"password = {login.secret}\ntimeout = 20\n"
             f"ca_certs = {self.site.certificate}\n"
             "[destination]\ntype = MDA_external\npath = /bin/true\n"
             "[options]\nverbose = 2\nread_all = false\n",
         )
         run(["getmail", f"--getmaildir={home}", f"--rcfile={config}"], home=home)
-        return mechanism
+        return login.mechanism
 
 
 class Dialogue:
@@ -202,7 +200,7 @@ class Dialogue:
         shown = re.findall("-----BEGIN.*?-----END CERTIFICATE-----", preamble, re.S)
         require(len(shown) == 1, f"openssl showed {len(shown)} certificates")
         self.exporter = bytes.fromhex(preamble.split()[-1])
-        # RFC 5929 §4.1: the hash of the certificate's signature algorithm, SHA-256 for those made here.
+        # RFC 5929 §4.1: by the hash of the signature algorithm, SHA-256 for certificates made here.
         self.end_point = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown[0])).digest()
         self.until(lambda line: line.startswith("+OK"))
 
@@ -246,16 +244,14 @@ class Gsasl(Login):
     mechanisms = (PLAIN, LOGIN, SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS, EXTERNAL)
     transports = (TLS,)
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
+    def log_in(self, login: Attempt) -> str:
         process = subprocess.Popen(
             [
-                "stdbuf", "--output=0", "gsasl", "--client", "--quiet", f"--mechanism={mechanism}",
-                f"--authentication-id={user}", f"--password={secret}",
-                *(["--authorization-id="] if mechanism == PLAIN else []),
-                *([f"--authorization-id={user}"] if mechanism == EXTERNAL else []),
+                "stdbuf", "--output=0", "gsasl", "--client", "--quiet",
+                f"--mechanism={login.mechanism}",
+                f"--authentication-id={login.user}", f"--password={login.secret}",
+                *(["--authorization-id="] if login.mechanism == PLAIN else []),
+                *([f"--authorization-id={login.user}"] if login.mechanism == EXTERNAL else []),
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             **identity(CLIENT_USER),
@@ -272,15 +268,15 @@ class Gsasl(Login):
             return hear()
 
         try:
-            with Dialogue(self.site, endpoint, certificate) as dialogue:
-                require(hear() == mechanism, "gsasl chose another mechanism")
-                if "SCRAM" in mechanism:
-                    plus = mechanism.endswith("-PLUS")
+            with Dialogue(self.site, login.endpoint, login.certificate) as dialogue:
+                require(hear() == login.mechanism, "gsasl chose another mechanism")
+                if "SCRAM" in login.mechanism:
+                    plus = login.mechanism.endswith("-PLUS")
                     write(process, base64.b64encode(dialogue.exporter).decode() if plus else "")
                     if not plus:
                         write(process, "")  # nor by tls-unique
-                first = "" if mechanism == LOGIN else hear()
-                return dialogue.exchange(mechanism, first, step)
+                first = "" if login.mechanism == LOGIN else hear()
+                return dialogue.exchange(login.mechanism, first, step)
         finally:
             process.kill()
             process.wait()
@@ -293,17 +289,16 @@ class Scramp(Login):
     mechanisms = (SCRAM_1, SCRAM_256, SCRAM_1_PLUS, SCRAM_256_PLUS)
     transports = (TLS,)
 
-    def log_in(
-        self, endpoint: Endpoint, user: str, secret: str, mechanism: str,
-        certificate: Optional[Path] = None,
-    ) -> str:
+    def log_in(self, login: Attempt) -> str:
         from scramp import ScramClient  # type: ignore[import-untyped]  # not Debian's: see .ci/run
 
-        with Dialogue(self.site, endpoint) as dialogue:
+        with Dialogue(self.site, login.endpoint) as dialogue:
             binding = None
-            if mechanism.endswith("-PLUS"):
+            if login.mechanism.endswith("-PLUS"):
                 binding = ("tls-server-end-point", dialogue.end_point)
-            client = ScramClient([mechanism], user, secret, channel_binding=binding)
+            client = ScramClient(
+                [login.mechanism], login.user, login.secret, channel_binding=binding
+            )
             challenges = 0
 
             def step(challenge: str) -> str:
@@ -316,7 +311,7 @@ class Scramp(Login):
                 client.set_server_final(text)
                 return ""
 
-            said = dialogue.exchange(mechanism, encoded(client.get_client_first()), step)
+            said = dialogue.exchange(login.mechanism, encoded(client.get_client_first()), step)
             require(challenges == 2, "the server gave no signature")
             return said
 
