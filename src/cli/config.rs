@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{self, PathBuf};
 
 use super::Failure;
-use crate::config::Draft;
+use crate::config::PartialConfig;
 
 /// `restante config`
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let Args { config: file, non_default, json } = args;
     // What is printed may be put anywhere, so its paths have to be whole.
     let file = path::absolute(file).map_err(Failure::of)?;
-    let (_, mut settings) = Draft::load(&file).and_then(Draft::finish).map_err(Failure::of)?;
+    let (_, mut settings) =
+        PartialConfig::load(&file).and_then(PartialConfig::finish).map_err(Failure::of)?;
     if non_default {
         settings = settings.without_defaults();
     }

@@ -1,4 +1,4 @@
-//! What each key means: its type, default and bounds, and what has to fit together.
+//! The meaning of each key: its type, default and bounds, and which keys depend on each other.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,14 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::credentials::credentials;
-use super::draft::{Draft, DraftHost, DraftListen, DraftTls};
 use super::entry::Entry;
+use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::position::Positions;
-use super::read::{Book, Number, Remarks, Section, Span};
+use super::read::{Document, Number, ReadResult, Section, Span};
 use super::setting::Settings;
 use super::{
     Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Pop3, Sandbox,
-    Throttle, Timeouts, TlsMode, open_files, value,
+    ThrottleSection, Timeouts, TlsMode, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
 
@@ -36,14 +36,14 @@ const LONGEST_DELAY: Span = span("longest-delay", 15, 1, MINUTE);
 const FORGET_AFTER: Span = span("forget-after", 15 * MINUTE, MINUTE, 24 * HOUR);
 const HASH_WAIT: Span = span("hash-wait", 10, 1, MINUTE);
 const IDLE: Span = Span {
-    why_least: Some("RFC 1939 §3 gives a client at least 10 minutes"),
+    why_least: Some("RFC 1939 §3 requires at least 10 minutes"),
     ..span("idle", 10 * MINUTE, 10 * MINUTE, 24 * HOUR)
 };
 const LOGIN: Span = span("login", 2 * MINUTE, 10, 10 * MINUTE);
 const WRITE: Span = span("write", 5 * MINUTE, 10, HOUR);
 const SHUTDOWN_GRACE: Span = span("shutdown-grace", 30, 0, 10 * MINUTE);
 
-// Values that are always right, for the messages.
+// Valid values for the messages.
 const HOST_NAME: &str = "\"pop.example.org\"";
 const RUN_AS: &str = "\"vmail:vmail\"";
 const ADDRESS: &str = "\"[::]:995\"";
@@ -56,21 +56,22 @@ const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// Reads what can be understood of a configuration; `base` is where relative paths start.
-pub(super) fn build(text: &str, base: &Path) -> Draft {
-    let (book, table) = Book::open(text);
-    let found = draft(&book.root(&table), base);
-    let Remarks { faults, is_toml, has_sections, settings, positions, files } = book.close();
+/// Reads a configuration as far as possible; relative paths start at `base`.
+pub(super) fn build(text: &str, base: &Path) -> PartialConfig {
+    let (document, table) = Document::open(text);
+    let config = read_sections(&document.root(&table), base);
+    let ReadResult { faults, is_toml, has_sections, settings, positions, files } = document.close();
     if !has_sections {
-        // Keys are not in the sections that they are meant for: nothing is sure.
-        let (book, table) = Book::open("");
-        return Draft { faults, is_toml, positions, ..draft(&book.root(&table), base) };
+        // The sections of the keys are unknown, so no value is used.
+        let (document, table) = Document::open("");
+        let empty = read_sections(&document.root(&table), base);
+        return PartialConfig { faults, is_toml, positions, ..empty };
     }
-    Draft { faults, is_toml, settings, positions, files, ..found }
+    PartialConfig { faults, is_toml, settings, positions, files, ..config }
 }
 
-/// Reads every section, whatever is wrong with those before it.
-fn draft(root: &Section<'_>, base: &Path) -> Draft {
+/// Reads every section, whatever the faults of the others.
+fn read_sections(root: &Section<'_>, base: &Path) -> PartialConfig {
     let hostname = hostname(root);
     let run_as =
         root.entry("run-as").and_then(|entry| entry.checked(value::run_as(entry.text(RUN_AS)?)));
@@ -86,7 +87,7 @@ fn draft(root: &Section<'_>, base: &Path) -> Draft {
     let timeouts = timeouts(&root.section("timeouts"));
     let log = log(&root.section("log"));
     let sandbox = sandbox(&root.section("sandbox"));
-    Draft {
+    PartialConfig {
         file: PathBuf::new(),
         text: String::new(),
         faults: Vec::new(),
@@ -110,7 +111,7 @@ fn draft(root: &Section<'_>, base: &Path) -> Draft {
     }
 }
 
-/// The name in the greeting; the system's own when none is written.
+/// The name in the greeting. Default: the host name of the system.
 fn hostname(root: &Section<'_>) -> Option<String> {
     if let Some(entry) = root.entry("hostname") {
         return entry.checked(value::host_name(entry.text(HOST_NAME)?));
@@ -123,8 +124,8 @@ fn hostname(root: &Section<'_>) -> Option<String> {
         Err(_) => root.lacks(
             "hostname",
             format!(
-                "is missing, and the name of this system, {system:?}, is not a host name: write \
-                 hostname = \"pop.example.org\""
+                "is missing, and the name of this system, {system:?}, is not a host name; write \
+                 hostname = {HOST_NAME}"
             ),
         ),
     }
@@ -135,8 +136,8 @@ fn auth(section: &Section<'_>) -> Auth {
     let hashes_at_once =
         Number { key: "hashes-at-once", default: processors(), most: MOST_HASHES_AT_ONCE };
     Auth {
-        // An invalid value is reported here; it counts as true, so that the listeners do not report
-        // it a second time.
+        // An invalid value is reported here. It counts as true, so that the listeners do not report
+        // it as well.
         allow_cleartext: section.sound_flag("allow-cleartext", false).unwrap_or(true),
         failure_delay: section.duration(&FAILURE_DELAY),
         hashes_at_once: section.number(&hashes_at_once),
@@ -148,7 +149,7 @@ fn auth(section: &Section<'_>) -> Auth {
     }
 }
 
-/// The domain of names without one, for all listeners or for some.
+/// The domain for user names without one.
 fn default_domain(section: &Section<'_>) -> Option<Arc<str>> {
     let entry = section.entry("default-domain")?;
     entry.checked(value::domain(entry.text(DOMAIN)?))
@@ -158,21 +159,21 @@ fn mechanisms(section: &Section<'_>) -> Option<Vec<Mechanism>> {
     let entry = section.entry("mechanisms")?;
     let names = entry.texts(MECHANISM)?;
     if names.is_empty() {
-        entry.refuse(format!("is empty, write at least one mechanism: [{MECHANISM}]"));
+        entry.refuse(format!("is empty; write at least one mechanism: [{MECHANISM}]"));
     }
     Some(names.iter().filter_map(|(name, text)| name.mechanism(text)).collect())
 }
 
-fn throttle(section: &Section<'_>) -> Throttle {
+fn throttle(section: &Section<'_>) -> ThrottleSection {
     let first_delay = section.duration(&FIRST_DELAY);
     let longest_delay = section.sound_duration(&LONGEST_DELAY);
     let is_longer = longest_delay.is_some_and(|longest| first_delay > longest);
     if let Some(entry) = section.entry("first-delay").filter(|_| is_longer) {
-        entry.refuse("is longer than longest-delay, make it shorter");
+        entry.refuse("is longer than longest-delay; make it shorter");
     }
     let trusted = section.entry("trusted").and_then(|entry| entry.texts(NETWORK));
     let network = |(entry, text): &(Entry<'_>, &str)| entry.checked(value::network(text));
-    Throttle {
+    ThrottleSection {
         first_delay,
         longest_delay: longest_delay.unwrap_or(LONGEST_DELAY.default),
         forget_after: section.duration(&FORGET_AFTER),
@@ -180,28 +181,28 @@ fn throttle(section: &Section<'_>) -> Throttle {
     }
 }
 
-fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<DraftListen> {
+fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<PartialListen> {
     let sections = root.sections("listen");
-    // Where that stands in the wrong section, that is the fault.
+    // If it is in the wrong section, that is reported instead.
     let allow_cleartext = allow_cleartext || root.is_misplaced("allow-cleartext");
     if root.entry("listen").is_none() {
         root.lacks(
             "listen",
-            "is missing, write a section [[listen]] with address = \"[::]:995\" and \
+            "is missing; write a section [[listen]] with address = \"[::]:995\" and \
              tls = \"implicit\"",
         );
     }
-    let mut listen: Vec<DraftListen> = Vec::new();
+    let mut listen: Vec<PartialListen> = Vec::new();
     for section in &sections {
         let address = section.required("address", ADDRESS).and_then(|entry| {
             let address = entry.checked(value::socket_address(entry.text(ADDRESS)?))?;
-            let other = |it: &DraftListen| it.address.is_some_and(|it| is_same(it, address));
+            let other = |it: &PartialListen| it.address.is_some_and(|it| overlap(it, address));
             let Some(first) = listen.iter().position(other) else { return Some(address) };
             let is = match listen.iter().any(|it| it.address == Some(address)) {
-                true => "is the address",
-                false => "is among the addresses",
+                true => "is already the address of",
+                false => "overlaps with",
             };
-            entry.refuse(format!("{address} {is} of listen[{first}] too, remove one of them"));
+            entry.refuse(format!("{address} {is} listen[{first}]; remove one of them"));
             None
         });
         let tls = section
@@ -210,33 +211,33 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<DraftListen> {
                 let tls = entry.choice("\"implicit\"")?;
                 if tls == TlsMode::Off && !allow_cleartext {
                     entry.refuse(
-                        "\"off\" lets nobody log in, as no password is taken without TLS: write \
+                        "no client could log in, since no password is accepted without TLS; write \
                          \"starttls\", or allow-cleartext = true in [auth]",
                     );
                 }
                 Some(tls)
             });
-        listen.push(DraftListen { address, tls, default_domain: default_domain(section) });
+        listen.push(PartialListen { address, tls, default_domain: default_domain(section) });
     }
     listen
 }
 
-/// Whether no two sockets can listen on these, because one is within the other. Those of IPv6 leave
-/// IPv4 to others; and port 0 is a different port each time.
-fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+/// Whether two sockets cannot listen on these at the same time. IPv6 sockets do not conflict with
+/// IPv4 ones, and port 0 is a different port each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port()
         && one.port() != 0
         && one.is_ipv4() == other.is_ipv4()
         && (one == other || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
-fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<DraftTls> {
+fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<PartialTls> {
     let section = root.section("tls");
     if !section.is_present() {
         if needed && root.entry("tls").is_none() {
             root.lacks(
                 "tls",
-                "is missing, write a section [tls] with certificate and private-key, or \
+                "is missing; write a section [tls] with certificate and private-key, or \
                  tls = \"off\" for every listener",
             );
         }
@@ -249,26 +250,26 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<DraftTls> {
     for (nth, host) in section.sections("host").iter().enumerate() {
         let names = host_names(host, nth, &mut seen);
         let (pair, default_domain) = (key_pair(host, base), default_domain(host));
-        hosts.push(DraftHost { names, pair, default_domain });
+        hosts.push(PartialHost { names, pair, default_domain });
     }
-    Some(DraftTls { default, client_ca, hosts })
+    Some(PartialTls { default, client_ca, hosts })
 }
 
-/// The names of `tls.host[nth]`; `seen` has those of the ones before it.
+/// The names of `tls.host[nth]`. `seen` has the names of the hosts before it.
 fn host_names(section: &Section<'_>, nth: usize, seen: &mut HashMap<String, usize>) -> Vec<String> {
     let Some(entry) = section.required("names", &format!("[{HOST_NAME}]")) else {
         return Vec::new();
     };
     let Some(texts) = entry.texts(HOST_NAME) else { return Vec::new() };
     if texts.is_empty() {
-        entry.refuse(format!("is empty, write at least one name: [{HOST_NAME}]"));
+        entry.refuse(format!("is empty; write at least one name: [{HOST_NAME}]"));
     }
     let mut names = Vec::new();
     for (entry, text) in texts {
         let Some(name) = entry.checked(value::certificate_name(text)) else { continue };
         match seen.insert(name.clone(), nth) {
             Some(first) => entry.refuse(format!(
-                "{name:?} is a name of tls.host[{first}] already, remove one of them"
+                "{name:?} is already a name of tls.host[{first}]; remove one of them"
             )),
             None => names.push(name),
         }
@@ -307,7 +308,7 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
     let entry = section.required("path", TEMPLATE)?;
     let template = entry.text(TEMPLATE)?;
     entry.checked(value::maildir_template(template))?;
-    // A home directory is a whole path.
+    // A home directory is an absolute path.
     let path = match template.starts_with("{home}") {
         true => PathBuf::from(template),
         false => base.join(template),
@@ -371,7 +372,7 @@ pub(super) const fn number(key: &'static str, default: u32, most: u32) -> Number
     Number { key, default, most }
 }
 
-/// A length of time; all in seconds.
+/// A duration; all arguments are in seconds.
 pub(super) const fn span(key: &'static str, default: u64, least: u64, most: u64) -> Span {
     Span {
         key,

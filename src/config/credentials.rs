@@ -1,4 +1,4 @@
-//! `[[credentials]]`: what each kind of store is told, and which keys belong to which kind.
+//! `[[credentials]]`: the sections of each kind of store, and the keys of each kind.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::build::{file, number, optional_file, span};
 use super::read::{Number, Section, Span};
-use super::remote;
+use super::remote::{self, RemoteError};
 use crate::protocol::Template;
 
 /// `[[credentials]]`
@@ -27,7 +27,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// What `kind` says.
+    /// The value of `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
@@ -39,7 +39,7 @@ impl Credentials {
         }
     }
 
-    /// Whether it can say without a password whether it has a user.
+    /// Whether it can look up a user without a password.
     pub fn looks_users_up(&self) -> bool {
         match self {
             Self::File(_) | Self::Sql(_) => true,
@@ -48,7 +48,7 @@ impl Credentials {
         }
     }
 
-    /// The files that it names, by their keys.
+    /// The files that it names, each with its key.
     pub fn files(&self) -> Vec<(&'static str, &Path)> {
         let named = match self {
             Self::File(section) => vec![("path", Some(&section.path))],
@@ -83,7 +83,7 @@ pub struct FileSection {
 }
 
 impl From<&Path> for FileSection {
-    /// A file about which no more than its path is written.
+    /// A section with only a path.
     fn from(path: &Path) -> Self {
         Self { path: path.to_owned(), rehash: false }
     }
@@ -92,73 +92,73 @@ impl From<&Path> for FileSection {
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlSection {
-    /// Where it is, without a password.
+    /// The address, without a password.
     pub url: String,
-    /// The file that holds the password for it.
+    /// The file that holds the database password.
     pub password_file: Option<PathBuf>,
-    /// Certificates that its own may come from, besides the well-known ones.
+    /// CA certificates for the server, in addition to the well-known authorities.
     pub ca: Option<PathBuf>,
-    /// The question, with `{user}`, `{local}` and `{domain}` where parameters are bound.
+    /// The query; `{user}`, `{local}` and `{domain}` are bound as parameters.
     pub query: Template,
-    /// How it is asked.
+    /// Limits for its queries.
     pub asking: Asking,
 }
 
-/// A directory.
+/// An LDAP directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LdapSection {
-    /// Where it is.
+    /// The address.
     pub url: String,
-    /// Whether TLS is begun within a connection of `ldap://`.
+    /// Whether a connection to `ldap://` is upgraded to TLS.
     pub starttls: bool,
-    /// Certificates that its own has to come from; those of the system when there are none here.
+    /// CA certificates for the server. `None`: the authorities of the system.
     pub ca: Option<PathBuf>,
     /// How the entry of a user is found.
     pub way: LdapWay,
-    /// The attributes of an entry that count.
+    /// The attributes of an entry that are used.
     pub attributes: LdapAttributes,
-    /// How it is asked.
+    /// Limits for its queries.
     pub asking: Asking,
 }
 
-/// The names of the attributes of an entry that count, each if it is named.
+/// The configured names of attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LdapAttributes {
     /// The home directory: an absolute path.
     pub home: Option<String>,
-    /// The Maildir: an absolute path or one below `~`, `maildir:` before it or not.
+    /// The Maildir: an absolute path or one below `~`, with or without the prefix `maildir:`.
     pub mail: Option<String>,
     /// Whether the user may use POP3: `TRUE` or `FALSE`.
     pub pop3: Option<String>,
     /// How many sessions the user may have: a number from 1.
     pub sessions: Option<String>,
-    /// Where the user may log in from: networks, one or several a value.
+    /// The networks that the user may log in from, one or several in a value.
     pub allow_nets: Option<String>,
 }
 
-/// How the entry of a user is found in a directory.
+/// How the entry of a user is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LdapWay {
-    /// By its name alone.
+    /// By its DN.
     Direct {
-        /// The name, with `{user}`, `{local}` and `{domain}`.
+        /// The DN, with `{user}`, `{local}` and `{domain}`.
         dn: Template,
     },
     /// By a search.
     Search {
-        /// As whom; anonymously when nothing is said.
+        /// The bind for the search. `None`: it is anonymous.
         bind: Option<LdapBind>,
-        /// Below what.
+        /// The entry to search below.
         base: String,
-        /// For what, with `{user}`, `{local}` and `{domain}`.
+        /// The search filter, with `{user}`, `{local}` and `{domain}`.
         filter: Template,
     },
 }
 
-/// As whom a directory is searched.
+/// The bind for a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LdapBind {
-    /// The name.
+    /// The DN to bind as.
     pub dn: String,
     /// The file that holds its password.
     pub password_file: PathBuf,
@@ -169,62 +169,62 @@ pub struct LdapBind {
 pub struct PamSection {
     /// The name of the file in `/etc/pam.d`.
     pub service: String,
-    /// How it is asked.
+    /// Limits for its queries.
     pub asking: Asking,
 }
 
 /// A program that follows the checkpassword protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpasswordSection {
-    /// The program and its arguments; no shell sees them.
+    /// The program and its arguments, which are not passed through a shell.
     pub command: Vec<String>,
-    /// How it is asked.
+    /// Limits for its queries.
     pub asking: Asking,
 }
 
 /// A provider of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oauth2Section {
-    /// What a token has to say.
+    /// What a token must contain.
     pub terms: TokenTerms,
-    /// Where a token can be asked about; its signature is verified here when there is none.
+    /// The introspection endpoint. `None`: the signature of a token is verified instead.
     pub introspection: Option<Introspection>,
-    /// Certificates that its own has to come from; those of the system when there are none here.
+    /// CA certificates for the server. `None`: the authorities of the system.
     pub ca: Option<PathBuf>,
-    /// How it is asked.
+    /// Limits for its queries.
     pub asking: Asking,
 }
 
-/// What a token has to say.
+/// What a token must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenTerms {
     /// The provider, exactly as its tokens name it.
     pub issuer: String,
-    /// Whom a token has to be meant for.
+    /// The audience that a token must have.
     pub audience: String,
-    /// What a token has to allow.
+    /// The scope that a token must have.
     pub scope: Option<String>,
     /// The claim that names the user.
     pub user_claim: String,
 }
 
-/// Where a token can be asked about (RFC 7662).
+/// An introspection endpoint (RFC 7662).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Introspection {
     /// The address.
     pub url: String,
-    /// Who we are to the provider.
+    /// The client ID of this server.
     pub client_id: String,
-    /// The file that holds our secret.
+    /// The file that holds the client secret.
     pub client_secret_file: PathBuf,
 }
 
-/// How a store that is elsewhere is asked.
+/// Limits for the queries of a remote store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
-    /// How long an answer may take.
+    /// The time limit for an answer.
     pub deadline: Duration,
-    /// How many questions are under way at the same time.
+    /// The number of queries at the same time.
     pub at_once: NonZeroU32,
 }
 
@@ -241,7 +241,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The keys that belong to it, besides `kind`.
+    /// Its keys, except `kind`.
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::File => &["path", "rehash"],
@@ -319,7 +319,7 @@ const AT_ONCE: Number = number("at-once", 10, 1_000);
 
 const USER_CLAIM: &str = "email";
 
-// Values that are always right, for the messages.
+// Valid values for the messages.
 const KIND: &str = "\"file\"";
 const QUERY: &str = "\"SELECT password FROM users WHERE name = {user}\"";
 const SQL_URL: &str = "\"postgres://restante@localhost/mail\"";
@@ -331,13 +331,13 @@ const SERVICE: &str = "\"restante\"";
 const COMMAND: &str = "[\"/usr/bin/checkpassword-pam\", \"-s\", \"restante\"]";
 const WEB: &str = "\"https://login.example.org\"";
 
-/// Reads the sections; nothing stands for one that cannot be used.
+/// Reads the sections. `None` stands for one with a fault.
 pub(super) fn credentials(root: &Section<'_>, base: &Path) -> Vec<Option<Credentials>> {
     let sections = root.sections("credentials");
     if root.entry("credentials").is_none() {
         root.lacks(
             "credentials",
-            "is missing, write a section [[credentials]] with kind = \"file\" and path = \"users\"",
+            "is missing; write a section [[credentials]] with kind = \"file\" and path = \"users\"",
         );
     }
     sections.iter().map(|section| store(section, base)).collect()
@@ -348,11 +348,8 @@ fn store(section: &Section<'_>, base: &Path) -> Option<Credentials> {
     let mut foreign = KEYS.to_vec();
     foreign.retain(|key| *key != "kind" && !kind.keys().contains(key));
     let keys = kind.keys().join(", ");
-    refuse(
-        section,
-        &foreign,
-        &format!("is not a key of this kind, remove it; its keys are {keys}"),
-    );
+    let why = format!("does not belong to this kind; remove it (the keys of this kind are {keys})");
+    refuse(section, &foreign, &why);
     match kind {
         Kind::File => {
             let rehash = section.flag("rehash", false);
@@ -385,7 +382,7 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
     let starttls = match url.as_ref().is_none_or(|url| url.starts_with("ldap://")) {
         true => section.flag("starttls", true),
         false => {
-            refuse(section, &["starttls"], "is for ldap:// only, remove it");
+            refuse(section, &["starttls"], "is only for ldap://; remove it");
             false
         }
     };
@@ -416,14 +413,14 @@ fn ldap_way(section: &Section<'_>, base: &Path) -> Option<LdapWay> {
                 Some(LdapBind { dn: dn?.to_owned(), password_file: password? })
             }
             None => {
-                let why = "is of no use without bind-dn, write that or remove this";
+                let why = "has no effect without bind-dn; write that, or remove this";
                 refuse(section, &["bind-password-file"], why);
                 None
             }
         };
         return Some(LdapWay::Search { bind, base: below?.to_owned(), filter: filter? });
     };
-    let why = "is for a search, which is not made when there is dn: remove one of them";
+    let why = "is for a search, but dn replaces the search; remove one of them";
     refuse(section, &["base", "filter", "bind-dn", "bind-password-file"], why);
     let dn = dn.checked(remote::ldap_dn(dn.text(DN)?))?;
     Some(LdapWay::Direct { dn })
@@ -456,10 +453,10 @@ fn oauth2(section: &Section<'_>, base: &Path) -> Option<Oauth2Section> {
     Some(Oauth2Section { terms, introspection: introspection?, ca, asking })
 }
 
-/// Nothing when there is to be none; `None` when there is a fault in it.
+/// The section's introspection endpoint, if it has one. The outer `None`: it has a fault.
 fn introspection(section: &Section<'_>, base: &Path) -> Option<Option<Introspection>> {
     if section.entry("introspection").is_none() {
-        let why = "is of no use without introspection, write that or remove this";
+        let why = "has no effect without introspection; write that, or remove this";
         refuse(section, &["client-id", "client-secret-file"], why);
         return Some(None);
     }
@@ -474,19 +471,19 @@ fn asking(section: &Section<'_>) -> Asking {
     Asking { deadline: section.duration(&DEADLINE), at_once: section.number(&AT_ONCE) }
 }
 
-/// Refuses the keys that are there; one that is misspelt has been refused already.
+/// Reports these keys if they are present. Misspelt ones have been reported already.
 fn refuse(section: &Section<'_>, keys: &[&'static str], why: &str) {
     for entry in keys.iter().filter_map(|key| section.entry_as_written(key)) {
         entry.refuse(why);
     }
 }
 
-/// Text that must be there and stand a check.
+/// A required text that is checked.
 fn checked<T>(
     section: &Section<'_>,
     key: &'static str,
     example: &str,
-    check: impl Fn(&str) -> Result<T, String>,
+    check: impl Fn(&str) -> Result<T, RemoteError>,
 ) -> Option<T> {
     let entry = section.required(key, example)?;
     entry.checked(check(entry.text(example)?))

@@ -1,4 +1,4 @@
-//! Lengths of time as an operator writes them: `"500ms"`, `"10s"`, `"10m"`, `"2h"`, `"1d"`.
+//! Durations as an operator writes them: `"500ms"`, `"10s"`, `"10m"`, `"2h"`, `"1d"`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(milliseconds)?))
 }
 
-/// Writes a length of time in the longest unit that divides it.
+/// Writes a duration in the longest unit that divides it.
 pub(crate) fn show(duration: Duration) -> String {
     let length = duration.as_millis();
     if length == 0 {

@@ -1,4 +1,4 @@
-//! One value of the file: taken as what it should be, or refused with what to write.
+//! One value of the file, read as the expected type, or reported with what to write.
 
 use std::fmt::Display;
 use std::num::NonZeroU32;
@@ -12,50 +12,50 @@ use toml::de::{DeArray, DeValue};
 
 use super::duration;
 use super::hint::either;
-use super::read::{Book, Kind, Span, path_in};
+use super::read::{Document, Kind, Span, path_in};
 use crate::protocol::sasl::Mechanism;
 
 /// One value of the file.
 pub(super) struct Entry<'a> {
-    pub(super) book: &'a Book<'a>,
+    pub(super) document: &'a Document<'a>,
     pub(super) value: &'a DeValue<'a>,
-    /// The key with its section, as they are written.
+    /// The key with its section, as written in the file.
     pub(super) path: String,
     pub(super) at: usize,
-    /// The section with its place in a list, and the key, as they are meant.
+    /// The intended section, with its index in a list, and the intended key.
     pub(super) key: (String, &'static str),
-    /// Its place in a list, of an item of one.
+    /// Its index, if it is an item of a list.
     pub(super) nth: Option<usize>,
 }
 
 impl<'a> Entry<'a> {
-    /// Says what counts, when that is not what is written.
+    /// Sets the effective value, when it differs from the written one.
     pub(super) fn set(&self, value: impl Into<Value>) {
         let (section, key) = &self.key;
-        self.book.settings.borrow_mut().write_down(section, key, value.into());
+        self.document.settings.borrow_mut().write_down(section, key, value.into());
     }
 
-    /// Says that what is written counts; of a section, its own keys say it.
+    /// Sets the written value as the effective one. Sections are left to their keys.
     pub(super) fn set_as_written(&self) {
         if let Some(value) = plain(self.value) {
             self.set(value);
         }
     }
 
-    /// Keeps where it stands, by the key that is meant.
+    /// Records its position under the intended key.
     pub(super) fn record_position(&self) {
         let nth = self.nth.map(|nth| format!("[{nth}]")).unwrap_or_default();
         let (section, key) = &self.key;
         let key = path_in(section, key) + &nth;
-        self.book.positions.borrow_mut().record(key, self.at);
+        self.document.positions.borrow_mut().record(key, self.at);
     }
 
-    /// Notes what is wrong with the value.
-    pub(super) fn refuse(&self, what: impl Into<String>) {
-        self.book.note(self.at, Kind::Wrong, &self.path, what);
+    /// Reports a fault of the value.
+    pub(super) fn refuse(&self, what: impl Display) {
+        self.document.report(self.at, Kind::Wrong, &self.path, what);
     }
 
-    /// Notes that the value is of the wrong type.
+    /// Reports that the value is of the wrong type.
     pub(super) fn mismatch(&self, write: impl Display) {
         let kind = match self.value {
             DeValue::String(_) => "text",
@@ -66,15 +66,15 @@ impl<'a> Entry<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a section",
         };
-        self.refuse(format!("is {kind}, write {write}"));
+        self.refuse(format!("is {kind}; write {write}"));
     }
 
-    /// Takes what a check of the value gives, or notes what it says.
-    pub(super) fn checked<T>(&self, result: Result<T, String>) -> Option<T> {
-        result.map_err(|what| self.refuse(what)).ok()
+    /// The result of a check of the value. An error is reported.
+    pub(super) fn checked<T>(&self, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.refuse(error)).ok()
     }
 
-    /// Text in quotes, say `example`.
+    /// Text in quotes, such as `example`.
     pub(super) fn text(&self, example: &str) -> Option<&'a str> {
         let text = self.value.as_str();
         if text.is_none() {
@@ -83,17 +83,17 @@ impl<'a> Entry<'a> {
         text
     }
 
-    /// The path of a file, say `example`; relative ones start at `base`.
+    /// The path of a file, such as `example`, relative to `base`.
     pub(super) fn file(&self, example: &str, base: &Path) -> Option<PathBuf> {
         let text = self.text(example)?;
         if text.is_empty() || text.contains('\0') {
-            self.refuse(format!("{text:?} is not a path, write that of a file: {example}"));
+            self.refuse(format!("{text:?} is not the path of a file; write one such as {example}"));
             return None;
         }
         let path = base.join(text);
         self.set(path.to_string_lossy().as_ref());
         let (section, key) = &self.key;
-        self.book.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));
+        self.document.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));
         Some(path)
     }
 
@@ -106,38 +106,37 @@ impl<'a> Entry<'a> {
         flag
     }
 
-    /// One of the words that `T` knows, say `example`.
+    /// One of the words of `T`, such as `example`.
     pub(super) fn choice<T: DeserializeOwned>(&self, example: &str) -> Option<T> {
         let text = self.text(example)?;
         let choice = T::deserialize(StrDeserializer::<Unknown>::new(text));
-        self.checked(choice.map_err(|Unknown(expected)| not_known(text, expected.iter())))
+        self.checked(choice.map_err(|Unknown(expected)| unknown_word(text, expected.iter())))
     }
 
-    /// A SASL mechanism, by its name as the protocol has it.
+    /// A SASL mechanism, by its name in the protocol.
     pub(super) fn mechanism(&self, name: &str) -> Option<Mechanism> {
         let found = Mechanism::ALL.into_iter().find(|mechanism| mechanism.name() == name);
-        self.checked(
-            found.ok_or_else(|| not_known(name, Mechanism::ALL.into_iter().map(Mechanism::name))),
-        )
+        let names = || Mechanism::ALL.into_iter().map(Mechanism::name);
+        self.checked(found.ok_or_else(|| unknown_word(name, names())))
     }
 
-    /// A list of texts, each say `example`.
+    /// A list of texts such as `example`.
     pub(super) fn texts(&self, example: &str) -> Option<Vec<(Self, &'a str)>> {
         let Some(list) = self.value.as_array() else {
             self.mismatch(format!("a list: [{example}]"));
             return None;
         };
-        // Every item is looked at before the list is given up for one of them.
+        // Every invalid item is reported, not only the first.
         let texts: Vec<_> =
             self.items(list).map(|item| item.text(example).map(|text| (item, text))).collect();
         texts.into_iter().collect()
     }
 
-    /// The items of a list that is this value.
+    /// The items of this value, which is `list`.
     pub(super) fn items(&self, list: &'a DeArray<'a>) -> impl Iterator<Item = Self> {
         list.iter().enumerate().map(|(nth, item)| {
             let item = Self {
-                book: self.book,
+                document: self.document,
                 value: item.get_ref(),
                 path: format!("{}[{nth}]", self.path),
                 at: item.span().start,
@@ -149,6 +148,7 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// A whole number from 1 to `most`.
     pub(super) fn number(&self, most: u32) -> Option<NonZeroU32> {
         let Some(digits) = self.value.as_integer() else {
             let bare = if self.value.is_str() { " without quotes" } else { "" };
@@ -160,45 +160,42 @@ impl<'a> Entry<'a> {
         match number {
             Some(number) => self.set(i64::from(number.get())),
             None => self
-                .refuse(format!("{digits} is out of range, write a whole number from 1 to {most}")),
+                .refuse(format!("{digits} is out of range; write a whole number from 1 to {most}")),
         }
         number
     }
 
+    /// A duration within the bounds of `span`.
     pub(super) fn duration(&self, span: &Span) -> Option<Duration> {
         let (least, most) = (duration::show(span.least), duration::show(span.most));
         let range = format!("from \"{least}\" to \"{most}\"");
         if let Some(digits) = self.value.as_integer() {
-            self.refuse(format!("{digits} has no unit, write \"{digits}s\" for seconds"));
+            self.refuse(format!("{digits} has no unit; write \"{digits}s\" for seconds"));
             return None;
         }
         let Some(text) = self.value.as_str() else {
-            self.mismatch(format!("a length of time {range}"));
+            self.mismatch(format!("a duration {range}"));
             return None;
         };
         let Some(length) = duration::parse(text) else {
             self.refuse(format!(
-                "{text:?} is not a length of time, write a number with ms, s, m, h or d, {range}"
+                "{text:?} is not a duration; write a number with ms, s, m, h or d, {range}"
             ));
             return None;
         };
-        match span.why_least.filter(|_| length < span.least) {
-            Some(why) => {
-                self.refuse(format!("{text:?} is too short, {why}: write a length of time {range}"))
-            }
-            None if length < span.least || length > span.most => {
-                self.refuse(format!("{text:?} is out of range, write a length of time {range}"));
-            }
-            None => {
-                self.set(duration::show(length));
-                return Some(length);
-            }
+        if (span.least..=span.most).contains(&length) {
+            self.set(duration::show(length));
+            return Some(length);
         }
+        self.refuse(match span.why_least.filter(|_| length < span.least) {
+            Some(why) => format!("{text:?} is too short, since {why}; write a duration {range}"),
+            None => format!("{text:?} is out of range; write a duration {range}"),
+        });
         None
     }
 }
 
-/// A value outside of the text; none for sections, and for what no key takes.
+/// The value without its position. `None` for sections, and for types that no key has.
 fn plain(value: &DeValue<'_>) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(Value::String(text.to_string())),
@@ -214,14 +211,15 @@ fn plain(value: &DeValue<'_>) -> Option<Value> {
     }
 }
 
-/// What to write in place of a word that is not known.
-fn not_known(text: &str, words: impl Iterator<Item = impl AsRef<str>>) -> String {
+/// What to write instead of an unknown word.
+fn unknown_word(text: &str, words: impl Iterator<Item = impl AsRef<str>>) -> String {
     let words: Vec<String> = words.map(|word| format!("{:?}", word.as_ref())).collect();
-    format!("{text:?} is not known here, write {}", either(&words))
+    format!("{text:?} is not a valid value; write {}", either(&words))
 }
 
-/// The words that a choice knows, as serde tells them when it is given another.
-#[derive(Debug)]
+/// serde's error for an unknown word, with the known ones.
+#[derive(Debug, thiserror::Error)]
+#[error("expected one of {0:?}")]
 struct Unknown(&'static [&'static str]);
 
 impl de::Error for Unknown {
@@ -233,11 +231,3 @@ impl de::Error for Unknown {
         Self(expected)
     }
 }
-
-impl Display for Unknown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "expected one of {:?}", self.0)
-    }
-}
-
-impl std::error::Error for Unknown {}

@@ -1,12 +1,12 @@
-//! What is wrong with a configuration, for the person who wrote it.
+//! The faults of a configuration file, as the operator reads them.
 
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Everything that is wrong with one configuration file.
+/// All faults of one configuration file.
 ///
-/// - Displayed as a line a fault, `file:line:column: key: what is wrong, what to write`.
+/// - `Display` writes a line for each, `file:line:column: key: what is wrong; what to write`.
 /// - In the order of the file; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
@@ -14,21 +14,21 @@ pub struct Faults {
     list: Vec<Fault>,
 }
 
-/// One thing that is wrong, or that needs a look.
+/// An error or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where; `None` when the file could not be read at all.
+    /// Where it is. `None`: the file could not be read.
     pub place: Option<Place>,
-    /// The key with its section, say `listen[1].tls`; empty when it is the form of the file.
+    /// The key with its section, such as `listen[1].tls`; empty if it is about the whole file.
     pub key: String,
     /// What is wrong, and what to write.
     pub what: String,
 }
 
-/// What stands in place of the key where the file is not TOML.
-pub(super) const NOT_TOML: &str = "not TOML";
+/// Stands in place of the key where the file is not valid TOML.
+pub(super) const NOT_TOML: &str = "invalid TOML";
 
-/// A character of a file; both numbers count from 1.
+/// A position in a file; both numbers count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
@@ -49,13 +49,13 @@ impl Faults {
 }
 
 impl Fault {
-    /// Whether it is about this key, or about something within this section or list.
+    /// Whether it is about this key, or about a key in this section or list.
     pub fn is_in(&self, section: &str) -> bool {
         let rest = self.key.strip_prefix(section);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
-    /// The line that says it, of a file.
+    /// The line that reports it for a file.
     pub fn line(&self, file: &Path) -> String {
         let place = self.place.map(|Place { line, column }| format!("{line}:{column}:"));
         let key = if self.key.is_empty() { String::new() } else { format!(" {}:", self.key) };
@@ -64,7 +64,7 @@ impl Fault {
 }
 
 impl Place {
-    /// The place of a byte of `text`.
+    /// The place of an octet of `text`.
     pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;

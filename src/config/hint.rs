@@ -1,17 +1,17 @@
-//! What to write instead: the word that was meant, the section that a key belongs to.
+//! Hints for unknown keys: the intended word, or the section that the key belongs to.
 
 use strsim::osa_distance;
 
 use super::KEYS;
 
-/// What a key that is not known in its section was probably meant to be.
+/// The probable intention of a key that its section does not have.
 pub(super) enum Meant {
     /// This key of the section, misspelt.
     Misspelt(&'static str),
     /// A key of these other sections.
     Elsewhere(Vec<&'static str>),
-    /// Nothing that is known.
-    Nothing,
+    /// No known key.
+    Unknown,
 }
 
 impl Meant {
@@ -22,22 +22,23 @@ impl Meant {
         }
         let elsewhere: Vec<_> =
             KEYS.iter().filter(|(_, keys)| keys.contains(&word)).map(|(name, _)| *name).collect();
-        if elsewhere.is_empty() { Self::Nothing } else { Self::Elsewhere(elsewhere) }
+        if elsewhere.is_empty() { Self::Unknown } else { Self::Elsewhere(elsewhere) }
     }
 
-    /// What to do about it, in a section.
+    /// The message for the key, in a section.
     pub(super) fn advice(&self, section: &str) -> String {
         match self {
-            Self::Misspelt(near) => format!("is not a key, did you mean {near:?}?"),
+            Self::Misspelt(near) => format!("is not a known key; did you mean {near:?}?"),
             Self::Elsewhere(names) => {
                 let names = names.iter().map(|name| match *name {
                     "" => "the top of the file, before the first section".to_owned(),
                     name => format!("[{name}]"),
                 });
-                format!("is not a key here, move it to {}", either(&names.collect::<Vec<_>>()))
+                format!("does not belong here; move it to {}", either(&names.collect::<Vec<_>>()))
             }
-            Self::Nothing => {
-                format!("is not a key, remove it; known here are {}", keys_of(section).join(", "))
+            Self::Unknown => {
+                let keys = keys_of(section).join(", ");
+                format!("is not a known key; remove it (the keys of this section are {keys})")
             }
         }
     }
@@ -48,14 +49,15 @@ pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
     KEYS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
 }
 
-/// The word that was probably meant. Two slips are forgiven, more in a long word, fewer in a short one.
+/// The most similar word, if there are at most two typing errors; more in a long word, fewer in a
+/// short one.
 fn nearest(word: &str, words: &[&'static str]) -> Option<&'static str> {
     let plain = word.to_lowercase().replace('_', "-");
     words
         .iter()
         .map(|candidate| (osa_distance(&plain, candidate), *candidate))
-        .filter(|(slips, candidate)| {
-            *slips <= (candidate.len() / 3).max(2).min(candidate.len() / 2)
+        .filter(|(errors, candidate)| {
+            *errors <= (candidate.len() / 3).max(2).min(candidate.len() / 2)
         })
         .min()
         .map(|(_, candidate)| candidate)

@@ -1,8 +1,8 @@
-//! The configuration: text in, checked [`Config`] out, all faults at once.
+//! The configuration: from text to a checked [`Config`], with all faults at once.
 //!
-//! The types are here; `build` knows what each key means, `read` how to take it from TOML and go
-//! on after a fault. A [`Draft`] is what there is of a file with faults. What is outside of the file (certificates, users, directories) is not looked
-//! at: that is for the rooms that use it, and for `restante check`.
+//! The types are here. `build` knows the meaning of each key; `read` reads TOML and continues after
+//! a fault. A [`PartialConfig`] has the valid values of a file with faults. Certificates, users and
+//! directories are not checked here, but by the rooms that use them and by `restante check`.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -16,12 +16,12 @@ use crate::protocol::sasl::Mechanism;
 
 mod build;
 mod credentials;
-mod draft;
 mod duration;
 mod entry;
 mod fault;
 mod hint;
 mod open_files;
+mod partial;
 mod position;
 mod read;
 mod remote;
@@ -32,9 +32,9 @@ pub use credentials::{
     Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapAttributes,
     LdapBind, LdapSection, LdapWay, Oauth2Section, PamSection, SqlSection, TokenTerms,
 };
-pub use draft::{Draft, DraftHost, DraftListen, DraftTls};
 pub use fault::{Fault, Faults, Place};
 pub use open_files::files_for;
+pub use partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 pub use setting::Settings;
 
 /// A whole, checked configuration. Paths are absolute or relative to the current directory.
@@ -42,29 +42,29 @@ pub use setting::Settings;
 pub struct Config {
     /// The name in the greeting.
     pub hostname: String,
-    /// Whom to become after binding, when started as root.
+    /// The user and group to run as once the ports are bound.
     pub run_as: Option<RunAs>,
     /// The sockets; at least one.
     pub listen: Vec<Listen>,
-    /// Certificates; present when a listener uses TLS.
+    /// Certificates; present if a listener uses TLS.
     pub tls: Option<Tls>,
-    /// Where the mail is.
+    /// The location of the mail.
     pub maildir: Maildir,
-    /// What the protocol offers.
+    /// Optional parts of the protocol.
     pub pop3: Pop3,
-    /// How passwords are taken.
+    /// Authentication.
     pub auth: Auth,
-    /// How guessing is slowed down.
-    pub throttle: Throttle,
-    /// Credential stores in the order in which they are asked; at least one.
+    /// Delays after failed logins.
+    pub throttle: ThrottleSection,
+    /// Credential stores in their order; at least one.
     pub credentials: Vec<Credentials>,
-    /// Bounds on what clients may use.
+    /// Limits for clients.
     pub limits: Limits,
-    /// How long things may take.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// What is logged, and how.
+    /// Format and level of the log.
     pub log: Log,
-    /// What the process gives up once it has started.
+    /// Restrictions of the process.
     pub sandbox: Sandbox,
 }
 
@@ -72,19 +72,19 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// [`Faults`], all of them, when the file cannot be read or is not a configuration.
+    /// All [`Faults`], when the file cannot be read or is not a valid configuration.
     pub fn load(path: &Path) -> Result<Self, Faults> {
-        Ok(Draft::load(path)?.finish()?.0)
+        Ok(PartialConfig::load(path)?.finish()?.0)
     }
 
-    /// Checks a text as if it had been read from the file `path`.
+    /// Checks a text as if it were the file `path`.
     ///
-    /// - Relative paths in it are relative to that file.
+    /// - Relative paths start at the directory of that file.
     ///
     /// # Errors
-    /// [`Faults`], all of them, when the text is not a configuration.
+    /// All [`Faults`], when the text is not a valid configuration.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
-        Ok(Draft::parse(text.to_owned(), path).finish()?.0)
+        Ok(PartialConfig::parse(text.to_owned(), path).finish()?.0)
     }
 }
 
@@ -157,33 +157,32 @@ pub struct RunAs {
 pub struct Listen {
     /// Address and port.
     pub address: SocketAddr,
-    /// How TLS comes about on this socket.
+    /// The TLS mode.
     pub tls: TlsMode,
-    /// The domain of names without one, in place of that of `[auth]`.
+    /// The domain for user names without one, instead of that of `[auth]`.
     pub default_domain: Option<Arc<str>>,
 }
 
-/// How TLS comes about on a socket.
+/// The TLS mode of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
-    /// At once, as on port 995.
+    /// TLS from the first octet, as on port 995.
     Implicit,
-    /// On the client's STLS, as on port 110.
+    /// TLS after the client's STLS, as on port 110.
     Starttls,
-    /// Never.
+    /// No TLS.
     Off,
 }
 
 /// `[tls]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// For clients that name no host, or one that is not listed.
+    /// For clients that request no host, or one that is not listed.
     pub default: KeyPair,
-    /// The authorities that certificates of clients have to come from. `None`: clients are not asked
-    /// for one.
+    /// The CA certificates for client certificates. `None`: clients are not asked for one.
     pub client_ca: Option<PathBuf>,
-    /// `[[tls.host]]`: certificates by the name that the client asks for.
+    /// `[[tls.host]]`: certificates by the name that the client requests.
     pub hosts: Vec<TlsHost>,
 }
 
@@ -192,18 +191,18 @@ pub struct Tls {
 pub struct KeyPair {
     /// The chain, the server's own certificate first.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The private key.
     pub private_key: PathBuf,
 }
 
 /// `[[tls.host]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsHost {
-    /// Host names in lower case; `*.example.org` stands for one label.
+    /// Host names in lower case; the star of `*.example.org` matches one label.
     pub names: Vec<String>,
-    /// What to present for them.
+    /// The certificate for them.
     pub pair: KeyPair,
-    /// The domain of names without one, in place of that of the listener.
+    /// The domain for user names without one, instead of that of the listener.
     pub default_domain: Option<Arc<str>>,
 }
 
@@ -212,17 +211,17 @@ pub struct TlsHost {
 pub struct Maildir {
     /// The template; its placeholders have been checked.
     pub path: PathBuf,
-    /// A Maildir that is missing is made at login, below a mail root.
+    /// Whether a missing Maildir below a mail root is created at login.
     pub create: bool,
-    /// What stands before the flags in the names of files.
+    /// The character before the flags in file names.
     pub flag_separator: FlagSeparator,
-    /// How long a second session waits for the first one to end.
+    /// How long a login waits for another session of the user to end.
     pub lock_wait: Duration,
-    /// How long the first one may do nothing before it ends for the second one.
+    /// How long that session must have been idle to end for the login.
     pub yield_idle: Duration,
 }
 
-/// What stands before the flags in the name of a file.
+/// The character before the flags in file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum FlagSeparator {
@@ -239,57 +238,56 @@ pub enum FlagSeparator {
 /// `[pop3]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pop3 {
-    /// `UTF8 USER` is listed among the capabilities.
+    /// Whether CAPA lists `UTF8 USER`.
     pub utf8: bool,
 }
 
 /// `[auth]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// Passwords are taken without TLS.
+    /// Whether passwords are accepted without TLS.
     pub allow_cleartext: bool,
-    /// The SASL mechanisms that the operator allows. `None`: those that every user of the stores can
-    /// use.
+    /// The SASL mechanisms that the operator allows. `None`: those that every user can use.
     pub mechanisms: Option<Vec<Mechanism>>,
-    /// How long the reply to a failed login is held back.
+    /// The time from the start of a failed login to its reply.
     pub failure_delay: Duration,
-    /// Passwords verified at the same time; default: the number of processors.
+    /// How many passwords are hashed at the same time; default: the number of processors.
     pub hashes_at_once: NonZeroU32,
-    /// How long a login waits for its turn before it is told to come back later.
+    /// How long a login waits for its turn to be hashed before it fails temporarily.
     pub hash_wait: Duration,
-    /// Hashes that are no protection any more are taken all the same.
+    /// Whether hashes are accepted that can be cracked in moments.
     pub weak_schemes: bool,
     /// How long a verified password is cached. Zero: it is verified every time.
     pub cache: Duration,
-    /// The domain of names without one.
+    /// The domain for user names without one.
     pub default_domain: Option<Arc<str>>,
 }
 
 /// `[throttle]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Throttle {
-    /// How long the next login waits after a failed one. Zero: it never waits.
+pub struct ThrottleSection {
+    /// The delay after the first failure. Zero: there are no delays.
     pub first_delay: Duration,
-    /// How long it waits at the most, however many have failed.
+    /// The longest delay. Twice this should be less than `timeouts.login`.
     pub longest_delay: Duration,
     /// How long failures are remembered.
     pub forget_after: Duration,
-    /// Networks whose logins never wait.
+    /// Networks whose failures are not counted and whose logins are never delayed.
     pub trusted: Vec<IpNet>,
 }
 
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all.
+    /// All connections.
     pub connections: NonZeroU32,
-    /// Connections from one IPv4 address, or one IPv6 /64.
+    /// Connections from one IPv4 address or one IPv6 /64.
     pub connections_per_address: NonZeroU32,
-    /// Sessions of one user, those included that wait for the lock.
+    /// Sessions of one user, including those that wait for the lock.
     pub sessions_per_user: NonZeroU32,
-    /// Bad commands in a row before the connection is closed.
+    /// Consecutive bad commands before the connection is closed.
     pub bad_commands: NonZeroU32,
-    /// Failed logins before the connection is closed.
+    /// Failed logins on one connection before it is closed.
     pub failed_logins: NonZeroU32,
 }
 
@@ -298,42 +296,42 @@ pub struct Limits {
 pub struct Timeouts {
     /// Without a command, after login (RFC 1939 §3: at least 10 minutes).
     pub idle: Duration,
-    /// From the connection to the login, the TLS handshake included.
+    /// From the connection to the login, including the TLS handshake.
     pub login: Duration,
-    /// In which the client takes next to nothing of what waits for it.
+    /// Without the client accepting any octet that waits for it.
     pub write: Duration,
-    /// From SIGTERM until sessions no longer go on to their QUIT.
+    /// How long sessions may continue to QUIT after SIGTERM.
     pub shutdown_grace: Duration,
 }
 
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// The least important level that is logged.
+    /// The least important level to log.
     pub level: LogLevel,
-    /// Each message that is removed has a line.
+    /// Whether each removed message has a line.
     pub removals: bool,
 }
 
 /// `[sandbox]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key in the file")]
 pub struct Sandbox {
-    /// The process can reach only the files that it needs.
+    /// Whether file access is restricted to the files that are needed.
     pub landlock: bool,
-    /// Where mail may be, besides the constant part of `maildir.path`.
+    /// Other directories that hold mail, besides the constant part of `maildir.path`.
     pub mail_directories: Vec<PathBuf>,
-    /// The process can make only the system calls that it needs.
+    /// Whether system calls are restricted to those that are needed.
     pub seccomp: bool,
-    /// Neither the process nor a program that it starts can gain privileges.
+    /// Whether the process and the programs that it starts are kept from gaining privileges.
     pub no_new_privileges: bool,
-    /// The memory of the process may be written to a file when it crashes.
+    /// Whether core dumps and debuggers of the same user are allowed.
     pub core_dumps: bool,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -341,9 +339,9 @@ pub enum LogFormat {
     Auto,
     /// For people.
     Text,
-    /// An object a line.
+    /// An object per line.
     Json,
-    /// Text with the priority prefix that journald understands.
+    /// Journal entries with fields, or text with the priority prefix of the journal.
     Journald,
 }
 
@@ -351,9 +349,9 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Something failed that should not.
+    /// Failures of the server.
     Error,
-    /// Something that needs a look.
+    /// What needs the operator's attention.
     Warn,
     /// Sessions, start and stop.
     Info,

@@ -1,14 +1,14 @@
-//! How many connections fit into the files that a process may have open.
+//! How many connections the limit on open files allows.
 
 use rustix::process::{Resource, getrlimit};
 
-/// The open files that a server with so many connections may need at the same time.
+/// How many open files a server with this number of connections may need.
 pub fn files_for(connections: u32) -> u64 {
     (u64::from(connections) * FOUR_SESSIONS).div_ceil(4) + BASE
 }
 
-/// So many connections, or fewer where the hard limit of this process on open files leaves no room
-/// for them; the server raises the soft one to it.
+/// The number of connections that the hard limit on open files allows, at most `connections`. The
+/// server raises the soft limit to the hard one.
 pub(super) fn at_most(connections: u32) -> u32 {
     getrlimit(Resource::Nofile).maximum.map_or(connections, |hard| within(hard, connections))
 }
@@ -18,11 +18,11 @@ fn within(limit: u64, connections: u32) -> u32 {
     u32::try_from(room).map_or(connections, |room| connections.min(room.max(1)))
 }
 
-/// Each the socket, the Maildir and its lock file; and one of them is at work: it reads a message, say.
-/// Who finds none left for that is told to try again.
+/// Open files of four sessions: the socket, the Maildir and its lock file for each, and one for a
+/// session that works, such as by reading a message. Without a free one, that fails temporarily.
 const FOUR_SESSIONS: u64 = 13;
 
-/// Listening sockets, the runtime, the log, files that are being read again.
+/// Listening sockets, the runtime, the log, files that are read again.
 const BASE: u64 = 64;
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_connections_as_their_files_have_room() {
+    fn the_limit_on_open_files_bounds_the_connections() {
         for (limit, connections) in
             [(0, 1), (70, 1), (1_024, 295), (20_000, 6_134), (32_768, 10_000), (u64::MAX, 10_000)]
         {

@@ -1,4 +1,4 @@
-//! Where the values of a file stand, for what is found out about them later.
+//! The positions of the values of a file, for errors that are found later.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,7 @@ impl Positions {
         self.0.insert(key, octet);
     }
 
-    /// Where a value starts; where the section or list around it starts, when the file has no such
-    /// value.
+    /// The octet at which a value starts. Without such a value, that of the section or list around it.
     pub(super) fn of(&self, key: &str) -> usize {
         let mut key = key;
         loop {

@@ -1,14 +1,15 @@
-//! A typed reader of TOML that goes on after a fault.
+//! A typed reader of TOML that continues after a fault.
 //!
-//! A [`Book`] holds the text and collects faults; a [`Section`] is one table, an [`Entry`] one
-//! value in it. Whatever is wrong is noted where it stands and answered with `None` or the default,
-//! so that one pass finds everything. What the keys mean is not known here.
+//! A [`Document`] holds the text and collects faults; a [`Section`] is one table, an [`Entry`] one
+//! value in it. A fault is recorded with its position, and the reader returns `None` or the default,
+//! so that one pass finds all faults. The meaning of the keys is in `build`.
 //!
-//! - A misspelt key is a fault, and read as the key that was meant.
-//! - Every value is written down as it counts, the defaults too: see [`Settings`].
+//! - A misspelt key is a fault, and is read as the intended key.
+//! - Every effective value is recorded, including defaults: see [`Settings`].
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,35 +26,35 @@ use super::position::Positions;
 use super::setting::Settings;
 use super::{KEYS, duration};
 
-/// The text of a file and what is wrong with it.
-pub(super) struct Book<'a> {
+/// The text of a file, and its faults so far.
+pub(super) struct Document<'a> {
     text: &'a str,
-    notes: RefCell<Vec<Note>>,
-    /// Keys that stand in a section that has none of this name, and belong to another.
+    faults: RefCell<Vec<FaultAt>>,
+    /// Keys in the wrong section.
     misplaced: RefCell<BTreeSet<String>>,
     pub(super) settings: RefCell<Settings>,
     pub(super) positions: RefCell<Positions>,
     pub(super) files: RefCell<Vec<(String, PathBuf)>>,
 }
 
-/// What there is to know of a file besides what its values mean.
-pub(super) struct Remarks {
+/// What reading a document yields besides the values.
+pub(super) struct ReadResult {
     /// All faults in the order of the file.
     pub(super) faults: Vec<Fault>,
-    /// Whether the whole file is TOML.
+    /// Whether the whole file is valid TOML.
     pub(super) is_toml: bool,
-    /// Whether sections can be told apart: no header of one is broken.
+    /// Whether every section header is valid TOML.
     pub(super) has_sections: bool,
-    /// Every value that counts.
+    /// Every effective value.
     pub(super) settings: Settings,
-    /// Where every value stands.
+    /// The position of every value.
     pub(super) positions: Positions,
-    /// The files that are named, each by its key.
+    /// The files that it names, each with its key.
     pub(super) files: Vec<(String, PathBuf)>,
 }
 
-/// A fault, by the byte at which it stands.
-struct Note {
+/// A fault and its offset in the text.
+struct FaultAt {
     at: usize,
     kind: Kind,
     key: String,
@@ -62,11 +63,11 @@ struct Note {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The file is not TOML there.
+    /// Invalid TOML.
     Syntax,
-    /// Something is not there that should be.
+    /// A required key or section is missing.
     Missing,
-    /// Something is there that should not be so.
+    /// A key or value is wrong.
     Wrong,
 }
 
@@ -77,45 +78,45 @@ pub(super) struct Number {
     pub(super) most: u32,
 }
 
-/// A length of time with its default and bounds.
+/// A duration with its default and bounds.
 pub(super) struct Span {
     pub(super) key: &'static str,
     pub(super) default: Duration,
     pub(super) least: Duration,
     pub(super) most: Duration,
-    /// Why it may not be shorter, when that needs saying.
+    /// The reason for the lower bound, if the message needs one.
     pub(super) why_least: Option<&'static str>,
 }
 
-/// One table of the file, or one that is absent: then it has no entries.
+/// One table of the file. An absent one has no entries.
 pub(super) struct Section<'a> {
-    book: &'a Book<'a>,
+    document: &'a Document<'a>,
     table: Option<&'a DeTable<'a>>,
     /// The section of [`KEYS`].
     name: &'static str,
-    /// As `name`, with the place in a list: `tls.host[0]`.
+    /// `name` with its index in a list: `tls.host[0]`.
     meant: String,
-    /// The same as it is written.
+    /// The same, as written in the file.
     path: String,
     at: usize,
-    /// Keys by the words that they are misspelt as.
+    /// Keys with the words that they are misspelt as.
     misspelt: Vec<(&'static str, String)>,
 }
 
-/// Where a section is: by the words that were meant, and by those that are written.
+/// The path of a section, as intended and as written.
 #[derive(Default)]
 struct Paths {
     meant: String,
     written: String,
 }
 
-impl<'a> Book<'a> {
-    /// Parses `text` as TOML as far as it is that.
+impl<'a> Document<'a> {
+    /// Parses `text`, as far as it is valid TOML.
     pub(super) fn open(text: &'a str) -> (Self, DeTable<'a>) {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let book = Self {
+        let document = Self {
             text,
-            notes: RefCell::default(),
+            faults: RefCell::default(),
             misplaced: RefCell::default(),
             settings: RefCell::default(),
             positions: RefCell::default(),
@@ -126,13 +127,13 @@ impl<'a> Book<'a> {
             let (kind, key, what) = match error.message() {
                 "duplicate key" => {
                     let key = shown(text.get(span.clone()).unwrap_or_default());
-                    (Kind::Wrong, key, "is there twice, keep one".to_owned())
+                    (Kind::Wrong, key, "occurs twice; remove one".to_owned())
                 }
                 message => (Kind::Syntax, NOT_TOML.to_owned(), plain(message)),
             };
-            book.notes.borrow_mut().push(Note { at: span.start, kind, key, what });
+            document.faults.borrow_mut().push(FaultAt { at: span.start, kind, key, what });
         }
-        (book, table.into_inner())
+        (document, table.into_inner())
     }
 
     /// The table of the whole file.
@@ -140,36 +141,38 @@ impl<'a> Book<'a> {
         Section::open(self, Some(table), "", Paths::default(), 0)
     }
 
-    /// All that has been noted.
+    /// Ends the reading and returns the faults that are to be shown.
     ///
-    /// A syntax error hides what may only follow from it: what is missing, further faults of its
-    /// line, and, when it is in a header, everything else, for keys are then in the wrong section.
-    /// A key that stands in the wrong section is not missing in the right one.
-    pub(super) fn close(self) -> Remarks {
-        let mut notes = self.notes.take();
-        notes.sort_by_key(|note| (note.at, note.kind != Kind::Syntax));
-        let line_of = |note: &Note| Place::of(self.text, note.at).line;
+    /// A syntax error hides faults that may only follow from it: missing keys and further faults of
+    /// its line. If it is in a section header, it hides all others, since keys are then in the wrong
+    /// section. A key in the wrong section is not also missing in the right one.
+    pub(super) fn close(self) -> ReadResult {
+        let mut faults = self.faults.take();
+        faults.sort_by_key(|fault| (fault.at, fault.kind != Kind::Syntax));
+        let line_of = |fault: &FaultAt| Place::of(self.text, fault.at).line;
         let broken: BTreeSet<usize> =
-            notes.iter().filter(|note| note.kind == Kind::Syntax).map(line_of).collect();
+            faults.iter().filter(|fault| fault.kind == Kind::Syntax).map(line_of).collect();
         let lines = self.text.lines().enumerate().filter(|(nth, _)| broken.contains(&(nth + 1)));
         let broken_header = lines.into_iter().any(|(_, line)| line.trim_start().starts_with('['));
         let mut reported = BTreeSet::new();
-        notes.retain(|note| match note.kind {
-            Kind::Syntax => reported.insert(line_of(note)),
+        faults.retain(|fault| match fault.kind {
+            Kind::Syntax => reported.insert(line_of(fault)),
             Kind::Missing => {
-                let key = note.key.rsplit('.').next().unwrap_or_default();
+                let key = fault.key.rsplit('.').next().unwrap_or_default();
                 broken.is_empty() && !self.misplaced.borrow().contains(key)
             }
-            // What is read in place of a broken value stands at the very start of the file.
+            // The parser's substitute for an invalid value has offset 0.
             Kind::Wrong => {
                 broken.is_empty()
-                    || !broken_header && note.at > 0 && !broken.contains(&line_of(note))
+                    || !broken_header && fault.at > 0 && !broken.contains(&line_of(fault))
             }
         });
-        let place = |note: &Note| Some(Place::of(self.text, note.at));
-        let fault = |note| Fault { place: place(&note), key: note.key, what: note.what };
-        Remarks {
-            faults: notes.into_iter().map(fault).collect(),
+        let placed = |FaultAt { at, key, what, .. }| {
+            let place = Some(Place::of(self.text, at));
+            Fault { place, key, what }
+        };
+        ReadResult {
+            faults: faults.into_iter().map(placed).collect(),
             is_toml: broken.is_empty(),
             has_sections: !broken_header,
             settings: self.settings.take(),
@@ -178,27 +181,27 @@ impl<'a> Book<'a> {
         }
     }
 
-    pub(super) fn note(&self, at: usize, kind: Kind, key: &str, what: impl Into<String>) {
-        // What is not TOML may have any character in it, and a fault is one line.
+    pub(super) fn report(&self, at: usize, kind: Kind, key: &str, what: impl Display) {
+        // The text may contain any character, and a fault is one line.
         let escaped = |c: char| match c.is_control() {
             true => c.escape_default().to_string(),
             false => c.to_string(),
         };
-        let (key, what) = (key.to_owned(), what.into().chars().map(escaped).collect());
-        self.notes.borrow_mut().push(Note { at, kind, key, what });
+        let (key, what) = (key.to_owned(), what.to_string().chars().map(escaped).collect());
+        self.faults.borrow_mut().push(FaultAt { at, kind, key, what });
     }
 }
 
 impl<'a> Section<'a> {
-    /// Notes the keys that are not known, and takes the rest.
+    /// Opens a table and reports its unknown keys.
     fn open(
-        book: &'a Book<'a>,
+        document: &'a Document<'a>,
         table: Option<&'a DeTable<'a>>,
         name: &'static str,
         Paths { meant, written: path }: Paths,
         at: usize,
     ) -> Self {
-        let mut section = Self { book, table, name, meant, path, at, misspelt: Vec::new() };
+        let mut section = Self { document, table, name, meant, path, at, misspelt: Vec::new() };
         for key in table.into_iter().flat_map(DeTable::keys) {
             let word = key.get_ref().as_ref();
             if keys_of(name).contains(&word) {
@@ -206,13 +209,13 @@ impl<'a> Section<'a> {
             }
             let meant = Meant::by(word, name);
             let path = section.path_of(&shown(word));
-            book.note(key.span().start, Kind::Wrong, &path, meant.advice(name));
+            document.report(key.span().start, Kind::Wrong, &path, meant.advice(name));
             match meant {
                 Meant::Misspelt(near) => section.misspelt.push((near, word.to_owned())),
                 Meant::Elsewhere(_) => {
-                    book.misplaced.borrow_mut().insert(word.to_owned());
+                    document.misplaced.borrow_mut().insert(word.to_owned());
                 }
-                Meant::Nothing => {}
+                Meant::Unknown => {}
             }
         }
         section
@@ -223,17 +226,17 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
-    /// Notes that the section lacks something.
-    pub(super) fn lacks(&self, key: &str, what: impl Into<String>) {
-        self.book.note(self.at, Kind::Missing, &self.path_of(key), what);
+    /// Reports a missing key.
+    pub(super) fn lacks(&self, key: &str, what: impl Display) {
+        self.document.report(self.at, Kind::Missing, &self.path_of(key), what);
     }
 
-    /// Whether the key has been found in a section that it does not belong to.
+    /// Whether the key has been found in the wrong section.
     pub(super) fn is_misplaced(&self, key: &str) -> bool {
-        self.book.misplaced.borrow().contains(key)
+        self.document.misplaced.borrow().contains(key)
     }
 
-    /// The value of a key, also when the key is misspelt.
+    /// The value of a key, even if the key is misspelt.
     pub(super) fn entry(&self, key: &'static str) -> Option<Entry<'a>> {
         self.entry_as_written(key).or_else(|| {
             let (_, word) = self.misspelt.iter().find(|(near, _)| *near == key)?;
@@ -241,7 +244,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The value of a key.
+    /// The value of a correctly spelt key.
     pub(super) fn entry_as_written(&self, key: &'static str) -> Option<Entry<'a>> {
         debug_assert!(keys_of(self.name).contains(&key), "{key} is not in KEYS");
         self.entry_of(key, key)
@@ -250,7 +253,7 @@ impl<'a> Section<'a> {
     fn entry_of(&self, key: &'static str, word: &str) -> Option<Entry<'a>> {
         let value = self.table?.get(word)?;
         let entry = Entry {
-            book: self.book,
+            document: self.document,
             value: value.get_ref(),
             path: self.path_of(&shown(word)),
             at: value.span().start,
@@ -262,16 +265,16 @@ impl<'a> Section<'a> {
         Some(entry)
     }
 
-    /// Says what counts in place of a key that is not there.
+    /// Records the default of a key.
     pub(super) fn default(&self, key: &'static str, value: impl Into<Value>) {
-        self.book.settings.borrow_mut().write_default(&self.meant, key, value.into());
+        self.document.settings.borrow_mut().write_default(&self.meant, key, value.into());
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(super) fn required(&self, key: &'static str, example: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key);
         if entry.is_none() {
-            self.lacks(key, format!("is missing, write {key} = {example}"));
+            self.lacks(key, format!("is missing; write {key} = {example}"));
         }
         entry
     }
@@ -288,7 +291,7 @@ impl<'a> Section<'a> {
             }
             table
         });
-        Self::open(self.book, table, self.child(key), Paths { meant, written }, at)
+        Self::open(self.document, table, self.child(key), Paths { meant, written }, at)
     }
 
     /// The sections `[[key]]` within this one.
@@ -296,20 +299,20 @@ impl<'a> Section<'a> {
         let Some(entry) = self.entry(key) else { return Vec::new() };
         let Some(list) = entry.value.as_array() else {
             if entry.value.is_table() {
-                entry.refuse(format!("may be there several times, write [[{}]]", entry.path));
+                entry.refuse(format!("is a list of sections; write [[{}]]", entry.path));
             } else {
                 entry.mismatch(format!("a section [[{}]]", entry.path));
             }
             return Vec::new();
         };
         if list.is_empty() {
-            entry.refuse(format!("is empty, write a section [[{}]]", entry.path));
+            entry.refuse(format!("is empty; write a section [[{}]]", entry.path));
         }
         let section = |(nth, item): (usize, Entry<'a>)| match item.value.as_table() {
             Some(table) => {
                 let meant = format!("{}[{nth}]", path_in(&self.meant, key));
                 let paths = Paths { meant, written: item.path };
-                Some(Self::open(self.book, Some(table), self.child(key), paths, item.at))
+                Some(Self::open(self.document, Some(table), self.child(key), paths, item.at))
             }
             None => {
                 item.mismatch(format!("a section [[{}]]", entry.path));
@@ -330,24 +333,24 @@ impl<'a> Section<'a> {
         self.sound_flag(key, default).unwrap_or(default)
     }
 
-    /// `true` or `false`; nothing when it is neither.
+    /// `true` or `false`. `None` if it is neither.
     pub(super) fn sound_flag(&self, key: &'static str, default: bool) -> Option<bool> {
         self.default(key, default);
         self.entry(key).map_or(Some(default), |entry| entry.flag())
     }
 
-    /// A length of time.
+    /// A duration.
     pub(super) fn duration(&self, span: &Span) -> Duration {
         self.sound_duration(span).unwrap_or(span.default)
     }
 
-    /// A length of time; nothing when it is wrong.
+    /// A duration. `None` if it is invalid.
     pub(super) fn sound_duration(&self, span: &Span) -> Option<Duration> {
         self.default(span.key, duration::show(span.default));
         self.entry(span.key).map_or(Some(span.default), |entry| entry.duration(span))
     }
 
-    /// One of the words that `T` knows.
+    /// One of the words of `T`.
     pub(super) fn choice<T: DeserializeOwned + Serialize>(
         &self,
         key: &'static str,
@@ -377,13 +380,13 @@ pub(super) fn path_in(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-/// A key that the file has: as it is when it needs no quotes, else escaped.
+/// A key of the file, escaped if it needs quotes.
 fn shown(key: &str) -> String {
     let bare = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if bare && !key.is_empty() { key.to_owned() } else { format!("{key:?}") }
 }
 
-/// The TOML parser's message without what says nothing to a person.
+/// The TOML parser's message without its unhelpful parts.
 fn plain(message: &str) -> String {
     let end = message.find(", expected nothing").or(message.find(", expected literal string"));
     message.get(..end.unwrap_or(message.len())).unwrap_or(message).to_owned()

@@ -1,6 +1,6 @@
-//! Every value that counts, written or by default, as `restante config` prints it.
+//! Every effective value, written or default, as `restante config` prints it.
 //!
-//! The reader fills this in while it takes values: a key that is read cannot be left out.
+//! The reader records each value when it reads it, so no key can be forgotten.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,19 +12,19 @@ use super::KEYS;
 /// The values of a configuration, each by its key.
 ///
 /// - Paths are as the server uses them: relative ones start at the directory of the file.
-/// - A key that has no value, written or by default, is left out.
-/// - Displayed as TOML that reads as the same configuration, in the order of [`KEYS`].
+/// - A key without a value, written or default, is left out.
+/// - `Display` writes TOML in the order of [`KEYS`], which parses as the same configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings(BTreeMap<Slot, Setting>);
 
-/// Where a value belongs, so that slots sort as the values are printed.
+/// The place of a value in the output. Slots sort in the order of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
-    /// The section, by its number in [`KEYS`].
+    /// Index of the section in [`KEYS`].
     section: usize,
-    /// Which one, of a section that may be there several times.
+    /// Index in a list of sections.
     nth: Option<usize>,
-    /// The key, by its number in the section.
+    /// Index of the key in the section.
     key: usize,
 }
 
@@ -35,21 +35,21 @@ struct Setting {
 }
 
 impl Settings {
-    /// Says what a file has, in a section such as `tls.host[0]`.
+    /// Records the value in the file, in a section such as `tls.host[0]`.
     pub(super) fn write_down(&mut self, section: &str, key: &str, value: Value) {
         if let Some(slot) = Slot::of(section, key) {
             self.0.entry(slot).or_default().written = Some(value);
         }
     }
 
-    /// Says what counts when a file has nothing.
+    /// Records the default of a key.
     pub(super) fn write_default(&mut self, section: &str, key: &str, value: Value) {
         if let Some(slot) = Slot::of(section, key) {
             self.0.entry(slot).or_default().default = Some(value);
         }
     }
 
-    /// Those alone that are not what they would be without a word in the file.
+    /// Only the values that differ from their defaults.
     #[must_use]
     pub fn without_defaults(mut self) -> Self {
         self.0.retain(|_, setting| setting.written.is_some() && setting.written != setting.default);
@@ -94,7 +94,7 @@ impl fmt::Display for Settings {
     }
 }
 
-/// Puts a value into the section that `steps` lead to, the last of them to the `nth` of a list.
+/// Puts a value into the section at the path `steps`, or into the `nth` section of a list there.
 fn put(table: &mut Table, steps: &[&str], nth: Option<usize>, (key, value): (&str, &Value)) {
     let [step, further @ ..] = steps else {
         table.insert(key.to_owned(), value.clone());
@@ -118,7 +118,7 @@ fn put(table: &mut Table, steps: &[&str], nth: Option<usize>, (key, value): (&st
 }
 
 impl Slot {
-    /// The slot of a key that [`KEYS`] has.
+    /// The slot of a key of [`KEYS`].
     fn of(section: &str, key: &str) -> Option<Self> {
         let (name, nth) = match section.split_once('[') {
             Some((name, nth)) => (name, Some(nth.trim_end_matches(']').parse().ok()?)),

@@ -22,7 +22,7 @@ mod certificate;
 mod random;
 mod refusal;
 mod scram;
-pub mod throttle;
+mod throttle;
 mod token;
 mod turns;
 

@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::Table;
-    use crate::login::{Rules, Throttle, throttle};
+    use crate::login::{Rules, Throttle};
     use crate::protocol::sasl::{Channel, Mechanism, Step};
 
     /// How long the keys of `mrose` let wait.
@@ -213,10 +213,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_exchange_without_a_proof_is_a_failure_and_the_next_one_waits() {
-        let settings = throttle::Settings {
-            first: Duration::from_secs(1),
-            most: Duration::from_secs(15),
-            forget: Duration::from_secs(600),
+        let settings = crate::config::ThrottleSection {
+            first_delay: Duration::from_secs(1),
+            longest_delay: Duration::from_secs(15),
+            forget_after: Duration::from_secs(600),
             trusted: Vec::new(),
         };
         let throttle = Arc::new(Throttle::new(settings, 100));

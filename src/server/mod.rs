@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::Store;
-use crate::login::{Authenticator, Rules, Throttle, Turns, throttle};
+use crate::login::{Authenticator, Rules, Throttle, Turns};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots, Wanted};
@@ -32,6 +32,7 @@ use crate::telemetry::LevelHandle;
 use crate::threads;
 
 mod accept;
+pub mod account;
 mod connection;
 #[cfg(test)]
 mod fixture;
@@ -186,7 +187,7 @@ impl Shared<MaildirStore, Store> {
         let sessions = Slots::new();
         let removals = TaskTracker::new();
         let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
-        let throttle = Arc::new(Throttle::new((&config.throttle).into(), THROTTLE_ENTRIES));
+        let throttle = Arc::new(Throttle::new(config.throttle.clone(), THROTTLE_ENTRIES));
         let turns = Arc::new(Turns::new(config.auth.hashes_at_once));
         let reloadable =
             Reloadable::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?
@@ -223,21 +224,10 @@ impl Shared<MaildirStore, Store> {
         if let (Some(certificates), Some(section)) = (&self.tls, &config.tls) {
             certificates.reload(section.clone()).map_err(Error::Tls)?;
         }
-        throttle.change((&config.throttle).into());
+        throttle.change(config.throttle.clone());
         turns.change(config.auth.hashes_at_once);
         *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
         Ok(())
-    }
-}
-
-impl From<&config::Throttle> for throttle::Settings {
-    fn from(section: &config::Throttle) -> Self {
-        Self {
-            first: section.first_delay,
-            most: section.longest_delay,
-            forget: section.forget_after,
-            trusted: section.trusted.clone(),
-        }
     }
 }
 

@@ -1,53 +1,47 @@
 //! Giving up root: `run-as`, once the sockets are bound and before any thread runs.
 
-use std::ffi::CString;
-use std::fmt;
 use std::io;
 use std::panic;
 use std::thread;
 
-use nix::unistd::{self, Gid, Group, Uid, User};
+use nix::unistd::{self, Gid, Uid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
+use super::account::{Account, AccountError, current_user};
 use crate::config::RunAs;
 
-/// Becomes the user of `run-as` when started as root, and makes sure that there is no way back.
+/// Becomes the user of `run-as` when started as root, and verifies that root cannot be regained.
 ///
 /// # Errors
-/// [`PrivilegeError`]: mail is never served as root, nor as another user than the one asked for.
+/// [`PrivilegeError`]: the server never runs as root, nor as a user other than that of `run-as`.
 pub fn assume(run_as: Option<&RunAs>) -> Result<(), PrivilegeError> {
     let current = unistd::geteuid();
     let Some(run_as) = run_as else {
         return if current.is_root() { Err(PrivilegeError::Root) } else { Ok(()) };
     };
-    let (user, gid) = look_up(run_as)?;
-    if user.uid.is_root() {
-        return Err(PrivilegeError::RunAsRoot);
-    }
+    let account = look_up(run_as)?;
     if !current.is_root() {
-        return if user.uid == current {
+        return if account.uid == current {
             Ok(())
         } else {
-            Err(PrivilegeError::NotRoot { wanted: user.name, current: name_of(current) })
+            Err(PrivilegeError::NotRoot { wanted: account.name, current: current_user() })
         };
     }
-    become_user(&user, gid).map_err(|errno| PrivilegeError::System {
-        user: user.name.clone(),
-        error: io::Error::from(errno),
-    })?;
-    let way_back =
+    become_account(&account)
+        .map_err(|errno| PrivilegeError::System { user: account.name, error: errno.into() })?;
+    let regained =
         unistd::setuid(Uid::from_raw(0)).is_ok() || unistd::setgid(Gid::from_raw(0)).is_ok();
-    if way_back || unistd::geteuid() != user.uid || unistd::getegid() != gid {
+    if regained || unistd::geteuid() != account.uid || unistd::getegid() != account.gid {
         return Err(PrivilegeError::Regained);
     }
     Ok(())
 }
 
-/// Does work as the user of `run-as` when called by root: in a thread that gives up root, while the
+/// Runs `work` as the user of `run-as` when called by root: in a thread that gives up root, while the
 /// process keeps it.
 ///
 /// # Errors
-/// Those of [`assume`]: what belongs to the server is not made as anybody else.
+/// Those of [`assume`]: files of the server are never created as another user.
 pub fn as_server<T: Send>(
     run_as: Option<&RunAs>,
     work: impl FnOnce() -> T + Send,
@@ -55,110 +49,73 @@ pub fn as_server<T: Send>(
     if !unistd::geteuid().is_root() {
         return assume(run_as).map(|()| work());
     }
-    let (user, gid) = look_up(run_as.ok_or(PrivilegeError::Root)?)?;
-    if user.uid.is_root() {
-        return Err(PrivilegeError::RunAsRoot);
-    }
+    let account = look_up(run_as.ok_or(PrivilegeError::Root)?)?;
     let thread = || {
-        become_user_in_this_thread(&user, gid)?;
+        become_account_in_this_thread(&account)?;
         Ok(work())
     };
     thread::scope(|scope| scope.spawn(thread).join())
         .unwrap_or_else(|panic| panic::resume_unwind(panic))
-        .map_err(|error| PrivilegeError::System { user: user.name.clone(), error })
+        .map_err(|error| PrivilegeError::System { user: account.name, error })
 }
 
-/// Why the server cannot run as whom it should.
-#[derive(Debug)]
+/// Why the server cannot run as the user of `run-as`.
+#[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
     /// Started as root without `run-as`.
+    #[error(
+        "mail is not served as root; write run-as = \"vmail:vmail\" with the owner of the mail, or \
+         start as that user"
+    )]
     Root,
     /// `run-as` names root.
+    #[error("run-as must not be root; write the owner of the mail, such as \"vmail\"")]
     RunAsRoot,
-    /// There is no such user.
-    NoUser(String),
-    /// There is no such group.
-    NoGroup(String),
+    /// `run-as` names an unknown user or group.
+    #[error("run-as: {0}")]
+    Account(#[from] AccountError),
     /// Only root can become another user.
+    #[error(
+        "run-as is {wanted:?}, but the server was started by {current:?}; start it as {wanted:?} or \
+         as root"
+    )]
     NotRoot {
         /// The user of `run-as`.
         wanted: String,
-        /// Who started the server.
+        /// The user that started the server.
         current: String,
     },
     /// The system refused.
+    #[error("cannot become {user:?}: {error}")]
     System {
         /// The user of `run-as`.
         user: String,
-        /// Its answer.
+        /// The error of the system.
         error: io::Error,
     },
     /// Root could be regained.
+    #[error("root could be regained after run-as, so the server does not start")]
     Regained,
 }
 
-impl fmt::Display for PrivilegeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => f.write_str(
-                "mail is not served as root; write run-as = \"vmail:vmail\" with the owner of the \
-                 mail, or start as that user",
-            ),
-            Self::RunAsRoot => {
-                f.write_str("run-as must not be root; name the owner of the mail, say \"vmail\"")
-            }
-            Self::NoUser(name) => {
-                write!(f, "run-as: there is no user {name:?}; create it or correct the name")
-            }
-            Self::NoGroup(name) => {
-                write!(f, "run-as: there is no group {name:?}; create it or correct the name")
-            }
-            Self::NotRoot { wanted, current } => write!(
-                f,
-                "run-as is {wanted:?}, but the server was started by {current:?}; \
-                 start it as {wanted:?} or as root"
-            ),
-            Self::System { user, error } => write!(f, "cannot become {user:?}: {error}"),
-            Self::Regained => f.write_str("root could be regained after run-as; not serving"),
-        }
-    }
+fn look_up(run_as: &RunAs) -> Result<Account, PrivilegeError> {
+    let account = Account::of(run_as)?;
+    if account.uid.is_root() { Err(PrivilegeError::RunAsRoot) } else { Ok(account) }
 }
 
-impl std::error::Error for PrivilegeError {}
-
-fn look_up(run_as: &RunAs) -> Result<(User, Gid), PrivilegeError> {
-    let no_user = || PrivilegeError::NoUser(run_as.user.clone());
-    let user = User::from_name(&run_as.user).ok().flatten().ok_or_else(no_user)?;
-    let gid = match &run_as.group {
-        None => user.gid,
-        Some(name) => {
-            let no_group = || PrivilegeError::NoGroup(name.clone());
-            Group::from_name(name).ok().flatten().ok_or_else(no_group)?.gid
-        }
-    };
-    Ok((user, gid))
-}
-
-/// Like [`become_user`], which changes all threads.
-fn become_user_in_this_thread(user: &User, gid: Gid) -> io::Result<()> {
-    let name = CString::new(user.name.as_str())?;
-    let groups = unistd::getgrouplist(&name, gid)?;
+/// Like [`become_account`], which changes all threads.
+fn become_account_in_this_thread(Account { uid, gid, groups, .. }: &Account) -> io::Result<()> {
     let group = |gid: &Gid| rustix::fs::Gid::from_raw(gid.as_raw());
     set_thread_groups(&groups.iter().map(group).collect::<Vec<_>>())?;
-    set_thread_gid(group(&gid))?;
-    Ok(set_thread_uid(rustix::fs::Uid::from_raw(user.uid.as_raw()))?)
+    set_thread_gid(group(gid))?;
+    Ok(set_thread_uid(rustix::fs::Uid::from_raw(uid.as_raw()))?)
 }
 
-/// The order matters: once the user is changed, the groups cannot be.
-fn become_user(user: &User, gid: Gid) -> nix::Result<()> {
-    let name = CString::new(user.name.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
-    unistd::initgroups(&name, gid)?;
-    unistd::setgid(gid)?;
-    unistd::setuid(user.uid)
-}
-
-fn name_of(uid: Uid) -> String {
-    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+/// The order matters: only root can change groups, so the user is changed last.
+fn become_account(Account { uid, gid, groups, .. }: &Account) -> nix::Result<()> {
+    unistd::setgroups(groups)?;
+    unistd::setgid(*gid)?;
+    unistd::setuid(*uid)
 }
 
 #[cfg(test)]
@@ -181,7 +138,7 @@ mod tests {
     fn unknown_names_are_named() {
         let error = assume(Some(&run_as("no-such-user-here", None))).unwrap_err();
         assert!(error.to_string().contains("no user \"no-such-user-here\""), "{error}");
-        let error = look_up(&run_as("nobody", Some("no-such-group-here"))).unwrap_err();
+        let error = assume(Some(&run_as("nobody", Some("no-such-group-here")))).unwrap_err();
         assert!(error.to_string().contains("no group \"no-such-group-here\""), "{error}");
     }
 
@@ -189,12 +146,12 @@ mod tests {
     fn an_ordinary_user_may_only_name_itself() {
         let current = unistd::geteuid();
         if current.is_root() {
-            // As root the change is for good, so tests/it/serve.rs shows it on a process of its own.
+            // As root the change is permanent, so tests/it/serve.rs tests it in another process.
             return;
         }
         assume(None).unwrap();
-        assume(Some(&run_as(&name_of(current), None))).unwrap();
-        let other = if name_of(current) == "nobody" { "daemon" } else { "nobody" };
+        assume(Some(&run_as(&current_user(), None))).unwrap();
+        let other = if current_user() == "nobody" { "daemon" } else { "nobody" };
         let error = assume(Some(&run_as(other, None))).unwrap_err();
         assert!(error.to_string().contains("or as root"), "{error}");
     }

@@ -118,7 +118,7 @@ pub enum Probed {
     /// What was reached, in a few words.
     Reached(String),
     /// Why it gives no answer, in a line: the server starts, and puts off logins that need it.
-    Silent(String),
+    NoAnswer(String),
     /// What is wrong with it: the server does not start.
     Unusable(OpenError),
 }
@@ -158,7 +158,7 @@ async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> P
     };
     match reached {
         Ok(reached) => Probed::Reached(format!("{label}  {reached}")),
-        Err(why) => Probed::Silent(format!("{label}: {why}")),
+        Err(why) => Probed::NoAnswer(format!("{label}: {why}")),
     }
 }
 

@@ -197,7 +197,7 @@ fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     // A child of another test may hold the socket until it calls exec.
     eventually("the port is free", || TcpListener::bind(&address).is_ok());
     let text_of = |output: Output| (text(output.stdout), text(output.stderr));
-    assert!(text_of(check(&config)).0.contains("passwords in the clear\n"));
+    assert!(text_of(check(&config)).0.contains("passwords in cleartext\n"));
     // The demo is the same program, and needs no `run-as`.
     let mut demo = Command::new(env!("CARGO_BIN_EXE_restante"))
         .args(["demo", "--pop3s", "127.0.0.1:0", "--pop3", &address])
@@ -212,7 +212,7 @@ fn a_server_that_runs_does_not_make_its_own_port_a_fault() {
     demo.kill().unwrap();
     let pid = demo.id();
     demo.wait().unwrap();
-    let note = format!("passwords in the clear; in use by restante (pid {pid})\n");
+    let note = format!("passwords in cleartext; in use by restante (pid {pid})\n");
     assert!(stdout.contains(&note), "{stdout}{stderr}");
 }
 
@@ -222,9 +222,9 @@ fn the_summary_goes_to_standard_output_and_the_exit_code_is_0() {
     let output = check(&config);
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert!(stdout.contains("127.0.0.1:0  no TLS, passwords in the clear\n"), "{stdout}");
+    assert!(stdout.contains("127.0.0.1:0  no TLS, passwords in cleartext\n"), "{stdout}");
     assert!(stdout.contains("mail/mrose  for mrose\n"), "{stdout}");
-    // The only remark is about a user who has no Maildir yet.
+    // The only warning is about a user without a Maildir.
     let words: Vec<&str> = stderr.lines().collect();
     assert!(words.iter().all(|line| line.starts_with("warning: ")), "{stderr}");
 }
@@ -255,7 +255,7 @@ fn stores_are_asked_as_the_user_of_run_as() {
     let output = check(&config);
     let stderr = text(output.stderr);
     assert!(stderr.contains(&format!("it cannot tell now (111): {name}")), "{stderr}");
-    assert!(stderr.ends_with("the server would start, and refuse logins that need the store\n"));
+    assert!(stderr.ends_with("the server would start, but fail logins that need the store\n"));
     assert_eq!(output.status.code(), Some(1));
 }
 

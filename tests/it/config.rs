@@ -13,10 +13,10 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Asking, Auth, CheckpasswordSection, Config, Credentials, Draft, FileSection, FlagSeparator,
+    Asking, Auth, CheckpasswordSection, Config, Credentials, FileSection, FlagSeparator,
     Introspection, KEYS, KeyPair, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen,
-    Log, LogFormat, LogLevel, Maildir, Oauth2Section, PamSection, Pop3, RunAs, Sandbox, SqlSection,
-    Throttle, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
+    Log, LogFormat, LogLevel, Maildir, Oauth2Section, PamSection, PartialConfig, Pop3, RunAs,
+    Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -108,7 +108,7 @@ fn every_value_arrives_in_its_place() {
             cache: Duration::from_secs(300),
             default_domain: Some("bücher.example".into()),
         },
-        throttle: Throttle {
+        throttle: ThrottleSection {
             first_delay: Duration::from_millis(500),
             longest_delay: Duration::from_secs(60),
             forget_after: Duration::from_secs(86_400),
@@ -207,8 +207,8 @@ fn a_missing_file_is_one_line() {
     let faults = Config::load(Path::new("tests/configs/absent.toml")).unwrap_err();
     assert_eq!(
         faults.to_string(),
-        "tests/configs/absent.toml: cannot be read (No such file or directory (os error 2)), name \
-         the file with --config"
+        "tests/configs/absent.toml: cannot be read: No such file or directory (os error 2); name \
+         the configuration with --config"
     );
 }
 
@@ -314,10 +314,11 @@ fn loadable() -> Vec<PathBuf> {
 #[test]
 fn what_is_printed_reads_as_the_same_configuration() {
     for file in loadable() {
-        let (config, settings) = Draft::load(&file).unwrap().finish().unwrap();
+        let (config, settings) = PartialConfig::load(&file).unwrap().finish().unwrap();
         for printed in [settings.to_string(), settings.clone().without_defaults().to_string()] {
             // Paths are absolute, so it may be in any directory.
-            let again = Draft::parse(printed.clone(), Path::new("/elsewhere/restante.toml"));
+            let again =
+                PartialConfig::parse(printed.clone(), Path::new("/elsewhere/restante.toml"));
             let (same, same_settings) =
                 again.finish().unwrap_or_else(|faults| panic!("{faults}\n{printed}"));
             assert_eq!(same, config, "{}:\n{printed}", file.display());
@@ -348,7 +349,7 @@ fn keys_in(table: &toml::Table, section: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_key_is_printed() {
     let file = Path::new("tests/configs/good/everything/restante.toml");
-    let (_, settings) = Draft::load(file).unwrap().finish().unwrap();
+    let (_, settings) = PartialConfig::load(file).unwrap().finish().unwrap();
     let printed: BTreeSet<_> = keys_in(&settings.table(), "").into_keys().collect();
     let all: BTreeSet<_> = reference().into_keys().collect();
     assert_eq!(printed, all);
@@ -370,8 +371,8 @@ fn every_default_of_the_reference_is_printed() {
             { kind = "oauth2", issuer = "https://a", audience = "b" },
         ]
     "#;
-    let draft = Draft::parse(text.to_owned(), Path::new("restante.toml"));
-    let (_, settings) = draft.finish().unwrap_or_else(|faults| panic!("{faults}"));
+    let config = PartialConfig::parse(text.to_owned(), Path::new("restante.toml"));
+    let (_, settings) = config.finish().unwrap_or_else(|faults| panic!("{faults}"));
     let printed = keys_in(&settings.table(), "");
     for (key, default) in reference() {
         let value = printed.get(&key).map(String::as_str);

@@ -47,7 +47,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
             "config" => &["protocol"],
             "limits" | "password" => &["protocol"],
             "credentials" => &["protocol", "threads", "limits", "password", "config"],
-            "login" => &["protocol", "threads", "limits", "password", "credentials"],
+            "login" => &["protocol", "threads", "limits", "password", "config", "credentials"],
             "mailbox" => &["protocol", "threads", "login"],
             "session" => &["protocol", "limits", "credentials", "login", "mailbox"],
             "telemetry" => &["protocol", "config"],

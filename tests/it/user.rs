@@ -131,7 +131,7 @@ fn which_file_is_meant_is_not_guessed() {
             format!("{ONE_FILE}{DATABASE}{others}"),
             vec!["several credential files", "--file", "/users, ", "/others"],
         ),
-        ("nonsense".to_owned(), vec!["/restante.toml:", ": not TOML"]),
+        ("nonsense".to_owned(), vec!["/restante.toml:", ": invalid TOML"]),
     ] {
         let place = Place::new(&credentials);
         place.write("users", MROSE);
@@ -232,7 +232,7 @@ fn a_login_is_tried_with_the_default_domain() {
     assert!(said.stderr.contains("mrose@example.org: wrong password"), "{}", said.stderr);
     let config = place.path("restante.toml");
     let said = restante(&format!("check --config {}", config.display()), "").stderr;
-    let warning = "auth.default-domain: keeps out 1 user without a domain (say mrose), ";
+    let warning = "auth.default-domain: 1 user without a domain cannot log in (such as mrose), ";
     assert!(said.contains(warning), "{said}");
 }
 

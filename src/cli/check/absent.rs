@@ -1,5 +1,4 @@
-//! Whether Maildirs that are not there can be made at login, and the names of files in those that
-//! are there.
+//! Whether missing Maildirs can be created at login, and the file names in existing ones.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +9,7 @@ use crate::mailbox::maildir::{PathTemplate, foreign_separator, is_mail_root};
 use crate::server::separator;
 
 impl Examination<'_> {
-    /// Looks at whether Maildirs can be made at login, where that is wanted.
+    /// If `create` is set, checks that Maildirs can be created at login.
     pub(super) fn mail_root(&mut self, maildir: &config::Maildir) {
         let template = PathTemplate::new(&maildir.path);
         let Some(root) = template.root().filter(|_| maildir.create) else { return };
@@ -19,15 +18,15 @@ impl Examination<'_> {
             self.warn(
                 "maildir.create",
                 format!(
-                    "{0} is no mail root, so nothing is made below it: run restante init-root {0} \
-                     while the mail is mounted",
+                    "{0} is not a mail root, so Maildirs below it are not created; run restante init-root \
+                     {0} while the mail is mounted",
                     root.display()
                 ),
             );
         }
     }
 
-    /// Looks for names of files whose flags are not taken for flags.
+    /// Looks for file names with another flag separator.
     pub(super) fn flags<'m>(
         &mut self,
         maildir: &config::Maildir,
@@ -42,8 +41,8 @@ impl Examination<'_> {
             self.warn(
                 "maildir.flag-separator",
                 format!(
-                    "is {:?}, but {}/cur has {name}: if all such names are from programs that \
-                     write {:?}, write that here, or the unique-ids change with the flags",
+                    "is {:?}, but {}/cur has {name}; if programs set flags with {:?}, write that here, \
+                     since unique-ids change with the flags otherwise",
                     separator.character().to_string(),
                     path.display(),
                     other.character().to_string()
@@ -53,11 +52,11 @@ impl Examination<'_> {
     }
 }
 
-/// Whether a directory in this one is a mail root, say that of a domain.
+/// Whether a directory in this one is a mail root, such as that of a domain.
 fn has_mail_root(directory: &Path) -> bool {
     let entries = fs::read_dir(directory).into_iter().flatten().take(LOOKED_AT).flatten();
     entries.into_iter().any(|entry| is_mail_root(&entry.path()).unwrap_or(false))
 }
 
-/// So many directories are looked at, at the most.
+/// How many directories are examined at most.
 const LOOKED_AT: usize = 1000;

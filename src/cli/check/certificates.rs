@@ -1,4 +1,4 @@
-//! Certificates and keys, and whom the certificates of clients have to come from.
+//! Certificates and keys, and the CA certificates for client certificates.
 
 use std::fs::File;
 use std::iter;
@@ -6,16 +6,16 @@ use std::time::SystemTime;
 
 use super::Examination;
 use super::report::counted;
-use crate::config::{Credentials, DraftTls, KeyPair};
+use crate::config::{Credentials, KeyPair, PartialTls};
 use crate::server::tls;
 
 impl Examination<'_> {
-    /// Looks at all pairs as of `now`.
+    /// Checks all pairs as of `now`.
     pub(super) fn certificates(&mut self, now: SystemTime) {
-        let Some(DraftTls { default, hosts, .. }) = &self.draft.tls else { return };
-        // A client that is given the name of the greeting asks for it, if it asks at all.
+        let Some(PartialTls { default, hosts, .. }) = &self.config.tls else { return };
+        // Clients are expected to request the name of the greeting, unless a host has it.
         let own =
-            self.draft.hostname.iter().filter(|own| {
+            self.config.hostname.iter().filter(|own| {
                 !hosts.iter().flat_map(|host| &host.names).any(|name| covers(name, own))
             });
         let own: Vec<_> = own.cloned().collect();
@@ -31,7 +31,7 @@ impl Examination<'_> {
         }
     }
 
-    /// Looks at one pair, which is presented to clients that want one of `names`.
+    /// Checks one pair, which is for clients that request one of `names`.
     fn certificate(&mut self, section: &str, pair: &KeyPair, names: &[String], now: SystemTime) {
         let (certificate, private_key) =
             (format!("{section}.certificate"), format!("{section}.private-key"));
@@ -40,7 +40,7 @@ impl Examination<'_> {
             Err(faults) => {
                 for fault in faults {
                     let is_key = fault.path() == pair.private_key;
-                    self.error(if is_key { &private_key } else { &certificate }, fault.to_string());
+                    self.error(if is_key { &private_key } else { &certificate }, fault);
                 }
                 return;
             }
@@ -57,35 +57,35 @@ impl Examination<'_> {
             self.warn(
                 &certificate,
                 format!(
-                    "the certificate is for {has}, not for {name}: clients that connect to that \
-                     name will refuse it"
+                    "the certificate is for {has}, not for {name}, so clients that connect to that name \
+                     will refuse it; use one for that name"
                 ),
             );
         }
         self.report.does("certificate", format!("for {has}, {}", seen.time_left(now)));
     }
 
-    /// Looks at the file of a pair whose other half is not known.
+    /// Checks the files of a pair of which only one is known.
     fn rest_of_pair(&mut self, section: &str) {
         let keys = [format!("{section}.certificate"), format!("{section}.private-key")];
-        for (key, path) in self.draft.files.iter().filter(|(key, _)| keys.contains(key)) {
+        for (key, path) in self.config.files.iter().filter(|(key, _)| keys.contains(key)) {
             if let Err(error) = File::open(path) {
                 self.error(key, format!("{}: cannot be read: {error}", path.display()));
             }
         }
     }
 
-    /// Looks at whom the certificates of clients have to come from.
+    /// Checks the CA certificates for client certificates.
     pub(super) fn clients(&mut self) {
-        let Some(path) = self.draft.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) else {
+        let Some(path) = self.config.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) else {
             return;
         };
-        let mut stores = self.draft.credentials.iter().flatten();
-        if self.draft.is_sound("credentials") && !stores.any(Credentials::looks_users_up) {
+        let mut stores = self.config.credentials.iter().flatten();
+        if self.config.is_sound("credentials") && !stores.any(Credentials::looks_users_up) {
             self.warn(
                 "tls.client-ca",
-                "nobody can log in with a certificate, for no store knows users without their \
-                 password: add one of kind \"file\", \"sql\", or \"ldap\" with base and filter",
+                "no user can log in with a certificate, since no store can look up users without a \
+                 password; add one of kind \"file\", \"sql\", or \"ldap\" with base and filter",
             );
         }
         match tls::Clients::load(Some(path)) {
@@ -93,13 +93,13 @@ impl Examination<'_> {
                 let trusted = counted(clients.count(), "certificate");
                 self.report.does("client-ca", format!("{trusted} in {}", path.display()));
             }
-            Err(fault) => self.error("tls.client-ca", fault.to_string()),
+            Err(fault) => self.error("tls.client-ca", fault),
         }
     }
 }
 
-/// Whether a name stands for a host name. Of a wildcard that is asked about, only the same
-/// wildcard is sure to.
+/// Whether the name `has` of a certificate matches the host name `name`. If `name` is a wildcard, only
+/// the same wildcard does.
 fn covers(has: &str, name: &str) -> bool {
     has.eq_ignore_ascii_case(name)
         || has.strip_prefix("*.").is_some_and(|domain| {

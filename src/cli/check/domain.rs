@@ -1,4 +1,4 @@
-//! Users whom `default-domain` shuts out.
+//! Users that cannot log in because of `default-domain`.
 
 use super::Examination;
 use super::report::counted;
@@ -6,17 +6,17 @@ use crate::credentials::Attributes;
 use crate::protocol::Username;
 
 impl Examination<'_> {
-    /// With a default domain nobody has a name without one.
+    /// Warns about users without a domain: with a default domain, their names cannot occur.
     pub(super) fn bare_names(&mut self, users: &[(Username, Attributes)]) {
-        let Some(domain) = &self.draft.auth.default_domain else { return };
+        let Some(domain) = &self.config.auth.default_domain else { return };
         let mut bare = users.iter().map(|(user, _)| user).filter(|user| user.domain().is_none());
         let Some(first) = bare.next() else { return };
         let count = counted(bare.count() + 1, "user");
         self.warn(
             "auth.default-domain",
             format!(
-                "keeps out {count} without a domain (say {first}), for whoever logs in as {first} \
-                 is {first}@{domain}: rename them in their credential file"
+                "{count} without a domain cannot log in (such as {first}), since a client that logs in \
+                 as {first} is {first}@{domain}; rename them in the credential file"
             ),
         );
     }

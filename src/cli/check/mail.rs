@@ -1,8 +1,7 @@
-//! Where the mail of users is: the directory above all of it, and their Maildirs.
+//! The location of the mail: the directory above all of it, and the Maildirs of users.
 //!
-//! Which Maildir belongs to whom is text, and looked at for every user. What needs a look at the
-//! disk is done for some users only, unless all are asked for: there may be 100 000 of them, on a
-//! file system of another machine.
+//! The paths of Maildirs are computed for all users. The Maildirs themselves are examined only for a
+//! sample, unless `--users` is given: there may be 100 000 of them on a network file system.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -11,23 +10,27 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 
 use super::Examination;
-use super::access::{Account, is_read_only};
+use super::access::{ServerUser, is_read_only};
 use super::report::counted;
-use super::unit::{Reach, Unit};
+use super::unit::{PathAccess, Unit};
 use crate::credentials::Attributes;
 use crate::mailbox::maildir::{PathTemplate, could_create};
 use crate::protocol::Username;
 
-/// Where the mail of a user is.
+/// The location of a user's mail.
 pub(super) struct Maildir {
     user: Username,
     path: PathBuf,
 }
 
 impl Examination<'_> {
-    /// Looks at where the mail of these users is, and at whether the server gets at it.
-    pub(super) fn mail(&mut self, users: Vec<(Username, Attributes)>, account: Option<&Account>) {
-        let Some(maildir) = &self.draft.maildir else { return };
+    /// Checks the location of these users' mail, and whether the server can access it.
+    pub(super) fn mail(
+        &mut self,
+        users: Vec<(Username, Attributes)>,
+        server_user: Option<&ServerUser>,
+    ) {
+        let Some(maildir) = &self.config.maildir else { return };
         let template = PathTemplate::new(&maildir.path);
         let maildirs = self.maildirs(&template, users);
         match maildirs.first() {
@@ -41,7 +44,7 @@ impl Examination<'_> {
         // A relative template may begin with its placeholder.
         let root = template.root().filter(|root| !root.as_os_str().is_empty());
         if let Some(root) = root
-            && !self.root(root, account)
+            && !self.root(root, server_user)
         {
             return;
         }
@@ -52,14 +55,14 @@ impl Examination<'_> {
         let places: Vec<_> = root.into_iter().chain(places).collect();
         self.read_only(&places);
         if let Some(unit) = self.unit {
-            self.out_of_reach(unit, &places);
+            self.restricted(unit, &places);
         }
-        if let Some(account) = account {
-            self.closed(account, &sample);
+        if let Some(server_user) = server_user {
+            self.closed(server_user, &sample);
         }
     }
 
-    /// The Maildirs of these users; of those who have none, a word.
+    /// The Maildirs of these users. Warns about users for whom the template cannot be filled in.
     fn maildirs(
         &mut self,
         template: &PathTemplate,
@@ -76,16 +79,16 @@ impl Examination<'_> {
             }
         }
         for (lacking, placeholder, remedy) in [
-            (homeless, "{home}", "give each a home directory, or write {user} in place of it"),
-            (without_domain, "{domain}", "write {user}, or give every name a domain"),
+            (homeless, "{home}", "give each a home directory, or write {user} instead"),
+            (without_domain, "{domain}", "write {user} instead, or give every name a domain"),
         ] {
             let Some(first) = lacking.first() else { continue };
             let count = counted(lacking.len(), "user");
             self.warn(
                 KEY,
                 format!(
-                    "{placeholder} cannot be filled in for {count} (say {first}), who cannot read \
-                     mail: {remedy}"
+                    "there is no {placeholder} for {count} (such as {first}), who cannot log in; \
+                     {remedy}"
                 ),
             );
         }
@@ -110,50 +113,49 @@ impl Examination<'_> {
         self.warn(
             KEY,
             format!(
-                "{} is the Maildir of {one} and of {other}{more}: write {{user}}, or {{domain}} as \
-                 well, or correct what their store says",
+                "{} is the Maildir of {one} and of {other}{more}; write {{user}}, or {{domain}} as \
+                 well, or correct the credential store",
                 path.display()
             ),
         );
     }
 
-    /// The Maildirs that are looked at: spread over all, for they are often in the order of names.
+    /// The Maildirs that are examined: spread over all, since users are often sorted by name.
     fn sample<'m>(&mut self, maildirs: &'m [Maildir]) -> Vec<&'m Maildir> {
         if self.all_users || maildirs.len() <= SAMPLE {
             return maildirs.iter().collect();
         }
         let sample: Vec<_> = maildirs.iter().step_by(maildirs.len().div_ceil(SAMPLE)).collect();
         let (some, all) = (sample.len(), maildirs.len());
-        self.report.does("looked at", format!("{some} of {all} Maildirs, --users looks at all"));
+        self.report.does("examined", format!("{some} of {all} Maildirs; --users examines all"));
         sample
     }
 
-    /// Looks at the directory that all mail is in; whether it can be used at all.
-    fn root(&mut self, root: &Path, account: Option<&Account>) -> bool {
+    /// Checks the directory of all mail. `false`: the server cannot use it.
+    fn root(&mut self, root: &Path, server_user: Option<&ServerUser>) -> bool {
         if let Some(why) = missing(root) {
-            // Hidden by the unit, it is not there for the server alone.
+            // It may be hidden by the unit, which the message does not know.
             self.error(
                 KEY,
                 format!(
-                    "{} {why}: mount or create it, or correct the path; where it is mounted late, \
+                    "{} {why}; mount or create it, or correct the path; if it is mounted late, \
                      RequiresMountsFor={} in the unit makes the service wait for it",
                     root.display(),
-                    whole(root)
+                    absolute(root)
                 ),
             );
             return false;
         }
-        let obstacle =
-            account.and_then(|account| account.obstacle(root).or_else(|| account.link_to(root)));
+        let obstacle = server_user.and_then(|it| it.obstacle(root).or_else(|| it.link_to(root)));
         if let Some(obstacle) = &obstacle {
             self.warn(KEY, obstacle.clone());
         }
         obstacle.is_none()
     }
 
-    /// Looks for users who have no Maildir, and get none at login.
+    /// Looks for users without a Maildir for whom none is created at login.
     fn not_there(&mut self, sample: &[&Maildir], template: &PathTemplate) {
-        let create = self.draft.maildir.as_ref().is_some_and(|maildir| maildir.create);
+        let create = self.config.maildir.as_ref().is_some_and(|maildir| maildir.create);
         let absent = sample.iter().filter(|maildir| missing(&maildir.path).is_some());
         let without: Vec<_> = absent
             .filter_map(|maildir| match create {
@@ -161,7 +163,7 @@ impl Examination<'_> {
                     let why = could_create(&maildir.path, template.root()).err()?;
                     Some((maildir, format!(": {why}")))
                 }
-                false => Some((maildir, " until it is made".to_owned())),
+                false => Some((maildir, " until it is created".to_owned())),
             })
             .collect();
         let Some((Maildir { user, path }, why)) = without.first() else { return };
@@ -169,13 +171,13 @@ impl Examination<'_> {
         self.warn(
             KEY,
             format!(
-                "there is no Maildir yet for {count} (say {} for {user}), who cannot log in{why}",
+                "there is no Maildir yet for {count} (such as {} for {user}), who cannot log in{why}",
                 path.display()
             ),
         );
     }
 
-    /// Looks for mail that nobody can remove, as this process sees it.
+    /// Looks for mail on a file system that is read-only for this process.
     fn read_only(&mut self, places: &[&Path]) {
         if let Some(place) = places.iter().find(|place| is_read_only(place)) {
             self.warn(
@@ -184,62 +186,62 @@ impl Examination<'_> {
                     "messages cannot be removed: {} is read-only for this process; mount it \
                      read-write and, under systemd, write ReadWritePaths={} into the unit",
                     place.display(),
-                    whole(place)
+                    absolute(place)
                 ),
             );
         }
     }
 
-    /// Looks for mail that the service does not get at, by what its unit says.
-    fn out_of_reach(&mut self, unit: &Unit, places: &[&Path]) {
-        let first = |reach| places.iter().find(|place| unit.reach(place) == reach);
+    /// Looks for mail to which the unit restricts access.
+    fn restricted(&mut self, unit: &Unit, places: &[&Path]) {
+        let first = |access| places.iter().find(|place| unit.access(place) == access);
         let name = unit.name();
-        if let Some(place) = first(Reach::Hidden) {
+        if let Some(place) = first(PathAccess::Hidden) {
             self.warn(
                 KEY,
                 format!(
-                    "{} is hidden from {name} by ProtectHome=, PrivateTmp= or InaccessiblePaths=: \
+                    "{} is hidden from {name} by ProtectHome=, PrivateTmp= or InaccessiblePaths=; \
                      for mail in home directories write ProtectHome=read-only and \
                      ReadWritePaths={} (systemctl edit {name})",
                     place.display(),
-                    whole(place)
+                    absolute(place)
                 ),
             );
-        } else if let Some(place) = first(Reach::ReadOnly) {
+        } else if let Some(place) = first(PathAccess::ReadOnly) {
             self.warn(
                 KEY,
                 format!(
-                    "messages cannot be removed: {} is read-only for {name}, write \
-                     ReadWritePaths={} into it (systemctl edit {name})",
+                    "messages cannot be removed: {} is read-only for {name}; write \
+                     ReadWritePaths={} into the unit (systemctl edit {name})",
                     place.display(),
-                    whole(place)
+                    absolute(place)
                 ),
             );
         }
     }
 
-    /// Looks for Maildirs that the user whom the server runs as cannot read, or not write.
-    fn closed(&mut self, account: &Account, sample: &[&Maildir]) {
+    /// Looks for Maildirs that the server's user cannot read, or cannot write.
+    fn closed(&mut self, server_user: &ServerUser, sample: &[&Maildir]) {
         let closed: Vec<_> = sample
             .iter()
-            .filter_map(|Maildir { user, path }| Some((user, account.obstacle_to_mail(path)?)))
+            .filter_map(|Maildir { user, path }| Some((user, server_user.obstacle_to_mail(path)?)))
             .collect();
         let Some((user, obstacle)) = closed.first() else { return };
         let count = counted(closed.len(), "user");
         self.warn(
             KEY,
-            format!("{count} (say {user}) cannot fetch mail, or not remove it: {obstacle}"),
+            format!("{count} (such as {user}) cannot read mail, or cannot remove it: {obstacle}"),
         );
     }
 }
 
-/// A path as a unit wants it.
-fn whole(path: &Path) -> impl Display {
-    let whole = path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    whole.display().to_string()
+/// An absolute path, as a unit needs it.
+fn absolute(path: &Path) -> impl Display {
+    let absolute = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.display().to_string()
 }
 
-/// Why there is no directory; what the present user cannot see may be there all the same.
+/// Why a path is not a directory. `None` also if the current user cannot see it.
 fn missing(directory: &Path) -> Option<&'static str> {
     match fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => None,
@@ -248,14 +250,14 @@ fn missing(directory: &Path) -> Option<&'static str> {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
-            Some("is not there")
+            Some("does not exist")
         }
-        // A file system in trouble: logins are put off, and the server starts.
+        // An error of the file system: the server starts, and logins fail temporarily.
         Err(_) => None,
     }
 }
 
-/// So many Maildirs are looked at, at the most, unless all are asked for: a second even at 2 ms each.
+/// How many Maildirs are examined at most, unless all are: at 2 ms each, they take 0.2 s.
 const SAMPLE: usize = 100;
 
 const KEY: &str = "maildir.path";

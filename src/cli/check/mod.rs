@@ -1,18 +1,19 @@
-//! `restante check`: reads a configuration with everything that it names, as `serve` would.
+//! `restante check`: reads a configuration and all that it names, as `serve` would.
 //!
-//! An error is what keeps the server from serving; a warning is what it serves in spite of. All of
-//! them are reported at once, each with its place: what is wrong in the file hides nothing of what
-//! is right in it. Without errors, a summary says what the server would do.
+//! With an error the server does not serve; with a warning it does. All of them are reported at once,
+//! each with its place: an error in the file does not keep its other values from being checked.
+//! Without errors, a summary says what the server would do.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::unistd::geteuid;
 
 use super::Failure;
-use crate::config::{Draft, Fault, RunAs};
-use crate::server;
+use crate::config::{Fault, PartialConfig, RunAs};
 use crate::server::stores::Extent;
+use crate::server::{self, PrivilegeError};
 use crate::telemetry;
 
 mod absent;
@@ -38,21 +39,21 @@ pub struct Args {
     /// The configuration.
     #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
-    /// Do not ask the stores that are elsewhere: databases, directories, programs, providers.
+    /// Do not query remote stores: databases, LDAP directories, programs, OAuth 2 providers.
     #[arg(long)]
     offline: bool,
-    /// Look at the Maildirs of all users of credential files, not only at a hundred.
+    /// Examine the Maildirs of all users of credential files, instead of at most a hundred.
     #[arg(long)]
     users: bool,
-    /// Say nothing but errors.
+    /// Print only errors.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
-    /// Print one JSON object for programs, on standard output.
+    /// Print a JSON object to standard output.
     #[arg(long)]
     json: bool,
 }
 
-/// Prints what there is to say about a configuration.
+/// Checks a configuration and prints the report.
 ///
 /// # Errors
 /// [`Failure`] when the server could not serve with it.
@@ -64,23 +65,24 @@ pub fn run(args: Args) -> Result<(), Failure> {
         bind: true,
         all_users: users,
         is_service,
-        // The service itself is within what its unit allows, and sees it.
+        // The service itself runs with the restrictions of its unit.
         unit: if is_service { None } else { Unit::serving(&file) },
     };
     let extent = if offline { Extent::Offline } else { Extent::Everything };
-    let (mut report, draft) = look_at(&file, &circumstances);
-    if let Some(draft) = draft {
-        // What is closed to the server has been reported, and is closed to us from here on.
+    let (mut report, config) = examine(&file, &circumstances);
+    if let Some(config) = config {
+        // Files that the server cannot read have been reported. From here on, this process cannot
+        // read them either.
         let of_unit = circumstances.unit.as_ref().and_then(Unit::user);
-        let run_as = draft.run_as.clone().or(of_unit);
-        let becomes = become_the_server(run_as.as_ref());
-        let mut examination = Examination::new(&draft, &circumstances, &mut report);
+        let run_as = config.run_as.clone().or(of_unit);
+        let becomes = become_server_user(run_as.as_ref());
+        let mut examination = Examination::new(&config, &circumstances, &mut report);
         match becomes {
-            // Whose work it would be is not known.
-            Ok(()) if geteuid().is_root() && !draft.is_sound("run-as") => {}
+            // The user of the server is unknown.
+            Ok(()) if geteuid().is_root() && !config.is_sound("run-as") => {}
             Ok(()) => examination.stores(extent),
             Err(_) if examination.report.has_errors() => {}
-            Err(why) => examination.error("run-as", why.to_string()),
+            Err(error) => examination.error("run-as", error),
         }
     }
     let printed = if json { report.print_json() } else { report.print(quiet) };
@@ -88,33 +90,33 @@ pub fn run(args: Args) -> Result<(), Failure> {
     report.consequence().map_or(Ok(()), |consequence| Err(Failure::new(consequence)))
 }
 
-/// Becomes the user of `run-as`, when this is root's doing: a store may let root in and not the
-/// server, and no program is run as root that was not meant to be.
-pub(super) fn become_the_server(run_as: Option<&RunAs>) -> Result<(), Failure> {
+/// Becomes the user of `run-as` if this process runs as root: a store may accept root but not the
+/// server, and programs must not run as root.
+pub(super) fn become_server_user(run_as: Option<&RunAs>) -> Result<(), PrivilegeError> {
     match run_as {
-        Some(_) if geteuid().is_root() => server::assume(run_as).map_err(Failure::of),
+        Some(_) if geteuid().is_root() => server::assume(run_as),
         Some(_) | None => Ok(()),
     }
 }
 
-/// What a configuration is looked at with.
+/// How a configuration is examined.
 struct Circumstances {
     now: SystemTime,
-    /// Whether to try the ports.
+    /// Whether to try to bind the ports.
     bind: bool,
-    /// Whether to look at each user's Maildir.
+    /// Whether to examine the Maildirs of all users.
     all_users: bool,
-    /// Whether the service manager has started this, with the restrictions of the unit.
+    /// Whether the service manager has started this process, with the restrictions of the unit.
     is_service: bool,
     /// The unit that serves the file.
     unit: Option<Unit>,
 }
 
-/// Looks at a configuration, and at all that it names but for stores that are not files.
-fn look_at(file: &Path, circumstances: &Circumstances) -> (Report, Option<Draft>) {
+/// Examines a configuration and all that it names, except stores that are not files.
+fn examine(file: &Path, circumstances: &Circumstances) -> (Report, Option<PartialConfig>) {
     let mut report = Report::new(file);
-    let draft = match Draft::load(file) {
-        Ok(draft) => draft,
+    let config = match PartialConfig::load(file) {
+        Ok(config) => config,
         Err(faults) => {
             for fault in faults.list() {
                 report.add(Severity::Error, file, fault.clone());
@@ -122,10 +124,10 @@ fn look_at(file: &Path, circumstances: &Circumstances) -> (Report, Option<Draft>
             return (report, None);
         }
     };
-    for fault in draft.faults() {
+    for fault in config.faults() {
         report.add(Severity::Error, file, fault.clone());
     }
-    let mut examination = Examination::new(&draft, circumstances, &mut report);
+    let mut examination = Examination::new(&config, circumstances, &mut report);
     examination.listeners(circumstances.bind);
     examination.certificates(circumstances.now);
     examination.clients();
@@ -133,17 +135,17 @@ fn look_at(file: &Path, circumstances: &Circumstances) -> (Report, Option<Draft>
     examination.throttle();
     let users = examination.users();
     examination.bare_names(&users);
-    let account = examination.account();
-    if let Some(account) = &account {
-        examination.files(account);
+    let server_user = examination.server_user();
+    if let Some(server_user) = &server_user {
+        examination.files(server_user);
     }
-    examination.mail(users, account.as_ref());
-    (report, Some(draft))
+    examination.mail(users, server_user.as_ref());
+    (report, Some(config))
 }
 
-/// A configuration that is being looked at.
+/// The examination of a configuration.
 struct Examination<'a> {
-    draft: &'a Draft,
+    config: &'a PartialConfig,
     all_users: bool,
     is_service: bool,
     unit: Option<&'a Unit>,
@@ -151,22 +153,26 @@ struct Examination<'a> {
 }
 
 impl<'a> Examination<'a> {
-    fn new(draft: &'a Draft, circumstances: &'a Circumstances, report: &'a mut Report) -> Self {
+    fn new(
+        config: &'a PartialConfig,
+        circumstances: &'a Circumstances,
+        report: &'a mut Report,
+    ) -> Self {
         let &Circumstances { all_users, is_service, ref unit, .. } = circumstances;
-        Self { draft, all_users, is_service, unit: unit.as_ref(), report }
+        Self { config, all_users, is_service, unit: unit.as_ref(), report }
     }
 
-    fn add(&mut self, severity: Severity, key: &str, what: impl Into<String>) {
-        let place = Some(self.draft.place_of(key));
-        let fault = Fault { place, key: key.to_owned(), what: what.into() };
-        self.report.add(severity, self.draft.file(), fault);
+    fn add(&mut self, severity: Severity, key: &str, what: impl Display) {
+        let place = Some(self.config.place_of(key));
+        let fault = Fault { place, key: key.to_owned(), what: what.to_string() };
+        self.report.add(severity, self.config.file(), fault);
     }
 
-    fn error(&mut self, key: &str, what: impl Into<String>) {
+    fn error(&mut self, key: &str, what: impl Display) {
         self.add(Severity::Error, key, what);
     }
 
-    fn warn(&mut self, key: &str, what: impl Into<String>) {
+    fn warn(&mut self, key: &str, what: impl Display) {
         self.add(Severity::Warning, key, what);
     }
 }

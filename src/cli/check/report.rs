@@ -1,4 +1,4 @@
-//! What `restante check` has to say, and the forms in which it says it.
+//! The report of `restante check`, as text and as JSON.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -11,85 +11,84 @@ use serde_json::{Value, json};
 use crate::config::{Fault, Place};
 use crate::telemetry::Priority;
 
-/// What there is to say about a configuration.
+/// The diagnostics and the summary of a configuration.
 #[derive(Debug)]
 pub(super) struct Report {
     /// The configuration.
     file: PathBuf,
-    findings: Vec<Finding>,
-    /// What the server would do: what about, and what.
+    diagnostics: Vec<Diagnostic>,
+    /// What the server would do: the subject, and the description.
     does: Vec<(&'static str, String)>,
 }
 
-/// One thing that is wrong, or that needs a look.
+/// An error or a warning.
 #[derive(Clone, Debug)]
-pub(super) struct Finding {
+pub(super) struct Diagnostic {
     pub(super) severity: Severity,
-    /// The file that it stands in.
+    /// The file that it is about.
     pub(super) file: PathBuf,
     pub(super) fault: Fault,
 }
 
-/// What comes of a finding.
+/// The consequence of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     /// The server does not start.
     Error,
-    /// The server starts, and a store gives it no answer.
-    Silence,
-    /// The server serves in spite of it.
+    /// The server starts, but a store does not answer.
+    NoAnswer,
+    /// The server serves all the same.
     Warning,
 }
 
 impl Report {
     pub(super) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), findings: Vec::new(), does: Vec::new() }
+        Self { file: file.to_owned(), diagnostics: Vec::new(), does: Vec::new() }
     }
 
     pub(super) fn add(&mut self, severity: Severity, file: &Path, fault: Fault) {
-        self.findings.push(Finding { severity, file: file.to_owned(), fault });
+        self.diagnostics.push(Diagnostic { severity, file: file.to_owned(), fault });
     }
 
-    /// Says what the server would do.
+    /// Adds a line to the summary.
     pub(super) fn does(&mut self, about: &'static str, what: impl Into<String>) {
         self.does.push((about, what.into()));
     }
 
-    /// Whether something keeps the server from starting.
+    /// Whether an error keeps the server from starting.
     pub(super) fn has_errors(&self) -> bool {
         self.count(|severity| severity == Severity::Error) > 0
     }
 
-    /// Whether an error has been found at this key, or within its section.
+    /// Whether there is an error at this key, or in its section.
     pub(super) fn has_error_at(&self, key: &str) -> bool {
-        self.findings
-            .iter()
-            .any(|Finding { severity, fault, .. }| *severity == Severity::Error && fault.is_in(key))
+        let mut errors = self.diagnostics.iter().filter(|it| it.severity == Severity::Error);
+        errors.any(|it| it.fault.is_in(key))
     }
 
-    /// Everything that was found: errors before warnings, the configuration before other files,
-    /// each in the order of its lines.
-    pub(super) fn findings(&self) -> Vec<&Finding> {
-        let mut findings: Vec<_> = self.findings.iter().collect();
-        findings.sort_by_key(|Finding { severity, file, fault }| {
+    /// All diagnostics: errors before warnings, the configuration before other files, each in the
+    /// order of its lines.
+    pub(super) fn diagnostics(&self) -> Vec<&Diagnostic> {
+        let mut diagnostics: Vec<_> = self.diagnostics.iter().collect();
+        diagnostics.sort_by_key(|Diagnostic { severity, file, fault }| {
             let is_warning = *severity == Severity::Warning;
             (is_warning, Reverse(*file == self.file), file, fault.place)
         });
-        findings
+        diagnostics
     }
 
-    /// What the server would do, a line each.
+    /// What the server would do, as text.
     pub(super) fn summary(&self) -> String {
         self.does.iter().map(|(about, what)| format!("  {about:<12} {what}\n")).collect()
     }
 
-    /// What the errors come to, if there are any.
+    /// The consequence of the errors, if there are any.
     pub(super) fn consequence(&self) -> Option<String> {
-        let silent = self.count(|severity| severity == Severity::Silence);
-        let outcome = match (self.has_errors(), silent) {
+        let unanswered = self.count(|severity| severity == Severity::NoAnswer);
+        let outcome = match (self.has_errors(), unanswered) {
             (true, _) => "the server would not start",
             (false, 0) => return None,
-            (false, _) => "the server would start, and refuse logins that need the store",
+            (false, _) => "the server would start, but fail logins that need the store",
         };
         let errors = counted(self.count(|severity| severity != Severity::Warning), "error");
         Some(format!("{} has {errors}; {outcome}", self.file.display()))
@@ -104,19 +103,19 @@ impl Report {
     }
 
     fn count(&self, is_meant: impl Fn(Severity) -> bool) -> usize {
-        self.findings.iter().filter(|finding| is_meant(finding.severity)).count()
+        self.diagnostics.iter().filter(|diagnostic| is_meant(diagnostic.severity)).count()
     }
 
-    /// For people: what was found on standard error, the summary on standard output.
+    /// As text: diagnostics on standard error, the summary on standard output.
     pub(super) fn print(&self, quiet: bool) -> io::Result<()> {
         let mut out = AutoStream::auto(io::stderr()).lock();
-        for finding in self.findings() {
-            let (style, word, priority) = match finding.severity {
-                Severity::Error | Severity::Silence => (ERROR, "error", Priority::Error),
+        for diagnostic in self.diagnostics() {
+            let (style, word, priority) = match diagnostic.severity {
+                Severity::Error | Severity::NoAnswer => (ERROR, "error", Priority::Error),
                 Severity::Warning if quiet => continue,
                 Severity::Warning => (WARNING, "warning", Priority::Warning),
             };
-            let (mark, line) = (priority.mark(), finding.fault.line(&finding.file));
+            let (mark, line) = (priority.mark(), diagnostic.fault.line(&diagnostic.file));
             writeln!(out, "{mark}{style}{word}:{style:#} {line}")?;
         }
         if quiet || self.consequence().is_some() {
@@ -125,9 +124,9 @@ impl Report {
         write!(io::stdout(), "{}\n{}", self.verdict(), self.summary())
     }
 
-    /// For programs: everything on standard output.
+    /// As JSON, on standard output.
     pub(super) fn print_json(&self) -> io::Result<()> {
-        let findings: Vec<_> = self.findings().into_iter().map(Finding::json).collect();
+        let findings: Vec<_> = self.diagnostics().into_iter().map(Diagnostic::json).collect();
         let does = self.does.iter();
         let summary: Vec<_> =
             does.map(|(about, what)| json!({ "about": about, "what": what })).collect();
@@ -143,12 +142,12 @@ impl Report {
     }
 }
 
-impl Finding {
+impl Diagnostic {
     fn json(&self) -> Value {
         let Fault { place, key, what } = &self.fault;
         json!({
             "severity": match self.severity {
-                Severity::Error | Severity::Silence => "error",
+                Severity::Error | Severity::NoAnswer => "error",
                 Severity::Warning => "warning",
             },
             "file": self.file.to_string_lossy(),

@@ -1,4 +1,4 @@
-//! Credential stores: the files with their users, and the stores that are elsewhere.
+//! Credential stores: files with their users, and remote stores.
 
 use std::path::Path;
 
@@ -12,20 +12,19 @@ use crate::protocol::Username;
 use crate::server::stores::{self, Extent, Probed};
 
 impl Examination<'_> {
-    /// Looks at the credential files; all their users, but for those of whom it is not known where
-    /// their mail is.
+    /// Checks the credential files. Returns all users whose attributes are valid.
     pub(super) fn users(&mut self) -> Vec<(Username, Attributes)> {
-        let weak = WeakSchemes::from(self.draft.auth.weak_schemes);
+        let weak = WeakSchemes::from(self.config.auth.weak_schemes);
         let mut users = Vec::new();
-        for (nth, store) in self.draft.credentials.iter().enumerate() {
+        for (nth, store) in self.config.credentials.iter().enumerate() {
             let Some(Credentials::File(FileSection { path, .. })) = store else { continue };
             let key = format!("credentials[{nth}].path");
             let found = credentials::inspect(path, weak);
             for finding in &found.errors {
-                self.finding(Severity::Error, &key, path, finding);
+                self.add_finding(Severity::Error, &key, path, finding);
             }
             for finding in &found.warnings {
-                self.finding(Severity::Warning, &key, path, finding);
+                self.add_finding(Severity::Warning, &key, path, finding);
             }
             self.report.does("users", format!("{} in {}", found.users, path.display()));
             let listed = edit::list(path, weak).into_iter().flatten();
@@ -34,8 +33,8 @@ impl Examination<'_> {
         users
     }
 
-    /// What is said of a line stands at that line, what is said of the file where it is named.
-    fn finding(
+    /// Adds a finding about a line at that line, and one about the whole file at the key that names it.
+    fn add_finding(
         &mut self,
         severity: Severity,
         key: &str,
@@ -52,12 +51,12 @@ impl Examination<'_> {
         }
     }
 
-    /// Opens the stores that are not files and, unless offline, asks them.
+    /// Opens the stores that are not files and, unless offline, queries them.
     pub(super) fn stores(&mut self, extent: Extent) {
-        let sections = self.draft.credentials.iter().enumerate();
+        let sections = self.config.credentials.iter().enumerate();
         let others = sections.filter_map(|(nth, section)| Some((nth, section.as_ref()?)));
         let others = others.filter(|(nth, section)| {
-            // Of a file that is closed to the server, nothing new would be said.
+            // An unreadable file of a store has been reported already.
             !matches!(section, Credentials::File(_))
                 && !self.report.has_error_at(&format!("credentials[{nth}]"))
         });
@@ -66,16 +65,16 @@ impl Examination<'_> {
         if asked.is_empty() {
             return;
         }
-        let outcomes = match stores::probe(asked, self.draft.auth.weak_schemes.into(), extent) {
+        let outcomes = match stores::probe(asked, self.config.auth.weak_schemes.into(), extent) {
             Ok(outcomes) => outcomes,
-            Err(why) => return self.error("credentials", why),
+            Err(error) => return self.error("credentials", error),
         };
         for (nth, outcome) in places.into_iter().zip(outcomes) {
             match outcome {
                 Probed::Opened => {}
                 Probed::Reached(what) => self.report.does("store", what),
-                Probed::Silent(why) => {
-                    self.add(Severity::Silence, &format!("credentials[{nth}].kind"), why);
+                Probed::NoAnswer(why) => {
+                    self.add(Severity::NoAnswer, &format!("credentials[{nth}].kind"), why);
                 }
                 Probed::Unusable(OpenError { key, why }) => {
                     self.error(&format!("credentials[{nth}].{key}"), why.to_string());

@@ -1,7 +1,7 @@
-//! What the service unit lets the server do, as far as its properties tell (systemd.exec(5)).
+//! The restrictions of the service unit, by its properties (systemd.exec(5)).
 //!
-//! Run by hand, `restante check` is outside of the namespace that the service runs in, and sees
-//! other mounts. Within it, as the unit's own `ExecStartPre=`, it needs none of this.
+//! Run by hand, `restante check` is not in the namespace of the service, and sees other mounts. As
+//! `ExecStartPre=` of the unit it is, and does not need this.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,23 +15,23 @@ pub(super) struct Unit {
     user: String,
     group: String,
     groups: Vec<String>,
-    /// What the unit says of directories; the longest that a path is below counts.
-    rules: Vec<(PathBuf, Reach)>,
+    /// Access to directories. For a path, the rule of the nearest directory above it applies.
+    rules: Vec<(PathBuf, PathAccess)>,
 }
 
-/// What a service can do below a directory.
+/// The access of a service to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum PathAccess {
     Writable,
     ReadOnly,
-    /// Something else is in its place.
+    /// Another directory is mounted over it.
     Hidden,
 }
 
 impl Unit {
-    /// The unit that serves this file, if there is one on this machine.
+    /// The unit on this machine that serves this configuration, if there is one.
     pub(super) fn serving(config: &Path) -> Option<Self> {
-        // Where systemd is not what runs the machine, there is nobody to ask.
+        // Otherwise the machine does not run systemd.
         if !Path::new("/run/systemd/system").is_dir() {
             return None;
         }
@@ -44,7 +44,7 @@ impl Unit {
         Self::parse(&text, &config.canonicalize().ok()?)
     }
 
-    /// Reads what `systemctl show` says; nothing when it is not about a unit that serves `config`.
+    /// Parses the output of `systemctl show`. `None` if the unit does not serve `config`.
     pub(super) fn parse(text: &str, config: &Path) -> Option<Self> {
         let value = |key: &str| {
             text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or("")
@@ -67,70 +67,69 @@ impl Unit {
         })
     }
 
-    /// What to call it.
-    #[expect(clippy::unused_self, reason = "there is one, and this is where its name is known")]
+    /// Its name.
+    #[expect(clippy::unused_self, reason = "there is only one unit, but callers need not know")]
     pub(super) fn name(&self) -> &'static str {
         NAME
     }
 
-    /// Whom it starts the server as; nothing when that is root.
+    /// The user that it starts the server as. `None` for root.
     pub(super) fn user(&self) -> Option<RunAs> {
         let group = Some(self.group.clone()).filter(|group| !group.is_empty());
         let user = Some(self.user.clone()).filter(|user| !user.is_empty() && user != "root");
         user.map(|user| RunAs { user, group })
     }
 
-    /// The groups that it gives the server besides.
+    /// The supplementary groups of the server.
     pub(super) fn groups(&self) -> &[String] {
         &self.groups
     }
 
-    /// What the service can do at a path.
-    pub(super) fn reach(&self, path: &Path) -> Reach {
+    /// The access of the service to a path.
+    pub(super) fn access(&self, path: &Path) -> PathAccess {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let above = || self.rules.iter().filter(|(directory, _)| path.starts_with(directory));
-        // Nothing is mounted below what is hidden.
-        if above().any(|(_, reach)| *reach == Reach::Hidden) {
-            return Reach::Hidden;
+        // A hidden directory hides all directories below it.
+        if above().any(|(_, access)| *access == PathAccess::Hidden) {
+            return PathAccess::Hidden;
         }
         let nearest = above().max_by_key(|(directory, _)| directory.components().count());
-        nearest.map_or(Reach::Writable, |(_, reach)| *reach)
+        nearest.map_or(PathAccess::Writable, |(_, access)| *access)
     }
 }
 
-/// What the properties say of directories. Of two that say something of the same one, the first
-/// counts least.
-fn rules<'a>(value: impl Fn(&str) -> &'a str) -> Vec<(PathBuf, Reach)> {
+/// The access to directories by the properties. For the same directory, later rules take precedence.
+fn rules<'a>(value: impl Fn(&str) -> &'a str) -> Vec<(PathBuf, PathAccess)> {
     let mut rules = Vec::new();
-    let mut add = |directories: &[&str], reach| {
-        rules.extend(directories.iter().map(|directory| (PathBuf::from(directory), reach)));
+    let mut add = |directories: &[&str], access| {
+        rules.extend(directories.iter().map(|directory| (PathBuf::from(directory), access)));
     };
     match value("ProtectSystem") {
         "strict" => {
-            add(&["/"], Reach::ReadOnly);
-            // These are the business of other properties.
-            add(&["/dev", "/proc", "/sys", "/home", "/root", "/run/user"], Reach::Writable);
+            add(&["/"], PathAccess::ReadOnly);
+            // Other properties restrict these.
+            add(&["/dev", "/proc", "/sys", "/home", "/root", "/run/user"], PathAccess::Writable);
         }
-        "full" => add(&["/usr", "/boot", "/efi", "/etc"], Reach::ReadOnly),
-        "yes" => add(&["/usr", "/boot", "/efi"], Reach::ReadOnly),
+        "full" => add(&["/usr", "/boot", "/efi", "/etc"], PathAccess::ReadOnly),
+        "yes" => add(&["/usr", "/boot", "/efi"], PathAccess::ReadOnly),
         _ => {}
     }
     match value("ProtectHome") {
-        "yes" | "tmpfs" => add(HOMES, Reach::Hidden),
-        "read-only" => add(HOMES, Reach::ReadOnly),
+        "yes" | "tmpfs" => add(HOMES, PathAccess::Hidden),
+        "read-only" => add(HOMES, PathAccess::ReadOnly),
         _ => {}
     }
     if !matches!(value("PrivateTmp"), "" | "no") {
-        add(&["/tmp", "/var/tmp"], Reach::Hidden);
+        add(&["/tmp", "/var/tmp"], PathAccess::Hidden);
     }
-    for (key, reach) in [
-        ("ReadOnlyPaths", Reach::ReadOnly),
-        ("ReadWritePaths", Reach::Writable),
-        ("InaccessiblePaths", Reach::Hidden),
+    for (key, access) in [
+        ("ReadOnlyPaths", PathAccess::ReadOnly),
+        ("ReadWritePaths", PathAccess::Writable),
+        ("InaccessiblePaths", PathAccess::Hidden),
     ] {
         for directory in value(key).split_whitespace() {
-            // "-" is for those that may be missing, "+" for those below RootDirectory=.
-            add(&[directory.trim_start_matches(['-', '+'])], reach);
+            // "-": it may be missing. "+": it is below RootDirectory=.
+            add(&[directory.trim_start_matches(['-', '+'])], access);
         }
     }
     for (key, above) in [
@@ -140,7 +139,7 @@ fn rules<'a>(value: impl Fn(&str) -> &'a str) -> Vec<(PathBuf, Reach)> {
         ("RuntimeDirectory", "/run"),
     ] {
         for directory in value(key).split_whitespace() {
-            add(&[&format!("{above}/{directory}")], Reach::Writable);
+            add(&[&format!("{above}/{directory}")], PathAccess::Writable);
         }
     }
     rules
@@ -159,7 +158,7 @@ const PROPERTIES: &str = "LoadState,ExecStart,User,Group,SupplementaryGroups,Pro
 mod tests {
     use super::*;
 
-    /// What systemd 252 shows of the unit in `config/`, for a configuration at `file`.
+    /// The output of systemd 252 for the unit in `config/`, with a configuration at `file`.
     fn shown(file: &Path) -> String {
         format!(
             "ExecStart={{ path=/usr/local/bin/restante ; argv[]=/usr/local/bin/restante serve \
@@ -174,10 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_says_what_the_service_gets_at() {
+    fn the_properties_of_the_unit_decide_about_paths() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("restante.toml").canonicalize();
-        assert!(file.is_err(), "not there yet");
+        assert!(file.is_err(), "it does not exist yet");
         std::fs::write(dir.path().join("restante.toml"), "").unwrap();
         let file = dir.path().join("restante.toml").canonicalize().unwrap();
         let unit = Unit::parse(&shown(&file), &file).unwrap();
@@ -185,34 +184,34 @@ mod tests {
             Some(("vmail".to_owned(), Some("vmail".to_owned())))
         });
         assert_eq!(unit.groups(), ["ssl-cert"]);
-        for (path, reach) in [
-            ("/var/vmail/example.org", Reach::Writable),
-            ("/var/vmail-of-others", Reach::ReadOnly),
-            ("/srv/mail", Reach::ReadOnly),
-            ("/srv/spare/mail", Reach::Writable),
-            ("/home/jon/Maildir", Reach::Hidden),
-            ("/var/tmp/mail", Reach::Hidden),
+        for (path, access) in [
+            ("/var/vmail/example.org", PathAccess::Writable),
+            ("/var/vmail-of-others", PathAccess::ReadOnly),
+            ("/srv/mail", PathAccess::ReadOnly),
+            ("/srv/spare/mail", PathAccess::Writable),
+            ("/home/jon/Maildir", PathAccess::Hidden),
+            ("/var/tmp/mail", PathAccess::Hidden),
         ] {
-            assert_eq!(unit.reach(Path::new(path)), reach, "{path}");
+            assert_eq!(unit.access(Path::new(path)), access, "{path}");
         }
-        for (from, to, path, reach) in [
-            ("ProtectHome=yes", "ProtectHome=no", "/home/jon", Reach::Writable),
-            ("ProtectHome=yes", "ProtectHome=read-only", "/home/jon", Reach::ReadOnly),
-            ("ProtectSystem=strict", "ProtectSystem=full", "/srv/mail", Reach::Writable),
-            ("StateDirectory=", "StateDirectory=mail", "/var/lib/mail/a", Reach::Writable),
+        for (from, to, path, access) in [
+            ("ProtectHome=yes", "ProtectHome=no", "/home/jon", PathAccess::Writable),
+            ("ProtectHome=yes", "ProtectHome=read-only", "/home/jon", PathAccess::ReadOnly),
+            ("ProtectSystem=strict", "ProtectSystem=full", "/srv/mail", PathAccess::Writable),
+            ("StateDirectory=", "StateDirectory=mail", "/var/lib/mail/a", PathAccess::Writable),
         ] {
             let text = shown(&file).replace(from, to);
             let unit = Unit::parse(&text, &file).unwrap();
-            assert_eq!(unit.reach(Path::new(path)), reach, "{to}: {path}");
+            assert_eq!(unit.access(Path::new(path)), access, "{to}: {path}");
         }
         let text = shown(&file).replace("ProtectHome=yes", "ProtectHome=read-only");
         let text = text.replace("ReadWritePaths=", "ReadWritePaths=/home/jon ");
         let unit = Unit::parse(&text, &file).unwrap();
-        assert_eq!(unit.reach(Path::new("/home/jon/Maildir")), Reach::Writable);
+        assert_eq!(unit.access(Path::new("/home/jon/Maildir")), PathAccess::Writable);
     }
 
     #[test]
-    fn a_unit_that_serves_something_else_says_nothing() {
+    fn a_unit_that_serves_another_file_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let [ours, other] = ["ours", "other"].map(|name| {
             std::fs::write(dir.path().join(name), "").unwrap();

@@ -66,7 +66,7 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         config.credentials = vec![Credentials::File(FileSection { path, rehash: false })];
     }
     let password = password.existing(&format!(" of {name}"))?;
-    check::become_the_server(config.run_as.as_ref()).map_err(unusable)?;
+    check::become_server_user(config.run_as.as_ref()).map_err(Failure::of).map_err(unusable)?;
     let claimed = ClaimedName::new(name.as_bytes());
     let claimed = match &config.auth.default_domain {
         Some(domain) => claimed.within(domain),

@@ -1,7 +1,6 @@
 //! Single values: host names, socket addresses, users, path templates.
 //!
-//! Each function takes the text of a value and gives what it stands for, or says what is wrong
-//! with it and what to write.
+//! Each function parses the text of a value, or returns what is wrong with it and what to write.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,32 +11,80 @@ use ipnet::IpNet;
 use super::RunAs;
 use crate::protocol::{Piece, Placeholder, Template, TemplateError};
 
-/// A host name that can stand in the greeting (RFC 1939 §4 has no room for `<` and `>` there, which
-/// would announce APOP).
-pub(super) fn host_name(text: &str) -> Result<String, String> {
+/// What is wrong with a value, and what to write.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueError {
+    #[error("{0:?} is not a host name; write one such as \"pop.example.org\"")]
+    HostName(String),
+    #[error("{0:?} is not a host name; write one such as \"pop.example.org\" or \"*.example.org\"")]
+    CertificateName(String),
+    #[error("{0:?} is not a domain; write one such as \"example.org\"")]
+    Domain(String),
+    #[error("\"@{0}\" begins with \"@\"; write \"{0}\"")]
+    DomainWithAt(String),
+    #[error("{0:?} has no port; write one such as \"{1}\"")]
+    NoPort(String, SocketAddr),
+    #[error("{0:?} has no address; write \"{1}\" for every address")]
+    NoAddress(String, SocketAddr),
+    #[error("{0:?} has no brackets; write \"{1}\"")]
+    NoBrackets(String, SocketAddr),
+    #[error("\"*\" is not an address; write \"{0}\" for every address")]
+    Star(SocketAddr),
+    #[error(
+        "{0:?} has a host name, but only IP addresses are allowed; write one such as \
+         \"192.0.2.1:995\", or \"[::]:995\" for every address"
+    )]
+    AddressByName(String),
+    #[error(
+        "{0:?} is not an IP address and a port up to 65535; write one such as \"[::]:995\" or \
+         \"192.0.2.1:995\""
+    )]
+    Address(String),
+    #[error("{0:?} is not a network; write one such as \"192.0.2.0/24\" or \"2001:db8::/32\"")]
+    Network(String),
+    #[error("{0:?} is not the absolute path of a directory; write one such as \"/srv/mail\"")]
+    Directory(String),
+    #[error("{0:?} is neither a user nor a user and a group; write \"vmail\" or \"vmail:vmail\"")]
+    RunAs(String),
+    #[error("is empty; write a path such as {EXAMPLE_PATH}")]
+    EmptyPath,
+    #[error("\"~\" is not a placeholder; write the absolute path: {EXAMPLE_PATH}")]
+    Tilde,
+    #[error(
+        "has {{home}} after its start, but {{home}} is an absolute path; begin with it, as in \
+         \"{{home}}/Maildir\""
+    )]
+    HomeWithin,
+    #[error("{0}, as in {EXAMPLE_PATH}")]
+    SameForAll(TemplateError),
+    #[error(transparent)]
+    Template(TemplateError),
+}
+
+const EXAMPLE_PATH: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
+
+/// A host name that is safe in the greeting (RFC 1939 §4: `<` and `>` there would announce APOP).
+pub(super) fn host_name(text: &str) -> Result<String, ValueError> {
     if is_host_name(text) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is not a host name, write one such as \"pop.example.org\""))
+        Err(ValueError::HostName(text.to_owned()))
     }
 }
 
-/// A name of a certificate: a host name, or `*.` and one. Given back in lower case.
-pub(super) fn certificate_name(text: &str) -> Result<String, String> {
+/// A name in a certificate, in lower case: a host name, or `*.` and a host name.
+pub(super) fn certificate_name(text: &str) -> Result<String, ValueError> {
     if is_host_name(text.strip_prefix("*.").unwrap_or(text)) {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err(format!(
-            "{text:?} is not a host name, write one such as \"pop.example.org\" or \
-             \"*.example.org\""
-        ))
+        Err(ValueError::CertificateName(text.to_owned()))
     }
 }
 
-/// A domain as names of users have it. Given back in lower case (ASCII).
-pub(super) fn domain(text: &str) -> Result<Arc<str>, String> {
+/// The domain of a user name, in lower case (ASCII).
+pub(super) fn domain(text: &str) -> Result<Arc<str>, ValueError> {
     if let Some(bare) = text.strip_prefix('@') {
-        return Err(format!("{text:?} begins with @, write {bare:?}"));
+        return Err(ValueError::DomainWithAt(bare.to_owned()));
     }
     let is_label = |label: &str| {
         !label.is_empty()
@@ -48,7 +95,7 @@ pub(super) fn domain(text: &str) -> Result<Arc<str>, String> {
     if text.len() <= 200 && text.split('.').all(is_label) {
         Ok(text.to_ascii_lowercase().into())
     } else {
-        Err(format!("{text:?} is not a domain, write one such as \"example.org\""))
+        Err(ValueError::Domain(text.to_owned()))
     }
 }
 
@@ -64,63 +111,51 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// An IP address and a port.
-pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| not_an_address(text))
+}
+
+fn not_an_address(text: &str) -> ValueError {
+    let owned = text.to_owned();
+    let every = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    let port_of = |text: &str| text.parse::<u16>().ok();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {
-        let example = SocketAddr::new(address, 995);
-        return Err(format!("{text:?} has no port, write one such as \"{example}\""));
+        return ValueError::NoPort(owned, SocketAddr::new(address, 995));
     }
-    let port_of = |text: &str| text.parse::<u16>().ok();
     if let Some(port) = port_of(text.strip_prefix(':').unwrap_or(text)) {
-        let example = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        return Err(format!("{text:?} has no address, write \"{example}\" for every address"));
+        return ValueError::NoAddress(owned, every(port));
     }
-    if let Some((host, port)) = text.rsplit_once(':') {
-        if let (Ok(address), Some(port)) = (host.parse::<Ipv6Addr>(), port_of(port)) {
-            let example = SocketAddr::new(address.into(), port);
-            return Err(format!("{text:?} lacks the brackets, write \"{example}\""));
+    let Some((host, port)) = text.rsplit_once(':') else { return ValueError::Address(owned) };
+    match (host.parse::<Ipv6Addr>(), port_of(port)) {
+        (Ok(address), Some(port)) => {
+            ValueError::NoBrackets(owned, SocketAddr::new(address.into(), port))
         }
-        if let ("*", Some(port)) = (host, port_of(port)) {
-            let example = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-            return Err(format!("\"*\" is not an address, write \"{example}\" for every address"));
+        (Err(_), Some(port)) if host == "*" => ValueError::Star(every(port)),
+        _ if is_host_name(host) && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
+            ValueError::AddressByName(owned)
         }
-        if is_host_name(host) && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            return Err(format!(
-                "{text:?} names a host, and names are not looked up: write its IP address, such \
-                 as \"192.0.2.1:995\", or \"[::]:995\" for every address"
-            ));
-        }
+        _ => ValueError::Address(owned),
     }
-    Err(format!(
-        "{text:?} is not an IP address and a port up to 65535, write one such as \"[::]:995\" or \
-         \"192.0.2.1:995\""
-    ))
 }
 
 /// A network: an address and the length of its prefix, or an address alone.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, ValueError> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
-    address.or_else(|_| text.parse()).map_err(|_| {
-        format!(
-            "{text:?} is not a network, write one such as \"192.0.2.0/24\" or \"2001:db8::/32\""
-        )
-    })
+    address.or_else(|_| text.parse()).map_err(|_| ValueError::Network(text.to_owned()))
 }
 
-/// A directory, by its whole path.
-pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
+/// The absolute path of a directory.
+pub(super) fn directory(text: &str) -> Result<PathBuf, ValueError> {
     if text.starts_with('/') && !text.contains(['{', '}', '\0']) {
         Ok(PathBuf::from(text))
     } else {
-        Err(format!("{text:?} is not the whole path of a directory, write \"/srv/mail\""))
+        Err(ValueError::Directory(text.to_owned()))
     }
 }
 
 /// `user:group` or `user`.
-pub(super) fn run_as(text: &str) -> Result<RunAs, String> {
+pub(super) fn run_as(text: &str) -> Result<RunAs, ValueError> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
@@ -130,31 +165,27 @@ pub(super) fn run_as(text: &str) -> Result<RunAs, String> {
     if plausible(user) && group.is_none_or(plausible) {
         Ok(RunAs { user: user.to_owned(), group: group.map(str::to_owned) })
     } else {
-        Err(format!("{text:?} is not a user and a group, write \"vmail:vmail\" or \"vmail\""))
+        Err(ValueError::RunAs(text.to_owned()))
     }
 }
 
 /// Checks the template of a Maildir path.
 ///
-/// - `{home}` stands at the start, for it is a whole path.
-pub(super) fn maildir_template(text: &str) -> Result<(), String> {
-    const EXAMPLE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
+/// - `{home}` is an absolute path, so it is allowed only at the start.
+pub(super) fn maildir_template(text: &str) -> Result<(), ValueError> {
     if text.is_empty() {
-        return Err(format!("is empty, write a path such as {EXAMPLE}"));
+        return Err(ValueError::EmptyPath);
     }
     if text.starts_with('~') {
-        return Err(format!(
-            "\"~\" does not stand for anything here, write the whole path: {EXAMPLE}"
-        ));
+        return Err(ValueError::Tilde);
     }
     let template = Template::parse(text, &Placeholder::ALL).map_err(|error| {
-        let of_all = error == TemplateError::SameForAll;
-        if of_all { format!("{error}, as in {EXAMPLE}") } else { error.to_string() }
+        let same_for_all = error == TemplateError::SameForAll;
+        if same_for_all { ValueError::SameForAll(error) } else { ValueError::Template(error) }
     })?;
-    match template.pieces().iter().skip(1).any(|it| *it == Piece::Placeholder(Placeholder::Home)) {
-        true => Err("has {home} within it, and that is a whole path: begin with it, as in \
-                     \"{home}/Maildir\""
-            .into()),
+    let home = Piece::Placeholder(Placeholder::Home);
+    match template.pieces().iter().skip(1).any(|piece| *piece == home) {
+        true => Err(ValueError::HomeWithin),
         false => Ok(()),
     }
 }

@@ -249,10 +249,10 @@ fn too_many_at_once_are_told_to_come_back() {
 
 /// An authenticator for one user with a hash, whose throttle waits for a second first.
 fn throttled(most: u64) -> Authenticator<Table> {
-    let settings = crate::login::throttle::Settings {
-        first: Duration::from_secs(1),
-        most: Duration::from_secs(most),
-        forget: Duration::from_secs(600),
+    let settings = crate::config::ThrottleSection {
+        first_delay: Duration::from_secs(1),
+        longest_delay: Duration::from_secs(most),
+        forget_after: Duration::from_secs(600),
         trusted: Vec::new(),
     };
     let throttle = Arc::new(Throttle::new(settings, 1000));
@@ -488,10 +488,10 @@ async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_as
 
 #[tokio::test]
 async fn the_same_wrong_password_again_is_told_apart() {
-    let settings = crate::login::throttle::Settings {
-        first: Duration::from_nanos(1),
-        most: Duration::from_nanos(1),
-        forget: Duration::from_secs(60),
+    let settings = crate::config::ThrottleSection {
+        first_delay: Duration::from_nanos(1),
+        longest_delay: Duration::from_nanos(1),
+        forget_after: Duration::from_secs(60),
         trusted: Vec::new(),
     };
     let throttle = Arc::new(Throttle::new(settings, 100));

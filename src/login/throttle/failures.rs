@@ -18,7 +18,7 @@ impl State {
             } else {
                 Duration::ZERO
             };
-            let mut added = self.settings.forget;
+            let mut added = self.settings.forget_after;
             let mut factor = 1;
             for level in client.levels() {
                 added = added * factor / level.factor;
@@ -43,7 +43,7 @@ impl State {
     /// network within it. So one customer alone cannot make the larger network as bad as its own.
     fn count_for_networks(&mut self, client: &Client, now: Instant) -> [Duration; LEVELS] {
         let mut added_to_networks = [Duration::ZERO; LEVELS];
-        let mut added = self.settings.forget;
+        let mut added = self.settings.forget_after;
         let mut factor = 1;
         for (level, added_to_network) in client.levels().zip(&mut added_to_networks) {
             added = added * factor / level.factor;
@@ -60,7 +60,7 @@ impl State {
 
     fn count_for_user(&mut self, client: &Client, user: u64, now: Instant) -> Duration {
         let mut record = self.user(user, client.user, now);
-        let clear_at = self.settings.extended(record.clear_at, self.settings.forget, now);
+        let clear_at = self.settings.extended(record.clear_at, self.settings.forget_after, now);
         let added = clear_at.duration_since(record.clear_at);
         record.clear_at = clear_at;
         self.put_user(user, record, now);

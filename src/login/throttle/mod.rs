@@ -20,11 +20,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::time::Instant;
 
 use self::queues::Queues;
 use self::state::{Client, State};
+use crate::config::ThrottleSection;
 use crate::limits::{Entry, LeftOut, LogBudget};
 use crate::protocol::{ClaimedName, Secret, Username};
 
@@ -40,19 +40,6 @@ pub struct Throttle {
     key: RandomState,
     state: Mutex<State>,
     log: LogBudget,
-}
-
-/// The operator's choices.
-#[derive(Debug)]
-pub struct Settings {
-    /// The wait after one failure; zero switches the throttle off.
-    pub first: Duration,
-    /// The longest wait; twice this should fit into the time that a client has for its login.
-    pub most: Duration,
-    /// After this long one failure is forgotten.
-    pub forget: Duration,
-    /// Networks that neither wait nor count.
-    pub trusted: Vec<IpNet>,
 }
 
 /// An attempt that has entered its queues.
@@ -93,10 +80,10 @@ pub struct Failure {
 impl Default for Throttle {
     /// A throttle that is off.
     fn default() -> Self {
-        let off = Settings {
-            first: Duration::ZERO,
-            most: Duration::ZERO,
-            forget: Duration::ZERO,
+        let off = ThrottleSection {
+            first_delay: Duration::ZERO,
+            longest_delay: Duration::ZERO,
+            forget_after: Duration::ZERO,
             trusted: Vec::new(),
         };
         Self::new(off, 0)
@@ -105,7 +92,7 @@ impl Default for Throttle {
 
 impl Throttle {
     /// A throttle without any failures, with at most `entries` records in each table.
-    pub fn new(settings: Settings, entries: usize) -> Self {
+    pub fn new(settings: ThrottleSection, entries: usize) -> Self {
         let (key, state) = (RandomState::new(), Mutex::new(State::new(settings, entries)));
         Self { key, state, log: LogBudget::default() }
     }
@@ -131,7 +118,7 @@ impl Throttle {
     /// - The numbers of failures stay the same. The new settings say how long the next attempt waits,
     ///   and when failures are forgotten.
     /// - Attempts that wait already wait as long as before.
-    pub fn change(&self, settings: Settings) {
+    pub fn change(&self, settings: ThrottleSection) {
         self.lock().change(settings, Instant::now());
     }
 
@@ -182,9 +169,9 @@ impl Throttle {
     }
 }
 
-impl Settings {
+impl ThrottleSection {
     fn exempts(&self, peer: IpAddr) -> bool {
-        self.first.is_zero() || self.trusts(peer)
+        self.first_delay.is_zero() || self.trusts(peer)
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
@@ -196,27 +183,29 @@ impl Settings {
     fn wait(&self, failures: u32) -> Duration {
         let Some(doubled) = failures.checked_sub(1) else { return Duration::ZERO };
         let factor = 2_u32.checked_pow(doubled).unwrap_or(u32::MAX);
-        self.first.saturating_mul(factor).min(self.most)
+        self.first_delay.saturating_mul(factor).min(self.longest_delay)
     }
 
     /// How many failures are not forgotten yet, if all are at `clear_at`, and `factor` of them count
     /// as one.
     fn failures(&self, clear_at: Instant, factor: u32, now: Instant) -> u32 {
         let left = clear_at.saturating_duration_since(now).as_nanos();
-        let forget = self.forget.as_nanos().max(1);
+        let forget = self.forget_after.as_nanos().max(1);
         let all = left.saturating_mul(factor.into()).div_ceil(forget);
         u32::try_from(all / u128::from(factor.max(1))).unwrap_or(u32::MAX)
     }
 
     /// Puts `clear_at` off by `added`, as long as there are not more failures than make a difference.
     fn extended(&self, clear_at: Instant, added: Duration, now: Instant) -> Instant {
-        let latest = now + self.forget.saturating_mul(self.most_failures());
+        let latest = now + self.forget_after.saturating_mul(self.most_failures());
         (clear_at.max(now) + added).min(latest).max(clear_at)
     }
 
-    /// The number of failures from which the wait is `most`.
+    /// The number of failures from which the wait is `longest_delay`.
     fn most_failures(&self) -> u32 {
-        (1..u32::BITS).find(|&failures| self.wait(failures) >= self.most).unwrap_or(u32::BITS)
+        (1..u32::BITS)
+            .find(|&failures| self.wait(failures) >= self.longest_delay)
+            .unwrap_or(u32::BITS)
     }
 }
 

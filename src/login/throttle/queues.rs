@@ -159,7 +159,7 @@ impl State {
 
     /// When an attempt that came at `begun` is checked at the latest.
     fn latest(&self, begun: Instant) -> Instant {
-        begun + self.settings.most.saturating_mul(2)
+        begun + self.settings.longest_delay.saturating_mul(2)
     }
 }
 

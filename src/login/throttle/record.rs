@@ -16,7 +16,7 @@ pub(super) struct Pair {
 /// The record of a network.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NetworkRecord {
-    /// When all failures will be forgotten. The time until then, divided by `forget`, is the number
+    /// When all failures will be forgotten. The time until then, divided by `forget_after`, is the number
     /// of failures. In a larger network each failure adds less.
     pub(super) clear_at: Instant,
     /// When the password of the last stranger in the queue is checked.

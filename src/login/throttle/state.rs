@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Settings;
 use super::record::{Names, NetworkRecord, Pair, PairRecord, UserRecord, scaled};
+use crate::config::ThrottleSection;
 use crate::limits::{Fading, Level, Network};
 
 /// The client of an attempt, with the user that it names.
@@ -28,7 +28,7 @@ pub(super) struct Client {
 /// All that the throttle remembers.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) settings: Settings,
+    pub(super) settings: ThrottleSection,
     networks: Fading<Network, NetworkRecord>,
     /// Users and accounts.
     users: Fading<u64, UserRecord>,
@@ -55,7 +55,7 @@ impl Client {
 }
 
 impl State {
-    pub(super) fn new(settings: Settings, entries: usize) -> Self {
+    pub(super) fn new(settings: ThrottleSection, entries: usize) -> Self {
         Self {
             settings,
             networks: Fading::new(entries),
@@ -67,10 +67,10 @@ impl State {
     }
 
     /// Takes other settings. The numbers of failures stay the same: as each is kept as a time, these
-    /// times change as `forget` does.
-    pub(super) fn change(&mut self, settings: Settings, now: Instant) {
-        let old = mem::replace(&mut self.settings, settings).forget;
-        let new = self.settings.forget;
+    /// times change as `forget_after` does.
+    pub(super) fn change(&mut self, settings: ThrottleSection, now: Instant) {
+        let old = mem::replace(&mut self.settings, settings).forget_after;
+        let new = self.settings.forget_after;
         if new == old {
             return;
         }
@@ -150,7 +150,7 @@ impl State {
     }
 
     pub(super) fn put_pair(&mut self, pair: Pair, record: PairRecord, now: Instant) {
-        self.pairs.put(pair, record, record.end(now + self.settings.forget), now);
+        self.pairs.put(pair, record, record.end(now + self.settings.forget_after), now);
     }
 }
 

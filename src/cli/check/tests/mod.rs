@@ -1,4 +1,4 @@
-//! Reports on configurations in a directory of their own.
+//! Reports on configurations in a temporary directory.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,27 +8,27 @@ use super::*;
 
 mod mail;
 
-/// A report as it is read: a line each.
+/// The lines of a report.
 #[derive(Debug, Default)]
-struct Seen {
+struct Lines {
     errors: Vec<String>,
-    silent: Vec<String>,
+    unanswered: Vec<String>,
     warnings: Vec<String>,
     summary: String,
     consequence: Option<String>,
 }
 
-/// A directory with a configuration and what it names.
-struct House(tempfile::TempDir);
+/// A directory with a configuration and the files that it names.
+struct Fixture(tempfile::TempDir);
 
-impl House {
+impl Fixture {
     fn new() -> Self {
-        let house = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(house.path("mail")).unwrap();
-        house.certificate("tls", &["pop.example.org"]);
-        house.write("users", "mrose@example.org:{PLAIN}tanstaaf\n");
-        house.write("restante.toml", GOOD);
-        house
+        let fixture = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(fixture.path("mail")).unwrap();
+        fixture.certificate("tls", &["pop.example.org"]);
+        fixture.write("users", "mrose@example.org:{PLAIN}tanstaaf\n");
+        fixture.write("restante.toml", GOOD);
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -47,31 +47,31 @@ impl House {
         self.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
     }
 
-    /// The report, with the directory taken out of its lines.
-    fn report(&self, now: SystemTime) -> Seen {
+    /// The report, without the path of the directory.
+    fn report(&self, now: SystemTime) -> Lines {
         self.report_in(&Circumstances { now, ..circumstances() }, Extent::Everything)
     }
 
-    fn report_in(&self, circumstances: &Circumstances, extent: Extent) -> Seen {
-        let (mut report, draft) = look_at(&self.path("restante.toml"), circumstances);
-        if let Some(draft) = draft {
-            Examination::new(&draft, circumstances, &mut report).stores(extent);
+    fn report_in(&self, circumstances: &Circumstances, extent: Extent) -> Lines {
+        let (mut report, config) = examine(&self.path("restante.toml"), circumstances);
+        if let Some(config) = config {
+            Examination::new(&config, circumstances, &mut report).stores(extent);
         }
         let plain = |text: String| text.replace(&format!("{}/", self.0.path().display()), "");
-        let mut seen = Seen {
+        let mut lines = Lines {
             summary: plain(report.summary()),
             consequence: report.consequence(),
-            ..Seen::default()
+            ..Lines::default()
         };
-        for finding in report.findings() {
-            let lines = match finding.severity {
-                Severity::Error => &mut seen.errors,
-                Severity::Silence => &mut seen.silent,
-                Severity::Warning => &mut seen.warnings,
+        for diagnostic in report.diagnostics() {
+            let list = match diagnostic.severity {
+                Severity::Error => &mut lines.errors,
+                Severity::NoAnswer => &mut lines.unanswered,
+                Severity::Warning => &mut lines.warnings,
             };
-            lines.push(plain(finding.fault.line(&finding.file)));
+            list.push(plain(diagnostic.fault.line(&diagnostic.file)));
         }
-        seen
+        lines
     }
 }
 
@@ -110,18 +110,18 @@ path = "users"
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[test]
-fn a_good_house_is_summed_up() {
-    let house = House::new();
-    let report = house.report(SystemTime::now());
+fn a_valid_configuration_has_a_summary() {
+    let fixture = Fixture::new();
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors, [""; 0]);
     let summary = &report.summary;
     for line in [
         "  greets as    pop.example.org",
         "  listens on   [::]:995  implicit TLS",
-        "  listens on   [::]:110  STLS, no password without it",
+        "  listens on   [::]:110  STLS, passwords only with it",
         "  users        1 in users",
         "  mail         mail/example.org/mrose  for mrose@example.org",
-        "  runs as      whoever starts it, root excepted",
+        "  runs as      the user that starts it, except root",
     ] {
         assert!(summary.lines().any(|found| found == line), "{line:?} is not in\n{summary}");
     }
@@ -130,11 +130,11 @@ fn a_good_house_is_summed_up() {
 
 #[test]
 fn errors_of_all_kinds_come_at_once_with_their_places() {
-    let house = House::new();
-    house.write("tls.key", "not a key");
-    house.write("users", "mrose@example.org:{PLAIN}tanstaaf\nno colon here\n");
-    house.write("restante.toml", &format!("run-as = \"no-such-user-here\"\n{GOOD}"));
-    let report = house.report(SystemTime::now());
+    let fixture = Fixture::new();
+    fixture.write("tls.key", "not a key");
+    fixture.write("users", "mrose@example.org:{PLAIN}tanstaaf\nno colon here\n");
+    fixture.write("restante.toml", &format!("run-as = \"no-such-user-here\"\n{GOOD}"));
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors.len(), 3, "{report:?}");
     assert!(report.errors[0].starts_with("restante.toml:1:10: run-as: there is no user"));
     assert!(report.errors[1].starts_with("restante.toml:14:15: tls.private-key: "), "{report:?}");
@@ -143,21 +143,21 @@ fn errors_of_all_kinds_come_at_once_with_their_places() {
 
 #[test]
 fn certificate_and_key_are_both_named_when_both_are_missing() {
-    let house = House::new();
-    fs::remove_file(house.path("tls.crt")).unwrap();
-    fs::remove_file(house.path("tls.key")).unwrap();
-    let report = house.report(SystemTime::now());
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.path("tls.crt")).unwrap();
+    fs::remove_file(fixture.path("tls.key")).unwrap();
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors.len(), 2, "{report:?}");
     assert!(report.errors[0].starts_with("restante.toml:12:15: tls.certificate: tls.crt: "));
     assert!(report.errors[1].starts_with("restante.toml:13:15: tls.private-key: tls.key: "));
 }
 
 #[test]
-fn whom_clients_have_their_certificates_from_is_looked_at() {
-    let house = House::new();
+fn ca_certificates_for_clients_are_checked() {
+    let fixture = Fixture::new();
     let with_ca = "client-ca = \"clients.pem\"\nprivate-key";
-    house.write("restante.toml", &GOOD.replace("private-key", with_ca));
-    let certificate = fs::read_to_string(house.path("tls.crt")).unwrap();
+    fixture.write("restante.toml", &GOOD.replace("private-key", with_ca));
+    let certificate = fs::read_to_string(fixture.path("tls.crt")).unwrap();
     for (text, hint) in [
         (None, "cannot be read: No such file"),
         (Some(String::new()), "has no certificate in it"),
@@ -165,57 +165,57 @@ fn whom_clients_have_their_certificates_from_is_looked_at() {
         (Some(certificate.replacen("MII", "AAA", 1)), "cannot be used"),
     ] {
         if let Some(text) = text {
-            house.write("clients.pem", &text);
+            fixture.write("clients.pem", &text);
         }
-        let report = house.report(SystemTime::now());
+        let report = fixture.report(SystemTime::now());
         assert_eq!(report.errors.len(), 1, "{report:?}");
         let start = format!("restante.toml:13:13: tls.client-ca: clients.pem: {hint}");
         assert!(report.errors[0].starts_with(&start), "{start} is not {report:?}");
     }
-    house.write("clients.pem", &certificate.repeat(2));
-    let report = house.report(SystemTime::now());
+    fixture.write("clients.pem", &certificate.repeat(2));
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors, [""; 0]);
     let summary = &report.summary;
     assert!(summary.contains("\n  client-ca    2 certificates in clients.pem\n"), "{summary}");
-    let of_no_use = "restante.toml:13:13: tls.client-ca: nobody can log in with a certificate";
-    let warned = |report: Seen| report.warnings.iter().any(|line| line.starts_with(of_no_use));
+    let unusable = "restante.toml:13:13: tls.client-ca: no user can log in with a certificate";
+    let warned = |report: Lines| report.warnings.iter().any(|line| line.starts_with(unusable));
     assert!(!warned(report));
-    let text = fs::read_to_string(house.path("restante.toml")).unwrap();
+    let text = fs::read_to_string(fixture.path("restante.toml")).unwrap();
     let program = "kind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n";
     let store = "kind = \"file\"\npath = \"users\"\n";
-    house.write("restante.toml", &text.replace(store, program));
-    assert!(warned(house.report(SystemTime::now())));
+    fixture.write("restante.toml", &text.replace(store, program));
+    assert!(warned(fixture.report(SystemTime::now())));
 }
 
 #[test]
 fn mechanisms_that_cannot_be_offered_are_named() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mechanisms = "[auth]\nmechanisms = [\"PLAIN\", \"OAUTHBEARER\", \"EXTERNAL\"]\n[maildir]";
-    house.write("restante.toml", &GOOD.replace("[maildir]", mechanisms));
-    let about = |report: Seen| {
+    fixture.write("restante.toml", &GOOD.replace("[maildir]", mechanisms));
+    let about = |report: Lines| {
         let lines = report.warnings.into_iter().filter(|line| line.contains(" auth.mechanisms["));
         lines.collect::<Vec<_>>()
     };
-    let found = about(house.report(SystemTime::now()));
+    let found = about(fixture.report(SystemTime::now()));
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains(":16:24: auth.mechanisms[1]: ") && found[0].contains("\"oauth2\""));
     assert!(found[1].contains(" auth.mechanisms[2]: ") && found[1].contains("client-ca"));
     let program = "kind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n";
     let text = GOOD.replace("[maildir]", "[auth]\nmechanisms = [\"SCRAM-SHA-256\"]\n[maildir]");
-    house.write("restante.toml", &text.replace("kind = \"file\"\npath = \"users\"\n", program));
-    assert_eq!(about(house.report(SystemTime::now())).len(), 1);
+    fixture.write("restante.toml", &text.replace("kind = \"file\"\npath = \"users\"\n", program));
+    assert_eq!(about(fixture.report(SystemTime::now())).len(), 1);
 }
 
 #[test]
 fn a_throttle_that_the_login_timeout_cuts_off_is_named() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for (throttle, warned) in [
         ("longest-delay = \"59s\"", false),
         ("longest-delay = \"1m\"", true),
         ("longest-delay = \"1m\"\nfirst-delay = \"0s\"", false),
     ] {
-        house.write("restante.toml", &format!("{GOOD}[throttle]\n{throttle}\n"));
-        let report = house.report(SystemTime::now());
+        fixture.write("restante.toml", &format!("{GOOD}[throttle]\n{throttle}\n"));
+        let report = fixture.report(SystemTime::now());
         let found = report.warnings.iter().any(|line| line.contains(" throttle.longest-delay: "));
         assert_eq!(found, warned, "{throttle}: {report:?}");
     }
@@ -223,15 +223,15 @@ fn a_throttle_that_the_login_timeout_cuts_off_is_named() {
 
 #[test]
 fn files_that_the_user_of_run_as_cannot_read_are_errors() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let with_ca = GOOD.replace("private-key", "client-ca = \"clients.pem\"\nprivate-key");
-    house.write("restante.toml", &format!("run-as = \"daemon\"\n{with_ca}"));
-    fs::copy(house.path("tls.crt"), house.path("clients.pem")).unwrap();
+    fixture.write("restante.toml", &format!("run-as = \"daemon\"\n{with_ca}"));
+    fs::copy(fixture.path("tls.crt"), fixture.path("clients.pem")).unwrap();
     for name in ["tls.key", "clients.pem", "restante.toml"] {
-        fs::set_permissions(house.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(fixture.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
-    fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let report = house.report(SystemTime::now());
+    fs::set_permissions(fixture.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let report = fixture.report(SystemTime::now());
     let named = |lines: &[String], start: &str| lines.iter().any(|line| line.starts_with(start));
     assert!(named(&report.errors, "restante.toml:15:15: tls.private-key: daemon cannot "));
     assert!(named(&report.errors, "restante.toml:14:13: tls.client-ca: daemon cannot "));
@@ -239,17 +239,17 @@ fn files_that_the_user_of_run_as_cannot_read_are_errors() {
 }
 
 #[test]
-fn a_fault_of_the_file_hides_nothing_and_causes_nothing() {
-    let house = House::new();
+fn a_fault_of_the_file_neither_hides_nor_causes_others() {
+    let fixture = Fixture::new();
     for name in ["tls.crt", "tls.key", "users"] {
-        fs::remove_file(house.path(name)).unwrap();
+        fs::remove_file(fixture.path(name)).unwrap();
     }
-    fs::remove_dir(house.path("mail")).unwrap();
+    fs::remove_dir(fixture.path("mail")).unwrap();
     let found_outside = [
         " run-as: there is no user",
         " tls.certificate: tls.crt: cannot be read",
         " tls.private-key: tls.key: cannot be read",
-        " maildir.path: mail is not there",
+        " maildir.path: mail does not exist",
         " credentials[0].path: users is not there",
     ];
     for (right, wrong, fault) in [
@@ -260,11 +260,11 @@ fn a_fault_of_the_file_hides_nothing_and_causes_nothing() {
         ("[maildir]", "[mail-dir]", ":16:2: mail-dir: "),
         ("path = \"users\"", "path = \"users\"\n[limits]\nconnection = 3", ":23:1: limits.con"),
         ("path = \"users\"", "path = \"users\"\nrehash = 3", ":22:10: credentials[0].rehash: "),
-        ("path = \"users\"", "path = \"users\"\nrehash = = 3", ":22:10: not TOML: "),
+        ("path = \"users\"", "path = \"users\"\nrehash = = 3", ":22:10: invalid TOML: "),
     ] {
         let text = format!("run-as = \"no-such-user-here\"\n{GOOD}").replacen(right, wrong, 1);
-        house.write("restante.toml", &text);
-        let report = house.report(SystemTime::now());
+        fixture.write("restante.toml", &text);
+        let report = fixture.report(SystemTime::now());
         for words in found_outside.iter().chain([&fault]) {
             let is_there = report.errors.iter().any(|line| line.contains(words));
             assert!(is_there, "{wrong}: {words} is not in {:#?}", report.errors);
@@ -274,39 +274,39 @@ fn a_fault_of_the_file_hides_nothing_and_causes_nothing() {
 }
 
 #[test]
-fn of_half_a_pair_the_file_is_looked_at() {
-    let house = House::new();
-    fs::remove_file(house.path("tls.key")).unwrap();
-    house.write("restante.toml", &GOOD.replace("\"tls.crt\"", "3"));
-    let report = house.report(SystemTime::now());
+fn the_known_file_of_half_a_pair_is_checked() {
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.path("tls.key")).unwrap();
+    fixture.write("restante.toml", &GOOD.replace("\"tls.crt\"", "3"));
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors.len(), 2, "{report:?}");
     assert!(report.errors[1].starts_with("restante.toml:13:15: tls.private-key: tls.key: "));
 }
 
 #[test]
-fn where_no_section_is_sure_nothing_is_looked_at() {
-    let house = House::new();
-    fs::remove_file(house.path("users")).unwrap();
-    house.write("restante.toml", &GOOD.replace("[maildir]", "[maildir"));
-    let report = house.report(SystemTime::now());
+fn an_invalid_section_header_ends_the_check() {
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.path("users")).unwrap();
+    fixture.write("restante.toml", &GOOD.replace("[maildir]", "[maildir"));
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors.len(), 1, "{report:?}");
-    assert!(report.errors[0].starts_with("restante.toml:15:9: not TOML: "), "{report:?}");
+    assert!(report.errors[0].starts_with("restante.toml:15:9: invalid TOML: "), "{report:?}");
 }
 
 #[test]
 fn errors_come_before_warnings_and_both_by_line() {
-    let house = House::new();
-    house.certificate("tls", &["mail.example.org"]);
-    house.write("users", "no colon here\nmrose:{PLAIN}x\n");
+    let fixture = Fixture::new();
+    fixture.certificate("tls", &["mail.example.org"]);
+    fixture.write("users", "no colon here\nmrose:{PLAIN}x\n");
     let text = format!("run-as = \"no-such-user-here\"\n{GOOD}[limits]\nconnection = 3\n");
-    house.write("restante.toml", &text);
-    let (report, _) = look_at(&house.path("restante.toml"), &circumstances());
+    fixture.write("restante.toml", &text);
+    let (report, _) = examine(&fixture.path("restante.toml"), &circumstances());
     let order: Vec<_> = report
-        .findings()
+        .diagnostics()
         .into_iter()
-        .map(|finding| {
-            let name = finding.file.file_name().unwrap().to_str().unwrap().to_owned();
-            (finding.severity == Severity::Warning, name, finding.fault.place.unwrap().line)
+        .map(|diagnostic| {
+            let name = diagnostic.file.file_name().unwrap().to_str().unwrap().to_owned();
+            (diagnostic.severity == Severity::Warning, name, diagnostic.fault.place.unwrap().line)
         })
         .collect();
     let file = |name: &str| name.to_owned();
@@ -323,14 +323,14 @@ fn errors_come_before_warnings_and_both_by_line() {
 }
 
 #[test]
-fn ports_that_cannot_be_bound_are_errors_where_they_are_named() {
-    let house = House::new();
+fn ports_that_cannot_be_bound_are_errors_at_their_keys() {
+    let fixture = Fixture::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
     let text = GOOD.replace("[::]:995", &taken.to_string()).replace("[::]:110", "192.0.2.1:1110");
-    house.write("restante.toml", &text);
+    fixture.write("restante.toml", &text);
     let bind = Circumstances { bind: true, ..circumstances() };
-    let report = house.report_in(&bind, Extent::Offline);
+    let report = fixture.report_in(&bind, Extent::Offline);
     assert_eq!(report.errors.len(), 2, "{report:#?}");
     let start = format!("restante.toml:4:11: listen[0].address: cannot listen on {taken}: ");
     assert!(report.errors[0].starts_with(&start), "{report:#?}");
@@ -339,17 +339,17 @@ fn ports_that_cannot_be_bound_are_errors_where_they_are_named() {
 }
 
 #[test]
-fn warnings_name_what_needs_a_look() {
-    let house = House::new();
-    house.certificate("tls", &["mail.example.org"]);
-    house.write("users", "mrose:{PLAIN}x\nfred@example.org:{DES-CRYPT}x\n");
-    let report = house.report(SystemTime::now());
+fn each_warning_names_its_place() {
+    let fixture = Fixture::new();
+    fixture.certificate("tls", &["mail.example.org"]);
+    fixture.write("users", "mrose:{PLAIN}x\nfred@example.org:{DES-CRYPT}x\n");
+    let report = fixture.report(SystemTime::now());
     assert_eq!(report.errors, [""; 0]);
     for (start, words) in [
         ("restante.toml:12:15: tls.certificate: ", "for mail.example.org, not for pop.example.org"),
         ("restante.toml:13:15: tls.private-key: ", "every user of this machine can read"),
         ("users:2:1: ", "fred@example.org"),
-        ("restante.toml:16:8: maildir.path: ", "filled in for 1 user (say mrose)"),
+        ("restante.toml:16:8: maildir.path: ", "no {domain} for 1 user (such as mrose)"),
     ] {
         assert!(
             report.warnings.iter().any(|line| line.starts_with(start) && line.contains(words)),
@@ -360,39 +360,39 @@ fn warnings_name_what_needs_a_look() {
 }
 
 #[test]
-fn dates_of_certificates_are_looked_at() {
-    let house = House::new();
-    let report = house.report(SystemTime::UNIX_EPOCH + DAY);
+fn dates_of_certificates_are_checked() {
+    let fixture = Fixture::new();
+    let report = fixture.report(SystemTime::UNIX_EPOCH + DAY);
     let warned = report.warnings.iter().any(|line| line.contains("tls.certificate: "));
     assert!(warned, "{report:?}");
 }
 
 #[test]
-fn a_name_that_has_its_own_certificate_is_not_asked_of_the_default_one() {
-    let house = House::new();
-    house.certificate("tls", &["other.example.org"]);
-    house.certificate("own", &["*.example.org"]);
+fn the_default_certificate_need_not_have_the_name_of_a_host() {
+    let fixture = Fixture::new();
+    fixture.certificate("tls", &["other.example.org"]);
+    fixture.certificate("own", &["*.example.org"]);
     let host = "[[tls.host]]\nnames = [\"pop.example.org\"]\ncertificate = \"own.crt\"\nprivate-key = \"own.key\"\n";
-    house.write("restante.toml", &format!("{GOOD}\n{host}"));
-    let report = house.report(SystemTime::now());
+    fixture.write("restante.toml", &format!("{GOOD}\n{host}"));
+    let report = fixture.report(SystemTime::now());
     assert!(!report.warnings.iter().any(|line| line.contains("not for")), "{report:?}");
 }
 
 #[test]
-fn a_store_that_is_not_there_is_an_error_where_it_is_named() {
-    let house = House::new();
-    fs::remove_file(house.path("users")).unwrap();
-    let report = house.report(SystemTime::now());
+fn a_missing_store_is_an_error_at_its_key() {
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.path("users")).unwrap();
+    let report = fixture.report(SystemTime::now());
     let start = "restante.toml:20:8: credentials[0].path: users is not there; restante user add";
     assert!(report.errors.iter().any(|line| line.starts_with(start)), "{report:?}");
 }
 
 #[test]
-fn stores_are_asked_at_the_same_time_and_reported_in_their_order() {
-    let house = House::new();
-    // Each waits for the others before it says that it cannot tell.
+fn stores_are_queried_at_the_same_time_and_reported_in_their_order() {
+    let fixture = Fixture::new();
+    // Each waits for the others before it fails.
     let store = |nth: usize| {
-        let there = |nth: usize| house.path(&format!("asked-{nth}")).display().to_string();
+        let there = |nth: usize| fixture.path(&format!("asked-{nth}")).display().to_string();
         let [first, second, third] = [0, 1, 2].map(there);
         format!(
             "[[credentials]]\nkind = \"checkpassword\"\ndeadline = \"30s\"\n\
@@ -403,13 +403,13 @@ fn stores_are_asked_at_the_same_time_and_reported_in_their_order() {
         )
     };
     let stores = [0, 1, 2].map(store).concat();
-    house.write("restante.toml", &format!("{GOOD}{stores}"));
-    let report = house.report(SystemTime::now());
-    assert_eq!((report.errors.len(), report.silent.len()), (0, 3), "{report:?}");
+    fixture.write("restante.toml", &format!("{GOOD}{stores}"));
+    let report = fixture.report(SystemTime::now());
+    assert_eq!((report.errors.len(), report.unanswered.len()), (0, 3), "{report:?}");
     assert!(
         report.consequence.as_ref().is_some_and(|what| what.contains("the server would start"))
     );
-    for (nth, error) in report.silent.iter().enumerate() {
+    for (nth, error) in report.unanswered.iter().enumerate() {
         let said = "checkpassword /bin/sh: it cannot tell now (111): number";
         let expected = format!("credentials[{}].kind: {said} {nth}", nth + 1);
         assert!(error.ends_with(&expected), "{expected} is not {error}");
@@ -418,27 +418,27 @@ fn stores_are_asked_at_the_same_time_and_reported_in_their_order() {
 
 #[cfg(feature = "sql")]
 #[test]
-fn what_keeps_a_store_from_being_opened_is_said_offline_too() {
-    let house = House::new();
-    house.write("secret", "sesame\n");
-    fs::set_permissions(house.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
+fn a_store_that_cannot_be_opened_is_reported_offline_too() {
+    let fixture = Fixture::new();
+    fixture.write("secret", "sesame\n");
+    fs::set_permissions(fixture.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
     let store = "[[credentials]]\nkind = \"sql\"\nurl = \"postgres://restante@127.0.0.1:1/mail\"\n\
                  password-file = \"secret\"\nquery = \"SELECT 1 FROM t WHERE name = {user}\"\n";
-    house.write("restante.toml", &format!("{GOOD}{store}"));
-    let offline = || house.report_in(&circumstances(), Extent::Offline);
+    fixture.write("restante.toml", &format!("{GOOD}{store}"));
+    let offline = || fixture.report_in(&circumstances(), Extent::Offline);
     let report = offline();
     let start = "restante.toml:24:17: credentials[1].password-file: ";
     assert!(report.errors[0].starts_with(start), "{report:?}");
     assert!(report.consequence.unwrap().ends_with("1 error; the server would not start"));
-    fs::set_permissions(house.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(offline().consequence, None, "nobody listens at port 1, and nobody asked");
+    fs::set_permissions(fixture.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(offline().consequence, None, "no server listens at port 1, and it was not queried");
 }
 
 #[test]
 fn an_empty_store_gets_a_hint() {
-    let house = House::new();
-    house.write("users", "# nobody yet\n");
-    let report = house.report(SystemTime::now());
+    let fixture = Fixture::new();
+    fixture.write("users", "# no users yet\n");
+    let report = fixture.report(SystemTime::now());
     assert!(
         report.warnings.iter().any(|line| line.contains("has no users; add one")),
         "{report:?}"

@@ -22,9 +22,9 @@ fn throttle() -> Arc<Throttle> {
     Arc::new(Throttle::new(settings(), 1_000))
 }
 
-fn settings() -> Settings {
+fn settings() -> ThrottleSection {
     let trusted = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:7::5/128".parse().unwrap()];
-    Settings { first: FIRST, most: MOST, forget: FORGET, trusted }
+    ThrottleSection { first_delay: FIRST, longest_delay: MOST, forget_after: FORGET, trusted }
 }
 
 fn attempt(throttle: &Arc<Throttle>, from: &str, name: &str) -> Option<Attempt> {
@@ -186,7 +186,7 @@ async fn an_attempt_that_is_dropped_during_the_check_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn trusted_networks_and_clients_of_a_throttle_that_is_off_never_wait() {
     let on = throttle();
-    let off = Settings { first: Duration::ZERO, ..settings() };
+    let off = ThrottleSection { first_delay: Duration::ZERO, ..settings() };
     let off = Arc::new(Throttle::new(off, 1_000));
     for password in 0..100 {
         for (throttle, from) in
@@ -207,9 +207,9 @@ async fn new_delays_apply_at_once_to_failures_that_were_counted_before() {
     for password in ["1", "2", "3"] {
         fail(&throttle, HOME, "mrose", password).await;
     }
-    throttle.change(Settings { first: FIRST * 2, ..settings() });
+    throttle.change(ThrottleSection { first_delay: FIRST * 2, ..settings() });
     assert_eq!(fail(&throttle, HOME, "mrose", "4").await, 8);
-    throttle.change(Settings { most: FIRST * 3, ..settings() });
+    throttle.change(ThrottleSection { longest_delay: FIRST * 3, ..settings() });
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(3));
 }
 
@@ -218,7 +218,7 @@ async fn while_it_is_off_it_does_not_count_and_when_it_is_on_again_failures_are_
     let throttle = throttle();
     fail(&throttle, HOME, "mrose", "1").await;
     let begun_before = attempt(&throttle, HOME, "mrose").unwrap();
-    throttle.change(Settings { first: Duration::ZERO, ..settings() });
+    throttle.change(ThrottleSection { first_delay: Duration::ZERO, ..settings() });
     for password in 0..100 {
         assert_eq!(fail(&throttle, HOME, "mrose", &password.to_string()).await, 0);
     }
@@ -237,7 +237,7 @@ async fn a_network_is_trusted_only_while_the_settings_say_so() {
         fail(&throttle, HOME, "mrose", password).await;
     }
     let trusted = vec!["192.0.2.0/24".parse().unwrap()];
-    throttle.change(Settings { trusted, ..settings() });
+    throttle.change(ThrottleSection { trusted, ..settings() });
     assert_eq!(fail(&throttle, HOME, "mrose", "3").await, 0);
     assert_eq!(fail(&throttle, "10.1.2.3", "fred", "1").await, 0);
     assert_eq!(wait(&throttle, "10.1.2.3", "fred"), Some(1));
@@ -253,7 +253,7 @@ async fn a_new_time_to_forget_does_not_change_the_number_of_failures() {
             fail(&throttle, HOME, "mrose", password).await;
         }
         fail(&throttle, HOME, "fred", "1").await;
-        throttle.change(Settings { forget, ..settings() });
+        throttle.change(ThrottleSection { forget_after: forget, ..settings() });
         let known = [(HOME, "mrose", 8), (AWAY, "mrose", 4), (HOME, "anna", 16)];
         for (from, name, waits) in known {
             assert_eq!(wait(&throttle, from, name), Some(waits), "{from} {name} {forget:?}");
@@ -273,7 +273,7 @@ async fn a_success_after_a_change_takes_back_what_was_counted_before_it() {
         fail(&throttle, HOME, "mrose", password).await;
     }
     fail(&throttle, HOME, "fred", "1").await;
-    throttle.change(Settings { forget: FORGET / 10, ..settings() });
+    throttle.change(ThrottleSection { forget_after: FORGET / 10, ..settings() });
     succeed(&throttle, HOME, "mrose").await;
     assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
     assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
@@ -324,7 +324,7 @@ async fn parallel_connections_do_not_guess_one_account_faster() {
 async fn names_sprayed_from_one_address_are_checked_once_each_and_then_one_by_one() {
     let throttle = throttle();
     let (checked, _) = attack(&throttle, 200).await;
-    // An hour is six times `forget`: 200 clean records each time, and 120 in the queue.
+    // An hour is six times `forget_after`: 200 clean records each time, and 120 in the queue.
     assert!((120..=200 * 7 + 128).contains(&checked), "{checked} guesses");
 }
 

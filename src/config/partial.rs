@@ -1,4 +1,4 @@
-//! What can be understood of a configuration file, whatever is wrong with it.
+//! A configuration file that may have faults, read as far as possible.
 
 use std::fs;
 use std::io;
@@ -11,116 +11,116 @@ use super::position::Positions;
 use super::setting::Settings;
 use super::{
     Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
-    Throttle, Timeouts, Tls, TlsHost, TlsMode, build,
+    ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, build,
 };
 
-/// A configuration file as far as it can be understood, and all that is wrong with it.
+/// The valid values of a configuration file, and all its faults.
 ///
-/// - What is wrong is absent, or at its default where it has one.
-/// - A misspelt key is a fault, and counts as the key that was meant.
+/// - An invalid value is absent, or replaced by its default if it has one.
+/// - A misspelt key is a fault, and is read as the intended key.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct PartialConfig {
     pub(super) file: PathBuf,
     pub(super) text: String,
     pub(super) faults: Vec<Fault>,
     pub(super) is_toml: bool,
     pub(super) positions: Positions,
-    /// Every value that counts.
+    /// Every effective value.
     pub settings: Settings,
-    /// The files that are named, each by its key, say `tls.host[0].certificate`.
+    /// The files that it names, each with its key, such as `tls.host[0].certificate`.
     pub files: Vec<(String, PathBuf)>,
     /// The name in the greeting.
     pub hostname: Option<String>,
-    /// Whom to become after binding, when started as root.
+    /// The user and group to run as once the ports are bound.
     pub run_as: Option<RunAs>,
     /// The sockets.
-    pub listen: Vec<DraftListen>,
+    pub listen: Vec<PartialListen>,
     /// Certificates.
-    pub tls: Option<DraftTls>,
-    /// Where the mail is.
+    pub tls: Option<PartialTls>,
+    /// The location of the mail.
     pub maildir: Option<Maildir>,
-    /// What the protocol offers.
+    /// Optional parts of the protocol.
     pub pop3: Pop3,
-    /// How passwords are taken.
+    /// Authentication.
     pub auth: Auth,
-    /// How guessing is slowed down.
-    pub throttle: Throttle,
+    /// Delays after failed logins.
+    pub throttle: ThrottleSection,
     /// Credential stores in the order in which they are asked.
     pub credentials: Vec<Option<Credentials>>,
-    /// Bounds on what clients may use.
+    /// Limits for clients.
     pub limits: Limits,
-    /// How long things may take.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// What is logged, and how.
+    /// Format and level of the log.
     pub log: Log,
-    /// What the process gives up once it has started.
+    /// Restrictions of the process.
     pub sandbox: Sandbox,
 }
 
 /// `[[listen]]`
 #[derive(Clone, Debug)]
-pub struct DraftListen {
+pub struct PartialListen {
     /// Address and port.
     pub address: Option<SocketAddr>,
-    /// How TLS comes about on this socket.
+    /// The TLS mode.
     pub tls: Option<TlsMode>,
-    /// The domain of names without one.
+    /// The domain for user names without one.
     pub default_domain: Option<Arc<str>>,
 }
 
 /// `[tls]`
 #[derive(Clone, Debug)]
-pub struct DraftTls {
-    /// For clients that name no host, or one that is not listed.
+pub struct PartialTls {
+    /// For clients that request no host, or one that is not listed.
     pub default: Option<KeyPair>,
-    /// Whom a certificate of a client has to come from.
+    /// The CA certificates for client certificates.
     pub client_ca: Option<PathBuf>,
     /// `[[tls.host]]`
-    pub hosts: Vec<DraftHost>,
+    pub hosts: Vec<PartialHost>,
 }
 
 /// `[[tls.host]]`
 #[derive(Clone, Debug)]
-pub struct DraftHost {
+pub struct PartialHost {
     /// Host names in lower case.
     pub names: Vec<String>,
-    /// What to present for them.
+    /// The certificate for them.
     pub pair: Option<KeyPair>,
-    /// The domain of names without one.
+    /// The domain for user names without one.
     pub default_domain: Option<Arc<str>>,
 }
 
-impl Draft {
+impl PartialConfig {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Faults`] when it cannot be read, or is not text.
+    /// [`Faults`] when it cannot be read, or is not UTF-8.
     pub fn load(path: &Path) -> Result<Self, Faults> {
         let unreadable =
             |place, what| Faults::new(path, vec![Fault { place, key: String::new(), what }]);
         let bytes = fs::read(path).map_err(|error| {
             let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
-                "let the user that the server runs as read it"
+                "give the user that the server runs as read access"
             } else {
-                "name the file with --config"
+                "name the configuration with --config"
             };
-            unreadable(None, format!("cannot be read ({error}), {remedy}"))
+            unreadable(None, format!("cannot be read: {error}; {remedy}"))
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let readable =
                 error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
             let place = Place::of(&String::from_utf8_lossy(readable), readable.len());
-            unreadable(Some(place), "is not UTF-8 from here on, save the file as UTF-8".to_owned())
+            unreadable(Some(place), "is not UTF-8 from here on; save the file as UTF-8".to_owned())
         })?;
         Ok(Self::parse(text, path))
     }
 
-    /// Takes a text as if it had been read from the file `path`.
+    /// Reads a text as if it were the file `path`.
     pub fn parse(text: String, path: &Path) -> Self {
         let base = path.parent().unwrap_or(Path::new(""));
-        let mut draft = build::build(&text, base);
-        (draft.file, draft.text) = (path.to_owned(), text);
-        draft
+        let mut config = build::build(&text, base);
+        (config.file, config.text) = (path.to_owned(), text);
+        config
     }
 
     /// The file that it was read from.
@@ -128,25 +128,25 @@ impl Draft {
         &self.file
     }
 
-    /// All that is wrong, in the order of the file.
+    /// All faults, in the order of the file.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
 
-    /// Whether nothing is wrong in a section, so that what is not there is not meant to be.
+    /// Whether a section has no faults, so that absent keys are absent on purpose.
     ///
-    /// - Where the file is not TOML, no section is sure to be whole.
+    /// - If the file is not valid TOML, any section may be incomplete.
     pub fn is_sound(&self, section: &str) -> bool {
         self.is_toml && !self.faults.iter().any(|fault| fault.is_in(section))
     }
 
-    /// The place of the value of a key, say `tls.host[0].certificate`; the place of what surrounds
-    /// it when the file has no such value.
+    /// The place of the value of a key, such as `tls.host[0].certificate`. Without such a value, the
+    /// place of its section.
     pub fn place_of(&self, key: &str) -> Place {
         Place::of(&self.text, self.positions.of(key))
     }
 
-    /// The configuration, and every value of it.
+    /// The configuration, and all its values.
     ///
     /// # Errors
     /// [`Faults`], all of them.
@@ -156,13 +156,13 @@ impl Draft {
         }
         let settings = self.settings.clone();
         let config = self.config().map(|config| (config, settings));
-        debug_assert!(config.is_some(), "nothing is refused without a word");
+        debug_assert!(config.is_some(), "an absent value is a fault");
         config.ok_or_else(|| Faults::new(Path::new(""), Vec::new()))
     }
 
-    /// The configuration, when nothing of it is absent.
+    /// The configuration, if no required value is absent.
     fn config(self) -> Option<Config> {
-        let listen = |DraftListen { address, tls, default_domain }| {
+        let listen = |PartialListen { address, tls, default_domain }| {
             Some(Listen { address: address?, tls: tls?, default_domain })
         };
         Some(Config {
@@ -186,9 +186,9 @@ impl Draft {
     }
 }
 
-impl DraftTls {
+impl PartialTls {
     fn finish(self) -> Option<Tls> {
-        let host = |DraftHost { names, pair, default_domain }| {
+        let host = |PartialHost { names, pair, default_domain }| {
             Some(TlsHost { names, pair: pair?, default_domain })
         };
         Some(Tls {
@@ -204,10 +204,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_found_again() {
+    fn each_key_has_a_place() {
         let text =
             "hostname = 'a'\n[tls]\ncertificate = 'b'\n[[tls.host]]\n[[tls.host]]\n  names = []\n";
-        let draft = Draft::parse(text.to_owned(), Path::new(""));
+        let config = PartialConfig::parse(text.to_owned(), Path::new(""));
         for (key, line, column) in [
             ("hostname", 1, 12),
             ("tls", 2, 1),
@@ -218,7 +218,7 @@ mod tests {
             ("tls.host[2].names", 4, 1),
             ("run-as", 1, 1),
         ] {
-            assert_eq!(draft.place_of(key), Place { line, column }, "{key}");
+            assert_eq!(config.place_of(key), Place { line, column }, "{key}");
         }
     }
 }
