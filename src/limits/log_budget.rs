@@ -66,7 +66,7 @@ impl LogBudget {
 
     /// The lines that were left out since the last call: separately for the networks with the most
     /// lines, together for the others.
-    pub fn settle(&self) -> Vec<LeftOut> {
+    pub fn take_left_out(&self) -> Vec<LeftOut> {
         let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = std::mem::take(&mut *left_out).into_iter().collect();
         drop(left_out);
@@ -83,7 +83,7 @@ impl LogBudget {
         lines
     }
 
-    /// How often to call [`Self::settle`].
+    /// How often to call [`Self::take_left_out`].
     pub const INTERVAL: Duration = Duration::from_secs(60);
 }
 
@@ -149,12 +149,12 @@ mod tests {
         assert_eq!(written(&budget, "192.0.2.7", Entry::Refusal, 1000), 200);
         assert_eq!(written(&budget, "192.0.2.7", Entry::WrongPassword, 30), 30);
         assert_eq!(written(&budget, "192.0.2.8", Entry::Connection, 30), 30);
-        let [summed_up] = &budget.settle()[..] else { panic!() };
+        let [summed_up] = &budget.take_left_out()[..] else { panic!() };
         assert_eq!(summed_up.to_string(), "192.0.2.7/32");
         assert_eq!(summed_up.count(Entry::Connection), 800);
         assert_eq!(summed_up.count(Entry::Refusal), 800);
         assert_eq!(summed_up.count(Entry::WrongPassword), 0);
-        assert_eq!(budget.settle(), []);
+        assert_eq!(budget.take_left_out(), []);
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(written(&budget, "192.0.2.7", Entry::Connection, 1000), 10);
     }
@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(written(&budget, "192.0.2.7", Entry::Connection, monitor), monitor);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(budget.settle(), []);
+        assert_eq!(budget.take_left_out(), []);
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,7 +183,7 @@ mod tests {
             all += written(&budget, &format!("2001:db8:0:{n:x}::1"), Entry::WrongPassword, 100);
         }
         assert_eq!(all, 4 * 200);
-        let lines = budget.settle();
+        let lines = budget.take_left_out();
         assert_eq!(lines[0].to_string(), "2001:db8::/56");
         assert_eq!(lines.len(), 1);
     }
@@ -194,7 +194,7 @@ mod tests {
         for n in 0..150 {
             written(&budget, &format!("10.{n}.0.1"), Entry::Connection, 201 + n);
         }
-        let lines = budget.settle();
+        let lines = budget.take_left_out();
         assert_eq!(lines.len(), MOST_NAMED + 1);
         assert_eq!(lines[0].to_string(), "10.149.0.1/32");
         assert_eq!(lines[MOST_NAMED].to_string(), "others");

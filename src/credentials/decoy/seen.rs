@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Decoy, Decoys, key};
-use crate::limits::Fading;
+use crate::limits::ExpiringMap;
 use crate::password::{Cost, Verifier};
 use crate::protocol::Username;
 
@@ -30,12 +30,12 @@ struct State {
     /// What users cost who have been counted, by the hash of the name.
     users: HashMap<u64, Cost>,
     /// What names were given, by their hash.
-    given: Fading<u64, Option<Decoy>>,
+    given: ExpiringMap<u64, Option<Decoy>>,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        let given = Fading::new(MOST_NAMES);
+        let given = ExpiringMap::new(MOST_NAMES);
         let state = State { decoys: Decoys::default(), users: HashMap::new(), given };
         Self { state: Mutex::new(state), key: key() }
     }

@@ -21,7 +21,7 @@ use sha2::Sha256;
 use tokio::time::Instant;
 
 use super::random;
-use crate::limits::Fading;
+use crate::limits::ExpiringMap;
 use crate::protocol::{Secret, Username};
 
 /// Successful verifications, with what the store said each time.
@@ -29,7 +29,7 @@ use crate::protocol::{Secret, Username};
 pub(super) struct Cache<T> {
     lifetime: Duration,
     key: Secret<[u8; 32]>,
-    state: Mutex<Fading<Username, Entry<T>>>,
+    state: Mutex<ExpiringMap<Username, Entry<T>>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl<T: Clone> Cache<T> {
     pub(super) fn new(lifetime: Duration, entries: usize) -> Result<Self, String> {
         let key =
             random::octets().map_err(|error| format!("no key for the login cache: {error}"))?;
-        Ok(Self { lifetime, key: Secret::new(key), state: Mutex::new(Fading::new(entries)) })
+        Ok(Self { lifetime, key: Secret::new(key), state: Mutex::new(ExpiringMap::new(entries)) })
     }
 
     /// What was remembered of this user with this very password and context.
@@ -91,7 +91,7 @@ impl<T: Clone> Cache<T> {
         Some(mac.finalize_reset())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Fading<Username, Entry<T>>> {
+    fn lock(&self) -> MutexGuard<'_, ExpiringMap<Username, Entry<T>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -110,7 +110,7 @@ impl Throttle {
 
     /// The lines that the log has not taken since the last call.
     pub fn left_out(&self) -> Vec<LeftOut> {
-        self.log.settle()
+        self.log.take_left_out()
     }
 
     /// Takes other settings.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::record::{Names, NetworkRecord, Pair, PairRecord, UserRecord, scaled};
 use crate::config::ThrottleSection;
-use crate::limits::{Fading, Level, Network};
+use crate::limits::{ExpiringMap, Level, Network};
 
 /// The client of an attempt, with the user that it names.
 #[derive(Debug)]
@@ -29,13 +29,13 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) settings: ThrottleSection,
-    networks: Fading<Network, NetworkRecord>,
+    networks: ExpiringMap<Network, NetworkRecord>,
     /// Users and accounts.
-    users: Fading<u64, UserRecord>,
-    pairs: Fading<Pair, PairRecord>,
-    acquaintances: Fading<Pair, ()>,
+    users: ExpiringMap<u64, UserRecord>,
+    pairs: ExpiringMap<Pair, PairRecord>,
+    acquaintances: ExpiringMap<Pair, ()>,
     /// Hashes of wrong passwords, each together with its pair.
-    wrong_passwords: Fading<u64, ()>,
+    wrong_passwords: ExpiringMap<u64, ()>,
 }
 
 impl Client {
@@ -58,11 +58,11 @@ impl State {
     pub(super) fn new(settings: ThrottleSection, entries: usize) -> Self {
         Self {
             settings,
-            networks: Fading::new(entries),
-            users: Fading::new(entries),
-            pairs: Fading::new(entries),
-            acquaintances: Fading::new(entries),
-            wrong_passwords: Fading::new(entries),
+            networks: ExpiringMap::new(entries),
+            users: ExpiringMap::new(entries),
+            pairs: ExpiringMap::new(entries),
+            acquaintances: ExpiringMap::new(entries),
+            wrong_passwords: ExpiringMap::new(entries),
         }
     }
 

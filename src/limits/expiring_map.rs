@@ -12,14 +12,14 @@ use tokio::time::Instant;
 /// - A record that has expired is not found. One of the next calls removes it.
 /// - Each call is O(log n), but for [`change`](Self::change).
 #[derive(Debug)]
-pub(crate) struct Fading<K, V> {
+pub(crate) struct ExpiringMap<K, V> {
     entries: usize,
     records: HashMap<K, (V, Instant)>,
     /// The keys of `records`, the first to expire at the front.
     ends: BTreeSet<(Instant, K)>,
 }
 
-impl<K: Clone + Eq + Hash + Ord, V> Fading<K, V> {
+impl<K: Clone + Eq + Hash + Ord, V> ExpiringMap<K, V> {
     pub(crate) fn new(entries: usize) -> Self {
         Self { entries, records: HashMap::new(), ends: BTreeSet::new() }
     }
@@ -89,12 +89,12 @@ mod tests {
         ) {
             let start = Instant::now();
             let mut now = start;
-            let mut fading = Fading::new(5);
+            let mut map = ExpiringMap::new(5);
             let mut model = BTreeMap::<u8, (u64, Instant)>::new();
             for (at, (key, life, pause)) in (0_u64..).zip(steps) {
                 now += Duration::from_secs(pause);
                 let end = now + Duration::from_secs(life);
-                fading.put(key, at, end, now);
+                map.put(key, at, end, now);
                 model.insert(key, (at, end));
                 model.retain(|_, (_, end)| *end > now);
                 if model.len() > 5 {
@@ -102,10 +102,10 @@ mod tests {
                     let first = *first.unwrap().0;
                     model.remove(&first);
                 }
-                prop_assert!(fading.len() <= 5);
+                prop_assert!(map.len() <= 5);
                 for key in 0..12 {
                     let wanted = model.get(&key).map(|(value, _)| value);
-                    prop_assert_eq!(fading.get(&key, now), wanted);
+                    prop_assert_eq!(map.get(&key, now), wanted);
                 }
             }
         }
@@ -114,35 +114,35 @@ mod tests {
     #[test]
     fn expired_records_are_soon_removed() {
         let start = Instant::now();
-        let mut fading = Fading::new(1_000);
+        let mut map = ExpiringMap::new(1_000);
         for key in 0..1_000 {
-            fading.put(key, (), start + Duration::from_secs(1), start);
+            map.put(key, (), start + Duration::from_secs(1), start);
         }
         let later = start + Duration::from_secs(2);
         for key in 1_000..2_000 {
-            fading.put(key, (), later + Duration::from_secs(1), later);
+            map.put(key, (), later + Duration::from_secs(1), later);
         }
-        assert_eq!(fading.len(), 1_000);
-        fading.remove(&1_000);
-        assert_eq!(fading.get(&1_000, later), None);
-        assert_eq!(fading.len(), 999);
+        assert_eq!(map.len(), 1_000);
+        map.remove(&1_000);
+        assert_eq!(map.get(&1_000, later), None);
+        assert_eq!(map.len(), 999);
     }
 
     #[test]
     fn a_changed_record_is_kept_until_its_new_end() {
         let start = Instant::now();
-        let mut fading = Fading::new(2);
+        let mut map = ExpiringMap::new(2);
         for (key, life) in [("short", 1), ("long", 9)] {
-            fading.put(key, life, start + Duration::from_secs(life), start);
+            map.put(key, life, start + Duration::from_secs(life), start);
         }
-        fading.change(|life| {
+        map.change(|life| {
             *life = 10 - *life;
             start + Duration::from_secs(*life)
         });
-        assert_eq!(fading.get(&"short", start + Duration::from_secs(8)), Some(&9));
-        assert_eq!(fading.get(&"long", start + Duration::from_secs(1)), None);
-        fading.put("new", 5, start + Duration::from_secs(5), start);
-        assert_eq!(fading.get(&"long", start), None);
-        assert_eq!(fading.get(&"short", start), Some(&9));
+        assert_eq!(map.get(&"short", start + Duration::from_secs(8)), Some(&9));
+        assert_eq!(map.get(&"long", start + Duration::from_secs(1)), None);
+        map.put("new", 5, start + Duration::from_secs(5), start);
+        assert_eq!(map.get(&"long", start), None);
+        assert_eq!(map.get(&"short", start), Some(&9));
     }
 }
