@@ -27,7 +27,7 @@ pub struct BcryptHash {
 /// A longer password is right if its first 72 octets are, as in crypt(3) and so in Dovecot: a user
 /// with a longer password has a hash of its beginning, and can log in only if the beginning
 /// suffices. 72 octets are beyond guessing.
-pub(super) const REACH: usize = 72;
+pub(super) const USED_OCTETS: usize = 72;
 
 impl BcryptHash {
     const COSTS: RangeInclusive<u32> = 4..=15;
@@ -51,11 +51,11 @@ impl BcryptHash {
 
     pub(super) fn verify(&self, password: &[u8]) -> bool {
         // As in C the key ends with a NUL, unless that is the 73rd octet.
-        let mut key = Zeroizing::new([0; REACH]);
+        let mut key = Zeroizing::new([0; USED_OCTETS]);
         for (octet, typed) in key.iter_mut().zip(password) {
             *octet = *typed;
         }
-        let used = REACH.min(password.len() + 1);
+        let used = USED_OCTETS.min(password.len() + 1);
         let digest = Zeroizing::new(::bcrypt::bcrypt(
             self.cost,
             self.salt,

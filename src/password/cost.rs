@@ -6,7 +6,7 @@ use super::Digest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cost {
     /// Almost none.
-    Trifling,
+    Negligible,
     /// MD5-crypt, whose work is always the same.
     Md5Crypt,
     /// Bcrypt.

@@ -84,7 +84,7 @@ impl Hash {
             Self::ShaCrypt(hash) => hash.cost(),
             Self::Pbkdf2(hash) => hash.cost(),
             Self::Md5Crypt(_) => Cost::Md5Crypt,
-            Self::Salted(_) | Self::Bare(_) => Cost::Trifling,
+            Self::Salted(_) | Self::Bare(_) => Cost::Negligible,
         }
     }
 
@@ -93,7 +93,7 @@ impl Hash {
     }
 
     /// How many octets of a password the hash covers.
-    pub(super) fn reach(&self) -> usize {
-        if let Self::Bcrypt(_) = self { bcrypt::REACH } else { usize::MAX }
+    pub(super) fn used_octets(&self) -> usize {
+        if let Self::Bcrypt(_) = self { bcrypt::USED_OCTETS } else { usize::MAX }
     }
 }

@@ -106,7 +106,7 @@ impl Verifier {
     }
 
     /// Why it cannot be used.
-    pub(super) fn flaw(&self) -> Option<&Unusable> {
+    pub(super) fn why_unusable(&self) -> Option<&Unusable> {
         match self {
             Self::Unusable(why) => Some(why),
             Self::Plain(_) | Self::Hash(..) | Self::Scram(_) | Self::AtStore(_) => None,
@@ -188,7 +188,7 @@ impl Verifier {
     /// The work of one verification; `None` if none is possible here.
     pub fn cost(&self) -> Option<Cost> {
         match self {
-            Self::Plain(_) => Some(Cost::Trifling),
+            Self::Plain(_) => Some(Cost::Negligible),
             Self::Hash(hash, _) => Some(hash.cost()),
             Self::Scram(keys) => Some(keys.cost()),
             Self::AtStore(_) | Self::Unusable(_) => None,
@@ -203,7 +203,9 @@ impl Verifier {
     ///   and another client of the user may leave it out. From then on it would matter.
     pub(super) fn outdated_by(&self, password: &[u8]) -> bool {
         match self {
-            Self::Hash(hash, _) => hash.is_weaker_than_new() && password.len() <= hash.reach(),
+            Self::Hash(hash, _) => {
+                hash.is_weaker_than_new() && password.len() <= hash.used_octets()
+            }
             Self::Plain(_) | Self::Scram(_) | Self::AtStore(_) | Self::Unusable(_) => false,
         }
     }

@@ -205,7 +205,7 @@ async fn unknown_users_cost_what_those_seen_cost() {
     look_up(&store, "mrose").await.unwrap();
     let somebody = Username::try_from("somebody").unwrap();
     let decoy = store.decoy(&somebody).and_then(|decoy| decoy.verifier.cost());
-    assert_eq!(decoy, Some(crate::password::Cost::Trifling));
+    assert_eq!(decoy, Some(crate::password::Cost::Negligible));
     // A name keeps its decoy, even through a reload.
     let next = super::tests::store(&store.url, QUERY);
     next.succeed(&store);

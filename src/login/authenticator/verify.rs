@@ -56,7 +56,8 @@ impl<C: CredentialStore> Authenticator<C> {
         if !allows(&account.attributes) {
             return self.verify((store, name, account), password, caller).await;
         }
-        let cache = self.cache.as_ref().filter(|_| account.verifier.cost() != Some(Cost::Trifling));
+        let cache =
+            self.cache.as_ref().filter(|_| account.verifier.cost() != Some(Cost::Negligible));
         let context = cache.map(|cache| (cache, account.verifier.fingerprint(nth)));
         if let Some((cache, context)) = &context
             && let Some(attributes) = cache.knows(name, context, password)
@@ -109,7 +110,7 @@ impl<C: CredentialStore> Authenticator<C> {
         password: &Arc<Secret<Vec<u8>>>,
         caller: Caller,
     ) -> Result<bool, Reason> {
-        if verifier.cost() == Some(Cost::Trifling) {
+        if verifier.cost() == Some(Cost::Negligible) {
             self.verifications.fetch_add(1, Ordering::Relaxed);
             return compare(&verifier, password).map_err(|error| unavailable(&error));
         }

@@ -173,7 +173,7 @@ pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
         .map(|entry| {
             let (unusable, attributes) = match entry.account(weak) {
                 Ok(Account { verifier, attributes }) => {
-                    (verifier.flaw().map(ToString::to_string), Some(attributes))
+                    (verifier.why_unusable().map(ToString::to_string), Some(attributes))
                 }
                 Err(why) => (Some(why.to_string()), None),
             };

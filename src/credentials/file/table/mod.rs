@@ -189,7 +189,7 @@ fn known(
 ) -> Result<Known, AccountError> {
     let account = entry.account(weak);
     let flaw: Option<&dyn Display> = match &account {
-        Ok(account) => account.verifier.flaw().map(|flaw| flaw as _),
+        Ok(account) => account.verifier.why_unusable().map(|flaw| flaw as _),
         Err(why) => Some(why),
     };
     if let Some(why) = flaw {

@@ -190,7 +190,7 @@ fn decoys_cost_what_users_cost_in_the_same_proportions() {
     }
     let argon2 = |memory, passes| Cost::Argon2 { memory, passes, lanes: 1 };
     for (cost, percent) in
-        [(argon2(64, 1), 10), (argon2(128, 1), 25), (argon2(64, 3), 50), (Cost::Trifling, 15)]
+        [(argon2(64, 1), 10), (argon2(128, 1), 25), (argon2(64, 3), 50), (Cost::Negligible, 15)]
     {
         let got = costs.remove(&cost).unwrap_or_default();
         let wanted = tries * percent / 100;
