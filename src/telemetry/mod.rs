@@ -36,7 +36,7 @@ use sink::SinkGuard;
 /// # Errors
 /// If the system gives no thread.
 pub fn start(log: &Log) -> io::Result<Guard> {
-    let (form, out, unread) = choose(log.format);
+    let (form, out, unread) = destination(log.format);
     let bare = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = io::stderr().is_terminal() && !bare;
     let (dispatch, mut guard) = prepare(form, log.level, colour, QUEUED_LINES, out)?;
@@ -90,7 +90,7 @@ enum Form {
 /// The form and the destination of lines. If standard error is the journal, they go to the
 /// journal's socket, or to standard error if the socket cannot be reached. Otherwise they go to
 /// standard error.
-fn choose(format: LogFormat) -> (Form, Box<dyn Write + Send>, Option<Unread>) {
+fn destination(format: LogFormat) -> (Form, Box<dyn Write + Send>, Option<Unread>) {
     let form = match format {
         LogFormat::Auto | LogFormat::Journald if is_service() => {
             match Journal::open(Path::new(journal::SOCKET)) {

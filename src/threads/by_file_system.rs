@@ -43,7 +43,7 @@ impl ByFileSystem {
     /// The purpose of each pool in which work has waited for a thread for some seconds.
     pub fn stuck(&self) -> Vec<Arc<str>> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.values().filter_map(|pool| pool.is_stuck()).collect()
+        pools.values().filter_map(|pool| pool.stuck()).collect()
     }
 }
 

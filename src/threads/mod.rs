@@ -26,7 +26,7 @@ mod pool;
 
 pub use by_file_system::ByFileSystem;
 pub use mounts::is_local;
-pub use pool::{Bounds, Pool, Refused};
+pub use pool::{Bounds, Pool, PoolError};
 
 /// The threads for Maildirs.
 pub fn mail() -> &'static ByFileSystem {

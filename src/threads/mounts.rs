@@ -48,7 +48,7 @@ impl Mounts {
     pub(super) fn current() -> MutexGuard<'static, Self> {
         static MOUNTS: LazyLock<Mutex<Mounts>> = LazyLock::new(|| Mutex::new(Mounts::read()));
         let mut mounts = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
-        mounts.follow();
+        mounts.refresh();
         mounts
     }
 
@@ -59,7 +59,7 @@ impl Mounts {
     }
 
     /// Reads the table again if something was mounted or unmounted.
-    fn follow(&mut self) {
+    fn refresh(&mut self) {
         let Some(table) = &self.table else { return };
         // proc(5): POLLPRI and POLLERR say that the mounts have changed since the last poll.
         let mut asked = [PollFd::new(table, PollFlags::PRI | PollFlags::ERR)];

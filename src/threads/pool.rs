@@ -34,7 +34,7 @@ pub struct Bounds {
 
 /// Why work was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum PoolError {
     /// The system gives no thread, and the pool has none.
     #[error("the system gives no thread (TasksMax=, ulimit -u): {0}")]
     NoThread(io::Error),
@@ -63,11 +63,11 @@ impl Pool {
     /// The work is done even if the future is dropped, but not if it is refused.
     ///
     /// # Errors
-    /// [`Refused`] if no thread has begun it in time. Then it is not done at all.
+    /// [`PoolError`] if no thread has begun it in time. Then it is not done at all.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, PoolError> {
         self.answer(|done| drop(done.send(work()))).await
     }
 
@@ -78,24 +78,24 @@ impl Pool {
     pub async fn answer<T: Send + 'static>(
         &self,
         work: impl FnOnce(oneshot::Sender<T>) + Send + 'static,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, PoolError> {
         let (done, mut answer) = oneshot::channel();
         let id = self.submit(Box::new(move || work(done)))?;
         let answered = match timeout(self.0.bounds.wait, &mut answer).await {
             Ok(answered) => answered,
-            Err(_elapsed) => match self.0.take_back(id) {
+            Err(_elapsed) => match self.0.withdraw(id) {
                 Some(refused) => return Err(refused),
                 None => answer.await,
             },
         };
-        answered.map_err(|_| Refused::Ended)
+        answered.map_err(|_| PoolError::Ended)
     }
 
     /// Has `work` done without waiting for it. If it has not begun in time, it is not done.
     ///
     /// # Errors
-    /// [`Refused`] if there is no thread or the queue is full.
-    pub fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+    /// [`PoolError`] if there is no thread or the queue is full.
+    pub fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), PoolError> {
         self.submit(Box::new(work)).map(drop)
     }
 
@@ -113,9 +113,9 @@ impl Pool {
     }
 
     /// The purpose of the pool, if all of its threads are busy and work has waited for long.
-    pub fn is_stuck(&self) -> Option<Arc<str>> {
+    pub fn stuck(&self) -> Option<Arc<str>> {
         let state = self.0.lock();
-        let stuck = state.queue.front().is_some_and(|first| first.since.elapsed() > SHOWN);
+        let stuck = state.queue.front().is_some_and(|first| first.since.elapsed() > STUCK_AFTER);
         stuck.then(|| Arc::clone(&self.0.what))
     }
 
@@ -125,7 +125,7 @@ impl Pool {
     }
 
     /// Puts work into the queue, and starts a thread if none is idle.
-    fn submit(&self, work: Work) -> Result<u64, Refused> {
+    fn submit(&self, work: Work) -> Result<u64, PoolError> {
         let shared = &self.0;
         let mut state = shared.lock();
         if state.queue.len() >= shared.bounds.queued {
@@ -141,7 +141,7 @@ impl Pool {
             && state.threads == 0
         {
             state.queue.retain(|queued| queued.id != id);
-            return Err(Refused::NoThread(error));
+            return Err(PoolError::NoThread(error));
         }
         shared.wake.notify_one();
         Ok(id)
@@ -224,7 +224,7 @@ impl Shared {
     }
 
     /// Removes work from the queue. `None` if a thread has begun it.
-    fn take_back(&self, id: u64) -> Option<Refused> {
+    fn withdraw(&self, id: u64) -> Option<PoolError> {
         let mut state = self.lock();
         let at = state.queue.iter().position(|queued| queued.id == id)?;
         let work = state.queue.remove(at);
@@ -235,8 +235,8 @@ impl Shared {
         Some(refused)
     }
 
-    fn busy(&self, state: &State) -> Refused {
-        Refused::Busy { what: Arc::clone(&self.what), threads: state.threads }
+    fn busy(&self, state: &State) -> PoolError {
+        PoolError::Busy { what: Arc::clone(&self.what), threads: state.threads }
     }
 }
 
@@ -256,8 +256,8 @@ impl Drop for Counted {
     }
 }
 
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> Self {
+impl From<PoolError> for io::Error {
+    fn from(refused: PoolError) -> Self {
         Self::other(refused)
     }
 }
@@ -266,7 +266,7 @@ impl From<Refused> for io::Error {
 const IDLE: Duration = Duration::from_secs(10);
 
 /// How long work waits before the operator is told.
-const SHOWN: Duration = Duration::from_secs(5);
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -315,7 +315,7 @@ mod tests {
         let (tell, told) = channel();
         let (late, detached) = (tell.clone(), tell);
         let refused = pool.run(move || late.send("late").unwrap()).await.unwrap_err();
-        assert!(matches!(refused, Refused::Busy { threads: 1, .. }), "{refused}");
+        assert!(matches!(refused, PoolError::Busy { threads: 1, .. }), "{refused}");
         assert!(pool.0.lock().queue.is_empty());
         pool.start(move || detached.send("detached").unwrap()).unwrap();
         // Not begun in time either: the second has waited as long as the third.
@@ -331,7 +331,7 @@ mod tests {
         let busy = hang(&pool);
         pool.start(|| ()).unwrap();
         pool.start(|| ()).unwrap();
-        assert!(matches!(pool.start(|| ()), Err(Refused::Busy { .. })));
+        assert!(matches!(pool.start(|| ()), Err(PoolError::Busy { .. })));
         drop(busy);
         pool.run(|| ()).await.ok();
     }
@@ -339,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_costs_no_thread() {
         let pool = pool(1, 2, LONG);
-        assert!(matches!(pool.run(|| panic!("the fault")).await, Err::<(), _>(Refused::Ended)));
+        assert!(matches!(pool.run(|| panic!("the fault")).await, Err::<(), _>(PoolError::Ended)));
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);
         assert_eq!(pool.0.lock().threads, 1);
     }

@@ -21,7 +21,7 @@ use super::{CredentialStore, Decoy, Lookup, Offers, OpenError, StoreError, decoy
 use crate::config::FileSection;
 use crate::password::{NewPassword, Verifier, WeakSchemes};
 use crate::protocol::{Secret, Username};
-use crate::threads::{self, Pool, Refused};
+use crate::threads::{self, Pool, PoolError};
 
 /// The users of a credential file, which may be edited or replaced at any time.
 ///
@@ -52,7 +52,7 @@ pub struct BadFile {
 #[error("{label} was not read: {why}")]
 struct NotRead {
     label: String,
-    why: Refused,
+    why: PoolError,
 }
 
 /// What is to be said about a credential file, for `restante check`. Shows nothing secret.
@@ -143,7 +143,7 @@ impl FileStore {
     ///
     /// # Errors
     /// When there was no thread to look at the file.
-    async fn table(&self) -> Result<Arc<Table>, Refused> {
+    async fn table(&self) -> Result<Arc<Table>, PoolError> {
         if let Some(table) = self.shared.unchanged() {
             return Ok(table);
         }
@@ -235,7 +235,7 @@ impl Shared {
     }
 
     /// The table, if it is that of the file as it is now, or was read after `asked`.
-    async fn fresh(self: Arc<Self>, asked: Instant) -> Result<Option<Arc<Table>>, Refused> {
+    async fn fresh(self: Arc<Self>, asked: Instant) -> Result<Option<Arc<Table>>, PoolError> {
         let threads = self.threads();
         let look = move || {
             let seen = Stamp::at(&self.path);

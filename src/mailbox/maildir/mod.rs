@@ -29,7 +29,7 @@ use tracing::Span;
 
 use super::{Cancellation, Failure, Mailbox, OpenError};
 use crate::login::Identity;
-use crate::threads::{self, ByFileSystem, Refused};
+use crate::threads::{self, ByFileSystem, PoolError};
 
 mod compressed;
 mod count;
@@ -193,7 +193,8 @@ impl MaildirStore {
                 drop(done.send(result));
             });
         });
-        let refused = |refused: Refused| OpenError::Unavailable(Failure::new(what, refused.into()));
+        let refused =
+            |refused: PoolError| OpenError::Unavailable(Failure::new(what, refused.into()));
         opened.await.unwrap_or_else(|why| Err(refused(why)))
     }
 }
