@@ -12,7 +12,8 @@
 //!   needed keeps one thread from the start, so that there is always one to do the work.
 //!
 //! `pool`: one pool. `by_file_system`: the pools of the file systems. `mounts`: which file system a
-//! path is on, and which file systems are local. The work itself is defined elsewhere.
+//! path is on, and which file systems are local. `file_stamp`: whether a file has changed. The work
+//! itself is defined elsewhere.
 
 use std::io;
 use std::path::Path;
@@ -21,10 +22,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 mod by_file_system;
+mod file_stamp;
 mod mounts;
 mod pool;
 
 pub use by_file_system::ByFileSystem;
+pub use file_stamp::FileStamp;
 pub use mounts::is_local;
 pub use pool::{Bounds, Pool, PoolError};
 
