@@ -5,7 +5,7 @@
 use std::hash::RandomState;
 
 use libfuzzer_sys::fuzz_target;
-use restante::credentials::Table;
+use restante::credentials::{Diagnostic, Table};
 use restante::password::WeakSchemes;
 
 fuzz_target!(|text: &[u8]| {
@@ -13,9 +13,11 @@ fuzz_target!(|text: &[u8]| {
     let (table, report) = Table::read(text, WeakSchemes::Refused, &RandomState::new());
     if table.is_none() {
         assert!(!report.errors.is_empty());
-        for finding in &report.errors {
-            assert!(finding.line.is_none_or(|line| (1..=lines).contains(&(line as usize))));
-            assert!(!finding.what.is_empty());
+        for error in &report.errors {
+            if let Diagnostic::Line(line, _) = error {
+                assert!((1..=lines).contains(&(*line as usize)));
+            }
+            assert!(!error.to_string().is_empty());
         }
     }
 });

@@ -44,7 +44,7 @@ use self::breaker::Breaker;
 pub use account::{Account, Attributes};
 pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
-pub use file::{BadFile, Faults, FileStore, Finding, Report, Table, edit, inspect};
+pub use file::{BadFile, Diagnostic, Diagnostics, FileStore, Report, Table, edit, inspect};
 pub use gatekeeper::{Gatekeeper, GatekeeperStore};
 #[cfg(feature = "ldap")]
 pub use ldap::LdapStore;

@@ -5,8 +5,7 @@ use std::path::Path;
 use super::Examination;
 use super::report::Severity;
 use crate::config::{Credentials, Fault, FileSection, Place};
-use crate::credentials;
-use crate::credentials::{Attributes, OpenError, edit};
+use crate::credentials::{self, Attributes, Diagnostic, OpenError, edit};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 use crate::server::stores::{self, Extent, Probed};
@@ -20,11 +19,11 @@ impl Examination<'_> {
             let Some(Credentials::File(FileSection { path, .. })) = store else { continue };
             let key = format!("credentials[{nth}].path");
             let found = credentials::inspect(path, weak);
-            for finding in &found.errors {
-                self.add_finding(Severity::Error, &key, path, finding);
+            for error in &found.errors {
+                self.add_diagnostic(Severity::Error, &key, path, error);
             }
-            for finding in &found.warnings {
-                self.add_finding(Severity::Warning, &key, path, finding);
+            for warning in &found.warnings {
+                self.add_diagnostic(Severity::Warning, &key, path, warning);
             }
             self.report.does("users", format!("{} in {}", found.users, path.display()));
             let listed = edit::list(path, weak).into_iter().flatten();
@@ -33,21 +32,24 @@ impl Examination<'_> {
         users
     }
 
-    /// Adds a finding about a line at that line, and one about the whole file at the key that names it.
-    fn add_finding(
+    /// Adds a problem of a line at that line, and one of the whole file at the key that names it.
+    fn add_diagnostic(
         &mut self,
         severity: Severity,
         key: &str,
         path: &Path,
-        finding: &credentials::Finding,
+        diagnostic: &Diagnostic,
     ) {
-        match finding.line.and_then(|line| usize::try_from(line).ok()) {
-            Some(line) => {
+        match diagnostic {
+            Diagnostic::Line(line, problem) => {
+                let line = usize::try_from(*line).unwrap_or(usize::MAX);
                 let place = Some(Place { line, column: 1 });
-                let fault = Fault { place, key: String::new(), what: finding.what.clone() };
+                let fault = Fault { place, key: String::new(), what: problem.to_string() };
                 self.report.add(severity, path, fault);
             }
-            None => self.add(severity, key, format!("{} {}", path.display(), finding.what)),
+            Diagnostic::File(problem) => {
+                self.add(severity, key, format!("{} {problem}", path.display()));
+            }
         }
     }
 

@@ -129,7 +129,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 list.push_str(user.name.as_str());
                 if let Some(why) = user.unusable {
                     list.push_str("\tcannot log in: ");
-                    list.push_str(&why);
+                    list.push_str(&why.to_string());
                 }
                 list.push('\n');
             }

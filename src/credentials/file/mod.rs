@@ -1,11 +1,15 @@
 //! The credential file as a store: a table in memory that follows the file.
+//!
+//! - `source`: the file on disk. `parse`: its lines. `table`: its users. `diagnostic`: what is wrong
+//!   with it.
+//! - `edit`: changes to it.
 
+mod diagnostic;
 pub mod edit;
 mod parse;
 mod source;
 mod table;
 
-use std::fmt;
 use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,24 +19,26 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use self::source::{Source, Stamp};
-pub use self::table::{Faults, Finding, Report, Table};
+use self::diagnostic::FileProblem;
+pub use self::diagnostic::{Diagnostic, Diagnostics, Report};
+use self::source::Source;
+pub use self::table::Table;
 use super::{CredentialStore, Decoy, Lookup, Offers, OpenError, StoreError, decoy};
 use crate::config::FileSection;
 use crate::password::{NewPassword, Verifier, WeakSchemes};
 use crate::protocol::{Secret, Username};
-use crate::threads::{self, Pool, PoolError};
+use crate::threads::{self, FileStamp, Pool, PoolError};
 
 /// The users of a credential file, which may be edited or replaced at any time.
 ///
-/// - Each look-up asks the file system whether the file has changed, and waits for the new table
-///   if so; look-ups that come meanwhile wait for the same one.
-/// - The new file counts as a whole or not at all. When it is missing, unreadable, faulty or not yet
-///   written to its end, the old table stays in force.
-/// - An empty file in the place of one with users is faulty. A file with a comment alone is not: it
-///   removes all users.
+/// - Each look-up asks the file system whether the file has changed. If so it waits for the new
+///   table, together with the look-ups that come meanwhile.
+/// - The new file is used as a whole or not at all. When it is missing, unreadable, faulty or not yet
+///   written to its end, the old table stays in use.
+/// - An empty file in the place of one with users is faulty. A file that has only a comment is not:
+///   it removes all users.
 /// - A file whose last line has no line end, or that has fewer users after an edit in place, may
-///   be half-written: it counts when it has not changed for a few seconds.
+///   be half-written. It is used when it has not changed for a few seconds.
 #[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
@@ -41,10 +47,11 @@ pub struct FileStore {
 }
 
 /// A credential file that cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {errors}")]
 pub struct BadFile {
     path: PathBuf,
-    faults: Faults,
+    errors: Diagnostics,
 }
 
 /// A credential file was not read, as its threads are busy.
@@ -55,11 +62,14 @@ struct NotRead {
     why: PoolError,
 }
 
-/// What is to be said about a credential file, for `restante check`. Shows nothing secret.
+/// Reads a credential file, for `restante check`.
 pub fn inspect(path: &Path, weak: WeakSchemes) -> Report {
     match Source::read(path) {
         Ok(source) => examine(&source, weak, &RandomState::new()).1,
-        Err(what) => Report { errors: vec![Finding::whole_file(what)], ..Report::default() },
+        Err(error) => {
+            let Diagnostics(errors) = FileProblem::from(error).into();
+            Report { errors, ..Report::default() }
+        }
     }
 }
 
@@ -67,58 +77,54 @@ pub fn inspect(path: &Path, weak: WeakSchemes) -> Report {
 struct Shared {
     path: PathBuf,
     weak: WeakSchemes,
-    /// What decoys are chosen by.
+    /// Chooses the decoys.
     key: RandomState,
     now: RwLock<Snapshot>,
     /// Held while the file is read again.
     reading: Arc<Mutex<()>>,
 }
 
-/// The table in force, and the state of the file when it was last looked into.
+/// The table in use, and the state of the file when it was last read.
 #[derive(Clone, Debug)]
 struct Snapshot {
     table: Arc<Table>,
     /// The file that the table is from.
-    loaded: Stamp,
-    /// The last state of the file, whether a table came of it or not.
-    seen: Result<Stamp, io::ErrorKind>,
-    /// When that state was first met.
+    loaded: FileStamp,
+    /// The last state of the file, even if it was not usable.
+    seen: Result<FileStamp, io::ErrorKind>,
+    /// When that state was first seen.
     since: Instant,
-    /// When it was last read.
+    /// When the file was last read.
     read: Instant,
-    /// Whether any further change is sure to give another stamp.
+    /// Whether any further change is certain to give another stamp.
     settled: bool,
-    /// Why no table came of it, as it was logged.
-    complaint: Option<String>,
+    /// Why the last state was not usable, as it was logged.
+    logged: Option<String>,
     /// Whether the file that the table is from is empty.
     blank: bool,
 }
 
 impl FileStore {
-    /// Loads a credential file, and logs what is to be said about it.
-    ///
-    /// Blocks: for the start of the program.
+    /// Loads a credential file and logs its warnings. Blocks.
     ///
     /// # Errors
-    /// [`BadFile`] with all its faults.
+    /// [`BadFile`] with all errors of the file.
     pub fn open(section: &FileSection, weak: WeakSchemes) -> Result<Self, BadFile> {
         let FileSection { path, rehash } = section.clone();
-        let bad = |faults| BadFile { path: path.clone(), faults };
         let key = decoy::key();
         let read = Instant::now();
-        let source =
-            Source::read(&path).map_err(|what| bad(Faults(vec![Finding::whole_file(what)])))?;
-        let (table, report) = examine(&source, weak, &key);
-        let table = table.ok_or_else(|| bad(Faults(report.errors.clone())))?;
-        tell(&path, &report);
+        let loaded = load(&path, weak, &key);
+        let (source, table, warnings) =
+            loaded.map_err(|errors| BadFile { path: path.clone(), errors })?;
+        log(&path, &warnings);
         let now = Snapshot {
             table: Arc::new(table),
             loaded: source.stamp,
             seen: Ok(source.stamp),
             since: read,
             read,
-            settled: source.stamp.settled(read.elapsed()),
-            complaint: None,
+            settled: source.stamp.is_settled(read.elapsed()),
+            logged: None,
             blank: source.is_blank(),
         };
         let now = RwLock::new(now);
@@ -126,15 +132,14 @@ impl FileStore {
         Ok(Self { shared: Arc::new(shared), rehashing: Arc::new(Mutex::new(rehash)) })
     }
 
-    /// Refuses to replace a store for the same file that had users, when the file is empty.
+    /// Takes the place of a store in a reload.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// [`BadFile`] when the file is empty, and the old store had users from the same file.
     pub fn succeed(&self, old: &Self) -> Result<(), BadFile> {
         let (new, old) = (&self.shared, &old.shared);
         if new.path == old.path && new.snapshot().blank && old.snapshot().table.len() > 0 {
-            let faults = Faults(vec![Finding::whole_file(EMPTIED)]);
-            return Err(BadFile { path: new.path.clone(), faults });
+            return Err(BadFile { path: new.path.clone(), errors: FileProblem::Emptied.into() });
         }
         Ok(())
     }
@@ -142,7 +147,7 @@ impl FileStore {
     /// The table of the file as it is now.
     ///
     /// # Errors
-    /// When there was no thread to look at the file.
+    /// [`PoolError`] when there was no thread to read the file.
     async fn table(&self) -> Result<Arc<Table>, PoolError> {
         if let Some(table) = self.shared.unchanged() {
             return Ok(table);
@@ -159,7 +164,7 @@ impl FileStore {
         let (shared, threads) = (Arc::clone(&self.shared), self.shared.threads());
         let begun = Instant::now();
         let read = threads.run(move || {
-            // Held to the end of the reading, even if the look-up is given up.
+            // Held until the file is read, even if the look-up is given up.
             let _turn = turn;
             shared.reload(begun);
             shared.snapshot().table
@@ -184,12 +189,11 @@ impl CredentialStore for FileStore {
         self.shared.snapshot().table.decoy(name)
     }
 
-    /// Rewrites the hash as argon2id, if it is weaker and the options say so. What comes of it is
-    /// logged.
+    /// Rewrites the hash as argon2id, if it is weaker and the options say so, and logs the outcome.
     ///
-    /// - It costs one more verification of the old hash and one of argon2id. One user at a time:
-    ///   the hash of one who logs in meanwhile is rewritten at the next login.
-    /// - After a failure none is rewritten any more, until the store is opened again.
+    /// - The cost is one more verification of the old hash and one argon2id hash. One hash is
+    ///   rewritten at a time: that of a user who logs in meanwhile is rewritten at the next login.
+    /// - After a failure no hash is rewritten until the store is opened again.
     async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
         if !verifier.outdated_by(password.expose()) {
             return;
@@ -207,7 +211,7 @@ impl CredentialStore for FileStore {
         let file = self.shared.path.display();
         match rewritten.await {
             Ok(Ok(true)) => info!(%file, user = %name, "the hash of a password is now argon2id"),
-            // Changed meanwhile.
+            // The line has changed meanwhile.
             Ok(Ok(false)) => {}
             Ok(Err(why)) => warn!(
                 user = %name, %why,
@@ -227,18 +231,19 @@ impl CredentialStore for FileStore {
 }
 
 impl Shared {
-    /// The table, if it is that of the file as it is now, and that can be told without waiting.
+    /// The table, if the file has not changed since. Does not block; `None` if that cannot be told
+    /// at once.
     fn unchanged(&self) -> Option<Arc<Table>> {
         let Snapshot { table, seen, settled, .. } = self.snapshot();
         let last = seen.ok().filter(|_| settled)?;
-        (Stamp::at_once(&self.path) == Some(last)).then_some(table)
+        (FileStamp::at_once(&self.path) == Some(last)).then_some(table)
     }
 
-    /// The table, if it is that of the file as it is now, or was read after `asked`.
+    /// The table, if the file has not changed since, or was read after `asked`.
     async fn fresh(self: Arc<Self>, asked: Instant) -> Result<Option<Arc<Table>>, PoolError> {
         let threads = self.threads();
         let look = move || {
-            let seen = Stamp::at(&self.path);
+            let seen = self.stamp();
             let now = self.snapshot();
             (now.read > asked || (now.settled && now.seen == seen)).then_some(now.table)
         };
@@ -250,57 +255,63 @@ impl Shared {
         threads::files().of(&self.path)
     }
 
-    /// Reads the file again, at the time `read` or later, and puts the new table in force, if it is
-    /// to be trusted.
+    /// The present state of the file.
+    fn stamp(&self) -> Result<FileStamp, io::ErrorKind> {
+        FileStamp::at(&self.path).map_err(|error| error.kind())
+    }
+
+    /// Reads the file again, at the time `read` or later, and puts the new table in use, if it can be
+    /// trusted.
     fn reload(&self, read: Instant) {
         let old = self.snapshot();
-        let seen = Stamp::at(&self.path);
+        let seen = self.stamp();
         let changed = seen != old.seen;
         let since = if changed { read } else { old.since };
-        let outcome = Source::read(&self.path).and_then(|source| {
-            let (table, report) = examine(&source, self.weak, &self.key);
-            let table = table.ok_or_else(|| Faults(report.errors.clone()).to_string())?;
-            if source.is_blank() && old.table.len() > 0 {
-                return Err(EMPTIED.to_owned());
-            }
-            Ok((source, table, report))
-        });
-        let settled = match seen {
-            Ok(stamp) => stamp.settled(read.duration_since(since)),
-            Err(_) => true,
-        };
+        let settled = seen.map_or(true, |stamp| stamp.is_settled(read.duration_since(since)));
         let mut new = Snapshot { seen, since, read, settled, ..old.clone() };
-        match outcome {
-            Ok((source, table, report)) => {
-                // It changed between the look at its stamp and the reading: look again next time.
+        match self.load_instead_of(&old.table) {
+            Ok((source, table, warnings)) => {
+                // If the file has changed between the stamp and the reading, read it again next time.
                 new.settled = settled && seen == Ok(source.stamp);
-                new.complaint = None;
-                if new.settled || !unfinished(&source, &table, &old) {
+                new.logged = None;
+                if new.settled || !is_unfinished(&source, &table, &old) {
                     if source.stamp != old.loaded {
                         info!(
                             file = %self.path.display(),
                             users = table.len(),
                             "the credential file has changed and was read again"
                         );
-                        tell(&self.path, &report);
+                        log(&self.path, &warnings);
                     }
                     new.loaded = source.stamp;
                     new.blank = source.is_blank();
                     new.table = Arc::new(table);
                 }
             }
-            Err(why) => {
-                if changed || old.complaint.as_ref() != Some(&why) {
+            Err(errors) => {
+                let why = errors.to_string();
+                if changed || old.logged.as_ref() != Some(&why) {
                     error!(
                         file = %self.path.display(),
                         why,
                         "the credential file is not usable; the users stay as they were"
                     );
                 }
-                new.complaint = Some(why);
+                new.logged = Some(why);
             }
         }
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn load_instead_of(
+        &self,
+        old: &Table,
+    ) -> Result<(Source, Table, Vec<Diagnostic>), Diagnostics> {
+        let loaded = load(&self.path, self.weak, &self.key)?;
+        match loaded.0.is_blank() && old.len() > 0 {
+            true => Err(FileProblem::Emptied.into()),
+            false => Ok(loaded),
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -308,42 +319,40 @@ impl Shared {
     }
 }
 
-const EMPTIED: &str = "has nothing in it any more; put the users back, or a comment if nobody is to \
-                       log in";
-
-/// Whether a file that has only just changed may be one that is still being written: a user who
-/// is missing for a moment would be told that the password is wrong.
-fn unfinished(source: &Source, table: &Table, old: &Snapshot) -> bool {
-    let in_place = source.stamp.same_file(old.loaded);
+/// Whether a file that has just changed may still be being written: a user who is missing for a
+/// moment would be told that the password is wrong.
+fn is_unfinished(source: &Source, table: &Table, old: &Snapshot) -> bool {
+    let in_place = source.stamp.is_same_file(old.loaded);
     source.looks_unfinished() || (in_place && table.len() < old.table.len())
+}
+
+/// Reads a credential file: its table, and its warnings.
+fn load(
+    path: &Path,
+    weak: WeakSchemes,
+    key: &RandomState,
+) -> Result<(Source, Table, Vec<Diagnostic>), Diagnostics> {
+    let source = Source::read(path).map_err(FileProblem::from)?;
+    let (table, Report { errors, warnings, .. }) = examine(&source, weak, key);
+    Ok((source, table.ok_or(Diagnostics(errors))?, warnings))
 }
 
 fn examine(source: &Source, weak: WeakSchemes, key: &RandomState) -> (Option<Table>, Report) {
     let (table, mut report) = Table::read(&source.text, weak, key);
     if source.exposed {
-        let what = "can be read by everybody; take that away with chmod o-r";
-        report.warnings.push(Finding::whole_file(what));
+        report.warnings.push(Diagnostic::File(FileProblem::Exposed));
     }
     if report.errors.is_empty() && report.users == 0 {
-        let what = "has no users; add one with restante user add";
-        report.warnings.push(Finding::whole_file(what));
+        report.warnings.push(Diagnostic::File(FileProblem::NoUsers));
     }
     (table, report)
 }
 
-fn tell(path: &Path, report: &Report) {
-    for warning in &report.warnings {
+fn log(path: &Path, warnings: &[Diagnostic]) {
+    for warning in warnings {
         warn!(file = %path.display(), "credential file: {warning}");
     }
 }
-
-impl fmt::Display for BadFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.faults)
-    }
-}
-
-impl std::error::Error for BadFile {}
 
 impl From<BadFile> for OpenError {
     fn from(bad: BadFile) -> Self {

@@ -27,7 +27,7 @@ pub(super) struct Entry<'a> {
 /// What is wrong with a line. Shows no part of it: in the place of a name there may be a part of a
 /// password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LineError {
+pub enum LineError {
     /// The line is not text.
     #[error("is not UTF-8; write the file in UTF-8")]
     NotUtf8,
@@ -48,7 +48,7 @@ pub(super) enum LineError {
 ///   restriction that is not supported keeps the user out.
 /// - Mail is served from the place that the line names, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AccountError {
+pub enum AccountError {
     /// An extra field that restricts the login.
     #[error("its extra field {0} is not supported; remove it")]
     Restriction(&'static str),
@@ -93,6 +93,11 @@ impl<'a> Line<'a> {
             .split_once(':')
             .map_or((fields, None), |(password, rest)| (password, Some(rest)));
         Ok(Some(Entry { name, password, others }))
+    }
+
+    /// Whether the line is about this user.
+    pub(super) fn is_about(self, name: &Username) -> bool {
+        self.entry().is_ok_and(|entry| entry.is_some_and(|entry| entry.name == *name))
     }
 
     /// `\n`, `\r\n`, or empty in a last line.

@@ -1,32 +1,36 @@
 //! Changes to a credential file, for `restante user`.
 //!
-//! - A change is a new file in the place of the old one: the server sees either, whole.
+//! - A change replaces the file by a new one: the server sees the whole old file or the whole new
+//!   one.
 //! - Comments, order, line ends, mode and owner stay as they are.
-//! - A faulty file is not touched, and no change makes a sound one faulty.
+//! - A faulty file is not changed, and no change makes a file faulty.
 //! - Two changes at a time wait for each other.
 //!
-//! Here: the changes. `held`: how the file is locked and replaced.
+//! Here: the changes. `locked`: how the file is locked and replaced. `error`: what prevents a change.
 
-use std::fmt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use self::held::{Held, create, sound};
+pub use self::error::{EditError, Reason};
+use self::locked::{Locked, create, names};
+use super::diagnostic::CannotLogIn;
 use super::parse::{Line, lines};
 use super::source::Source;
+use super::table;
 use crate::credentials::{Account, Attributes};
 use crate::password::{NewPassword, NewScheme, WeakSchemes};
 use crate::protocol::{Secret, Username};
 
-mod held;
+mod error;
+mod locked;
 
-/// Where a new user went.
+/// Where a new user was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// To the end of a file.
+    /// At the end of a file.
     ToFile,
-    /// Into a file that was not there before, with mode 0600 and the owner of the process.
+    /// In a file that was created, with mode 0600 and the owner of the process.
     ToNewFile,
 }
 
@@ -36,16 +40,12 @@ pub struct User {
     /// The canonical name.
     pub name: Username,
     /// Why this user cannot log in, if that is so.
-    pub unusable: Option<String>,
-    /// What else the file says of the user; `None` when that cannot be used.
+    pub unusable: Option<CannotLogIn>,
+    /// The attributes of the user; `None` when they cannot be used.
     pub attributes: Option<Attributes>,
 }
 
-/// Why a credential file was not changed: names the file, what is wrong and the way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EditError(String);
-
-/// Adds a user with `password`, kept as `scheme` says; creates the file if there is none.
+/// Adds a user with `password`, stored as `scheme` says. Creates the file if there is none.
 ///
 /// # Errors
 /// [`EditError`] when the user is there already, or the file cannot be changed.
@@ -57,27 +57,23 @@ pub fn add(
 ) -> Result<Added, EditError> {
     let mut line = Zeroizing::new(format!("{name}:").into_bytes());
     line.extend_from_slice(field(path, password, scheme)?.expose().as_bytes());
-    let parsed = Line { number: 1, raw: &line }.entry();
-    if !parsed.is_ok_and(|entry| entry.is_some_and(|entry| entry.name == *name)) {
-        return Err(EditError(format!(
-            "{name}: a name in a credential file has no colon, and no # at its start; take another \
-             name"
-        )));
+    if !(Line { number: 1, raw: &line }).is_about(name) {
+        return Err(EditError::Name(name.clone()));
     }
     loop {
-        let Some(held) = Held::lock(path)? else {
+        let Some(locked) = Locked::open(path)? else {
             line.push(b'\n');
             if create(path, &line)? {
                 return Ok(Added::ToNewFile);
             }
-            // It has been created meanwhile.
+            // Another editor has created it meanwhile.
             line.pop();
             continue;
         };
-        if held.find(name).is_some() {
-            return Err(present(path, name));
+        if locked.find(name).is_some() {
+            return Err(Reason::Present(name.clone()).at(path));
         }
-        let old = held.text();
+        let old = locked.text();
         let end = lines(old).last().map(Line::end);
         let mut new = Zeroizing::new(Vec::with_capacity(old.len() + line.len() + 4));
         new.extend_from_slice(old);
@@ -86,11 +82,11 @@ pub fn add(
         }
         new.extend_from_slice(&line);
         new.extend_from_slice(end.filter(|end| !end.is_empty()).unwrap_or(b"\n"));
-        return held.replace(&new).map(|()| Added::ToFile);
+        return locked.replace(&new).map(|()| Added::ToFile);
     }
 }
 
-/// Gives a user another password; the other fields of the line stay.
+/// Gives a user another password. The other fields of the line stay.
 ///
 /// # Errors
 /// [`EditError`] when there is no such user, or the file cannot be changed.
@@ -101,13 +97,13 @@ pub fn set_password(
     scheme: NewScheme,
 ) -> Result<(), EditError> {
     let field = field(path, password, scheme)?;
-    Held::existing(path)?.set_field(name, &field)
+    Locked::existing(path)?.set_field(name, &field)
 }
 
-/// Puts an argon2id hash in the place of a weaker one that `password` is right for; whether it did.
+/// Replaces a weaker hash, for which `password` is right, by an argon2id hash. Returns whether it did.
 ///
-/// - Verified again while the file is locked: a password that has been set meanwhile
-///   stays, and so does a user who has been removed.
+/// - The password is verified again while the file is locked: one that has been set meanwhile stays,
+///   and a user who has been removed is not added again.
 ///
 /// # Errors
 /// [`EditError`] when the file cannot be changed.
@@ -117,48 +113,49 @@ pub(super) fn rehash(
     password: &NewPassword,
     weak: WeakSchemes,
 ) -> Result<bool, EditError> {
-    let held = Held::existing(path)?;
-    let entry = held.find(name).and_then(|line| line.entry().ok().flatten());
+    let locked = Locked::existing(path)?;
+    let entry = locked.find(name).and_then(|line| line.entry().ok().flatten());
     let account = entry.and_then(|entry| entry.account(weak).ok());
     let outdated = account.is_some_and(|Account { verifier, .. }| {
         verifier.outdated_by(password.expose()) && verifier.verify(password.expose()) == Ok(true)
     });
     if outdated {
-        held.set_field(name, &field(path, password, NewScheme::Argon2id)?)?;
+        locked.set_field(name, &field(path, password, NewScheme::Argon2id)?)?;
     }
     Ok(outdated)
 }
 
-/// Whether [`add`] would find the user there already: to know before a password is asked for.
+/// Fails if [`add`] would because the user exists: to know before a password is asked for.
 ///
 /// # Errors
 /// [`EditError`] as from [`add`].
 pub fn expect_absent(path: &Path, name: &Username) -> Result<(), EditError> {
     if path.exists() && has(path, name)? {
-        return Err(present(path, name));
+        return Err(Reason::Present(name.clone()).at(path));
     }
     Ok(())
 }
 
-/// Whether [`set_password`] would find no such user: to know before a password is asked for.
+/// Fails if [`set_password`] would because there is no such user: to know before a password is asked
+/// for.
 ///
 /// # Errors
 /// [`EditError`] as from [`set_password`].
 pub fn expect_present(path: &Path, name: &Username) -> Result<(), EditError> {
-    if has(path, name)? { Ok(()) } else { Err(absent(path, name)) }
+    if has(path, name)? { Ok(()) } else { Err(Reason::Absent(name.clone()).at(path)) }
 }
 
 fn has(path: &Path, name: &Username) -> Result<bool, EditError> {
-    let source = Source::read(path).map_err(|what| error(path, what))?;
-    Ok(sound(path, &source.text)?.contains_key(name))
+    let source = Source::read(path).map_err(|error| Reason::from(error).at(path))?;
+    Ok(names(path, &source.text)?.contains_key(name))
 }
 
-/// Removes a user, line and all; mail is not touched.
+/// Removes the line of a user. The user's mail is not touched.
 ///
 /// # Errors
 /// [`EditError`] when there is no such user, or the file cannot be changed.
 pub fn remove(path: &Path, name: &Username) -> Result<(), EditError> {
-    Held::existing(path)?.rewrite(name, |_, _| {})
+    Locked::existing(path)?.rewrite(name, |_, _| {})
 }
 
 /// The users of a file, in its order.
@@ -166,48 +163,25 @@ pub fn remove(path: &Path, name: &Username) -> Result<(), EditError> {
 /// # Errors
 /// [`EditError`] when the file cannot be read or is faulty.
 pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
-    let source = Source::read(path).map_err(|what| error(path, what))?;
-    sound(path, &source.text)?;
+    let source = Source::read(path).map_err(|error| Reason::from(error).at(path))?;
+    names(path, &source.text)?;
     let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
     Ok(entries
         .map(|entry| {
-            let (unusable, attributes) = match entry.account(weak) {
-                Ok(Account { verifier, attributes }) => {
-                    (verifier.why_unusable().map(ToString::to_string), Some(attributes))
-                }
-                Err(why) => (Some(why.to_string()), None),
-            };
+            let account = entry.account(weak);
+            let unusable = table::cannot_log_in(&account);
+            let attributes = account.ok().map(|account| account.attributes);
             User { name: entry.name, unusable, attributes }
         })
         .collect())
 }
-
-impl fmt::Display for EditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for EditError {}
 
 fn field(
     path: &Path,
     password: &NewPassword,
     scheme: NewScheme,
 ) -> Result<Secret<String>, EditError> {
-    scheme.field(password).map_err(|why| error(path, why))
-}
-
-fn present(path: &Path, name: &Username) -> EditError {
-    error(path, format!("{name} is there already; use restante user set-password"))
-}
-
-fn absent(path: &Path, name: &Username) -> EditError {
-    error(path, format!("{name} is not there; restante user list shows who is"))
-}
-
-fn error(path: &Path, what: impl fmt::Display) -> EditError {
-    EditError(format!("{}: {what}", path.display()))
+    scheme.field(password).map_err(|error| Reason::from(error).at(path))
 }
 
 #[cfg(test)]

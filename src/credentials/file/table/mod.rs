@@ -1,10 +1,9 @@
-//! The users of a credential file, read whole: a table in memory, and what is to be said about the
-//! file.
+//! The users of a credential file: a table in memory, and what is wrong with the file.
 
 use std::collections::HashMap;
-use std::fmt::{self, Display};
 use std::hash::{BuildHasher, RandomState};
 
+use super::diagnostic::{CannotLogIn, Diagnostics, LineDiagnostics, LineProblem, Report};
 use super::parse::{AccountError, Entry, lines};
 use crate::credentials::decoy::Decoys;
 use crate::credentials::{Account, Attributes, Decoy, Lookup, Offers};
@@ -15,35 +14,11 @@ use crate::protocol::sasl::ScramHash;
 /// Users and the verifiers of their passwords, in memory.
 #[derive(Debug)]
 pub struct Table {
-    /// What is known of each, or why this user cannot log in.
+    /// Each user's account, or why the user cannot log in.
     users: HashMap<Username, Listed<Result<Known, AccountError>>>,
     decoys: Decoys,
     offers: Offers,
 }
-
-/// What is to be said about a credential file. Shows nothing secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// How many users the file has, those included who cannot log in.
-    pub users: usize,
-    /// Why the file cannot be used.
-    pub errors: Vec<Finding>,
-    /// What is wrong with single users or unwise in all; the file is used in spite of it.
-    pub warnings: Vec<Finding>,
-}
-
-/// One thing to be said about a credential file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// From 1; `None` when it is about the whole file.
-    pub line: Option<u32>,
-    /// What is wrong, and what to write.
-    pub what: String,
-}
-
-/// Why a credential file cannot be used: at least one [`Finding`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Finding>);
 
 /// A user as listed in a line.
 #[derive(Debug)]
@@ -55,19 +30,19 @@ pub(super) struct Listed<V> {
 #[derive(Debug)]
 struct Known {
     verifier: Verifier,
-    /// Most users have none, and there may be a million.
+    /// Boxed, as most users have none and there may be a million of them.
     attributes: Option<Box<Attributes>>,
 }
 
 impl Table {
-    /// Reads the text of a credential file; a table comes of it when there are no errors.
+    /// Reads the text of a credential file. There is a table if there are no errors.
     ///
-    /// `key` is what decoys are chosen by: with the same one they are the same after a reload.
+    /// `key` chooses the decoys: with the same key they are the same after a reload.
     pub fn read(text: &[u8], weak: WeakSchemes, key: &RandomState) -> (Option<Self>, Report) {
-        // A line with a hash is a little longer: a million users take no growing.
+        // A line with a hash is a little longer, so the map never has to grow.
         let expected = text.len() / 128;
         let mut users = HashMap::with_capacity_and_hasher(expected, key.clone());
-        let mut warnings = Findings::default();
+        let mut warnings = LineDiagnostics::default();
         let errors =
             collect(text, &mut users, |line, entry| known(line, entry, weak, &mut warnings));
         let report =
@@ -106,34 +81,7 @@ impl Table {
     }
 }
 
-impl Finding {
-    pub(super) fn whole_file(what: impl Into<String>) -> Self {
-        Self { line: None, what: what.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.what),
-            None => f.write_str(&self.what),
-        }
-    }
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{finding}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Faults {}
-
-/// What all users can log in with, those apart who cannot log in.
+/// The mechanisms that all users can use, except those who cannot log in.
 fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
     let mut offers = Offers { scram_sha_1: true, scram_sha_256: true };
     for verifier in verifiers.filter(|verifier| verifier.cost().is_some()) {
@@ -143,86 +91,63 @@ fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
     offers
 }
 
-/// The names of the users of a credential file, which tells whether the file is sound and who is in
-/// it.
+/// The names of the users of a credential file, without their passwords.
 ///
 /// # Errors
 /// Those of [`Table::read`].
-pub(super) fn names(text: &[u8]) -> Result<HashMap<Username, Listed<()>>, Faults> {
+pub(super) fn names(text: &[u8]) -> Result<HashMap<Username, Listed<()>>, Diagnostics> {
     let mut names = HashMap::new();
     let errors = collect(text, &mut names, |_, _| ()).into_vec();
-    if errors.is_empty() { Ok(names) } else { Err(Faults(errors)) }
+    if errors.is_empty() { Ok(names) } else { Err(Diagnostics(errors)) }
 }
 
-/// Puts each user of a file into `users`, with what `known` makes of the line and its number; yields
-/// what is wrong with lines.
+/// Puts each user of a file into `users`, with the result of `known` for the line. Returns the
+/// errors of lines.
 fn collect<V>(
     text: &[u8],
     users: &mut HashMap<Username, Listed<V>>,
     mut known: impl FnMut(u32, &Entry<'_>) -> V,
-) -> Findings {
-    let mut errors = Findings::default();
+) -> LineDiagnostics {
+    let mut errors = LineDiagnostics::default();
     for line in lines(text) {
         match line.entry() {
             Ok(None) => {}
             Ok(Some(entry)) => match users.get(&entry.name) {
                 Some(Listed { line: first, .. }) => errors.add(line.number, || {
-                    format!("{} is in line {first} already; remove one", entry.name)
+                    LineProblem::Duplicate { name: entry.name.clone(), first: *first }
                 }),
                 None => {
                     let known = known(line.number, &entry);
                     users.insert(entry.name, Listed { known, line: line.number });
                 }
             },
-            Err(error) => errors.add(line.number, || error.to_string()),
+            Err(error) => errors.add(line.number, || LineProblem::Line(error)),
         }
     }
     errors
 }
 
-/// What a line says of a user, and a warning when the user cannot log in.
+/// What a line says of a user; with a warning when the user cannot log in.
 fn known(
     line: u32,
     entry: &Entry<'_>,
     weak: WeakSchemes,
-    warnings: &mut Findings,
+    warnings: &mut LineDiagnostics,
 ) -> Result<Known, AccountError> {
     let account = entry.account(weak);
-    let flaw: Option<&dyn Display> = match &account {
-        Ok(account) => account.verifier.why_unusable().map(|flaw| flaw as _),
-        Err(why) => Some(why),
-    };
-    if let Some(why) = flaw {
-        warnings.add(line, || format!("{} cannot log in: {why}", entry.name));
+    if let Some(why) = cannot_log_in(&account) {
+        warnings.add(line, || LineProblem::CannotLogIn(entry.name.clone(), why));
     }
     let Account { verifier, attributes } = account?;
     let plain = attributes == Attributes::default();
     Ok(Known { verifier, attributes: (!plain).then(|| Box::new(attributes)) })
 }
 
-/// Findings, of which the first ones are kept: a million lines may be wrong in the same way.
-#[derive(Default)]
-struct Findings {
-    kept: Vec<Finding>,
-    others: usize,
-}
-
-impl Findings {
-    const KEPT: usize = 50;
-
-    fn add(&mut self, line: u32, what: impl FnOnce() -> String) {
-        if self.kept.len() < Self::KEPT {
-            self.kept.push(Finding { line: Some(line), what: what() });
-        } else {
-            self.others += 1;
-        }
-    }
-
-    fn into_vec(mut self) -> Vec<Finding> {
-        if self.others > 0 {
-            self.kept.push(Finding::whole_file(format!("and {} more like these", self.others)));
-        }
-        self.kept
+/// Why a user cannot log in, if that is so.
+pub(super) fn cannot_log_in(account: &Result<Account, AccountError>) -> Option<CannotLogIn> {
+    match account {
+        Ok(account) => account.verifier.why_unusable().cloned().map(CannotLogIn::from),
+        Err(why) => Some((*why).into()),
     }
 }
 

@@ -8,17 +8,18 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::credentials::file::Diagnostic;
 use crate::credentials::{CredentialStore, StoreError};
 use crate::password::Cost;
 
 // Tests of logins have their users in memory.
 
 impl TryFrom<&[u8]> for Table {
-    type Error = Faults;
+    type Error = Diagnostics;
 
-    fn try_from(text: &[u8]) -> Result<Self, Faults> {
+    fn try_from(text: &[u8]) -> Result<Self, Diagnostics> {
         let (table, report) = Self::read(text, WeakSchemes::Refused, &RandomState::new());
-        table.ok_or(Faults(report.errors))
+        table.ok_or(Diagnostics(report.errors))
     }
 }
 
@@ -48,8 +49,8 @@ fn read(text: &str) -> (Option<Table>, Report) {
     Table::read(text.as_bytes(), WeakSchemes::Refused, &RandomState::new())
 }
 
-fn shown(findings: &[Finding]) -> Vec<String> {
-    findings.iter().map(ToString::to_string).collect()
+fn shown(diagnostics: &[Diagnostic]) -> Vec<String> {
+    diagnostics.iter().map(ToString::to_string).collect()
 }
 
 fn name(name: &str) -> Username {
@@ -106,7 +107,7 @@ fn a_file_taken_over_from_dovecot() {
 #[test]
 fn the_example_works_as_it_says() {
     let (table, report) = read(include_str!("../../../../config/users.example"));
-    assert_eq!(report, Report { users: 2, ..Report::default() });
+    assert_eq!((report.users, report.errors.len(), report.warnings.len()), (2, 0, 0));
     let table = table.unwrap();
     for (user, password) in [("mrose@example.org", "tanstaaf"), ("fred@example.org", "secret")] {
         let verifier = find(&table, user).unwrap().verifier;
@@ -131,7 +132,7 @@ fn all_faults_are_found_at_once() {
     ]) {
         assert!(error.starts_with(start), "{error}");
     }
-    let all = Faults(report.errors).to_string();
+    let all = Diagnostics(report.errors).to_string();
     assert!(all.lines().count() == 1 && all.contains("; line 7: "), "{all}");
 }
 
@@ -139,7 +140,7 @@ fn all_faults_are_found_at_once() {
 fn a_million_faults_are_not_a_million_messages() {
     let (table, report) = read(&"nonsense\n".repeat(1000));
     assert!(table.is_none());
-    assert_eq!(report.errors.len(), Findings::KEPT + 1);
+    assert_eq!(report.errors.len(), LineDiagnostics::KEPT + 1);
     assert_eq!(report.errors.last().unwrap().to_string(), "and 950 more like these");
 }
 
@@ -155,7 +156,7 @@ fn many_users() {
         .unwrap();
     }
     let (table, report) = read(&text);
-    assert_eq!(report, Report { users: 50_000, ..Report::default() });
+    assert_eq!((report.users, report.errors.len(), report.warnings.len()), (50_000, 0, 0));
     let table = table.unwrap();
     assert!(find(&table, "user49999@example.org").is_some());
     assert_eq!(table.decoys.kinds(), 1);
@@ -240,8 +241,8 @@ proptest! {
     ) {
         let (table, report) = Table::read(&text.concat(), WeakSchemes::Refused, &RandomState::new());
         prop_assert_eq!(table.is_some(), report.errors.is_empty());
-        for finding in report.errors.iter().chain(&report.warnings) {
-            prop_assert!(!finding.to_string().contains(char::is_control), "{}", finding);
+        for problem in report.errors.iter().chain(&report.warnings) {
+            prop_assert!(!problem.to_string().contains(char::is_control), "{}", problem);
         }
     }
 }

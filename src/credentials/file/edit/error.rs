@@ -1,0 +1,69 @@
+//! Why a credential file was not changed: what is wrong and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::credentials::file::diagnostic::Diagnostics;
+use crate::credentials::file::source::SourceError;
+use crate::password::HashError;
+use crate::protocol::Username;
+
+/// Why a credential file was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// A name that no line can begin with.
+    #[error(
+        "{0}: a name in a credential file has no colon, and no # at its start; take another name"
+    )]
+    Name(Username),
+    /// A reason that is about the file.
+    #[error("{0}: {1}")]
+    File(PathBuf, Reason),
+}
+
+/// Why a credential file was not changed. To be shown behind its path.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// The user exists.
+    #[error("{0} is there already; use restante user set-password")]
+    Present(Username),
+    /// The user does not exist.
+    #[error("{0} is not there; restante user list shows who is")]
+    Absent(Username),
+    /// There is no file.
+    #[error("is not there; create it with restante user add, or name another with --file")]
+    Missing,
+    /// The file is a symbolic link to no file.
+    #[error("links to a file that is not there; remove the link")]
+    DanglingLink,
+    /// The file was not read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The file has errors, before the change or after it.
+    #[error("is faulty, repair it first: {0}")]
+    Faulty(#[from] Diagnostics),
+    /// The password was not hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The directory takes no new file.
+    #[error("no file can be made in {0}: {1}")]
+    NewFile(PathBuf, io::Error),
+    /// A call of the system has failed. The text says for what.
+    #[error("{0}: {1}")]
+    Io(&'static str, io::Error),
+}
+
+impl Reason {
+    pub(super) fn at(self, path: &Path) -> EditError {
+        EditError::File(path.into(), self)
+    }
+}
+
+/// The error of a call of the system for the file at `path`.
+pub(super) fn io_error(
+    path: &Path,
+    what: &'static str,
+) -> impl FnOnce(io::Error) -> EditError + use<> {
+    let path = path.to_path_buf();
+    move |error| EditError::File(path, Reason::Io(what, error))
+}
