@@ -1,6 +1,4 @@
-//! What the entry of a user says besides that the user is there.
-
-use std::fmt::Display;
+//! The attributes of a user in the entry of a directory.
 
 use ldap3::SearchEntry;
 
@@ -8,66 +6,89 @@ use crate::config::LdapAttributes;
 use crate::credentials::Attributes;
 use crate::credentials::attribute::{self, Attribute, Source};
 
-/// - An entry that lacks an attribute is like all others in that respect.
-/// - A value that cannot be used lets nobody in: mail is not to be served from elsewhere.
+/// An attribute of an entry that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} of the entry {dn:?} {problem}")]
+pub(super) struct AttributeError {
+    name: String,
+    dn: String,
+    problem: Problem,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("is not text")]
+    NotText,
+    #[error("has several values; leave one")]
+    SeveralValues,
+    #[error(transparent)]
+    Value(#[from] attribute::Error),
+}
+
 impl LdapAttributes {
-    /// Those that are named.
+    /// The names of the attributes in the directory, of those that have one.
     pub(super) fn names(&self) -> Vec<&str> {
         let keys = [&self.home, &self.mail, &self.pop3, &self.sessions, &self.allow_nets];
         keys.into_iter().flatten().map(String::as_str).collect()
     }
 
-    /// Reads them from an entry; the reason for not doing so names the entry and the attribute.
-    pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, String> {
+    /// Reads the attributes of an entry.
+    ///
+    /// - An attribute without a value has its default.
+    /// - A value that cannot be used is an error: the user must not get mail from a default place.
+    pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, AttributeError> {
         Named { keys: self, entry }.attributes()
     }
 }
 
-/// An entry, and how its attributes are named.
+/// An entry, with the names of its attributes.
 struct Named<'a> {
     keys: &'a LdapAttributes,
     entry: &'a SearchEntry,
 }
 
 impl Source for Named<'_> {
-    type Error = String;
+    type Error = AttributeError;
 
     fn read<T>(
         &self,
         attribute: Attribute,
         parse: impl Fn(&str) -> Result<T, attribute::Error>,
-    ) -> Result<Option<T>, String> {
+    ) -> Result<Option<T>, AttributeError> {
         let Self { keys, entry } = self;
-        let key = match attribute {
+        let name = match attribute {
             Attribute::Home => &keys.home,
             Attribute::Mail => &keys.mail,
             Attribute::Pop3 => &keys.pop3,
             Attribute::Sessions => &keys.sessions,
             Attribute::AllowNets => &keys.allow_nets,
         };
-        let read = match values(key, entry)? {
-            [] => return Ok(None),
-            [value] => parse(value),
+        let Some(name) = name else { return Ok(None) };
+        let value = match values(name, entry) {
+            Ok([]) => return Ok(None),
+            Ok([value]) => parse(value).map_err(Problem::from),
             // Several networks are one list.
-            list if attribute == Attribute::AllowNets => parse(&list.join(",")),
-            _ => return Err(fault(key, entry, "has several values; leave one")),
+            Ok(list) if attribute == Attribute::AllowNets => {
+                parse(&list.join(",")).map_err(Problem::from)
+            }
+            Ok(_) => Err(Problem::SeveralValues),
+            Err(problem) => Err(problem),
         };
-        read.map(Some).map_err(|what| fault(key, entry, what))
+        value.map(Some).map_err(|problem| AttributeError {
+            name: name.clone(),
+            dn: entry.dn.clone(),
+            problem,
+        })
     }
 }
 
-fn values<'a>(key: &Option<String>, entry: &'a SearchEntry) -> Result<&'a [String], String> {
-    let Some(named) = key else { return Ok(&[]) };
-    // RFC 4512 §2.5: the name of an attribute is the same in either case.
-    if entry.bin_attrs.keys().any(|name| name.eq_ignore_ascii_case(named)) {
-        return Err(fault(key, entry, "is not text"));
+fn values<'a>(name: &str, entry: &'a SearchEntry) -> Result<&'a [String], Problem> {
+    // RFC 4512 §2.5: names of attributes are case-insensitive.
+    if entry.bin_attrs.keys().any(|key| key.eq_ignore_ascii_case(name)) {
+        return Err(Problem::NotText);
     }
-    let found = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(named));
+    let found = entry.attrs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
     Ok(found.map_or(&[], |(_, values)| values.as_slice()))
-}
-
-fn fault(key: &Option<String>, entry: &SearchEntry, what: impl Display) -> String {
-    format!("{} of the entry {:?} {what}", key.as_deref().unwrap_or_default(), entry.dn)
 }
 
 #[cfg(test)]
@@ -117,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_says_nothing_and_keys_that_are_not_named() {
+    fn defaults_where_the_entry_or_the_configuration_has_no_attribute() {
         assert_eq!(keys().read(&entry(&[])), Ok(Attributes::default()));
         let unnamed = LdapAttributes::default().read(&entry(&[("homeDirectory", &["mail"])]));
         assert_eq!(unnamed, Ok(Attributes::default()));
     }
 
     #[test]
-    fn a_value_that_cannot_be_used_lets_nobody_in() {
+    fn values_that_cannot_be_used() {
         for (attribute, values, hint) in [
             ("homeDirectory", &["home/mrose"][..], "whole path"),
             ("homeDirectory", &["/home/a", "/home/b"], "several values"),
@@ -135,11 +156,11 @@ mod tests {
             ("allowNets", &["192.0.2.7", "here"], "no network"),
             ("allowNets", &[""], "names no network"),
         ] {
-            let why = keys().read(&entry(&[(attribute, values)])).unwrap_err();
+            let why = keys().read(&entry(&[(attribute, values)])).unwrap_err().to_string();
             assert!(why.contains(hint) && why.contains(attribute), "{why}");
         }
         let mut binary = entry(&[]);
         binary.bin_attrs.insert("homeDirectory".into(), vec![vec![0xff]]);
-        assert!(keys().read(&binary).unwrap_err().contains("not text"));
+        assert_eq!(keys().read(&binary).unwrap_err().problem, Problem::NotText);
     }
 }

@@ -1,14 +1,20 @@
 //! Users in a directory: LDAP (RFC 4511), by search and bind or by direct bind.
 //!
-//! The directory keeps the verifiers to itself: a password is right when a simple bind with it
-//! succeeds (RFC 4513 §5.1.3). Here is what is asked and what the answers mean for a login.
-//! `connection` asks; `template` puts names into questions; `entry` reads what an entry says; `tls` has the client.
+//! The directory does not show its verifiers: a password is right when a simple bind with it
+//! succeeds (RFC 4513 §5.1.3). This file decides which operations a login takes and what their
+//! results mean for it.
+//!
+//! - `connection`: connections and operations. `error`: their errors. `tls`: the TLS client.
+//! - `template`: filters and names of entries for a user. `entry`: the attributes of an entry.
 
 use std::str;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ldap3::Scope;
+
 use self::connection::{Bound, Directory, Found, Question, Reader};
+use self::error::Error;
 use crate::config::{Asking, LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::breaker::within;
 use crate::credentials::{
@@ -16,31 +22,30 @@ use crate::credentials::{
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
-use ldap3::Scope;
 
 mod connection;
 mod entry;
+mod error;
 mod template;
 mod tls;
 
 /// The users of a directory.
 ///
-/// - Search and bind: one entry is found by a filter, over a connection that is kept; then the
-///   password is tried by a bind as that entry, on a connection of its own, for a bind changes
-///   whose connection it is.
-/// - Direct bind: the name of the entry is put together from the user's, and nothing is known
+/// - Search and bind: a filter finds one entry, over a connection that is reused. A bind as that
+///   entry then tries the password, on a new connection, as a bind changes the authorization of the
+///   connection.
+/// - Direct bind: the name of the entry is made from the user's, and whether it exists is not known
 ///   before the bind.
-/// - Names are escaped wherever they are put in (RFC 4514 §2.4, RFC 4515 §3); no setting changes
-///   that.
-/// - Referrals are not followed: a password goes to the configured server alone.
+/// - User names are always escaped (RFC 4514 §2.4, RFC 4515 §3).
+/// - Referrals are not followed: a password is only sent to the configured server.
 #[derive(Debug)]
 pub struct LdapStore {
     users: Arc<Users>,
-    breaker: Breaker<String>,
+    breaker: Breaker<Error>,
     deadline: Duration,
 }
 
-/// What is asked, whatever becomes of the questions.
+/// The users, without the breaker.
 #[derive(Debug)]
 struct Users {
     directory: Directory,
@@ -49,10 +54,10 @@ struct Users {
 }
 
 impl LdapStore {
-    /// Makes ready to ask a directory; it need not be there yet. Has to be called within a runtime.
+    /// Opens a store without connecting to the directory. Must be called within a runtime.
     ///
     /// # Errors
-    /// What an administrator has to mend, in a line.
+    /// An error in the section, or in a file that it names.
     pub fn open(section: &LdapSection) -> Result<Self, OpenError> {
         let LdapSection { url, starttls, ca, way, attributes, asking } = section.clone();
         let Asking { deadline, at_once } = asking;
@@ -60,19 +65,18 @@ impl LdapStore {
         let tls = if encrypted { Some(tls::client(ca.as_deref())?) } else { None };
         let reader = match &way {
             LdapWay::Search { bind, filter, .. } => {
-                template::check_filter(filter)
-                    .map_err(|why| OpenError::at("filter")(StoreError(why.into())))?;
+                template::check_filter(filter).map_err(OpenError::at("filter"))?;
                 bind.as_ref().map(Reader::of).transpose()?
             }
             LdapWay::Direct { .. } => None,
         };
-        let most_kept = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
-        let directory = Directory::new(url, starttls, tls, reader, most_kept);
+        let most_idle = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
+        let directory = Directory::new(url, starttls, tls, reader, most_idle);
         let label = format!("ldap {directory}");
         let users = Arc::new(Users { directory, way, attributes });
-        let asked = Arc::clone(&users);
+        let probed = Arc::clone(&users);
         let probe = move || {
-            let users = Arc::clone(&asked);
+            let users = Arc::clone(&probed);
             async move { users.reach().await.map(drop) }
         };
         let breaker = Breaker::new(label, at_once, deadline, probe);
@@ -96,10 +100,12 @@ impl CredentialStore for LdapStore {
             },
             LdapWay::Search { base, filter, .. } => match template::filter(filter, name) {
                 Some(filter) => {
-                    let question = self.users.question(base, Scope::Subtree, &filter);
-                    let found = self.users.directory.search(&question);
-                    let found = self.breaker.call(self.deadline, found).await;
-                    self.users.known(&question, found.map_err(|why| why.to_string()))
+                    let found = self.users.find(base, &filter);
+                    match self.breaker.call(self.deadline, found).await {
+                        Ok(Some(account)) => Lookup::Found(account),
+                        Ok(None) => Lookup::Unknown,
+                        Err(why) => Lookup::Unavailable(why.into()),
+                    }
                 }
                 None => Lookup::Unknown,
             },
@@ -113,36 +119,34 @@ impl CredentialStore for LdapStore {
         password: &Secret<Vec<u8>>,
     ) -> Check {
         let Verifier::AtStore(dn) = &account.verifier else {
-            return Check::Unavailable(StoreError(
-                "only the directory can check this password".into(),
-            ));
+            return Check::Unavailable(Error::NotAtStore.into());
         };
-        // RFC 4513 §5.1.2: a bind with a name and no password succeeds, whoever asks.
-        // RFC 4513 §5.1.3: what people type goes over as UTF-8.
+        // RFC 4513 §5.1.2: a bind with a name and no password succeeds without authentication.
+        // RFC 4513 §5.1.3: a password is sent as UTF-8.
         let password = match str::from_utf8(password.expose()) {
             Ok(password) if !password.is_empty() => password,
             Ok(_) | Err(_) => return Check::Wrong,
         };
-        let bind = self.users.bind(dn, password, &account.attributes);
-        match self.breaker.call(self.deadline, bind).await {
+        let bound = self.users.bind(dn, password, &account.attributes);
+        match self.breaker.call(self.deadline, bound).await {
             Ok(Some(attributes)) => Check::Right(attributes),
             Ok(None) => Check::Wrong,
             Err(why) => Check::Unavailable(why.into()),
         }
     }
 
-    /// An entry that is not there: the same way to the same server, which says the same, and no
-    /// user's count of failures grows.
+    /// The name of an entry that does not exist. The directory refuses a bind as it with the same
+    /// result, and counts no failure for a user.
     fn decoy(&self, _name: &Username) -> Option<Decoy> {
         let entry = match &self.users.way {
-            LdapWay::Search { base, .. } if base.is_empty() => NOBODY.to_owned(),
-            LdapWay::Search { base, .. } => format!("{NOBODY},{base}"),
+            LdapWay::Search { base, .. } if base.is_empty() => MISSING_ENTRY.to_owned(),
+            LdapWay::Search { base, .. } => format!("{MISSING_ENTRY},{base}"),
             LdapWay::Direct { .. } => return None,
         };
         Some(Decoy { verifier: Verifier::AtStore(entry.into()), users: USERS })
     }
 
-    /// The name of the entry, however it was found.
+    /// The local part where the filter asks for nothing else, and otherwise the name of the entry.
     fn account_key(&self, name: &Username, found: Option<&Account>) -> Option<Vec<u8>> {
         match &self.users.way {
             LdapWay::Search { filter, .. } if filter.is_about_local_part() => {
@@ -166,37 +170,29 @@ impl Users {
         Question { base, scope, filter, attributes: self.attributes.names() }
     }
 
-    /// What a search says of a user.
-    fn known(&self, question: &Question<'_>, found: Result<Found, String>) -> Lookup {
-        let entry = match found {
-            Ok(Found::One(entry)) => entry,
-            Ok(Found::Nothing) => return Lookup::Unknown,
-            Ok(Found::Several) => {
-                let why = format!(
-                    "several entries below {:?} match the filter {:?}; make it find one",
-                    question.base, question.filter
-                );
-                return Lookup::Unavailable(StoreError(why.into()));
+    /// Finds the account of a user by a search.
+    async fn find(&self, base: &str, filter: &str) -> Result<Option<Account>, Error> {
+        let question = self.question(base, Scope::Subtree, filter);
+        let entry = match self.directory.search(&question).await? {
+            Found::One(entry) => entry,
+            Found::None => return Ok(None),
+            Found::Several => {
+                return Err(Error::Ambiguous { base: base.into(), filter: filter.into() });
             }
-            Err(why) => return Lookup::Unavailable(StoreError(why.into())),
         };
-        match self.attributes.read(&entry) {
-            Ok(attributes) => {
-                Lookup::Found(Account { verifier: Verifier::AtStore(entry.dn.into()), attributes })
-            }
-            Err(why) => Lookup::Unavailable(StoreError(why.into())),
-        }
+        let attributes = self.attributes.read(&entry)?;
+        Ok(Some(Account { verifier: Verifier::AtStore(entry.dn.into()), attributes }))
     }
 
-    /// What the directory says of the user when the password is right, nothing when it is wrong.
+    /// The attributes of the user if the password is right, `None` if it is wrong.
     async fn bind(
         &self,
         dn: &str,
         password: &str,
         known: &Attributes,
-    ) -> Result<Option<Attributes>, String> {
-        let mut bound = match self.directory.bind(dn, password).await? {
-            Bound::Right(bound) => bound,
+    ) -> Result<Option<Attributes>, Error> {
+        let mut connection = match self.directory.bind(dn, password).await? {
+            Bound::Right(connection) => connection,
             Bound::Wrong => return Ok(None),
         };
         match &self.way {
@@ -207,17 +203,15 @@ impl Users {
             LdapWay::Direct { .. } => {}
         }
         let own = self.question(dn, Scope::Base, "(objectClass=*)");
-        match self.directory.ask(&mut bound, &own).await? {
-            Found::One(entry) => self.attributes.read(&entry).map(Some),
-            Found::Nothing | Found::Several => {
-                Err(format!("{dn:?} may not read its own entry; allow that, or name no attributes"))
-            }
+        match self.directory.search_as_user(&mut connection, &own).await? {
+            Found::One(entry) => Ok(Some(self.attributes.read(&entry)?)),
+            Found::None | Found::Several => Err(Error::OwnEntryHidden(dn.into())),
         }
     }
 
-    /// Asks over a new connection about a name that nobody has, and says what was reached.
-    async fn reach(&self) -> Result<String, String> {
-        let name = Username::try_from(PROBE).map_err(|fault| fault.to_string())?;
+    /// Asks about an unknown name over a new connection; returns how the directory was reached.
+    async fn reach(&self) -> Result<String, Error> {
+        let name = Username::try_from(PROBE)?;
         let reached = self.directory.reached();
         match &self.way {
             LdapWay::Search { base, filter, .. } => {
@@ -235,25 +229,26 @@ impl Users {
     }
 }
 
-/// Whether a directory takes this name for that of somebody who is called otherwise here.
+/// Whether a directory may match this name to the entry of a user whom we know by another name.
 ///
-/// - RFC 4518 §2: directories pass over the number of blanks between words, and over what form of a
-///   letter it is, a capital one included. Their users would have as many names, and as many
-///   maildrops, as they like.
+/// - RFC 4518 §2: directories ignore the case of letters, how many spaces stand between words, and
+///   which of the equivalent forms of a character is used. Each user would have any number of names,
+///   and of maildrops.
 fn is_another_spelling(name: &str) -> bool {
-    let blanks = name.contains("  ");
-    // No more than that: full folding would change "ß", and the "ς" at the end of Greek names.
+    let spaces = name.contains("  ");
+    // Full case folding would also refuse "ß", and the "ς" at the end of Greek names.
     let capitals = name.to_lowercase() != name;
-    blanks || capitals || stringprep::x520prep(name, false).map_or(true, |same| same != name)
+    spaces || capitals || stringprep::x520prep(name, false).map_or(true, |same| same != name)
 }
 
-/// How many users a directory counts for beside other stores: it does not say how many it has.
+/// The weight of a directory's decoys among those of other stores: how many users it has is not
+/// known.
 const USERS: u64 = 10_000;
 
-/// Begins the name of an entry that does not exist.
-const NOBODY: &str = "cn=nobody\\2c for Restante";
+/// The first part of the name of an entry that does not exist.
+const MISSING_ENTRY: &str = "cn=nobody\\2c for Restante";
 
-/// A name that nobody has, and that fills every placeholder.
+/// A name that no user has, with a domain, so that it fills every placeholder.
 const PROBE: &str = "restante-probe@example.invalid";
 
 #[cfg(test)]

@@ -1,32 +1,33 @@
-//! Where a user's name is put into a question: into a filter or the name of an entry, escaped.
+//! Filters and names of entries with the name of a user in them, escaped.
 
 use ldap3::{dn_escape, ldap_escape, parse_filter};
 
 use crate::protocol::{Template, Username};
 
-/// The search filter for a user (RFC 4515 §3). `None` when it asks for a domain and the name has
-/// none.
+/// The search filter for a user (RFC 4515 §3); `None` if it needs a domain and the name has none.
 pub(super) fn filter(template: &Template, name: &Username) -> Option<String> {
     template.fill(name, |value| ldap_escape(value).into_owned())
 }
 
-/// The name of the entry of a user (RFC 4514 §2.4). `None` when it has a domain in it and the name
-/// has none.
+/// The name of the entry of a user (RFC 4514 §2.4); `None` if it needs a domain and the name has
+/// none.
 pub(super) fn entry_name(template: &Template, name: &Username) -> Option<String> {
     template.fill(name, |value| dn_escape(value).into_owned())
 }
 
-/// Refuses what is no search filter, whoever it is about.
-pub(super) fn check_filter(template: &Template) -> Result<(), String> {
-    let name = Username::try_from("a@b").map_err(|error| error.to_string())?;
-    match filter(template, &name).is_some_and(|filter| parse_filter(filter).is_ok()) {
+/// Checks that a template makes a search filter, by an example of a name.
+pub(super) fn check_filter(template: &Template) -> Result<(), NotAFilter> {
+    let example = Username::try_from("a@b").ok().and_then(|name| filter(template, &name));
+    match example.is_some_and(|filter| parse_filter(filter).is_ok()) {
         true => Ok(()),
-        false => {
-            let text = template.to_string();
-            Err(format!("{text:?} is not a search filter; write one such as (mail={{user}})"))
-        }
+        false => Err(NotAFilter(template.to_string())),
     }
 }
+
+/// A template that does not make a search filter.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a search filter; write one such as (mail={{user}})")]
+pub(super) struct NotAFilter(String);
 
 #[cfg(test)]
 mod tests {
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_name() {
+    fn placeholders() {
         let template = "(&(uid={local})(o={domain})(mail={user}))";
         assert_eq!(
             filled(template, super::filter, "mrose@example.org"),
@@ -88,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter() {
+    fn templates_that_make_no_filter() {
         for bad in ["(uid={user}", "uid={user})("] {
-            assert!(check_filter(&template(bad)).unwrap_err().contains(bad), "{bad}");
+            assert_eq!(check_filter(&template(bad)), Err(NotAFilter(bad.to_owned())));
         }
         assert_eq!(check_filter(&template("(&(uid={local})(o={domain}))")), Ok(()));
     }

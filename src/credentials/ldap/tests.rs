@@ -1,4 +1,4 @@
-//! What the store says where no directory is, and where one is that does not answer.
+//! The store without a directory, and with servers that answer in various ways.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -54,7 +54,7 @@ async fn unavailable(store: &LdapStore) -> String {
     why.to_string()
 }
 
-/// A directory that answers everything with the octets of `answer`.
+/// A server that answers everything with the octets of `answer`.
 async fn answering(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -70,17 +70,17 @@ async fn answering(answer: &'static [u8]) -> SocketAddr {
     address
 }
 
-async fn put(store: &LdapStore, password: &[u8]) -> Check {
+async fn check(store: &LdapStore, password: &[u8]) -> Check {
     let account = Account::new(Verifier::AtStore(format!("uid=mrose,{BASE}").into()));
     store.check(&mrose(), &account, &Secret::new(password.to_vec())).await
 }
 
 #[tokio::test]
-async fn nobody_there_is_no_wrong_password() {
+async fn a_closed_port_is_no_wrong_password() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let store = store(format!("ldap://{address}"), by_search());
     assert!(unavailable(&store).await.contains("cannot be reached"));
-    assert!(matches!(put(&store, b"tanstaaf").await, Check::Unavailable(_)));
+    assert!(matches!(check(&store, b"tanstaaf").await, Check::Unavailable(_)));
     assert!(store.probe().await.unwrap_err().to_string().contains("cannot be reached"));
 }
 
@@ -89,16 +89,16 @@ async fn no_answer_is_no_wrong_password() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = store(format!("ldap://{}", listener.local_addr().unwrap()), by_search());
     assert!(unavailable(&store).await.contains("no answer within"));
-    assert!(matches!(put(&store, b"tanstaaf").await, Check::Unavailable(_)));
+    assert!(matches!(check(&store, b"tanstaaf").await, Check::Unavailable(_)));
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_no_wrong_password() {
+async fn an_invalid_answer_is_no_wrong_password() {
     for answer in [&b"+OK\r\n"[..], b"\x30\x00", b"\x30\x03\x02\x01\x01", b"\xff\xff\xff\xff"] {
         let address = answering(answer).await;
         let store = store(format!("ldap://{address}"), by_search());
         assert!(!unavailable(&store).await.is_empty());
-        assert!(matches!(put(&store, b"tanstaaf").await, Check::Unavailable(_)), "{answer:?}");
+        assert!(matches!(check(&store, b"tanstaaf").await, Check::Unavailable(_)), "{answer:?}");
     }
 }
 
@@ -142,7 +142,7 @@ async fn what_becomes_of_a_bind() {
         (bind_response!(80), None),
     ] {
         let store = store(format!("ldap://{}", answering(answer).await), by_name());
-        // Not by way of the breaker, whose probe gets the same answer.
+        // Not through the breaker, whose probe gets the same answer.
         let said = store.users.bind("uid=mrose", "tanstaaf", &Attributes::default()).await;
         let said = said.ok().map(|attributes| attributes.is_some());
         assert_eq!(said, right, "{answer:?}");
@@ -151,15 +151,15 @@ async fn what_becomes_of_a_bind() {
 
 #[tokio::test]
 async fn a_bind_without_a_password_is_not_made() {
-    // Whoever asks this server for anything is welcome.
+    // This server accepts any password.
     let store = store(format!("ldap://{}", answering(bind_response!(0)).await), by_name());
-    assert!(matches!(put(&store, b"").await, Check::Wrong));
-    assert!(matches!(put(&store, b"\xff").await, Check::Wrong));
-    assert!(matches!(put(&store, b"tanstaaf").await, Check::Right(_)));
+    assert!(matches!(check(&store, b"").await, Check::Wrong));
+    assert!(matches!(check(&store, b"\xff").await, Check::Wrong));
+    assert!(matches!(check(&store, b"tanstaaf").await, Check::Right(_)));
 }
 
 #[tokio::test]
-async fn without_a_search_nothing_is_known_before_the_password() {
+async fn without_a_search_the_store_cannot_tell_before_the_password() {
     let store = store("ldap://127.0.0.1:1".into(), by_name());
     let Lookup::Perhaps(account) = store.look_up(&mrose()).await else { panic!() };
     let Verifier::AtStore(dn) = account.verifier else { panic!() };
@@ -187,7 +187,7 @@ async fn a_decoy_is_an_entry_below_the_base() {
     assert_eq!(&*dn, format!(r"cn=nobody\2c for Restante,{BASE}"));
 }
 
-/// A directory in which every search finds the same entry, but for one for `nobody`.
+/// A directory in which every search finds the same entry, except a search for `nobody`.
 async fn with_one_entry() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -197,7 +197,7 @@ async fn with_one_entry() -> SocketAddr {
                 let mut asked = [0; 1024];
                 while let Ok(octets @ 1..) = connection.read(&mut asked).await {
                     let asked = &asked[..octets];
-                    // After tag and length comes the number of the message.
+                    // The message ID comes after tag and length.
                     let long = if asked[1] < 0x80 { 0 } else { usize::from(asked[1] - 0x80) };
                     let number = asked[2 + long + 2];
                     let mut answer = Vec::new();
@@ -231,7 +231,7 @@ async fn names_that_lead_to_one_entry_are_one_account() {
         assert_eq!(key(by("(mail={user})"), name).await, Some(b"uid=mrose".to_vec()));
     }
     assert_eq!(key(by("(mail={user})"), "nobody").await, None);
-    // Known or not, the local part is what counts where nothing else is asked for.
+    // A filter on the local part alone makes it the key, whether the user exists or not.
     for name in ["nobody", "nobody@x1.example", "nobody@x2.example"] {
         assert_eq!(key(by("(uid={local})"), name).await, Some(b"nobody".to_vec()));
     }
@@ -243,7 +243,7 @@ async fn names_that_lead_to_one_entry_are_one_account() {
 }
 
 #[test]
-fn what_an_administrator_has_to_mend() {
+fn a_file_of_certificates_that_cannot_be_read_is_refused() {
     let ca = Some("/no/such.pem".into());
     let section = LdapSection { ca, ..section("ldaps://localhost".into(), by_search()) };
     let error = LdapStore::open(&section).unwrap_err();
