@@ -6,6 +6,7 @@ use ldap3::{LdapError, LdapResult};
 use tokio_rustls::rustls;
 
 use super::entry::AttributeError;
+use crate::credentials::peer_text::PeerText;
 use crate::protocol::NameError;
 
 /// Why it is not known whether a user exists, or whether a password is right.
@@ -56,13 +57,15 @@ pub(super) enum Problem {
 impl Problem {
     /// Why a connection was not opened.
     pub(super) fn opening(error: LdapError) -> Self {
-        match error {
-            LdapError::LdapResult { result } => Self::StartTls(result.into()),
-            LdapError::Io { source } => match untrusted(&source) {
+        if let LdapError::LdapResult { result } = error {
+            Self::StartTls(result.into())
+        } else if let LdapError::Io { source } = error {
+            match untrusted(&source) {
                 Some(certificate) => Self::Untrusted(certificate.clone()),
                 None => Self::Unreachable(source),
-            },
-            other => Self::Unreachable(io::Error::other(other)),
+            }
+        } else {
+            Self::Unreachable(io::Error::other(error))
         }
     }
 }
@@ -73,17 +76,16 @@ fn untrusted(error: &io::Error) -> Option<&rustls::Error> {
     matches!(error, rustls::Error::InvalidCertificate(_)).then_some(error)
 }
 
-/// A result code, shown by its name in RFC 4511 §4.1.9, with the text of the server, which is shown
-/// escaped and cut off.
+/// A result code, shown by its name in RFC 4511 §4.1.9, with the text of the server.
 #[derive(Debug)]
 pub(super) struct Answer {
     code: u32,
-    text: String,
+    text: PeerText,
 }
 
 impl From<LdapResult> for Answer {
     fn from(LdapResult { rc: code, text, .. }: LdapResult) -> Self {
-        Self { code, text }
+        Self { code, text: PeerText::new(text.trim()) }
     }
 }
 
@@ -107,18 +109,9 @@ impl fmt::Display for Answer {
             Some((_, name)) => f.write_str(name)?,
             None => write!(f, "{}", self.code)?,
         }
-        match self.text.trim() {
-            "" => Ok(()),
-            text => {
-                let start: String = text.chars().take(MOST_SHOWN).collect();
-                write!(f, " ({})", start.escape_debug())
-            }
-        }
+        if self.text.is_empty() { Ok(()) } else { write!(f, " ({})", self.text) }
     }
 }
-
-/// How many characters of a server's text are shown.
-const MOST_SHOWN: usize = 200;
 
 /// Result codes (RFC 4511 §4.1.9).
 pub(super) mod code {
@@ -161,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_servers_text_is_escaped_and_cut_off() {
+    fn a_code_is_shown_by_name_with_the_servers_text() {
         let shown = |rc, text: String| {
             let (matched, refs, ctrls) = (String::new(), Vec::new(), Vec::new());
             Answer::from(LdapResult { rc, matched, text, refs, ctrls }).to_string()

@@ -1,41 +1,37 @@
-//! What a token says, and what it has to say to let somebody in (RFC 7519 §4, RFC 9068 §4).
+//! The claims of a token, and those that a login needs (RFC 7519 §4, RFC 9068 §4).
 
 use serde_json::{Map, Value};
 
+use super::error::TokenError;
 use crate::config::TokenTerms;
 use crate::protocol::{ClaimedName, Username};
 
-/// What a token says of itself, or its provider of it.
+/// The claims in a token, or those that its provider returns for it.
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Takes the members of a JSON object.
+    /// The claims in the members of a JSON object.
     pub(super) fn new(members: Map<String, Value>) -> Self {
         Self(members)
     }
 
-    /// A claim, whatever it is.
+    /// A claim of any type.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// A claim that is text.
+    /// A claim, if it is text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(Value::as_str)
     }
 
-    /// Seconds since 1970, with or without a fraction; nothing when the claim is not there.
-    fn seconds(&self, name: &str) -> Result<Option<f64>, String> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(value) => match value.as_f64() {
-                Some(seconds) => Ok(Some(seconds)),
-                None => Err(format!("the token's {name} is not a time")),
-            },
-        }
+    /// A claim in seconds since 1970, with or without a fraction; `None` if the token does not have it.
+    fn seconds(&self, name: &'static str) -> Result<Option<f64>, TokenError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or(TokenError::NotATime(name))
     }
 
-    /// Whether `wanted` is a claim, or one of its texts.
+    /// Whether a claim is the text `wanted`, or a list with it.
     fn is_among(&self, name: &str, wanted: &str) -> bool {
         match self.get(name) {
             Some(Value::Array(texts)) => texts.iter().any(|text| text.as_str() == Some(wanted)),
@@ -45,53 +41,52 @@ impl Claims {
 }
 
 impl TokenTerms {
-    /// The user whom a token is for, at the time `now`, in seconds since 1970.
+    /// The user of a token at the time `now`, in seconds since 1970.
     ///
-    /// - The claims are known to be the provider's.
-    /// - Clocks may be a minute apart.
-    ///
-    /// # Errors
-    /// What is wrong with the token; nothing of it is shown unescaped.
-    pub(super) fn user(&self, claims: &Claims, now: f64) -> Result<Username, String> {
+    /// - The claims must come from the provider: this is not checked here.
+    /// - Clocks may differ by a minute.
+    pub(super) fn user(&self, claims: &Claims, now: f64) -> Result<Username, TokenError> {
         // RFC 7519 §4.1.1
         if claims.get("iss").is_some() && claims.text("iss") != Some(&self.issuer) {
-            return Err(format!("the token is not of {}", self.issuer));
+            return Err(TokenError::Issuer(self.issuer.clone()));
         }
         // RFC 7519 §4.1.3
         if !claims.is_among("aud", &self.audience) {
-            return Err(format!("the token is not meant for {}", self.audience));
+            return Err(TokenError::Audience(self.audience.clone()));
         }
         // RFC 7519 §4.1.4
         if claims.seconds("exp")?.is_some_and(|end| now >= end + LEEWAY) {
-            return Err("the token has expired".into());
+            return Err(TokenError::Expired);
         }
         // RFC 7519 §4.1.5
         if claims.seconds("nbf")?.is_some_and(|start| now < start - LEEWAY) {
-            return Err("the token is not valid yet".into());
+            return Err(TokenError::NotYetValid);
         }
         if let Some(scope) = self.scope.as_ref().filter(|scope| !allows(claims, scope)) {
-            return Err(format!("the token does not have the scope {scope}"));
+            return Err(TokenError::Scope(scope.clone()));
         }
-        // RFC 9449 §7.2: it takes more than the token to use it, and SASL has no room for that.
+        // RFC 9449 §7.2: the client would have to prove that it has a key, and SASL has no way to.
         if claims.get("cnf").is_some() {
-            return Err("the token is bound to a key of the client".into());
+            return Err(TokenError::BoundToKey);
         }
         self.named(claims)
     }
 
-    fn named(&self, claims: &Claims) -> Result<Username, String> {
+    fn named(&self, claims: &Claims) -> Result<Username, TokenError> {
         let claim = &self.user_claim;
-        let name = claims.text(claim).ok_or_else(|| format!("the token has no text {claim}"))?;
+        let name = claims.text(claim).ok_or_else(|| TokenError::NoName(claim.clone()))?;
         if claim == "email" && claims.get("email_verified").is_some_and(|value| !is_true(value)) {
-            return Err("the provider has not verified the token's email".into());
+            return Err(TokenError::EmailNotVerified);
         }
         let name = ClaimedName::new(name.as_bytes());
-        Username::try_from(&name)
-            .map_err(|fault| format!("the token's {claim}, {name}, is not a user name: it {fault}"))
+        Username::try_from(&name).map_err(|error| {
+            let claim = claim.clone();
+            TokenError::Name { claim, name, error }
+        })
     }
 }
 
-/// Whether a token has a scope: among words with spaces between them, or in a list.
+/// Whether a token has a scope. The claim is a list, or words with spaces between them.
 fn allows(claims: &Claims, scope: &str) -> bool {
     ["scope", "scp"].iter().any(|&name| {
         let words = claims.text(name).unwrap_or_default();
@@ -104,7 +99,7 @@ fn is_true(value: &Value) -> bool {
     value == &Value::Bool(true) || value.as_str() == Some("true")
 }
 
-/// How far the clocks of the provider and ours may be apart, in seconds.
+/// How far our clock and the provider's may differ, in seconds.
 const LEEWAY: f64 = 60.0;
 
 #[cfg(test)]
@@ -129,7 +124,10 @@ mod tests {
         }
         let Value::Object(mut members) = claims else { panic!() };
         members.retain(|_, value| value != "absent");
-        terms.user(&Claims::new(members), 1500.0).map(|name| name.to_string())
+        terms
+            .user(&Claims::new(members), 1500.0)
+            .map(|name| name.to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,16 +1,17 @@
-//! Asking the provider about a token (RFC 7662).
+//! Token introspection: the provider is asked about each token (RFC 7662).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
+use super::error::{Error, Problem};
 use super::web::{Answer, Web, form_encoded, json};
 use crate::config::Introspection;
 use crate::credentials::{OpenError, secret_file};
 use crate::protocol::Secret;
 
-/// Where tokens are asked about, and as whom.
+/// The introspection endpoint, with our credentials for it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     url: String,
@@ -18,7 +19,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Asks as the client of the configuration, with the secret of its file.
+    /// The endpoint of the configuration, with the secret from its file.
     pub(super) fn of(introspection: Introspection) -> Result<Self, OpenError> {
         let Introspection { url, client_id, client_secret_file } = introspection;
         let secret =
@@ -30,37 +31,33 @@ impl Endpoint {
         Ok(Self { url, authorization })
     }
 
-    /// Where tokens are asked about.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// What the provider says of a token; nothing when it is not good, or not known there.
+    /// The claims of a token; `None` if it is not active, or the provider does not know it.
     ///
-    /// # Errors
-    /// Why there is no answer. A provider that refuses us says nothing about the token.
-    pub(super) async fn ask(&self, web: &Web, token: &str) -> Result<Option<Claims>, String> {
+    /// A provider that refuses our credentials says nothing about the token, so this is an error.
+    pub(super) async fn ask(&self, web: &Web, token: &str) -> Result<Option<Claims>, Error> {
+        self.claims(web, token).await.map_err(Error::answer(&self.url))
+    }
+
+    async fn claims(&self, web: &Web, token: &str) -> Result<Option<Claims>, Problem> {
         // RFC 7662 §2.1
         let form = format!("token={}&token_type_hint=access_token", form_encoded(token));
         let authorization = self.authorization.expose();
         let Answer { status, body } = web.post(&self.url, authorization, Secret::new(form)).await?;
         match status {
             200 => {}
-            401 | 403 => {
-                let url = &self.url;
-                return Err(format!(
-                    "{url}: the answer is {status}, check client-id and client-secret-file"
-                ));
-            }
-            _ => return Err(format!("{}: the answer is {status}", self.url)),
+            401 | 403 => return Err(Problem::ClientRefused(status)),
+            _ => return Err(Problem::Status(status)),
         }
-        let members: Map<String, Value> =
-            json(&body).map_err(|why| format!("{}: {why}", self.url))?;
+        let members: Map<String, Value> = json(&body)?;
         // RFC 7662 §2.2
         match members.get("active") {
             Some(Value::Bool(true)) => Ok(Some(Claims::new(members))),
             Some(Value::Bool(false)) => Ok(None),
-            _ => Err(format!("{}: the answer does not say whether the token is active", self.url)),
+            _ => Err(Problem::NoActive),
         }
     }
 }

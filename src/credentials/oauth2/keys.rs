@@ -1,5 +1,5 @@
-//! The keys that a provider signs with: found, kept, and renewed when it changes them (RFC 7517,
-//! RFC 8414 §3).
+//! The public keys of a provider: fetched, cached, and fetched again when they may have changed
+//! (RFC 7517, RFC 8414 §3).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,28 +12,30 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use ureq::http::Uri;
 
+use super::error::{Error, Problem, TokenError};
 use super::token::Jwt;
 use super::web::Web;
-use crate::credentials::Breaker;
+use crate::credentials::breaker::{self, Breaker};
+use crate::credentials::peer_text::PeerText;
 
 /// The keys of one provider.
 ///
-/// - They are fetched when they are first needed, when they are an hour old, and when a token is
-///   signed with one that is not among them: for that no sooner than 10 s after the last time, so
-///   that tokens with invented keys are no load on the provider.
-/// - A provider that does not answer changes nothing: its keys stay in force for a day. No outage
-///   of a night is a concern of those who have tokens; and whoever stole a key that the provider
-///   has withdrawn, and can keep the provider from us, has no more than that day.
-/// - One fetch at a time; whoever waited for it shares its outcome.
+/// - They are fetched when they are first needed, when they are an hour old, and when a token names
+///   a key that is not among them. For the last reason they are fetched at most every 10 s, so that
+///   tokens with invented keys do not load the provider.
+/// - While the provider is down, the keys are used until they are a day old. An outage overnight
+///   locks no user out. A stolen key that the provider has withdrawn works for a day at most, even
+///   if the thief can cut us off from the provider.
+/// - There is one fetch at a time. All who wait for it share its outcome.
 #[derive(Debug)]
 pub(super) struct Keyring {
     issuer: String,
     known: RwLock<Option<Arc<KeySet>>>,
-    /// Held while the keys are fetched; when that failed the last time, and why.
-    fetching: Mutex<Option<(Instant, String)>>,
+    /// Locked during a fetch. When the last fetch that failed ended, and why it failed.
+    fetching: Mutex<Option<(Instant, Arc<breaker::Error<Error>>)>>,
 }
 
-/// The keys as they were at one moment.
+/// The keys that one fetch found.
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
@@ -43,64 +45,60 @@ pub(super) struct KeySet {
 #[derive(Debug)]
 struct Key {
     id: Option<String>,
-    /// What it may be used for.
+    /// The algorithms that it may be used with.
     algorithms: Vec<Algorithm>,
     verifying: DecodingKey,
 }
 
-/// Who is to have signed a token, by its own words.
+/// The algorithm and the key with which a token claims to be signed.
 #[derive(Debug)]
 pub(super) struct Signer {
     algorithm: Algorithm,
     key: Option<String>,
 }
 
-/// Why a signature is not taken for the provider's.
+/// Why a signature is not accepted.
+#[derive(Debug)]
 pub(super) enum Unverified {
-    /// It is not.
-    Bad(String),
-    /// That cannot be told now.
-    Unavailable(String),
+    Bad(TokenError),
+    /// The provider's keys are not known.
+    Unavailable(Arc<breaker::Error<Error>>),
 }
 
-/// What the provider says of itself, as far as it matters here.
+/// The members of the discovery document that are used.
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
     jwks_uri: String,
 }
 
-/// Not that of jsonwebtoken, which takes no key of a set in which it cannot read one.
+/// A set of keys. That of jsonwebtoken fails if it cannot read one of the keys.
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Value>,
 }
 
 impl Signer {
-    /// The signer by the `alg` and `kid` of a token.
+    /// Takes the `alg` and `kid` of a token.
     ///
-    /// # Errors
-    /// That nobody signs like this. In particular nobody signs with a shared secret: a public key
-    /// must not be taken for one (RFC 8725 §3.1).
-    pub(super) fn new(algorithm: &str, key: Option<String>) -> Result<Self, String> {
+    /// - An algorithm with a shared secret is not accepted: the public key could be used as the
+    ///   secret (RFC 8725 §3.1).
+    pub(super) fn new(algorithm: &str, key: Option<String>) -> Result<Self, TokenError> {
         match accepted(algorithm) {
             Some(algorithm) => Ok(Self { algorithm, key }),
-            None => {
-                let shown: String = algorithm.escape_debug().take(20).collect();
-                Err(format!("the token is signed by the algorithm {shown}, which is not accepted"))
-            }
+            None => Err(TokenError::Algorithm(PeerText::new(algorithm))),
         }
     }
 }
 
 impl Keyring {
-    /// The keys of a provider, none of which is known yet.
+    /// The keys of a provider, before the first fetch.
     pub(super) fn new(issuer: String) -> Self {
         Self { issuer, known: RwLock::default(), fetching: Mutex::default() }
     }
 
     /// Whether tokens can be verified even if the provider is down.
-    pub(super) fn is_in_force(&self) -> bool {
+    pub(super) fn has_keys(&self) -> bool {
         self.known().is_some()
     }
 
@@ -109,7 +107,7 @@ impl Keyring {
         &self,
         jwt: &Jwt<'_>,
         web: &Web,
-        breaker: &Breaker<String>,
+        breaker: &Breaker<Error>,
         deadline: Duration,
     ) -> Result<(), Unverified> {
         let signer = jwt.signer().map_err(Unverified::Bad)?;
@@ -126,81 +124,73 @@ impl Keyring {
                 return key.verify(jwt, signer.algorithm);
             }
             if known.fetched.elapsed() < PAUSE {
-                return Err(unknown_key());
+                return Err(Unverified::Bad(TokenError::UnknownKey));
             }
         }
-        // The key may be so new that only the provider knows it.
+        // The key may be newer than the last fetch.
         let renewed = match down {
             Some(why) => Err(why),
             None => self.renewed(web, breaker, deadline).await,
         };
         match renewed.map_err(Unverified::Unavailable)?.find(&signer) {
             Some(key) => key.verify(jwt, signer.algorithm),
-            None => Err(unknown_key()),
+            None => Err(Unverified::Bad(TokenError::UnknownKey)),
         }
     }
 
-    /// Fetches the keys, whatever is known of them; says how many there are, and where.
-    ///
-    /// # Errors
-    /// What is wrong with the provider.
-    pub(super) async fn fetch(&self, web: &Web) -> Result<Arc<KeySet>, String> {
-        let address = discovery_address(&self.issuer);
-        let Discovery { issuer, jwks_uri } = web.fetch(&address).await?;
+    /// Fetches the keys, even if some are known.
+    pub(super) async fn fetch(&self, web: &Web) -> Result<Arc<KeySet>, Error> {
+        let url = discovery_address(&self.issuer);
+        let Discovery { issuer, jwks_uri } = web.fetch(&url).await?;
         // RFC 8414 §3.3
         if issuer != self.issuer {
-            let other: String = issuer.escape_debug().take(200).collect();
-            let ours = &self.issuer;
-            return Err(format!(
-                "{address} is about the issuer {other}, and issuer is {ours}: write the former"
-            ));
+            let (other, issuer) = (PeerText::new(&issuer), self.issuer.clone());
+            return Err(Error::OtherIssuer { url, other, issuer });
         }
         if !may_hold_keys(&jwks_uri, &self.issuer) {
-            let shown: String = jwks_uri.escape_debug().take(200).collect();
-            return Err(format!("{address} has the keys at {shown}, which is not https"));
+            return Err(Error::KeysNotHttps { url, keys: PeerText::new(&jwks_uri) });
         }
-        let keys = keys(web.fetch(&jwks_uri).await?).map_err(|why| format!("{jwks_uri}: {why}"))?;
+        let keys = keys(web.fetch(&jwks_uri).await?).map_err(Error::answer(&jwks_uri))?;
         let set = Arc::new(KeySet { keys, fetched: Instant::now() });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&set));
         Ok(set)
     }
 
-    /// The keys, fetched since this was called.
+    /// Keys from a fetch that ended after this was called.
     async fn renewed(
         &self,
         web: &Web,
-        breaker: &Breaker<String>,
+        breaker: &Breaker<Error>,
         deadline: Duration,
-    ) -> Result<Arc<KeySet>, String> {
+    ) -> Result<Arc<KeySet>, Arc<breaker::Error<Error>>> {
         let asked = Instant::now();
         let mut last = self.fetching.lock().await;
         if let Some(known) = self.known().filter(|known| known.fetched > asked) {
             return Ok(known);
         }
         if let Some((_, why)) = last.as_ref().filter(|(at, _)| *at > asked) {
-            return Err(why.clone());
+            return Err(Arc::clone(why));
         }
-        let fetched = breaker.call(deadline, self.fetch(web)).await.map_err(|why| why.to_string());
+        let fetched = breaker.call(deadline, self.fetch(web)).await;
         if let Err(why) = &fetched {
-            *last = Some((Instant::now(), why.clone()));
+            *last = Some((Instant::now(), Arc::clone(why)));
         }
         fetched
     }
 
-    /// The keys that are in force.
+    /// The keys, unless they are too old.
     fn known(&self) -> Option<Arc<KeySet>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
-        known.filter(|known| known.fetched.elapsed() < IN_FORCE)
+        known.filter(|known| known.fetched.elapsed() < MOST_AGE)
     }
 }
 
 impl KeySet {
-    /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The only key that may have signed.
+    /// The key of a signer, if exactly one matches.
     fn find(&self, signer: &Signer) -> Option<&Key> {
         let mut possible = self.keys.iter().filter(|key| {
             let named = signer.key.is_none() || signer.key == key.id;
@@ -211,7 +201,7 @@ impl KeySet {
 }
 
 impl Key {
-    /// The key, if it is one for signatures that are verified here.
+    /// A published key; `None` unless it is for signatures with an accepted algorithm.
     fn new(published: Value) -> Option<Self> {
         let only = published.get("alg").and_then(Value::as_str).map(str::to_owned);
         let jwk: Jwk = serde_json::from_value(published).ok()?;
@@ -247,30 +237,29 @@ impl Key {
         let (signature, signed) = (jwt.signature(), jwt.signed());
         match jsonwebtoken::crypto::verify(signature, signed, &self.verifying, algorithm) {
             Ok(true) => Ok(()),
-            Ok(false) | Err(_) => {
-                Err(Unverified::Bad("the token's signature is not the provider's".into()))
-            }
+            Ok(false) | Err(_) => Err(Unverified::Bad(TokenError::Signature)),
         }
     }
 }
 
-/// Where a provider describes itself.
+/// The URL of a provider's discovery document.
 pub(super) fn discovery_address(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
 }
 
-fn keys(JwkSet { keys: published }: JwkSet) -> Result<Vec<Key>, String> {
+fn keys(JwkSet { keys: published }: JwkSet) -> Result<Vec<Key>, Problem> {
     if published.len() > MAX_KEYS {
-        return Err(format!("{} keys are too many, {MAX_KEYS} are taken", published.len()));
+        return Err(Problem::TooManyKeys(published.len()));
     }
     let keys: Vec<Key> = published.into_iter().filter_map(Key::new).collect();
     if keys.is_empty() {
-        return Err("there is no key for signatures of the kinds that are accepted".into());
+        return Err(Problem::NoKey);
     }
     Ok(keys)
 }
 
-/// Whether keys from there are the provider's: over https, or on this host as the issuer itself.
+/// Whether an address is safe to fetch keys from: over https, or on this host if the issuer has no
+/// TLS either.
 fn may_hold_keys(address: &str, issuer: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else { return false };
     match (uri.scheme_str(), uri.host()) {
@@ -285,11 +274,7 @@ fn accepted(name: &str) -> Option<Algorithm> {
     known.map(|(_, algorithm)| *algorithm)
 }
 
-fn unknown_key() -> Unverified {
-    Unverified::Bad("the token is not signed with one key that the provider has".into())
-}
-
-/// Signatures by a private key; never `none`, never a shared secret (RFC 8725 §3.1).
+/// Algorithms with a key pair; neither `none`, nor those with a shared secret (RFC 8725 §3.1).
 const ACCEPTED: [(&str, Algorithm); 10] = [
     ("RS256", Algorithm::RS256),
     ("RS384", Algorithm::RS384),
@@ -304,7 +289,7 @@ const ACCEPTED: [(&str, Algorithm); 10] = [
     ("Ed25519", Algorithm::EdDSA),
 ];
 
-/// What an RSA key may be used for.
+/// The algorithms that an RSA key may be used with.
 const RSA: [Algorithm; 6] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -315,16 +300,16 @@ const RSA: [Algorithm; 6] = [
 ];
 
 /// More keys than any provider has.
-const MAX_KEYS: usize = 100;
+pub(super) const MAX_KEYS: usize = 100;
 
-/// How soon after a fetch an unknown key is worth another.
+/// How long after a fetch an unknown key does not cause another one.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long keys are used without a look whether they have changed.
+/// The age at which keys are fetched again.
 const RENEWED_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// How long keys are used when the provider cannot be asked.
-const IN_FORCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The age up to which keys are used while the provider is down.
+const MOST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -369,9 +354,9 @@ mod tests {
         let key = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
         let set = |count, key: &Value| keys(JwkSet { keys: vec![key.clone(); count] });
         assert_eq!(set(100, &key).unwrap().len(), 100);
-        assert!(set(101, &key).unwrap_err().contains("too many"));
-        assert!(set(0, &key).unwrap_err().contains("no key"));
-        assert!(set(3, &json!("key")).unwrap_err().contains("no key"));
+        assert!(matches!(set(101, &key), Err(Problem::TooManyKeys(101))));
+        assert!(matches!(set(0, &key), Err(Problem::NoKey)));
+        assert!(matches!(set(3, &json!("key")), Err(Problem::NoKey)));
     }
 
     #[test]
@@ -395,7 +380,7 @@ mod tests {
             assert_eq!(key, found, "{algorithm} {named:?}");
         }
         for algorithm in ["none", "None", "HS256", "HS512", "rs256", "", "ES512", "\u{1b}[2J"] {
-            let why = Signer::new(algorithm, None).unwrap_err();
+            let why = Signer::new(algorithm, None).unwrap_err().to_string();
             assert!(why.contains("not accepted") && !why.contains('\u{1b}'), "{why}");
         }
     }
@@ -413,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn where_keys_may_be() {
+    fn addresses_of_keys() {
         let (there, here) = ("https://login.example.org", "http://127.0.0.1:3000");
         for (address, issuer, may) in [
             ("https://keys.example.org/jwks", there, true),

@@ -1,15 +1,16 @@
-//! Tokens of a provider as credentials (RFC 6750): signed ones are verified here with its keys
-//! (RFC 9068), or it is asked about every one (RFC 7662).
+//! Bearer tokens as credentials (RFC 6750). Signed tokens are verified with the keys of the provider
+//! (RFC 9068), or the provider is asked about each token (RFC 7662).
 //!
-//! - `token`: a token taken apart. `claims`: what it has to say.
-//! - `keys`: the keys of the provider. `introspection`: the question to it.
-//! - `web`: the requests.
+//! - `token`: parsing. `claims`: the claims that a login needs.
+//! - `keys`: the keys of the provider. `introspection`: the question about a token.
+//! - `web`: requests to the provider. `error`: their errors, and those of tokens.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use self::claims::Claims;
+use self::error::{Error, TokenError};
 use self::introspection::Endpoint;
 use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
@@ -21,6 +22,7 @@ use crate::protocol::Secret;
 use crate::protocol::sasl::TokenGuidance;
 
 mod claims;
+mod error;
 mod introspection;
 mod keys;
 #[cfg(test)]
@@ -28,11 +30,11 @@ mod tests;
 mod token;
 mod web;
 
-/// A provider of tokens. Who brings one is the user that the token names.
+/// A provider of tokens. A token names its user.
 ///
-/// - A token that another provider made, by its own words, is for the next provider. So is one that
-///   says nothing, unless the provider is asked about tokens.
-/// - A provider that is down is never a bad token.
+/// - A token that names another issuer is left to the next provider. So is a token without an issuer,
+///   unless the provider is asked about tokens.
+/// - While the provider is down, no token is called bad.
 #[derive(Debug)]
 pub struct Oauth2Provider {
     shared: Arc<Shared>,
@@ -41,10 +43,10 @@ pub struct Oauth2Provider {
 #[derive(Debug)]
 struct Shared {
     provider: Arc<Provider>,
-    breaker: Breaker<String>,
+    breaker: Breaker<Error>,
 }
 
-/// The provider, past the breaker.
+/// The provider, without the breaker.
 #[derive(Debug)]
 struct Provider {
     terms: TokenTerms,
@@ -53,7 +55,7 @@ struct Provider {
     deadline: Duration,
 }
 
-/// How it is found out whether a token is good.
+/// How tokens are verified.
 #[derive(Debug)]
 enum Way {
     Keys(Keyring),
@@ -61,11 +63,10 @@ enum Way {
 }
 
 impl Oauth2Provider {
-    /// Takes the tokens of one provider, which need not be there yet. Has to be called within
-    /// a runtime.
+    /// Opens a provider without connecting to it. Must be called within a runtime.
     ///
     /// # Errors
-    /// That there is no secret, or that there are no certificates to trust.
+    /// There is no client secret, or there are no certificates to trust.
     pub fn open(section: &Oauth2Section) -> Result<Self, OpenError> {
         let Oauth2Section { terms, introspection, ca, asking } = section.clone();
         let Asking { deadline, at_once } = asking;
@@ -75,9 +76,9 @@ impl Oauth2Provider {
         };
         let web = Web::new(ca.as_deref(), deadline)?;
         let provider = Arc::new(Provider { terms, way, web, deadline });
-        let asked = Arc::clone(&provider);
+        let probed = Arc::clone(&provider);
         let probe = move || {
-            let provider = Arc::clone(&asked);
+            let provider = Arc::clone(&probed);
             async move { provider.reach().await.map(drop) }
         };
         let breaker = Breaker::new(provider.label(), at_once, deadline, probe);
@@ -97,11 +98,11 @@ impl TokenProvider for Oauth2Provider {
         Box::pin(async {
             let token = match token::text(token.expose()) {
                 Ok(token) => Secret::new(token.to_owned()),
-                Err(why) => return Redeemed::Bad(StoreError(why.into())),
+                Err(error) => return Redeemed::Bad(error.into()),
             };
             let shared = Arc::clone(&self.shared);
-            // What has begun is finished even if the client hangs up: it cannot have more questions
-            // under way than others.
+            // The task goes on if the client hangs up, so that clients which hang up cannot have
+            // more requests under way than others.
             let redeemed = tokio::spawn(async move { shared.redeem(token.expose()).await }).await;
             redeemed.unwrap_or_else(|stopped| Redeemed::Unavailable(stopped.into()))
         })
@@ -115,7 +116,7 @@ impl TokenProvider for Oauth2Provider {
 
     fn down(&self) -> Option<StoreError> {
         match &self.shared.provider.way {
-            Way::Keys(keys) if keys.is_in_force() => None,
+            Way::Keys(keys) if keys.has_keys() => None,
             Way::Keys(_) | Way::Introspection(_) => {
                 self.shared.breaker.down().map(StoreError::from)
             }
@@ -142,23 +143,18 @@ impl Shared {
                 match keys.verify(jwt, web, &self.breaker, *deadline).await {
                     // RFC 9068 §2.2
                     Ok(()) if jwt.claims().get("exp").is_none() => {
-                        Redeemed::Bad(StoreError("the token has no exp".into()))
+                        Redeemed::Bad(TokenError::NoExpiry.into())
                     }
                     Ok(()) => terms.judge(jwt.claims()),
-                    Err(Unverified::Bad(why)) => Redeemed::Bad(StoreError(why.into())),
-                    Err(Unverified::Unavailable(why)) => {
-                        Redeemed::Unavailable(StoreError(why.into()))
-                    }
+                    Err(Unverified::Bad(error)) => Redeemed::Bad(error.into()),
+                    Err(Unverified::Unavailable(why)) => Redeemed::Unavailable(why.into()),
                 }
             }
             (Way::Keys(_), _) => Redeemed::Foreign,
             (Way::Introspection(introspection), _) => {
                 match self.breaker.call(*deadline, introspection.ask(web, token)).await {
                     Ok(Some(claims)) => terms.judge(&claims),
-                    Ok(None) => {
-                        let why = "the provider says that the token is not good";
-                        Redeemed::Bad(StoreError(why.into()))
-                    }
+                    Ok(None) => Redeemed::Bad(TokenError::Inactive.into()),
                     Err(why) => Redeemed::Unavailable(why.into()),
                 }
             }
@@ -171,8 +167,8 @@ impl Provider {
         format!("oauth2 {}", self.terms.issuer)
     }
 
-    /// Asks what can be answered whoever has which token; says what was reached.
-    async fn reach(&self) -> Result<String, String> {
+    /// Asks a question that needs no good token; returns what was reached.
+    async fn reach(&self) -> Result<String, Error> {
         match &self.way {
             Way::Keys(keys) => {
                 let count = keys.fetch(&self.web).await?.len();
@@ -182,7 +178,7 @@ impl Provider {
                 let url = introspection.url();
                 match introspection.ask(&self.web, UNKNOWN_TOKEN).await? {
                     None => Ok(format!("{url} answers questions about tokens")),
-                    Some(_) => Err(format!("{url} takes any token for a good one")),
+                    Some(_) => Err(Error::TakesAnyToken(url.to_owned())),
                 }
             }
         }
@@ -190,13 +186,13 @@ impl Provider {
 }
 
 impl TokenTerms {
-    /// Judges the claims of a token, which are known to be the provider's.
+    /// Judges the claims of a token, which must come from the provider.
     fn judge(&self, claims: &Claims) -> Redeemed {
-        // A clock before 1970 is no reason to take tokens for fresh that have expired since.
+        // With a clock before 1970, all tokens have expired.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX);
         match self.user(claims, now.as_secs_f64()) {
             Ok(name) => Redeemed::For(name),
-            Err(why) => Redeemed::Bad(StoreError(why.into())),
+            Err(error) => Redeemed::Bad(error.into()),
         }
     }
 }

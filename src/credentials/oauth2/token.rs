@@ -1,4 +1,4 @@
-//! A bearer token taken apart (RFC 6750, 7515, 7519), before anything in it is believed.
+//! Parsing of bearer tokens (RFC 6750, 7515, 7519). Nothing in a token is verified here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::claims::Claims;
+use super::error::TokenError;
 use super::keys::Signer;
+use crate::credentials::peer_text::PeerText;
 
 /// A signed token whose signature has not been verified.
 pub(super) struct Jwt<'a> {
@@ -17,7 +19,7 @@ pub(super) struct Jwt<'a> {
     signature: &'a str,
 }
 
-/// What says how a token is signed; a member that comes twice is a fault.
+/// The header of a token. A member that appears twice makes it invalid.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -31,53 +33,48 @@ struct Header {
 /// ```abnf
 /// b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
 /// ```
-///
-/// # Errors
-/// Why it is nobody's token.
-pub(super) fn text(octets: &[u8]) -> Result<&str, &'static str> {
+pub(super) fn text(octets: &[u8]) -> Result<&str, TokenError> {
     if octets.len() > MAX_OCTETS {
-        return Err("the token is longer than 16 KiB");
+        return Err(TokenError::TooLong);
     }
-    let strange = "the token has octets that no bearer token has";
-    let text = std::str::from_utf8(octets).map_err(|_| strange)?;
+    let text = std::str::from_utf8(octets).map_err(|_| TokenError::NotBearer)?;
     let unpadded = text.trim_end_matches('=');
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     // RFC 6750 §2.1
-    if unpadded.is_empty() || !unpadded.bytes().all(good) { Err(strange) } else { Ok(text) }
+    match !unpadded.is_empty() && unpadded.bytes().all(good) {
+        true => Ok(text),
+        false => Err(TokenError::NotBearer),
+    }
 }
 
 impl<'a> Jwt<'a> {
-    /// Takes a token apart; `None` when it is of another kind.
+    /// Parses a token; `None` if it is of another kind.
     pub(super) fn parse(token: &'a str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         Some(Self { header: part(header)?, claims: Claims::new(part(claims)?), signed, signature })
     }
 
-    /// What it says, if it is to be believed.
+    /// The claims, which are not verified.
     pub(super) fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// Who is to have signed it.
-    ///
-    /// # Errors
-    /// What is wrong with the way in which it is signed.
-    pub(super) fn signer(&self) -> Result<Signer, String> {
-        // RFC 7515 §4.1.11: what must be understood and is not.
+    /// The algorithm and the key with which it claims to be signed.
+    pub(super) fn signer(&self) -> Result<Signer, TokenError> {
+        // RFC 7515 §4.1.11: the token needs extensions, and none is implemented here.
         if self.header.crit.is_some() {
-            return Err("the token has critical extensions, and none are known here".into());
+            return Err(TokenError::Critical);
         }
-        // DEVIATION: RFC 9068 §4 wants at+jwt; common providers write JWT, or nothing.
+        // DEVIATION: RFC 9068 §4 wants at+jwt; common providers write JWT, or leave it out.
         let typ = self.header.typ.as_deref().unwrap_or("at+jwt").to_ascii_lowercase();
         if !["at+jwt", "application/at+jwt", "jwt"].contains(&typ.as_str()) {
-            let typ: String = typ.chars().take(MOST_SHOWN).collect();
-            return Err(format!("the token is no access token but {}", typ.escape_debug()));
+            return Err(TokenError::NoAccessToken(PeerText::new(&typ)));
         }
         Signer::new(&self.header.alg, self.header.kid.clone())
     }
 
-    /// What the signature is of.
+    /// The octets that are signed.
     pub(super) fn signed(&self) -> &[u8] {
         self.signed.as_bytes()
     }
@@ -93,11 +90,8 @@ fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
     serde_json::from_slice(&json).ok()
 }
 
-/// The longest token that is looked at; those of real providers have 1 to 4 KiB.
+/// The longest token that is read. Those of real providers have 1 to 4 KiB.
 const MAX_OCTETS: usize = 16 * 1024;
-
-/// So much of what a client has written into a token is shown.
-const MOST_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,4 @@
-//! A store of tokens against a provider on this host: what tokens it takes, and what becomes of them
-//! when the provider is not what it should be.
+//! Tokens against a provider on this host: which are good, and what happens when the provider fails.
 
 use std::io::Write;
 use std::num::NonZeroU32;
@@ -19,7 +18,7 @@ mod provider;
 
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Somebody to trust: the certificates of the system are not for tests.
+/// A certificate to trust in place of those of the system.
 static CA: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -45,11 +44,11 @@ fn open(server: &Server) -> Oauth2Provider {
     Oauth2Provider::open(&section(server)).unwrap()
 }
 
-/// A store whose first probe is done, so that nothing is under way when time passes.
+/// A store whose first probe has ended, so that no request is under way when time passes.
 async fn open_and_settle(server: &Server) -> Oauth2Provider {
     let store = open(server);
     let Way::Keys(keys) = &store.shared.provider.way else { panic!() };
-    until(|| keys.is_in_force()).await;
+    until(|| keys.has_keys()).await;
     store
 }
 
@@ -80,7 +79,7 @@ fn with(mut claims: Value, name: &str, value: Value) -> Value {
     claims
 }
 
-/// What becomes of a token, in a line.
+/// The outcome for a token, in a line.
 async fn redeem(store: &Oauth2Provider, token: &str) -> String {
     match store.redeem(&Secret::new(token.as_bytes().to_vec())).await {
         Redeemed::For(name) => format!("for {name}"),
@@ -90,7 +89,7 @@ async fn redeem(store: &Oauth2Provider, token: &str) -> String {
     }
 }
 
-/// Lets time pass for the program, and no time for the provider.
+/// Lets time pass for the store, and not for the provider.
 async fn later(time: Duration) {
     pause();
     advance(time).await;
@@ -174,7 +173,7 @@ async fn each_fault_by_itself_keeps_a_token_out() {
         let why = redeem(&store, &key.sign_as(&header, &good)).await;
         assert!(why.starts_with("bad: ") && why.contains(hint), "{header}: {why}");
     }
-    // Nothing of this was the provider's fault, or its load.
+    // None of this opened the breaker or loaded the provider.
     assert!(store.down().is_none());
     assert!(server.discoveries() <= 2, "{}", server.discoveries());
 }
@@ -211,7 +210,7 @@ async fn what_is_no_token_of_this_kind() {
         let outcome = redeem(&store, odd).await;
         assert_eq!(outcome, "bad: the token has octets that no bearer token has", "{odd:?}");
     }
-    // As deep as it may be, JSON is no way to fill the stack.
+    // Deeply nested JSON does not overflow the stack.
     let deep = format!("{}.{}.AAAA", encoded("{}"), encoded("[".repeat(8000)));
     assert_eq!(redeem(&store, &deep).await, "foreign");
 }
@@ -235,7 +234,7 @@ async fn keys_change_and_invented_ones_are_no_load() {
     later(Duration::from_secs(11)).await;
     assert_eq!(redeem(&store, &new.sign(&claims)).await, GOOD);
     assert_eq!(server.discoveries(), seen + 1);
-    // What the provider has withdrawn is not in force any more.
+    // A key that the provider has withdrawn is not accepted any more.
     assert_eq!(redeem(&store, &old.sign(&claims)).await, unknown);
 
     server.publish(&[&old]);
@@ -247,20 +246,20 @@ async fn keys_change_and_invented_ones_are_no_load() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_the_same_keys_shares_one_fetch() {
+async fn logins_that_wait_for_the_same_keys_share_one_fetch() {
     let key = SigningKey::ec("e");
     let server = Server::start(&[&key]);
     let store = Arc::new(open(&server));
     let token = key.sign(&claims(&server));
-    let mut log_ins = JoinSet::new();
+    let mut logins = JoinSet::new();
     for _ in 0..20 {
         let (store, token) = (Arc::clone(&store), token.clone());
-        log_ins.spawn(async move { redeem(&store, &token).await });
+        logins.spawn(async move { redeem(&store, &token).await });
     }
-    while let Some(outcome) = log_ins.join_next().await {
+    while let Some(outcome) = logins.join_next().await {
         assert_eq!(outcome.unwrap(), GOOD);
     }
-    // One by the first probe, one by the logins.
+    // One for the first probe, one for the logins.
     assert!(server.discoveries() <= 2, "{}", server.discoveries());
 }
 
@@ -332,14 +331,14 @@ async fn a_provider_that_hangs_costs_a_deadline_and_no_more() {
         assert!(why.starts_with("unavailable: "), "{why}");
         assert!(begun.elapsed() < 2 * DEADLINE, "{:?}", begun.elapsed());
         assert!(store.probe().await.is_err());
-        // The probe has run out of time as well by now.
+        // By now the probe has timed out as well.
         let begun = Instant::now();
         let why = redeem(&store, &token).await;
         assert!(why.starts_with("unavailable: "), "{why}");
         assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
         assert!(store.down().is_some());
     }
-    // It is found out when the keys are an hour old, and old keys go on meanwhile.
+    // The keys are an hour old, so they are fetched again, which fails. The old keys are still used.
     drop(server);
     let server = Server::start(&[&key]);
     let token = key.sign(&claims(&server));
@@ -356,7 +355,7 @@ async fn documents_that_are_not_the_providers() {
     let key = SigningKey::ec("e");
     let server = Server::start(&[&key]);
     let elsewhere = Server::start(&[&key]);
-    let moved = |to: String| Page::Says {
+    let moved = |to: String| Page::Answers {
         status: "302 Found",
         header: format!("Location: {to}\r\n"),
         body: Vec::new(),
@@ -420,7 +419,7 @@ async fn the_provider_is_asked_about_tokens() {
     let store = asking(&server);
     let reached = store.probe().await.unwrap();
     assert!(reached.ends_with("/introspection answers questions about tokens"), "{reached}");
-    // That, and the first one by itself.
+    // This probe, and that of the breaker.
     until(|| server.shared.requests.lock().unwrap().len() == 2).await;
 
     let mut good = with(claims(&server), "active", json!(true));
@@ -453,13 +452,13 @@ async fn the_provider_is_asked_about_tokens() {
         let why = redeem(&store, "opaque").await;
         assert!(why.starts_with("bad: ") && why.contains(hint), "{name}: {why}");
     }
-    // What a provider leaves out, it vouches for by its answer.
+    // The provider vouches for the claims that its answer does not have.
     for name in ["iss", "exp"] {
         good.as_object_mut().unwrap().remove(name);
     }
     answer(&good);
     assert_eq!(redeem(&store, "opaque").await, GOOD);
-    // Another provider's token is not shown to this one.
+    // A token of another provider is not sent to this one.
     let asked = server.shared.requests.lock().unwrap().len();
     let foreign = with(claims(&server), "iss", json!("https://login.example.org"));
     assert_eq!(redeem(&store, &key.sign(&foreign)).await, "foreign");

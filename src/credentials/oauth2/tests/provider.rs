@@ -28,7 +28,7 @@ pub(super) struct SigningKey {
 impl SigningKey {
     pub(super) fn rsa(kid: &'static str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-        // The key itself, in the wrapping that has 26 octets for RSA keys of 2048 bits.
+        // PKCS #8 puts 26 octets before an RSA key of 2048 bits.
         let private = EncodingKey::from_rsa_der(&pair.serialized_der()[26..]);
         let jwk = Jwk::from_encoding_key(&private, Algorithm::RS256).unwrap();
         let public = json!({ "kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256",
@@ -70,17 +70,17 @@ pub(super) fn encoded(octets: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(octets)
 }
 
-/// A provider; each answer may be replaced.
+/// A provider whose answers can be replaced.
 pub(super) struct Server {
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
-    pub(super) shared: Arc<Conduct>,
+    pub(super) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-pub(super) struct Conduct {
-    /// Responses by their paths, without the status line's version.
+pub(super) struct Shared {
+    /// The responses, by path.
     pages: Mutex<HashMap<String, Page>>,
     pub(super) requests: Mutex<Vec<String>>,
     discoveries: AtomicU32,
@@ -89,14 +89,14 @@ pub(super) struct Conduct {
 
 #[derive(Clone)]
 pub(super) enum Page {
-    Says {
+    Answers {
         status: &'static str,
         header: String,
         body: Vec<u8>,
     },
-    /// Takes the request and says nothing.
+    /// Reads the request and never answers.
     Hangs,
-    /// Says an octet every now and then.
+    /// Sends an octet now and then.
     Trickles,
 }
 
@@ -106,7 +106,7 @@ impl Page {
     }
 
     pub(super) fn text(status: &'static str, body: &str) -> Self {
-        Self::Says { status, header: String::new(), body: body.as_bytes().to_vec() }
+        Self::Answers { status, header: String::new(), body: body.as_bytes().to_vec() }
     }
 }
 
@@ -181,7 +181,7 @@ impl Server {
                 let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 let connection = connection.unwrap();
                 connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-                // A client that gives up early is none of the provider's concern.
+                // An error only means that the client has given up.
                 spawn(move || match tls {
                     None => shared.serve(connection).ok(),
                     Some(config) => {
@@ -212,7 +212,7 @@ impl Drop for Server {
     }
 }
 
-impl Conduct {
+impl Shared {
     fn serve(&self, mut connection: impl Read + Write) -> std::io::Result<()> {
         let request = read_request(&mut connection)?;
         let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -222,7 +222,7 @@ impl Conduct {
             self.discoveries.fetch_add(1, Ordering::SeqCst);
         }
         match page.unwrap_or_else(|| Page::text("404 Not Found", "{}")) {
-            Page::Says { status, header, body } => {
+            Page::Answers { status, header, body } => {
                 let length = body.len();
                 write!(
                     connection,
