@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::bounds::bounded;
+use super::crypt::{self, exactly};
 use super::encoding::bcrypt64;
 use super::{Cost, FieldError};
 use crate::protocol::Secret;
@@ -34,10 +35,7 @@ impl BcryptHash {
 
     /// Reads a hash that begins with `$2a$`, `$2b$` or `$2y$`.
     pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
-        let mut fields = super::crypt::fields(text);
-        let (Some(cost), Some(rest), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(DAMAGED);
-        };
+        let [cost, rest] = exactly(crypt::fields(text)).ok_or(DAMAGED)?;
         let two_digits = cost.len() == 2;
         let cost = bounded("bcrypt", "cost", cost, Self::COSTS)?;
         if !two_digits {

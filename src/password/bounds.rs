@@ -1,4 +1,4 @@
-//! How much work a hash may ask for, and how a number that asks for it is read.
+//! The bounds of the parameters of a hash: how much work it may ask for.
 
 use std::ops::RangeInclusive;
 

@@ -15,3 +15,14 @@ pub(super) fn verify(password: &[u8], hash: impl FnOnce(&[u8]) -> bool) -> bool 
 pub(super) fn fields(text: &str) -> impl Iterator<Item = &str> {
     text.split('$').skip(2)
 }
+
+/// All of the fields, if there are exactly `N`.
+pub(super) fn exactly<'a, const N: usize>(
+    mut fields: impl Iterator<Item = &'a str>,
+) -> Option<[&'a str; N]> {
+    let mut all = [""; N];
+    for field in &mut all {
+        *field = fields.next()?;
+    }
+    fields.next().is_none().then_some(all)
+}

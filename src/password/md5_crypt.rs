@@ -4,8 +4,9 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::crypt::{self, exactly};
 use super::encoding::crypt64;
-use super::{Digest, FieldError, crypt};
+use super::{Digest, FieldError};
 use crate::protocol::Secret;
 
 /// An MD5-crypt hash, with a salt of up to 8 octets.
@@ -21,10 +22,7 @@ impl Md5CryptHash {
 
     /// Reads a hash that begins with `$1$`.
     pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
-        let mut fields = crypt::fields(text);
-        let (Some(salt), Some(digest), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(DAMAGED);
-        };
+        let [salt, digest] = exactly(crypt::fields(text)).ok_or(DAMAGED)?;
         let digest = crypt64(digest).filter(|digest| digest.len() == Digest::Md5.octets());
         let (Some(digest), 0..=Self::MAX_SALT) = (digest, salt.len()) else {
             return Err(DAMAGED);

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::bounds::bounded;
+use super::crypt::exactly;
 use super::encoding::{hex, passlib64};
 use super::{Cost, Digest, FieldError};
 use crate::protocol::Secret;
@@ -16,12 +17,14 @@ use crate::protocol::Secret;
 #[derive(Debug)]
 pub struct Pbkdf2Hash {
     kind: Digest,
-    /// PBKDF2 with HMAC of this kind: password, salt, rounds, output.
-    derive: fn(&[u8], &[u8], u32, &mut [u8]),
+    derive: Derive,
     rounds: u32,
     salt: Box<[u8]>,
     digest: Secret<Box<[u8]>>,
 }
+
+/// PBKDF2 with HMAC of a kind of digest: password, salt, rounds, output.
+type Derive = fn(&[u8], &[u8], u32, &mut [u8]);
 
 /// More than twice what is recommended for HMAC-SHA-1; about two seconds with HMAC-SHA-512.
 pub(super) const MAX_ROUNDS: u32 = 2_000_000;
@@ -33,13 +36,8 @@ impl Pbkdf2Hash {
     pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
         let (id, fields) =
             text.strip_prefix('$').and_then(|rest| rest.split_once('$')).ok_or(DAMAGED)?;
-        let mut fields = fields.split('$');
-        let (Some(one), Some(two), Some(digest), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return Err(DAMAGED);
-        };
-        let (kind, derive): (_, fn(&[u8], &[u8], u32, &mut [u8])) = match id {
+        let [one, two, digest] = exactly(fields.split('$')).ok_or(DAMAGED)?;
+        let (kind, derive): (_, Derive) = match id {
             "1" | "pbkdf2" => (Digest::Sha1, pbkdf2_hmac::<Sha1>),
             "pbkdf2-sha256" => (Digest::Sha256, pbkdf2_hmac::<Sha256>),
             "pbkdf2-sha512" => (Digest::Sha512, pbkdf2_hmac::<Sha512>),

@@ -4,6 +4,7 @@
 use subtle::ConstantTimeEq;
 
 use super::bounds::bounded;
+use super::crypt::exactly;
 use super::encoding::base64;
 use super::pbkdf2::MAX_ROUNDS;
 use super::{Cost, Digest, FieldError, HashError};
@@ -37,12 +38,8 @@ impl StoredKeys {
         if text.parse::<u32>().is_ok() {
             return Err(KeysError::EndAtColon.into());
         }
-        let mut fields = text.split([',', ':', '$']);
-        let (Some(iterations), Some(salt), Some(stored), Some(server), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return Err(KeysError::Damaged.into());
-        };
+        let [iterations, salt, stored, server] =
+            exactly(text.split([',', ':', '$'])).ok_or(KeysError::Damaged)?;
         let iterations = bounded("SCRAM", "iterations", iterations, 1..=MAX_ROUNDS)?;
         let salt = base64(salt)
             .filter(|salt| (1..=Self::MAX_SALT).contains(&salt.len()))

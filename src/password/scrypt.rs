@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::bounds::{ParameterError, bounded, within_memory};
+use super::crypt::{self, exactly};
 use super::encoding::{base64, crypt64};
 use super::{Cost, FieldError, VerifyError};
 use crate::protocol::Secret;
@@ -54,12 +55,7 @@ impl ScryptHash {
     }
 
     fn of_phc(text: &str) -> Result<Self, FieldError> {
-        let mut fields = super::crypt::fields(text);
-        let (Some(parameters), Some(salt), Some(digest), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return Err(DAMAGED);
-        };
+        let [parameters, salt, digest] = exactly(crypt::fields(text)).ok_or(DAMAGED)?;
         let mut parameters = parameters.split(',');
         let mut number = |name: &'static str| {
             let (found, number) =

@@ -5,8 +5,9 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::bounds::bounded;
+use super::crypt::{self, exactly};
 use super::encoding::crypt64;
-use super::{Cost, Digest, FieldError, crypt};
+use super::{Cost, Digest, FieldError};
 use crate::protocol::Secret;
 
 /// A SHA256-crypt or SHA512-crypt hash.
@@ -16,8 +17,7 @@ use crate::protocol::Secret;
 #[derive(Debug)]
 pub struct ShaCryptHash {
     kind: Digest,
-    /// SHA-crypt of this kind, in the order of the text: password, salt, rounds.
-    hash: fn(&[u8], &[u8], Params) -> Zeroizing<Vec<u8>>,
+    hash: Hash,
     params: Params,
     rounds: u32,
     salt: Box<[u8]>,
@@ -25,13 +25,16 @@ pub struct ShaCryptHash {
     digest: Secret<Box<[u8]>>,
 }
 
+/// SHA-crypt of a kind of digest, in the order of the text: password, salt, rounds.
+type Hash = fn(&[u8], &[u8], Params) -> Zeroizing<Vec<u8>>;
+
 impl ShaCryptHash {
     const MAX_ROUNDS: u32 = 1_000_000;
     const MAX_SALT: usize = 16;
 
     /// Reads a hash that begins with `$5$` or `$6$`.
     pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
-        let (name, kind, hash): (_, _, fn(&[u8], &[u8], Params) -> _) = if text.starts_with("$5$") {
+        let (name, kind, hash): (_, _, Hash) = if text.starts_with("$5$") {
             ("SHA256-CRYPT", Digest::Sha256, sha256_crypt)
         } else {
             ("SHA512-CRYPT", Digest::Sha512, sha512_crypt)
@@ -46,9 +49,7 @@ impl ShaCryptHash {
             None => Params::RECOMMENDED_ROUNDS,
         };
         let damaged = || FieldError::Damaged(name);
-        let (Some(salt), Some(digest), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(damaged());
-        };
+        let [salt, digest] = exactly(fields).ok_or_else(damaged)?;
         let digest = crypt64(digest).filter(|digest| digest.len() == kind.octets());
         let (Some(digest), 0..=Self::MAX_SALT) = (digest, salt.len()) else {
             return Err(damaged());

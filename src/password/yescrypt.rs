@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::bounds::{ParameterError, within_memory};
+use super::crypt::{self, exactly};
 use super::encoding::crypt64;
 use super::{Cost, FieldError, VerifyError};
 use crate::protocol::Secret;
@@ -28,12 +29,7 @@ impl YescryptHash {
 
     /// Reads a hash that begins with `$y$`.
     pub(super) fn parse(text: &str) -> Result<Self, FieldError> {
-        let mut fields = super::crypt::fields(text);
-        let (Some(parameters), Some(salt), Some(digest), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return Err(DAMAGED);
-        };
+        let [parameters, salt, digest] = exactly(crypt::fields(text)).ok_or(DAMAGED)?;
         let params: Params = parameters.parse().map_err(ParameterError::Yescrypt)?;
         within_memory("yescrypt", params.n().ilog2(), params.r(), params.p())?;
         // `Params` does not tell its extra time, but its text does.
