@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// - At most `entries` records. If there is one too many, the one that expires first is removed.
 ///   Give more important records a later end.
 /// - A record that has expired is not found. One of the next calls removes it.
-/// - Each call is O(log n), but for [`change`](Self::change).
+/// - Each call is O(log n), except [`change`](Self::change).
 #[derive(Debug)]
 pub(crate) struct ExpiringMap<K, V> {
     entries: usize,

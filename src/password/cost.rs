@@ -16,7 +16,7 @@ pub enum Cost {
     },
     /// SHA-crypt.
     ShaCrypt {
-        /// Which digest is repeated.
+        /// The digest that is repeated.
         digest: Digest,
         /// How many times.
         rounds: u32,

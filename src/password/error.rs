@@ -1,4 +1,4 @@
-//! What is wrong with a password field, and why a verification fails.
+//! The errors of password fields and of verifications.
 
 use std::collections::TryReserveError;
 use std::sync::Arc;

@@ -56,7 +56,7 @@ use crate::protocol::sasl::{ScramHash, ScramKeys};
 /// The longest password that is accepted, in octets.
 pub const MAX_PASSWORD_OCTETS: usize = 4096;
 
-/// A hash, or whatever else a password is verified with. Cheap to clone.
+/// A hash or another value that a password is verified with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Verifier {
     /// `{PLAIN}`: the password itself.

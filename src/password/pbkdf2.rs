@@ -26,7 +26,7 @@ pub struct Pbkdf2Hash {
 /// PBKDF2 with HMAC of a kind of digest: password, salt, rounds, output.
 type Derive = fn(&[u8], &[u8], u32, &mut [u8]);
 
-/// More than twice what is recommended for HMAC-SHA-1; about two seconds with HMAC-SHA-512.
+/// More than twice the recommended number for HMAC-SHA-1; about two seconds with HMAC-SHA-512.
 pub(super) const MAX_ROUNDS: u32 = 2_000_000;
 
 impl Pbkdf2Hash {

@@ -35,7 +35,7 @@ impl fmt::Display for MessageNumber {
 pub enum NumberError {
     /// Not decimal digits without sign and leading zeros.
     NotANumber,
-    /// A number, but no maildrop has so many messages.
+    /// A number that is larger than any message-number.
     TooLarge,
 }
 

@@ -50,7 +50,7 @@ impl Placeholder {
 /// Text with placeholders, at least one of which distinguishes users.
 ///
 /// - Every brace in it belongs to a placeholder.
-/// - What is filled in is not searched for placeholders again.
+/// - Values are not searched for placeholders again.
 /// - `Display` shows it as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {

@@ -1,4 +1,4 @@
-//! User names: what a client claims, and the canonical form that everything else works with.
+//! User names: the name that a client claims, and the canonical form that is used everywhere else.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl ClaimedName {
         &self.0
     }
 
-    /// The same name with `domain` behind an `@`, unless it has an `@` or is empty.
+    /// The same name with `domain` after an `@`, unless it has an `@` or is empty.
     #[must_use]
     pub fn within(self, domain: &str) -> Self {
         if self.0.is_empty() || self.0.contains(&b'@') {

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_a_word_is_waited_for_but_not_behind_a_line() {
+    fn only_the_beginning_of_a_word_may_become_one() {
         for (octets, may) in [
             (&b""[..], true),
             (b"P", true),

@@ -64,7 +64,7 @@ impl Guard {
     }
 }
 
-/// Changes the level of what is logged, for a reload of the configuration.
+/// Changes the log level when the configuration is reloaded.
 #[derive(Clone, Debug)]
 pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
 
@@ -87,9 +87,8 @@ enum Form {
     JournalEntry,
 }
 
-/// The form and the destination of lines. If standard error is the journal, they go to the
-/// journal's socket, or to standard error if the socket cannot be reached. Otherwise they go to
-/// standard error.
+/// The form and the destination of lines. In the forms for the journal they go to its socket, if
+/// standard error is the journal and the socket can be reached. Otherwise they go to standard error.
 fn destination(format: LogFormat) -> (Form, Box<dyn Write + Send>, Option<Unread>) {
     let form = match format {
         LogFormat::Auto | LogFormat::Journald if is_service() => {

@@ -46,9 +46,9 @@ pub enum PoolError {
         /// The number of its threads.
         threads: usize,
     },
-    /// The work panicked.
-    #[error("it ended half-way")]
-    Ended,
+    /// The work panicked, or ended without sending a result.
+    #[error("it ended without a result")]
+    NoResult,
 }
 
 impl Pool {
@@ -88,7 +88,7 @@ impl Pool {
                 None => answer.await,
             },
         };
-        answered.map_err(|_| PoolError::Ended)
+        answered.map_err(|_| PoolError::NoResult)
     }
 
     /// Has `work` done without waiting for it. If it has not begun in time, it is not done.
@@ -339,7 +339,10 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_costs_no_thread() {
         let pool = pool(1, 2, LONG);
-        assert!(matches!(pool.run(|| panic!("the fault")).await, Err::<(), _>(PoolError::Ended)));
+        assert!(matches!(
+            pool.run(|| panic!("the fault")).await,
+            Err::<(), _>(PoolError::NoResult)
+        ));
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);
         assert_eq!(pool.0.lock().threads, 1);
     }

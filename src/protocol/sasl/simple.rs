@@ -1,4 +1,4 @@
-//! The mechanisms without a computation: PLAIN, LOGIN and EXTERNAL.
+//! The mechanisms without cryptography: PLAIN, LOGIN and EXTERNAL.
 
 use super::{ClaimedName, ResponseError, Secret, Step, claimed};
 
