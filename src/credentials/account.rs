@@ -1,4 +1,4 @@
-//! What a store knows of a user besides the name: how to check a password, and what the user may.
+//! What a store knows of a user: the verifier of the password, and the attributes.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -10,20 +10,20 @@ use crate::password::Verifier;
 /// A user of a store.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// What a password is checked against.
+    /// Verifies the password.
     pub verifier: Verifier,
-    /// What else the store says.
+    /// The attributes of the user.
     pub attributes: Attributes,
 }
 
 impl Account {
-    /// A user of whom nothing but the password is known.
+    /// A user without attributes.
     pub fn new(verifier: Verifier) -> Self {
         Self { verifier, attributes: Attributes::default() }
     }
 
-    /// What this account has and no other, if anything: what the password is checked against, or
-    /// else the Maildir.
+    /// Identifies the account: its verifier, or else its Maildir. `None` when other accounts may
+    /// have both.
     #[cfg(any(feature = "ldap", feature = "sql"))]
     pub(super) fn key(&self) -> Option<Vec<u8>> {
         let mail = || Some(self.attributes.mail.as_ref()?.as_os_str().as_encoded_bytes().to_vec());
@@ -31,18 +31,18 @@ impl Account {
     }
 }
 
-/// What a store says of one user, in place of what the configuration says of all.
+/// Attributes of a user, which take the place of settings for all users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// What `{home}` of the Maildir path stands for; absolute.
+    /// The value of `{home}` in the Maildir path; absolute.
     pub home: Option<PathBuf>,
-    /// The Maildir itself, whatever the configuration says; absolute.
+    /// The Maildir, in place of the one in the configuration; absolute.
     pub mail: Option<PathBuf>,
     /// Whether the user may use POP3.
     pub pop3: bool,
     /// How many sessions the user may have.
     pub sessions: Option<NonZeroU32>,
-    /// Where the user may log in from; nothing for everywhere.
+    /// Where the user may log in from; `None` for everywhere.
     pub allow_nets: Option<AllowedNetworks>,
 }
 

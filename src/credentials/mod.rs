@@ -1,11 +1,11 @@
-//! Credential stores: what is known of users, and the verifiers of their passwords.
+//! Credential stores: users, their attributes, and the verifiers of their passwords.
 //!
 //! A [`CredentialStore`] says what it knows of a name, a [`TokenProvider`] whose a token is.
 //! `login` decides whether a login succeeds.
 //!
 //! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
-//!   programs and modules that decide themselves, asked through `gatekeeper`. `store`: a store of any
-//!   of these kinds. `oauth2`: providers of tokens.
+//!   programs and modules that check passwords themselves, with `password_service` in common. `store`:
+//!   a store of any of these kinds. `oauth2`: providers of tokens.
 //! - `account`, `attribute`: what a store says of a user. `secret_file`: passwords for stores.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
 //!   that is down. `trust`: the certificate authorities that stores are verified with. `peer_text`:
@@ -26,13 +26,13 @@ mod breaker;
 mod checkpassword;
 mod decoy;
 mod file;
-mod gatekeeper;
 #[cfg(feature = "ldap")]
 mod ldap;
 #[cfg(feature = "oauth2")]
 mod oauth2;
 #[cfg(feature = "pam")]
 mod pam;
+mod password_service;
 #[cfg(any(feature = "ldap", feature = "oauth2"))]
 mod peer_text;
 #[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
@@ -48,13 +48,13 @@ pub use account::{Account, Attributes};
 pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
 pub use file::{BadFile, Diagnostic, Diagnostics, FileStore, Report, Table, edit, inspect};
-pub use gatekeeper::{Gatekeeper, GatekeeperStore};
 #[cfg(feature = "ldap")]
 pub use ldap::LdapStore;
 #[cfg(feature = "oauth2")]
 pub use oauth2::Oauth2Provider;
 #[cfg(feature = "pam")]
 pub use pam::PamService;
+pub use password_service::{PasswordService, ServiceStore};
 #[cfg(feature = "sql")]
 pub use sql::SqlStore;
 pub use store::Store;

@@ -21,7 +21,7 @@ use nonstick::{AuthnFlags, ErrorCode, PamShared, Transaction, TransactionBuilder
 use tokio::sync::{AcquireError, Semaphore, oneshot};
 use tracing::{debug, info};
 
-use super::{Attributes, Check, Gatekeeper, OpenError};
+use super::{Attributes, Check, OpenError, PasswordService};
 use crate::config::PamSection;
 use crate::protocol::{Secret, Username};
 
@@ -33,14 +33,14 @@ pub struct PamService {
     threads: Arc<Semaphore>,
 }
 
-/// Why PAM has not said whether a password is right.
+/// Why PAM has not answered whether a password is right.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no file for the service.
     #[error("there is no /etc/pam.d/{0}; write that file or correct service")]
     NoService(String),
     /// PAM cannot be started.
-    #[error("cannot be begun: {0}")]
+    #[error("cannot be started: {0}")]
     Start(ErrorCode),
     /// A module has failed.
     #[error("{0}")]
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("does not say who has logged in: {0}")]
     NoUser(ErrorCode),
     /// A module logged in another user.
-    #[error("it logged in somebody else: it was asked about {asked} and set the user to {user:?}")]
+    #[error("it logged in another user: it was asked about {asked} and set the user to {user:?}")]
     AnotherUser {
         /// The user that it was asked about.
         asked: Username,
@@ -86,7 +86,7 @@ impl PamService {
     }
 }
 
-impl Gatekeeper for PamService {
+impl PasswordService for PamService {
     const CORRECTION: &'static str = "it needs a module that verifies them";
 
     type Error = Error;

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use crate::protocol::Secret;
 
-/// Why a file with a secret cannot be used. Shows the path and nothing of the text.
+/// Why a file with a secret cannot be used. Shows the path, but no part of the text.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{0} is not there; write the secret to it, in one line")]
+    #[error("{0} does not exist; write the secret to it, in one line")]
     Missing(PathBuf),
     #[error("{0} cannot be read: {1}")]
     Unreadable(PathBuf, io::Error),
     #[error("{0} is not a small file; write the secret to one, in one line")]
     NotSmall(PathBuf),
-    #[error("{0} can be read by everybody; take that away with chmod o-r")]
+    #[error("{0} can be read by every user of this machine; correct that with chmod o-r")]
     Exposed(PathBuf),
-    #[error("{0} does not have one line; write the secret and nothing else")]
+    #[error("{0} does not have one line; write the secret alone")]
     NotOneLine(PathBuf),
 }
 

@@ -9,8 +9,8 @@ use super::SqlStore;
 #[cfg(test)]
 use super::Table;
 use super::{
-    Account, BadFile, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore,
-    GatekeeperStore, Lookup, Offers, StoreError,
+    Account, BadFile, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, Lookup,
+    Offers, ServiceStore, StoreError,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -19,7 +19,7 @@ use crate::protocol::{Secret, Username};
 #[derive(Debug)]
 pub enum Store {
     /// A program.
-    Checkpassword(Box<GatekeeperStore<CheckpasswordProgram>>),
+    Checkpassword(Box<ServiceStore<CheckpasswordProgram>>),
     /// A credential file.
     File(FileStore),
     /// A directory.
@@ -27,7 +27,7 @@ pub enum Store {
     Ldap(Box<LdapStore>),
     /// PAM.
     #[cfg(feature = "pam")]
-    Pam(Box<GatekeeperStore<PamService>>),
+    Pam(Box<ServiceStore<PamService>>),
     /// A database.
     #[cfg(feature = "sql")]
     Sql(Box<SqlStore>),
@@ -41,12 +41,12 @@ impl Store {
     ///
     /// # Errors
     /// [`BadFile`] when all users of a file have gone.
-    pub fn succeed(&self, old: &Self) -> Result<(), BadFile> {
+    pub fn replace(&self, old: &Self) -> Result<(), BadFile> {
         match (self, old) {
-            (Self::File(new), Self::File(old)) => new.succeed(old),
+            (Self::File(new), Self::File(old)) => new.replace(old),
             #[cfg(feature = "sql")]
             (Self::Sql(new), Self::Sql(old)) => {
-                new.succeed(old);
+                new.replace(old);
                 Ok(())
             }
             (_, _) => Ok(()),

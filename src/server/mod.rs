@@ -218,8 +218,8 @@ impl Shared<MaildirStore, Store> {
         let old = self.current();
         let old = old.env.authenticator.stores();
         for store in reloadable.env.authenticator.stores() {
-            let succeeded = old.iter().try_for_each(|old| store.succeed(old));
-            succeeded.map_err(|why| Error::Credentials(why.to_string()))?;
+            let replaced = old.iter().try_for_each(|old| store.replace(old));
+            replaced.map_err(|why| Error::Credentials(why.to_string()))?;
         }
         if let (Some(certificates), Some(section)) = (&self.tls, &config.tls) {
             certificates.reload(section.clone()).map_err(Error::Tls)?;

@@ -15,7 +15,7 @@ use crate::credentials::PamService;
 #[cfg(feature = "sql")]
 use crate::credentials::SqlStore;
 use crate::credentials::{
-    CheckpasswordProgram, CredentialStore as _, FileStore, GatekeeperStore, OpenError, Store,
+    CheckpasswordProgram, CredentialStore as _, FileStore, OpenError, ServiceStore, Store,
     TokenProvider,
 };
 use crate::login::{Authenticator, Rules, Verdict};
@@ -71,12 +71,12 @@ fn open_one(section: &Credentials, weak: WeakSchemes) -> Result<Opened, OpenErro
         Credentials::Oauth2(_) => return Err(not_built("oauth2")),
         Credentials::Checkpassword(section) => {
             let program = CheckpasswordProgram::new(&section.command)?;
-            Store::Checkpassword(Box::new(GatekeeperStore::new(program, section.asking)))
+            Store::Checkpassword(Box::new(ServiceStore::new(program, section.asking)))
         }
         #[cfg(feature = "pam")]
         Credentials::Pam(section) => {
             let service = PamService::new(section)?;
-            Store::Pam(Box::new(GatekeeperStore::new(service, section.asking)))
+            Store::Pam(Box::new(ServiceStore::new(service, section.asking)))
         }
         #[cfg(not(feature = "pam"))]
         Credentials::Pam(_) => return Err(not_built("pam")),

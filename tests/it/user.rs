@@ -103,14 +103,14 @@ fn the_configuration_names_the_credential_file() {
     assert!(place.read("users").starts_with("mrose:{ARGON2ID}"));
     assert_eq!(place.run("list", "").stdout, "mrose\n");
     assert_eq!(place.run("remove mrose", "").code, Some(0));
-    assert_eq!(place.read("users"), "# a line a user\n");
+    assert_eq!(place.read("users"), "# one line per user\n");
     // Another file, whatever the configuration says, even if it has errors.
     place.write("others", MROSE);
     place.configure("nonsense");
     let file = format!("--file {}", place.path("others").display());
     assert_eq!(place.run(&format!("list {file}"), "").stdout, "mrose\n");
     assert_eq!(place.run(&format!("remove {file} mrose"), "").code, Some(0));
-    assert_eq!(place.read("others"), "# a line a user\n");
+    assert_eq!(place.read("others"), "# one line per user\n");
 }
 
 #[test]

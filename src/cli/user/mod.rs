@@ -309,6 +309,6 @@ mod tests {
             assert_eq!(failure.lines().count(), 1, "{failure}");
         }
         assert_eq!(run("remove --file FILE MROSE"), Ok(()));
-        assert_eq!(fs::read(&path).unwrap(), b"# a line a user\n");
+        assert_eq!(fs::read(&path).unwrap(), b"# one line per user\n");
     }
 }

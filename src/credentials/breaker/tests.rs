@@ -115,7 +115,7 @@ async fn a_store_that_is_down_from_the_start_is_known_to_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_fails_by_its_own_fault_opens_nothing() {
+async fn a_call_that_is_itself_at_fault_does_not_open_it() {
     let store = Store::default();
     let breaker = breaker(&store);
     for _ in 0..100 {
@@ -153,7 +153,7 @@ async fn a_store_that_hangs_opens_it_after_the_deadline_of_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_grow_rarer_and_there_is_one_at_a_time() {
+async fn probes_become_rarer_and_there_is_one_at_a_time() {
     let store = Store::default();
     store.becomes(State::Refuses);
     let breaker = breaker(&store);

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::attribute::{self, Attribute, Source};
-use super::{Attributes, Check, Gatekeeper, OpenError};
+use super::{Attributes, Check, OpenError, PasswordService};
 use crate::protocol::{Secret, Username};
 
 /// A program that is run once for each password.
@@ -49,16 +49,16 @@ enum CommandError {
     Empty,
     #[error("{0} cannot be run: {1}; correct the path in command")]
     Missing(PathBuf, io::Error),
-    #[error("{0} is not a program that can be run here; chmod +x makes it one")]
+    #[error("{0} is not a program that can be run here; make it one with chmod +x")]
     NotExecutable(PathBuf),
     #[error(
-        "{0} runs as its owner, not as Restante; take that away with chmod u-s, or use kind = \
+        "{0} runs as its owner, not as Restante; correct that with chmod u-s, or use kind = \
          \"pam\""
     )]
     SetUid(PathBuf),
 }
 
-/// Why a program has not said whether a password is right.
+/// Why a program has not answered whether a password is right.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It was not started.
@@ -80,11 +80,11 @@ pub enum Error {
     #[error("it sets up an environment of more than {MAX_ENVIRONMENT} octets")]
     Environment,
     /// It ended with 0 and has not run [`ENV`].
-    #[error("it ended well without running the command that its last arguments are")]
+    #[error("it ended with 0 without running the command in its last arguments")]
     CommandNotRun,
     /// It logged in another user.
     #[error(
-        "it logged in somebody else: it was asked about {asked} and set USER to {}",
+        "it logged in another user: it was asked about {asked} and set USER to {}",
         .user.escape_ascii()
     )]
     AnotherUser {
@@ -141,7 +141,7 @@ impl CheckpasswordProgram {
     }
 }
 
-impl Gatekeeper for CheckpasswordProgram {
+impl PasswordService for CheckpasswordProgram {
     const CORRECTION: &'static str = "correct its arguments";
 
     type Error = Error;

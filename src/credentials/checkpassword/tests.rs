@@ -4,26 +4,22 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::config::Asking;
-use crate::credentials::GatekeeperStore;
+use crate::credentials::ServiceStore;
 use crate::credentials::{Account, CredentialStore as _};
 use crate::password::Verifier;
 
-fn store(script: &str, seconds: u64) -> GatekeeperStore<CheckpasswordProgram> {
+fn store(script: &str, seconds: u64) -> ServiceStore<CheckpasswordProgram> {
     let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
     let program = CheckpasswordProgram::new(&command).unwrap();
     let (deadline, at_once) = (Duration::from_secs(seconds), NonZeroU32::new(2).unwrap());
-    GatekeeperStore::new(program, Asking { deadline, at_once })
+    ServiceStore::new(program, Asking { deadline, at_once })
 }
 
 /// The arguments behind a script after `sh -c` are `$0` and `$@`.
 const GOOD: &str = "test \"$(tr '\\0' '|' <&3 | cut -d'|' -f1,2)\" = 'mrose|tanstaaf' || exit 1
     HOME=/home/mrose USER=MRose exec \"$0\" \"$@\"";
 
-async fn check(
-    store: &GatekeeperStore<CheckpasswordProgram>,
-    name: &str,
-    password: &[u8],
-) -> String {
+async fn check(store: &ServiceStore<CheckpasswordProgram>, name: &str, password: &[u8]) -> String {
     let name = Username::try_from(name).unwrap();
     let account = Account::new(Verifier::AtStore("".into()));
     match store.check(&name, &account, &Secret::new(password.to_vec())).await {
@@ -62,7 +58,7 @@ async fn a_program_that_does_not_answer_is_never_a_wrong_password() {
         ("exit 3", "exit status: 3"),
         ("kill -9 $$", "signal: 9"),
         ("exec /no/such/program", "exit status: 127"),
-        ("USER=jdoe exec \"$0\" \"$@\"", "logged in somebody else"),
+        ("USER=jdoe exec \"$0\" \"$@\"", "logged in another user"),
         ("HOME=mrose exec \"$0\" \"$@\"", "HOME that it sets is not a whole path"),
         ("yes >&2", "no answer within 1s"),
         ("exec sleep 60", "no answer within 1s"),
@@ -100,7 +96,7 @@ async fn floods_and_processes_that_stay_do_not_delay_an_answer() {
 }
 
 #[test]
-fn what_the_environment_says() {
+fn the_attributes_in_the_environment() {
     let name = Username::try_from("mrose@example.org").unwrap();
     for (environment, home, mail) in [
         (&b"A=B\0HOME=/h\0MAILDIR=/m\0USER=mrose@example.org\0"[..], Some("/h"), Some("/m")),
@@ -119,7 +115,7 @@ fn what_the_environment_says() {
     assert_eq!((found.pop3, found.sessions.map(u32::from)), (false, Some(3)));
     for (environment, hint) in [
         (with_proof(&[b'x'; MAX_ENVIRONMENT]), "more than"),
-        (with_proof(b"USER=mrose@example.net\0"), "somebody else"),
+        (with_proof(b"USER=mrose@example.net\0"), "another user"),
         (with_proof(b"HOME=home\0"), "whole path"),
         (with_proof(b"MAILDIR=~/Maildir\0"), "home directory"),
         (with_proof(b"MAILDIR=/\xff\0"), "not UTF-8"),

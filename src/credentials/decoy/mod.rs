@@ -1,4 +1,5 @@
-//! What is verified for a name that no user has, so that it costs what the name of a user costs.
+//! Decoys: verifiers for names that do not exist. They make an unknown name cost what a known one
+//! costs.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,45 +14,47 @@ mod seen;
 #[cfg(feature = "sql")]
 pub(super) use self::seen::Seen;
 
-/// What a store has verified for a name that it does not know.
+/// A verifier for a name that a store does not know.
 #[derive(Clone, Debug)]
 pub struct Decoy {
-    /// The verifier of some user, or one like it.
+    /// The verifier of any user, or a similar one.
     pub verifier: Verifier,
-    /// How many users it is one of: the share of this store among all.
+    /// The number of users of the store, which is its weight among all stores.
     pub users: u64,
 }
 
 impl Decoy {
-    /// The one for `name` of the decoys of several stores: those of a store come up as often as its
-    /// users do.
+    /// Chooses among the decoys of several stores for `name`, each with a probability in proportion
+    /// to the users of its store.
     ///
-    /// - The same name gets the one of the same store, unless the number of users of a store changes.
+    /// - The same name gets the decoy of the same store, unless the number of users of a store
+    ///   changes.
     pub fn among<S>(name: &Username, decoys: Vec<(S, Self)>) -> Option<(S, Self)> {
-        // Not the hash by which each store has chosen its own.
+        // Another hash than the one by which each store has chosen its decoy.
         let hash = key().hash_one((name, "store"));
         let nth = choose(hash, decoys.iter().map(|(_, decoy)| decoy.users))?;
         decoys.into_iter().nth(nth)
     }
 }
 
-/// What decoys are chosen by: the same in a process, so that a reload changes none.
+/// The key by which decoys are chosen. A process has one, so that a reload changes no decoy.
 pub(super) fn key() -> RandomState {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEY.clone()
 }
 
-/// A verifier of each cost, with the number of users who have that cost.
+/// One verifier of each cost, with the number of users whose verifiers have that cost.
 ///
-/// Chosen by weight, they cost an unknown name what known ones cost, in the same proportions.
+/// The number is the weight of the choice: unknown names have the costs of known ones, in the same
+/// proportions.
 #[derive(Debug, Default)]
 pub(super) struct Decoys {
-    // In the order of the costs, so that a name keeps its decoy when the users are read again.
+    // Ordered by cost, so that a name keeps its decoy when the users are read again.
     by_cost: BTreeMap<Cost, Decoy>,
 }
 
 impl Decoys {
-    /// Counts a user. One who cannot log in does not count.
+    /// Counts a user, unless the user cannot log in.
     pub(super) fn add(&mut self, verifier: &Verifier) {
         if let Some(cost) = verifier.cost() {
             let decoy = || Decoy { verifier: verifier.clone(), users: 0 };
@@ -59,7 +62,7 @@ impl Decoys {
         }
     }
 
-    /// The decoy of a name whose hash this is.
+    /// The decoy of the name with this hash.
     pub(super) fn choose(&self, hash: u64) -> Option<Decoy> {
         let nth = choose(hash, self.by_cost.values().map(|decoy| decoy.users))?;
         let Decoy { verifier, .. } = self.by_cost.values().nth(nth)?;
@@ -70,9 +73,9 @@ impl Decoys {
         self.by_cost.values().map(|decoy| decoy.users).sum()
     }
 
-    /// A user of this cost does not count any more.
+    /// Removes a user of this cost.
     #[cfg(feature = "sql")]
-    fn take_away(&mut self, cost: Cost) {
+    fn remove(&mut self, cost: Cost) {
         if let Some(decoy) = self.by_cost.get_mut(&cost) {
             decoy.users -= 1;
             if decoy.users == 0 {
@@ -81,7 +84,7 @@ impl Decoys {
         }
     }
 
-    /// How many costs there are.
+    /// The number of costs.
     #[cfg(test)]
     pub(super) fn kinds(&self) -> usize {
         self.by_cost.len()
@@ -96,10 +99,10 @@ impl<'a> FromIterator<&'a Verifier> for Decoys {
     }
 }
 
-/// Which of several a hash falls on, each of which has a share as large as its weight.
+/// Maps a hash to one of several items, with a probability in proportion to the weight of each.
 fn choose(hash: u64, weights: impl Iterator<Item = u64> + Clone) -> Option<usize> {
     let all: u64 = weights.clone().sum();
-    // Scaled, not taken modulo: one user more or less moves few names to another decoy.
+    // Scaled, not modulo: with one user more or less, few names get another decoy.
     let at = u64::try_from((u128::from(hash) * u128::from(all)) >> 64).ok()?;
     let ends = weights.scan(0, |end, weight| {
         *end += weight;

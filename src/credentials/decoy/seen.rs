@@ -1,4 +1,4 @@
-//! Decoys made from the users who have been asked about.
+//! Decoys made from the users who have been looked up.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,12 +12,12 @@ use crate::limits::ExpiringMap;
 use crate::password::{Cost, Verifier};
 use crate::protocol::Username;
 
-/// The decoys of a store that cannot list its users: made from those who have been asked about.
+/// The decoys of a store that cannot list its users: made from those who have been looked up.
 ///
-/// - Each user counts once, so the proportions do not change by asking again and again. When there
-///   are 10000 no more are added: they stand for the rest.
-/// - What a name was given it keeps, with its weight, whichever users are asked about later, and even when
-///   that was `None`. This holds for 20000 names; of more, for those that were asked about last.
+/// - Each user counts once, so repeated look-ups do not change the proportions. After 10000 users no
+///   more are added: these represent the rest.
+/// - A name keeps its decoy, with its weight, whichever users are looked up later, and even when it
+///   is `None`. This holds for the last 20000 names.
 #[derive(Debug)]
 pub(in crate::credentials) struct Seen {
     state: Mutex<State>,
@@ -27,9 +27,9 @@ pub(in crate::credentials) struct Seen {
 #[derive(Debug)]
 struct State {
     decoys: Decoys,
-    /// What users cost who have been counted, by the hash of the name.
+    /// The costs of the users who have been counted, by the hash of the name.
     users: HashMap<u64, Cost>,
-    /// What names were given, by their hash.
+    /// The decoys of names, by their hash.
     given: ExpiringMap<u64, Option<Decoy>>,
 }
 
@@ -42,14 +42,14 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Counts a user who has been asked about.
-    pub(in crate::credentials) fn note(&self, name: &Username, verifier: &Verifier) {
+    /// Counts a user who has been looked up.
+    pub(in crate::credentials) fn count(&self, name: &Username, verifier: &Verifier) {
         let Some(cost) = verifier.cost() else { return };
         let name = self.key.hash_one(name);
         let State { decoys, users, .. } = &mut *self.lock();
         match users.get(&name) {
             Some(counted) if *counted == cost => return,
-            Some(counted) => decoys.take_away(*counted),
+            Some(counted) => decoys.remove(*counted),
             None if users.len() >= MOST_USERS => return,
             None => {}
         }
@@ -57,7 +57,7 @@ impl Seen {
         decoys.add(verifier);
     }
 
-    /// The decoy of a name; `None` before any user has been asked about.
+    /// The decoy of a name; `None` if no user had been looked up when it was first asked for.
     pub(in crate::credentials) fn decoy(&self, name: &Username) -> Option<Decoy> {
         let (name, now) = (self.key.hash_one(name), Instant::now());
         let State { decoys, given, .. } = &mut *self.lock();
@@ -110,22 +110,22 @@ mod tests {
     }
 
     #[test]
-    fn nobody_seen_is_no_decoy() {
+    fn without_a_look_up_there_is_no_decoy() {
         let seen = Seen::default();
-        seen.note(&user("mrose"), &Verifier::unusable(FieldError::Missing));
+        seen.count(&user("mrose"), &Verifier::unusable(FieldError::Missing));
         assert_eq!(costs(&seen), BTreeMap::from([(None, 1000)]));
-        // Nor is there one later, for the same names.
-        seen.note(&user("mrose"), &verifier(64));
+        // The same names have none later either.
+        seen.count(&user("mrose"), &verifier(64));
         assert_eq!(costs(&seen), BTreeMap::from([(None, 1000)]));
         assert!(seen.decoy(&user("another")).is_some());
     }
 
     #[test]
-    fn unknown_names_cost_what_users_cost_however_often_one_is_asked_about() {
+    fn unknown_names_cost_what_users_cost_however_often_one_is_looked_up() {
         let seen = Seen::default();
         for n in 0..1000 {
-            seen.note(&user("often"), &verifier(64));
-            seen.note(&user(n), &verifier(if n % 4 == 0 { 128 } else { 256 }));
+            seen.count(&user("often"), &verifier(64));
+            seen.count(&user(n), &verifier(if n % 4 == 0 { 128 } else { 256 }));
         }
         let costs = costs(&seen);
         let share = |memory| costs.get(&verifier(memory).cost()).copied().unwrap_or_default();
@@ -134,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_its_decoy_whoever_is_asked_about_later() {
+    fn a_name_keeps_its_decoy_whichever_users_are_looked_up_later() {
         let seen = Seen::default();
-        seen.note(&user("alice"), &verifier(64));
+        seen.count(&user("alice"), &verifier(64));
         let names: Vec<_> = (0..100).map(|n| user(format!("name{n}"))).collect();
         let costs = || -> Vec<_> {
             names
@@ -146,28 +146,28 @@ mod tests {
         };
         let before = costs();
         for n in 0..5000 {
-            seen.note(&user("bob"), &verifier(128));
-            seen.note(&user(n), &verifier(256));
+            seen.count(&user("bob"), &verifier(128));
+            seen.count(&user(n), &verifier(256));
             seen.decoy(&user(format!("other{n}")));
         }
-        // Not even when no user has that cost any more.
-        seen.note(&user("alice"), &verifier(512));
+        // Even when no user has that cost any more.
+        seen.count(&user("alice"), &verifier(512));
         assert_eq!(costs(), before);
     }
 
     #[test]
-    fn a_user_with_another_hash_counts_for_what_it_costs_now() {
+    fn a_user_with_a_new_hash_counts_with_its_cost() {
         let seen = Seen::default();
-        seen.note(&user("alice"), &verifier(64));
-        seen.note(&user("alice"), &verifier(128));
+        seen.count(&user("alice"), &verifier(64));
+        seen.count(&user("alice"), &verifier(128));
         assert_eq!(costs(&seen), BTreeMap::from([(verifier(128).cost(), 1000)]));
     }
 
     #[test]
-    fn users_and_names_without_end_are_not_kept() {
+    fn the_number_of_users_and_names_is_bounded() {
         let seen = Seen::default();
         for n in 0..MOST_NAMES + 10 {
-            seen.note(&user(n), &verifier(64));
+            seen.count(&user(n), &verifier(64));
             seen.decoy(&user(format!("name{n}")));
         }
         let state = seen.lock();

@@ -1,4 +1,4 @@
-//! What is wrong with a credential file, or unwise in it. Shows nothing secret.
+//! Errors and warnings about a credential file. They show no part of a password field.
 
 use super::parse::{AccountError, LineError};
 use super::source::SourceError;
@@ -34,15 +34,17 @@ pub enum FileProblem {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A file that had users is empty.
-    #[error("has nothing in it any more; put the users back, or a comment if nobody is to log in")]
+    #[error(
+        "is empty and had users before; restore them, or write a comment if no user is to log in"
+    )]
     Emptied,
     /// Every user of the machine may read the file.
-    #[error("can be read by everybody; take that away with chmod o-r")]
+    #[error("can be read by every user of this machine; correct that with chmod o-r")]
     Exposed,
     /// The file has no users.
     #[error("has no users; add one with restante user add")]
     NoUsers,
-    /// So many diagnostics of lines are left out.
+    /// The number of problems of lines that are left out.
     #[error("and {0} more like these")]
     More(usize),
 }

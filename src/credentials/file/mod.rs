@@ -136,7 +136,7 @@ impl FileStore {
     ///
     /// # Errors
     /// [`BadFile`] when the file is empty, and the old store had users from the same file.
-    pub fn succeed(&self, old: &Self) -> Result<(), BadFile> {
+    pub fn replace(&self, old: &Self) -> Result<(), BadFile> {
         let (new, old) = (&self.shared, &old.shared);
         if new.path == old.path && new.snapshot().blank && old.snapshot().table.len() > 0 {
             return Err(BadFile { path: new.path.clone(), errors: FileProblem::Emptied.into() });

@@ -24,16 +24,16 @@ pub(super) struct Source {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no file.
-    #[error("is not there; restante user add makes it")]
+    #[error("does not exist; restante user add creates it")]
     Missing,
     /// The system does not let it be read.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// It is a directory, say.
-    #[error("is not a regular file; name a file with a line a user")]
+    #[error("is not a regular file; name a file with one line per user")]
     NotRegular,
     /// Every user of the machine may write to it.
-    #[error("can be written by everybody; take that away with chmod o-w")]
+    #[error("can be written by every user of this machine; correct that with chmod o-w")]
     Writable,
     /// It is not read into memory.
     #[error("has {0} octets, more than {MAX_OCTETS}; split it over two [[credentials]]")]

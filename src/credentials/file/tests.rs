@@ -1,4 +1,4 @@
-//! A credential file that changes under the store, in every way that files change.
+//! A credential file that changes while the store uses it, in every way that files change.
 
 use std::collections::HashSet;
 use std::fs::{self, Permissions};
@@ -55,7 +55,7 @@ fn rehashing(fixture: &Fixture) -> FileSection {
     FileSection { path: fixture.path.clone(), rehash: true }
 }
 
-/// The plain password that a store has for a user; none for an unknown one.
+/// The plain password of a user; `None` for an unknown one.
 async fn password(store: &FileStore, name: &str) -> Option<String> {
     match store.look_up(&Username::try_from(name).unwrap()).await {
         Lookup::Found(Account { verifier: Verifier::Plain(password), .. }) => {
@@ -68,8 +68,8 @@ async fn password(store: &FileStore, name: &str) -> Option<String> {
     }
 }
 
-/// Longer than the clock of any file system is coarse.
-async fn quiet() {
+/// Waits for longer than the granularity of time stamps.
+async fn settle() {
     tokio::time::advance(Duration::from_secs(5)).await;
 }
 
@@ -82,7 +82,7 @@ async fn a_replaced_file_counts_at_once() {
     fixture.replace("mrose:{PLAIN}two\nbob:{PLAIN}x\n");
     assert_eq!(password(&store, "mrose").await.as_deref(), Some("two"));
     assert_eq!(password(&store, "bob").await.as_deref(), Some("x"));
-    // Whoever is removed by `restante user remove` is out with the next login.
+    // A user who is removed by `restante user remove` cannot log in any more.
     fixture.replace("mrose:{PLAIN}two\n");
     assert_eq!(password(&store, "bob").await, None);
 }
@@ -104,11 +104,14 @@ fn a_file_that_has_settled_is_not_read_again() {
         let fixture = Fixture::new("mrose:{PLAIN}one\n");
         let store = fixture.open();
         let young = store.table().await.unwrap();
-        assert!(!Arc::ptr_eq(&young, &store.table().await.unwrap()), "the clock may be too coarse");
-        quiet().await;
+        assert!(
+            !Arc::ptr_eq(&young, &store.table().await.unwrap()),
+            "another change may give the same stamp"
+        );
+        settle().await;
         let settled = store.table().await.unwrap();
         for _ in 0..3 {
-            quiet().await;
+            settle().await;
             assert!(Arc::ptr_eq(&settled, &store.table().await.unwrap()));
         }
     });
@@ -138,7 +141,7 @@ async fn a_faulty_file_leaves_the_users_as_they_were() {
 }
 
 #[test]
-fn a_file_with_nothing_in_it_where_there_were_users_is_a_fault() {
+fn an_empty_file_in_the_place_of_one_with_users_is_refused() {
     paused_runtime().block_on(async {
         let fixture = Fixture::new("mrose:{PLAIN}one\n");
         let store = fixture.open();
@@ -155,19 +158,19 @@ fn a_file_with_nothing_in_it_where_there_were_users_is_a_fault() {
                         Some("one"),
                         "{empty:?}"
                     );
-                    quiet().await;
+                    settle().await;
                 }
             }
         }
-        // Neither does a reload take it over; at the start it is only said.
+        // A reload refuses it, too. At the start there is only a warning.
         let anew = fixture.open();
-        let why = anew.succeed(&store).unwrap_err().to_string();
-        assert!(why.contains("nothing in it any more"), "{why}");
-        assert!(fixture.open().succeed(&anew).is_ok());
-        fixture.replace("# nobody\n");
-        assert!(fixture.open().succeed(&store).is_ok());
+        let why = anew.replace(&store).unwrap_err().to_string();
+        assert!(why.contains("is empty and had users before"), "{why}");
+        assert!(fixture.open().replace(&anew).is_ok());
+        fixture.replace("# no users\n");
+        assert!(fixture.open().replace(&store).is_ok());
         password(&store, "mrose").await;
-        quiet().await;
+        settle().await;
         assert_eq!(password(&store, "mrose").await, None);
         fixture.replace("mrose:{PLAIN}two\n");
         assert_eq!(password(&store, "mrose").await.as_deref(), Some("two"));
@@ -190,10 +193,10 @@ fn a_file_that_is_being_written_never_makes_a_user_unknown() {
         }
         fixture.write(new);
         assert_eq!(password(&store, "carol").await.as_deref(), Some("longer"));
-        // A user who has been taken out by an editor that writes in place: a moment later.
+        // A user who is removed by an editor that writes in place: a moment later.
         fixture.write("mrose:{PLAIN}longer");
         assert_eq!(password(&store, "bob").await.as_deref(), Some("longer"));
-        quiet().await;
+        settle().await;
         assert_eq!(password(&store, "bob").await, None);
         assert_eq!(password(&store, "mrose").await.as_deref(), Some("longer"));
     });
@@ -204,7 +207,7 @@ async fn look_ups_at_the_same_time_share_one_reading() {
     let fixture = Fixture::new("mrose:{PLAIN}one\n");
     let store = Arc::new(fixture.open());
     fixture.replace("mrose:{PLAIN}two\n");
-    // Nobody reads before everybody has asked.
+    // No look-up reads the file before all of them have asked.
     let turn = Arc::clone(&store.shared.reading).lock_owned().await;
     let asking = Arc::new(AtomicU32::new(0));
     let mut look_ups = JoinSet::new();
@@ -236,7 +239,7 @@ async fn log_in(store: &FileStore, name: &str, password: &str) -> bool {
     right
 }
 
-/// Of each scheme what Dovecot's doveadm pw, mkpasswd or passlib made of tanstaaf.
+/// A hash of tanstaaf in each scheme, made with doveadm pw of Dovecot, mkpasswd or passlib.
 const EVERY_SCHEME: &str = "\
     argon2i:{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$niBD3UWnoQ09h00ZJ74F5w$+RKuewPwylPJI+7pjg2loLfy+Iyd/nwAgdpwehBAf0w\n\
     yescrypt:$y$j75$LzQLKIb74mlnbjGNZ.xma/$fksC.o59BfwgtjYeHIW3mD1BBCHvNCzyQArUjbiHCD8\n\
@@ -277,7 +280,7 @@ async fn users_of_every_scheme_log_in_and_the_weaker_hashes_become_argon2id() {
         let line = text.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
         let kept = matches!(name, "scram256" | "scram1" | "plain");
         assert_eq!(!line.contains(":{ARGON2ID}$argon2id$"), kept, "{line}");
-        // What follows the password stays.
+        // The fields after the password stay.
         assert_eq!(line.ends_with(":5000:5000::/home::"), name == "bcrypt");
         assert!(!log_in(&store, name, "Tanstaaf").await, "{name}");
         assert!(log_in(&store, name, "tanstaaf").await, "{name}");
@@ -285,7 +288,7 @@ async fn users_of_every_scheme_log_in_and_the_weaker_hashes_become_argon2id() {
 }
 
 #[tokio::test]
-async fn weak_hashes_let_nobody_in_and_no_hash_is_rewritten_unless_that_is_asked_for() {
+async fn weak_hashes_let_no_user_in_and_hashes_are_rewritten_only_if_configured() {
     let text = [EVERY_SCHEME, EVERY_WEAK_SCHEME, UNSUPPORTED_SCHEME].concat();
     let fixture = Fixture::new(&text);
     let store = fixture.open();
@@ -318,7 +321,7 @@ async fn a_hash_is_rewritten_only_while_it_is_the_one_that_was_verified() {
         store.strengthen(&name, &account.verifier, &password).await;
         assert_eq!(fs::read_to_string(&fixture.path).unwrap(), after);
     }
-    // One failure is enough, and is no failure of the login.
+    // After one failure no hash is rewritten; the login succeeds all the same.
     fixture.replace("nonsense\n");
     store.strengthen(&name, &account.verifier, &password).await;
     fixture.replace(before);
@@ -340,7 +343,7 @@ impl Write for Lines {
 }
 
 #[test]
-fn a_fault_is_logged_once_a_change_and_shows_no_secret() {
+fn an_error_is_logged_once_a_change_and_shows_no_secret() {
     let fixture = Fixture::new("mrose:{PLAIN}hunter2\n");
     let store = fixture.open();
     let log = Lines::default();
@@ -363,7 +366,7 @@ fn a_fault_is_logged_once_a_change_and_shows_no_secret() {
         assert!(!first.contains("hunter2"), "{first}");
         assert_eq!(logged(&reload), "");
         let second = logged(&|| {
-            fixture.replace("hunter2\nmrose:hunter2\n# another change, the same fault\n");
+            fixture.replace("hunter2\nmrose:hunter2\n# another change, the same error\n");
             reload();
         });
         assert_eq!(second.lines().count(), 1, "{second}");
@@ -385,21 +388,21 @@ fn a_fault_is_logged_once_a_change_and_shows_no_secret() {
 }
 
 #[test]
-fn what_is_not_a_safe_file_is_refused() {
+fn a_file_that_is_not_safe_is_refused() {
     let fixture = Fixture::new("mrose:{PLAIN}hunter2\nhunter2\n");
     let refused = || {
         FileStore::open(&FileSection::from(&*fixture.path), WeakSchemes::Refused)
             .unwrap_err()
             .to_string()
     };
-    let said = refused();
-    assert!(said.starts_with(&*fixture.path.to_string_lossy()), "{said}");
-    assert!(said.ends_with("line 2: has no colon; write name:{SCHEME}hash, or # before a comment"));
+    let why = refused();
+    assert!(why.starts_with(&*fixture.path.to_string_lossy()), "{why}");
+    assert!(why.ends_with("line 2: has no colon; write name:{SCHEME}hash, or # before a comment"));
     fixture.replace("mrose:{PLAIN}hunter2\n");
     fixture.mode(0o606);
     assert!(refused().contains("chmod o-w"));
     fs::remove_file(&fixture.path).unwrap();
-    assert!(refused().contains("is not there; restante user add"));
+    assert!(refused().contains("does not exist; restante user add"));
     fs::create_dir(&fixture.path).unwrap();
     assert!(refused().contains("is not a regular file"));
     fs::remove_dir(&fixture.path).unwrap();
@@ -415,8 +418,8 @@ fn what_is_not_a_safe_file_is_refused() {
 }
 
 #[test]
-fn what_check_says() {
-    let fixture = Fixture::new("# nobody\n");
+fn the_report_for_check() {
+    let fixture = Fixture::new("# no users\n");
     fixture.mode(0o644);
     let report = inspect(&fixture.path, WeakSchemes::Refused);
     assert_eq!((report.users, report.errors.len(), report.warnings.len()), (0, 0, 2));

@@ -76,7 +76,7 @@ impl SqlStore {
     /// Prepares the query. Does not connect. To be called within a runtime.
     ///
     /// # Errors
-    /// What is wrong with the settings.
+    /// [`OpenError`] for the key whose value cannot be used.
     pub fn open(section: &SqlSection, weak: WeakSchemes) -> Result<Self, OpenError> {
         let Asking { deadline, at_once } = section.asking;
         let address = Address::of(section)?;
@@ -111,7 +111,7 @@ impl SqlStore {
 
     /// Takes the place of a store in a reload. If it is for the same database, unknown names keep
     /// their decoys. To be called before the first look-up.
-    pub fn succeed(&self, old: &Self) {
+    pub fn replace(&self, old: &Self) {
         if self.url == old.url {
             self.seen.get_or_init(|| Arc::clone(old.seen()));
         }
@@ -157,7 +157,7 @@ impl CredentialStore for SqlStore {
     async fn look_up(&self, name: &Username) -> Lookup {
         match self.breaker.call(self.deadline, self.ask(name)).await {
             Ok(Some(account)) => {
-                self.seen().note(name, &account.verifier);
+                self.seen().count(name, &account.verifier);
                 Lookup::Found(account)
             }
             Ok(None) => Lookup::Unknown,

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use crate::protocol::{Piece, Placeholder, Template, Username};
 
-/// A query and what is bound to its parameters.
+/// A query and its parameters.
 ///
 /// - Every placeholder becomes a parameter, also when it occurs twice.
 /// - No part of a user name ever becomes part of the text.
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_name_is_text_of_the_query() {
+    fn no_part_of_a_name_becomes_text_of_the_query() {
         for name in [
             "' OR 1=1 --",
             "{domain}",

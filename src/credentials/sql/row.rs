@@ -13,7 +13,7 @@ use crate::password::{FieldError, Verifier, WeakSchemes};
 pub(super) const COLUMNS: [&str; 6] =
     ["password", "home", "mail", "pop3", "sessions", "allow_nets"];
 
-/// Why a row does not describe an account. Shows nothing secret.
+/// Why a row does not describe an account. Shows no value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("the query has no column password, name one so with AS password")]

@@ -46,7 +46,7 @@ pub(super) enum Reuse {
     Never,
 }
 
-/// Why a database has not said what it knows of a user.
+/// Why a user cannot be looked up in a database.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("{}", shown(.0))]
@@ -200,9 +200,9 @@ where
 /// The message of the database itself, if there is one, and what to do, if that is clear. No driver
 /// puts a password into it.
 fn shown(error: &sqlx::Error) -> String {
-    let Some(said) = error.as_database_error() else { return error.to_string() };
-    let message = said.message();
-    match said.code().as_deref() {
+    let Some(error) = error.as_database_error() else { return error.to_string() };
+    let message = error.message();
+    match error.code().as_deref() {
         // PostgreSQL, MySQL: invalid_authorization_specification, invalid_password.
         Some("28000" | "28P01") => {
             format!("{message}; correct password-file, or the user in url")

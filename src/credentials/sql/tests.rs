@@ -57,7 +57,7 @@ async fn look_up(store: &SqlStore, name: &str) -> Result<Option<Account>, String
 }
 
 #[tokio::test]
-async fn what_a_row_says_is_what_the_user_has() {
+async fn the_columns_of_a_row_are_the_attributes_of_the_user() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&file(directory.path()).await, QUERY);
     for (name, password) in [("mrose", "tanstaaf"), ("o'brien", "x")] {
@@ -172,7 +172,7 @@ async fn a_database_that_is_missing_or_never_answers_is_unavailable_in_time() {
 }
 
 #[tokio::test]
-async fn names_that_lead_to_one_account_are_told_from_others() {
+async fn names_that_lead_to_one_account_have_one_key() {
     let directory = tempfile::tempdir().unwrap();
     let url = file(directory.path()).await;
     let key = async |query: &str, name: &str| {
@@ -197,18 +197,18 @@ async fn names_that_lead_to_one_account_are_told_from_others() {
 }
 
 #[tokio::test]
-async fn unknown_users_cost_what_those_seen_cost() {
+async fn unknown_users_cost_what_known_ones_cost() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&file(directory.path()).await, QUERY);
-    let nobody = Username::try_from("nobody").unwrap();
-    assert!(store.decoy(&nobody).is_none());
+    let first = Username::try_from("nobody").unwrap();
+    assert!(store.decoy(&first).is_none());
     look_up(&store, "mrose").await.unwrap();
-    let somebody = Username::try_from("somebody").unwrap();
-    let decoy = store.decoy(&somebody).and_then(|decoy| decoy.verifier.cost());
+    let second = Username::try_from("somebody").unwrap();
+    let decoy = store.decoy(&second).and_then(|decoy| decoy.verifier.cost());
     assert_eq!(decoy, Some(crate::password::Cost::Negligible));
     // A name keeps its decoy, even through a reload.
     let next = super::tests::store(&store.url, QUERY);
-    next.succeed(&store);
-    assert!(store.decoy(&nobody).is_none() && next.decoy(&nobody).is_none());
-    assert!(next.decoy(&somebody).is_some());
+    next.replace(&store);
+    assert!(store.decoy(&first).is_none() && next.decoy(&first).is_none());
+    assert!(next.decoy(&second).is_some());
 }

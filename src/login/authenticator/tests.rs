@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::config::{Asking, FileSection};
-use crate::credentials::{CheckpasswordProgram, FileStore, GatekeeperStore, Store, Table};
+use crate::credentials::{CheckpasswordProgram, FileStore, ServiceStore, Store, Table};
 use crate::login::turns::Standing;
 use crate::password::WeakSchemes;
 use crate::password::{Cost, MAX_PASSWORD_OCTETS, Verifier};
@@ -463,8 +463,7 @@ async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_as
     let command = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();
     let program = CheckpasswordProgram::new(&command).unwrap();
     let at_once = NonZeroU32::new(2).unwrap();
-    let first =
-        GatekeeperStore::new(program, Asking { deadline: Duration::from_secs(20), at_once });
+    let first = ServiceStore::new(program, Asking { deadline: Duration::from_secs(20), at_once });
     // The next store would let anybody in with the same password.
     let next = Table::try_from(&b"light:{PLAIN}right\n"[..]).unwrap();
     let stores = vec![Store::Checkpassword(Box::new(first)), Store::Table(next)];

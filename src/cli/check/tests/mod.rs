@@ -250,7 +250,7 @@ fn a_fault_of_the_file_neither_hides_nor_causes_others() {
         " tls.certificate: tls.crt: cannot be read",
         " tls.private-key: tls.key: cannot be read",
         " maildir.path: mail does not exist",
-        " credentials[0].path: users is not there",
+        " credentials[0].path: users does not exist",
     ];
     for (right, wrong, fault) in [
         ("implicit", "ssl", ":6:7: listen[0].tls: "),
@@ -383,7 +383,7 @@ fn a_missing_store_is_an_error_at_its_key() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.path("users")).unwrap();
     let report = fixture.report(SystemTime::now());
-    let start = "restante.toml:20:8: credentials[0].path: users is not there; restante user add";
+    let start = "restante.toml:20:8: credentials[0].path: users does not exist; restante user add";
     assert!(report.errors.iter().any(|line| line.starts_with(start)), "{report:?}");
 }
 

@@ -25,16 +25,16 @@ pub enum EditError {
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
     /// The user exists.
-    #[error("{0} is there already; use restante user set-password")]
+    #[error("{0} exists already; use restante user set-password")]
     Present(Username),
     /// The user does not exist.
-    #[error("{0} is not there; restante user list shows who is")]
+    #[error("{0} does not exist; restante user list shows all users")]
     Absent(Username),
     /// There is no file.
-    #[error("is not there; create it with restante user add, or name another with --file")]
+    #[error("does not exist; create it with restante user add, or name another with --file")]
     Missing,
     /// The file is a symbolic link to no file.
-    #[error("links to a file that is not there; remove the link")]
+    #[error("links to a file that does not exist; remove the link")]
     DanglingLink,
     /// The file was not read.
     #[error(transparent)]
@@ -46,9 +46,9 @@ pub enum Reason {
     #[error(transparent)]
     Hash(#[from] HashError),
     /// The directory takes no new file.
-    #[error("no file can be made in {0}: {1}")]
+    #[error("no file can be created in {0}: {1}")]
     NewFile(PathBuf, io::Error),
-    /// A call of the system has failed. The text says for what.
+    /// A system call has failed. The text says what it was for.
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
 }
@@ -59,7 +59,7 @@ impl Reason {
     }
 }
 
-/// The error of a call of the system for the file at `path`.
+/// The error of a system call for the file at `path`.
 pub(super) fn io_error(
     path: &Path,
     what: &'static str,

@@ -109,7 +109,7 @@ impl Locked {
         }
         if new.trim_ascii().is_empty() {
             // The server refuses an empty file, as its text may have been lost.
-            new.extend_from_slice(b"# a line a user\n");
+            new.extend_from_slice(b"# one line per user\n");
         }
         self.replace(&new)
     }
@@ -162,7 +162,7 @@ fn write(path: &Path, text: &[u8]) -> Result<NamedTempFile, EditError> {
 fn sync_directory(path: &Path) -> Result<(), EditError> {
     File::open(directory(path))
         .and_then(|directory| directory.sync_all())
-        .map_err(io_error(path, "is changed, but perhaps not for good"))
+        .map_err(io_error(path, "is changed, but may be lost if the system crashes now"))
 }
 
 fn directory(path: &Path) -> &Path {

@@ -80,12 +80,12 @@ fn everything_but_the_change_stays() {
         change(&path).unwrap();
         assert_eq!(shown(&path, "new"), after, "{before:?}");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no other file is left");
     }
 }
 
 #[test]
-fn a_change_that_cannot_be_made_says_why_and_makes_none() {
+fn a_change_that_fails_says_why_and_leaves_the_file() {
     type Change<'a> = &'a dyn Fn(&Path) -> Result<(), EditError>;
     let add =
         |who: &'static str| move |path: &Path| add(path, &name(who), &password("new")).map(|_| ());
@@ -93,20 +93,20 @@ fn a_change_that_cannot_be_made_says_why_and_makes_none() {
     let remove_carol = |path: &Path| remove(path, &name("carol"));
     let list = |path: &Path| list(path, WeakSchemes::Refused).map(|_| ());
     let table: [(Change<'_>, &str, &str); 8] = [
-        (&add("bob"), "Bob:!\n", "bob is there already; use restante user set-password"),
+        (&add("bob"), "Bob:!\n", "bob exists already; use restante user set-password"),
         (&add("a:b"), "bob:!\n", "no colon"),
         (&add("#a"), "bob:!\n", "no colon"),
-        (&set_carol, "bob:!\n", "carol is not there; restante user list"),
-        (&remove_carol, "bob:!\n", "carol is not there; restante user list"),
+        (&set_carol, "bob:!\n", "carol does not exist; restante user list"),
+        (&remove_carol, "bob:!\n", "carol does not exist; restante user list"),
         (&add("carol"), "bob:!\nnonsense\nb:\n", "repair it first: line 2: has no colon"),
         (&remove_carol, "carol:!\ncarol:!\n", "line 2: carol is in line 1 already"),
         (&list, "bob:!\nnonsense\n", "line 2"),
     ];
-    for (change, text, fault) in table {
+    for (change, text, hint) in table {
         let (directory, path) = file(text);
-        let said = change(&path).unwrap_err().to_string();
-        assert!(said.contains(fault), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let why = change(&path).unwrap_err().to_string();
+        assert!(why.contains(hint), "{why}");
+        assert_eq!(why.lines().count(), 1, "{why}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -135,13 +135,13 @@ fn a_new_file_is_for_its_owner_alone() {
     assert_eq!(add(&path, &name("bob"), &password("new")).unwrap(), Added::ToFile);
     remove(&path, &name("mrose")).unwrap();
     remove(&path, &name("bob")).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), b"# a line a user\n");
+    assert_eq!(fs::read(&path).unwrap(), b"# one line per user\n");
 }
 
 #[test]
 fn owner_and_links_stay() {
     let (directory, path) = file("bob:!\n");
-    // As root: another owner than the one who edits. As anybody else: the same.
+    // As root the file gets another owner than the editor. Other users cannot do that.
     let may_give_away = chown(&path, Some(54_321), Some(54_322)).is_ok();
     let link = directory.path().join("link");
     symlink("users", &link).unwrap();
@@ -153,13 +153,13 @@ fn owner_and_links_stay() {
     assert!(link.symlink_metadata().unwrap().is_symlink());
     assert_ne!(before.ino(), after.ino(), "replaced, not written over");
     let dangling = directory.path().join("dangling");
-    symlink("nothing", &dangling).unwrap();
+    symlink("missing", &dangling).unwrap();
     let said = add(&dangling, &name("carol"), &password("new")).unwrap_err().to_string();
-    assert!(said.contains("links to a file that is not there"), "{said}");
+    assert!(said.contains("links to a file that does not exist"), "{said}");
 }
 
 #[test]
-fn editors_at_the_same_time_lose_nothing() {
+fn editors_at_the_same_time_lose_no_change() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("users");
     std::thread::scope(|scope| {

@@ -127,7 +127,7 @@ fn collect<V>(
     errors
 }
 
-/// What a line says of a user; with a warning when the user cannot log in.
+/// The account in a line, with a warning when the user cannot log in.
 fn known(
     line: u32,
     entry: &Entry<'_>,

@@ -1,4 +1,4 @@
-//! What lines of a credential file mean.
+//! The meaning of lines of a credential file.
 
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
@@ -116,7 +116,7 @@ fn the_example_works_as_it_says() {
 }
 
 #[test]
-fn all_faults_are_found_at_once() {
+fn all_errors_are_found_at_once() {
     let (table, report) = read(
         "mrose:{PLAIN}a\nnonsense\n# fine\nMROSE:{PLAIN}b\n../x:{PLAIN}c\nmrose:{PLAIN}d\nbob\n",
     );
@@ -137,7 +137,7 @@ fn all_faults_are_found_at_once() {
 }
 
 #[test]
-fn a_million_faults_are_not_a_million_messages() {
+fn the_number_of_diagnostics_is_bounded() {
     let (table, report) = read(&"nonsense\n".repeat(1000));
     assert!(table.is_none());
     assert_eq!(report.errors.len(), LineDiagnostics::KEPT + 1);
@@ -219,16 +219,15 @@ fn a_name_keeps_its_decoy_when_the_file_is_read_again() {
 
 #[test]
 fn without_a_user_who_can_log_in_there_is_no_decoy() {
-    for text in ["", "# nobody\n", "mrose:!\n"] {
+    for text in ["", "# no users\n", "mrose:!\n"] {
         assert!(read(text).0.unwrap().decoy(&name("mrose")).is_none(), "{text:?}");
     }
 }
 
 proptest! {
-    /// Whatever the file holds, it is either taken whole or faulty, and what is said of it is
-    /// said in lines without control characters.
+    /// Any text is either used as a whole or has errors, and no diagnostic has control characters.
     #[test]
-    fn no_text_upsets_the_reader(
+    fn any_text_can_be_read(
         text in vec(
             prop_oneof![
                 select(vec!["mrose", ":", "\n", "\r\n", "#", " ", "{PLAIN}", "{", "}", "$argon2id",

@@ -1,6 +1,6 @@
 //! A store that checks passwords itself and says nothing else about users: a program, or PAM.
 //!
-//! What is the same for all such stores lives here; each kind says how it is asked.
+//! The common part of such stores. Each kind implements [`PasswordService`].
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
 
 /// Checks a name with a password, and says no more about any user.
-pub trait Gatekeeper: Send + Sync + 'static {
+pub trait PasswordService: Send + Sync + 'static {
     /// What to correct when it accepts any password.
     const CORRECTION: &'static str;
 
     /// Why it cannot be asked at all, whatever the user.
     type Error: Error + Send + Sync + 'static;
 
-    /// The gatekeeper in the words of the configuration, say `pam restante`.
+    /// The service in the words of the configuration, say `pam restante`.
     fn label(&self) -> String;
 
     /// Checks a password.
@@ -31,15 +31,15 @@ pub trait Gatekeeper: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Check, Self::Error>> + Send;
 }
 
-/// A store that asks a [`Gatekeeper`] about each password.
+/// A store that asks a [`PasswordService`] about each password.
 #[derive(Debug)]
-pub struct GatekeeperStore<G: Gatekeeper> {
-    gatekeeper: Arc<G>,
+pub struct ServiceStore<S: PasswordService> {
+    service: Arc<S>,
     deadline: Duration,
-    breaker: Breaker<G::Error>,
+    breaker: Breaker<S::Error>,
 }
 
-/// Why there is no answer, and from which gatekeeper.
+/// Why there is no answer, and from which service.
 #[derive(Debug, thiserror::Error)]
 #[error("{label}: {why}")]
 struct NoAnswer {
@@ -47,24 +47,24 @@ struct NoAnswer {
     why: StoreError,
 }
 
-/// A gatekeeper has accepted a name that does not exist. The field says what to correct.
+/// A service has accepted a name that does not exist. The field says what to correct.
 #[derive(Debug, thiserror::Error)]
 #[error("it accepts any name with any password; {0}")]
 struct AcceptsAll(&'static str);
 
-impl<G: Gatekeeper> GatekeeperStore<G> {
-    /// Asks `gatekeeper` as `asking` says. To be called within a runtime.
-    pub fn new(gatekeeper: G, asking: Asking) -> Self {
+impl<S: PasswordService> ServiceStore<S> {
+    /// Asks `service` as `asking` says. To be called within a runtime.
+    pub fn new(service: S, asking: Asking) -> Self {
         let Asking { deadline, at_once } = asking;
-        let gatekeeper = Arc::new(gatekeeper);
-        let asked = Arc::clone(&gatekeeper);
+        let service = Arc::new(service);
+        let asked = Arc::clone(&service);
         // Any answer will do: `restante check` looks whether it is the right one.
         let probe = move || {
-            let gatekeeper = Arc::clone(&asked);
-            async move { ask_about_unknown_user(&*gatekeeper).await.map(drop) }
+            let service = Arc::clone(&asked);
+            async move { ask_about_unknown_user(&*service).await.map(drop) }
         };
-        let breaker = Breaker::new(gatekeeper.label(), at_once, deadline, probe);
-        Self { gatekeeper, deadline, breaker }
+        let breaker = Breaker::new(service.label(), at_once, deadline, probe);
+        Self { service, deadline, breaker }
     }
 
     fn unavailable(&self, why: StoreError) -> Check {
@@ -72,9 +72,9 @@ impl<G: Gatekeeper> GatekeeperStore<G> {
     }
 }
 
-impl<G: Gatekeeper> CredentialStore for GatekeeperStore<G> {
+impl<S: PasswordService> CredentialStore for ServiceStore<S> {
     fn label(&self) -> String {
-        self.gatekeeper.label()
+        self.service.label()
     }
 
     async fn look_up(&self, _name: &Username) -> Lookup {
@@ -82,7 +82,7 @@ impl<G: Gatekeeper> CredentialStore for GatekeeperStore<G> {
     }
 
     async fn check(&self, name: &Username, _: &Account, password: &Secret<Vec<u8>>) -> Check {
-        match self.breaker.call(self.deadline, self.gatekeeper.ask(name, password)).await {
+        match self.breaker.call(self.deadline, self.service.ask(name, password)).await {
             Ok(Check::Unavailable(why)) => self.unavailable(why),
             Ok(check @ (Check::Right(_) | Check::Wrong)) => check,
             Err(why) => self.unavailable(why.into()),
@@ -98,18 +98,18 @@ impl<G: Gatekeeper> CredentialStore for GatekeeperStore<G> {
     }
 
     async fn probe(&self) -> Result<String, StoreError> {
-        match within(self.deadline, ask_about_unknown_user(&*self.gatekeeper)).await? {
+        match within(self.deadline, ask_about_unknown_user(&*self.service)).await? {
             Check::Wrong => Ok("a name that does not exist is refused".into()),
-            Check::Right(_) => Err(AcceptsAll(G::CORRECTION).into()),
+            Check::Right(_) => Err(AcceptsAll(S::CORRECTION).into()),
             Check::Unavailable(why) => Err(why),
         }
     }
 }
 
 /// Asks about a name that does not exist, with a password that no user has.
-async fn ask_about_unknown_user<G: Gatekeeper>(gatekeeper: &G) -> Result<Check, G::Error> {
+async fn ask_about_unknown_user<S: PasswordService>(service: &S) -> Result<Check, S::Error> {
     match Username::try_from("restante-probe-7c1f0b") {
-        Ok(name) => gatekeeper.ask(&name, &Secret::new(b"restante-probe-0d4a6e".to_vec())).await,
+        Ok(name) => service.ask(&name, &Secret::new(b"restante-probe-0d4a6e".to_vec())).await,
         Err(error) => Ok(Check::Unavailable(error.into())),
     }
 }
