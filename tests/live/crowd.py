@@ -1,4 +1,4 @@
-"""As many sessions as fit into the open files that a server may have, and one more that works.
+"""As many sessions as the server's limit of open files allows, and one more that works.
 
     python3 tests/live crowd target/release/restante [--sessions 10000] [--files 32768]
 
@@ -31,8 +31,8 @@ from lib.server import CLEARTEXT, Clear
 from lib.site import Account, Site
 
 HERE = Path(__file__).resolve().parent
-EACH, MESSAGES, EVERY = 3, 3, 50  # descriptors, messages, and how many of those that wait go on
-OWN_FILES = 64  # what this program has open besides the sockets
+EACH, MESSAGES, EVERY = 3, 3, 50  # descriptors, messages, and which share of the waiting ones go on
+OWN_FILES = 64  # open files of this program in addition to the sockets
 SMALL, LARGE = 1_000, 1_000_000
 GUEST_PACKAGES = "iproute2,libpython3-stdlib,mount,openssl,python3-minimal"
 
@@ -47,13 +47,13 @@ ip link set lo up
 echo "crowd: $(uname -sr), open files: $(ulimit -Hn)"
 python3 /live crowd /restante {options}
 echo "crowd: exit code $?"
-sleep 3  # a reset takes what the serial line has not sent yet
+sleep 3  # a reset discards what the serial line has not sent yet
 echo b > /proc/sysrq-trigger
 """
 
 
 class Crowded(Clear):
-    """A server that may have so many files open and takes one session more than wait."""
+    """A server with this limit of open files, which accepts one session more than wait."""
 
     def __init__(self, site: Site, sessions: int, files: int) -> None:
         super().__init__(site, "crowded", allow_cleartext=True)
@@ -64,12 +64,12 @@ class Crowded(Clear):
         )
 
     def usage(self) -> Usage:
-        """What it holds now."""
+        """Its present usage."""
         assert self.process is not None
         return Usage.of(self.process.pid)
 
     def settled(self, most: int) -> int:
-        """The descriptors, once they are no more than that, or do not become fewer for a minute."""
+        """The descriptors, once they are within the limit or have not become fewer for a minute."""
         fewest, end = self.usage().descriptors, time.monotonic() + 60
         while fewest > most and time.monotonic() < end:
             time.sleep(0.1)
@@ -78,20 +78,20 @@ class Crowded(Clear):
         return fewest
 
     def complaints(self) -> list[str]:
-        """Warnings and errors in its log; the socket for notices is closed once it is ready."""
+        """Warnings and errors in its log; the notification socket is closed once it is ready."""
         lines = self.log.read_text().splitlines()
         bad = [line for line in lines if re.search(r"\b(WARN|ERROR)\b|panicked", line)]
         return [line for line in bad if "the service manager was not told" not in line]
 
     def session(self, account: Account) -> Pop3:
-        """A user who has logged in."""
+        """A client that has logged in."""
         client = self.connect(CLEARTEXT)
         client.log_in(account.user, account.password)
         return client
 
 
 def user(site: Site, name: str, *sizes: int) -> Account:
-    """One with messages of these sizes."""
+    """A user with messages of these sizes."""
     account = site.mailbox(name, [message(number, size) for number, size in enumerate(sizes, 1)])
     site.enter(account)
     return account
@@ -104,7 +104,7 @@ def message(number: int, size: int) -> Message:
 
 
 def fetched(client: Pop3, command: str) -> int:
-    """The octets of a reply of many lines."""
+    """The octets of a multi-line reply."""
     return sum(len(line) + 2 for line in client.lines(command))
 
 
@@ -117,7 +117,7 @@ def waiting(server: Crowded, account: Account) -> Pop3:
 
 
 def timed(times: list[str], name: str, work: Callable[[], Any]) -> Any:
-    """What `work` gives, and how long it takes."""
+    """The result of `work`, and its time."""
     begun = time.monotonic()
     result = work()
     times.append(f"{name} {1000 * (time.monotonic() - begun):.1f}")
@@ -125,7 +125,7 @@ def timed(times: list[str], name: str, work: Callable[[], Any]) -> Any:
 
 
 def work(report: Report, server: Crowded, worker: Account) -> None:
-    """A user who does everything."""
+    """A session with all commands."""
     times: list[str] = []
     left = len(worker.files())
     client = timed(times, "connection", lambda: server.connect(CLEARTEXT))
@@ -144,7 +144,7 @@ def work(report: Report, server: Crowded, worker: Account) -> None:
 
 
 def go_on(report: Report, accounts: list[Account], clients: list[Pop3]) -> None:
-    """Some of those that waited fetch, remove and leave."""
+    """Some of the waiting sessions fetch, remove and quit."""
     some = list(zip(accounts, clients))[::EVERY]
     wrong, slowest = [], 0.0
     for account, client in some:
@@ -159,7 +159,7 @@ def go_on(report: Report, accounts: list[Account], clients: list[Pop3]) -> None:
 
 
 def crowd(report: Report, site: Site, options: argparse.Namespace) -> None:
-    """All come, wait, and leave."""
+    """All clients log in, wait, and quit."""
     accounts = [user(site, f"u{number}", *[SMALL] * MESSAGES) for number in range(options.sessions)]
     worker, first = user(site, "worker", SMALL, LARGE, SMALL), user(site, "one", SMALL)
     server = Crowded(site, options.sessions, options.files)
@@ -203,7 +203,7 @@ def crowd(report: Report, site: Site, options: argparse.Namespace) -> None:
 
 
 def allow(files: int, sessions: int) -> None:
-    """Lets this process have the sockets, and the server the files that it is to have."""
+    """Sets the limits of open files of this process and of the server."""
     most = max(files, sessions + OWN_FILES)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < most:
@@ -220,7 +220,7 @@ def allow(files: int, sessions: int) -> None:
 
 
 def too_late(*_: object) -> NoReturn:
-    """The time is over."""
+    """The time limit is over."""
     sys.exit("FAILED it has not ended in time")
 
 
@@ -238,7 +238,7 @@ def here(options: argparse.Namespace) -> int:
 
 
 def in_a_guest(options: argparse.Namespace) -> int:
-    """The same with a kernel of our own: all files are in its initramfs."""
+    """The same in a guest with its own kernel; all files are in its initramfs."""
     with tempfile.TemporaryDirectory(prefix="crowd-guest-") as folder:
         root, image = Path(folder) / "root", Path(folder) / "initramfs"
         subprocess.run(["mmdebstrap", "--quiet", "--variant=essential",
@@ -258,7 +258,7 @@ def in_a_guest(options: argparse.Namespace) -> int:
 
 
 def boot(kernel: Path, image: Path) -> int:
-    """Runs the guest to its end; the exit code of what ran in it."""
+    """Runs the guest to its end. Returns the exit code of the program in it."""
     guest = subprocess.Popen(
         ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
          "-m", "3072", "-nographic", "-no-reboot", "-nic", "none", "-kernel", str(kernel),
@@ -278,7 +278,7 @@ def boot(kernel: Path, image: Path) -> int:
 
 
 def main() -> int:
-    """Here, or in a guest."""
+    """Runs on this machine or in a guest."""
     parser = argparse.ArgumentParser(
         prog="crowd", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -291,7 +291,7 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_late)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    # A guest has to be made and booted, too, and looks at the time by itself.
+    # A guest must also be built and booted, and has its own time limit.
     signal.alarm(2 * options.seconds if options.guest else options.seconds)
     return in_a_guest(options) if options.guest else here(options)
 

@@ -32,14 +32,14 @@ from typing import Iterator, NamedTuple, Optional
 PAGES = ("README.md", "docs/DELIVERY.md", "docs/CONFIGURATION.md", "docs/CREDENTIALS.md",
          "docs/CLIENTS.md", "docs/SECURITY.md")
 
-# What other steps of .ci/run do, since it takes a toolchain and many minutes.
+# Other steps of .ci/run do these, which need a toolchain and many minutes.
 ELSEWHERE = {
     "cargo run --release -- demo": "tests/live/readme.py",
     "cargo test": ".ci/run",
     "cargo build --release": ".ci/run, whose binary is in target/release here",
 }
 
-# What packages would have systemd start.
+# The services that packages would start with systemd.
 SERVICES = {
     "postfix": "postfix start",
     "postgresql": "pg_ctlcluster 15 main start",
@@ -47,12 +47,12 @@ SERVICES = {
                       " for _ in $(seq 100); do mariadb-admin ping && break; sleep 0.2; done",
     "slapd": "slapd -h ldap:/// -g openldap -u openldap -F /etc/ldap/slapd.d",
 }
-# What stops when another package takes the place of theirs.
+# The services that stop when another package replaces theirs.
 STOPPED = {
     "exim4-daemon-light": "postfix stop",
     "opensmtpd": "kill $(cat /run/exim4/exim.pid)",
 }
-# What `systemctl restart` does to them.
+# The commands for `systemctl restart`.
 RESTARTED = {
     "systemctl restart exim4": "exim4 -bd -oP /run/exim4/exim.pid",
     "systemctl restart opensmtpd":
@@ -60,7 +60,7 @@ RESTARTED = {
     "systemctl restart fail2ban": "install -d /run/fail2ban; fail2ban-client start",
 }
 
-# What is answered at the terminal.
+# The answers at the terminal.
 PROMPTS = (
     (rb"LDAP Password: ?$", b"sesame\n"),
     (rb"([Pp]assword|again)[^\n]*: ?$", b"tanstaaf\n"),
@@ -102,7 +102,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a block, each with the lines that belong to it."""
+    """The commands of a block, each with its continuation lines."""
     found: list[str] = []
     end: Optional[str] = None
     goes_on = False
@@ -122,11 +122,11 @@ def commands(text: str) -> list[str]:
 
 
 class Failed(Exception):
-    """A command or a check that did not work."""
+    """A command or a check failed."""
 
 
 class Debian:
-    """A clean Debian 12, and what runs in it."""
+    """A clean Debian 12, and the processes in it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -151,10 +151,10 @@ class Debian:
         for path in ("etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt"):
             if Path("/", path).exists():
                 shutil.copy(Path("/", path), self.root / path)
-        # It is thrown away: nothing of it has to survive a power failure.
+        # It is temporary, so it need not survive a power failure.
         (self.root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
         (self.root / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
-        # Nothing starts by itself: there is no systemd to do it.
+        # Packages start no services, because there is no systemd.
         policy = self.root / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
@@ -165,7 +165,7 @@ class Debian:
                 *names.split(), env=environment())
 
     def boot(self) -> None:
-        """Makes the namespaces that everything runs in from here on."""
+        """Creates the namespaces for all later commands."""
         self.init = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child",
              "bash", "-c",
@@ -181,16 +181,16 @@ class Debian:
         self.pid = int(children.split()[0])
 
     def inside(self, *command: str) -> list[str]:
-        """The command that runs another one in there."""
+        """The command that runs another one in the system."""
         return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--ipc", "--uts",
                 "chroot", str(self.root), *command]
 
     def quietly(self, script: str) -> None:
-        """Runs what is no command of a page."""
+        """Runs a command that is not in a page."""
         run(*self.inside("bash", "-c", script), env=environment())
 
     def type(self, script: str, limit: float = 240) -> str:
-        """Runs a script at a terminal, and answers what it asks; yields what it says."""
+        """Runs a script at a terminal, and answers its questions. Returns its output."""
         master, slave = pty.openpty()
 
         def at_terminal() -> None:
@@ -234,7 +234,7 @@ class Debian:
         return text
 
     def serve(self) -> None:
-        """Starts Restante as its unit does, once more if it runs."""
+        """Starts or restarts Restante as its unit does."""
         self.stop()
         log = self.root / "var/log/restante.log"
         with log.open("ab") as sink:
@@ -262,7 +262,7 @@ class Debian:
             self.server = None
 
     def close(self) -> None:
-        """Ends all that runs."""
+        """Ends all processes."""
         if self.init is not None:
             if self.pid:
                 os.kill(self.pid, signal.SIGKILL)
@@ -271,7 +271,7 @@ class Debian:
 
 
 class Reader:
-    """Follows the pages."""
+    """Runs the commands of the pages."""
 
     def __init__(self, debian: Debian) -> None:
         self.debian = debian
@@ -282,14 +282,14 @@ class Reader:
         self.shipped = ""
 
     def packages(self) -> list[str]:
-        """What the pages install, a line each."""
+        """The packages that the pages install, one a line."""
         lines = [line for block in self.all if block.language == "sh"
                  for line in commands(block.text)]
         return [line.removeprefix("apt-get install ") for line in lines
                 if line.startswith("apt-get install ")]
 
     def follow(self) -> None:
-        """Runs all blocks in their order, but for those that a page says to do before."""
+        """Runs all blocks in their order, except for those that a page says to run before."""
         for block in self.all:
             if block.language == "sh" and block not in self.done:
                 self.before(block)
@@ -297,7 +297,7 @@ class Reader:
                 self.after(block)
 
     def before(self, block: Block) -> None:
-        """What has to be there first."""
+        """Runs the prerequisites."""
         if block.heading == "Postfix":
             # README: "edit restante.toml, … where a certificate comes from".
             first = next(each for each in self.all
@@ -308,7 +308,7 @@ class Reader:
         self.stand_ins(block)
 
     def stand_ins(self, block: Block) -> None:
-        """What pages take for granted that cannot be had in here."""
+        """Provides what the pages presuppose and the system lacks."""
         if "letsencrypt" in block.text:
             live = "/etc/letsencrypt/live/pop.example.org"
             self.debian.quietly(f"install -d {live}; cp /etc/restante/tls/*.pem {live}")
@@ -320,7 +320,7 @@ class Reader:
                 f" chown vmail: {MAILBOX}/new/2.second")
 
     def run(self, block: Block) -> None:
-        """Runs a block, as a person would who pastes it."""
+        """Runs a block as if it were pasted."""
         print(f"\n== {block}", flush=True)
         self.done.add(block)
         kept: list[str] = []
@@ -343,14 +343,14 @@ class Reader:
         print("\n".join(said.splitlines()[-6:]), flush=True)
 
     def after(self, block: Block) -> None:
-        """What a page says comes of it."""
+        """Checks the result that a page promises."""
         if block.heading in ("Postfix", "Exim", "OpenSMTPD"):
             self.delivered(next(each for each in self.all if each.heading == LOOK))
         elif block.page.endswith("CREDENTIALS.md") or block.heading == "Mail of system users":
             self.logs_in(block)
 
     def delivered(self, look: Block) -> None:
-        """Mail comes through the mail transfer agent, and can be fetched."""
+        """Mail arrives through the mail transfer agent, and can be fetched."""
         self.debian.quietly(f"rm -f {MAILBOX}/new/*")
         self.run(look)
         new = self.debian.root / MAILBOX[1:] / "new"
@@ -388,7 +388,7 @@ class Reader:
         self.debian.quietly("chown vmail: /etc/restante/users /etc/restante/tls/privkey.pem")
 
     def configure(self, text: str) -> None:
-        """Puts keys and sections in the place of those with the same names."""
+        """Replaces keys and sections with the same names."""
         head, bracket, sections = text.partition("[")
         whole = self.shipped
         for key, value in re.findall(r"^(\S+) = (.*)$", head, re.M):
@@ -402,18 +402,18 @@ class Reader:
 
 
 def environment() -> dict[str, str]:
-    """What commands find, whatever this machine has."""
+    """The files for the commands, the same on each machine."""
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
         "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb",
-        # A password that a script has, and a certificate of a well-known authority.
+        # A password for a script, and a certificate of a well-known authority.
         "PASSWORD": "tanstaaf", "CURL_CA_BUNDLE": CERTIFICATE, **proxies,
     }
 
 
 def run(*command: str, env: Optional[dict[str, str]] = None) -> None:
-    """Runs a command that is to succeed, and shows what it said if not."""
+    """Runs a command that must succeed; otherwise shows its output."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, env=env, check=False, timeout=300)
     if done.returncode != 0:
@@ -422,7 +422,7 @@ def run(*command: str, env: Optional[dict[str, str]] = None) -> None:
 
 
 def main() -> int:
-    """Makes the system, follows the pages, and counts."""
+    """Builds the system, runs the pages, and counts."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python3 tests/live docs PROGRAM")
     binary = Path(sys.argv[1]).resolve()
@@ -448,7 +448,7 @@ def main() -> int:
             return 1
         finally:
             debian.close()
-    print("\nnot run in here:")
+    print("\nnot run:")
     for line in reader.left_out:
         print(f"  {line}")
     print(f"{reader.ran} commands of {len(PAGES)} pages work as they stand, {len(reader.left_out)} "

@@ -15,7 +15,7 @@ from lib.report import Report, require
 from lib.site import Site, certify
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
-# What `check` says of a certificate that is not there.
+# The error of `check` about a missing certificate.
 MISSING = r"restante\.toml:\d+:\d+: tls\.certificate: .*fullchain\.pem"
 
 
@@ -25,7 +25,7 @@ def main() -> int:
     site = Site(Path(sys.argv[1]).resolve())
     try:
         config = copied(site)
-        report.check("nothing is wrong with the example", lambda: accepted(site, config))
+        report.check("the example has no error", lambda: accepted(site, config))
         report.check("a certificate is missing", lambda: refused(site, config))
     finally:
         site.close()
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def copied(site: Site) -> Path:
-    """The example and the files that it names."""
+    """Writes the example and the files that it names."""
     root = site.root / "example"
     for user in ("mrose", "fred"):
         for part in ("new", "cur", "tmp"):
@@ -51,23 +51,23 @@ def copied(site: Site) -> Path:
 
 
 def accepted(site: Site, config: Path) -> str:
-    """It is taken without a warning."""
+    """It is accepted without a warning."""
     said = check(site, config, 0)
-    require(said.stderr == "", f"it is warned about: {said.stderr}")
+    require(said.stderr == "", f"warnings: {said.stderr}")
     return said.stdout.strip().split("\n")[-1]
 
 
 def refused(site: Site, config: Path) -> str:
-    """That `check` can fail, and says where."""
+    """`check` fails, and names the place."""
     (config.parent / "tls/fullchain.pem").unlink()
     said = check(site, config, 1)
     found = re.search(MISSING, said.stdout + said.stderr)
-    require(found is not None, f"not said: {MISSING}: {said}")
+    require(found is not None, f"missing in the output: {MISSING}: {said}")
     return found[0]
 
 
 def check(site: Site, config: Path, code: int) -> Finished:
-    """`restante check`, which has to end with this code."""
+    """`restante check`, which must end with this exit code."""
     return run([site.program, "check", "--config", config], who=None, codes=(code,))
 
 

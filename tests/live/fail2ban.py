@@ -25,7 +25,7 @@ MAXRETRY = int(re.search(r"(?m)^maxretry = (\d+)$", JAIL.read_text())[1])
 AT_ONCE = 200
 REPLY = "-ERR [AUTH] wrong user name or password"
 
-# Names that would ban 6.6.6.6, or keep their client from being banned, if a filter fell for them.
+# Names that would ban 6.6.6.6, or protect their client from a ban, if they deceived a filter.
 LINE = f'login failed reply="{REPLY}" user=x'
 NAMES = [
     b"mrose",
@@ -50,7 +50,7 @@ NAMES = [
 
 
 class Logging(Server):
-    """A server whose log has the form that is asked for."""
+    """A server with this form of log."""
 
     def __init__(self, site: Site, name: str, form: str, throttle: str) -> None:
         super().__init__(site, name, allow_cleartext=True)
@@ -58,14 +58,14 @@ class Logging(Server):
 
     def configuration(self) -> str:
         text = super().configuration().replace('format = "text"', f'format = "{self.form}"')
-        # One connection is enough for each name, and next to no wait.
+        # One connection is enough for each name, almost without delay.
         text = text.replace("[auth]", '[auth]\nfailure-delay = "0s"')
         text = re.sub(r"(?m)^\[throttle\]\n(?:(?!\[).*\n)*", "", text)
         return f"{text}\n[throttle]\n{self.throttle}\n"
 
 
 def try_to_log_in(server: Server, address: str, name: bytes, password: bytes) -> str:
-    """AUTH PLAIN, which carries more than USER does; the reply."""
+    """AUTH PLAIN, which allows more names than USER. Returns the reply."""
     with server.connect(CLEARTEXT, host=address) as client:
         reply = client.plain(name, password)
         client.send("QUIT")
@@ -73,14 +73,14 @@ def try_to_log_in(server: Server, address: str, name: bytes, password: bytes) ->
 
 
 def matched(lines: list[str]) -> list[tuple[int, str]]:
-    """The number of each line that fail2ban matches, with the address that it would ban."""
+    """The numbers of the lines that fail2ban matches, with the addresses that it would ban."""
     with tempfile.NamedTemporaryFile("w", suffix=".log", encoding="utf-8") as log:
         log.writelines(f"{line}\n" for line in lines)
         log.flush()
         command = ["fail2ban-regex", "--out", "<ip> <matches>", log.name, FILTER]
         found = run(command, who=None, codes=(0, 1, 255)).stdout.split("\n")
     pairs = [line.split(" ", maxsplit=1) for line in found if line]
-    # Each of those has a port of its own.
+    # Each connection has another port.
     require(all(lines.count(line) == 1 for _, line in pairs), "some lines are the same")
     return [(lines.index(line), address) for address, line in pairs]
 
@@ -93,9 +93,9 @@ def main() -> int:
     try:
         account = site.account("anna")
         with site.users.open("a") as users:
-            # Guesses at this one take no time, so that many of them come in a moment.
+            # Guesses for this user are fast, so that many come in a moment.
             users.write("plain:{PLAIN}tanstaaf\n")
-            # Of no known scheme: whether a password is right cannot be told.
+            # An unknown scheme: the password cannot be verified.
             users.write("broken:{CRAM-MD5}9186d855e11eba527a7a52f39a7a2e5c\n")
         for form, shapes in {
             "text": {"a file": lambda line: line},
@@ -116,10 +116,10 @@ def main() -> int:
 def checks(
     site: Site, account: Account, form: str, shapes: dict[str, Callable[[str], str]]
 ) -> Callable[[], str]:
-    """A server with this form of log, the tries, and what fail2ban makes of its lines."""
+    """A server with this form of log, failed logins, and the matches of fail2ban."""
 
     def body() -> str:
-        # Repeats are told apart where failures count.
+        # Repeated passwords are recognised only with the throttle.
         server = Logging(site, form, form, 'first-delay = "1ms"\nlongest-delay = "1s"')
         server.start()
         wanted = []
@@ -131,12 +131,12 @@ def checks(
                         wanted.append(address)
                     else:
                         require("[AUTH]" not in reply, f"{name!r} got {reply!r}")
-                # An old telephone: it is refused each time, and counts once.
+                # A device with an old password: it is refused each time, and counts once.
                 for password in (b"old", b"old", b"another", b"old"):
                     reply = try_to_log_in(server, address, b"telephone", password)
                     require(reply.startswith(REPLY), f"got {reply!r}")
                 wanted += [address, address]
-                # Not the client's fault: a user whose password cannot be checked.
+                # Not the client's fault: a user whose password cannot be verified.
                 reply = try_to_log_in(server, address, b"broken", b"wrong")
                 require(reply.startswith("-ERR [SYS/TEMP]"), f"got {reply!r}")
                 reply = try_to_log_in(
@@ -160,7 +160,7 @@ def checks(
 
 
 def flood(site: Site) -> str:
-    """Where the log sums up what one address does, it has said enough to ban that one, and others."""
+    """If the log summarises the lines of one address, the others suffice to ban it, and others."""
     server = Logging(site, "flood", "text", 'first-delay = "0s"')
     server.start()
     try:
@@ -181,7 +181,7 @@ def flood(site: Site) -> str:
 
 
 def is_failure(line: str) -> bool:
-    """Told without the filter: our log says it in one of two ways, once a line."""
+    """The client's address in a log line, found without the filter: it has one of two forms."""
     head = re.split('user[="]', line, maxsplit=1)[0]
     is_repeated = re.search("repeated(=|\":)true", head) is not None
     return "login failed" in head and "wrong user name or password" in head and not is_repeated

@@ -1,7 +1,7 @@
-"""Does what README tells a newcomer to do: starts the demo, and pastes the lines that it prints.
+"""Follows README: starts the demo, and runs the commands that it prints.
 
 The commands are taken from README and from the demo's output as they stand, and run by a shell.
-The other command, `cargo test`, is a step of its own in `.ci/run`.
+The other command, `cargo test`, is a separate step of `.ci/run`.
 """
 
 import os
@@ -26,7 +26,7 @@ def main() -> int:
         if not re.search(rf"^(\$ )?{re.escape(command)}( *#.*)?$", blocks, re.M):
             raise SystemExit(f"README.md has no line {command!r}")
     with tempfile.TemporaryDirectory() as directory:
-        # What the demo makes is made in here, so that we see whether it clears up.
+        # The demo creates its files here, so that the clean-up can be checked.
         environment = {**os.environ, "TMPDIR": directory}
         output = Path(directory) / "output"
         with output.open("wb") as sink:
@@ -65,11 +65,11 @@ def main() -> int:
 
 
 def curl_lines(demo: "subprocess.Popen[bytes]", output: Path) -> list[str]:
-    """Waits until the demo serves, and takes the lines to paste out of what it says."""
+    """Waits until the demo serves. Returns the commands in its output."""
     for _ in range(1000):
         text = output.read_text(errors="replace")
         lines = re.findall(r"^\s*(curl .*)$", text, re.M)
-        # The log's line about the second socket comes last.
+        # The log line about the second socket is the last.
         if lines and text.count("listening") >= 2:
             return lines
         if demo.poll() is not None:

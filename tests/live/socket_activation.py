@@ -25,7 +25,7 @@ def main() -> int:
     server = Activated(site)
     try:
         account = site.account("mrose", [ordinary(1)])
-        # A connection that came before the server: the manager's socket has it waiting.
+        # A connection before the start of the server: it waits in the manager's socket.
         early = socket.create_connection(("127.0.0.1", server.ports[STLS]), timeout=20)
 
         def starts() -> str:
@@ -45,7 +45,7 @@ def main() -> int:
                     client.ok("QUIT")
             return "STLS and TLS"
 
-        def binds_nothing_else() -> str:
+        def binds_no_other() -> str:
             ours = {os.fstat(each.fileno()).st_ino for each in server.sockets}
             theirs = listening(server.child)
             require(theirs == ours, f"listens on {theirs}, was given {ours}")
@@ -72,9 +72,9 @@ def main() -> int:
             return "exit code 0"
 
         report.check("READY=1", starts)
-        report.check("a client that came before the server", serves_the_early)
+        report.check("a client before the start of the server", serves_the_early)
         report.check("serves on the sockets passed", serves)
-        report.check("binds no other socket", binds_nothing_else)
+        report.check("binds no other socket", binds_no_other)
         report.check("RELOADING=1 and READY=1 on SIGHUP", reloads)
         report.check("STOPPING=1 on SIGTERM", stops)
     finally:

@@ -1,4 +1,4 @@
-"""Attacks the server, and measures what its users notice of it.
+"""Attacks the server, and measures the effect on its users.
 
     cargo build --release --locked && python3 tests/live attacks target/release/restante
 
@@ -30,26 +30,26 @@ from lib.site import Account, Site
 
 ATTACKER_PROGRAM = Path(__file__).resolve().with_name("attacker.py")
 
-# What a login may take, as a multiple of what it took before the attack. On two processors, of which
-# the attackers have one.
+# The limit of the time of a login, as a multiple of that before the attack. On two processors, of
+# which the attackers have one.
 WORSE = 3.0
-# Where it may be more, and why.
+# Attacks with another limit, and why.
 EXCUSED = {
     "handshakes, one address": "each handshake costs a signature, and the attackers' half as much again",
 }
-# The attack that takes all places, how many there are, and what the log has to say of it.
+# The attack that takes all connections, their number, and the line in the log.
 CROWD, PLACES, EVICTED = "silent, more than there is room for", 2000, "why=evicted"
-# Below this, in seconds, nobody notices anything; with `--quick` the machine may be busy otherwise.
+# Shorter times, in seconds, are not noticed; with `--quick` the machine may be busy otherwise.
 UNNOTICED, UNNOTICED_QUICKLY = 0.05, 2.0
-# The time that a client has to log in, and after which those that do nothing are gone.
+# The login deadline, after which idle clients are disconnected.
 LOGIN = 15
-# Memory that may stay, in MiB: what the allocator keeps, which is less than a tenth of what some of
-# these attacks could have taken.
+# The memory, in MiB, that the allocator may keep: less than a tenth of what some of these attacks
+# could have taken.
 KEPT = 64.0
 
 
 class Users:
-    """Users who poll, one after the other, and how long each time has taken."""
+    """Users who poll one after the other, and the times of the polls."""
 
     def __init__(self, server: ByDefault, accounts: list[Account]) -> None:
         self.server = server
@@ -57,7 +57,7 @@ class Users:
         self.failed: list[str] = []
 
     def poll(self, seconds: float) -> dict[str, list[float]]:
-        """Polls for so long."""
+        """Polls for this time."""
         self.failed = []
         taken: dict[str, list[float]] = {account.user: [] for account in self.accounts}
         ends = time.monotonic() + seconds
@@ -78,7 +78,7 @@ class Users:
 
 
 class Trial:
-    """The server under attack, and those who are measured."""
+    """The server under attack, and the users who are measured."""
 
     def __init__(self, site: Site, quick: bool) -> None:
         self.seconds = 5 if quick else 15
@@ -96,8 +96,8 @@ class Trial:
         self.users = Users(self.server, [plain, hashed])
 
     def attack(self, name: str) -> str:
-        """One attack; gives what came of it."""
-        # The defaults, but for a shorter time to log in, and fewer places if need be.
+        """One attack. Returns its result."""
+        # The defaults, except for a shorter login deadline, and fewer connections if needed.
         self.server.more = f'[timeouts]\nlogin = "{LOGIN}s"\n'
         if name == CROWD:
             self.server.more += f"[limits]\nconnections = {PLACES}\n"
@@ -109,12 +109,12 @@ class Trial:
 
     def _attack(self, name: str) -> str:
         process = self.server.process
-        require(process is not None, "the server is not there")
+        require(process is not None, "the server does not run")
         self.users.poll(1)
         quiet = self.users.poll(3)
         before = Usage.of(process.pid)
         said_before = self.server.log.stat().st_size
-        # Without TLS for what is sent before a login: an attacker has no reason to encrypt it.
+        # Attacks before login do without TLS: an attacker has no reason to encrypt them.
         ports = [str(self.server.ports[STLS]), str(self.server.ports[TLS])]
         command = [sys.executable, ATTACKER_PROGRAM, name, *ports, str(self.seconds)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:
@@ -136,7 +136,7 @@ class Trial:
         words = self.server.last_words()
         require(not failed, f"{len(failed)} polls failed, the first: {failed[:1]}: {words}")
         log = self.server.log.read_bytes()[said_before:].decode(errors="replace")
-        require(name != CROWD or EVICTED in log, "nobody had to make room")
+        require(name != CROWD or EVICTED in log, "no connection was evicted")
         require(after.descriptors <= before.descriptors, f"{after.descriptors} descriptors")
         kept = mib(after.memory - before.memory)
         require(kept <= KEPT, f"{kept:.0f} MiB stay")
@@ -153,12 +153,12 @@ class Trial:
 
 
 def mib(octets: int) -> float:
-    """So many MiB."""
+    """A size in MiB."""
     return octets / (1 << 20)
 
 
 def main() -> int:
-    """The whole run."""
+    """Runs all attacks."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     words = sys.argv[2:]
     quick = "--quick" in words

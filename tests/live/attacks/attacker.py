@@ -1,4 +1,4 @@
-"""One attack, as a program of its own: `attacker.py NAME CLEARTEXT-PORT TLS-PORT SECONDS`.
+"""One attack as a separate program: `attacker.py NAME CLEARTEXT-PORT TLS-PORT SECONDS`.
 
 It runs at the lowest priority, so that the clients that are measured have a processor when they
 want one, and prints how much it has done. All that it talks to is the loopback.
@@ -22,14 +22,14 @@ ATTACKER, PASSWORD, MESSAGES = "mallory", "mallory", 20_000
 
 @dataclass(frozen=True)
 class Connection:
-    """Where an attacker connects from and to, and until when."""
+    """The addresses of an attacker and its target, and the end of the attack."""
 
     source: str
     cleartext: int
     tls: int
     ends: float
 
-    #: How many connections there have been.
+    #: The number of connections so far.
     opened: ClassVar[int] = 0
 
     async def open(self, receive: int = 0) -> socket.socket:
@@ -48,7 +48,7 @@ class Connection:
         return raw
 
     async def open_tls(self, minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLSocket:
-        """A connection with a whole handshake, made anew each time."""
+        """A connection with a full handshake."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.minimum_version = minimum
@@ -67,17 +67,17 @@ class Connection:
         return time.monotonic() >= self.ends
 
     async def wait(self, seconds: float) -> None:
-        """Waits, and no longer than the attack lasts."""
+        """Waits, at most until the end of the attack."""
         await asyncio.sleep(max(0.0, min(seconds, self.ends - time.monotonic())))
 
 
 async def send(raw: socket.socket, octets: bytes) -> None:
-    """Sends all of it."""
+    """Sends octets."""
     await asyncio.get_running_loop().sock_sendall(raw, octets)
 
 
 async def receive(raw: socket.socket, most: int = 65_536) -> bytes:
-    """Takes what there is; fails when the server has closed."""
+    """Reads available octets; fails if the server has closed the connection."""
     octets = await asyncio.get_running_loop().sock_recv(raw, most)
     if not octets:
         raise ConnectionResetError
@@ -85,19 +85,19 @@ async def receive(raw: socket.socket, most: int = 65_536) -> bytes:
 
 
 def reset(raw: socket.socket) -> None:
-    """Has the connection end with an RST."""
+    """Makes the connection end with an RST."""
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def silent(at: Connection) -> int:
-    """Connects and says nothing."""
+    """Connects and sends no octet."""
     with await at.open():
         await at.wait(3600)
     return 1
 
 
 async def silent_and_back(at: Connection) -> int:
-    """Connects, says nothing, and connects again at once when the server has had enough of that."""
+    """Connects, sends no octet, and connects again as soon as the server closes the connection."""
     with await at.open() as raw:
         try:
             while True:
@@ -108,7 +108,7 @@ async def silent_and_back(at: Connection) -> int:
 
 
 async def one_octet_at_a_time(at: Connection) -> int:
-    """A command that never ends, an octet a second."""
+    """A command without an end, an octet a second."""
     with await at.open() as raw:
         for octet in b"USER " + b"x" * 3600:
             await send(raw, bytes([octet]))
@@ -119,7 +119,7 @@ async def one_octet_at_a_time(at: Connection) -> int:
 
 
 async def floods_and_leaves(at: Connection) -> int:
-    """Sends 20 000 commands, reads nothing, and is gone."""
+    """Sends 20 000 commands and disconnects, without reading."""
     with await at.open(receive=2048) as raw:
         try:
             await asyncio.wait_for(send(raw, b"CAPA\r\n" * 20_000), 2)
@@ -139,7 +139,7 @@ async def floods_and_reads(at: Connection) -> int:
 
 
 async def does_not_read(at: Connection) -> int:
-    """Asks for more than fits, and does not take it."""
+    """Requests more output than the buffers hold, and does not read it."""
     with await at.open(receive=2048) as raw:
         try:
             await asyncio.wait_for(send(raw, b"CAPA\r\n" * 150), 2)
@@ -150,7 +150,7 @@ async def does_not_read(at: Connection) -> int:
 
 
 async def half_a_line(at: Connection) -> int:
-    """The longest line that is taken, without an end."""
+    """The longest line that is accepted, without an end."""
     with await at.open() as raw:
         await send(raw, b"AUTH " + b"x" * 16_000)
         await at.wait(3600)
@@ -158,7 +158,7 @@ async def half_a_line(at: Connection) -> int:
 
 
 async def half_a_hello(at: Connection) -> int:
-    """64 KiB of a ClientHello that does not end."""
+    """64 KiB of a ClientHello without an end."""
     port = Connection(at.source, at.tls, at.tls, at.ends)
     with await port.open() as raw:
         record = b"\x16\x03\x01" + struct.pack(">H", 16_000)
@@ -170,13 +170,13 @@ async def half_a_hello(at: Connection) -> int:
 
 
 async def handshakes(at: Connection) -> int:
-    """Handshake after handshake; the key of the server has to sign each."""
+    """Full handshakes, each of which the server must sign."""
     (await at.open_tls()).close()
     return 1
 
 
 async def hellos(at: Connection) -> int:
-    """The first half of a handshake, which costs the client nothing."""
+    """The first half of a handshake, which is cheap for the client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -193,21 +193,21 @@ async def hellos(at: Connection) -> int:
 
 
 async def guesses(at: Connection) -> int:
-    """Wrong passwords of one user."""
+    """Wrong passwords for one user."""
     with await at.open_tls() as raw:
         await asyncio.to_thread(raw.sendall, b"USER argon2\r\nPASS " + word() + b"\r\n")
         return await asyncio.to_thread(heard, raw)
 
 
 async def new_names(at: Connection) -> int:
-    """Wrong passwords of names that nobody has, each of which costs a hash."""
+    """Passwords for unknown names, each of which costs a hash."""
     with await at.open_tls() as raw:
         await asyncio.to_thread(raw.sendall, b"USER " + word() + b"\r\nPASS x\r\n")
         return await asyncio.to_thread(heard, raw)
 
 
 def heard(raw: ssl.SSLSocket) -> int:
-    """Whether a password was looked at before the server closed."""
+    """Whether a password was verified before the server closed the connection."""
     replies = b""
     while replies.count(b"\r\n") < 3:
         part = raw.recv(4096)
@@ -218,7 +218,7 @@ def heard(raw: ssl.SSLSocket) -> int:
 
 
 async def first_halves(at: Connection) -> int:
-    """SCRAM exchanges that are given up after the first message."""
+    """SCRAM exchanges that are abandoned after the first message."""
     first = b64encode(b"n,,n=argon2,r=" + word())
     with await at.open_tls() as raw:
         begun = b"AUTH SCRAM-SHA-256 " + first + b"\r\n*\r\n"
@@ -230,7 +230,7 @@ async def first_halves(at: Connection) -> int:
 
 
 async def garbage(at: Connection) -> int:
-    """Octets of every kind."""
+    """Random octets."""
     kinds = (
         secrets.token_bytes(4096), b"\0" * 4096, b"\xff\r\n" * 1000, b"\n" * 4096,
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-x\r\n", b"A" * 65_536,
@@ -248,7 +248,7 @@ async def garbage(at: Connection) -> int:
 
 
 async def resets_marks(at: Connection) -> int:
-    """A user with a large maildrop who sends RSET without end."""
+    """A user with a large maildrop who repeats RSET."""
     with await at.open_tls() as raw:
         login = f"USER {ATTACKER}\r\nPASS {PASSWORD}\r\n".encode()
         await asyncio.to_thread(raw.sendall, login)
@@ -260,20 +260,20 @@ async def resets_marks(at: Connection) -> int:
 
 
 def word() -> bytes:
-    """A name or a password that nobody has used."""
+    """A new name or password."""
     return secrets.token_hex(8).encode()
 
 
 @dataclass(frozen=True)
 class Attack:
-    """So many connections at a time from so many addresses; what each does, again and again."""
+    """The number of connections at a time, the number of addresses, and the action to repeat."""
 
     what: Callable[[Connection], Awaitable[int]]
     connections: int
     addresses: int = 1
 
 
-# By name; what it is, is said by the function.
+# The attacks by name; each function describes its own.
 ATTACKS = {
     "silent, one address": Attack(silent, 400),
     "silent, 200 addresses": Attack(silent, 9000, 200),
@@ -298,7 +298,7 @@ ATTACKS = {
 
 
 async def run(attack: Attack, cleartext: int, tls: int, seconds: float) -> tuple[int, int]:
-    """Keeps the connections busy; gives what was done, and how often the server did not go along."""
+    """Keeps the connections busy. Returns how often the action succeeded and was cut off."""
     ends = time.monotonic() + seconds
     done = failed = 0
 
@@ -322,13 +322,12 @@ async def run(attack: Attack, cleartext: int, tls: int, seconds: float) -> tuple
 
 
 def address(number: int) -> str:
-    """The addresses of attackers, each in a network of its own."""
+    """The addresses of attackers, each in another network."""
     return f"127.{8 + number // 250}.{1 + number % 250}.1"
 
 
 def main(name: str, cleartext: str, tls: str, seconds: str) -> None:
-    """Prints how many connections there were, how often an attacker did all that it wanted to do, and
-    how often it was cut off."""
+    """Prints the number of connections, and how often an action was completed and was cut off."""
     os.nice(19)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,4 @@
-"""What is left of passwords in the memory of the server, once their sessions are over.
+"""Remains of passwords in the memory of the server after the sessions.
 
 Each way of logging in is tried with a password of its own, that is looked for in everything that the
 process has mapped, together with the forms in which it was sent. Without TLS nothing may be left. With
@@ -20,16 +20,16 @@ from lib.server import CLEARTEXT, TLS, Restante
 from lib.site import Account, Site
 
 SCRAM = "scram-sha-256"
-# The users of the server with a cache, and of the one without; and what else is in its section.
+# The users of the server with a cache and of the one without, and the other keys of the section.
 SERVERS = {"without a cache": "", "with a cache": 'cache = "5m"\n'}
-# Who waits for a reply of the server waits no longer than this.
+# The time limit for a reply.
 PATIENCE = 30.0
-# Failed logins are answered late.
+# Failed logins are delayed.
 DELAY = "1s"
 
 
 class Remembering(Restante):
-    """A server that takes passwords without TLS too."""
+    """A server that accepts passwords without TLS."""
 
     def __init__(self, site: Site, name: str, more: str, users: Path) -> None:
         offered = 'mechanisms = ["PLAIN", "LOGIN", "SCRAM-SHA-256"]\n'
@@ -44,7 +44,7 @@ def user(client: Pop3, name: bytes, password: bytes) -> str:
 
 
 def user_in_pieces(client: Pop3, name: bytes, password: bytes) -> str:
-    """The same, and the password comes in two pieces."""
+    """The same with the password in two pieces."""
     client.ok(f"USER {name.decode()}")
     client.write(b"PASS " + password[:20])
     time.sleep(0.05)
@@ -52,7 +52,7 @@ def user_in_pieces(client: Pop3, name: bytes, password: bytes) -> str:
 
 
 def pipelined(client: Pop3, name: bytes, password: bytes) -> str:
-    """The same in one write, and commands behind it."""
+    """The same in one write with later commands."""
     client.send(b"USER " + name, b"PASS " + password, "CAPA", "CAPA")
     reply = client.line()
     require(reply.startswith("+OK"), reply)
@@ -68,7 +68,7 @@ def plain(client: Pop3, name: bytes, password: bytes) -> str:
 
 
 def plain_later(client: Pop3, name: bytes, password: bytes) -> str:
-    """AUTH PLAIN with the response in a line of its own."""
+    """AUTH PLAIN with the response in a separate line."""
     return client.plain(name, password)
 
 
@@ -102,7 +102,7 @@ def response(name: bytes, password: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to log in, and what the password is kept as."""
+    """A way to log in, and the stored form of the password."""
 
     what: Callable[[Pop3, bytes, bytes], str]
     scheme: str = "argon2id"
@@ -117,7 +117,7 @@ WAYS = (
 
 
 def forms(name: bytes, password: bytes) -> dict[str, bytes]:
-    """What is looked for: parts that are long enough to be nothing else."""
+    """The octets to search for: parts that are long enough to be unambiguous."""
     return {
         "its beginning": password[:16], "its end": password[-16:],
         "in base64": b64encode(password)[-20:], "in PLAIN": response(name, password)[-20:],
@@ -125,7 +125,7 @@ def forms(name: bytes, password: bytes) -> dict[str, bytes]:
 
 
 def mapped(process: int) -> Iterator[tuple[str, bytes]]:
-    """All memory of a process that can be read, with what it is."""
+    """All readable memory of a process, with the names of the mappings."""
     root = Path(f"/proc/{process}")
     with (root / "mem").open("rb", 0) as memory:
         for line in (root / "maps").read_text().splitlines():
@@ -137,12 +137,12 @@ def mapped(process: int) -> Iterator[tuple[str, bytes]]:
             try:
                 yield line, memory.read(last - first)
             except OSError:
-                # A guard page, or gone since.
+                # A guard page, or unmapped meanwhile.
                 continue
 
 
 def left_of(process: int, wanted: dict[bytes, str]) -> list[str]:
-    """Which of these is where."""
+    """The mappings in which each of these is found."""
     found = []
     for line, octets in mapped(process):
         for form, what in wanted.items():
@@ -153,7 +153,7 @@ def left_of(process: int, wanted: dict[bytes, str]) -> list[str]:
 
 
 def search(site: Site) -> str:
-    """Logs in by every way, with TLS and without, and looks for what was sent."""
+    """Logs in by all ways, with TLS and without, and searches the memory for the passwords."""
     said = []
     for title, more in SERVERS.items():
         accounts: list[tuple[Way, str, Account, str]] = []
@@ -181,7 +181,7 @@ def search(site: Site) -> str:
                 what = f"{way.what.__name__}, {way.scheme}, {transport}, {outcome}"
                 parts = forms(name, password).items()
                 wanted |= {octets: f"{what}, {form}" for form, octets in parts}
-            require(server.process is not None, "the server is not there")
+            require(server.process is not None, "the server does not run")
             found = left_of(server.process.pid, wanted)
             clear = [what for what in found if f", {CLEARTEXT}, " in what]
             require(not clear, f"{title}: {len(clear)} left: {'; '.join(clear)}")

@@ -71,4 +71,4 @@ class Relay:
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # one of the two has closed, which ends the relaying
+            pass  # one of the two has closed the connection

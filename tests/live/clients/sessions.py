@@ -179,7 +179,7 @@ def close_notify(site: Site, server: Server) -> str:
         ) as session:
             session.sendall(b"QUIT\r\n")
             text = b""
-            while data := session.recv(4096):  # raises when the farewell is missing
+            while data := session.recv(4096):  # raises without close_notify
                 text += data
     require(text.count(b"+OK") == 2, f"got {text!r}")
     return "received"
@@ -267,7 +267,7 @@ def killed_in_session(site: Site) -> str:
 
 
 def killed_around_quit(site: Site, rounds: int = 12) -> str:
-    """Killed at a random moment around QUIT: after +OK all marked mail is gone; the rest is intact."""
+    """Killed at a random moment around QUIT: after +OK, marked mail is gone; the rest is intact."""
     dice = random.Random(1939)
     victim = Server(site, "victim-of-quit")
     promised = partly = 0

@@ -1,4 +1,4 @@
-"""Measures what guessing passwords gets somebody, and what logins cost: the figures of the docs.
+"""Measures the success of guessing passwords, and the cost of logins: the figures of the docs.
 
     cargo build --release --locked --features full && python3 tests/live figures target/release/restante
 
@@ -17,14 +17,14 @@ from lib.abandoned import Abandoned
 from lib.report import Report, require
 from lib.site import Site
 
-# One guess a doubling, and a few more; of many names one for each connection as well, before the
-# first failure is known (docs/SECURITY.md).
+# One guess for each doubling of the delay, and a few more; with many names also one for each
+# connection, before the first failure is known (docs/SECURITY.md).
 ONE_NAME, MANY_NAMES = 12, 12 + CONNECTIONS
 CHEAPER = 10
 
 
 def main() -> int:
-    """The whole run."""
+    """Runs all measurements."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     quick = "--quick" in sys.argv[2:]
     site = Site(Path(sys.argv[1]).resolve())
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def measure(site: Site) -> int:
-    """A table of everything."""
+    """Prints all figures as a table."""
     for title, kind, throttle in (
         ("one name", "one", ""),
         ("many names", "many", ""),
@@ -64,7 +64,7 @@ def measure(site: Site) -> int:
 
 
 def check(site: Site) -> int:
-    """Bounds for less of it; that memory stays as it was is checked by `tests/live/stores`."""
+    """Checks bounds in a shorter run. `tests/live/stores` checks that memory does not grow."""
     report = Report(only=[])
 
     def slowed(kind: str, most: int) -> str:
@@ -85,7 +85,7 @@ def check(site: Site) -> int:
 
 
 def told(got: Attack) -> dict[str, str]:
-    """What came of an attack."""
+    """Prints the result of an attack."""
     return {
         "heard": str(got.heard),
         "turned away": str(got.unheard),
@@ -95,12 +95,12 @@ def told(got: Attack) -> dict[str, str]:
 
 
 def logins(taken: list[float]) -> str:
-    """How many there were, and the worst of them."""
+    """The number of times, and the longest."""
     return f"{len(taken)} times, the slowest {max(taken):.2f} s"
 
 
 def show(title: str, figures: dict[str, str]) -> None:
-    """A part of the table."""
+    """Prints a part of the table."""
     print(title)
     for name, figure in figures.items():
         print(f"    {name:<22}{figure}", flush=True)

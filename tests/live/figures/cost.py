@@ -1,4 +1,4 @@
-"""What a login costs the server's processor."""
+"""The processor time of a login."""
 
 import os
 from pathlib import Path
@@ -9,21 +9,21 @@ from lib.site import Site
 
 
 def uncached(site: Site) -> float:
-    """Milliseconds a login when every password is hashed."""
+    """Milliseconds for a login when every password is hashed."""
     return cost(Target(site, "uncached", limits=MANY), 200)
 
 
 def cached(site: Site) -> float:
-    """The same when it is known that the password was right. More of them, as the clock is slow."""
+    """The same with a cached password. It needs more logins, because the clock is coarse."""
     return cost(Target(site, "cached", auth='cache = "10m"', limits=MANY), 2_000)
 
 
-# They come faster than those of a single address may.
+# More logins a second than a single address may make by default.
 MANY = "connections-per-address = 5000"
 
 
 def cost(target: Target, logins: int) -> float:
-    """One after the other, the same user."""
+    """Logs in the same user repeatedly."""
     owner = target.site.accounts["first"]
 
     def log_in() -> None:
@@ -43,7 +43,7 @@ def cost(target: Target, logins: int) -> float:
 
 
 def spent(target: Target) -> float:
-    """Seconds of a processor, in user and kernel mode, since the start."""
+    """Seconds of processor time, in user and kernel mode, since the start."""
     assert target.process is not None
     stat = Path(f"/proc/{target.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""hydra guesses passwords, and the owner of the account goes on logging in."""
+"""hydra guesses passwords while the owner of the account logs in."""
 
 import os
 import re
@@ -17,17 +17,17 @@ from lib.site import Account, Site
 CONNECTIONS = 16
 
 HOME = "127.0.0.2"
-# After how many seconds the owner comes by again, and from how many other places in all.
+# The seconds between two logins of the owner, and the number of other addresses of the owner.
 EVERY, PLACES = 1.0, 3
 
-# What the log says at debug level of a guess that was judged, and of one that was turned away.
+# The debug lines of the log about a guess that was verified, and about one that was refused before.
 HEARD = re.compile("refused: (?:wrong password|unknown user)")
 UNHEARD = re.compile("this one was not heard")
 
 
 @dataclass(frozen=True)
 class Attack:
-    """How many guesses were heard and how many were not, and what each login took, in seconds."""
+    """The numbers of verified and of refused guesses, and the times of the logins, in seconds."""
 
     heard: int
     unheard: int
@@ -36,7 +36,7 @@ class Attack:
 
 
 def attack(site: Site, kind: str, seconds: float, throttle: str = "") -> Attack:
-    """Lets hydra guess for that long, at one name unless the kind is "many".
+    """Runs hydra for this time, with one name unless the kind is "many".
 
     It fails when the owner is refused, even once.
     """
@@ -65,7 +65,7 @@ def attack(site: Site, kind: str, seconds: float, throttle: str = "") -> Attack:
 
 
 class Hydra:
-    """hydra, at the owner's name, or at as many others as it is told, word after word."""
+    """hydra with a list of passwords, for the owner's name or for many others."""
 
     def __init__(self, target: Target, owner: Account, names: int) -> None:
         home = target.site.home()
@@ -87,18 +87,18 @@ class Hydra:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # With the children that it has for its connections.
+        # With its child processes for connections.
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def require_running(self) -> None:
-        """Fails when it has given up, for then its figures mean nothing."""
+        """Fails if hydra has given up, because its figures are meaningless then."""
         code = self.process.poll()
         require(code is None, f"hydra ended with {code}")
 
 
 def visit(target: Target, owner: Account, source: str) -> float:
-    """How long the owner's login takes from there."""
+    """The time of the owner's login from this address."""
     began = time.monotonic()
     with target.connect(timeout=60, source=source) as session:
         said = session.user(owner.user, owner.password)

@@ -1,4 +1,4 @@
-"""A server as it is by default, which takes passwords in the clear too."""
+"""A server with defaults that also accepts passwords in the clear."""
 
 import re
 
@@ -16,7 +16,7 @@ class Target(Restante):
         super().__init__(
             site, name, lambda: f'[[credentials]]\nkind = "file"\npath = "{site.users}"'
         )
-        # Or hydra and the measured logins were busy with TLS most of the time.
+        # Otherwise most of the time of hydra and of the measured logins would be TLS.
         self.allow_cleartext = True
         self.auth = auth
         self.throttle = throttle

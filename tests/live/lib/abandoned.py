@@ -1,4 +1,4 @@
-"""Exchanges that are begun and given up, and what memory a server keeps of them."""
+"""Exchanges that are begun and abandoned, and the memory that a server keeps of them."""
 
 import itertools
 from base64 import b64encode
@@ -11,19 +11,19 @@ from lib.report import require
 from lib.server import ByDefault, Server
 from lib.site import Account, Site
 
-# How many exchanges a client begins on a connection, and after how many it says something right:
-# `bad-commands` are counted in a row.
+# The number of exchanges that a client begins on a connection, and after how many of them it sends a
+# valid command: `bad-commands` are counted in a row.
 EXCHANGES, IN_A_ROW = 50, 15
 
 
 class InAHurry(ByDefault):
-    """The same, for more connections a second than an address may make by default."""
+    """A server that accepts more connections a second from an address than by default."""
 
     more = "[limits]\nconnections-per-address = 5000\n"
 
 
 class Abandoned:
-    """A server, and clients that begin exchanges with it and give them up."""
+    """A server, and clients that begin exchanges and abandon them."""
 
     def __init__(self, site: Site) -> None:
         self.users = site.root / "scram-users"
@@ -37,14 +37,14 @@ class Abandoned:
         self.server.start()
 
     def measure(self, exchanges: int) -> tuple[float, float]:
-        """Resident memory before and after, in MiB; before, a few thousand warm it up."""
+        """Resident memory before and after, in MiB, after a few thousand exchanges to warm up."""
         self.give_up(5_000)
         before = resident(self.server)
         self.give_up(exchanges)
         return before, resident(self.server)
 
     def give_up(self, exchanges: int) -> None:
-        """Begins that many; each connection is dropped in the middle of its last one."""
+        """Begins this number of exchanges. Connections are closed in the middle of the last one."""
         begun = itertools.count()
         for _ in range(exchanges // EXCHANGES):
             with self.server.connect() as session:
@@ -54,7 +54,7 @@ class Abandoned:
                 require(said == wanted, f"the replies were {said}, not {wanted}")
 
     def _sections(self) -> str:
-        # No token is ever looked at, so that no provider has to be there.
+        # No token is verified, so the provider need not exist.
         provider = f"http://{LOOPBACK}:{free_port()}"
         return (
             f'[[credentials]]\nkind = "file"\npath = "{self.users}"\n'
@@ -63,11 +63,11 @@ class Abandoned:
 
 
 def conversation(begun: Iterator[int]) -> Iterable[bytes]:
-    """What is sent on one connection; the last exchange ends in the middle of a response."""
+    """The input of one connection. The last exchange ends in the middle of a response."""
     for nth in range(1, EXCHANGES + 1):
         number = next(begun)
         name = b"mrose" if number % 8 < 4 else b"nobody-%d" % number
-        # Not SCRAM, where giving up is a failed login.
+        # Not SCRAM, where an abandoned exchange is a failed login.
         login = b"AUTH LOGIN " + b64encode(name) + b"\r\n"
         yield (b"AUTH PLAIN\r\n", login, b"AUTH OAUTHBEARER\r\n")[number % 3]
         if nth == EXCHANGES:

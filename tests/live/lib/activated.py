@@ -1,4 +1,4 @@
-"""A server that is started as a service manager does, with sockets and a socket for its notices."""
+"""A server with sockets of a service manager: listening sockets, and one for notifications."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from lib.site import Site
 
 
 class Activated(Server):
-    """A server whose listening sockets are ours, as a service manager would own them."""
+    """A server whose listening sockets belong to this process, as to a service manager."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site, "activated")
@@ -35,10 +35,10 @@ class Activated(Server):
             self._become(config)
 
     def _become(self, config: Path) -> None:
-        """In the child: descriptors 3 and 4, the variables with our own process id, and exec."""
+        """In the child: sets descriptors 3 and 4 and the variables with its process id; then exec."""
         try:
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            # Out of the way first, so that none is overwritten before its turn.
+            # Moved to higher numbers first, so that none is overwritten.
             high = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, 100) for each in self.sockets]
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -59,7 +59,7 @@ class Activated(Server):
             os._exit(127)
 
     def told(self, wanted: str) -> str:
-        """Reads notices until one has this line."""
+        """Reads notifications until one has this line."""
         heard: list[str] = []
         while True:
             try:
@@ -71,7 +71,7 @@ class Activated(Server):
                 return notice
 
     def end(self, seconds: float = 30) -> int:
-        """Waits for the end of the server and gives its exit code."""
+        """Waits for the end of the server. Returns its exit code."""
         child, self.child = self.child, 0
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status)

@@ -1,4 +1,4 @@
-"""Mail clients that several suites use, each driven the way its own manual says.
+"""Mail clients that several suites use, each configured as its manual says.
 
 A client fetches what is new and leaves it on the server (`fetch`), or fetches and removes
 everything up to `corpus.LARGE` octets (`remove`). `bears_not` names the marks of messages that
@@ -16,11 +16,11 @@ from lib.site import Account, Site
 
 
 class Client:
-    """What all clients have in common; `home` keeps their memory of what they have seen."""
+    """The interface of all clients. `home` keeps their record of seen messages."""
 
     name = ""
     transports: tuple[str, ...] = (CLEARTEXT, STLS, TLS)
-    # Seconds for each run of mpop and fetchmail.
+    # The time limit of a run of mpop and fetchmail, in seconds.
     limit = 120.0
     bears_not: frozenset[str] = frozenset()
 
@@ -28,36 +28,36 @@ class Client:
         self.site = site
 
     def can_carry(self, message: Message) -> bool:
-        """Whether the client leaves a message as it is."""
+        """Whether the client stores a message unchanged."""
         return not message.marks & self.bears_not
 
     def shape(self, wire: bytes) -> bytes:
-        """What the client makes of a message on the wire."""
+        """The message as the client stores it."""
         return wire
 
     def version(self) -> str:
-        """The client's own words about its version; a missing client fails here."""
+        """The version that the client prints. Fails if the client is missing."""
         raise NotImplementedError
 
     def fetch(self, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
-        """Fetches what it has not seen yet and leaves everything on the server."""
+        """Fetches new messages, and leaves all of them on the server."""
         raise NotImplementedError
 
     def remove(self, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
-        """Fetches everything up to `LARGE` octets and removes it from the server."""
+        """Fetches all messages up to `LARGE` octets, and removes them from the server."""
         raise NotImplementedError
 
     def refusal(self, account: Account, endpoint: Endpoint, home: Path) -> str:
-        """Tries to log in without TLS where that is refused, and gives its error text."""
+        """Tries to log in without TLS where that is refused. Returns its error."""
         try:
             self.fetch(account, endpoint, home)
         except Failed as error:
             return str(error)
-        raise Failed("the client believes that it was let in")
+        raise Failed("the client reports a login")
 
 
 class Mpop(Client):
-    """mpop, with pipelining and a Maildir of its own."""
+    """mpop, with pipelining and its own Maildir."""
 
     name = "mpop"
 
@@ -90,8 +90,8 @@ class Mpop(Client):
                     "account default", f"host {endpoint.host}", f"port {endpoint.port}",
                     f"user {account.user}", f'password "{account.password}"', "timeout 60",
                     *tls, *([f"tls_trust_file {self.site.certificate}"] if len(tls) > 1 else []),
-                    # Without TLS it sends a password only when told how; by "auth user" it would
-                    # do so in one go with the name, before it can be told not to.
+                    # Without TLS it sends a password only by a configured mechanism. By "auth user"
+                    # it would send it together with the name, before it can be refused.
                     "auth plain",
                     f"delivery maildir {maildir}", f"uidls_file {home}/uidls",
                     "received_header off", *lines, "",
@@ -105,11 +105,11 @@ class Mpop(Client):
 
 
 class Fetchmail(Client):
-    """fetchmail, handing each message to a command that stores it."""
+    """fetchmail, which passes each message to a command that stores it."""
 
     name = "fetchmail"
-    # It splits lines in pieces of 8 KiB, drops every CR, and makes up a header, or the blank line
-    # after it, where there is none.
+    # It splits lines into pieces of 8 KiB, drops every CR, and adds a missing header, or a missing
+    # blank line after it.
     bears_not = frozenset(
         [corpus.LONG_LINE, corpus.LONE_CR, corpus.HEADERLESS, corpus.NO_BLANK_LINE]
     )
@@ -130,7 +130,7 @@ class Fetchmail(Client):
     def _run(
         self, account: Account, endpoint: Endpoint, home: Path, options: str
     ) -> list[bytes]:
-        # 1: there was nothing to fetch. 13: a message was left because of the limit.
+        # 1: there was no mail. 13: a message was left because of the limit.
         result = self.poll(account, endpoint, home, options, codes=(0, 1, 13))
         if "error" in result.stderr.lower() or "error" in result.stdout.lower():
             raise Failed(result.stderr + result.stdout)
@@ -140,7 +140,7 @@ class Fetchmail(Client):
         self, account: Account, endpoint: Endpoint, home: Path, options: str,
         codes: tuple[int, ...],
     ) -> Finished:
-        """One run, which has to end with one of these codes."""
+        """One run. Fails with any other exit code."""
         inbox = home / "inbox"
         inbox.mkdir(exist_ok=True)
         store = storing(home, inbox)
@@ -168,7 +168,7 @@ class Fetchmail(Client):
 
 
 def storing(home: Path, inbox: Path, linger: float = 0) -> Path:
-    """A command that stores the message on its standard input, for clients that want one."""
+    """A command that stores the message on its standard input."""
     command = home / "store"
     command.write_text(f'#!/bin/sh\ncat > "$(mktemp {inbox}/mail.XXXXXXXX)"\nsleep {linger}\n')
     command.chmod(0o755)
@@ -176,7 +176,7 @@ def storing(home: Path, inbox: Path, linger: float = 0) -> Path:
 
 
 def take(path: Path) -> bytes:
-    """Reads a received file and removes it, so that the next run starts empty."""
+    """Reads a received file, and removes it before the next run."""
     text = path.read_bytes() if path.exists() else b""
     path.unlink(missing_ok=True)
     return text

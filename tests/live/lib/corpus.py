@@ -1,4 +1,4 @@
-"""The messages that every client is made to fetch, and what they look like on the wire.
+"""The messages that every client fetches, and their octets as they are sent.
 
 A message is stored bytes plus the marks that say which clients cannot carry it unchanged:
 a mark is a property of the message, and each client in `clients.py` names the marks that it
@@ -8,10 +8,10 @@ cannot bear, with the reason.
 import re
 from dataclasses import dataclass
 
-# Marks: properties of a message that some client changes or refuses by itself.
+# Marks: properties of a message because of which some client changes or refuses it.
 EMPTY = "empty"
 HEADERLESS = "headerless"  # no header that a mail parser would accept
-NO_BLANK_LINE = "no-blank-line"  # nothing separates header and body
+NO_BLANK_LINE = "no-blank-line"  # between header and body
 NUL = "nul"
 LONE_CR = "lone-cr"
 STORED_CRLF = "stored-crlf"
@@ -25,7 +25,7 @@ BLANK_END = "blank-end"  # ends with empty lines
 
 @dataclass(frozen=True)
 class Message:
-    """One message: its name in reports, its bytes in the file, and its marks."""
+    """A message: its name in reports, the octets of its file, and its marks."""
 
     name: str
     stored: bytes
@@ -33,7 +33,7 @@ class Message:
 
     @property
     def wire(self) -> bytes:
-        """What a client must end up with after it has taken the stuffed dots out.
+        """The message that a client must have after it has unstuffed the dots.
 
         Every LF is sent as CRLF, everything else as it is; a last line without its end gets one.
         """
@@ -44,7 +44,7 @@ class Message:
 
 
 def header(subject: str) -> bytes:
-    """A header that every mail parser accepts, its blank line included."""
+    """A header that every mail parser accepts, with its blank line."""
     return (
         f"From: Marshall Rose <mrose@example.org>\nTo: mrose@example.org\n"
         f"Subject: {subject}\nDate: Fri, 26 Jul 2024 12:00:00 +0000\n"
@@ -53,7 +53,7 @@ def header(subject: str) -> bytes:
 
 
 def ordinary(number: int, octets: int = 400) -> Message:
-    """Plain mail of about that size."""
+    """Plain mail of about this size."""
     line = f"Line of message {number}, of no interest to anybody.\n".encode()
     return Message(
         f"ordinary {number}", header(f"ordinary {number}") + line * (octets // len(line) + 1)
@@ -61,16 +61,16 @@ def ordinary(number: int, octets: int = 400) -> Message:
 
 
 def large(number: int) -> Message:
-    """Well-formed mail above `LARGE`, which the removal run leaves in place."""
+    """Well-formed mail above `LARGE`, which the removal run leaves on the server."""
     return ordinary(number, octets=96_000)
 
 
-# Clients are told to remove everything up to this many octets, and to leave the rest.
+# Clients are configured to remove messages up to this number of octets.
 LARGE = 80_000
 
 
 def awkward() -> list[Message]:
-    """Every shape of message that has ever made a server or a client stumble."""
+    """Messages of all kinds that have caused errors in servers or clients."""
 
     def message(name: str, tail: bytes, *marks: str) -> Message:
         return Message(name, header(name) + tail, frozenset(marks))
@@ -117,7 +117,7 @@ def awkward() -> list[Message]:
 
 
 def dots_at_buffer_ends() -> list[Message]:
-    """A line of dots that begins right before, at and after the usual buffer sizes."""
+    """Lines of dots that begin just before, at and after the usual buffer sizes."""
     messages = []
     for size in (4096, 8192, 16_384, 65_536):
         start = header(f"dots around {size}")
@@ -128,7 +128,7 @@ def dots_at_buffer_ends() -> list[Message]:
 
 
 def corpus() -> list[Message]:
-    """The awkward messages, with ordinary and large ones between them."""
+    """The awkward messages, mixed with ordinary and large ones."""
     messages: list[Message] = []
     for number, shape in enumerate(awkward()):
         messages.append(shape)
@@ -140,7 +140,7 @@ def corpus() -> list[Message]:
 
 
 def small_maildrop() -> list[Message]:
-    """A small maildrop of mail as people get it, one message of 5 MB among it."""
+    """A small maildrop of ordinary mail, with one message of 5 MB."""
     wanted = (
         "usual end", "no final newline", "many blank lines at the end", "empty body",
         "a line of one dot", "dots at every start", "ends with a line of one dot",

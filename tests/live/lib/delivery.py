@@ -1,4 +1,4 @@
-"""Deliveries: by Dovecot's and Courier's delivery agents, and as Maildir's own rules say."""
+"""Deliveries: by Dovecot's and Courier's delivery agents, and by the rules of Maildir."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from lib.process import SERVER_USER, run
 from lib.report import require
 from lib.site import Account, Site
 
-# No more than so many messages in a Maildir: deliveries wait until some are removed.
+# The limit of messages in a Maildir: deliveries wait until some are removed.
 FULL = 150
 
 BODIES = (
@@ -30,7 +30,7 @@ BODIES = (
 
 
 def text(token: str, choice: random.Random, octets: int) -> Text:
-    """A message of about that size, with all that makes counting and stuffing go wrong."""
+    """A message of about this size, with difficult cases for counting and dot-stuffing."""
     lines = [
         HEADER + token.encode() + b"\n", b"From: Marshall Rose <mrose@example.org>\n",
         b"To: postmaster@example.org\n", f"Subject: {token}\n".encode(),
@@ -45,7 +45,7 @@ def text(token: str, choice: random.Random, octets: int) -> Text:
 
 
 class Deliverer:
-    """Everything that puts messages into the Maildirs of some users."""
+    """All deliveries to the Maildirs of some users."""
 
     def __init__(self, site: Site, ledger: Ledger, accounts: list[Account]) -> None:
         self.site, self.ledger, self.accounts = site, ledger, accounts
@@ -53,14 +53,14 @@ class Deliverer:
         self._number = 0
 
     def stand(self, choice: random.Random, account: Account, kind: str, number: int) -> None:
-        """Messages that nobody removes: too large for the mail programs, and read already."""
+        """Messages that stay: too large for the mail programs, and read already."""
         for _ in range(number):
             message, stored = self._message(account, choice, LARGE + 2000, kind)
             self._put(account, stored, "cur", ":2,S")
             self.ledger.delivered(message, "hand")
 
     def one(self, choice: random.Random, account: Account) -> None:
-        """One delivery, in one of the ways."""
+        """One delivery, by one of the agents."""
         names = os.listdir(account.maildir / "new") + os.listdir(account.maildir / "cur")
         if len(names) > FULL:
             self.ledger.count("deliveries put off")
@@ -76,7 +76,7 @@ class Deliverer:
         self.ledger.delivered(message, how)
 
     def read_one(self, choice: random.Random, account: Account) -> None:
-        """Moves a message from `new` to `cur`, as a mail program does that looks at it."""
+        """Moves a message from `new` to `cur`, as a mail program does that reads it."""
         waiting = sorted((account.maildir / "new").iterdir())
         if not waiting:
             return
@@ -110,12 +110,12 @@ class Deliverer:
 
     def _maildrop(self, account: Account, stored: bytes) -> None:
         home = self.configs[account.user].parent
-        # It adds a line end that is missing, but not to the size that it puts into the name.
+        # It adds a missing line end, but does not count it in the size in the name.
         stored += b"" if stored.endswith(b"\n") else b"\n"
         run(["maildrop", home / "filter"], stdin=stored.decode(), who=SERVER_USER, home=home)
 
     def _config(self, account: Account) -> Path:
-        """Of dovecot-lda, and beside it what maildrop reads."""
+        """The configuration of dovecot-lda, and that of maildrop beside it."""
         config = dovecot.configure(self.site, account)
         instructions = config.with_name("filter")
         instructions.write_text(f'to "{account.maildir}"\n')
@@ -125,6 +125,6 @@ class Deliverer:
 
 
 def deliverable() -> None:
-    """That the delivery agents are there."""
+    """Checks that the delivery agents are installed."""
     require(dovecot.LDA.exists(), f"there is no {dovecot.LDA}: apt-get install dovecot-imapd")
     require(shutil.which("maildrop") is not None, "there is no maildrop: apt-get install maildrop")

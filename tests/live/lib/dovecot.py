@@ -1,4 +1,4 @@
-"""Dovecot's delivery agent, set up for one Maildir."""
+"""Dovecot's delivery agent, configured for one Maildir."""
 
 from pathlib import Path
 from typing import Iterable
@@ -10,7 +10,7 @@ LDA = Path("/usr/lib/dovecot/dovecot-lda")
 
 
 def configure(site: Site, account: Account, *more: str) -> Path:
-    """Writes its configuration, with these lines at the end, into a home of its own."""
+    """Writes its configuration, with these lines at the end, to its own home."""
     home = site.home()
     config = home / "dovecot.conf"
     lines = [
@@ -33,7 +33,7 @@ def plugin(name: str, *settings: str) -> list[str]:
 
 
 def deliver(config: Path, message: bytes, codes: Iterable[int] = (0,)) -> str:
-    """One delivery; what its log says."""
+    """One delivery. Returns its log."""
     log = config.parent / "log"
     log.unlink(missing_ok=True)
     run(

@@ -1,4 +1,4 @@
-"""What happens to the server: SIGKILL at any time, and right after QUIT; SIGHUP."""
+"""Interruptions of the server: SIGKILL at any time and just after QUIT, and SIGHUP."""
 
 import random
 import signal
@@ -9,17 +9,17 @@ from lib.ledger import Ledger
 from lib.report import Failed
 from lib.server import Server
 
-# Seconds that a kill that is due waits for a client that has just sent QUIT.
+# How long a kill that is due waits for a client to send QUIT, in seconds.
 AIM = 1.0
 
 
 class Interruptions:
-    """Kills and starts the server; tells clients when it may be away."""
+    """Kills and starts the server, and lets clients know when it may be down."""
 
     def __init__(self, server: Server, ledger: Ledger, seed: str) -> None:
         self.server, self.ledger = server, ledger
         self._choice = random.Random(seed)
-        # Goes up when the server is killed and again when it is ready: even while it is there.
+        # Incremented when the server is killed and when it is ready: even while it runs.
         self._changes = 0
         self._lock = threading.Lock()
         self._armed = threading.Event()
@@ -29,21 +29,21 @@ class Interruptions:
         self.slowest_start = 0.0
 
     def life(self) -> float:
-        """Which life of the server this is; never the same twice while there is none."""
+        """The number of the current server process. It differs at each call while there is none."""
         with self._lock:
             return self._changes if self._changes % 2 == 0 else float("nan")
 
     def wait_up(self) -> None:
-        """Returns once there is a server."""
+        """Waits until there is a server."""
         self._up.wait(60)
 
     def kill_now(self) -> None:
-        """A client has just sent QUIT: if a kill is due, this is the moment."""
+        """A client has just sent QUIT: a kill that is due happens now."""
         if self._armed.is_set():
             self._quit.set()
 
     def kills(self, stop: threading.Event, per_minute: float, until: float) -> None:
-        """Kills the server that often, until then."""
+        """Kills the server at this rate, up to the time `until`."""
         due = time.monotonic()
         while per_minute > 0:
             due += self._choice.expovariate(per_minute / 60)
@@ -51,7 +51,7 @@ class Interruptions:
                 return
             self._quit.clear()
             self._armed.set()
-            # Half of them at QUIT, if there is one, the others at any time.
+            # Half of the kills happen at a QUIT, if there is one, the others at any time.
             if self._choice.random() < 0.5 and self._quit.wait(AIM):
                 self.ledger.count("kills right after QUIT")
                 stop.wait(self._choice.choice((0, 0.0005, 0.002, 0.01)))
@@ -76,7 +76,7 @@ class Interruptions:
         self._up.set()
 
     def reloads(self, stop: threading.Event) -> None:
-        """SIGHUP now and then."""
+        """Sends SIGHUP from time to time."""
         while not stop.wait(self._choice.uniform(5, 25)):
             with self._lock:
                 process = self.server.process

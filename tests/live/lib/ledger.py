@@ -1,4 +1,4 @@
-"""What became of every message: who delivered it, who saw it, who was told that it is removed.
+"""The history of every message: its delivery, the listings with it, and its removal.
 
 Everybody who does something to a message enters it here, before or after as the rules below need
 it, and whatever contradicts the entries is a violation:
@@ -27,30 +27,30 @@ HEADER = b"X-Torture: "
 # The folder that IMAP clients move messages to, and back from.
 ARCHIVE = "Archive"
 
-# What may be done to a message: nothing at all, changes of its flags, everything.
+# What may be done to a message: no change, changes of its flags, or any change.
 STILL, FLAGGED, MAIL = "still", "flagged", "mail"
 
 
 @dataclass
 class Message:
-    """One message, found by the token in its first line."""
+    """A message, identified by the token in its first line."""
 
     token: str
     user: str
     digest: str
-    # The same with LF for CRLF, as mail programs store it.
+    # The digest with LF for CRLF, as mail programs store it.
     stored_digest: str
     octets: int
     kind: str
     is_delivered: bool = False
-    # When it began to leave, by POP3; whether it ever did.
+    # When its removal by POP3 began; whether it ever did.
     leaving: Optional[float] = None
     was_leaving: bool = False
-    # IMAP: whether it is under way to another folder or in one; how often it came back.
+    # IMAP: whether it is being moved to another folder or is in one; how often it came back.
     is_away: bool = False
     is_expunging: bool = False
     moves: int = 0
-    # Who was told that it is removed; whether a mail program has a copy of it.
+    # The client that was told that it is removed; whether a mail program has a copy of it.
     told: str = ""
     is_copied: bool = False
     unique_id: Optional[str] = None
@@ -58,7 +58,7 @@ class Message:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is in INBOX, and nobody is removing or moving it."""
+        """Whether it is in INBOX, and is not being removed or moved."""
         return (
             self.is_delivered and self.leaving is None
             and not self.is_away and not self.is_expunging
@@ -67,7 +67,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Listed:
-    """One message of a listing, as a client has it."""
+    """A message in the listing of a client."""
 
     number: int
     unique_id: str
@@ -76,7 +76,7 @@ class Listed:
 
 
 class Ledger:
-    """All messages of all users, the counts of the summary, and the violations; for any thread."""
+    """All messages of all users, the counters of the summary, and the violations. Thread-safe."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -89,16 +89,16 @@ class Ledger:
         self._polled: Counter[str] = Counter()
 
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the beginning."""
         return time.monotonic() - self.begin
 
     def count(self, what: str, number: int = 1) -> None:
-        """Adds to a count of the summary."""
+        """Adds to a counter of the summary."""
         with self.lock:
             self.counts[what] += number
 
     def violation(self, text: str, message: Optional[Message] = None) -> None:
-        """Prints it and what is known about the message; the run will have failed."""
+        """Prints a violation with the history of the message. The run has failed."""
         with self.lock:
             self.violations.append(text)
             print(f"VIOLATION at {self.seconds():.3f} s: {text}", flush=True)
@@ -111,7 +111,7 @@ class Ledger:
         message.history.append(f"{self.seconds():.3f} {text}")
 
     def new(self, user: str, text: Text, kind: str) -> Message:
-        """A message that is about to be delivered; its name is the token."""
+        """A message that is about to be delivered. Its name is the token."""
         wire = text.wire
         stored = digest(wire.replace(b"\r\n", b"\n"))
         message = Message(text.name, user, digest(wire), stored, len(wire), kind)
@@ -133,7 +133,7 @@ class Ledger:
             return [each for each in self.messages.values() if each.user == user]
 
     def settled(self, user: str) -> dict[str, int]:
-        """Those that have to be in a listing, and how often each was moved so far."""
+        """The messages that must be in a listing, and how often each has been moved."""
         with self.lock:
             return {
                 each.token: each.moves
@@ -143,7 +143,7 @@ class Ledger:
             }
 
     def token(self, user: str, unique_id: str) -> Optional[str]:
-        """The message that has had this unique-id."""
+        """The message with this unique-id."""
         with self.lock:
             return self._tokens.get((user, unique_id))
 
@@ -177,7 +177,7 @@ class Ledger:
                 )
 
     def _seen(self, user: str, message: Message, listed: Listed, since: float) -> None:
-        """One message in a listing: its octets, its unique-id, and that it is still there."""
+        """Checks a message in a listing: its octets, its unique-id, and that it was not removed."""
         if message.user != user:
             self.violation(f"{message.token} is in the maildrop of another user", message)
         if listed.octets != message.octets:
@@ -198,7 +198,7 @@ class Ledger:
             self.note(message, "listed again")
 
     def resolve(self, user: str, unique_id: str, token: str) -> None:
-        """A client has looked which message has this unique-id."""
+        """A client has found out which message has this unique-id."""
         with self.lock:
             known = self._tokens.setdefault((user, unique_id), token)
             if known != token:
@@ -208,7 +208,7 @@ class Ledger:
                 )
 
     def fetched(self, token: str, wire: bytes) -> None:
-        """A client has a message with its final dot: it has to be the one that was delivered."""
+        """A client has received a complete message: it must be the delivered one."""
         with self.lock:
             self.counts["fetched"] += 1
             message = self.messages.get(token)
@@ -219,7 +219,7 @@ class Ledger:
                 )
 
     def refused(self, listed: Listed, before: dict[str, int], said: str) -> None:
-        """RETR was refused: right only when somebody else has removed or moved the message."""
+        """RETR was refused: correct only if another program has removed or moved the message."""
         with self.lock:
             self.counts["RETR of a message that is gone"] += 1
             message = self.messages.get(listed.token or "")
@@ -236,7 +236,7 @@ class Ledger:
                 self.note(message, f"QUIT by {who}")
 
     def gone(self, account: Account, tokens: Iterable[str]) -> None:
-        """QUIT was answered with `+OK`: the files have to be gone."""
+        """QUIT was answered with `+OK`: the files must be gone."""
         with self.lock:
             for token in tokens:
                 message = self.messages[token]
@@ -251,12 +251,12 @@ class Ledger:
                     self.violation(f"{token}: +OK to QUIT, and the file is there", message)
 
     def polled(self, user: str, change: int) -> None:
-        """A mail program begins (1) or has ended (-1) to fetch and remove."""
+        """A mail program begins (1) or ends (-1) to fetch and remove."""
         with self.lock:
             self._polled[user] += change
 
     def copied(self, token: str, who: str) -> None:
-        """A mail program has a whole copy of a message, and may have removed it."""
+        """A mail program has a complete copy of a message, and may have removed it."""
         with self.lock:
             message = self.messages[token]
             message.is_copied = True
@@ -265,17 +265,17 @@ class Ledger:
 
 
 def digest(text: bytes) -> str:
-    """What tells one text from all others."""
+    """The digest of a text."""
     return hashlib.sha256(text).hexdigest()
 
 
 def files(maildir: Path) -> list[Path]:
-    """The message files of a folder. What is renamed between the two looks may come twice."""
+    """The message files of a folder. A file that is renamed meanwhile may be listed twice."""
     return [path for part in ("new", "cur") for path in (maildir / part).iterdir()]
 
 
 def unique_name(path: Path) -> str:
-    """What a unique-id is made of: the name without flags and sizes."""
+    """The unique name: the file name without flags and sizes."""
     return path.name.split(":")[0].split(",S=")[0].split(",W=")[0]
 
 

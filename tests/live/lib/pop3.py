@@ -1,4 +1,4 @@
-"""The POP3 client of the suites: it says what it is told to, and shows each reply as it is."""
+"""The POP3 client of the suites, which sends any command and returns each reply unchanged."""
 
 import base64
 import socket
@@ -9,7 +9,7 @@ from typing import Optional, Union
 from lib.process import LOOPBACK
 from lib.report import Failed
 
-# How a server says that the password is wrong, that a store is down, that another has the maildrop.
+# The replies if the password is wrong, a store is down, or another session has the maildrop.
 WRONG = "-ERR [AUTH]"
 DOWN = "-ERR [SYS/TEMP]"
 IN_USE = "-ERR [IN-USE]"
@@ -18,7 +18,7 @@ Text = Union[str, bytes]
 
 
 class Lost(ConnectionError):
-    """The connection is gone."""
+    """The connection was closed."""
 
 
 class Late(Failed, TimeoutError):
@@ -65,20 +65,20 @@ class Pop3:
 
     def _encrypt(self, tls: ssl.SSLContext) -> None:
         self.replies.close()
-        # The name is sent only by who looks whether the certificate has it.
+        # A client sends the name only if it checks the certificate.
         name = "localhost" if tls.check_hostname else None
         self.socket = tls.wrap_socket(self.socket, server_hostname=name)
         self.replies = self.socket.makefile("rb")
 
     def write(self, text: bytes) -> None:
-        """These octets."""
+        """Sends octets."""
         try:
             self.socket.sendall(text)
         except OSError as error:
             raise Lost(str(error)) from None
 
     def send(self, *commands: Text) -> None:
-        """Some commands in one write."""
+        """Sends some commands in one write."""
         self.write(b"".join(octets(command) + b"\r\n" for command in commands))
 
     def line(self) -> str:
@@ -99,7 +99,7 @@ class Pop3:
         return line[:-2]
 
     def some(self, number: int) -> None:
-        """So many octets of a reply."""
+        """Reads this number of octets."""
         try:
             self.replies.read(number)
         except TimeoutError:
@@ -108,14 +108,14 @@ class Pop3:
             raise Lost(str(error)) from None
 
     def body(self) -> list[bytes]:
-        """The lines up to the final dot, without their stuffing."""
+        """The lines up to the final dot, with dots unstuffed."""
         lines = []
         while (line := self._line()) != b".":
             lines.append(line[1:] if line.startswith(b".") else line)
         return lines
 
     def until_closed(self) -> list[str]:
-        """The lines that come before the server closes the connection."""
+        """All lines until the server closes the connection."""
         lines = []
         try:
             while True:
@@ -124,40 +124,40 @@ class Pop3:
             return lines
 
     def ask(self, command: Text) -> str:
-        """A command and the line that answers it."""
+        """Sends a command. Returns the first line of the reply."""
         self.send(command)
         return self.line()
 
     def ok(self, command: str) -> str:
-        """The same; anything but `+OK` fails."""
+        """The same; fails unless the reply is `+OK`."""
         said = self.ask(command)
         if not said.startswith("+OK"):
             raise Failed(f"{command.split()[0]}: {said}")
         return said
 
     def lines(self, command: str) -> list[bytes]:
-        """A command and the lines of its reply, which has to be `+OK`."""
+        """Sends a command. Returns the lines of its reply; fails unless that is `+OK`."""
         self.ok(command)
         return self.body()
 
     def user(self, name: Text, password: Text) -> str:
-        """USER and PASS; the reply that decides."""
+        """USER and PASS. Returns the last reply."""
         said = self.ask(b"USER " + octets(name))
         return said if not said.startswith("+OK") else self.ask(b"PASS " + octets(password))
 
     def plain(self, name: Text, password: Text) -> str:
-        """AUTH PLAIN; the reply that decides."""
+        """AUTH PLAIN. Returns the last reply."""
         said = self.ask("AUTH PLAIN")
         if not said.startswith("+ "):
             return said
         return self.ask(base64.b64encode(b"\0" + octets(name) + b"\0" + octets(password)))
 
     def external(self, name: str) -> str:
-        """AUTH EXTERNAL, as that user; the reply that decides."""
+        """AUTH EXTERNAL as this user. Returns the last reply."""
         return self.ask(b"AUTH EXTERNAL " + (base64.b64encode(name.encode()) or b"="))
 
     def logs_in(self, name: str, password: str) -> bool:
-        """USER and PASS; false when another has the maildrop, any other refusal fails."""
+        """USER and PASS. Returns false if the maildrop is in use; fails after any other refusal."""
         said = self.user(name, password)
         if said.startswith(IN_USE):
             return False
@@ -166,17 +166,17 @@ class Pop3:
         return True
 
     def log_in(self, name: str, password: str) -> str:
-        """USER and PASS; any refusal fails."""
+        """USER and PASS; fails after a refusal."""
         self.ok(f"USER {name}")
         return self.ok(f"PASS {password}")
 
     def certificate(self) -> bytes:
-        """What the server has shown, once there is TLS."""
+        """The server's certificate, with TLS."""
         assert isinstance(self.socket, ssl.SSLSocket)
         return self.socket.getpeercert(binary_form=True) or b""
 
     def reset(self) -> None:
-        """Ends it by RST."""
+        """Resets the connection."""
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
@@ -184,7 +184,7 @@ class Pop3:
         self.close()
 
     def shut(self) -> None:
-        """Closes our side only, and waits until the server closes its own."""
+        """Closes the sending side, and waits until the server closes the connection."""
         try:
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(65536):
@@ -196,11 +196,11 @@ class Pop3:
         self.close()
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the connection."""
         self.replies.close()
         self.socket.close()
 
 
 def octets(text: Text) -> bytes:
-    """What is sent for it."""
+    """The octets of a command."""
     return text if isinstance(text, bytes) else text.encode()

@@ -1,4 +1,4 @@
-"""Programs that are run to their end, as whom and with what, and the ports that servers get."""
+"""Running programs to their end, their users and environment, and the ports of servers."""
 
 import os
 import pwd
@@ -13,8 +13,8 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 
 from lib.report import Failed, require
 
-# Started as root, the server becomes the one and the clients run as the other, as they would
-# on a real machine; started by anybody else, all run as that user.
+# If the suite runs as root, the server and the clients run as these users, as on a real machine;
+# otherwise all run as the current user.
 SERVER_USER = "mail"
 CLIENT_USER = "nobody"
 
@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a program has said."""
+    """The output of a program."""
 
     stdout: str
     stderr: str
@@ -39,13 +39,13 @@ def run(
     timeout: float = 120,
     variables: Mapping[str, object] = MappingProxyType({}),
 ) -> "Finished":
-    """Runs a program to its end, as a plain user; any exit code but those of `codes` fails."""
+    """Runs a program to its end, as an ordinary user. Fails if its exit code is not in `codes`."""
     words = [str(word) for word in command]
     result = subprocess.run(
         words, input=stdin.encode(), capture_output=True, cwd=home, timeout=timeout,
         env=environment(home, variables), check=False, **identity(who),
     )
-    # Decoded here, since text mode would turn CRLF into LF.
+    # Decoded here, because text mode would replace CRLF by LF.
     finished = Finished(
         result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
     )
@@ -56,7 +56,7 @@ def run(
 
 
 def identity(who: Optional[str] = CLIENT_USER) -> dict[str, Any]:
-    """What `subprocess` is told to run a program as this user, where we may."""
+    """The arguments of `subprocess` to run a program as this user, if permitted."""
     if who is None or os.geteuid() != 0:
         return {}
     entry = pwd.getpwnam(who)
@@ -66,7 +66,7 @@ def identity(who: Optional[str] = CLIENT_USER) -> dict[str, Any]:
 def environment(
     home: Optional[Path], variables: Mapping[str, object] = MappingProxyType({})
 ) -> dict[str, str]:
-    """The environment of a client: nothing of ours but where programs are."""
+    """The environment of a client: only the PATH is inherited."""
     return {
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
@@ -76,24 +76,24 @@ def environment(
 
 
 def free_port() -> int:
-    """A port that no program listens on, each time another."""
+    """A port on which no program listens; another one at each call."""
     for port in PORTS:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                continue  # somebody else's
+                continue  # in use
         return port
     raise Failed("no port is left")
 
 
 def until(condition: Callable[[], bool], seconds: float) -> None:
-    """Waits for the condition, no longer than that."""
+    """Waits for the condition; fails after this time."""
     end = time.monotonic() + seconds
     while not condition():
         require(time.monotonic() < end, f"not so within {seconds:g} s")
         time.sleep(0.02)
 
 
-# Below those that the system gives to clients, which would take one before its server starts.
+# Below the ephemeral ports: a client might take one of those before the server starts.
 PORTS = iter(random.sample(range(15_000, 32_000), 17_000))

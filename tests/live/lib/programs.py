@@ -1,4 +1,4 @@
-"""Mail programs with a memory of their own, on the same maildrops: mpop and fetchmail."""
+"""Mail programs that remember messages, on the same maildrops: mpop and fetchmail."""
 
 import random
 import subprocess
@@ -11,19 +11,19 @@ from lib.site import Account, Site
 
 
 class Mpop(clients.Mpop):
-    """mpop, ended when it waits in vain for a server that was killed."""
+    """mpop, which is ended if it waits for a server that was killed."""
 
     limit = 20.0
 
 
 class Fetchmail(clients.Fetchmail):
-    """fetchmail, likewise."""
+    """The same for fetchmail."""
 
     limit = 20.0
 
 
 class Program:
-    """One of them: what it has fetched, it removes, and keeps in its home."""
+    """One of them. It removes what it has fetched, and keeps it in its home."""
 
     def __init__(
         self, client: clients.Client, server: Server, ledger: Ledger, account: Account
@@ -33,7 +33,7 @@ class Program:
         self.inbox = self.home / ("Maildir/new" if isinstance(client, Mpop) else "inbox")
 
     def poll(self, choice: random.Random) -> None:
-        """One run, cut off or not, and what it has brought."""
+        """One run, cut off or not, and the messages that it has fetched."""
         endpoint = self.server.endpoint(choice.choice((TLS, STLS)))
         self.ledger.polled(self.account.user, 1)
         texts: list[bytes] = []
@@ -41,7 +41,7 @@ class Program:
             texts = self.client.remove(self.account, endpoint, self.home)
             self.ledger.count(f"runs of {self.client.name}")
         except (Failed, subprocess.TimeoutExpired):
-            # Refused, because another has the maildrop, or cut off by a kill.
+            # Refused, because the maildrop is in use, or cut off by a kill.
             self.ledger.count(f"runs of {self.client.name} without success")
             texts = clients.take_all(self.inbox, "*") if self.inbox.exists() else []
         finally:
@@ -50,7 +50,7 @@ class Program:
             self.ledger.polled(self.account.user, -1)
 
     def _check(self, text: bytes) -> None:
-        """A whole copy has to be right, and counts; one that a kill has cut off does not."""
+        """A complete copy must be right, and counts; one that a kill has cut off does not."""
         token = token_of(text)
         message = self.ledger.messages.get(token)
         if message is None:

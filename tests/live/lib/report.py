@@ -1,4 +1,4 @@
-"""Counting and printing: a line for each thing that was checked, and the closing line."""
+"""Counting and printing: a line for each check, and the closing line."""
 
 import sys
 import threading
@@ -10,11 +10,11 @@ from lib.corpus import Message
 
 
 class Failed(Exception):
-    """The server or a client did not do what it should; the text says what happened."""
+    """The server or a client failed; the text says how."""
 
 
 class Report:
-    """Runs checks, prints how each went, and remembers the failures; from any thread."""
+    """Runs checks, prints their results, and records the failures. Thread-safe."""
 
     def __init__(self, only: list[str]) -> None:
         self.only = only
@@ -23,17 +23,17 @@ class Report:
         self.failed: list[str] = []
 
     def wants(self, name: str) -> bool:
-        """Whether a check of that name is to run; all do, unless names were asked for."""
+        """Whether a check is selected; all are, unless names were given."""
         return not self.only or any(part in name for part in self.only)
 
     def check(self, name: str, body: Callable[[], str]) -> None:
-        """Runs `body`; what it returns is printed in brackets. A client that is missing fails."""
+        """Runs `body`, and prints its result in brackets. A missing client is a failure."""
         if not self.wants(name):
             return
         started = time.monotonic()
         try:
             detail = body()
-        except Exception as error:  # whatever went wrong is this check's failure, not the run's
+        except Exception as error:  # any error is a failure of this check only
             with self._lock:
                 self.failed.append(name)
                 print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
@@ -44,7 +44,7 @@ class Report:
             print(f"ok {name} ({detail}, {took:.1f} s)", flush=True)
 
     def expect(self, holds: bool, what: str) -> None:
-        """Prints and counts something that was looked at already."""
+        """Prints and counts the result of a check."""
         with self._lock:
             if holds:
                 self.passed += 1
@@ -54,7 +54,7 @@ class Report:
                 print(f"FAILED {what}", flush=True)
 
     def close(self) -> int:
-        """Prints the closing line and gives the exit code."""
+        """Prints the closing line. Returns the exit code."""
         for name in self.failed:
             print(f"failed: {name}", file=sys.stderr)
         print(f"{self.passed} passed, {len(self.failed)} failed", flush=True)
@@ -62,7 +62,7 @@ class Report:
 
 
 def require(condition: bool, text: str) -> None:
-    """Fails with `text` unless the condition holds; `assert` would vanish under -O."""
+    """Fails with `text` unless the condition holds; `assert` would be removed by -O."""
     if not condition:
         raise Failed(text)
 
@@ -70,7 +70,7 @@ def require(condition: bool, text: str) -> None:
 def same_messages(
     received: Iterable[bytes], wanted: Iterable[Message], shape: Callable[[bytes], bytes]
 ) -> str:
-    """Compares what a client has stored with what it should have, octet for octet.
+    """Compares the stored messages of a client with the expected ones, octet for octet.
 
     `shape` turns the bytes on the wire into what this client makes of them.
     """

@@ -1,4 +1,4 @@
-"""What a process holds, as /proc has it."""
+"""The resources of a process, from /proc."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """Descriptors, threads, octets of memory now and at the most, and seconds of processor time."""
+    """Descriptors, threads, octets of memory now and at the peak, and seconds of processor time."""
 
     descriptors: int
     threads: int
@@ -18,7 +18,7 @@ class Usage:
 
     @classmethod
     def of(cls, process: int) -> "Usage":
-        """Of a process now."""
+        """The present usage of a process."""
         root = Path(f"/proc/{process}")
         status = dict(
             line.split(":", 1) for line in (root / "status").read_text().splitlines()
@@ -39,7 +39,7 @@ class Usage:
 
 
 def usual(samples: list[Usage]) -> Usage:
-    """What it need not exceed at rest: the fewest descriptors and the most threads under load."""
+    """The limits at rest: the fewest descriptors and the most threads under load."""
     return Usage(
         min(each.descriptors for each in samples), max(each.threads for each in samples),
         int(statistics.median(each.memory for each in samples)), samples[-1].most,
@@ -48,7 +48,7 @@ def usual(samples: list[Usage]) -> Usage:
 
 
 def at_rest(process: int, before: Usage, seconds: float = 40) -> Usage:
-    """What it holds once descriptors and threads are back, or when that long has passed."""
+    """The usage once descriptors and threads are within the limits, or after this time."""
     end = time.monotonic() + seconds
     while True:
         now = Usage.of(process)

@@ -1,4 +1,4 @@
-"""A real `restante serve`, in the ways that it is configured here."""
+"""A real `restante serve` in the configurations of the suites."""
 
 import os
 import re
@@ -20,7 +20,7 @@ CLEARTEXT, STLS, TLS = "cleartext", "STLS", "TLS"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a client connects, and how it gets TLS there."""
+    """The address for a client, and the kind of TLS there."""
 
     port: int
     transport: str
@@ -28,11 +28,11 @@ class Endpoint:
 
 
 class Server:
-    """One `restante serve`: a port for each way of connecting, its log in a file."""
+    """A `restante serve` with a port for each transport, and its log in a file."""
 
-    # Whether Ctrl-C at the terminal does not reach it.
+    # Whether it is protected from Ctrl-C at the terminal.
     is_apart = False
-    # The words of another program that starts it, and what is to be at the end of its configuration.
+    # The command of another program that starts it, and the end of its configuration.
     before: tuple[str, ...] = ()
     more = ""
 
@@ -45,7 +45,7 @@ class Server:
         self.process: Optional[subprocess.Popen[bytes]] = None
 
     def endpoint(self, transport: str) -> Endpoint:
-        """Where a client finds this server."""
+        """The endpoint for a transport."""
         return Endpoint(self.ports[transport], transport)
 
     def config(self) -> Path:
@@ -64,7 +64,7 @@ class Server:
         return Pop3(self.ports[transport], tls=tls, stls=transport == STLS, **options)
 
     def login(self, name: str, password: str, how: str = "user") -> str:
-        """One login on a connection of its own: the greeting when that refuses, else the reply."""
+        """One login on a separate connection. Returns the reply, or the greeting if that refuses."""
         with self.connect() as client:
             if not client.greeting.startswith("+OK"):
                 require(not client.until_closed(), "open after the greeting has refused")
@@ -72,13 +72,13 @@ class Server:
             return str(getattr(client, how)(name, password))
 
     def must_admit(self, account: Account) -> None:
-        """The right password is taken, by both ways."""
+        """The right password is accepted, by USER and by PLAIN."""
         for how in ("user", "plain"):
             said = self.login(account.user, account.password, how)
             require(said.startswith("+OK"), f"{how}: the right password got {said!r}")
 
     def start(self) -> None:
-        """Starts the server and returns when it says that it is ready."""
+        """Starts the server, and waits until it is ready."""
         self.config().write_text(self.configuration())
         notify = self.site.root / f"{self.name}.notify"
         notify.unlink(missing_ok=True)
@@ -104,12 +104,12 @@ class Server:
         raise Failed(f"the server did not become ready: {self.last_words()}")
 
     def stop(self) -> None:
-        """Ends the server as a service manager does, and wants a clean exit."""
+        """Stops the server as a service manager does. Fails without a clean exit."""
         code = self.end()
         require(code == 0, f"the server ended with {code}: {self.last_words()}")
 
     def end(self, seconds: float = 30) -> int:
-        """Ends it in the same way; the exit code, which is 0 when it had ended before."""
+        """Stops it in the same way. Returns the exit code, which is 0 if it had ended before."""
         process, self.process = self.process, None
         if process is None:
             return 0
@@ -123,7 +123,7 @@ class Server:
             raise Failed(f"the server did not end within {seconds:g} s of SIGTERM") from None
 
     def kill(self) -> None:
-        """Ends the server without warning, as a power cut would."""
+        """Kills the server."""
         process, self.process = self.process, None
         if process is not None:
             process.send_signal(signal.SIGKILL)
@@ -134,7 +134,7 @@ class Server:
         return self.log.read_text(errors="replace")[-2000:]
 
     def addresses(self) -> list[str]:
-        """Loopback, in IPv6 too where the machine has it: "localhost" may mean either."""
+        """The loopback addresses, also of IPv6 if available: "localhost" may be either."""
         try:
             with socket.socket(socket.AF_INET6) as probe:
                 probe.bind(("::1", 0))
@@ -153,7 +153,7 @@ class Server:
         if os.geteuid() == 0:
             lines.append(f'run-as = "{SERVER_USER}:{SERVER_USER}"')
         for transport, tls in listeners:
-            # No listener without TLS where no password would be taken on it.
+            # No listener without TLS if it would not accept passwords.
             if transport == CLEARTEXT and not self.allow_cleartext:
                 continue
             for address in self.addresses():
@@ -179,12 +179,12 @@ class Server:
         return "\n".join(lines) + f"\n{self.more}"
 
     def credentials(self) -> list[str]:
-        """The rest of `[auth]`, and the stores."""
+        """Further keys of `[auth]`, and the stores."""
         return ["[[credentials]]", 'kind = "file"', f'path = "{self.site.users}"']
 
 
 class Restante(Server):
-    """A server with the stores of our choice, and no delay that would hide how long they take."""
+    """A server with the given stores, and without a failure delay, which would hide their times."""
 
     def __init__(
         self, site: Site, name: str, sections: Callable[[], str], failure_delay: str = "0s"
@@ -198,7 +198,7 @@ class Restante(Server):
 
 
 class Homes(Restante):
-    """One that looks for mail below the home directories that the stores name."""
+    """A server with mail below the home directories of the stores."""
 
     def configuration(self) -> str:
         path = 'path = "{home}/Maildir"'
@@ -206,7 +206,7 @@ class Homes(Restante):
 
 
 class ByDefault(Restante):
-    """A server with the throttle and the delay that a configuration has when it is silent.
+    """A server with the default throttle and failure delay.
 
     Every mechanism is offered that the stores have at all: there is more to attack.
     """
@@ -221,7 +221,7 @@ class ByDefault(Restante):
 
 
 class Clear(Server):
-    """A server whose credential file has the passwords in clear."""
+    """A server whose credential file has passwords in clear."""
 
     def __init__(
         self, site: Site, name: str, *auth: str, allow_cleartext: bool = False

@@ -1,4 +1,4 @@
-"""The final account: each message is where it has to be, once, and unchanged."""
+"""The final check: each message is in its place, once, and unchanged."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -9,7 +9,7 @@ from lib.site import Account
 
 
 def settle(ledger: Ledger, account: Account) -> None:
-    """Compares what is on disk with what was said; nobody works on the Maildir any more."""
+    """Compares the files with the replies, after all work on the Maildir has ended."""
     found: dict[str, list[Path]] = defaultdict(list)
     for folder in (account.maildir, account.maildir / f".{ARCHIVE}"):
         for path in files(folder) if folder.exists() else []:
@@ -43,7 +43,7 @@ def _missing(ledger: Ledger, message: Message) -> None:
     elif message.was_leaving:
         ledger.count("gone after a QUIT without a reply")
     else:
-        ledger.violation(f"{message.token} is LOST: nobody was to remove it", message)
+        ledger.violation(f"{message.token} is LOST: it was not removed", message)
 
 
 def _left(ledger: Ledger, message: Message, path: Path) -> None:

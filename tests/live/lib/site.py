@@ -1,4 +1,4 @@
-"""The mail root, the accounts in it, and what else a server and its clients need on disk."""
+"""The mail root, its accounts, and the other files of a server and its clients."""
 
 import hashlib
 import itertools
@@ -18,14 +18,14 @@ from lib.process import CLIENT_USER, SERVER_USER, run
 
 @dataclass(frozen=True)
 class Account:
-    """A user and the Maildir that belongs to it."""
+    """A user with a Maildir."""
 
     user: str
     password: str
     maildir: Path
 
     def files(self) -> dict[str, "Stored"]:
-        """Every message file, to see which are there and that none was touched."""
+        """All message files, with the properties that must not change."""
         return {
             str(path.relative_to(self.maildir)): Stored.read(path)
             for part in ("new", "cur")
@@ -35,7 +35,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Stored:
-    """What must not change about a message file, and what it comes to on the wire."""
+    """The properties of a message file that must not change, and its octets as sent."""
 
     digest: str
     modified: int
@@ -43,7 +43,7 @@ class Stored:
 
     @classmethod
     def read(cls, path: Path) -> "Stored":
-        """Looks at one file."""
+        """The properties of a file."""
         text = path.read_bytes()
         return cls(
             hashlib.sha256(text).hexdigest(),
@@ -53,7 +53,7 @@ class Stored:
 
 
 class Site:
-    """A temporary directory with certificate, users, mail, and homes for the clients."""
+    """A temporary directory with a certificate, users, mail, and homes of clients."""
 
     def __init__(self, program: Path) -> None:
         self.program = program
@@ -61,7 +61,7 @@ class Site:
         self.root.chmod(0o755)
         self.certificate = self.root / "certificate.pem"
         self.key = self.root / "key.pem"
-        # The credential file of most servers, and one of passwords in clear.
+        # The credential file of most servers, and one with passwords in clear.
         self.users = self.root / "users"
         self.clear_users = self.root / "clear-users"
         self.accounts: dict[str, Account] = {}
@@ -72,7 +72,7 @@ class Site:
         certify("localhost", self.certificate, self.key)
         self.own(self.key, SERVER_USER)
         self.own(self.root / "mail", SERVER_USER)
-        # A server starts with a credential file or not at all; later users are noticed.
+        # A server needs a credential file to start; it notices users who are added later.
         self.account("first")
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Site:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def own(self, path: Path, user: str) -> None:
-        """Gives a path, with all below it, to a user, where we may."""
+        """Changes the owner of a path and all below it, if permitted."""
         if os.geteuid() != 0:
             return
         entry = pwd.getpwnam(user)
@@ -95,7 +95,7 @@ class Site:
         return home
 
     def account(self, user: str, messages: Iterable[Message] = ()) -> Account:
-        """A new user with its mail, entered in the credential file."""
+        """A new user with mail, in the credential file."""
         account = self.mailbox(user, messages)
         self.add_user(account)
         return account
@@ -103,7 +103,7 @@ class Site:
     def mailbox(
         self, user: str, messages: Iterable[Message] = (), maildir: Optional[Path] = None
     ) -> Account:
-        """The same, entered nowhere. The password has a space in it: that is allowed."""
+        """The same without an entry in a credential file. The password has a space: that is allowed."""
         home = self.root / "mail" / user
         maildir = maildir or home / "Maildir"
         for part in ("new", "cur", "tmp"):
@@ -116,7 +116,7 @@ class Site:
         return account
 
     def enter(self, account: Account, fields: str = "", users: Optional[Path] = None) -> None:
-        """Enters the user with the password in clear, and what else is to be in its line."""
+        """Adds the user with the password in clear, and further fields."""
         path = users or self.clear_users
         with self._lock:
             with path.open("a") as lines:
@@ -127,7 +127,7 @@ class Site:
     def add_user(
         self, account: Account, users: Optional[Path] = None, scheme: str = "argon2id"
     ) -> None:
-        """Enters the user in a credential file with the program's own command.
+        """Adds the user to a credential file with `restante user add`.
 
         The first user makes the file, which then gets its owner; it keeps it from then on.
         """
@@ -158,12 +158,12 @@ class Site:
         self.own(path, SERVER_USER)
 
     def client_tls(self) -> ssl.SSLContext:
-        """A context that trusts our certificate and nothing else, and checks the name."""
+        """A context that trusts only the certificate of this site, and checks the name."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
 
 def certify(name: str, certificate: Path, key: Path) -> None:
-    """Makes a key and a certificate of its own for this name and the loopback address."""
+    """Makes a key and a self-signed certificate for this name and the loopback address."""
     run(
         [
             "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",

@@ -1,4 +1,4 @@
-"""POP3 clients that look closely, fetch, delete, and vanish at every point of a session."""
+"""POP3 clients that check all replies, fetch, delete, and vanish at every point of a session."""
 
 import random
 import re
@@ -31,7 +31,7 @@ class End(Enum):
 
     @property
     def is_in_retr(self) -> bool:
-        """Whether a message is cut."""
+        """Whether a message is read only in part."""
         return self in (End.IN_RETR, End.RESET_IN_RETR)
 
     @property
@@ -43,12 +43,12 @@ class End(Enum):
         )
 
 
-# How often each is chosen.
+# The weight of each end.
 ENDS: dict[End, int] = {end: 10 if end is End.QUIT else 2 for end in End}
 
 
 class Vanishing:
-    """A client: one session after the other, each with another end."""
+    """A client that runs sessions one after the other, with random ends."""
 
     def __init__(
         self, site: Site, server: Server, ledger: Ledger, interruptions: Interruptions
@@ -57,7 +57,7 @@ class Vanishing:
         self.interruptions = interruptions
 
     def session(self, choice: random.Random, account: Account, end: Optional[End] = None) -> None:
-        """One session. That it is lost is right only when the server was killed meanwhile."""
+        """One session. It may be cut off only if the server was killed meanwhile."""
         end = end or choice.choices(list(ENDS), list(ENDS.values()))[0]
         life = self.interruptions.life()
         connection: Optional[Pop3] = None
@@ -91,7 +91,7 @@ class Vanishing:
         self.ledger.count(f"end: {end.value}")
 
     def _listing(self, account: Account, connection: Pop3) -> list[Listed]:
-        """STAT, LIST and UIDL, which have to agree; and which message has which unique-id."""
+        """STAT, LIST and UIDL, which must agree. Finds the message of each unique-id."""
         count, total = map(int, connection.ok("STAT").split()[1:3])
         octets = {
             int(number): int(size)
@@ -118,7 +118,7 @@ class Vanishing:
         self, choice: random.Random, connection: Pop3, listed: list[Listed],
         before: dict[str, int], end: End,
     ) -> None:
-        """Some messages; the last of them not to its end, where that is how it ends."""
+        """Fetches some messages; if the session ends in RETR, the last one only in part."""
         chosen = choice.sample(listed, min(len(listed), choice.randint(1, 8)))
         for each in chosen:
             said = connection.ask(f"RETR {each.number}")
@@ -140,7 +140,7 @@ class Vanishing:
         self, choice: random.Random, account: Account, connection: Pop3,
         listed: list[Listed], end: End,
     ) -> None:
-        """Marks some, and ends."""
+        """Marks some messages, and ends the session."""
         found = [each for each in listed if self._kind(each) == MAIL and each.token]
         marked = choice.sample(found, min(len(found), choice.randint(0, 12)))
         tokens = [each.token for each in marked if each.token]

@@ -1,4 +1,4 @@
-"""An hour of ordinary load on a real `restante serve`: what it holds, and how long a poll takes.
+"""An hour of ordinary load on a real `restante serve`: its resources, and the time of a poll.
 
     cargo build --release --locked
     python3 tests/live soak target/release/restante --minutes 60 --csv soak.csv
@@ -37,14 +37,14 @@ COLUMNS = (
     "seconds", "memory_bytes", "descriptors", "threads", "processor_seconds", "p50_ms", "p99_ms",
     "polls", "sessions", "fetched", "removed", "reloads", "violations",
 )
-# How much more memory the last third of the run may keep than the second, and how many samples it
-# takes to tell.
+# How much more memory the last third of the run may keep than the second, and the number of samples
+# that are needed to compare them.
 GROWTH = 1.10
 ENOUGH = 120
 
 
 def main() -> int:
-    """The hour, and the restarts."""
+    """Runs the load, and then the restarts."""
     arguments = parse()
     deliverable()
     stopped = threading.Event()
@@ -71,7 +71,7 @@ def parse() -> argparse.Namespace:
 
 
 def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
-    """The load, sampled, until its time is over or a signal has come."""
+    """Runs and samples the load, until its time is over or a signal arrives."""
     ledger = Ledger()
     site = Site(arguments.program)
     server = OwnCertificate(site, "soak")
@@ -101,7 +101,7 @@ def soak(arguments: argparse.Namespace, stopped: threading.Event) -> int:
 
 
 def user(site: Site, name: str, is_hashed: bool) -> Account:
-    """A user: half of them with a hash, and the others with the password in the clear."""
+    """A user: half of them have a hash, and the others a password in the clear."""
     account = site.mailbox(name)
     if is_hashed:
         site.add_user(account, site.clear_users)
@@ -114,7 +114,7 @@ def sample(
     server: OwnCertificate, ledger: Ledger, load: Load, stopped: threading.Event,
     arguments: argparse.Namespace,
 ) -> list[dict[str, float]]:
-    """A row each few seconds, written at once."""
+    """Writes a row every few seconds."""
     rows: list[dict[str, float]] = []
     begin = time.monotonic()
     with arguments.csv.open("w", newline="") as file:
@@ -146,7 +146,7 @@ def sample(
 
 
 def judge(server: OwnCertificate, ledger: Ledger, rows: list[dict[str, float]]) -> None:
-    """That nothing has grown, and that the server ends as it should."""
+    """Checks that no resource has grown, and that the server stops cleanly."""
     samples = [
         Usage(int(row["descriptors"]), int(row["threads"]), int(row["memory_bytes"]), 0, 0)
         for row in rows
@@ -173,7 +173,7 @@ def judge(server: OwnCertificate, ledger: Ledger, rows: list[dict[str, float]]) 
 
 
 def memory(rows: list[dict[str, float]]) -> float:
-    """What it keeps: the tenth part of the samples is below that.
+    """The tenth percentile of the memory: what the server keeps.
 
     A login with an Argon2 hash takes 19 MiB as long as it lasts, and how many samples fall on one
     says more about the machine than about the server.
@@ -182,7 +182,7 @@ def memory(rows: list[dict[str, float]]) -> float:
 
 
 def summary(ledger: Ledger, rows: list[dict[str, float]], seed: int) -> None:
-    """The figures."""
+    """Prints the figures."""
     for what, number in sorted(ledger.counts.items()):
         print(f"{number:9} {what}")
     if rows:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what the soak has sampled: python3 tests/live/soak/draw.py CSV SVG
+"""Draws the samples of the soak: python3 tests/live/soak/draw.py CSV SVG
 
 Memory, descriptors and threads, and the latency of a poll, each over the minutes. The same data
 gives the same file, octet for octet.
@@ -22,7 +22,7 @@ DASHES = ("", "6 3")
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the plots: its words, and its columns with their names and a factor."""
+    """A plot: its title, and its columns with their names and a factor."""
 
     title: str
     series: tuple[tuple[str, str, float], ...]
@@ -109,7 +109,7 @@ def one(panel: Panel, rows: list[dict[str, float]], minutes: float, top: float) 
 
 
 def pace(most: float) -> float:
-    """A round step that gives three to seven of them."""
+    """A round step for three to seven marks."""
     steps = (factor * 10.0**power for power in range(-6, 12) for factor in (1, 2, 5))
     return next(step for step in steps if most / step <= 7)
 

@@ -1,4 +1,4 @@
-"""The load of the soak: what a server sees on an ordinary day, at a few sessions a second."""
+"""The load of the soak: an ordinary day of a server, with a few sessions a second."""
 
 import random
 import threading
@@ -16,19 +16,19 @@ from lib.server import CLEARTEXT, STLS, TLS, Server
 from lib.site import Account, Site
 from lib.vanishing import Vanishing
 
-# Seconds of which the latencies are kept: 5 polls a second make 150 of them.
+# The seconds for which latencies are kept: 5 polls a second make 150 of them.
 WINDOW = 30.0
 
 
 class Latencies:
-    """How long the polls of the last half minute took."""
+    """The times of the polls of the last half minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: deque[tuple[float, float]] = deque()
 
     def add(self, seconds: float) -> None:
-        """One poll that has just ended."""
+        """Adds a poll that has just ended."""
         now = time.monotonic()
         with self._lock:
             self._found.append((now, seconds))
@@ -36,14 +36,14 @@ class Latencies:
                 self._found.popleft()
 
     def at(self, part: float) -> float:
-        """The percentile in seconds; 0 when there was no poll."""
+        """The percentile in seconds; 0 without polls."""
         with self._lock:
             values = sorted(seconds for _, seconds in self._found)
         return values[min(int(len(values) * part), len(values) - 1)] if values else 0.0
 
 
 class Load:
-    """All clients and deliveries, each a thread, until `stop`."""
+    """All clients and deliveries, each in a thread, until `stop`."""
 
     def __init__(
         self, site: Site, server: Server, ledger: Ledger, accounts: list[Account], seed: int
@@ -92,7 +92,7 @@ class Load:
         thread.start()
 
     def _poll(self, choice: random.Random, account: Account) -> None:
-        """Looks whether there is mail, and how long that takes, connection and all."""
+        """Checks for mail, and measures the time with the connection."""
         begin = time.monotonic()
         try:
             connection = self.server.connect(choice.choice((TLS, STLS, CLEARTEXT)))
@@ -110,7 +110,7 @@ class Load:
         self.ledger.count("polls")
 
     def _guess(self, account: Account) -> None:
-        """A password that is wrong."""
+        """A login with a wrong password."""
         connection = self.server.connect(TLS)
         connection.ok(f"USER {account.user}")
         said = connection.ask("PASS wrong")

@@ -1,4 +1,4 @@
-"""SIGHUP once a minute, mostly with something broken: what was in use before has to stay."""
+"""SIGHUP once a minute, mostly with a broken file: the server must keep the earlier one."""
 
 import os
 import random
@@ -19,7 +19,7 @@ from lib.site import Account, Site
 
 
 class OwnCertificate(Clear):
-    """A server with copies of key and certificate of its own: clients trust the first ones."""
+    """A server with its own copies of key and certificate; clients trust the first ones."""
 
     is_apart = True
 
@@ -36,7 +36,7 @@ class OwnCertificate(Clear):
 
 
 class Reloads:
-    """Breaks a part, has the server read everything again, and mends the part."""
+    """Breaks a file, reloads the server, and repairs the file."""
 
     def __init__(
         self, site: Site, server: OwnCertificate, ledger: Ledger, account: Account, seed: int
@@ -47,7 +47,7 @@ class Reloads:
         users = site.clear_users
         key, certificate = server.key, server.certificate
         another = self._another_key()
-        # What is broken, and which file is then how.
+        # Each error, with the file and its broken contents.
         self.broken: dict[str, tuple[Path, Callable[[bytes], bytes]]] = {
             "configuration: no TOML": (self.config, lambda text: text + b"\n[[[\n"),
             "configuration: cut": (self.config, lambda text: text[: len(text) // 2]),
@@ -67,10 +67,10 @@ class Reloads:
         self._order: list[str] = []
 
     def run(self, stop: threading.Event, pause: float) -> None:
-        """One each `pause` seconds, each of them in turn."""
+        """One every `pause` seconds, in turn."""
         while not stop.wait(pause):
             if not self._order:
-                self._order = [*self.broken, "nothing", "nothing"]
+                self._order = [*self.broken, "none", "none"]
                 self._choice.shuffle(self._order)
             what = self._order.pop()
             try:
@@ -79,9 +79,9 @@ class Reloads:
                 self.ledger.violation(f"reload with broken {what}: {error}")
 
     def one(self, what: str) -> None:
-        """One reload with this broken, and another when it is mended."""
+        """One reload with this error, and another after the repair."""
         before = self._serial()
-        if what != "nothing":
+        if what != "none":
             path, damage = self.broken[what]
             text, mode = path.read_bytes(), path.stat().st_mode & 0o777
             try:
@@ -101,7 +101,7 @@ class Reloads:
         self.ledger.count("reloads that were taken")
 
     def _write(self, path: Path, text: bytes, mode: int) -> None:
-        """A new file in the place of the old one, as administrators are told to do."""
+        """Replaces a file by a new one, as the documentation says."""
         new = path.with_name(path.name + ".new")
         new.touch(mode=mode)
         new.write_bytes(text)
@@ -110,7 +110,7 @@ class Reloads:
         new.rename(path)
 
     def _reload(self) -> str:
-        """SIGHUP; what the log says of it."""
+        """Sends SIGHUP. Returns the lines in the log about it."""
         process = self.server.process
         if process is None:
             raise Failed("there is no server")
@@ -125,10 +125,10 @@ class Reloads:
             if said:
                 return said[0]
             time.sleep(0.05)
-        raise Failed("nothing was logged within 30 s of SIGHUP")
+        raise Failed("no line was logged within 30 s of SIGHUP")
 
     def _serial(self) -> bytes:
-        """The certificate that the server shows."""
+        """The serial number of the server's certificate."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with Pop3(self.server.ports[TLS], tls=context) as client:

@@ -1,4 +1,4 @@
-"""Restarts under load: by the service manager's sockets, and in the middle of a removal.
+"""Restarts under load: with the service manager's sockets, and in the middle of a removal.
 
 - With the sockets of a service manager no client is refused, however often the server is started
   again. One that is connected while the server stops may be disconnected before its login.
@@ -24,8 +24,8 @@ from lib.site import Account, Site
 
 RESTARTS = 20
 CLIENTS = 4
-# Messages of a removal that is interrupted, and how long the server may take to end: the grace of a
-# server by default, and what a removal takes on a slow disk.
+# The messages of a removal that is interrupted, and the time limit for the server's end: the default
+# grace time, and the time of a removal on a slow disk.
 REMOVED = 5_000
 GRACE = 60.0
 
@@ -40,7 +40,7 @@ def checks(report: Report, program: Path) -> None:
 
 
 def activated(program: Path) -> str:
-    """Clients that come all the time while the server is started again and again."""
+    """Clients log in all the time while the server is restarted repeatedly."""
     site = Site(program)
     server = Activated(site)
     account = site.mailbox("ann", [ordinary(1)])
@@ -79,7 +79,7 @@ def activated(program: Path) -> str:
 
 
 class Client(threading.Thread):
-    """Logs in again and again."""
+    """Logs in repeatedly."""
 
     def __init__(
         self, site: Site, server: Clear, account: Account, stop: threading.Event
@@ -166,7 +166,7 @@ def twice(server: Clear, connection: Pop3) -> str:
 
 
 def gone(_: Clear, connection: Pop3) -> str:
-    """The client does not wait."""
+    """The client does not wait for its reply."""
     connection.reset()
     return "has reset the connection"
 
@@ -177,12 +177,12 @@ AFTER: dict[str, Callable[[Clear, Pop3], str]] = {
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for it, closely."""
+    """Polls a condition at short intervals."""
     end = time.monotonic() + GRACE
     while not condition():
         require(time.monotonic() < end, f"not within {GRACE:.0f} s")
 
 
 def left(account: Account) -> int:
-    """How many messages are there."""
+    """The number of messages that are left."""
     return len(os.listdir(account.maildir / "new"))

@@ -1,4 +1,4 @@
-"""What others wait for: a file system that does not answer or is behind the times, a client that is gone.
+"""A file system that does not answer or is out of date, and clients that vanish: the effect on others.
 
     python3 tests/live stalls target/release/restante [NAME…]
 
@@ -17,11 +17,11 @@ PARTS = {"vanish": vanish.run, "dead": dead.run, "cached": cached.run}
 
 
 def main() -> int:
-    """All parts, or those that are named."""
+    """Runs all parts, or the named ones."""
     program = Path(sys.argv[1]).resolve()
     names = sys.argv[2:] or list(PARTS)
     report = Report(only=[])
-    # Who waits for a client that is gone does nothing meanwhile.
+    # This part mostly waits.
     waiting = threading.Thread(target=part, args=(report, "vanish", program))
     if "vanish" in names:
         waiting.start()
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def part(report: Report, name: str, program: Path) -> None:
-    """One of them; whatever ends it early is a failure."""
+    """Runs a part. Any exception is a failure."""
     try:
         PARTS[name](report, program)
     except Exception as error:

@@ -1,8 +1,8 @@
-"""A file system that keeps attributes in memory, while others deliver, rename and remove below it.
+"""A file system that caches attributes, while other programs deliver, rename and remove below it.
 
 The server reads through mergerfs, and for ten seconds the system takes for true what that has said of
 a file or a directory, and gives a file another number for each of its names. The others work on the
-directories themselves, so that nothing tells it of a change. In each listing has to be, under its
+directories themselves, so that the cache is not invalidated. Each listing must have, under its
 unique-id, what stood still, and what was only renamed; a new message may come as late as attributes
 are kept.
 """
@@ -22,7 +22,7 @@ USERS, STILL, RENAMED, KEPT, LATE = 4, 40, 20, 10, 5
 
 
 def run(report: Report, program: Path, seconds: float = 30) -> None:
-    """All users for so long."""
+    """Runs all users for this time."""
     site = Site(program)
     mount = Mount("mergerfs", site, "source", "cached", f"cache.attr={KEPT},cache.entry={KEPT}")
     server = served(site, "cached")
@@ -38,7 +38,7 @@ def run(report: Report, program: Path, seconds: float = 30) -> None:
         for thread in threads:
             thread.join()
         tell(report, mailboxes)
-        report.expect(server.end(60) == 0, "it stops in order")
+        report.expect(server.end(60) == 0, "it stops cleanly")
     finally:
         server.kill()
         mount.remove()
@@ -46,7 +46,7 @@ def run(report: Report, program: Path, seconds: float = 30) -> None:
 
 
 def tell(report: Report, mailboxes: "list[Mailbox]") -> None:
-    """What came of it."""
+    """Prints the results."""
     for wrong in [wrong for mailbox in mailboxes for wrong in mailbox.wrong][:10]:
         print(wrong)
     listings = sum(mailbox.listings for mailbox in mailboxes)
@@ -61,7 +61,7 @@ def tell(report: Report, mailboxes: "list[Mailbox]") -> None:
 
 
 class Mailbox:
-    """A Maildir, those who work on it, and a client that polls."""
+    """A Maildir, programs that change it, and a client that polls."""
 
     def __init__(self, mount: Mount, number: int) -> None:
         self.site = mount.site
@@ -83,11 +83,11 @@ class Mailbox:
         self.site.own(path, SERVER_USER)
 
     def rename(self, old: str, new: str) -> None:
-        """One of its files gets another name."""
+        """Renames a file."""
         (self.account.maildir / old).rename(self.account.maildir / new)
 
     def change(self, end: float) -> None:
-        """Renames, back and forth: flags, and between new and cur."""
+        """Renames files back and forth: flags, and between new and cur."""
         step = 0
         while time.monotonic() < end:
             for name, old in self.moving.items():
@@ -99,7 +99,7 @@ class Mailbox:
                 time.sleep(0.002)
 
     def deliver(self, end: float) -> None:
-        """Puts a message into new each 20 milliseconds."""
+        """Delivers a message to new every 20 milliseconds."""
         number = 0
         while time.monotonic() < end:
             number += 1
@@ -110,7 +110,7 @@ class Mailbox:
             time.sleep(0.02)
 
     def poll(self, server: Server, end: float) -> None:
-        """Looks at listings, and removes what was delivered when that is much."""
+        """Checks listings, and removes delivered messages when there are many."""
         removed: set[str] = set()
         try:
             while time.monotonic() < end:

@@ -2,7 +2,7 @@
 
 The process behind their mount is stopped (SIGSTOP). Users whose mail is elsewhere log in with
 argon2id, fetch and remove meanwhile. Users of the dead file system are told [SYS/TEMP] or [IN-USE],
-and nothing that was refused is done later. Then a server with a removal that hangs is told to stop,
+and a removal that was refused is not done later. Then a server with a removal that hangs is stopped,
 and has to end.
 """
 
@@ -20,9 +20,9 @@ from lib.site import Account, Site
 from stalls.mount import Mount, served
 
 DEAD, HEALTHY, SLOWEST = 160, 4, 3.0
-# Those of the dead file system who are logged in when it stops, who removes, and who come then.
+# The users of the dead file system who are logged in when it stops, who remove, and who come later.
 INSIDE, MARKED, LATER = 8, 20, 30
-# The threads for mail, and those for what hangs.
+# The threads for mail, and those for the hung file system.
 THREADS = 64 + 64
 REFUSED = {"-ERR [SYS/TEMP]", "-ERR [IN-USE]"}
 
@@ -35,7 +35,7 @@ def run(report: Report, program: Path) -> None:
         account = site.mailbox(f"h{number}", [ordinary(each) for each in range(400)])
         site.add_user(account, site.clear_users)
         healthy.append(account)
-    # Each request goes to the process: nothing is answered from memory.
+    # Each request goes to the process, because nothing is cached.
     mount = Mount("bindfs", site, "store", "dead", "attr_timeout=0,entry_timeout=0")
     try:
         dead = [mount.mailbox(f"d{number}", 3) for number in range(DEAD)]
@@ -47,7 +47,7 @@ def run(report: Report, program: Path) -> None:
 
 
 def healthy_users(server: Server, accounts: list[Account], seconds: float) -> list[float]:
-    """They log in, fetch and remove for so long; how long each session took."""
+    """Users log in, fetch and remove for this time. Returns the times of the sessions."""
     times: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -66,7 +66,7 @@ def healthy_users(server: Server, accounts: list[Account], seconds: float) -> li
 def dead_file_system(
     report: Report, mount: Mount, healthy: list[Account], dead: list[Account]
 ) -> None:
-    """It stops while some are logged in, and many come."""
+    """It stops while some users are logged in, and many more log in."""
     server = served(mount.site, "dead", 'login = "40s"\n')
     server.start()
     try:
@@ -91,7 +91,7 @@ def dead_file_system(
             except OSError as error:
                 replies.append(str(error))
 
-        # Three of each user: a client that gives up and comes again.
+        # Three for each user: a client that gives up and tries again.
         coming = at_once([lambda each=each: come(each) for each in dead[LATER:] * 3])
         time.sleep(2)
         marked.send("QUIT")
@@ -105,7 +105,7 @@ def dead_file_system(
         mount.go_on()
         codes = [re.sub(r"^(\S+ ?(\[[^]]*\])?).*", r"\1", reply) for reply in replies]
         print({code: codes.count(code) for code in sorted(set(codes))})
-        report.expect(set(codes) <= REFUSED, "who cannot be served is told so")
+        report.expect(set(codes) <= REFUSED, "users who cannot be served are refused")
         report.expect(
             max(during) < max(SLOWEST, 3 * max(before)),
             f"others: {len(during)} sessions, median {statistics.median(during):.3f} s (before "
@@ -114,14 +114,14 @@ def dead_file_system(
         )
         time.sleep(2)
         afterwards(report, server, dead[MARKED])
-        report.expect("panicked" not in server.log.read_text(), "nothing has panicked")
-        report.expect(server.end(60) == 0, "it stops in order")
+        report.expect("panicked" not in server.log.read_text(), "no panic")
+        report.expect(server.end(60) == 0, "it stops cleanly")
     finally:
         server.kill()
 
 
 def afterwards(report: Report, server: Server, account: Account) -> None:
-    """What was refused has not been done, and can be done now."""
+    """The removal that was refused has not been done, and can be done now."""
     left = len(account.files())
     report.expect(left == 3, f"of the removal that was refused {left} of 3 messages are there")
     with server.connect(CLEARTEXT, timeout=90) as client:
@@ -134,15 +134,15 @@ def afterwards(report: Report, server: Server, account: Account) -> None:
 
 
 def stuck_removal(report: Report, mount: Mount, account: Account) -> None:
-    """The server is told to stop while a removal does not come to an end."""
+    """The server is stopped while a removal hangs."""
     server = served(mount.site, "stuck", 'shutdown-grace = "1s"\n')
     server.start()
     try:
         client = server.connect(CLEARTEXT)
         client.log_in(account.user, account.password)
         client.ask("DELE 1")
-        # The index is written after the reply. What the stopped process has begun with by then cannot
-        # be given up: the system does not let a process end that waits for such an answer.
+        # The index is written after the reply. A request that the stopped process has begun cannot be
+        # cancelled: the system does not let a process end that waits for the answer.
         for _ in range(100):
             if (account.maildir / "restante.index").exists():
                 break
@@ -160,13 +160,13 @@ def stuck_removal(report: Report, mount: Mount, account: Account) -> None:
             f"a stop with a removal that hangs: exit code {code} after {took:.1f} s",
         )
         said = server.log.read_text()
-        report.expect("removals had not ended" in said, "the log says what is left")
+        report.expect("removals had not ended" in said, "the log names the removals that are left")
     finally:
         server.kill()
 
 
 def at_once(work: list[Callable[[], None]]) -> list[threading.Thread]:
-    """Threads that do all of this at the same time."""
+    """Runs all of these in threads at the same time."""
     begun = [threading.Thread(target=each) for each in work]
     for thread in begun:
         thread.start()
@@ -174,12 +174,12 @@ def at_once(work: list[Callable[[], None]]) -> list[threading.Thread]:
 
 
 def threads(server: Server) -> dict[str, int]:
-    """How many threads of each name the server has."""
+    """The number of the server's threads of each name."""
     assert server.process is not None
     names = []
     for task in Path(f"/proc/{server.process.pid}/task").iterdir():
         try:
             names.append((task / "comm").read_text().strip())
         except (FileNotFoundError, ProcessLookupError):
-            pass  # it has ended meanwhile
+            pass  # ended meanwhile
     return {name: names.count(name) for name in sorted(set(names))}

@@ -1,4 +1,4 @@
-"""A directory that is seen through a program in user space, which can be stopped."""
+"""A directory that is mounted by a program in user space, which can be stopped."""
 
 import os
 import signal
@@ -12,12 +12,12 @@ from lib.report import Failed
 from lib.server import Clear
 from lib.site import Account, Site
 
-# For as many connections from one address as come here.
+# Limits for the connections of these checks, which come from one address.
 LIMITS = "[limits]\nconnections-per-address = 2000\n"
 
 
 class Mount:
-    """Two directories under the mail root: the first, as the program shows it in the second."""
+    """Two directories under the mail root: the program mounts the first one at the second."""
 
     def __init__(self, program: str, site: Site, store: str, mount: str, options: str) -> None:
         self.site = site
@@ -33,7 +33,7 @@ class Mount:
             time.sleep(0.05)
 
     def mailbox(self, user: str, number: int) -> Account:
-        """A user whose mail the server sees through the program, and we do not."""
+        """A user whose mail the server reads through the program, and this suite directly."""
         messages = [ordinary(each) for each in range(number)]
         account = self.site.mailbox(user, messages, self.store / user)
         self.site.enter(account, f"::::::userdb_mail=maildir:{self.path / user}")
@@ -48,25 +48,25 @@ class Mount:
             time.sleep(0.01)
 
     def go_on(self) -> None:
-        """Those that wait are answered."""
+        """Answers the waiting requests."""
         self.process.send_signal(signal.SIGCONT)
 
     def remove(self) -> None:
         """Ends the program and the mount."""
         self.go_on()
         subprocess.run(["umount", "-l", self.path], check=False)
-        # Another mount namespace may have a copy, and then it goes on.
+        # Another mount namespace may have a copy of the mount, which keeps it alive.
         self.process.kill()
         self.process.wait(timeout=20)
 
 
 def state(thread: Path) -> str:
-    """What a thread does: the letter after the name in brackets."""
+    """The state of a thread: the letter after the name in brackets."""
     return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def served(site: Site, name: str, timeouts: str = "") -> Clear:
-    """A server that takes passwords without TLS, with these timeouts."""
+    """A server that accepts passwords without TLS, with these timeouts."""
     server = Clear(site, name, allow_cleartext=True)
     server.more = f"{LIMITS}[timeouts]\n{timeouts}"
     return server

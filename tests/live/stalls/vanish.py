@@ -1,8 +1,8 @@
-"""Clients whose line breaks: for how long does the maildrop stay locked?
+"""Clients that lose their network: how long does the maildrop stay locked?
 
 Server and clients are in network namespaces of their own, with a cable between them (veth). The
 clients' end is taken down in the middle of what they do; nobody says a word to the server. Its own
-loopback asks from then on whether their maildrops are free.
+loopback checks from then on whether their maildrops are free.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from stalls.mount import LIMITS
 
 WRITE, SILENCE, PROBE, LOOK = 10, 120, 15, 5
 CLONE_NEWNET = 0x40000000
-# What each user does when the line breaks, how large the message is, and how long it may take then.
+# The action of each user at the cut, the size of the message, and the limit of the time from then on.
 SIZES = {"idle": 0, "marked": 0, "reading": 8 << 20, "sent": 100 << 10}
 MOST = {
     "reading": WRITE + LOOK, "sent": WRITE + LOOK,
@@ -32,7 +32,7 @@ MOST = {
 
 
 def run(report: Report, program: Path) -> None:
-    """All users, one cut."""
+    """Runs all users, and cuts the network once."""
     site = Site(program)
     accounts = []
     for user, size in SIZES.items():
@@ -48,7 +48,7 @@ def run(report: Report, program: Path) -> None:
         for account in sorted(accounts, key=lambda each: MOST[each.user]):
             free_again(report, server, account)
         del clients
-        report.expect(server.end(60) == 0, "it stops in order")
+        report.expect(server.end(60) == 0, "it stops cleanly")
     finally:
         server.kill()
         network.remove()
@@ -56,7 +56,7 @@ def run(report: Report, program: Path) -> None:
 
 
 class Isolated(Clear):
-    """A server in a network of its own."""
+    """A server in a separate network namespace."""
 
     def __init__(self, site: Site, network: "Network") -> None:
         super().__init__(site, "vanish", allow_cleartext=True)
@@ -69,7 +69,7 @@ class Isolated(Clear):
 
 
 def connect(server: Isolated, accounts: list[Account]) -> dict[str, Pop3]:
-    """Four clients, each in the middle of something."""
+    """Starts four clients, each in the middle of an action."""
     clients = {}
     for account in accounts:
         clients[account.user] = client = server.connect(
@@ -77,7 +77,7 @@ def connect(server: Isolated, accounts: list[Account]) -> dict[str, Pop3]:
         )
         client.log_in(account.user, account.password)
     clients["marked"].ok("DELE 1")
-    # Much more than the systems between hold, and less than that.
+    # Much more than the systems buffer, and less than that.
     for user in ("reading", "sent"):
         clients[user].ok("RETR 1")
     return clients
@@ -102,7 +102,7 @@ def free_again(report: Report, server: Isolated, account: Account) -> None:
 
 
 def log_in_and_leave(server: Isolated, account: Account) -> str:
-    """What the user is told at the login."""
+    """The reply to a login of the user."""
     with server.connect(CLEARTEXT) as client:
         reply = client.user(account.user, account.password)
         client.ask("QUIT")
@@ -110,7 +110,7 @@ def log_in_and_leave(server: Isolated, account: Account) -> str:
 
 
 class Network:
-    """Two namespaces and a cable."""
+    """Two network namespaces, connected by a veth pair."""
 
     SERVER, CLIENT = "198.51.100.1", "198.51.100.2"
 
@@ -132,19 +132,19 @@ class Network:
             raise
 
     def within_server(self) -> tuple[str, ...]:
-        """The words that run a program at the server's end."""
+        """The command prefix for a program at the server's end."""
         return ("ip", "netns", "exec", self.names[0])
 
     def from_server(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives at the server's end."""
+        """The result of `work` at the server's end."""
         return self._within(self.names[0], work)
 
     def from_client(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives at the clients' end."""
+        """The result of `work` at the clients' end."""
         return self._within(self.names[1], work)
 
     def cut(self) -> None:
-        """Takes the clients' end down."""
+        """Disconnects the clients' end."""
         ip("-n", self.names[1], "link", "set", "cable", "down")
         self._cut = time.monotonic()
 
@@ -153,13 +153,13 @@ class Network:
         return time.monotonic() - self._cut
 
     def remove(self) -> None:
-        """Removes both namespaces, and the cable with them."""
+        """Removes both namespaces, and the veth pair with them."""
         for name in self.names:
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
     @staticmethod
     def _within(name: str, work: Callable[[], Any]) -> Any:
-        """What `work` gives: done by a thread in this namespace, where its sockets then belong."""
+        """The result of `work` in a thread that has joined this namespace, as its sockets do then."""
         result: list[Any] = []
 
         def enter() -> None:

@@ -22,7 +22,7 @@ PACKAGES = "dbus,iproute2,libpython3-stdlib,openssl,procps,python3-minimal,syste
 LIMIT = 900
 LANDLOCK = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
 
-# A machine whose first process is not systemd may have the old control groups, or none.
+# Without systemd as its first process, a machine may have the old control groups, or none.
 CONTROL_GROUPS = """
 set -e
 mount --make-rprivate /
@@ -51,7 +51,7 @@ ExecStopPost=/usr/bin/systemctl --no-block poweroff
 
 
 def main() -> int:
-    """Makes what is missing, boots, and passes on what the checks say."""
+    """Builds what is missing, boots, and passes on the results of the checks."""
     parser = argparse.ArgumentParser()
     parser.add_argument("program", type=Path)
     parser.add_argument("names", nargs="*")
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def made_once(root: Path, suite: str) -> Path:
-    """A minimal Debian; made under another name first, so that half of one is never taken."""
+    """A minimal Debian. It is built under another name first, so that it is always complete."""
     if not root.is_dir():
         half = root.with_name(f"{root.name}.half")
         shutil.rmtree(half, ignore_errors=True)
@@ -88,12 +88,12 @@ def made_once(root: Path, suite: str) -> Path:
 
 
 def boot(root: Path, live: Path) -> int:
-    """Runs the container until it switches itself off; its console is shown when it did not."""
+    """Runs the container until it powers off; otherwise shows its console."""
     name = f"restante-{os.getpid()}"
     command = ["unshare", "--mount", "bash", "-c", CONTROL_GROUPS, name]
     command += ["systemd-nspawn", "--quiet", "--boot", f"--machine={name}", f"--directory={root}"]
     command += ["--register=no", "--keep-unit", "--console=read-only", "--private-network"]
-    # The container's own filter does not know them; what a service may do is for its unit to say.
+    # The container's own filter does not know these calls; the unit of a service restricts them.
     command += [f"--system-call-filter={LANDLOCK}"]
     command += ["--link-journal=no", f"--bind-ro={REPOSITORY}:/src", f"--bind={live}:/live"]
     console = live / "console"

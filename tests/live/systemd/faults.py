@@ -1,4 +1,4 @@
-"""What goes wrong: at start, with home directories, at the end, and without a journal."""
+"""Faults: at the start, with home directories, at the end, and without a journal."""
 
 import socket
 import time
@@ -24,7 +24,7 @@ from systemd.system import (
 
 
 def fatal() -> str:
-    """What keeps it from starting is an error in the journal, and it comes up when that is over."""
+    """An error at the start is in the journal, and the service starts once it is repaired."""
     certificate = Path("/etc/restante/tls/fullchain.pem")
     pem = certificate.read_bytes()
     try:
@@ -48,11 +48,11 @@ def fatal() -> str:
 
 
 def no_ipv6() -> str:
-    """IPv6 switched off by sysctl; a kernel without it is no container's to choose."""
+    """IPv6 switched off by sysctl; a container cannot choose a kernel without it."""
     run("sysctl -q net.ipv6.conf.all.disable_ipv6=1")
     try:
         run("systemctl restart restante")
-        require(serves(), "nobody gets in")
+        require(serves(), "logins fail")
         require(not serves("::1"), "IPv6 is still there")
     finally:
         run("sysctl -q net.ipv6.conf.all.disable_ipv6=0\nip address replace ::1/128 dev lo")
@@ -60,7 +60,7 @@ def no_ipv6() -> str:
 
 
 def mail_root() -> str:
-    """The directory of the mail is not there at start, and comes back; it is mounted late."""
+    """The mail directory is missing at the start, or mounted late."""
     run("systemctl stop restante\nmv /var/vmail /var/vmail.away")
     run("systemctl start restante", code=1)
     run("mv /var/vmail.away /var/vmail")
@@ -82,12 +82,12 @@ def mail_root() -> str:
             "rmdir /var/vmail\nmv /var/vmail.away /var/vmail\n"
             "systemctl daemon-reload\nsystemctl start restante"
         )
-    require(serves(), "nobody gets in")
-    return f"serves {took:.0f} s after it is back, with nothing lost"
+    require(serves(), "logins fail")
+    return f"serves {took:.0f} s after it is back, without loss"
 
 
 def homes() -> str:
-    """Mail in a home directory, by the commands of docs/SERVICE.md, and what is then closed."""
+    """Mail in a home directory, by the commands of docs/SERVICE.md, and the remaining restrictions."""
     good = CONFIG.read_text()
     home, drop_in = Path("/home/mrose"), Path("/etc/systemd/system/restante.service.d/home.conf")
     files = "/etc/restante/users /etc/restante/tls/privkey.pem"
@@ -123,14 +123,14 @@ def homes() -> str:
         drop_in.unlink(missing_ok=True)
         run(f"chown vmail: {files}\nsystemctl daemon-reload")
         run("systemctl restart restante\nuserdel --remove mrose")
-    require(serves(), "nobody gets in")
+    require(serves(), "logins fail")
     return "only the Maildir can be written"
 
 
 def stops() -> str:
-    """The stop is whole in the journal, and its last lines are the unit's."""
+    """The journal has all lines of the stop as lines of the unit."""
     for _ in range(3):
-        # So long that the journal has forgotten which unit the process belongs to.
+        # Longer than the journal remembers the unit of a process.
         time.sleep(6)
         mark = now()
         run("systemctl restart restante")
@@ -140,9 +140,9 @@ def stops() -> str:
 
 
 def stopped_journal() -> str:
-    """A journal that takes nothing does not stop the server, and what is lost is counted."""
+    """A stopped journal does not stop the server, and lost lines are counted."""
     good, mark = CONFIG.read_text(), now()
-    # More than one address may open.
+    # More connections than one address may open.
     change("[limits]", "[limits]\nconnections-per-address = 10000")
     run("systemctl reload restante\nsystemctl kill --signal=STOP systemd-journald")
     try:
@@ -158,7 +158,7 @@ def stopped_journal() -> str:
     finally:
         CONFIG.write_text(good)
         run("systemctl kill --signal=CONT systemd-journald\nsystemctl reload restante")
-    require(serves(), "nobody gets in")
+    require(serves(), "logins fail")
     until("lines again", lambda: journal(mark, f"RESTANTE_USER={USER}"))
     return f"{sessions} sessions meanwhile"
 

@@ -1,4 +1,4 @@
-"""What is checked on a booted system, as root; `tests/live/systemd` starts it there."""
+"""The checks on a booted system, as root; `tests/live/systemd` starts this program there."""
 
 import sys
 
@@ -19,7 +19,7 @@ from systemd.serving import (
 
 
 def main() -> int:
-    """All of them, in an order in which each finds the service running."""
+    """Runs all checks. The service runs at the beginning of each."""
     report = Report(only=sys.argv[1:])
     if report.only:
         report.only.append("installed")

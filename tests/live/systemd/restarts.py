@@ -1,4 +1,4 @@
-"""Reloads, restarts and ends of the service, and what clients notice of them."""
+"""Reloads, restarts and stops of the service, and their effect on clients."""
 
 import re
 import socket
@@ -39,10 +39,10 @@ def reloads() -> str:
         mark = now()
         change("[limits]", '[limits]\nfailure-dealy = "1s"')
         said = run("systemctl reload restante", code=1)
-        require(show("restante", "ActiveState") == "active", "it does not serve any more")
+        require(show("restante", "ActiveState") == "active", "it no longer serves")
         errors = messages(mark, "-u", "restante", "-p", "err")
         require("failure-dealy" in errors, f"the journal has {errors!r} as errors")
-        # By hand, past the unit: the server itself says it.
+        # Without the unit, the server itself reports it.
         run("systemctl kill --kill-whom=main --signal=HUP restante")
         until("the status", lambda: "; the last reload failed: " in show("restante", "StatusText"))
         told = show("restante", "StatusText")
@@ -57,7 +57,7 @@ def reloads() -> str:
 
 
 def notify_reload() -> str:
-    """Type=notify-reload, where systemd has it."""
+    """Type=notify-reload, if systemd supports it."""
     version = int(run("systemctl --version").split()[1])
     if version < 253:
         return f"systemd {version} does not have it"
@@ -84,7 +84,7 @@ def notify_reload() -> str:
 
 
 class Probes:
-    """Connections, one after the other, while something happens to the server."""
+    """Connections, one after the other, while the server is restarted."""
 
     def __init__(self) -> None:
         self.greeted, self.refused, self.other, self.longest = 0, 0, 0, 0.0
@@ -132,12 +132,12 @@ def restarts() -> str:
 
 
 def socket_unit() -> str:
-    """The socket unit by its own instructions, with what it makes possible."""
+    """The socket unit by its own instructions, and its benefits."""
     unit = UNIT.read_text()
     try:
         run("cd /src\n" + block("docs/SERVICE.md", "cp config/restante.socket"))
         text = Path("/src/config/restante.socket").read_text()
-        require(serves() and serves("::1"), "nobody gets in")
+        require(serves() and serves("::1"), "logins fail")
         with Probes() as probes:
             run("systemctl restart restante")
             until("it serves", serves)
@@ -150,7 +150,7 @@ def socket_unit() -> str:
         removes()
         fields()
         run("systemctl reload restante")
-        # Stopped alone, the next client starts it.
+        # If only the service is stopped, the next client starts it.
         run("systemctl stop restante")
         require(serves(), "the next client does not start it")
         [line] = re.findall(r"^#   (systemctl stop .*socket.*)$", text, re.M)
@@ -167,7 +167,7 @@ def socket_unit() -> str:
 
 
 def waits() -> str:
-    """At the stop a session goes on to its QUIT, longer than TimeoutStopSec= says."""
+    """At the stop a session goes on to its QUIT, even longer than TimeoutStopSec=."""
     drop_in = Path("/etc/systemd/system/restante.service.d/stop.conf")
     drop_in.write_text("[Service]\nTimeoutStopSec=3s\n")
     try:
@@ -193,7 +193,7 @@ def waits() -> str:
 def killed() -> str:
     """kill -9."""
     pop = Session()
-    require(pop.enter().startswith("+OK"), "nobody gets in")
+    require(pop.enter().startswith("+OK"), "logins fail")
     run("systemctl kill --signal=KILL restante")
     took = until("it serves", serves)
     return f"serves again after {took:.0f} s"
@@ -221,13 +221,13 @@ while True:
 
 
 def hold(pid: int, name: str) -> int:
-    """Holds the threads of that name, and no others, as a debugger does, until the process ends."""
+    """Stops the threads of this name, as a debugger does, until the process ends."""
     command = [sys.executable, "-c", HOLD, str(pid), name]
     return int(subprocess.Popen(command, stdout=subprocess.PIPE).stdout.readline())
 
 
 def watchdog() -> str:
-    """The watchdog lets a server alone that makes progress, and restarts one that does not."""
+    """The watchdog restarts a server that makes no progress, and no other."""
     drop_in = Path("/etc/systemd/system/restante.service.d/watchdog.conf")
     drop_in.parent.mkdir(exist_ok=True)
     drop_in.write_text("[Service]\nWatchdogSec=10s\nRestartSec=1s\n")

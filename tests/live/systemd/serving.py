@@ -1,4 +1,4 @@
-"""The service as README installs it: unit, sandbox, users, mail, and what the journal has."""
+"""The service as README installs it: unit, sandbox, users, mail, and the journal."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ from systemd.system import (
 
 
 def installs() -> str:
-    """README's commands, but for the build, and those of DELIVERY and CONFIGURATION."""
+    """README's commands, except for the build, and those of DELIVERY and CONFIGURATION."""
     lines = block("README.md", "cargo build --release\n").removeprefix("cargo build --release\n")
     run("cd /src\n" + lines.replace("target/release/restante", "/live/restante"))
     run(block("docs/DELIVERY.md", "useradd"))
@@ -39,7 +39,7 @@ def installs() -> str:
         "install -d -o vmail -g vmail -m 700 "
         f"{MAILDIR}/../.. {MAILDIR}/.. {MAILDIR}{{,/cur,/new,/tmp}}"
     )
-    # Many starts in a short time are of these checks' own making.
+    # These checks restart it often in a short time.
     drop_in = Path("/etc/systemd/system/restante.service.d/checks.conf")
     drop_in.parent.mkdir()
     drop_in.write_text("[Unit]\nStartLimitIntervalSec=0\n")
@@ -48,7 +48,7 @@ def installs() -> str:
 
 
 def verifies() -> str:
-    """The units by themselves."""
+    """Verifies the units."""
     units = "/src/config/restante.service /src/config/restante.socket"
     said = run(f"systemd-analyze verify --man=no {units}")
     require(not said, said)
@@ -58,7 +58,7 @@ def verifies() -> str:
 
 
 def sandboxed() -> str:
-    """What the server gives up by itself is in force under the unit, all of it."""
+    """All parts of the server's own sandbox are in force under the unit."""
     since = ("-u", "restante", f"_SYSTEMD_INVOCATION_ID={show('restante', 'InvocationID')}")
     [line] = [text for text in messages(*since).splitlines() if text.startswith("sandbox")]
     parts = "landlock=on seccomp=on no_new_privileges=on core_dumps=off"
@@ -71,7 +71,7 @@ def sandboxed() -> str:
 
 
 def read_again() -> str:
-    """Users, their file as a whole, and the certificate are read again within the sandbox."""
+    """Users, a replaced credential file and the certificate are read again within the sandbox."""
     users, tls = Path("/etc/restante/users"), Path("/etc/restante/tls")
     before, mark = users.read_text(), now()
     old = {path: path.read_bytes() for path in tls.iterdir()}
@@ -82,7 +82,7 @@ def read_again() -> str:
         pop = Session()
         require(pop.enter("another", "jon@example.org").startswith("+OK"), "not let in")
         pop.quit()
-        # As another program does it: a new file takes the place of the old one.
+        # As another program does: a new file replaces the old one.
         run(f"cp -p {users} {users}.new\nsed -i /^jon@/d {users}.new\nmv {users}.new {users}")
         require(Session().enter("another", "jon@example.org").startswith("-ERR [AUTH]"), "let in")
         run(
@@ -124,7 +124,7 @@ def first_login() -> str:
 
 
 def outside() -> str:
-    """Mail of a user that is elsewhere since the start is refused, and the log says what to do."""
+    """Mail that was moved elsewhere after the start is refused, and the log says what to do."""
     users = Path("/etc/restante/users")
     before, elsewhere = users.read_text(), Path("/var/elsewhere/Maildir")
     run(f"cp -a {MAILDIR}/.. {elsewhere.parent}")
@@ -156,9 +156,9 @@ def removes() -> str:
 def fields() -> str:
     """A line of the log has its fields in the journal."""
     mark = now()
-    require(Session().enter("wrong").startswith("-ERR"), "a wrong password is taken")
-    require(serves(), "nobody gets in")
-    # That of a session before it, which removed something, may come late.
+    require(Session().enter("wrong").startswith("-ERR"), "a wrong password is accepted")
+    require(serves(), "logins fail")
+    # The line of an earlier session, which removed mail, may come late.
     what = (f"RESTANTE_USER={USER}", "RESTANTE_WHY=quit", "RESTANTE_REMOVED=0")
     its_end = (mark, "-u", "restante", *what)
     until("the session is logged", lambda: journal(*its_end))
@@ -174,7 +174,7 @@ def fields() -> str:
 
 
 def status() -> str:
-    """How many connections are open."""
+    """The number of open connections in the status."""
     pops = [Session() for _ in range(3)]
     until("the status", lambda: "3 connections" in show("restante", "StatusText"))
     text = run("systemctl status restante | grep Status:").strip()

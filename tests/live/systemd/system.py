@@ -16,13 +16,13 @@ UNIT = Path("/etc/systemd/system/restante.service")
 USER, PASSWORD = "mrose@example.org", "tanstaaf"
 MAILDIR = Path("/var/vmail/example.org/mrose/Maildir")
 TLS = ssl._create_unverified_context()
-# What systemd-analyze says of the unit, at most; docs/SERVICE.md and the unit name it.
+# The limit of the unit's rating by systemd-analyze; docs/SERVICE.md and the unit name it.
 EXPOSURE = 1.5
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 
 
 def run(command: str, code: int | None = 0) -> str:
-    """Runs a line of shell; what it says, whatever it says it on."""
+    """Runs a shell command. Returns its standard output and standard error."""
     done = subprocess.run(
         ["bash", "-euc", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
@@ -38,7 +38,7 @@ def show(unit: str, name: str) -> str:
 
 
 def until(what: str, holds, limit: float = 90) -> float:
-    """Waits until something holds; for how long."""
+    """Waits until a condition holds. Returns the time."""
     started = time.monotonic()
     while not holds():
         require(time.monotonic() - started < limit, f"not within {limit:.0f} s: {what}")
@@ -47,7 +47,7 @@ def until(what: str, holds, limit: float = 90) -> float:
 
 
 def journal(*matches: str) -> list[dict]:
-    """What is in the journal."""
+    """The entries of the journal."""
     run("journalctl --sync")
     command = ["journalctl", "--output=json", "--no-pager", *matches]
     out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
@@ -55,12 +55,12 @@ def journal(*matches: str) -> list[dict]:
 
 
 def messages(*matches: str) -> str:
-    """The text of that."""
+    """The messages of these entries."""
     return "\n".join(str(entry["MESSAGE"]) for entry in journal(*matches))
 
 
 def now() -> str:
-    """A match for what is logged from now on; beside others, a cursor passes over the first."""
+    """A match for later entries; together with other matches, a cursor would skip the first."""
     return f"--since=@{(int(journal('-n', '1')[0]['__REALTIME_TIMESTAMP']) + 1) / 1e6:.6f}"
 
 
@@ -82,12 +82,12 @@ class Session(Pop3):
 
 
 def certificate() -> bytes:
-    """What the server shows."""
+    """The server's certificate."""
     return Session().certificate()
 
 
 def until_logged_in(password: str, user: str) -> str:
-    """The reply once the user is known, which may take a moment."""
+    """The reply once the server knows the user, which may take a moment."""
     said = []
 
     def is_known() -> bool:
@@ -99,7 +99,7 @@ def until_logged_in(password: str, user: str) -> str:
 
 
 def serves(host: str = "127.0.0.1") -> bool:
-    """Whether a user gets in."""
+    """Whether a user can log in."""
     try:
         pop = Session(host)
         said = pop.enter()
@@ -110,7 +110,7 @@ def serves(host: str = "127.0.0.1") -> bool:
 
 
 def deliver(name: str) -> Path:
-    """A message."""
+    """Delivers a message."""
     path = MAILDIR / "new" / name
     path.write_bytes(b"Subject: one\n\nText.\n")
     os.chown(path, MAILDIR.stat().st_uid, MAILDIR.stat().st_gid)
@@ -118,14 +118,14 @@ def deliver(name: str) -> Path:
 
 
 def change(old: str, new: str, path: Path = CONFIG) -> None:
-    """Changes a file; the text has to be there."""
+    """Replaces text in a file, which must have it."""
     text = path.read_text()
     require(old in text, f"{path} has no {old!r}")
     path.write_text(text.replace(old, new))
 
 
 def block(page: str, beginning: str) -> str:
-    """The commands of a page that begin so."""
+    """The commands of a page that begin with this text."""
     blocks = re.findall(r"^```sh\n(.*?)^```", Path(f"/src/{page}").read_text(), re.M | re.S)
     found = [text for text in blocks if text.startswith(beginning)]
     require(len(found) == 1, f"{page} has {len(found)} blocks that begin with {beginning!r}")

@@ -1,4 +1,4 @@
-"""Torments a real `restante serve`, and then accounts for every message.
+"""Loads a real `restante serve` with clients, deliveries and kills, and then accounts for every message.
 
     cargo build --release --locked && python3 tests/live torture target/release/restante --minutes 10
 
@@ -39,16 +39,16 @@ from torture import power
 from torture.imap import Dovecot, Imap
 from torture.sabotage import KINDS, sabotage
 
-# Seconds between two lines that say how it goes.
+# Seconds between two progress lines.
 PROGRESS = 5.0
-# Messages of each kind that stay in each Maildir all the time.
+# The number of messages of each kind that always stay in each Maildir.
 STANDING = 8
-# What memory may have grown by at rest, from the median under load.
+# How much memory at rest may exceed the median under load.
 GROWTH = 24_000_000
 
 
 def main() -> int:
-    """The whole run."""
+    """Runs the torture, or the power cuts."""
     arguments = parse()
     if os.geteuid() != 0:
         print("only root can run Dovecot and mount file systems", file=sys.stderr)
@@ -85,13 +85,13 @@ def parse() -> argparse.Namespace:
 
 
 class Apart(Clear):
-    """A server that only we end."""
+    """A server that only this program ends."""
 
     is_apart = True
 
 
 class Torture:
-    """Everything that runs, and its end."""
+    """All processes and threads, and their end."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -112,9 +112,9 @@ class Torture:
         return account
 
     def run(self) -> None:
-        """Begins everything, waits, ends everything, and makes the account."""
+        """Starts all, waits, ends all, and accounts for the messages."""
         length = self.arguments.minutes * 60
-        # The last life of the server is long enough to see what it keeps.
+        # The last server process runs long enough to measure the memory that it keeps.
         calm = min(60.0, length / 3)
         print(f"seed {self.arguments.seed}, {length:.0f} s", flush=True)
         for account in self.accounts:
@@ -133,7 +133,7 @@ class Torture:
         self._account_for_all()
 
     def _begin(self, until: float) -> None:
-        """All threads, each with its own random numbers."""
+        """Starts all threads, each with its own random numbers."""
         pause = self.arguments.pause
         vanishing = Vanishing(self.site, self.server, self.ledger, self.interruptions)
         for number in range(self.arguments.clients):
@@ -145,7 +145,7 @@ class Torture:
             read = partial(self.deliverer.read_one, account=account)
             self._repeat(f"delivery {account.user}", pause * 4, deliver)
             self._repeat(f"reading {account.user}", pause * 6, read)
-        # The last has no IMAP: what is in its `new` stays there longer.
+        # The last user has no IMAP client: mail stays longer in `new`.
         for account in self.accounts[:-1]:
             self._thread(f"imap {account.user}", partial(self._imap, account))
         for program in programs(self.site, self.server, self.ledger, self.accounts):
@@ -163,7 +163,7 @@ class Torture:
     def _with_a_server(
         self, step: Callable[[random.Random], None]
     ) -> Callable[[random.Random], None]:
-        """The step, after the wait for a server that is being started."""
+        """The step, after waiting for a server that is being started."""
 
         def waiting(choice: random.Random) -> None:
             self.interruptions.wait_up()
@@ -172,7 +172,7 @@ class Torture:
         return waiting
 
     def _repeat(self, name: str, pause: float, step: Callable[[random.Random], None]) -> None:
-        """A thread that does this again and again."""
+        """Starts a thread that repeats a step."""
         choice = random.Random(f"{self.arguments.seed} {name}")
 
         def body() -> None:
@@ -185,8 +185,8 @@ class Torture:
         def guarded() -> None:
             try:
                 body()
-            except Exception as error:  # a part that has ended would torment nobody
-                # Ctrl-C reaches what it has started, too.
+            except Exception as error:  # any error is a violation; the step is not repeated
+                # Ctrl-C also reaches the programs that it has started.
                 if self.stop.wait(1):
                     self.ledger.count("steps cut by the end")
                     return
@@ -198,7 +198,7 @@ class Torture:
         thread.start()
 
     def _imap(self, account: Account) -> None:
-        """A client that comes again when Dovecot has ended the connection."""
+        """A client that connects again after Dovecot has closed the connection."""
         choice = random.Random(f"{self.arguments.seed} imap {account.user}")
         while not self.stop.is_set():
             client = Imap(self.dovecot, self.ledger, account)
@@ -212,7 +212,7 @@ class Torture:
                 client.close()
 
     def _watch(self, begin: float, length: float, calm: float) -> None:
-        """Lines on how it goes, and what the last life of the server holds under load."""
+        """Prints progress lines, and measures the last server process under load."""
         warm = length - calm + min(calm / 3, 10)
         samples: list[Usage] = []
         while not self.stop.wait(min(PROGRESS, max(begin + length - time.monotonic(), 0.01))):
@@ -231,8 +231,8 @@ class Torture:
                 return
 
     def _account_for_all(self) -> None:
-        """Everybody has gone: the lock is free, nothing is held, and each message is somewhere."""
-        # Dovecot ends first, with what its processes have yet to write.
+        """After all clients have ended: checks locks, resources, and each message."""
+        # Dovecot ends first, because its processes may still write.
         self.dovecot.stop()
         calm = Interruptions(self.server, self.ledger, "")
         last = Vanishing(self.site, self.server, self.ledger, calm)
@@ -265,7 +265,7 @@ class Torture:
             self.ledger.violation(str(error))
 
     def _log(self) -> None:
-        """No error of its own is in the server's log."""
+        """Checks that the server's log has no errors, except for those of other programs."""
         text = self.server.log.read_text(errors="replace")
         errors = [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
         for line in errors[:10]:
@@ -276,7 +276,7 @@ class Torture:
             print(f"the server's log is in {kept}", flush=True)
 
     def summary(self) -> int:
-        """The figures, and the exit code."""
+        """Prints the figures. Returns the exit code."""
         for what, number in sorted(self.ledger.counts.items()):
             print(f"{number:9} {what}")
         if self.usage is not None:

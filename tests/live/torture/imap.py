@@ -1,4 +1,4 @@
-"""Dovecot's IMAP server on the same Maildirs, and a client that changes flags, moves and expunges.
+"""Dovecot's IMAP server on the same Maildirs, and a client that flags, moves and expunges.
 
 A message that is moved gets a new file name from Dovecot, hence another unique-id when it comes
 back. Dovecot gives a message that it only flags no other unique name.
@@ -22,7 +22,7 @@ QUESTION = "(BODY.PEEK[HEADER.FIELDS (X-TORTURE)])"
 
 
 class Dovecot:
-    """A Dovecot of our own: IMAP on loopback, without TLS."""
+    """A separate Dovecot: IMAP on loopback, without TLS."""
 
     def __init__(self, site: Site, accounts: list[Account]) -> None:
         self.root = site.root / "dovecot"
@@ -36,8 +36,8 @@ class Dovecot:
         self.process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> None:
-        """Starts it, and returns when it answers."""
-        # Its log is its own file; a session of its own, so that Ctrl-C does not reach it.
+        """Starts it, and waits until it answers."""
+        # It has its own log, and its own session, so that Ctrl-C does not reach it.
         self.process = subprocess.Popen(
             ["dovecot", "-F", "-c", str(self.config)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -62,12 +62,12 @@ class Dovecot:
                 process.wait()
 
     def log(self) -> str:
-        """All that it has logged."""
+        """Its log."""
         path = self.root / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def errors(self) -> list[str]:
-        """What it complains of."""
+        """Its errors."""
         marks = ("Error:", "Fatal:", "Panic:")
         return [line for line in self.log().split("\n") if any(mark in line for mark in marks)]
 
@@ -112,7 +112,7 @@ service imap-login {{
 
 
 class Imap:
-    """One user's IMAP client; the only one of that user."""
+    """The only IMAP client of a user."""
 
     def __init__(self, dovecot: Dovecot, ledger: Ledger, account: Account) -> None:
         self.ledger, self.account = ledger, account
@@ -124,17 +124,17 @@ class Imap:
         try:
             self.client.logout()
         except (OSError, imaplib.IMAP4.error):
-            pass  # it is gone as well
+            pass  # closed already
 
     def step(self, choice: random.Random) -> None:
-        """One change, or a few of a kind."""
+        """One change, or several of a kind."""
         what = choice.choices(
             (self._flag, self._expunge, self._archive, self._bring_back), (12, 2, 2, 2)
         )[0]
         what(choice)
 
     def _flag(self, choice: random.Random) -> None:
-        """Flags, over and over: each one renames a file. What stands still is left alone."""
+        """Changes flags repeatedly; each change renames a file. Quiet Maildirs are left alone."""
         found = [each for each in self._select("INBOX") if each[1].kind != STILL]
         chosen = choice.sample(found, min(len(found), 12))
         for change in (r"+\Flagged", r"-\Flagged", r"+\Answered", r"-\Seen", r"-\Answered"):
@@ -182,7 +182,7 @@ class Imap:
             self.ledger.counts["moved by IMAP"] += len(chosen)
 
     def _choose(self, folder: str, choice: random.Random) -> list[tuple[str, Message]]:
-        """A few that may be moved and removed."""
+        """A few messages that may be moved and removed."""
         found = [each for each in self._select(folder) if each[1].kind == MAIL]
         return choice.sample(found, min(len(found), choice.randint(1, 4)))
 
@@ -194,7 +194,7 @@ class Imap:
             if isinstance(item, tuple):
                 uid = item[0].split(b"UID ")[1].split(b" ")[0].decode()
                 message = self.ledger.messages.get(token_of(item[1]))
-                # None: it was removed between the list and the question.
+                # None: it was removed after the list was made.
                 if message is not None:
                     found.append((uid, message))
         return found

@@ -1,11 +1,11 @@
-"""Power cuts: a file system copied at the instant of `+OK` to QUIT, mounted again, and looked at.
+"""Power cuts: a file system is copied at the `+OK` to QUIT, mounted again, and checked.
 
 An image of ext4, and one of XFS, is on a loop device, whose backing file has what the disk would
 have: what is only in memory is not in it. The moment a client has read the `+OK`, that file is
 copied; the copy is mounted, which replays the journal, and served by the same server as another
-user's mail. What was said to be removed has to be gone, and nothing else.
+user's mail. The removed messages must be gone, and no others.
 
-The images are in memory (/dev/shm), so that a copy takes milliseconds, and nothing is written to
+The images are in memory (/dev/shm), so that a copy takes milliseconds, and no data are written to
 them by the clock meanwhile (`commit=600`; XFS after 30 s): each cut is mounted afresh.
 """
 
@@ -26,7 +26,7 @@ from lib.report import Failed, Report, require
 from lib.server import CLEARTEXT, Clear
 from lib.site import Account, Site
 
-# XFS takes nothing smaller.
+# The minimum of XFS.
 SIZE = 320 << 20
 FILE_SYSTEMS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], "commit=600"),
@@ -36,7 +36,7 @@ MESSAGES = 20
 
 
 def cuts(program: Path, number: int, seed: int) -> int:
-    """So many cuts on each file system; gives the exit code."""
+    """Runs this number of cuts on each file system. Returns the exit code."""
     report = Report(only=[])
     for kind in FILE_SYSTEMS:
         site = Site(program)
@@ -93,7 +93,7 @@ def _cuts(
 
 
 def _copied(disk: Path, copy: Path) -> float:
-    """Copies what the disk has at one moment; gives the time that took, in seconds.
+    """Copies the contents of the disk at one moment. Returns the time, in seconds.
 
     A busy machine may write back what is in memory at any time. A copy that was made meanwhile has
     some of it and not the rest, as no power cut leaves it, so another one is made.
@@ -109,12 +109,12 @@ def _copied(disk: Path, copy: Path) -> float:
 
 @contextmanager
 def _mounted(image: Path, where: Path, options: str) -> Iterator[None]:
-    """The file system in this file, while the block runs."""
+    """Mounts the file system in this file while the block runs."""
     subprocess.run(["mount", "-o", f"loop,{options}", str(image), str(where)], check=True)
     try:
         yield
     finally:
-        # The server writes its index after the reply, and has files open until then.
+        # The server writes its index after the reply, and keeps files open until then.
         for _ in range(100):
             said = subprocess.run(["umount", str(where)], capture_output=True, check=False)
             if said.returncode == 0:
@@ -126,7 +126,7 @@ def _mounted(image: Path, where: Path, options: str) -> Iterator[None]:
 
 
 def _fill(site: Site, account: Account, choice: random.Random) -> dict[str, str]:
-    """Some messages, all of them on disk; unique-id and digest of each."""
+    """Delivers some messages durably. Returns their unique-ids and digests."""
     for part in ("new", "cur", "tmp"):
         (account.maildir / part).mkdir()
     wanted = {}
@@ -145,7 +145,7 @@ def _fill(site: Site, account: Account, choice: random.Random) -> dict[str, str]
 def _remove(
     site: Site, server: Clear, account: Account, wanted: dict[str, str], choice: random.Random
 ) -> set[str]:
-    """A session that removes some, while others change their flags; returns at `+OK` to QUIT."""
+    """Removes some messages while others get flags. Returns at the `+OK` to QUIT."""
     connection = server.connect(CLEARTEXT)
     connection.log_in(account.user, account.password)
     connection.ok("UIDL")
@@ -154,7 +154,7 @@ def _remove(
     marked = choice.sample(range(len(ids)), choice.randint(1, len(ids)))
     for number in marked:
         connection.ok(f"DELE {number + 1}")
-    # As a mail program does that looks at new mail; nothing of it is on disk yet.
+    # As a mail program does that reads new mail. These changes are not on disk yet.
     for path in files(account.maildir):
         if choice.random() < 0.3:
             path.rename(account.maildir / "cur" / f"{unique_name(path)}:2,FS")
@@ -164,7 +164,7 @@ def _remove(
 
 
 def _compare(site: Site, server: Clear, wanted: dict[str, str], gone: set[str]) -> None:
-    """What the disk has after the cut, and that it is served."""
+    """Checks the contents of the disk after the cut, and that they are served."""
     account = site.accounts["after"]
     on_disk: dict[str, str] = {}
     for path in files(account.maildir):

@@ -1,4 +1,4 @@
-"""Does what nobody may: each kind of it has to be found, or the torture proves nothing."""
+"""Forbidden changes of the mail. The torture must detect each kind."""
 
 import random
 import shutil
@@ -16,7 +16,7 @@ def sabotage(
     kind: str, site: Site, ledger: Ledger, account: Account, choice: random.Random,
     stop: threading.Event,
 ) -> None:
-    """Waits a while, does it once, and says to what."""
+    """Waits, makes one change, and prints the file."""
     stop.wait(10)
     wanted = FLAGGED if kind == "alter" else STILL
     found = [path for path in files(account.maildir) if _kind(ledger, path) == wanted]
