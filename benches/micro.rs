@@ -1,6 +1,6 @@
-//! The parts of the data path by themselves: encoder, octet counter, lines and commands, a login.
+//! Separate parts of the data path: encoder, octet counter, lines and commands, a login.
 //!
-//! `cargo bench --bench micro`; a word behind `--` selects, `-- encode` for instance.
+//! `cargo bench --bench micro`; a word after `--` selects, `-- encode` for instance.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,13 +36,13 @@ criterion_main!(benches);
 /// Octets of the messages that are encoded and counted.
 const MESSAGE: usize = 1 << 20;
 
-/// What the mailbox reads of a message at a time.
+/// The chunk that the mailbox reads at a time.
 const CHUNK: usize = 16 << 10;
 
 /// Messages of the Maildir that is opened.
 const MESSAGES: u32 = 10_000;
 
-/// Messages of every kind that the encoder treats differently.
+/// Messages of all kinds for the encoder.
 fn messages() -> [(&'static str, Vec<u8>); 5] {
     let text = |line: &[u8]| -> Vec<u8> {
         [b"Subject: bench\n\n", line.repeat(MESSAGE / line.len()).as_slice()].concat()
@@ -177,7 +177,7 @@ fn age(path: &Path) {
     File::open(path).unwrap().set_modified(SystemTime::now() - hour).unwrap();
 }
 
-/// The only way to an identity is a password.
+/// Only a login with a password returns an identity.
 async fn identity() -> Identity {
     let once = Authenticator::new(vec![Everybody], Rules::default(), Arc::default()).unwrap();
     let password = Secret::new(PASSWORD.as_bytes().to_vec());
@@ -189,7 +189,7 @@ async fn identity() -> Identity {
 
 const PASSWORD: &str = "tanstaaf";
 
-/// A store in which all have the same password.
+/// A store in which all users have the same password.
 struct Everybody;
 
 impl CredentialStore for Everybody {

@@ -1,6 +1,6 @@
-//! The least that a server can do for RETR and TOP: open the file, look at it, read it, send it,
-//! close it. One thread, one client, no encoding, no deadlines; the messages are stored as they go
-//! over the wire. What this costs is the floor of the machine.
+//! A minimal server for RETR and TOP, which opens, checks, reads, sends and closes the file. It has
+//! one thread, one client, no encoding and no deadlines; messages are stored as they are sent. Its
+//! cost is the lower bound on this machine.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -20,7 +20,7 @@ pub(crate) struct Bare {
     thread: JoinHandle<io::Result<Duration>>,
 }
 
-/// A message as it goes over the wire.
+/// A message as it is sent.
 struct Message {
     name: String,
     octets: u64,
@@ -37,7 +37,7 @@ impl Bare {
         Ok(Self { address, thread })
     }
 
-    /// The processor time that it has used, once the client is gone.
+    /// Its processor time, after the client has disconnected.
     pub(crate) fn processor(self) -> io::Result<Duration> {
         self.thread.join().map_err(|_| io::Error::other("the bare server has panicked"))?
     }
@@ -68,7 +68,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<Vec<Message>> {
     names.into_iter().map(copy).collect()
 }
 
-/// Serves a client to its end, and says how much processor time that took.
+/// Serves a client to its end. Returns the processor time.
 fn serve(stream: &TcpStream, copies: &Path, messages: &[Message]) -> io::Result<Duration> {
     stream.set_nodelay(true)?;
     let directory = openat(CWD, copies, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

@@ -1,4 +1,4 @@
-//! A POP3 client that costs little and checks what it gets: a wrong answer ends the run.
+//! A cheap POP3 client that checks all replies: a wrong one ends the run.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -18,13 +18,13 @@ pub(crate) use crate::connection::Client;
 use crate::maildirs::PASSWORD;
 use crate::server::Endpoint;
 
-/// How long a server may say nothing.
+/// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// As much as is read at a time.
+/// The octets that are read at a time.
 const BUFFER: usize = 256 << 10;
 
-/// Connections from one source address before the next one is taken, since ports run short.
+/// Connections from one source address before the next one is used, because ports are limited.
 const PORTS: u32 = 1000;
 
 /// How a client connects.
@@ -50,7 +50,7 @@ impl Client {
         Ok(client)
     }
 
-    /// The same, logged in.
+    /// Connects and logs in.
     pub(crate) fn logged_in(
         server: &Endpoint,
         transport: Transport,
@@ -68,7 +68,7 @@ impl Client {
         Ok(())
     }
 
-    /// STAT; fails when it does not tell this number of messages.
+    /// STAT. Fails if the number of messages is another.
     pub(crate) fn stat(&mut self, messages: u32) -> io::Result<()> {
         let reply = self.ask("STAT")?;
         if number(&reply, 1) == Some(messages.into()) {
@@ -77,7 +77,7 @@ impl Client {
         Err(wrong(format!("{messages} messages expected, STAT says {reply:?}")))
     }
 
-    /// A command with a multi-line reply, each line a message; fails when they are not so many.
+    /// A command with a multi-line reply, a line for each message. Fails if their number is another.
     pub(crate) fn listing(&mut self, command: &str, messages: u32) -> io::Result<()> {
         self.ask(command)?;
         let lines = self.lines()?;
@@ -94,9 +94,9 @@ impl Client {
         Ok(())
     }
 
-    /// The reply to RETR and the message; yields its octets, which must be those of the reply.
+    /// Reads the reply to RETR and the message. Returns its octets, which must be those of the reply.
     ///
-    /// Dovecot tells as few octets as LIST does, which are those without dot-stuffing, as it should.
+    /// Dovecot's reply has the octets of LIST, without dot-stuffing, too.
     pub(crate) fn message(&mut self) -> io::Result<u64> {
         let reply = self.ok()?;
         let said = number(&reply, 1);
@@ -107,7 +107,7 @@ impl Client {
         Err(wrong(format!("{reply:?}, then {octets} octets")))
     }
 
-    /// The reply to TOP and what follows; yields its octets.
+    /// Reads the reply to TOP and its lines. Returns their octets.
     pub(crate) fn top(&mut self) -> io::Result<u64> {
         self.ok()?;
         self.body()
@@ -132,19 +132,19 @@ impl Client {
         }
     }
 
-    /// Sends a command; yields the line of the reply, which must be `+OK`.
+    /// Sends a command. Returns the line of the reply, which must be `+OK`.
     pub(crate) fn ask(&mut self, command: &str) -> io::Result<String> {
         self.write(format!("{command}\r\n").as_bytes())?;
         self.ok().map_err(|error| wrong(format!("{command}: {error}")))
     }
 
-    /// A line that says `+OK`.
+    /// Reads a line, which must be `+OK`.
     pub(crate) fn ok(&mut self) -> io::Result<String> {
         let line = self.read_line()?;
         if line.starts_with("+OK") { Ok(line) } else { Err(wrong(format!("it says {line:?}"))) }
     }
 
-    /// Gives the memory of the buffer back; for connections that idle.
+    /// Frees the buffer, for idle connections.
     pub(crate) fn rest(mut self) -> Self {
         self.buffer = Vec::new();
         (self.start, self.end) = (0, 0);
@@ -167,7 +167,7 @@ impl Client {
         }
     }
 
-    /// Reads a message up to its dot; yields its octets without dot-stuffing.
+    /// Reads a message up to its final dot. Returns its octets without dot-stuffing.
     fn body(&mut self) -> io::Result<u64> {
         while self.end - self.start < 3 {
             self.more()?;
@@ -185,7 +185,7 @@ impl Client {
                 Some(at) if self.unread().len() < at + 4 => self.more()?,
                 Some(at) => {
                     let is_end = self.unread().get(at + 2..at + 4) == Some(b"\r\n");
-                    // Up to the line end; the dot does not count, whichever it is.
+                    // Up to the line end, without the first dot, which is stuffed or final.
                     octets += at as u64 + 1;
                     self.start += at + if is_end { 4 } else { 2 };
                     if is_end {
@@ -193,7 +193,7 @@ impl Client {
                     }
                 }
                 None => {
-                    // The last octet may be the line end that a dot follows.
+                    // The last octet may be the line end before a dot.
                     let seen = (self.end - self.start).saturating_sub(1);
                     octets += seen as u64;
                     self.start += seen;
@@ -204,12 +204,12 @@ impl Client {
     }
 }
 
-/// The number at this word of a reply, the status being word 0.
+/// The number in this word of a reply; the status is word 0.
 fn number(reply: &str, word: usize) -> Option<u64> {
     reply.split(' ').nth(word)?.parse().ok()
 }
 
-/// What is said about a server that does not do what it has to.
+/// An error about a wrong reply of a server.
 fn wrong(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -1,4 +1,4 @@
-//! Dovecot 2.3 as fast as its documentation lets it be.
+//! Dovecot 2.3, tuned by its documentation.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 use crate::maildirs::RUN_AS;
 use crate::server::{Place, Product, Server, text};
 
-/// Starts it with everything below `root`, and with further lines of configuration.
+/// Starts it with all files below `root`, and with further lines of configuration.
 pub(crate) fn start(root: PathBuf, settings: &[String]) -> io::Result<Server> {
     let version = Command::new("dovecot").arg("--version").stderr(Stdio::null()).output();
     let version = version.map_err(|_| {
@@ -41,13 +41,13 @@ pub(crate) fn version() -> String {
     )
 }
 
-/// - The processes that log in serve many connections each (`service_count = 0`, the documented
-///   "high-performance mode"), one for each processor; those of sessions wait ready and are used
-///   again, so that no session pays for a fork.
-/// - Passwords come from a cache, and are not hashed.
-/// - Nothing is written that need not be: no flags when messages are read, no statistics, no fsync.
-/// - Only Dovecot changes the Maildirs, and it is told so (`maildir_very_dirty_syncs`).
-/// - Limits are out of the way.
+/// - Login processes serve many connections each (`service_count = 0`, the documented
+///   "high-performance mode"), one process for each processor. Session processes are started before
+///   and reused, so that no session needs a fork.
+/// - Passwords are cached, and not hashed.
+/// - Unnecessary writes are off: no flags when messages are read, no statistics, no fsync.
+/// - Only Dovecot changes the Maildirs, and is configured so (`maildir_very_dirty_syncs`).
+/// - Limits are raised.
 fn configuration(place: &Place) -> io::Result<String> {
     let root: &Path = &place.root;
     let (root, mail) = (text(root)?, text(place.maildirs.root())?);

@@ -1,5 +1,5 @@
-//! How cost grows with messages, with sessions, and with the size of a message: a CSV file each,
-//! for `benches/plot.py`.
+//! The growth of cost with the number of messages, of sessions, and with the size of a message: a CSV
+//! file each, for `benches/plot.py`.
 
 use std::fmt::Write as _;
 use std::{fs, io};
@@ -10,10 +10,10 @@ use crate::rows::{Figure, Sample};
 use crate::server::{Product, Server};
 use crate::work::{self, Cache};
 
-/// How far it goes.
+/// The ranges.
 #[derive(clap::Args)]
 pub(crate) struct Extent {
-    /// Where the CSV files are put.
+    /// The directory for the CSV files.
     #[arg(long)]
     pub(crate) out: std::path::PathBuf,
     /// The most messages in a maildrop.
@@ -22,7 +22,7 @@ pub(crate) struct Extent {
     /// The most sessions at a time with Restante.
     #[arg(long, default_value_t = 10_000)]
     sessions: u32,
-    /// The same with Dovecot, which has a process for each.
+    /// The most sessions with Dovecot, which has a process for each.
     #[arg(long, default_value_t = 1000)]
     dovecot_sessions: u32,
     /// The most octets of a message.
@@ -30,10 +30,10 @@ pub(crate) struct Extent {
     size: u32,
 }
 
-/// Octets of a message where messages are counted.
+/// Octets of a message where the number of messages varies.
 const SMALL: usize = 1_000;
 
-/// Octets that are fetched where their size matters, at least one message.
+/// Octets that are fetched where the size of a message varies, at least one message.
 const FETCHED: u32 = 200_000_000;
 
 /// The most messages for that.
@@ -57,7 +57,7 @@ fn by_messages(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Resu
             server.maildirs.user(content)?;
             server.maildirs.rest();
             let first = median(repeat, Figure::Wall, || work::first(server, content, Cache::Warm))?;
-            // Enough polls for the clock, and one that is not counted.
+            // Enough polls to measure, and one before that is not counted.
             let polls = (10_000 / messages).max(1);
             work::polls(server, 1, content)?;
             let later = median(repeat, Figure::Wall, || work::polls(server, polls, content))?;
@@ -97,7 +97,7 @@ fn by_sessions(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Resu
         };
         for sessions in decades(1, most) {
             eprintln!("growth: {sessions} sessions: {name}");
-            // Once for the Maildirs and their indices, and once to be measured.
+            // The first time for the Maildirs and their indices, the second to be measured.
             drop(work::crowd(server, sessions)?);
             server.restart()?;
             work::warm_up(server)?;
@@ -112,7 +112,7 @@ fn by_sessions(servers: &mut [Server], extent: &Extent, repeat: u32) -> io::Resu
     fs::write(extent.out.join("sessions.csv"), csv)
 }
 
-/// One, ten, a hundred times `first`, and `last`.
+/// One, ten, a hundred, … times `first`, up to `last`.
 fn decades(first: u32, last: u32) -> Vec<u32> {
     let mut steps: Vec<u32> =
         std::iter::successors(Some(first), |step| step.checked_mul(10)).collect();
@@ -134,7 +134,7 @@ fn middle(samples: &[Sample], figure: Figure) -> f64 {
     crate::report::median(samples, figure).unwrap_or(f64::NAN)
 }
 
-/// As many digits as mean something.
+/// Rounds to the significant digits.
 fn figure(value: f64) -> String {
     format!("{value:.3e}")
 }

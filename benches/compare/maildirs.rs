@@ -1,4 +1,4 @@
-//! Maildirs that are the same at every run and for both servers, and the users they belong to.
+//! Maildirs and their users, the same in each run and for both servers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,25 +10,25 @@ use std::{fs, io, thread};
 
 use nix::unistd::{User, geteuid};
 
-/// Everybody's password.
+/// The password of all users.
 pub(crate) const PASSWORD: &str = "tanstaaf";
 
-/// How many users the credential file has; each may get a Maildir.
+/// The number of users in the credential file. Each may get a Maildir.
 pub(crate) const USERS: u32 = 20_000;
 
-/// Whom the servers work as when they are started as root.
+/// The user of the servers if they are started as root.
 pub(crate) const RUN_AS: &str = "nobody";
 
-/// How long a file or directory must not have changed, or a server may look at it twice.
+/// A server may read a file or directory twice if it has changed within this time.
 const REST: Duration = Duration::from_secs(4);
 
-/// What is in a Maildir. All messages are in `cur`, where Dovecot would put them anyway.
+/// The content of a Maildir. All messages are in `cur`, to which Dovecot would move them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Content {
     pub(crate) messages: u32,
-    /// Octets of a message as a file, about.
+    /// The approximate octets of a message file.
     pub(crate) size: usize,
-    /// Tells apart Maildirs with the same content.
+    /// Distinguishes Maildirs with the same content.
     pub(crate) copy: u32,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Maildirs {
 }
 
 impl Maildirs {
-    /// Puts them below this directory.
+    /// Creates them below this directory.
     pub(crate) fn new(root: PathBuf) -> io::Result<Self> {
         let owner = match geteuid().is_root() {
             true => User::from_name(RUN_AS)?.map(|user| (user.uid.as_raw(), user.gid.as_raw())),
@@ -65,7 +65,7 @@ impl Maildirs {
         Ok(maildirs)
     }
 
-    /// Where they are; a Maildir is `USER/Maildir` below it.
+    /// Their directory. A Maildir is `USER/Maildir` below it.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -75,7 +75,7 @@ impl Maildirs {
         self.root.join(user).join("Maildir")
     }
 
-    /// The user who has this content, made when it is asked for first.
+    /// The user with this content, which is created at the first call.
     pub(crate) fn user(&self, content: Content) -> io::Result<String> {
         if let Some(user) = self.users.borrow().get(&content) {
             return Ok(user.clone());
@@ -90,7 +90,7 @@ impl Maildirs {
         Ok(user)
     }
 
-    /// The same, made anew: without an index of either server, and with what was removed.
+    /// The same, created afresh: without an index of either server, and with all messages.
     pub(crate) fn fresh(&self, content: Content) -> io::Result<String> {
         let user = self.user(content)?;
         fs::remove_dir_all(self.root.join(&user))?;
@@ -98,15 +98,15 @@ impl Maildirs {
         Ok(user)
     }
 
-    /// Waits until the last Maildir that was made is one that has rested for a while, as most have;
-    /// yields whether there was anything to wait for.
+    /// Waits until the last created Maildir has not changed for a while, as is usual. Returns whether
+    /// it had to wait.
     pub(crate) fn rest(&self) -> bool {
         let left = REST.saturating_sub(self.made.get().elapsed());
         thread::sleep(left);
         !left.is_zero()
     }
 
-    /// Removes what servers keep in a Maildir beside mail.
+    /// Removes the servers' own files from a Maildir.
     pub(crate) fn forget(&self, user: &str) -> io::Result<()> {
         for entry in fs::read_dir(self.path(user))? {
             let entry = entry?;
@@ -140,7 +140,7 @@ impl Maildirs {
         self.hand_over(path, 0o700)
     }
 
-    /// Gives a file to whom the servers work as.
+    /// Gives a file to the user of the servers.
     pub(crate) fn hand_over(&self, path: &Path, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         match self.owner {
@@ -166,7 +166,7 @@ fn name(number: usize) -> String {
     format!("user{number:05}")
 }
 
-/// File names as delivery agents and servers give them, with and without the size.
+/// File names as delivery agents and servers make them, with and without the size.
 fn file_name(number: u32, size: usize) -> String {
     let microseconds = u64::from(number) * 7919 % 1_000_000;
     let unique = format!("{}.M{microseconds}P{}.post", 1_700_000_000 + number, 1000 + number % 999);
@@ -178,7 +178,7 @@ fn file_name(number: u32, size: usize) -> String {
     }
 }
 
-/// A message with a head of its own, and lines of 70 to 90 characters that end with LF.
+/// A message with a unique header, and lines of 70 to 90 characters that end with LF.
 fn message(text: &mut Vec<u8>, number: u32, size: usize) {
     const WORDS: &str = "held at the post office until its owner calls for it; one true reply per \
                          command, exact sizes and stable names, whatever becomes of the line ";
@@ -201,7 +201,7 @@ fn message(text: &mut Vec<u8>, number: u32, size: usize) {
     let mut words = WORDS.bytes().cycle().skip(number as usize % WORDS.len());
     let mut line = number as usize;
     while text.len() < size {
-        // A line in 97 begins with a dot, which has to be stuffed.
+        // One line in 97 begins with a dot, which must be stuffed.
         if line.is_multiple_of(97) {
             text.push(b'.');
         }

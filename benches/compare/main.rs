@@ -1,9 +1,9 @@
 //! Restante and Dovecot side by side: the same work on the same mail, in one run.
 //!
-//! `cargo bench --bench compare -- --help` tells the options. It starts both servers in a
-//! temporary directory, runs every row of `rows` alternating between them, and prints the medians.
-//! With `growth` it measures how cost grows instead, for plots.
-//! It fails when a server fails or answers wrongly, never because of a figure.
+//! `cargo bench --bench compare -- --help` lists the options. It starts both servers in a temporary
+//! directory, runs every row of `rows` alternating between them, and prints the medians. With
+//! `growth` it measures the growth of cost instead, for plots.
+//! It fails if a server fails or answers wrongly, never because of a figure.
 
 #![allow(
     clippy::print_stdout,
@@ -42,44 +42,44 @@ mod server;
 mod usage;
 mod work;
 
-/// Descriptors for 10 000 sessions in a server, and for as many clients in here.
+/// Descriptors for 10 000 sessions in a server, and for as many clients in this process.
 const DESCRIPTORS: u64 = 200_000;
 
-/// How long a sample must last, in seconds of what it measures.
+/// The shortest sample, in seconds of the measured quantity.
 const LONG_ENOUGH: f64 = 0.5;
 
 /// Measures Restante side by side with Dovecot, and prints one table.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Options {
-    /// Only these rows, separated by commas; `retr*` stands for all that begin with `retr`.
+    /// Only these rows, separated by commas; `retr*` selects all that begin with `retr`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// How often each row is measured.
     #[arg(long, default_value_t = 5, global = true)]
     repeat: u32,
-    /// Little work, once: to see that everything runs, not how fast.
+    /// Little work, once: a check that all rows run.
     #[arg(long)]
     quick: bool,
     /// Only one of the servers.
     #[arg(long, global = true)]
     only: Option<Product>,
-    /// Another program than the one built with this.
+    /// Another program than the one that was built with this.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_restante"), global = true)]
     restante: PathBuf,
-    /// A further line for Dovecot's configuration, which wins over ours: to see whether it pays.
+    /// A further line for Dovecot's configuration, which overrides earlier ones.
     #[arg(long, value_name = "KEY = VALUE", global = true)]
     dovecot_setting: Vec<String>,
-    /// Where the mail is put, in a temporary directory. Default: that of the system.
+    /// The directory for the mail, in a temporary directory. Default: that of the system.
     #[arg(long, global = true)]
     directory: Option<PathBuf>,
-    /// Writes the medians and all samples there.
+    /// Writes the medians and all samples to this file.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Lists the rows.
     #[arg(long)]
     list: bool,
-    /// Given by `cargo bench`; means nothing here.
+    /// Given by `cargo bench`, and ignored.
     #[arg(long, hide = true, global = true)]
     bench: bool,
     #[command(subcommand)]
@@ -88,7 +88,7 @@ struct Options {
 
 #[derive(clap::Subcommand)]
 enum Task {
-    /// In place of the table: how cost grows, as CSV files.
+    /// In place of the table: the growth of cost, as CSV files.
     Growth(growth::Extent),
 }
 
@@ -120,7 +120,7 @@ fn run(options: &Options) -> io::Result<()> {
     }
 }
 
-/// Where everything is; it is removed at the end, after the servers have stopped.
+/// The directory of all files; it is removed at the end, after the servers have stopped.
 fn directory(options: &Options) -> io::Result<TempDir> {
     let parent = options.directory.clone().unwrap_or_else(std::env::temp_dir);
     tempfile::Builder::new()
@@ -203,7 +203,7 @@ fn repeat(row: &Row, servers: &mut [Server], options: &Options) -> io::Result<Me
     Ok(measured)
 }
 
-/// Works once without counting it; yields how much work a sample needs.
+/// Warms up. Returns the amount of work for a sample.
 fn warm_up(row: &Row, server: &mut Server, quick: bool) -> io::Result<u32> {
     let (amount, grows) = match (row.amount, quick) {
         (Amount::AtLeast(_, amount) | Amount::Always(_, amount), true) => (amount, false),
@@ -225,12 +225,12 @@ fn warm_up(row: &Row, server: &mut Server, quick: bool) -> io::Result<u32> {
     Ok(enough(amount, took))
 }
 
-/// Scales an amount that took so many seconds, up to twenty times.
+/// Scales an amount that took `seconds`, up to twenty times.
 fn enough(amount: u32, took: f64) -> u32 {
     (1..=20).find(|&times| took * f64::from(times) >= LONG_ENOUGH).unwrap_or(20) * amount
 }
 
-/// Puts the row and the server before an error, and what the server has logged behind it.
+/// Adds the row, the server and its log to an error.
 fn named(
     row: &Row,
     server: &mut Server,
@@ -246,7 +246,7 @@ fn progress(row: &Row, server: &Server, what: &str) {
     eprintln!("{}: {}: {what}", row.name, server.product.name());
 }
 
-/// As many descriptors as we may have; the servers get the same.
+/// Raises the limit of descriptors as far as permitted. The servers inherit it.
 fn raise_descriptors() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS.max(hard)).is_err() {

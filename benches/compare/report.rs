@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::rows::{Figure, Goal, Line, Row, Sample};
 use crate::server::Product;
 
-/// What was measured for a row, every run.
+/// All samples of a row.
 #[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) dovecot: Vec<Sample>,
@@ -16,7 +16,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Where the samples of a server go.
+    /// The samples of a server.
     pub(crate) const fn of(&mut self, product: Product) -> &mut Vec<Sample> {
         match product {
             Product::Dovecot => &mut self.dovecot,
@@ -69,7 +69,7 @@ impl<'a> Result<'a> {
         }
     }
 
-    /// Whether the goal is reached, if that can be told.
+    /// Whether the goal is reached, if that is known.
     fn is_reached(&self) -> Option<bool> {
         let restante = self.restante?;
         match self.line.goal {
@@ -84,7 +84,7 @@ impl<'a> Result<'a> {
     }
 }
 
-/// The figure in the middle.
+/// The median.
 pub(crate) fn median(samples: &[Sample], figure: Figure) -> Option<f64> {
     let mut figures: Vec<f64> = samples.iter().map(|sample| sample.figure(figure)).collect();
     figures.sort_by(f64::total_cmp);
@@ -136,7 +136,7 @@ pub(crate) fn table(rows: &[(Row, Measured)]) -> String {
     text
 }
 
-/// Three digits that mean something.
+/// Three significant digits.
 fn figure(value: Option<f64>) -> String {
     match value {
         None => "—".to_owned(),

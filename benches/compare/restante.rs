@@ -1,4 +1,4 @@
-//! Restante as it comes, with the limits of a measurement out of the way.
+//! Restante with its defaults, except for limits that would affect the measurement.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 use crate::maildirs::RUN_AS;
 use crate::server::{Place, Product, Server, text};
 
-/// Starts it with everything below `root`.
+/// Starts it with all files below `root`.
 pub(crate) fn start(program: &Path, root: PathBuf) -> io::Result<Server> {
     if !program.is_file() {
         return Err(io::Error::other(format!("there is no {}", program.display())));

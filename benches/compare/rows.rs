@@ -1,4 +1,4 @@
-//! The rows of the table: what is measured, in which unit, and the goal.
+//! The rows of the table, with their units and goals.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use crate::work;
 
 /// A piece of work that yields one or more lines of the table.
 pub(crate) struct Row {
-    /// What `--rows` selects by.
+    /// The name for `--rows`.
     pub(crate) name: &'static str,
     pub(crate) lines: Vec<Line>,
-    /// How many units a sample has at first; more when that is over too soon to be measured.
+    /// The units of the first sample; there are more if that is too short to be measured.
     pub(crate) amount: Amount,
-    /// Does so many units of the work once.
+    /// Does this number of units.
     pub(crate) work: Work,
-    /// What it is compared with beside Dovecot, measured on the same mail.
+    /// A reference in addition to Dovecot, measured on the same mail.
     pub(crate) reference: Option<Work>,
-    /// The servers it is measured with.
+    /// The servers that are measured.
     pub(crate) products: &'static [Product],
-    /// Takes so long that it has to be asked for by name.
+    /// Whether it takes so long that it runs only if it is selected by name.
     pub(crate) rare: bool,
 }
 
@@ -28,9 +28,9 @@ pub(crate) type Work = fn(&mut Server, u32) -> io::Result<Sample>;
 /// Units of work in a sample.
 #[derive(Clone, Copy)]
 pub(crate) enum Amount {
-    /// So many, or more; and so many with `--quick`.
+    /// This number or more, and the number with `--quick`.
     AtLeast(u32, u32),
-    /// So many, and so many with `--quick`.
+    /// Exactly this number, and the number with `--quick`.
     Always(u32, u32),
 }
 
@@ -50,41 +50,41 @@ pub(crate) enum Figure {
     Memory,
 }
 
-/// How a figure is written.
+/// The unit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) struct Unit {
     pub(crate) name: &'static str,
-    /// How many of them are a second, or a byte.
+    /// The number of units in a second or a byte.
     pub(crate) scale: f64,
 }
 
-/// What Restante has to reach.
+/// The goal for Restante.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    /// At most one part in so many of what Dovecot needs.
+    /// At most this fraction of Dovecot's figure: `1 / n`.
     Part(f64),
     /// The same, and less than the reference.
     PartAndBelow(f64),
-    /// At most so many times the reference.
+    /// At most this multiple of the reference.
     Times(f64),
-    /// At most so much, in the unit of the line.
+    /// At most this, in the unit of the line.
     AtMost(f64),
-    /// To be known.
+    /// None; the figure is for information.
     Open,
 }
 
-/// What a unit of work took.
+/// The figures of a sample.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
-    /// How many units were measured.
+    /// The number of units.
     pub(crate) units: f64,
     /// Seconds of processor time of the server.
     pub(crate) processor: f64,
-    /// Seconds on the clock.
+    /// Seconds of wall-clock time.
     pub(crate) wall: f64,
     /// Bytes of memory of the server.
     pub(crate) memory: f64,
-    /// How many other sessions there were.
+    /// The number of other sessions.
     pub(crate) beside: u32,
 }
 

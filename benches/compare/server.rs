@@ -1,7 +1,7 @@
-//! A server as a process of ours, with its own directory, ports, certificate and mail.
+//! A server process with its own directory, ports, certificate and mail.
 //!
 //! It is started through a shell that enters the control group and ends the server as soon as the
-//! pipe to it closes: by [`Server::stop`], or because we are gone, however that came about.
+//! pipe to it closes: by [`Server::stop`], or because this process has ended in any way.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::client;
 use crate::maildirs::{Maildirs, credentials};
 use crate::usage::Usage;
 
-/// Enters the group `$0`, runs the rest, and waits for its end or for that of our pipe.
+/// Enters the group `$0`, runs the rest, and waits for its end or for that of the pipe.
 const KEEPER: &str = r#"echo $$ > "$0"; "$@" < /dev/null & read -r _; kill -TERM $!; wait"#;
 
 /// How long a server may take to start or to stop.
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the shell may take to start a server.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// Which server it is.
+/// The kind of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Product {
     Dovecot,
@@ -44,18 +44,18 @@ impl Product {
     }
 }
 
-/// Where clients find a server.
+/// The addresses of a server.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    /// Where it takes passwords without TLS.
+    /// The address without TLS.
     pub(crate) plain: SocketAddr,
-    /// Where it wants TLS from the start.
+    /// The address with TLS from the start.
     pub(crate) tls: SocketAddr,
-    /// The certificate that it has.
+    /// Its certificate.
     pub(crate) trust: Arc<ClientConfig>,
 }
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     pub(crate) product: Product,
     pub(crate) endpoint: Endpoint,
@@ -66,7 +66,7 @@ pub(crate) struct Server {
     keeper: Option<Child>,
 }
 
-/// What a server is configured with.
+/// The files for the configuration of a server.
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
     pub(crate) plain: SocketAddr,
@@ -97,7 +97,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Writes a file that the server may read and no one else.
+    /// Writes a file that only the server may read.
     pub(crate) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.root.join(name);
         fs::write(&path, text)?;
@@ -105,7 +105,7 @@ impl Place {
         Ok(path)
     }
 
-    /// Starts a command that becomes the server. Its log is `log`, and what it says itself.
+    /// Starts a command that becomes the server. Its log is `log` and its own output.
     pub(crate) fn start(self, product: Product, command: Vec<String>) -> io::Result<Server> {
         let mut server = Server {
             product,
@@ -126,7 +126,7 @@ impl Place {
 }
 
 impl Server {
-    /// Stops it and starts it again, as it was at first.
+    /// Restarts it.
     pub(crate) fn restart(&mut self) -> io::Result<()> {
         self.stop()?;
         self.start()
@@ -137,17 +137,17 @@ impl Server {
         self.usage.processor(self.keeper_id()?)
     }
 
-    /// Bytes of memory that all its processes have.
+    /// The memory of all its processes, in bytes.
     pub(crate) fn memory(&self) -> io::Result<f64> {
         Usage::memory(self.keeper_id()?)
     }
 
-    /// How many descriptors all its processes have open.
+    /// The open descriptors of all its processes.
     pub(crate) fn descriptors(&self) -> io::Result<usize> {
         Usage::descriptors(self.keeper_id()?)
     }
 
-    /// How processor time is counted.
+    /// The method of counting processor time.
     pub(crate) fn method(&self) -> &'static str {
         self.usage.method()
     }
@@ -222,7 +222,7 @@ fn greeting(address: SocketAddr) -> io::Result<()> {
     stream.read_exact(&mut [0; 3])
 }
 
-/// A port of the loopback interface that nobody listens on.
+/// A free port of the loopback interface.
 fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }

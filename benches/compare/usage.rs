@@ -1,4 +1,4 @@
-//! What a server costs: processor time and memory of all its processes.
+//! The cost of a server: processor time and memory of all its processes.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, io, thread};
 
-/// Ticks a second in `/proc/PID/stat`; the same on every Linux that there is.
+/// Ticks a second in `/proc/PID/stat`, the same on every Linux.
 const TICKS: f64 = 100.0;
 
-/// Counts for one server.
+/// Counts the usage of one server.
 pub(crate) enum Usage {
-    /// A control group of its own: exact to the microsecond, with all processes that ended.
+    /// A separate control group: exact to the microsecond, including processes that have ended.
     Group(PathBuf),
-    /// The process tree in `/proc`: ticks of 10 ms, with the children that were waited for.
+    /// The process tree in `/proc`: ticks of 10 ms, including children that were waited for.
     Tree,
 }
 
 impl Usage {
-    /// A control group where that is possible.
+    /// A control group if possible.
     pub(crate) fn new(name: &str) -> Self {
         match group(name) {
             Some(path) => Self::Group(path),
@@ -26,7 +26,7 @@ impl Usage {
         }
     }
 
-    /// What a process writes its number to in order to be counted.
+    /// The file to which a process writes its number in order to be counted.
     pub(crate) fn entrance(&self) -> PathBuf {
         match self {
             Self::Group(path) => path.join("cgroup.procs"),
@@ -34,7 +34,7 @@ impl Usage {
         }
     }
 
-    /// How processor time is counted, for the report.
+    /// The method of counting processor time, for the report.
     pub(crate) fn method(&self) -> &'static str {
         match self {
             Self::Group(_) => "cpu.stat of a control group for each server",
@@ -71,7 +71,7 @@ impl Usage {
         Ok(bytes)
     }
 
-    /// How many descriptors all processes have open.
+    /// The open descriptors of all processes.
     pub(crate) fn descriptors(root: u32) -> io::Result<usize> {
         let mut descriptors = 0;
         for process in tree(root)? {
@@ -80,7 +80,7 @@ impl Usage {
         Ok(descriptors)
     }
 
-    /// How many processes a server has that have not ended.
+    /// The number of running processes of a server.
     pub(crate) fn processes(root: u32) -> io::Result<usize> {
         Ok(tree(root)?.iter().filter(|process| !process.has_ended).count())
     }
@@ -100,7 +100,7 @@ impl Drop for Usage {
     }
 }
 
-/// Makes a control group below our own, if we may.
+/// Makes a control group below that of this process, if permitted.
 fn group(name: &str) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
@@ -125,7 +125,7 @@ struct Process {
     id: u32,
     parent: u32,
     seconds: f64,
-    /// Nobody has waited for it yet.
+    /// A zombie.
     has_ended: bool,
 }
 
@@ -151,9 +151,9 @@ fn tree(root: u32) -> io::Result<Vec<Process>> {
     Ok(found)
 }
 
-/// What `/proc/PID/stat` says; the ticks are its own and those of children that it waited for.
+/// The fields of `/proc/PID/stat`. The ticks include children that it has waited for.
 fn parse(id: u32, stat: &str) -> Option<Process> {
-    // The name of the program stands in parentheses and may hold anything.
+    // The name of the program is in parentheses and may contain any text.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks: f64 =
         fields.get(11..15)?.iter().map(|field| field.parse::<f64>().unwrap_or(0.0)).sum();

@@ -1,4 +1,4 @@
-//! The work that is measured. What has to be there before it is made before the clock runs.
+//! The measured work. Its prerequisites are made before the clock starts.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use crate::maildirs::Content;
 use crate::rows::Sample;
 use crate::server::{Endpoint, Server};
 
-/// What an ordinary maildrop holds.
+/// An ordinary maildrop.
 const HUNDRED: Content = Content::new(100, 2_000);
 /// For RETR and TOP.
 const MESSAGES: Content = Content::new(1_000, 10_000);
@@ -27,22 +27,22 @@ const MILLION: Content = Content::new(1_000_000, 200);
 /// The maildrop of one session among many.
 const ONE_OF_MANY: Content = Content::new(10, 500);
 
-/// Clients at a time where sessions are counted; each has a user of its own.
+/// Clients at a time where sessions are counted; each has another user.
 const CLIENTS: u32 = 4;
 
 /// Commands sent before the first reply is read.
 const PIPELINED: u32 = 16;
 
-/// Idle sessions beside the one that fetches.
+/// Idle sessions in addition to the one that fetches.
 const CROWD: u32 = 10_000;
 
-/// Sessions that show how many descriptors each needs.
+/// Sessions to measure the descriptors of each.
 const FIRST_OF_CROWD: u32 = 10;
 
-/// Descriptors that a server may need for something else.
+/// Descriptors that a server may need for other purposes.
 const DESCRIPTORS_ASIDE: u64 = 200;
 
-/// How long a server may still be busy with what has ended.
+/// How long a server may be busy after sessions have ended.
 const AFTERMATH: Duration = Duration::from_millis(50);
 
 /// Connect, log in, STAT, QUIT.
@@ -61,7 +61,7 @@ fn log_in_and_out(server: &Endpoint, transport: Transport, user: &str) -> io::Re
     client.quit()
 }
 
-/// What a client does that looks for new mail and finds none.
+/// A client that checks for new mail and finds none.
 pub(crate) fn poll(server: &mut Server, amount: u32) -> io::Result<Sample> {
     sessions(server, amount, |server, user| one_poll(server, user, HUNDRED.messages))
 }
@@ -95,7 +95,7 @@ pub(crate) fn polls(server: &Server, amount: u32, content: Content) -> io::Resul
     })
 }
 
-/// Listing the directory of the messages, which is the least that a scan does.
+/// Listing the directory of the messages, the minimum of a scan.
 pub(crate) fn readdir_ten_thousand(server: &mut Server, amount: u32) -> io::Result<Sample> {
     readdir(server, amount, TEN_THOUSAND)
 }
@@ -125,7 +125,7 @@ pub(crate) fn first_poll(server: &mut Server, _: u32) -> io::Result<Sample> {
     first(server, HUNDRED_THOUSAND, Cache::Warm)
 }
 
-/// The same, with nothing of it in the page cache.
+/// The same without the page cache.
 pub(crate) fn first_poll_cold(server: &mut Server, _: u32) -> io::Result<Sample> {
     first(server, HUNDRED_THOUSAND, Cache::Cold)
 }
@@ -135,12 +135,12 @@ pub(crate) fn read_all(server: &mut Server, _: u32) -> io::Result<Sample> {
     read_files(server, HUNDRED_THOUSAND, Cache::Warm)
 }
 
-/// The same, with nothing of it in the page cache.
+/// The same without the page cache.
 pub(crate) fn read_all_cold(server: &mut Server, _: u32) -> io::Result<Sample> {
     read_files(server, HUNDRED_THOUSAND, Cache::Cold)
 }
 
-/// What the page cache has of a Maildir.
+/// Whether a Maildir is in the page cache.
 #[derive(Clone, Copy)]
 pub(crate) enum Cache {
     Warm,
@@ -166,7 +166,7 @@ fn read_files(server: &Server, content: Content, cache: Cache) -> io::Result<Sam
     let start = Instant::now();
     let octets = read_in_inode_order(&path)?;
     let wall = start.elapsed().as_secs_f64();
-    expect(octets > 0, "there is nothing to read")?;
+    expect(octets > 0, "there is no message to read")?;
     Ok(Sample { wall, ..Sample::default() })
 }
 
@@ -180,7 +180,7 @@ fn prepare(directory: &Path, cache: Cache) -> io::Result<()> {
     }
 }
 
-/// Opens, reads and closes every file of a directory, the fastest way on a spinning disk and off.
+/// Opens, reads and closes every file of a directory, in the fastest order for any disk.
 fn read_in_inode_order(directory: &Path) -> io::Result<u64> {
     let mut files = fs::read_dir(directory)?
         .map(|entry| entry.map(|entry| (entry.ino(), entry.path())))
@@ -200,17 +200,17 @@ fn read_in_inode_order(directory: &Path) -> io::Result<u64> {
     Ok(octets)
 }
 
-/// RETR, the next when the last has come.
+/// RETR, one message after the other.
 pub(crate) fn retr(server: &mut Server, amount: u32) -> io::Result<Sample> {
     fetch(server, amount, 1, "RETR")
 }
 
-/// RETR, several at once.
+/// Pipelined RETR.
 pub(crate) fn retr_pipelined(server: &mut Server, amount: u32) -> io::Result<Sample> {
     fetch(server, amount, PIPELINED, "RETR")
 }
 
-/// TOP without lines of the body, several at once.
+/// Pipelined TOP without lines of the body.
 pub(crate) fn top_pipelined(server: &mut Server, amount: u32) -> io::Result<Sample> {
     fetch(server, amount, PIPELINED, "TOP")
 }
@@ -223,7 +223,7 @@ fn fetch(server: &Server, amount: u32, at_once: u32, verb: &str) -> io::Result<S
     Ok(sample)
 }
 
-/// Yields how many messages that was.
+/// Returns the number of messages.
 fn fetch_all(client: &mut Client, amount: u32, at_once: u32, verb: &str) -> io::Result<f64> {
     let rounds = amount.div_ceil(at_once);
     let lines = if verb == "TOP" { " 0" } else { "" };
@@ -243,22 +243,22 @@ fn fetch_all(client: &mut Client, amount: u32, at_once: u32, verb: &str) -> io::
     Ok(f64::from(rounds * at_once))
 }
 
-/// What [`retr`] costs a server that does nothing else.
+/// [`retr`] with the minimal server.
 pub(crate) fn bare_retr(server: &mut Server, amount: u32) -> io::Result<Sample> {
     bare(server, MESSAGES, |client| fetch_all(client, amount, 1, "RETR"))
 }
 
-/// What [`retr_pipelined`] costs a server that does nothing else.
+/// [`retr_pipelined`] with the minimal server.
 pub(crate) fn bare_retr_pipelined(server: &mut Server, amount: u32) -> io::Result<Sample> {
     bare(server, MESSAGES, |client| fetch_all(client, amount, PIPELINED, "RETR"))
 }
 
-/// What [`top_pipelined`] costs a server that does nothing else.
+/// [`top_pipelined`] with the minimal server.
 pub(crate) fn bare_top_pipelined(server: &mut Server, amount: u32) -> io::Result<Sample> {
     bare(server, MESSAGES, |client| fetch_all(client, amount, PIPELINED, "TOP"))
 }
 
-/// What [`large`] costs a server that does nothing else.
+/// [`large`] with the minimal server.
 pub(crate) fn bare_large(server: &mut Server, amount: u32) -> io::Result<Sample> {
     bare(server, LARGE, |client| download_all(client, amount, LARGE))
 }
@@ -335,7 +335,7 @@ pub(crate) fn dele(server: &mut Server, messages: u32) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// Memory of a connection that has been greeted.
+/// Memory of a connection after the greeting.
 pub(crate) fn idle(server: &mut Server, amount: u32) -> io::Result<Sample> {
     memory(server, amount, |server, _| Client::connect(&server.endpoint, Transport::Plain))
 }
@@ -345,18 +345,18 @@ pub(crate) fn idle_tls(server: &mut Server, amount: u32) -> io::Result<Sample> {
     memory(server, amount, |server, _| Client::connect(&server.endpoint, Transport::Tls))
 }
 
-/// Memory of a session that has logged in, has listed its messages, and idles.
+/// Memory of an idle session that has logged in and listed its messages.
 pub(crate) fn idle_session(server: &mut Server, amount: u32) -> io::Result<Sample> {
     memory(server, amount, |server, number| session(server, HUNDRED.copy(number)))
 }
 
-/// Memory that `amount` connections take, in a server that was started for it.
+/// Memory of `amount` connections, in a freshly started server.
 pub(crate) fn memory(
     server: &mut Server,
     amount: u32,
     connect: impl Fn(&Server, u32) -> io::Result<Client>,
 ) -> io::Result<Sample> {
-    // Maildirs are made, and known to the server, before it starts to be measured.
+    // The server has opened all Maildirs before the measurement.
     for number in 0..amount {
         drop(connect(server, number)?);
     }
@@ -371,7 +371,7 @@ pub(crate) fn memory(
     Ok(Sample { memory, ..Sample::default() })
 }
 
-/// The memory of a server that has nothing left to do.
+/// The memory of an idle server.
 pub(crate) fn settled_memory(server: &Server) -> io::Result<f64> {
     thread::sleep(AFTERMATH * 4);
     server.memory()
@@ -384,7 +384,7 @@ fn session(server: &Server, content: Content) -> io::Result<Client> {
     Ok(client)
 }
 
-/// RETR beside many sessions that idle: 10 000, or as many as descriptors allow.
+/// RETR with many idle sessions: 10 000, or as many as descriptors allow.
 pub(crate) fn retr_in_a_crowd(server: &mut Server, amount: u32) -> io::Result<Sample> {
     let crowd = crowd(server, CROWD)?;
     thread::sleep(AFTERMATH * 4);
@@ -393,7 +393,7 @@ pub(crate) fn retr_in_a_crowd(server: &mut Server, amount: u32) -> io::Result<Sa
     Ok(Sample { beside, ..sample })
 }
 
-/// So many idle sessions of different users, or as many as descriptors allow.
+/// This number of idle sessions of different users, or as many as descriptors allow.
 pub(crate) fn crowd(server: &Server, wanted: u32) -> io::Result<Vec<Client>> {
     let join = |number| session(server, ONE_OF_MANY.copy(number)).map(Client::rest);
     let before = settled_descriptors(server)?;
@@ -408,7 +408,7 @@ pub(crate) fn crowd(server: &Server, wanted: u32) -> io::Result<Vec<Client>> {
     Ok(crowd)
 }
 
-/// The descriptors of a server that has closed what its clients have.
+/// The descriptors of a server after it has closed all connections of its clients.
 fn settled_descriptors(server: &Server) -> io::Result<usize> {
     let mut last = usize::MAX;
     loop {
@@ -437,7 +437,7 @@ pub(crate) fn million_memory(server: &mut Server, _: u32) -> io::Result<Sample> 
     Ok(Sample { memory: sample.memory / f64::from(MILLION.messages), ..sample })
 }
 
-/// A session by somebody else, so that a server that was just started is ready for real.
+/// A session of another user, so that a freshly started server is warmed up.
 pub(crate) fn warm_up(server: &Server) -> io::Result<()> {
     let user = server.maildirs.user(HUNDRED.copy(u32::MAX))?;
     for transport in [Transport::Plain, Transport::Tls] {
@@ -473,7 +473,7 @@ fn sessions(
     })
 }
 
-/// Measures work, which yields how many units it was.
+/// Measures work, which returns its number of units.
 fn measure(server: &Server, work: impl FnOnce() -> io::Result<f64>) -> io::Result<Sample> {
     thread::sleep(AFTERMATH);
     let before = server.processor()?;

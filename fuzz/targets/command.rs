@@ -1,4 +1,4 @@
-//! Commands and what stands in them: names, message-numbers, languages, the first octets.
+//! Commands and their arguments: names, message-numbers, languages, the first octets.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|line: &[u8]| {
     assert_eq!(once.is_ok(), Command::parse(&other).is_ok());
 
     if let Ok(name) = Username::try_from(&ClaimedName::new(line)) {
-        // A name that is taken is in its one form, and leads to no other.
+        // An accepted name is in its canonical form.
         let again = Username::try_from(name.as_str()).expect("a name is a name");
         assert_eq!(name, again);
         assert!(!name.as_str().contains(|c: char| c.is_control()));

@@ -1,4 +1,4 @@
-//! Configurations: one comes of a text, or a list of what is wrong in it.
+//! Configurations: a text is a configuration, or has a list of errors.
 
 #![no_main]
 

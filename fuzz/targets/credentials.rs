@@ -1,4 +1,4 @@
-//! Credential files: users are read, or all that is wrong is named with its line.
+//! Credential files: they have users, or errors with line numbers.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Lines: however the octets come in, the same lines come out, and memory is bounded.
+//! Lines: the output does not depend on how the octets are cut into chunks, and memory is bounded.
 
 #![no_main]
 

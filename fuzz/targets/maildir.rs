@@ -1,5 +1,5 @@
-//! Maildirs of any content, with any index: what is listed is what is sent, and an index that is not
-//! sound changes nothing.
+//! Maildirs of any content, with any index: listings agree with the sent messages, and an invalid
+//! index has no effect.
 
 #![no_main]
 
@@ -33,9 +33,9 @@ struct File {
 enum IndexFile {
     /// Any octets.
     Any(Vec<u8>),
-    /// The name and version of an index, and behind it what is given, with the right checksum.
+    /// The name and version of an index, then these octets, and the right checksum.
     Sealed(Vec<u8>),
-    /// What the server has written, with changes at some places and the right checksum.
+    /// The index of the server with some changed octets and the right checksum.
     Changed(Vec<(u16, u8)>),
 }
 
@@ -95,7 +95,7 @@ fuzz_target!(|input: Input| {
     remove_one(path);
 });
 
-/// What LIST, UIDL and the first messages look like; checks that they agree.
+/// LIST, UIDL and the first messages; checks that they agree.
 fn listings(path: &Path) -> Vec<u8> {
     let sent =
         b"USER mrose\r\nPASS tanstaaf\r\nLIST\r\nUIDL\r\nRETR 1\r\nRETR 2\r\nRETR 3\r\nQUIT\r\n";
@@ -112,7 +112,7 @@ fn listings(path: &Path) -> Vec<u8> {
     output
 }
 
-/// Removes the first message; no other goes with it.
+/// Removes the first message, and checks that all others stay.
 fn remove_one(path: &Path) {
     let files =
         || ["cur", "new"].map(|folder| fs::read_dir(path.join(folder)).expect("a folder").count());

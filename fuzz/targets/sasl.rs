@@ -1,4 +1,4 @@
-//! Each SASL mechanism, from its name to what it wants to have verified.
+//! Each SASL mechanism, from its name to the credentials to verify.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use restante::protocol::sasl::{
     saslprep,
 };
 
-/// The keys of a user, and those of a name that nobody has.
+/// The keys of a user, and those of a decoy.
 static KEYS: LazyLock<[ScramKeys; 4]> = LazyLock::new(|| {
     let derive = |hash| ScramKeys::derive(b"pencil", b"salt of sixteen.", 1, hash);
     let decoy = |hash| ScramKeys::decoy(&[7; 32], 1, hash);

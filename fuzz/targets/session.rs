@@ -1,4 +1,4 @@
-//! Whole sessions, from each state: one reply a command, and nothing is removed without QUIT.
+//! Sessions from each state: one reply for each command, and only QUIT removes messages.
 
 #![no_main]
 

@@ -2,13 +2,13 @@
 
     python3 tests/live crowd target/release/restante [--sessions 10000] [--files 32768]
 
-So many users log in to a server whose limit on open files is --files, list their messages, fetch one
-and wait. The server must hold three descriptors for each: its socket, the Maildir and the lock file.
-Meanwhile one more user polls, fetches and removes; then some of those that waited do. When all have
-left, the descriptors have to be back. Half a minute on an idle machine.
+The users log in to a server whose limit of open files is --files, list their messages, fetch one and
+wait. The server may hold three descriptors for each: its socket, the Maildir and the lock file.
+Meanwhile one more user polls, fetches and removes; then some of the waiting ones do. When all have
+quit, the descriptors must be released. It takes half a minute on an idle machine.
 
-Where more open files are not allowed, it runs in a virtual machine, as root, with cpio, mmdebstrap
-and qemu-system-x86:  --guest VMLINUZ  (a kernel of Debian: linux-image-cloud-amd64 has one)
+If the system does not allow as many open files, it runs in a virtual machine, as root, with cpio,
+mmdebstrap and qemu-system-x86:  --guest VMLINUZ  (a Debian kernel of linux-image-cloud-amd64)
 """
 
 import argparse

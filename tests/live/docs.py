@@ -2,16 +2,16 @@
 
     python3 tests/live docs PROGRAM
 
-Made for root, with debootstrap. A minbase Debian 12 is made, with the apt configuration of this
-machine; it has network for the packages that the pages install, which are downloaded beforehand, and
-none afterwards, so that its ports are its own. Every block that begins with ```sh is run by bash,
-in the order of the pages, at a terminal where somebody answers prompts. The sections of ```toml in
-CREDENTIALS.md are put into the configuration, and a login is tried with each.
+Needs root and debootstrap. It builds a minbase Debian 12 with the apt configuration of this machine,
+and downloads the packages that the pages install. Afterwards the system has no network, so that its
+ports are its own. Bash runs every block that begins with ```sh, in the order of the pages, at a
+terminal where prompts are answered. The sections of ```toml in CREDENTIALS.md are put into the
+configuration, and a login is tried with each.
 
-There is no systemd in there. Lines that begin with `systemctl` are left out, listed and counted, and
-what they would do to Restante, or a package would have had systemd do, is done here (`SERVICES`).
-Other things that the pages take for granted, and do not make, are in `stand_ins`. docs/LOGS.md is
-about the journal, and is not among the pages.
+The system has no systemd. Lines that begin with `systemctl` are left out, listed and counted; their
+effect on Restante, and the services that packages start, are provided here (`SERVICES`). Other
+prerequisites of the pages are in `stand_ins`. docs/LOGS.md is about the journal, and is not among the
+pages.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """Runs config/restante.toml through `restante check`: python3 tests/live example PROGRAM
 
-A copy of it, next to a fresh certificate and config/users.example as its credential file. Two
-values are about the machine and not about the example, so the copy has others: the user that it
-runs as, and the directory that mail is under.
+It checks a copy, next to a fresh certificate and config/users.example as its credential file. Two
+values depend on the machine and differ in the copy: the user of the server, and the directory of the
+mail.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Whether fail2ban finds the failures in a real log: python3 tests/live fail2ban PROGRAM
 
-Starts `restante serve` once for each form of the log, fails to log in with honest names and with
-names made to fool the filter, and checks with fail2ban-regex that exactly those lines match which
-are the client's fault, each with the address of the client.
+Starts `restante serve` once for each form of the log, makes failed logins with ordinary names and
+with names that try to deceive the filter, and checks with fail2ban-regex that exactly the lines
+about failures of the client match, each with the address of the client.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Follows README: starts the demo, and runs the commands that it prints.
 
-The commands are taken from README and from the demo's output as they stand, and run by a shell.
+The commands are taken unchanged from README and from the demo's output, and run by a shell.
 The other command, `cargo test`, is a separate step of `.ci/run`.
 """
 

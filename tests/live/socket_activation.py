@@ -1,7 +1,7 @@
 """Starts `restante serve` as a service manager does: python3 tests/live socket_activation PROGRAM
 
-Passes two bound sockets and a notification socket, and checks that the server serves on those
-sockets and no others, and what it says on starting, reloading and stopping.
+Passes two bound sockets and a notification socket. Checks that the server serves on these sockets
+only, and its notifications at start, reload and stop.
 """
 
 import os

@@ -2,13 +2,13 @@
 
     cargo build --release --locked && python3 tests/live attacks target/release/restante
 
-For each attack: how long the login and poll of two users takes meanwhile (one whose password is
-stored as it is, and one with an argon2id hash), beside how long it took right before; the processor
-time and the most memory that the server used; and whether memory, descriptors and connections are back
-to what they were. The last check, "memory", looks for passwords in that of the server once their
-sessions are over, which only root can. A line for each attack; the exit code is 1 when one has hurt more than it may.
-`--quick` makes each shorter, and holds logins to a bound that holds on any machine; words restrict
-the run to the attacks whose names contain one of them.
+For each attack: the times of logins and polls of two users (one with a password in the clear, one
+with an argon2id hash) during the attack and just before it; the server's processor time and peak
+memory; and whether memory, descriptors and connections are released afterwards. The last check,
+"memory", searches the server's memory for passwords after their sessions, which only root can do.
+Prints a line for each attack; the exit code is 1 if one exceeds a limit. `--quick` makes each
+shorter, with a limit for logins that holds on any machine; words restrict the run to the attacks
+whose names contain one of them.
 """
 
 import signal
@@ -39,7 +39,7 @@ EXCUSED = {
 }
 # The attack that takes all connections, their number, and the line in the log.
 CROWD, PLACES, EVICTED = "silent, more than there is room for", 2000, "why=evicted"
-# Shorter times, in seconds, are not noticed; with `--quick` the machine may be busy otherwise.
+# Shorter times, in seconds, do not count; with `--quick` the machine may be busy otherwise.
 UNNOTICED, UNNOTICED_QUICKLY = 0.05, 2.0
 # The login deadline, after which idle clients are disconnected.
 LOGIN = 15

@@ -1,7 +1,7 @@
 """One attack as a separate program: `attacker.py NAME CLEARTEXT-PORT TLS-PORT SECONDS`.
 
-It runs at the lowest priority, so that the clients that are measured have a processor when they
-want one, and prints how much it has done. All that it talks to is the loopback.
+It runs at the lowest priority, so that the measured clients get a processor when they need one, and
+prints its counts. It connects to the loopback only.
 """
 
 import asyncio

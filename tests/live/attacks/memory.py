@@ -1,8 +1,8 @@
 """Remains of passwords in the memory of the server after the sessions.
 
-Each way of logging in is tried with a password of its own, that is looked for in everything that the
-process has mapped, together with the forms in which it was sent. Without TLS nothing may be left. With
-it, what has been decrypted may be: rustls gives its buffers back as they are (docs/THREATS.md).
+Each way of logging in uses another password. The passwords, and the forms in which they were sent,
+are searched in all mappings of the process. Without TLS none may be left. With TLS, decrypted text
+may be left: rustls frees its buffers without clearing them (docs/THREATS.md).
 """
 
 import hashlib

@@ -3,9 +3,9 @@
     pip install command-injection-tester pyte
     cargo build --release --locked && python3 tests/live clients target/release/restante
 
-Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.
-A client that cannot be run is a failure. Words after the program restrict the run to the checks
-whose names contain one of them.
+Prints a line for each check and a closing line; the exit code is 1 if one failed. A client that
+cannot be run is a failure. Words after the program restrict the run to the checks whose names
+contain one of them.
 """
 
 import shutil

@@ -1,8 +1,8 @@
 """The everyday use of a mail program, the same checks for each of them.
 
-All mail is fetched, nothing comes twice where the program has a memory, fetched mail is removed
-where that is asked for; a wrong password and a maildrop in use end in the program's own words,
-and soon. The passwords are stored in clear, so that SCRAM is offered beside the rest.
+The program fetches all mail, fetches no message twice if it remembers them, and removes fetched mail
+if so configured. It reports a wrong password and a maildrop in use soon, in its own words. The
+passwords are stored in clear, so that SCRAM is offered, too.
 """
 
 import re

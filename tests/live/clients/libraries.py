@@ -1,6 +1,6 @@
 """Libraries that fetch mail, each used by a script in `scripts`.
 
-The scripts use them as their manuals say. They are all called alike; `scripts/net_pop.rb` says how.
+The scripts use them as their manuals say. All have the same arguments, see `scripts/net_pop.rb`.
 """
 
 import time

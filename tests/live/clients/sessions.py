@@ -186,8 +186,8 @@ def close_notify(site: Site, server: Server) -> str:
 
 
 def two_writes(site: Site, server: Server, transport: str, commands: int = 100) -> str:
-    """The server does not delay acknowledgements, by 40 ms each, for a client with Nagle's algorithm
-    that sends a command and its line end separately."""
+    """The server does not delay acknowledgements, by 40 ms each, for a client with Nagle's
+    algorithm that sends a command and its line end separately."""
     address = ("127.0.0.1", server.endpoint(transport).port)
     with socket.create_connection(address, timeout=20) as raw:
         session = raw

@@ -1,7 +1,7 @@
 """A terminal for programs that need one: reads their output, and types keys.
 
-A text is waited for in what is printed and on the screen that comes of it: a message may be
-overwritten at once, and of a text that is half on the screen already only the rest is printed.
+A text is searched in the output and on the resulting screen: a message may be overwritten at once,
+and a program prints only the part of a text that is not yet on the screen.
 """
 
 import fcntl
@@ -60,8 +60,8 @@ class Terminal:
     def ask(self, keys: str, pattern: str) -> str:
         """Types these keys and waits for this output.
 
-        A program may throw away what is typed while it draws a question: keys that have made it
-        print nothing at all are typed again.
+        A program may discard keys while it draws a prompt: keys that cause no output are typed
+        again.
         """
         self.type(keys)
         while not self.text and time.monotonic() < self._ends:

@@ -2,9 +2,9 @@
 
     cargo build --release --locked --features full && python3 tests/live figures target/release/restante
 
-Prints a table for a person to read, which is where docs/SECURITY.md has its figures from. With
-`--quick` it is shorter, and what comes out has to be within bounds that hold on any machine: a line
-for each thing checked, and the exit code is 1 when one failed.
+Prints a table, the source of the figures in docs/SECURITY.md. With `--quick` it is shorter, and checks
+bounds that hold on any machine: it prints a line for each check, and the exit code is 1 if one
+failed.
 """
 
 import signal

@@ -38,7 +38,7 @@ class Attack:
 def attack(site: Site, kind: str, seconds: float, throttle: str = "") -> Attack:
     """Runs hydra for this time, with one name unless the kind is "many".
 
-    It fails when the owner is refused, even once.
+    Fails if the owner is refused, even once.
     """
     target = Target(site, f"guessed-{kind}", throttle=throttle, level="debug")
     owner = site.account(f"owner-{kind}")

@@ -11,8 +11,8 @@ from lib.report import require
 from lib.server import ByDefault, Server
 from lib.site import Account, Site
 
-# The number of exchanges that a client begins on a connection, and after how many of them it sends a
-# valid command: `bad-commands` are counted in a row.
+# The number of exchanges that a client begins on a connection, and after how many of them it sends
+# a valid command: `bad-commands` are counted in a row.
 EXCHANGES, IN_A_ROW = 50, 15
 
 

@@ -35,7 +35,7 @@ class Activated(Server):
             self._become(config)
 
     def _become(self, config: Path) -> None:
-        """In the child: sets descriptors 3 and 4 and the variables with its process id; then exec."""
+        """In the child: sets descriptors 3 and 4, and the variables with its process id."""
         try:
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             # Moved to higher numbers first, so that none is overwritten.

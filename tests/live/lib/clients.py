@@ -1,8 +1,8 @@
 """Mail clients that several suites use, each configured as its manual says.
 
-A client fetches what is new and leaves it on the server (`fetch`), or fetches and removes
-everything up to `corpus.LARGE` octets (`remove`). `bears_not` names the marks of messages that
-the client itself would change or refuse; `shape` says what it does to every message.
+A client fetches new messages and leaves them on the server (`fetch`), or fetches and removes all
+messages up to `corpus.LARGE` octets (`remove`). `bears_not` lists the marks of messages that the
+client would change or refuse; `shape` applies the changes that it makes to every message.
 """
 
 from pathlib import Path

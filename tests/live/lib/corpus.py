@@ -1,8 +1,7 @@
 """The messages that every client fetches, and their octets as they are sent.
 
-A message is stored bytes plus the marks that say which clients cannot carry it unchanged:
-a mark is a property of the message, and each client in `clients.py` names the marks that it
-cannot bear, with the reason.
+A message has its stored octets and marks. A mark is a property of the message; each client in
+`clients.py` lists the marks of the messages that it does not store unchanged, with the reason.
 """
 
 import re
@@ -35,7 +34,7 @@ class Message:
     def wire(self) -> bytes:
         """The message that a client must have after it has unstuffed the dots.
 
-        Every LF is sent as CRLF, everything else as it is; a last line without its end gets one.
+        Every LF is sent as CRLF, and all else unchanged; a last line without its end gets one.
         """
         text = re.sub(rb"(?<!\r)\n", b"\r\n", self.stored)
         if text and not text.endswith(b"\n"):

@@ -1,12 +1,12 @@
 """The history of every message: its delivery, the listings with it, and its removal.
 
-Everybody who does something to a message enters it here, before or after as the rules below need
-it, and whatever contradicts the entries is a violation:
+Each program that acts on a message records it here, before or after as the rules below need it. A
+contradiction to the records is a violation:
 
-- A message is *settled* from the end of its delivery until somebody begins to remove or to move
-  it. One that is settled before a login and after the listing has to be in the listing.
-- Before QUIT is sent, the marked messages are *leaving*: from then on both is right, that they are
-  there and that they are not. After a `+OK` to QUIT no file with their unique-ids may be left.
+- A message is *settled* from the end of its delivery until its removal or move begins. If it is
+  settled before a login and after the listing, it must be in the listing.
+- Before QUIT is sent, the marked messages are *leaving*: from then on they may exist or not. After a
+  `+OK` to QUIT no file with their unique-ids may be left.
 - A later listing that shows a message which was leaving settles it again: a login waits for the
   lock, and under the lock the removal was done or not done.
 """

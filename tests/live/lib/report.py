@@ -72,7 +72,7 @@ def same_messages(
 ) -> str:
     """Compares the stored messages of a client with the expected ones, octet for octet.
 
-    `shape` turns the bytes on the wire into what this client makes of them.
+    `shape` turns the sent octets into those that this client stores.
     """
     names: dict[bytes, str] = {}
     expected: Counter[bytes] = Counter()

@@ -208,7 +208,7 @@ class Homes(Restante):
 class ByDefault(Restante):
     """A server with the default throttle and failure delay.
 
-    Every mechanism is offered that the stores have at all: there is more to attack.
+    All mechanisms of the stores are offered, for more to attack.
     """
 
     def credentials(self) -> list[str]:

@@ -103,7 +103,7 @@ class Site:
     def mailbox(
         self, user: str, messages: Iterable[Message] = (), maildir: Optional[Path] = None
     ) -> Account:
-        """The same without an entry in a credential file. The password has a space: that is allowed."""
+        """The same without a credential file. The password has a space: that is allowed."""
         home = self.root / "mail" / user
         maildir = maildir or home / "Maildir"
         for part in ("new", "cur", "tmp"):
@@ -129,7 +129,7 @@ class Site:
     ) -> None:
         """Adds the user to a credential file with `restante user add`.
 
-        The first user makes the file, which then gets its owner; it keeps it from then on.
+        The first call creates the file and sets its owner.
         """
         path = users or self.users
         new = not path.exists()

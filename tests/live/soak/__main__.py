@@ -5,9 +5,9 @@
     python3 tests/live/soak/draw.py soak.csv docs/reliability/soak.svg
 
 Polls, fetches and removals over TLS, STLS and in the clear, clients that vanish, mpop and
-fetchmail, wrong passwords, deliveries, and a SIGHUP a minute, mostly with something broken. Every
-message is accounted for at the end, as in `tests/live/torture`. Then the server is restarted under
-load: `restart.py`. The exit code is 1 when anything was wrong or has grown.
+fetchmail, wrong passwords, deliveries, and a SIGHUP a minute, mostly with a broken file. At the end
+every message is accounted for, as in `tests/live/torture`. Then the server is restarted under load:
+`restart.py`. The exit code is 1 if there was an error or a resource has grown.
 """
 
 import argparse
@@ -175,8 +175,8 @@ def judge(server: OwnCertificate, ledger: Ledger, rows: list[dict[str, float]]) 
 def memory(rows: list[dict[str, float]]) -> float:
     """The tenth percentile of the memory: what the server keeps.
 
-    A login with an Argon2 hash takes 19 MiB as long as it lasts, and how many samples fall on one
-    says more about the machine than about the server.
+    A login with an Argon2 hash takes 19 MiB while it lasts, and the number of samples during one
+    depends on the machine more than on the server.
     """
     return statistics.quantiles((row["memory_bytes"] for row in rows), n=10)[0]
 

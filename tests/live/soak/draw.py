@@ -2,7 +2,7 @@
 """Draws the samples of the soak: python3 tests/live/soak/draw.py CSV SVG
 
 Memory, descriptors and threads, and the latency of a poll, each over the minutes. The same data
-gives the same file, octet for octet.
+give the same file, octet for octet.
 """
 
 import csv

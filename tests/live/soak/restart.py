@@ -1,9 +1,9 @@
 """Restarts under load: with the service manager's sockets, and in the middle of a removal.
 
-- With the sockets of a service manager no client is refused, however often the server is started
-  again. One that is connected while the server stops may be disconnected before its login.
-- SIGTERM in the middle of 5 000 removals: all are done and told; or, with SIGTERM twice or the
-  client gone, all are done. The server ends within its grace in any case.
+- With the sockets of a service manager no client is refused, however often the server is restarted.
+  A client that is connected while the server stops may be disconnected before its login.
+- SIGTERM in the middle of 5 000 removals: all are done and confirmed; or, with SIGTERM twice or
+  without the client, all are done. The server always ends within its grace time.
 """
 
 import os
@@ -24,8 +24,8 @@ from lib.site import Account, Site
 
 RESTARTS = 20
 CLIENTS = 4
-# The messages of a removal that is interrupted, and the time limit for the server's end: the default
-# grace time, and the time of a removal on a slow disk.
+# The messages of a removal that is interrupted, and the time limit for the server's end: the
+# default grace time, and the time of a removal on a slow disk.
 REMOVED = 5_000
 GRACE = 60.0
 

@@ -1,9 +1,9 @@
-"""A file system that does not answer or is out of date, and clients that vanish: the effect on others.
+"""File systems that do not answer or are out of date, and clients that vanish.
 
     python3 tests/live stalls target/release/restante [NAME…]
 
-As root, with bindfs, mergerfs, fuse3 and iproute2. Each part says what it does in its own file: dead,
-cached, vanish. All of them take two minutes and a half; the exit code is 1 when something was wrong.
+Needs root, bindfs, mergerfs, fuse3 and iproute2. Each part is described in its file: dead, cached,
+vanish. All of them take two and a half minutes; the exit code is 1 if a check failed.
 """
 
 import sys

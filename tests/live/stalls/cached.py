@@ -1,10 +1,9 @@
-"""A file system that caches attributes, while other programs deliver, rename and remove below it.
+"""A file system that caches attributes, while other programs change the files below it.
 
-The server reads through mergerfs, and for ten seconds the system takes for true what that has said of
-a file or a directory, and gives a file another number for each of its names. The others work on the
-directories themselves, so that the cache is not invalidated. Each listing must have, under its
-unique-id, what stood still, and what was only renamed; a new message may come as late as attributes
-are kept.
+The server reads through mergerfs, whose attributes the system caches for ten seconds, and which has
+another inode number for each name of a file. The other programs change the underlying directories,
+so that the cache is not invalidated. Each listing must have all messages that were not changed or
+were only renamed, under their unique-ids; a new message may be delayed by the time of the cache.
 """
 
 import threading

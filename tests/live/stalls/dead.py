@@ -1,9 +1,9 @@
-"""The mail of 160 users is on a file system that does not answer: others do not notice.
+"""The mail of 160 users is on a file system that does not answer. Others are not affected.
 
-The process behind their mount is stopped (SIGSTOP). Users whose mail is elsewhere log in with
-argon2id, fetch and remove meanwhile. Users of the dead file system are told [SYS/TEMP] or [IN-USE],
-and a removal that was refused is not done later. Then a server with a removal that hangs is stopped,
-and has to end.
+The process behind their mount is stopped (SIGSTOP). Meanwhile users whose mail is elsewhere log in
+with argon2id, fetch and remove. Users of the dead file system get [SYS/TEMP] or [IN-USE], and a
+removal that was refused is not done later. Then a server with a hung removal is stopped, and must
+end.
 """
 
 import re
@@ -141,8 +141,8 @@ def stuck_removal(report: Report, mount: Mount, account: Account) -> None:
         client = server.connect(CLEARTEXT)
         client.log_in(account.user, account.password)
         client.ask("DELE 1")
-        # The index is written after the reply. A request that the stopped process has begun cannot be
-        # cancelled: the system does not let a process end that waits for the answer.
+        # The index is written after the reply. A request that the stopped process has begun cannot
+        # be cancelled: the system does not let a process end that waits for the answer.
         for _ in range(100):
             if (account.maildir / "restante.index").exists():
                 break

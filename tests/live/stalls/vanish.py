@@ -1,8 +1,8 @@
 """Clients that lose their network: how long does the maildrop stay locked?
 
-Server and clients are in network namespaces of their own, with a cable between them (veth). The
-clients' end is taken down in the middle of what they do; nobody says a word to the server. Its own
-loopback checks from then on whether their maildrops are free.
+Server and clients are in separate network namespaces, connected by a veth pair. The clients' end is
+taken down in the middle of their actions, without any packet to the server. From then on, logins
+over the server's loopback check whether the maildrops are free.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from stalls.mount import LIMITS
 
 WRITE, SILENCE, PROBE, LOOK = 10, 120, 15, 5
 CLONE_NEWNET = 0x40000000
-# The action of each user at the cut, the size of the message, and the limit of the time from then on.
+# The action of each user at the cut, the size of the message, and the time limit from then on.
 SIZES = {"idle": 0, "marked": 0, "reading": 8 << 20, "sent": 100 << 10}
 MOST = {
     "reading": WRITE + LOOK, "sent": WRITE + LOOK,
@@ -159,7 +159,7 @@ class Network:
 
     @staticmethod
     def _within(name: str, work: Callable[[], Any]) -> Any:
-        """The result of `work` in a thread that has joined this namespace, as its sockets do then."""
+        """The result of `work` in a thread in this namespace, to which its sockets belong then."""
         result: list[Any] = []
 
         def enter() -> None:

@@ -1,12 +1,12 @@
-"""Runs `restante serve` with every credential store against the real thing on loopback.
+"""Runs `restante serve` with every credential store against real servers on loopback.
 
     cargo build --release --locked --features full && python3 tests/live stores target/release/restante
 
-Prints a line for each thing checked and a closing line; the exit code is 1 when one failed.
-A backend that does not start, and a client that cannot be run, is a failure. Words after the
-program restrict the run to the backends whose names contain one of them; the checks of a backend
-build on each other. "mechanisms" stands for the clients with their ways to log in, "certificates"
-for those that log in without a password, "hostile" for those that do not log in at all.
+Prints a line for each check and a closing line; the exit code is 1 if one failed. A backend that does
+not start, and a client that cannot be run, is a failure. Words after the program restrict the run to
+the backends whose names contain one of them; the checks of a backend depend on each other.
+"mechanisms" selects the logins of clients, "certificates" those without a password, "hostile" the
+clients that do not log in.
 """
 
 import signal

@@ -1,7 +1,7 @@
 """The interface of all backends, and server processes that can be stopped and suspended.
 
-A backend is the real thing behind a credential store, started from Debian's packages in a
-directory of the run's own. One that cannot start fails the run.
+A backend is the server of a credential store, started from Debian's packages in a directory of the
+run. The run fails if a backend cannot start.
 """
 
 import os

@@ -402,7 +402,7 @@ class Scenarios:
 def alike(measure: Callable[[], tuple[list[float], list[float]]]) -> str:
     """Compares times by the median of the differences of each turn; one good round is enough.
 
-    Whatever else the machine is doing, it does to both.
+    Other load of the machine affects both.
     """
     for left in reversed(range(ROUNDS)):
         known, unknown = measure()

@@ -2,9 +2,9 @@
 
     python3 tests/live systemd PROGRAM [NAME…]
 
-As root, with mmdebstrap and systemd-container installed. The root file system is made once, in
-target/systemd, and is not changed: each run has a copy of it. What is checked is in guest.py; names
-behind the program choose from it. `--suite trixie` takes another Debian.
+Needs root, mmdebstrap and systemd-container. The root file system is built once, in target/systemd,
+and not changed: each run uses a copy. The checks are in guest.py; names after the program select
+from them. `--suite trixie` uses another Debian.
 """
 
 import argparse

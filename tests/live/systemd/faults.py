@@ -87,7 +87,7 @@ def mail_root() -> str:
 
 
 def homes() -> str:
-    """Mail in a home directory, by the commands of docs/SERVICE.md, and the remaining restrictions."""
+    """Mail in a home directory by the commands of docs/SERVICE.md, and the other restrictions."""
     good = CONFIG.read_text()
     home, drop_in = Path("/home/mrose"), Path("/etc/systemd/system/restante.service.d/home.conf")
     files = "/etc/restante/users /etc/restante/tls/privkey.pem"

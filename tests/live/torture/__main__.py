@@ -1,11 +1,11 @@
-"""Loads a real `restante serve` with clients, deliveries and kills, and then accounts for every message.
+"""Torture of a real `restante serve`, which then accounts for every message.
 
     cargo build --release --locked && python3 tests/live torture target/release/restante --minutes 10
 
 Delivery agents deliver, Dovecot's IMAP server changes flags, moves and expunges, POP3 clients
-fetch, delete and vanish, mpop and fetchmail fetch for good, all on the same Maildirs, and the
-server is killed again and again. `ledger.py` has the rules. Each violation is a line, and the exit
-code is then 1. Ctrl-C ends the run early, with the account. Only root can run Dovecot.
+fetch, delete and vanish, mpop and fetchmail fetch and remove, all on the same Maildirs, and the
+server is killed repeatedly. `ledger.py` has the rules. Each violation is a line, and the exit code
+is then 1. Ctrl-C ends the run early, with the final check. Only root can run Dovecot.
 
     python3 tests/live torture target/release/restante --power-cuts 50
 

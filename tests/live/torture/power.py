@@ -1,9 +1,9 @@
 """Power cuts: a file system is copied at the `+OK` to QUIT, mounted again, and checked.
 
-An image of ext4, and one of XFS, is on a loop device, whose backing file has what the disk would
-have: what is only in memory is not in it. The moment a client has read the `+OK`, that file is
-copied; the copy is mounted, which replays the journal, and served by the same server as another
-user's mail. The removed messages must be gone, and no others.
+An image of ext4, and one of XFS, is on a loop device. Its backing file has the contents of the disk,
+without those that are only in memory. As soon as a client has read the `+OK`, that file is copied;
+the copy is mounted, which replays the journal, and served by the same server as another user's mail.
+The removed messages must be gone, and no others.
 
 The images are in memory (/dev/shm), so that a copy takes milliseconds, and no data are written to
 them by the clock meanwhile (`commit=600`; XFS after 30 s): each cut is mounted afresh.
@@ -95,8 +95,8 @@ def _cuts(
 def _copied(disk: Path, copy: Path) -> float:
     """Copies the contents of the disk at one moment. Returns the time, in seconds.
 
-    A busy machine may write back what is in memory at any time. A copy that was made meanwhile has
-    some of it and not the rest, as no power cut leaves it, so another one is made.
+    A busy machine may write back memory at any time. A copy that was made meanwhile has some of the
+    data and not the rest, unlike after any power cut, so another one is made.
     """
     for _ in range(20):
         begin = time.monotonic()
