@@ -1,4 +1,4 @@
-//! The mail of the demo: one message of each kind that a POP3 server and a client can trip over.
+//! The mail of the demo: messages of every kind that servers and clients often get wrong.
 
 use std::fs;
 use std::io;
@@ -7,31 +7,38 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Makes a Maildir with the samples, and with numbered messages up to `messages` in all.
-///
-/// Yields how many there are.
+/// Makes a Maildir with the samples, and with numbered messages up to `messages` in all. Returns the
+/// number of messages.
 pub(super) fn fill(maildir: &Path, messages: u32) -> io::Result<u32> {
     for folder in ["cur", "new", "tmp"] {
         fs::create_dir_all(maildir.join(folder))?;
     }
-    let samples: [_; KINDS as usize] = [welcome(), html(), attachment(), utf8(), dots(), large()];
     let mut count = 0;
     let mut deliver = |message: &[u8]| {
         count += 1;
         // The leading number is the order in which a listing shows them.
         fs::write(maildir.join(format!("new/{}.M{count}P1.localhost", EPOCH + count)), message)
     };
-    for sample in &samples {
+    for sample in SAMPLES {
         deliver(sample)?;
     }
+    deliver(&large())?;
     for number in KINDS + 1..=messages {
         deliver(&numbered(number))?;
     }
     Ok(count)
 }
 
-/// How many samples there are.
-pub(super) const KINDS: u32 = 6;
+/// The number of messages that are always there: the samples and a large one.
+pub(super) const KINDS: u32 = SAMPLES.len() as u32 + 1;
+
+const SAMPLES: [&[u8]; 5] = [
+    include_bytes!("sample/welcome.eml"),
+    include_bytes!("sample/html.eml"),
+    include_bytes!("sample/attachment.eml"),
+    include_bytes!("sample/utf8.eml"),
+    include_bytes!("sample/dots.eml"),
+];
 
 /// The delivery time in the names of the files, and so their order.
 const EPOCH: u32 = 1_767_258_000;
@@ -49,87 +56,6 @@ fn message(subject: &str, minute: u32, rest: &str) -> Vec<u8> {
         minute % 60,
     )
     .into_bytes()
-}
-
-fn welcome() -> Vec<u8> {
-    message(
-        "Welcome",
-        0,
-        "Content-Type: text/plain; charset=us-ascii\n\
-         \n\
-         This message was read over POP3 from a Maildir.\n\
-         \n\
-         Delete it, quit, and it is gone from the directory; keep it on the server, and it\n\
-         will not be fetched twice.\n",
-    )
-}
-
-fn html() -> Vec<u8> {
-    message(
-        "HTML, with a plain text beside it",
-        1,
-        "Content-Type: multipart/alternative; boundary=\"two-ways\"\n\
-         \n\
-         --two-ways\n\
-         Content-Type: text/plain; charset=us-ascii\n\
-         \n\
-         The same text in two forms; your client shows the one that it prefers.\n\
-         --two-ways\n\
-         Content-Type: text/html; charset=us-ascii\n\
-         \n\
-         <html><body><h1>The same text</h1>\n\
-         <p>in <em>two forms</em>; your client shows the one that it prefers.</p></body></html>\n\
-         --two-ways--\n",
-    )
-}
-
-fn attachment() -> Vec<u8> {
-    let table = "stamp,price\nletter,0.95\npostcard,0.75\nparcel,5.49\n";
-    let rest = format!(
-        "Content-Type: multipart/mixed; boundary=\"parts\"\n\
-         \n\
-         --parts\n\
-         Content-Type: text/plain; charset=us-ascii\n\
-         \n\
-         The price list is attached.\n\
-         --parts\n\
-         Content-Type: text/csv; name=\"stamps.csv\"\n\
-         Content-Disposition: attachment; filename=\"stamps.csv\"\n\
-         Content-Transfer-Encoding: base64\n\
-         \n\
-         {}--parts--\n",
-        base64_lines(table.as_bytes())
-    );
-    message("An attachment", 2, &rest)
-}
-
-fn utf8() -> Vec<u8> {
-    let subject = format!("=?utf-8?B?{}?=", STANDARD.encode("Grüße aus 東京 ✉"));
-    message(
-        &subject,
-        3,
-        "Content-Type: text/plain; charset=utf-8\n\
-         Content-Transfer-Encoding: 8bit\n\
-         \n\
-         Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich.\n\
-         いろはにほへと ちりぬるを\n\
-         Съешь же ещё этих мягких французских булок.\n",
-    )
-}
-
-fn dots() -> Vec<u8> {
-    message(
-        "Lines that begin with dots",
-        4,
-        "Content-Type: text/plain; charset=us-ascii\n\
-         \n\
-         A line with one dot ends a reply of POP3, so the server doubles the dot and the client\n\
-         takes it away again. You see one dot, then two, then three:\n\
-         .\n\
-         ..\n\
-         ...\n\
-         .and a dot before a word. The message goes on to this line.\n",
-    )
 }
 
 fn large() -> Vec<u8> {
@@ -154,7 +80,8 @@ fn large() -> Vec<u8> {
          Content-Transfer-Encoding: base64\n\
          \n\
          {}--parts--\n",
-        base64_lines(&noise)
+        // 57 octets make a line of 76 characters, the most that MIME allows.
+        noise.chunks(57).map(|line| STANDARD.encode(line) + "\n").collect::<String>()
     );
     message("A large one", 5, &rest)
 }
@@ -166,11 +93,6 @@ fn numbered(number: u32) -> Vec<u8> {
         "It has a few lines, like most mail, and nothing of interest in any of them.\n".repeat(12)
     );
     message(&format!("Message {number}"), number, &rest)
-}
-
-fn base64_lines(bytes: &[u8]) -> String {
-    // 57 octets make a line of 76 characters, the most that MIME allows.
-    bytes.chunks(57).map(|line| STANDARD.encode(line) + "\n").collect()
 }
 
 #[cfg(test)]
@@ -189,7 +111,8 @@ mod tests {
 
     #[test]
     fn each_has_a_header_and_a_body() {
-        for sample in [welcome(), html(), attachment(), utf8(), dots(), large(), numbered(7)] {
+        let made = [large(), numbered(7)];
+        for sample in SAMPLES.into_iter().chain(made.iter().map(Vec::as_slice)) {
             let header_ends = sample.windows(2).position(|two| two == b"\n\n").unwrap();
             let header = std::str::from_utf8(&sample[..header_ends]).unwrap();
             assert!(header.is_ascii(), "{header}");
