@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_cut_to_the_rate_and_others_are_not_hurt() {
+    async fn a_flood_is_limited_and_other_networks_are_not() {
         let rate = Rate::new(Duration::from_secs(10));
         assert_eq!(take(&rate, "192.0.2.1", 1000), 50);
         assert_eq!(take(&rate, "192.0.2.2", 10), 10);

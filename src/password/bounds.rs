@@ -91,14 +91,14 @@ mod tests {
     use crate::password::tests::{parse, reason};
 
     #[test]
-    fn parameters_beyond_the_bounds_are_refused_unread() {
+    fn parameters_beyond_the_bounds_are_refused() {
         let bcrypt = "$CsMMocytfCBt1glN0GkuKu3IkMNqU111DTV6ReP6lhKkY67O7wNkS";
         let sha512 = "$4tcSTcfjbQfefVr8$UJWeEia7WLrsjsXO/JtIRjv.Fm39XERr7LmKVbJ5cGuo4ptcus4ABHwQoZeUS.lvtTxyNufUutIXxhWdBx6gF1";
         let phc = "$MSYEICSkdE5prbV2TgmhdA$LSrabq/H4A6gL0kNv4GQuE4oKyoLiLVzOT4CxIkq8d4";
         let crypt = "$lVsOq2TaFMudHPbQvNyF4.$RQ8WC8Cbf7Xs5m8pDOYMI6MEByah7sllif1I8N5ZHi.";
         let keys = ",XnXR0aryOI4SzuLtt8djsA==,zvXEnoWWJZDYZwIgm1aCIGDtYS7Re+hA3GeTSH25Lkg=,thbDVw8w4h740BiLiYHYRgB+M8So7XQDv7LorXZi6OM=";
         let hex = "$77906a17fe598003ea8594c10a53f612367f82c4";
-        for (stored, fault) in [
+        for (stored, error) in [
             (format!("$2y$16{bcrypt}"), "cost=16, more than cost=15"),
             (format!("$2y$31{bcrypt}"), "cost=31"),
             (format!("$2y$03{bcrypt}"), "cost=3, less than cost=4"),
@@ -145,7 +145,7 @@ mod tests {
             (format!("{{SSHA.HEX}}{}", "00".repeat(19)), "too short"),
         ] {
             let why = reason(&stored);
-            assert!(why.contains(fault) && why.contains("set a new password"), "{stored}: {why}");
+            assert!(why.contains(error) && why.contains("set a new password"), "{stored}: {why}");
         }
         for bounds in [
             format!("$2y$15{bcrypt}"),

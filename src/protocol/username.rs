@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn names_that_could_leave_the_mail_root_are_refused() {
         let long = "x".repeat(256);
-        for (given, fault) in [
+        for (given, error) in [
             ("", NameError::Empty),
             ("@example.org", NameError::Empty),
             ("mrose@", NameError::Empty),
@@ -187,7 +187,7 @@ mod tests {
             ("mrose@..", NameError::Start),
             ("~root", NameError::Start),
         ] {
-            assert_eq!(Username::try_from(given), Err(fault), "{given:?}");
+            assert_eq!(Username::try_from(given), Err(error), "{given:?}");
         }
         let claim = ClaimedName::new(*b"\xff\xfe");
         assert_eq!(Username::try_from(&claim), Err(NameError::NotUtf8));

@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_has_a_length() {
+    async fn a_full_queue_refuses_work() {
         let pool = pool(1, 2, LONG);
         let busy = hang(&pool);
         pool.start(|| ()).unwrap();
@@ -340,7 +340,7 @@ mod tests {
     async fn work_that_panics_costs_no_thread() {
         let pool = pool(1, 2, LONG);
         assert!(matches!(
-            pool.run(|| panic!("the fault")).await,
+            pool.run(|| panic!("on purpose")).await,
             Err::<(), _>(PoolError::NoResult)
         ));
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);

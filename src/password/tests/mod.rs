@@ -225,7 +225,7 @@ fn an_empty_password_is_never_right() {
 
 #[test]
 fn an_unusable_field_says_why_and_shows_no_secret() {
-    for (stored, fault) in [
+    for (stored, error) in [
         ("hunter2", "no scheme"),
         ("{hunter2", "no scheme"),
         ("{hunter2}hunter2", "of its password is not supported"),
@@ -271,7 +271,7 @@ fn an_unusable_field_says_why_and_shows_no_secret() {
         ("$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$Waw5CMYpE0kO719XekarvkwAxsjcHKMv$", "damaged"),
     ] {
         let why = reason(stored);
-        assert!(why.contains(fault), "{stored}: {why}");
+        assert!(why.contains(error), "{stored}: {why}");
         assert!(!why.contains("hunter2") && !why.contains("Waw5"), "{why}");
     }
 }

@@ -161,7 +161,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn number(self, keyword: &'static str, takes: Takes) -> Result<MessageNumber, CommandError> {
-        MessageNumber::try_from(self.0).map_err(|fault| match fault {
+        MessageNumber::try_from(self.0).map_err(|error| match error {
             NumberError::NotANumber => CommandError::Arguments(keyword, takes),
             NumberError::TooLarge => CommandError::NoSuchMessage,
         })

@@ -11,7 +11,7 @@ fn shown(line: &str) -> String {
             format!("Auth({mechanism:?}, {})", String::from_utf8_lossy(response.expose()))
         }
         Ok(command) => format!("{command:?}"),
-        Err(fault) => format!("{fault:?}"),
+        Err(error) => format!("{error:?}"),
     }
 }
 
@@ -60,7 +60,7 @@ fn well_formed_commands() {
 }
 
 #[test]
-fn faults() {
+fn lines_that_are_not_commands() {
     use CommandError::*;
     for (takes, lines) in [
         (Takes::Name, &["USER", "USER ", "USER a PASS b"][..]),
@@ -78,14 +78,14 @@ fn faults() {
     ] {
         for line in lines {
             let keyword = line.split(' ').next().unwrap();
-            let fault = Command::parse(line.as_bytes()).unwrap_err();
+            let error = Command::parse(line.as_bytes()).unwrap_err();
             assert!(
-                matches!(fault, Arguments(named, wanted) if (named, wanted) == (keyword, takes)),
-                "{line:?}: {fault:?}"
+                matches!(error, Arguments(named, wanted) if (named, wanted) == (keyword, takes)),
+                "{line:?}: {error:?}"
             );
         }
     }
-    for (line, fault) in [
+    for (line, error) in [
         ("", Unknown),
         (" ", Unknown),
         (" NOOP", Unknown),
@@ -101,7 +101,7 @@ fn faults() {
         ("AUTH CRAM-MD5", UnknownMechanism),
         ("AUTH PLAINX", UnknownMechanism),
     ] {
-        assert_eq!(Command::parse(line.as_bytes()).unwrap_err(), fault, "{line:?}");
+        assert_eq!(Command::parse(line.as_bytes()).unwrap_err(), error, "{line:?}");
     }
 }
 

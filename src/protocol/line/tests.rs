@@ -11,7 +11,7 @@ fn drain(decoder: &mut LineDecoder, limit: LineLimit, lines: &mut Lines) {
         match decoder.next_line(limit) {
             Ok(Some(line)) => lines.push(Ok(line.to_vec())),
             Ok(None) => return,
-            Err(fault) => lines.push(Err(fault)),
+            Err(error) => lines.push(Err(error)),
         }
     }
 }
@@ -38,10 +38,10 @@ fn a_line_ends_at_lf_wherever_the_input_is_split() {
 }
 
 #[test]
-fn nul_and_bare_cr_are_faults_of_one_line() {
+fn nul_and_bare_cr_are_errors_of_one_line() {
     let lines = lines_of(&[b"NO\0OP\r\nNO\rOP\r\nNOOP\r\r\nNOOP\r\n"], LineLimit::Command);
-    let fault = || Err(LineError::ForbiddenOctet);
-    assert_eq!(lines, [fault(), fault(), fault(), Ok(b"NOOP".to_vec())]);
+    let error = || Err(LineError::ForbiddenOctet);
+    assert_eq!(lines, [error(), error(), error(), Ok(b"NOOP".to_vec())]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_command_that_carries_a_secret_is_as_long_as_a_response() {
 }
 
 #[test]
-fn an_endless_line_is_one_fault_and_takes_no_memory() {
+fn an_endless_line_is_one_error_and_takes_no_memory() {
     let mut decoder = LineDecoder::default();
     let mut lines = Vec::new();
     for _ in 0..1024 {
@@ -131,7 +131,7 @@ fn without_unread_octets_no_memory_is_held() {
 
 proptest! {
     #[test]
-    fn splitting_the_input_changes_nothing(
+    fn lines_do_not_depend_on_the_split_of_the_input(
         input in prop::collection::vec(prop::sample::select(&b"AB \r\n\0"[..]), 0..600),
         cuts in prop::collection::vec(0usize..600, 0..8),
     ) {

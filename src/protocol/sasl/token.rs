@@ -161,7 +161,7 @@ mod tests {
             let name = name.map_or_else(|| "-".to_owned(), |name| name.to_string());
             return format!("{name} {}", String::from_utf8_lossy(token.expose()));
         }
-        if let Step::Refused(fault) = step { format!("{fault:?}") } else { format!("{step:?}") }
+        if let Step::Refused(error) = step { format!("{error:?}") } else { format!("{step:?}") }
     }
 
     /// The first two rows are from RFC 7628 §4.1, the third from §4.3, the fourth from §4.4.

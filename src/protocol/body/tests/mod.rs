@@ -77,7 +77,7 @@ fn top_counts_lines_of_the_body_only() {
 }
 
 #[test]
-fn top_of_odd_messages() {
+fn top_of_unusual_messages() {
     for (stored, lines, wire) in [
         (&b"Subject: only a header\n"[..], 0, &b"Subject: only a header\r\n.\r\n"[..]),
         (b"Subject: only a header", 5, b"Subject: only a header\r\n.\r\n"),

@@ -39,7 +39,7 @@ impl First {
     pub(super) fn step(self, response: &[u8]) -> Step {
         match self.read(response) {
             Ok(awaiting) => Step::NeedKeys(awaiting),
-            Err(fault) => Step::Refused(fault),
+            Err(error) => Step::Refused(error),
         }
     }
 

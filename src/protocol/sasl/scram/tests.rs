@@ -87,7 +87,7 @@ fn a_downgrade_is_detected() {
     use Mechanism::{ScramSha256, ScramSha256Plus};
     use ResponseError::{Downgraded, Unbound};
     let only_end_point = || Channel { exporter: None, ..bound() };
-    for (mechanism, channel, header, data, fault) in [
+    for (mechanism, channel, header, data, error) in [
         // An attacker has removed mechanisms from the list for a client that can bind.
         (ScramSha256, bound(), "y,,", &b""[..], Downgraded),
         (ScramSha256, only_end_point(), "y,,", b"", Downgraded),
@@ -107,7 +107,7 @@ fn a_downgrade_is_detected() {
     ] {
         let client = Client { header, data, ..Client::new("tanstaaf") };
         let outcome = client.log_in(mechanism, channel);
-        assert_eq!(outcome, Outcome::Refused(fault), "{mechanism} {header}");
+        assert_eq!(outcome, Outcome::Refused(error), "{mechanism} {header}");
     }
     // An attacker has changed the header, so that it is not the one that the client signs.
     for (sent, arrived) in [("y,,", "n,,"), ("n,,", "n,a=mrose,"), ("p=tls-exporter,,", "n,,")] {
@@ -196,14 +196,14 @@ fn final_messages() {
         ("c=biws,r=xsrv".to_owned(), false),
         (String::new(), false),
     ] {
-        let fault = after("n,,n=mrose,r=x").step(&secret(&message)).err();
+        let error = after("n,,n=mrose,r=x").step(&secret(&message)).err();
         let expected = if well_formed { None } else { Some(ResponseError::Malformed) };
-        assert_eq!(fault, expected, "{message:?}");
+        assert_eq!(error, expected, "{message:?}");
     }
     for binding in ["biw", "biws=", "eSws", "", "bixhPW1yb3NlLA=="] {
         let message = secret(&format!("c={binding},r=xsrv,p={proof}"));
-        let fault = after("n,,n=mrose,r=x").step(&message).unwrap_err();
-        assert_eq!(fault, ResponseError::Unbound, "{binding}");
+        let error = after("n,,n=mrose,r=x").step(&message).unwrap_err();
+        assert_eq!(error, ResponseError::Unbound, "{binding}");
     }
 }
 
@@ -235,7 +235,7 @@ fn only_the_keys_of_the_password_match_the_proof() {
 }
 
 #[test]
-fn after_the_last_challenge_comes_an_empty_response() {
+fn the_response_to_the_last_challenge_is_empty() {
     for (response, closed) in [(&b""[..], Ok(())), (b"v=x", Err(ResponseError::Malformed))] {
         assert_eq!(
             ServerFinal("v=rmF9pqV8S7suAoZWja4dJRkFsKQ=".to_owned()).close(response),
@@ -284,7 +284,7 @@ fn named(step: Step) -> Result<Awaiting, ResponseError> {
 }
 
 fn refused(step: &Step) -> ResponseError {
-    if let Step::Refused(fault) = step { *fault } else { panic!("{step:?}") }
+    if let Step::Refused(error) = step { *error } else { panic!("{step:?}") }
 }
 
 /// An exchange after its first message, in which the server has added `srv` to the nonce.
@@ -371,7 +371,7 @@ impl<'a> Client<'a> {
     fn log_in(&self, mechanism: Mechanism, channel: Channel) -> Outcome {
         let proof = match self.answer(mechanism, channel) {
             Ok(proof) => proof,
-            Err(fault) => return Outcome::Refused(fault),
+            Err(error) => return Outcome::Refused(error),
         };
         let keys = ScramKeys::derive(b"tanstaaf", b"salt", 1, proof.hash);
         if proof.verify(&keys).is_some() { Outcome::In } else { Outcome::WrongPassword }
