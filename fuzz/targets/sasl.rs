@@ -45,7 +45,7 @@ fuzz_target!(|input: (u8, bool, Vec<Vec<u8>>)| {
                 let Some(keys) = KEYS.get(sha256 + 2 * (second.len() % 2)) else { return };
                 let exchange = awaiting.supply(keys, &Nonce::new([3; 18]));
                 if let Ok(proof) = exchange.step(&Secret::new(second)) {
-                    assert!(proof.verify(keys).is_none(), "nobody has computed that");
+                    assert!(proof.verify(keys).is_none(), "a proof without the password");
                 }
                 return;
             }

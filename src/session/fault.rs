@@ -110,7 +110,7 @@ impl Fault {
             | Self::TlsActive
             | Self::NoTls
             | Self::Cancelled => (BadCommand, None),
-            // RFC 3206 §5 [AUTH]: the user has to change something, possibly the settings.
+            // RFC 3206 §5 [AUTH]: the user must change something, possibly the settings.
             Self::CleartextRefused | Self::NoPasswords => (BadCommand, Some(Auth)),
             Self::Response(ResponseError::Downgraded | ResponseError::Unbound) => {
                 (FailedLogin, None)

@@ -3,9 +3,10 @@
 //! The session sees a stream of bytes and the traits of [`mailbox`](crate::mailbox) and
 //! [`credentials`](crate::credentials); it knows neither sockets nor TLS nor files.
 //!
-//! - `env`: what the server gives it. `run`: the loop. `state`: the states, each of which has a file
-//!   of its own. `context`: what every handler is given. `capabilities`: what CAPA lists.
-//! - `fault`: every `-ERR`. `end`: why a session ended. `language`: the texts of all replies.
+//! - `env`: what the server gives it. `run`: the loop. `state`: the states, with a file for each.
+//!   `context`: what every handler gets. `capabilities`: what CAPA lists.
+//! - `fault`: the reasons for `-ERR`. `language`: the texts of all replies. `end`: why a session
+//!   ended.
 //! - `dialogue`: one reply for each command. `wire`: every read and write.
 
 mod authorization;

@@ -131,7 +131,7 @@ fn ten_thousand_commands_in_one_write_are_answered_in_order() {
 
 /// Output that is buffered for a client that sends and does not read.
 #[test]
-fn replies_that_nobody_reads_cost_no_memory() {
+fn unread_replies_cost_no_memory() {
     let place = lenient_place();
     place.deliver(1, &[&b"Subject: one\n\n"[..], &b"text\n".repeat(20_000)].concat());
     let server = place.serve();
@@ -149,7 +149,7 @@ fn replies_that_nobody_reads_cost_no_memory() {
 
 /// Slowloris, and handshakes that are never finished (Dovecot before 2.2.13).
 #[test]
-fn whoever_drips_or_is_silent_is_closed_at_the_login_deadline() {
+fn slow_and_silent_clients_are_closed_at_the_login_deadline() {
     let place = Place::new();
     // Lets the user of this test read /proc/PID.
     let rest = format!("{LENIENT}[timeouts]\nlogin = \"10s\"\n[sandbox]\ncore-dumps = true\n");

@@ -111,7 +111,7 @@ fn silent_connections_make_room_for_others() {
 }
 
 #[test]
-fn whoever_is_logging_in_makes_no_room() {
+fn a_login_in_progress_is_not_evicted() {
     let place = Place::new();
     // Each verification waits for its own file.
     let gates = place.path("gates");

@@ -422,7 +422,7 @@ fn a_server_that_is_killed_loses_nothing() {
 fn messages_of_gigabytes() {
     const GIB: u64 = 1 << 30;
     let place = Place::in_memory();
-    // So that whoever runs this may look into /proc/PID.
+    // Lets the user of this test read /proc/PID.
     place.configure(&LISTEN, &format!("{CLEARTEXT}[sandbox]\ncore-dumps = true\n"));
     // Holes, which take no space: zeros without any LF.
     for (number, size) in [(1, 3 * GIB), (2, GIB + 17)] {
@@ -471,7 +471,7 @@ fn a_session_that_waits_for_its_client_holds_three_descriptors() {
         place.user(&name);
         place.deliver_to(&name, 1, &b"Subject: one\n\n.dots\n".repeat(20_000));
     }
-    // So that whoever runs this may look into /proc/PID.
+    // Lets the user of this test read /proc/PID.
     place.configure(&LISTEN, &format!("{CLEARTEXT}[sandbox]\ncore-dumps = true\n"));
     let server = place.serve();
     let log_in = |number: usize| {

@@ -89,7 +89,7 @@ fn removed_messages_have_no_line_of_their_own_where_the_operator_wants_none() {
 }
 
 #[test]
-fn root_serves_nobody_as_root() {
+fn no_client_is_served_as_root() {
     let place = Place::new();
     place.configure_as(None, &[OFF], CLEARTEXT);
     if !geteuid().is_root() {
@@ -322,7 +322,7 @@ fn a_socket_can_be_inherited() {
 
 /// A reader of the log that has stopped does not delay sessions.
 #[test]
-fn a_log_that_nobody_reads_stops_no_session() {
+fn an_unread_log_stops_no_session() {
     const REFUSED: usize = 10_000;
     let place = Place::new();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -358,7 +358,7 @@ fn a_log_that_nobody_reads_stops_no_session() {
 const NO_SUCH: &str = "-ERR no such message";
 
 #[test]
-fn an_inherited_socket_that_nobody_asked_for_is_an_error() {
+fn an_inherited_socket_without_a_listener_is_an_error() {
     let place = plain_place("");
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = socket.local_addr().unwrap();

@@ -1,5 +1,5 @@
 //! Reading one message in chunks: on the worker thread if the system has it in memory, on another
-//! thread if the disk has to be waited for, or if the message is compressed.
+//! thread if that would wait for the disk, or if the message is compressed.
 //!
 //! The file is read, never mapped: the process would crash if a mapped file were truncated.
 
@@ -245,7 +245,7 @@ fn chunk_size(left: u64, most: usize) -> usize {
 }
 
 /// Reads what the system has in memory; returns the number of bytes. It is 0 at the end of the
-/// file, when the disk has to be waited for, and where the file system does not support
+/// file, if reading would wait for the disk, and if the file system does not support
 /// `RWF_NOWAIT`.
 fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     let buffers = &mut [IoSliceMut::new(buffer)];

@@ -16,12 +16,12 @@ pub(super) struct Acquired {
 }
 
 impl Permits {
-    /// So many permits.
+    /// This number of permits.
     pub(super) const fn new(count: usize) -> Self {
         Self { free: AtomicUsize::new(count) }
     }
 
-    /// Takes as many as are wanted and free, which may be none. Does not wait.
+    /// Takes up to `wanted` permits, as many as are free, which may be none. Does not wait.
     pub(super) fn acquire_up_to(&'static self, wanted: usize) -> Acquired {
         let take = |free: usize| Some(free - wanted.min(free));
         let before = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);

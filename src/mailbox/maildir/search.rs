@@ -130,9 +130,9 @@ fn matches<T>(
     }
 }
 
-/// How many passes have to miss a file that is gone, the last of them undisturbed.
+/// The number of passes that must miss a file that is gone, the last of them undisturbed.
 const PASSES: u32 = 2;
-/// How many, when none of them was undisturbed.
+/// The number if none of them was undisturbed.
 const DISTURBED_PASSES: u32 = 6;
 
 /// A search ends after this many passes, with files that were renamed before each visit.

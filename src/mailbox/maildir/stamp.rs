@@ -45,7 +45,7 @@ impl Moment {
         Self(moment.unwrap_or(i64::MAX))
     }
 
-    /// So many nanoseconds after 1970.
+    /// This number of nanoseconds after 1970.
     #[cfg(test)]
     pub(super) fn at(nanoseconds: i64) -> Self {
         Self(nanoseconds)

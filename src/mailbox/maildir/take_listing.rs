@@ -45,8 +45,8 @@ pub(super) struct TakenListing {
 /// Takes the listing of a Maildir.
 ///
 /// # Errors
-/// When a folder cannot be read, or a message for a reason that is not its own. Messages
-/// that cannot be read for a reason of their own are left out.
+/// When a folder cannot be read, or a message because of an error that is not about this message.
+/// Messages with errors about them are left out.
 pub(super) fn take_listing(
     folders: &Folders<'_>,
     limit: &TimeLimit,

@@ -76,6 +76,14 @@ async def send(raw: socket.socket, octets: bytes) -> None:
     await asyncio.get_running_loop().sock_sendall(raw, octets)
 
 
+async def try_to_send(raw: socket.socket, octets: bytes) -> None:
+    """Sends octets for 2 s at most, to a server that may not read them."""
+    try:
+        await asyncio.wait_for(send(raw, octets), 2)
+    except TimeoutError:
+        pass
+
+
 async def receive(raw: socket.socket, most: int = 65_536) -> bytes:
     """Reads available octets; fails if the server has closed the connection."""
     octets = await asyncio.get_running_loop().sock_recv(raw, most)
@@ -121,10 +129,7 @@ async def one_octet_at_a_time(at: Connection) -> int:
 async def floods_and_leaves(at: Connection) -> int:
     """Sends 20 000 commands and disconnects, without reading."""
     with await at.open(receive=2048) as raw:
-        try:
-            await asyncio.wait_for(send(raw, b"CAPA\r\n" * 20_000), 2)
-        except TimeoutError:
-            pass
+        await try_to_send(raw, b"CAPA\r\n" * 20_000)
         reset(raw)
     return 1
 
@@ -141,10 +146,7 @@ async def floods_and_reads(at: Connection) -> int:
 async def does_not_read(at: Connection) -> int:
     """Requests more output than the buffers hold, and does not read it."""
     with await at.open(receive=2048) as raw:
-        try:
-            await asyncio.wait_for(send(raw, b"CAPA\r\n" * 150), 2)
-        except TimeoutError:
-            pass
+        await try_to_send(raw, b"CAPA\r\n" * 150)
         await at.wait(3600)
     return 1
 

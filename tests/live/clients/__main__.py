@@ -74,20 +74,12 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
     endpoint = server.endpoint(transport)
     home = site.home()
 
-    def fetch_all() -> str:
-        before = account.files()
-        said = same_messages(client.fetch(account, endpoint, home), messages, client.shape)
-        require(account.files() == before, "fetching changed the Maildir")
-        return said
-
-    def fetch_again() -> str:
-        received = client.fetch(account, endpoint, home)
-        require(not received, f"{len(received)} messages came a second time")
-        return "no new mail"
+    def fetch() -> list[bytes]:
+        return client.fetch(account, endpoint, home)
 
     def fetch_new() -> str:
         site.deliver(account, late, 5000)
-        return same_messages(client.fetch(account, endpoint, home), [late], client.shape)
+        return same_messages(fetch(), [late], client.shape)
 
     def remove() -> str:
         before = account.files()
@@ -99,8 +91,11 @@ def over(report: Report, client: Client, server: Server, transport: str) -> None
         require(account.files() == kept, "not exactly the fetched messages were removed")
         return f"{said} removed, {len(kept)} untouched"
 
-    report.check(f"{name} fetch-all", fetch_all)
-    report.check(f"{name} fetch-again", fetch_again)
+    report.check(
+        f"{name} fetch-all",
+        lambda: everyday.fetch_all(fetch, account, messages, client.shape),
+    )
+    report.check(f"{name} fetch-again", lambda: everyday.fetch_none(fetch))
     report.check(f"{name} fetch-new", fetch_new)
     report.check(f"{name} remove", remove)
     shutil.rmtree(account.maildir)  # some 20 MB each

@@ -130,18 +130,13 @@ def over(report: Report, client: Everyday, servers: Servers, transport: str) -> 
     endpoint = servers.taking(transport).endpoint(transport)
     home = client.site.home()
 
-    def fetch_all() -> str:
-        before = account.files()
-        said = same_messages(client.fetch(account, endpoint, home), messages, client.shape)
-        require(account.files() == before, "fetching changed the Maildir")
-        return said
+    def fetch() -> list[bytes]:
+        return client.fetch(account, endpoint, home)
 
     def fetch_again() -> str:
-        received = client.fetch(account, endpoint, home)
-        if not client.remembers:
-            return f"it has no memory: {same_messages(received, messages, client.shape)} again"
-        require(not received, f"{len(received)} messages came a second time")
-        return "no new mail"
+        if client.remembers:
+            return fetch_none(fetch)
+        return f"it has no memory: {same_messages(fetch(), messages, client.shape)} again"
 
     def remove() -> str:
         received = client.remove(account, endpoint, client.site.home())
@@ -149,10 +144,30 @@ def over(report: Report, client: Everyday, servers: Servers, transport: str) -> 
         require(not account.files(), f"left in the Maildir: {sorted(account.files())}")
         return f"{said} removed"
 
-    report.check(f"{name} fetch-all", fetch_all)
+    report.check(
+        f"{name} fetch-all", lambda: fetch_all(fetch, account, messages, client.shape)
+    )
     report.check(f"{name} fetch-again", fetch_again)
     report.check(f"{name} remove", remove)
     shutil.rmtree(account.maildir)
+
+
+def fetch_all(
+    fetch: Callable[[], list[bytes]], account: Account, messages: list[Message],
+    shape: Callable[[bytes], bytes],
+) -> str:
+    """The client fetches all messages and does not change the Maildir."""
+    before = account.files()
+    said = same_messages(fetch(), messages, shape)
+    require(account.files() == before, "fetching changed the Maildir")
+    return said
+
+
+def fetch_none(fetch: Callable[[], list[bytes]]) -> str:
+    """The client fetches no message a second time."""
+    received = fetch()
+    require(not received, f"{len(received)} messages came a second time")
+    return "no new mail"
 
 
 def wrong_password(client: Everyday, servers: Servers) -> str:

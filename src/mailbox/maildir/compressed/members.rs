@@ -1,5 +1,5 @@
 //! gzip (RFC 1952), bzip2 and xz: formats whose files are members, one after the other, each with
-//! checksums and an end of its own.
+//! its own checksums and end.
 //!
 //! A member is followed by another one or by the end of the file; in gzip and xz also by zeros,
 //! which tapes add. Anything else is an error: it may be the rest of the message. gzip(1) warns

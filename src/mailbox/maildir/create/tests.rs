@@ -32,7 +32,7 @@ fn refused(path: &Path, highest: Option<&Path>) -> String {
 }
 
 #[test]
-fn a_maildir_is_made_below_a_mail_root_and_is_nobody_elses() {
+fn a_maildir_is_made_below_a_mail_root_for_the_server_only() {
     let root = root();
     let path = root.path().join("example.org/mrose/Maildir");
     could_create(&path, Some(root.path())).unwrap();

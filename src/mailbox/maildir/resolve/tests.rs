@@ -36,13 +36,13 @@ impl Users {
         self.dir.path().join(name)
     }
 
-    /// A directory of our own.
+    /// A directory of the user of the tests.
     fn directory(&self, name: &str) -> PathBuf {
         fs::create_dir(self.path(name)).unwrap();
         self.belongs_to_us(name)
     }
 
-    /// A symbolic link of our own.
+    /// A symbolic link of the user of the tests.
     fn link(&self, to: impl AsRef<Path>, name: &str) -> PathBuf {
         symlink(to, self.path(name)).unwrap();
         self.belongs_to_us(name)

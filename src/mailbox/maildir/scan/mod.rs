@@ -95,7 +95,7 @@ struct Resolution<'a, V> {
     whole: bool,
 }
 
-/// The sightings of one unique name, which have to be checked.
+/// The sightings of one unique name, which must be checked.
 struct Unresolved {
     /// The files that are still where they were seen.
     present: Vec<Candidate>,

@@ -27,7 +27,7 @@ pub(crate) enum Lost {
 }
 
 impl Journal {
-    /// A journal in a directory of its own, on the file system of the Maildir.
+    /// A journal in a separate directory on the file system of the Maildir.
     pub(crate) fn new(directory: &Path) -> Self {
         let file = OpenOptions::new().create_new(true).append(true).open(log_in(directory));
         Self { directory: directory.to_owned(), file: file.unwrap(), kept: 0 }
