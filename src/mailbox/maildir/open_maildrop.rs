@@ -28,7 +28,7 @@ pub(super) struct OpenMaildrop {
     pub(super) listing: Listing,
     basis: Option<Basis>,
     stats: ListingStats,
-    /// When the listing was taken.
+    /// The time of the listing.
     listed: Moment,
     /// The locations of messages that have been renamed since.
     moved: Mutex<HashMap<Position, Location>>,
@@ -142,12 +142,12 @@ impl OpenMaildrop {
         })
     }
 
-    /// The threads for work that may have to wait for the file system.
+    /// The threads for work that may wait for the file system.
     pub(super) fn threads(&self) -> &Arc<Pool> {
         self.threads.get_or_init(|| self.pools.of(self.maildir.root().path()))
     }
 
-    /// Where the file of a message was seen last.
+    /// The last known location of a message.
     pub(super) fn location(&self, at: Position) -> Location {
         let moved = lock(&self.moved).get(&at).cloned();
         moved.unwrap_or_else(|| {
@@ -215,5 +215,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many messages are read ahead at once.
+/// The number of messages that are read ahead at once.
 const READ_AHEAD: u32 = 8;

@@ -77,7 +77,7 @@ fn read_message_id(file: &OwnedFd, head: &mut [u8]) -> Option<String> {
 
 /// Reads the start of a message; `None` if it takes too long to decompress.
 fn read_head(file: &OwnedFd, head: &mut [u8]) -> Option<usize> {
-    // One read is enough: no more than that is needed.
+    // One read is enough.
     let length = pread(file, &mut *head, 0).ok()?;
     match Contents::of(head.get(..length)?) {
         Contents::Plain => Some(length),

@@ -32,7 +32,7 @@ pub(super) enum Visit {
     Retry,
 }
 
-/// The files that no visit was done with.
+/// The files for which no visit was [`Visit::Done`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotFound<T> {
     /// Another program has removed these.
@@ -41,9 +41,9 @@ pub(super) struct NotFound<T> {
     pub(super) unstable: Vec<T>,
 }
 
-/// Searches for files, and calls `visit` for each that a pass has found, until it is done or gone.
+/// Searches for files. Calls `visit` for each file that a pass has found, until it is done or gone.
 ///
-/// A visit gets all places at which the file may be, at least one; usually there is one.
+/// A visit gets all possible locations of the file: usually one, and never none.
 ///
 /// # Errors
 /// When a folder cannot be read.

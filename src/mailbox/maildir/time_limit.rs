@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::super::Cancellation;
 
-/// A file may take any time while a client waits. Once none does, a file that has taken a minute in all
-/// is given up, and all others with it.
+/// While a client waits, a file may take any time. When no client waits, counting stops at the first
+/// file that has taken a minute in all.
 #[derive(Debug)]
 pub(super) struct TimeLimit {
     /// `None`: the limit counts even while a client waits.
