@@ -1,15 +1,13 @@
-//! `restante completions`: what a shell needs to complete commands and options.
-
-use std::io::{self, Write};
+//! `restante completions`: completion scripts for shells.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, print};
 
-/// What `restante completions` takes.
+/// `restante completions`
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Where a shell looks for them:\n  \
+#[command(after_long_help = "Where shells look for the script:\n  \
         bash  /usr/local/share/bash-completion/completions/restante\n  \
         zsh   /usr/local/share/zsh/site-functions/_restante\n  \
         fish  /usr/local/share/fish/vendor_completions.d/restante.fish")]
@@ -24,9 +22,8 @@ pub struct Args {
 /// [`Failure`] when it cannot be printed.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub fn run(args: Args) -> Result<(), Failure> {
-    // Made in memory: the generator takes it for granted that writing succeeds.
+    // Generated in memory, since the generator panics if writing fails.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "restante", &mut script);
-    let written = io::stdout().write_all(&script);
-    written.map_err(|error| Failure::new(format!("standard output: {error}")))
+    print(script)
 }

@@ -1,18 +1,16 @@
-//! `restante hash`: prints the hash of a password, for a credential file written by other means.
+//! `restante hash`: prints the hash of a password, for credential files that are edited otherwise.
 
-use std::io::{self, Write};
-
-use crate::cli::Failure;
 use crate::cli::password::PasswordArgs;
+use crate::cli::{Failure, print};
 
-/// What `restante hash` takes.
+/// `restante hash`
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     password: PasswordArgs,
 }
 
-/// Reads a password and prints what a credential file may have in its place.
+/// Reads a password and prints its hash, as in a credential file.
 ///
 /// # Errors
 /// [`Failure`] when there is no password, or it cannot be hashed.
@@ -20,6 +18,5 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let password = args.password.read("")?;
     let hash = args.password.scheme().hash(&password).map_err(Failure::of)?;
-    writeln!(io::stdout(), "{}", hash.expose())
-        .map_err(|error| Failure::new(format!("standard output: {error}")))
+    print(hash.expose().to_owned() + "\n")
 }

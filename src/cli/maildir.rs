@@ -1,47 +1,46 @@
-//! Mail roots and Maildirs, made by hand: `restante init-root`, and what `restante user add
-//! --maildir` adds to a user.
+//! Creating mail roots and Maildirs: `restante init-root`, and `restante user add --maildir`.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config::Config;
 use crate::mailbox::maildir::{self, Made, PathTemplate};
 use crate::protocol::Username;
 use crate::server;
 
-/// What `restante init-root` takes.
+/// `restante init-root`
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The directory that holds the mail of all users, or a file system of it.
+    /// The directory that holds the mail of all users, or the mail on one file system.
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
-/// Makes a directory a mail root.
+/// Marks a directory as a mail root.
 ///
 /// # Errors
-/// [`Failure`] when it cannot be made one.
+/// [`Failure`] when the mark cannot be created.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub fn init_root(args: Args) -> Result<(), Failure> {
     let directory = args.directory.display();
     let is_new = maildir::mark_root(&args.directory).map_err(|error| {
-        Failure::new(format!("{directory} cannot be made a mail root: {error}"))
+        Failure::new(format!("{directory} cannot be marked as a mail root: {error}"))
     })?;
-    say(&if is_new {
-        format!("{directory} is a mail root now: Maildirs that are missing can be made below it")
-    } else {
-        format!("{directory} is a mail root already")
+    print(match is_new {
+        true => format!(
+            "{directory} is a mail root now; missing Maildirs below it can be created at login\n"
+        ),
+        false => format!("{directory} is a mail root already\n"),
     })
 }
 
-/// Where the Maildir of a user is about whom no store says more.
-pub(super) fn place(config: &Config, user: &Username) -> Result<PathBuf, Failure> {
+/// The path of a user's Maildir, if no store provides another location.
+pub(super) fn path(config: &Config, user: &Username) -> Result<PathBuf, Failure> {
     PathTemplate::new(&config.maildir.path).path(user, None, None).map_err(Failure::of)
 }
 
-/// Makes the Maildir of a user at `path`, so that it belongs to the user that the server runs as.
-pub(super) fn make(config: &Config, path: &Path) -> Result<(), Failure> {
+/// Creates the Maildir of a user at `path`, owned by the user that the server runs as.
+pub(super) fn create(config: &Config, path: &Path) -> Result<(), Failure> {
     let template = PathTemplate::new(&config.maildir.path);
     let made = server::as_server(config.run_as.as_ref(), || {
         let made = maildir::create(path, template.root())?;
@@ -49,12 +48,7 @@ pub(super) fn make(config: &Config, path: &Path) -> Result<(), Failure> {
     });
     let path = path.display();
     match made.map_err(Failure::of)?.map_err(Failure::of)? {
-        Made::Maildir | Made::Tmp => say(&format!("{path} is made")),
-        Made::Nothing => say(&format!("{path} is there already")),
+        Made::Maildir | Made::Tmp => print(format!("{path} has been created\n")),
+        Made::Nothing => print(format!("{path} exists already\n")),
     }
-}
-
-fn say(words: &str) -> Result<(), Failure> {
-    let said = writeln!(io::stdout(), "{words}");
-    said.map_err(|error| Failure::new(format!("cannot write: {error}")))
 }

@@ -1,21 +1,21 @@
 //! `restante man`: manual pages, from the same texts as `--help`.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use clap_mangen::Man;
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, print};
 
-/// What `restante man` takes.
+/// `restante man`
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
         restante man | man -l -\n  \
         restante man --directory /usr/local/share/man/man1")]
 pub struct Args {
-    /// Write a page for each command into this directory: restante.1, restante-serve.1, …
+    /// Write a page for each command to this directory: restante.1, restante-serve.1, …
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
 }
@@ -23,22 +23,18 @@ pub struct Args {
 /// Prints the page of the program, or writes all pages.
 ///
 /// # Errors
-/// [`Failure`] when that cannot be done.
+/// [`Failure`] when a page cannot be written.
 pub fn run(args: Args) -> Result<(), Failure> {
     let mut program = Cli::command();
-    // Gives each command its whole name, `restante user add`.
+    // Gives each command its full name, such as `restante user add`.
     program.build();
     match args.directory {
         Some(directory) => pages(program, &directory),
-        None => {
-            let page = page(program).map_err(Failure::of)?;
-            let written = io::stdout().write_all(&page);
-            written.map_err(|error| Failure::new(format!("standard output: {error}")))
-        }
+        None => print(page(program).map_err(Failure::of)?),
     }
 }
 
-/// Writes the page of a command, and those of the commands below it.
+/// Writes the page of a command, and those of its subcommands.
 fn pages(command: clap::Command, directory: &Path) -> Result<(), Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let path = directory.join(format!("{name}.1"));

@@ -1,10 +1,10 @@
 //! The command line: a file per command.
 //!
-//! Exit codes: 0 fine, 1 it failed, 2 wrong usage; `restante user test` has more. A failure is
-//! one line on standard error that names the thing and the way out.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage; `restante user test` has more. A failure is one
+//! line on standard error that says what failed and what to do.
 
 use std::error::Error;
-use std::fmt;
+use std::io::{self, Write};
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
@@ -20,10 +20,10 @@ mod password;
 pub mod serve;
 pub mod user;
 
-/// Where the configuration is unless `--config` says otherwise.
+/// The default of `--config`.
 const CONFIG: &str = "/etc/restante/restante.toml";
 
-/// The features that this program was built with.
+/// The optional features, and whether this program was built with them.
 const FEATURES: [(&str, bool); 4] = [
     ("ldap", cfg!(feature = "ldap")),
     ("oauth2", cfg!(feature = "oauth2")),
@@ -31,7 +31,7 @@ const FEATURES: [(&str, bool); 4] = [
     ("sql", cfg!(feature = "sql")),
 ];
 
-/// What `--version` says; `-V` has the first line.
+/// The output of `--version`; that of `-V` is the first line.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let list = |built: bool| {
         let names =
@@ -53,8 +53,8 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     long_version = LONG_VERSION.as_str(),
     about = "A POP3 server for Maildirs",
     long_about = "A POP3 server for Maildirs.\n\n\
-        Point it at the Maildirs that Postfix, Exim or OpenSMTPD fill, and mail clients at it.",
-    after_help = "Try it at once, without any configuration:  restante demo",
+        It gives mail clients access to the mail that Postfix, Exim or OpenSMTPD deliver.",
+    after_help = "To try it without a configuration:  restante demo",
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
@@ -64,10 +64,10 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the command.
     ///
     /// # Errors
-    /// [`Failure`] when that failed.
+    /// [`Failure`] when it failed.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Demo(args) => demo::run(args),
@@ -85,62 +85,63 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve sample mail on this machine, to try a mail client with.
+    /// Serve sample mail on this machine, to try a mail client.
     ///
-    /// Makes a temporary directory with a self-signed certificate, a user and sample mail, serves
-    /// it, and prints what to type into a mail client. Ctrl-C ends it and removes the directory.
+    /// Creates a temporary directory with a self-signed certificate, a user and sample mail, serves it,
+    /// and prints the settings for a mail client. Ctrl-C stops the demo and removes the directory.
     Demo(demo::Args),
     /// Serve mail, in the foreground.
     ///
-    /// Started as root it binds its ports and then becomes the user of run-as. It is ready when it
-    /// has logged a line for each listening socket, and tells a service manager so.
+    /// If it is started as root, it binds its ports and then becomes the user of run-as. When it is
+    /// ready, it has logged a line for each listening socket, and it notifies the service manager.
     ///
-    /// SIGHUP reads the configuration again; SIGTERM lets sessions go on to their QUIT, and ends.
-    /// Certificates and credential files that change are read again without being asked to.
+    /// SIGHUP reloads the configuration. SIGTERM stops the server; sessions may continue to QUIT for a
+    /// while. Certificates and credential files are read again when they change.
     Serve(serve::Args),
-    /// Check the configuration and all that it names.
+    /// Check the configuration and the files that it names.
     ///
-    /// Reads it with the certificates and credential files that it names, tries its ports, looks at
-    /// the mail, and reports all errors at once: file, line, column and key, what is wrong, and
-    /// what to write. Warnings are about what the server works in spite of. The exit code is 0
-    /// without errors and 1 with them.
+    /// Reads the configuration, certificates and credential files, tries to bind the ports, examines
+    /// the Maildirs, and reports all errors at once: file, line, column and key, what is wrong, and
+    /// what to write. With warnings, the server works all the same. The exit code is 0 without errors
+    /// and 1 with errors.
     Check(check::Args),
-    /// Print the configuration in force, with its defaults.
+    /// Print the effective configuration, including defaults.
     ///
-    /// As TOML that can be used as a configuration file: every key that has a value, with whole
-    /// paths. Secrets stand in files of their own and are not printed. A file with faults is
-    /// refused, as by check.
+    /// Prints every key that has a value, with absolute paths, as TOML that can be used as a
+    /// configuration file. Secrets are kept in separate files and are not printed. A file with errors
+    /// is refused, as by check.
     Config(config::Args),
-    /// Add, change, remove or list the users of a credential file; try a login.
+    /// Add, change, remove or list the users of a credential file; test a login.
     User(user::Args),
     /// Print the hash of a password.
     Hash(hash::Args),
-    /// Say that a directory holds mail, so that missing Maildirs can be made below it.
+    /// Mark a directory as a mail root, below which the server may create missing Maildirs.
     ///
-    /// Makes the file restante.root in it. Where a file system is not mounted, that file is not
-    /// there, and nothing is made: a user whose mail is not mounted is never shown an empty
-    /// maildrop. Run it while the mail is mounted, for each file system that holds mail.
+    /// Creates the file restante.root in it. If the file system is not mounted, that file is missing
+    /// and the server creates no Maildir, so a user whose mail is not mounted never sees an empty
+    /// maildrop. Run it while the mail is mounted, once for each file system with mail.
     InitRoot(maildir::Args),
-    /// Print what a shell needs to complete commands and options.
+    /// Print a completion script for a shell.
     Completions(completions::Args),
-    /// Print the manual page, or write the pages of all commands.
+    /// Print the manual page, or write the manual pages of all commands.
     Man(man::Args),
 }
 
-/// Why a command failed, in words for the person who gave it.
-#[derive(Debug)]
+/// Why a command failed, as its user reads it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
 pub struct Failure {
     what: String,
     exit_code: u8,
 }
 
 impl Failure {
-    /// Takes the line that is shown; the exit code is 1.
+    /// A failure with this message and the exit code 1.
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), exit_code: 1 }
     }
 
-    /// An error that says all that there is to say.
+    /// A failure whose message is that of an error.
     fn of(error: impl Error) -> Self {
         Self::new(error.to_string())
     }
@@ -150,18 +151,16 @@ impl Failure {
         Self { exit_code, ..self }
     }
 
-    /// What the program ends with.
+    /// The exit code of the program.
     pub fn exit_code(&self) -> u8 {
         self.exit_code
     }
 }
 
-impl Error for Failure {}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
+/// Writes to standard output.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let written = io::stdout().write_all(text.as_ref());
+    written.map_err(|error| Failure::new(format!("cannot write to standard output: {error}")))
 }
 
 #[cfg(test)]
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_says_what_it_does() {
+    fn every_command_has_a_description() {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }

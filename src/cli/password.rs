@@ -1,5 +1,4 @@
-//! Where a command gets a new password from, a prompt without echo or standard input, and what it
-//! is kept as.
+//! Reading passwords, from a prompt without echo or from standard input, and the scheme of new ones.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -13,23 +12,23 @@ use crate::cli::Failure;
 use crate::password::{MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
 use crate::protocol::Secret;
 
-/// The options that say where the password comes from and what it is kept as.
+/// The options for a new password.
 #[derive(Debug, clap::Args)]
 pub(super) struct PasswordArgs {
     #[command(flatten)]
     input: InputArgs,
-    /// What the password is kept as.
+    /// How to store the password.
     #[arg(long, value_enum, default_value_t, value_name = "SCHEME")]
     scheme: Scheme,
 }
 
-/// The options that say where a password comes from.
+/// The options for reading a password.
 #[derive(Debug, clap::Args)]
 pub(super) struct InputArgs {
-    /// Read the password from standard input, a single line, instead of asking for it.
+    /// Read the password from standard input, as a single line, instead of from a prompt.
     #[arg(long)]
     stdin: bool,
-    /// Expected by many, and refused.
+    /// Refused, with an explanation.
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = Refused)]
     password: Option<Infallible>,
 }
@@ -40,22 +39,22 @@ struct Refused;
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Scheme {
-    /// The hardest to guess for whoever gets hold of the file.
+    /// The best protection if the file is stolen.
     #[default]
     Argon2id,
-    /// For clients that log in with SCRAM-SHA-256, which does not send the password; others can
+    /// For clients that log in with SCRAM-SHA-256, which does not send the password. Other clients can
     /// log in as well.
     #[value(name = "scram-sha-256")]
     ScramSha256,
 }
 
 impl PasswordArgs {
-    /// What the password is to be kept as.
+    /// The scheme of the new password.
     pub(super) fn scheme(&self) -> NewScheme {
         self.scheme.into()
     }
 
-    /// Asks for the password of `whom`, twice, or reads it.
+    /// Prompts for a new password twice, or reads it from standard input.
     pub(super) fn read(&self, whom: &str) -> Result<NewPassword, Failure> {
         let password = if self.input.stdin { from(io::stdin().lock())? } else { ask_twice(whom)? };
         NewPassword::try_from(password).map_err(|fault| Failure::new(fault.to_string()))
@@ -72,7 +71,7 @@ impl From<Scheme> for NewScheme {
 }
 
 impl InputArgs {
-    /// Asks for a password that exists, or reads it.
+    /// Prompts for an existing password, or reads it from standard input.
     pub(super) fn existing(&self, whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
         if self.stdin { from(io::stdin().lock()) } else { ask(format!("Password{whom}: ")) }
     }
@@ -87,31 +86,31 @@ impl TypedValueParser for Refused {
         _option: Option<&clap::Arg>,
         _password: &OsStr,
     ) -> Result<Infallible, clap::Error> {
-        let why = "passwords come from a prompt, or from standard input with --stdin; others on \
-                   this machine could read them on the command line\n";
+        let why = "passwords are not accepted on the command line, where other users can see them; \
+                   use the prompt, or standard input with --stdin\n";
         Err(clap::Error::raw(ErrorKind::UnknownArgument, why).with_cmd(command))
     }
 }
 
 fn ask(words: String) -> Result<Secret<Vec<u8>>, Failure> {
     rpassword::prompt_password(words).map(|password| Secret::new(password.into_bytes())).map_err(
-        |error| Failure::new(format!("no password could be asked for ({error}); use --stdin")),
+        |error| Failure::new(format!("cannot prompt for the password: {error}; use --stdin")),
     )
 }
 
 fn ask_twice(whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
     let first = ask(format!("New password{whom}: "))?;
-    let second = ask("The same again: ".to_owned())?;
+    let second = ask("Repeat it: ".to_owned())?;
     if first.expose() != second.expose() {
-        return Err(Failure::new("the two passwords differ; nothing has been changed"));
+        return Err(Failure::new("the two passwords differ; try again (nothing was changed)"));
     }
     Ok(first)
 }
 
-/// One line, the end of which does not belong to the password.
+/// Reads one line, without its line end.
 fn from(input: impl Read) -> Result<Secret<Vec<u8>>, Failure> {
-    // One octet more than any password and its line end, to notice one that is too long. The
-    // buffer does not grow: that would leave a part of the password in the memory it left.
+    // One octet more than the longest password and its line end, to detect one that is too long. The
+    // buffer must not grow, since that would leave a copy of the password in memory.
     let most = MAX_PASSWORD_OCTETS + 3;
     let mut line = Vec::with_capacity(most + 1);
     let read = input.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut line);
@@ -139,7 +138,7 @@ mod tests {
             (b" tan staaf \n", b" tan staaf "),
             (b"\n", b""),
             (b"", b""),
-            // What is left of these is refused as a password.
+            // The results of these are refused as passwords.
             (b"tanstaaf\n\n", b"tanstaaf\n"),
             (b"tanstaaf\r", b"tanstaaf\r"),
             (b"one\ntwo\n", b"one\ntwo"),
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_too_long_is_not_cut_to_size() {
+    fn a_password_that_is_too_long_is_not_truncated() {
         for (octets, taken) in [(MAX_PASSWORD_OCTETS, true), (MAX_PASSWORD_OCTETS + 1, false)] {
             for end in ["", "\n", "\r\n"] {
                 let input = "x".repeat(octets) + end;

@@ -14,28 +14,28 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
         restante check --config restante.toml && restante serve --config restante.toml\n  \
-        systemctl reload restante          # takes a changed configuration over")]
+        systemctl reload restante          # applies a changed configuration")]
 pub struct Args {
-    /// The configuration.
+    /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal to stop.
 ///
 /// # Errors
 /// [`Failure`] when it cannot start, or when a listening socket breaks.
 pub fn run(args: Args) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::of)?;
     let sockets = server::bind(&config.listen).map_err(|error| match error.in_use() {
-        Some(_) => Failure::new(format!("{error}; stop that one, or change [[listen]]")),
+        Some(_) => Failure::new(format!("{error}; stop it, or change [[listen]]")),
         None => Failure::of(error),
     })?;
     if config.sandbox.no_new_privileges {
         server::drop_bounding_set();
     }
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
-    // Before the first thread, and there is one that writes the log.
+    // Before the first thread, which writes the log.
     let sandbox = Sandbox::enter(&config, &args.config);
     let log = telemetry::start(&config.log)
         .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;

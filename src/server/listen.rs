@@ -2,7 +2,6 @@
 //!
 //! All of this happens before privileges are given up and before any thread runs.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use super::PortOwner;
 use crate::config::Listen;
 
-/// A bound socket, and what the configuration says of it.
+/// A bound socket with its entry in the configuration.
 #[derive(Debug)]
 pub struct Socket {
     pub(super) listener: TcpListener,
@@ -23,21 +22,21 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The address with its real port, also when port 0 was asked for.
+    /// The address with its actual port, even if port 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Makes a socket for each `[[listen]]`, in that order.
+/// Returns a socket for each `[[listen]]`, in that order.
 ///
-/// - A socket inherited through `LISTEN_FDS` stands for the entry with the same address, else for
-///   the only one with the same port.
+/// - A socket inherited through `LISTEN_FDS` is for the entry with the same address, otherwise for the
+///   only one with the same port.
 /// - The other entries are bound here.
 ///
 /// # Errors
-/// [`BindError`], also for an inherited socket that no entry asks for: it would be served by
-/// nobody, or without the TLS that the operator expects.
+/// [`BindError`], also for an inherited socket without an entry: its clients would not be served, or
+/// not with the TLS mode that the operator expects.
 pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
     let mut inherited = inherit(ListenFd::from_env(), listen)?;
     let addresses: Vec<_> = listen.iter().map(|entry| entry.address).collect();
@@ -59,9 +58,9 @@ pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
         .collect()
 }
 
-/// Binds each of these addresses, as [`bind`] would, and gives it up at once.
+/// Binds each of these addresses, as [`bind`] would, and releases it at once.
 ///
-/// - Nothing listens on it meanwhile: no client can connect.
+/// - The sockets do not listen, so no client can connect.
 pub fn try_bind(addresses: &[SocketAddr]) -> Vec<Result<(), BindError>> {
     let attempt = |&address| {
         let socket = bound(address, has_ipv4_twin(address, addresses));
@@ -71,72 +70,73 @@ pub fn try_bind(addresses: &[SocketAddr]) -> Vec<Result<(), BindError>> {
 }
 
 /// Why there is no socket for an entry, or no entry for a socket.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The system refused.
+    #[error("cannot listen on {address}: {}", reason(*address, error))]
     System {
-        /// What was asked for.
+        /// The address of the entry.
         address: SocketAddr,
-        /// Its answer.
+        /// The error of the system.
         error: io::Error,
     },
     /// A socket that was passed in belongs to no entry.
+    #[error(
+        "the service manager passed a socket on {address} that no [[listen]] names; add one with \
+         this address, or remove it from the socket unit"
+    )]
     Unmatched {
-        /// Where it listens.
+        /// The address that it listens on.
         address: SocketAddr,
     },
-    /// What was passed in is not a listening TCP socket.
-    NotListening {
-        /// Its number among those passed in, from 0.
+    /// A socket that was passed in cannot be used.
+    #[error(
+        "socket {number} passed by the service manager cannot be used: {why}; the socket unit needs \
+         ListenStream= with a port, and Accept=no"
+    )]
+    Unusable {
+        /// Its index among the passed ones.
         number: usize,
         /// What is wrong with it.
-        reason: String,
+        why: UnusableSocket,
     },
 }
 
+/// What is wrong with a socket that was passed in.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableSocket {
+    /// The system refused, or it is not a TCP socket.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// It has been taken already.
+    #[error("it is already in use")]
+    InUse,
+    /// It does not listen.
+    #[error("it does not listen")]
+    NotListening,
+}
+
 impl BindError {
-    /// The address whose port another program has.
+    /// The address whose port another program uses.
     pub fn in_use(&self) -> Option<SocketAddr> {
         match self {
             Self::System { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 Some(*address)
             }
-            Self::System { .. } | Self::Unmatched { .. } | Self::NotListening { .. } => None,
+            Self::System { .. } | Self::Unmatched { .. } | Self::Unusable { .. } => None,
         }
     }
 
-    /// Who has the port, when it is in use.
+    /// The program that uses the port, if it is in use.
     pub fn owner(&self) -> Option<PortOwner> {
         self.in_use().map(PortOwner::of)
     }
 
-    /// Whether it is only that the present user may not bind the port.
-    pub fn wants_privilege(&self) -> bool {
+    /// Whether the port needs a privilege that the current user does not have.
+    pub fn needs_privilege(&self) -> bool {
         matches!(self, Self::System { address, error } if is_privileged(*address, error))
     }
 }
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System { address, error } => {
-                write!(f, "cannot listen on {address}: {}", reason(*address, error))
-            }
-            Self::Unmatched { address } => write!(
-                f,
-                "the service manager passed a socket on {address} that no [[listen]] names; \
-                 add one with this address, or remove it from the socket unit"
-            ),
-            Self::NotListening { number, reason } => write!(
-                f,
-                "socket {number} passed by the service manager cannot be used: {reason}; \
-                 the socket unit needs ListenStream= with a port, and Accept=no"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for BindError {}
 
 fn reason(address: SocketAddr, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
@@ -146,7 +146,7 @@ fn reason(address: SocketAddr, error: &io::Error) -> String {
     } else if error.kind() == io::ErrorKind::AddrNotAvailable {
         format!("this machine does not have the address {}", address.ip())
     } else if Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT) && address.is_ipv6() {
-        format!("IPv6 is switched off on this machine; write \"0.0.0.0:{}\"", address.port())
+        format!("IPv6 is disabled on this machine; write \"0.0.0.0:{}\"", address.port())
     } else {
         error.to_string()
     }
@@ -156,10 +156,10 @@ fn is_privileged(address: SocketAddr, error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024
 }
 
-/// What all connections inherit from the socket that they come in by (Linux copies it all).
+/// Sets options that connections inherit from the listening socket (Linux copies all of these).
 fn set_options(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
-    // Replies are written whole, so there is nothing to gather.
+    // Replies are written as a whole, so Nagle's algorithm would only delay them.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
@@ -167,29 +167,21 @@ fn set_options(listener: &TcpListener) -> io::Result<()> {
             .with_interval(Duration::from_secs(15))
             .with_retries(4),
     )?;
-    // What a slow reader has to take before the session goes on is held by the kernel: not much.
+    // Limits how much unsent data the kernel holds for a slow reader.
     socket.set_tcp_notsent_lowat(NOT_SENT)
 }
 
 const NOT_SENT: u32 = 128 << 10;
 
-/// Takes the sockets that were passed in, each with the entry that it stands for.
+/// The sockets that were passed in, each with its entry.
 fn inherit(
     mut passed: ListenFd,
     listen: &[Listen],
 ) -> Result<Vec<(Listen, TcpListener)>, BindError> {
     let mut taken: Vec<(Listen, TcpListener)> = Vec::new();
     for number in 0..passed.len() {
-        let unusable = |reason: String| BindError::NotListening { number, reason };
-        let listener = passed
-            .take_tcp_listener(number)
-            .map_err(|error| unusable(error.to_string()))?
-            .ok_or_else(|| unusable("it is already in use".into()))?;
-        if !SockRef::from(&listener).is_listener().unwrap_or(false) {
-            return Err(unusable("it does not listen".into()));
-        }
-        let address = listener.local_addr().map_err(|error| unusable(error.to_string()))?;
-        listener.set_nonblocking(true).map_err(|error| unusable(error.to_string()))?;
+        let (listener, address) =
+            take(&mut passed, number).map_err(|why| BindError::Unusable { number, why })?;
         let free = listen.iter().filter(|entry| taken.iter().all(|(other, _)| other != *entry));
         let entry = entry_for(address, free).ok_or(BindError::Unmatched { address })?;
         taken.push((entry, listener));
@@ -197,7 +189,17 @@ fn inherit(
     Ok(taken)
 }
 
-/// The entry with the same address, else the only one with the same port.
+fn take(passed: &mut ListenFd, number: usize) -> Result<(TcpListener, SocketAddr), UnusableSocket> {
+    let listener = passed.take_tcp_listener(number)?.ok_or(UnusableSocket::InUse)?;
+    if !SockRef::from(&listener).is_listener().unwrap_or(false) {
+        return Err(UnusableSocket::NotListening);
+    }
+    let address = listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, address))
+}
+
+/// The entry with the same address, otherwise the only one with the same port.
 fn entry_for<'a>(
     address: SocketAddr,
     entries: impl Iterator<Item = &'a Listen> + Clone,
@@ -212,7 +214,7 @@ fn entry_for<'a>(
     }
 }
 
-/// Whether an IPv6 socket has to leave IPv4 on its port to another entry.
+/// Whether an IPv6 socket must be IPv6 only, since another entry has IPv4 on its port.
 fn has_ipv4_twin(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
     address.is_ipv6()
         && address.port() != 0
@@ -222,7 +224,7 @@ fn has_ipv4_twin(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
 fn bound(address: SocketAddr, only_v6: bool) -> io::Result<socket2::Socket> {
     let socket =
         socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the connections of the last run to leave TIME_WAIT.
+    // A restart must not wait for earlier connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
@@ -237,7 +239,7 @@ fn listening(socket: socket2::Socket) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Connections that the kernel holds until they are accepted; it caps this by `somaxconn`.
+/// How many connections the kernel queues until they are accepted, at most `somaxconn`.
 const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
@@ -279,13 +281,13 @@ mod tests {
         let error = bind(&[Listen { address, ..entry("127.0.0.1:0") }]).unwrap_err();
         assert_eq!(error.in_use(), Some(address));
         let text = error.to_string();
-        // It is the test program itself that has it.
+        // The test program itself uses it.
         assert!(text.starts_with(&format!("cannot listen on {address}: restante-")), "{text}");
         assert!(text.ends_with(&format!(" (pid {}) has this port", std::process::id())), "{text}");
     }
 
     #[test]
-    fn an_attempt_says_what_serving_would_and_leaves_the_port_free() {
+    fn an_attempt_has_the_result_of_binding_and_releases_the_port() {
         let first = bind(&[entry("127.0.0.1:0")]).unwrap();
         let taken = first[0].address();
         let [refused, _] = &try_bind(&[taken, "127.0.0.1:0".parse().unwrap()])[..] else {
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_refuses_is_explained() {
+    fn errors_of_the_system_are_explained() {
         let errno = |errno: Errno| io::Error::from(errno);
         for (address, error, expected) in [
             (
@@ -320,7 +322,7 @@ mod tests {
             (
                 "[::]:995",
                 errno(Errno::AFNOSUPPORT),
-                "cannot listen on [::]:995: IPv6 is switched off on this machine; \
+                "cannot listen on [::]:995: IPv6 is disabled on this machine; \
                  write \"0.0.0.0:995\"",
             ),
         ] {
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_leaves_ipv4_alone_only_when_another_entry_has_the_port() {
+    fn ipv6_leaves_ipv4_alone_only_if_another_entry_has_the_port() {
         let listen = ["[::]:995", "0.0.0.0:995", "[::]:110"].map(|text| text.parse().unwrap());
         assert!(has_ipv4_twin(listen[0], &listen));
         assert!(!has_ipv4_twin(listen[1], &listen));

@@ -1,29 +1,28 @@
 //! The server: sockets, TLS, limits and signals around the sessions.
 //!
-//! Only this room sees sockets and TLS, and only here are the rooms put together: which mailbox,
-//! which credential stores. A start is [`bind`], [`assume`], [`run`], in this order: while the process
-//! may be root it only binds sockets, and it reads every file that a reload reads again as the user
-//! that it then is.
+//! Only this room uses sockets and TLS, and only this room chooses the mailbox and the credential
+//! stores. A start is [`bind`], [`assume`], [`run`], in this order. While the process may be root, it
+//! only binds sockets. It reads all other files as the user that also reads them in a reload.
 //!
-//! - `listen`, `port_owner`, `privileges`: before the runtime starts.
-//! - `supervise`: signals, reload, stop. `service_manager`: what the service manager is told of them.
+//! - `listen`, `port_owner`, `account`, `privileges`: before the runtime starts.
+//! - `supervise`: signals, reload, stop. `service_manager`: notifications of the service manager.
 //!   `watchdog`: whether the server makes progress. `accept`: a loop for each socket. `connection`:
 //!   one client.
-//! - `sandbox`: what the process gives up besides root.
+//! - `sandbox`: restrictions of the process.
 //! - `stores`: from the configuration to credential stores.
-//! - `tls`: certificates, and how they are renewed. `limits`: how many clients at once.
+//! - `tls`: certificates and their renewal. `limits`: limits on connections.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
-use crate::credentials::Store;
+use crate::credentials::{BadFile, OpenError, Store};
 use crate::login::{Authenticator, Rules, Throttle, Turns};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
@@ -54,17 +53,17 @@ pub use port_owner::PortOwner;
 pub use privileges::{PrivilegeError, as_server, assume};
 pub use sandbox::{Sandbox, drop_bounding_set};
 
-/// Where the configuration is read again on SIGHUP.
+/// The source of the configuration for a reload.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A file.
     File {
         /// Its path.
         path: PathBuf,
-        /// Sets the level of what is logged, which may change with it.
+        /// Changes the log level when the configuration does.
         level: LevelHandle,
     },
-    /// Not at all: the program itself made it.
+    /// None: the program has generated the configuration.
     Fixed,
 }
 
@@ -84,16 +83,16 @@ pub fn run(
         .thread_keep_alive(FOR_EVER)
         .build()
         .map_err(Error::Runtime)?;
-    // Tokio, and packages that build on it, look up host names in blocking threads of the runtime. Once
-    // it has one, it does not panic when the system gives no other.
+    // Tokio, and packages that build on it, resolve host names in blocking threads of the runtime.
+    // With one such thread, tokio does not panic if the system refuses to start others.
     runtime.spawn_blocking(|| ());
     let outcome = runtime.block_on(supervise::supervise(config, sockets, source, sandbox));
-    // Only work on a file system that does not answer can still hang. It is not waited for.
+    // Only work on a file system that does not answer can still be running. Do not wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// Keeps a thread in each pool that is certain to be needed.
+/// Keeps a thread in each pool that will certainly be needed.
 fn keep_threads(config: &Config) -> io::Result<()> {
     let template = PathTemplate::new(config.maildir.path.clone());
     let mail = template.root().unwrap_or(Path::new("/"));
@@ -109,36 +108,44 @@ fn keep_threads(config: &Config) -> io::Result<()> {
 }
 
 /// Why the server cannot start, or stops.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The runtime, or a signal handler, could not be set up.
+    #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),
     /// A certificate or a key cannot be used.
-    Tls(tls::TlsError),
-    /// A credential store cannot be read.
-    Credentials(String),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// A credential store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// A credential file has no users any more.
+    #[error(transparent)]
+    File(#[from] BadFile),
+    /// There is no authenticator, for this reason.
+    #[error("{0}")]
+    Authenticator(String),
     /// A listening socket no longer works.
-    Listener(String),
-    /// So many removals had not ended when the server had to stop.
+    #[error("a listening socket is broken: {0}")]
+    Listener(ListenerError),
+    /// Removals that had not ended when the server had to stop.
+    #[error("{0} removals had not ended and were left: does a file system not answer?")]
     Removals(usize),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Runtime(error) => write!(f, "the runtime cannot be started: {error}"),
-            Self::Tls(error) => error.fmt(f),
-            Self::Credentials(error) => f.write_str(error),
-            Self::Listener(error) => write!(f, "a listening socket is broken: {error}"),
-            Self::Removals(count) => write!(
-                f,
-                "{count} removals had not ended and were left: does a file system not answer?"
-            ),
-        }
-    }
+/// Why the loop of a listening socket ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// Without an error.
+    #[error("its loop ended")]
+    Ended,
+    /// The socket failed.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The loop panicked.
+    #[error(transparent)]
+    Task(#[from] JoinError),
 }
-
-impl std::error::Error for Error {}
 
 /// What all connections of a server share, from start to stop.
 struct Shared<M, C> {
@@ -146,33 +153,33 @@ struct Shared<M, C> {
     tls: Option<Arc<tls::Certificates>>,
     connection_limits: limits::ConnectionLimits,
     refusals: limits::ThrottledWarning,
-    /// Failed logins of users and networks. A reload keeps it.
+    /// Failed logins of users and networks. A reload keeps them.
     throttle: Arc<Throttle>,
     turns: Arc<Turns>,
     /// The directories below which the process can open mail. `None`: everywhere.
     within: Option<Arc<[PathBuf]>>,
     sessions: Arc<Slots<Username, Wanted>>,
     removals: TaskTracker,
-    /// Cancelled when the server is to stop: no more connections and logins; sessions that are logged
-    /// in go on to QUIT.
+    /// Cancelled when the server begins to stop: no more connections and logins; sessions that have
+    /// logged in continue to QUIT.
     drain: CancellationToken,
     /// Cancelled when the grace time is over: sessions end after the running command.
     grace_over: CancellationToken,
-    /// Cancelled to cut off the sessions that remain, though not their removals.
+    /// Cancelled to cut off the remaining sessions, but not their removals.
     cut: CancellationToken,
 }
 
-/// What a reload replaces. A connection keeps the one that it began with.
+/// The part that a reload replaces. A connection keeps the one that it began with.
 struct Reloadable<M, C> {
     env: Env<M, C>,
     limits: Limits,
     timeouts: Timeouts,
 }
 
-/// Longer than any server runs.
+/// Longer than any server runs: threads are kept for good.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// Records in each table of the throttle: 125 MB, about, when all are full.
+/// Records in each table of the throttle: about 125 MB when all are full.
 const THROTTLE_ENTRIES: usize = 100_000;
 
 impl<M, C> Shared<M, C> {
@@ -183,7 +190,7 @@ impl<M, C> Shared<M, C> {
 
 impl Shared<MaildirStore, Store> {
     fn new(config: &Config, within: Option<Arc<[PathBuf]>>) -> Result<Self, Error> {
-        let tls = config.tls.clone().map(tls::Certificates::new).transpose().map_err(Error::Tls)?;
+        let tls = config.tls.clone().map(tls::Certificates::new).transpose()?;
         let sessions = Slots::new();
         let removals = TaskTracker::new();
         let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
@@ -208,8 +215,8 @@ impl Shared<MaildirStore, Store> {
         })
     }
 
-    /// Applies another configuration: to new connections, and those of the throttle and of hashing to
-    /// all. When a part of it is broken, it applies none of it.
+    /// Applies another configuration to new connections; its throttle and its number of hashes to all.
+    /// If a part of it is invalid, none of it is applied.
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { throttle, turns, sessions, removals, drain, grace_over, .. } = self;
         let reloadable =
@@ -218,11 +225,10 @@ impl Shared<MaildirStore, Store> {
         let old = self.current();
         let old = old.env.authenticator.stores();
         for store in reloadable.env.authenticator.stores() {
-            let replaced = old.iter().try_for_each(|old| store.replace(old));
-            replaced.map_err(|why| Error::Credentials(why.to_string()))?;
+            old.iter().try_for_each(|old| store.replace(old))?;
         }
         if let (Some(certificates), Some(section)) = (&self.tls, &config.tls) {
-            certificates.reload(section.clone()).map_err(Error::Tls)?;
+            certificates.reload(section.clone())?;
         }
         throttle.change(config.throttle.clone());
         turns.change(config.auth.hashes_at_once);
@@ -242,9 +248,8 @@ impl Reloadable<MaildirStore, Store> {
         grace_over: &CancellationToken,
     ) -> Result<Self, Error> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
-        let opened = stores::open(&config.credentials, auth.weak_schemes.into());
         let stores::Stores { passwords, tokens } =
-            opened.map_err(|error| Error::Credentials(error.to_string()))?;
+            stores::open(&config.credentials, auth.weak_schemes.into())?;
         let env = Env {
             mailbox: Arc::new(mailbox(maildir)),
             authenticator: Authenticator::new(
@@ -257,7 +262,7 @@ impl Reloadable<MaildirStore, Store> {
                 },
                 Arc::clone(throttle),
             )
-            .map_err(Error::Credentials)?
+            .map_err(Error::Authenticator)?
             .with_token_providers(tokens),
             policy: Policy {
                 hostname: config.hostname.clone(),
@@ -285,7 +290,7 @@ impl Reloadable<MaildirStore, Store> {
 }
 
 impl<C> Reloadable<MaildirStore, C> {
-    /// Restricts the mailbox to mail below these directories.
+    /// Restricts the mailbox to mail in these directories.
     fn within(mut self, directories: Option<Arc<[PathBuf]>>) -> Self {
         self.env.mailbox = Arc::new(Arc::unwrap_or_clone(self.env.mailbox).within(directories));
         self
@@ -328,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_configuration_leaves_open_is_as_in_a_new_policy() {
+    async fn defaults_of_the_configuration_are_those_of_a_new_policy() {
         let directory = tempfile::tempdir().unwrap();
         let shared = Shared::new(&config(directory.path(), ""), None).unwrap();
         let expected = Policy { allow_cleartext: true, ..Policy::new("pop.example.org") };

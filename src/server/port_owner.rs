@@ -1,34 +1,37 @@
-//! Who listens on a port that is in use, as far as `/proc` lets the present user see (proc(5)).
+//! The program that listens on a port, as far as the current user can see it in `/proc` (proc(5)).
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-/// Who listens on a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The program that listens on a port.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortOwner {
-    /// This program, running.
+    /// Another process of this program.
+    #[error("restante (pid {pid})")]
     Restante {
-        /// Its process.
+        /// Its process ID.
         pid: u32,
     },
-    /// Process 1: it passes the socket on to a service.
+    /// Process 1, which passes the socket to a service.
+    #[error("the service manager, for a socket unit,")]
     ServiceManager,
     /// Another program.
+    #[error("{} (pid {pid})", name.escape_debug())]
     Program {
-        /// Its process.
+        /// Its process ID.
         pid: u32,
         /// Its name.
         name: String,
     },
-    /// Somebody whom only root can see.
+    /// A program that the current user cannot see.
+    #[error("another program")]
     Unknown,
 }
 
 impl PortOwner {
-    /// Finds out who keeps `address` from being bound.
+    /// The program that keeps `address` from being bound.
     pub fn of(address: SocketAddr) -> Self {
         let sockets: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
@@ -41,7 +44,7 @@ impl PortOwner {
             links.any(|link| sockets.iter().any(|socket| link.as_os_str() == OsStr::new(socket)))
         });
         let mut owners: Vec<_> = owners.map(|(pid, process)| Self::named(pid, &process)).collect();
-        // A socket that the service manager passes on is held by both: it is the program's.
+        // The service manager keeps sockets that it passes to a program: return the program.
         let restante = owners.iter().position(|it| matches!(it, Self::Restante { .. }));
         let program = || owners.iter().position(|it| matches!(it, Self::Program { .. }));
         let at = restante.or_else(program).unwrap_or_default();
@@ -58,17 +61,6 @@ impl PortOwner {
     }
 }
 
-impl fmt::Display for PortOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restante { pid } => write!(f, "restante (pid {pid})"),
-            Self::ServiceManager => f.write_str("the service manager, for a socket unit,"),
-            Self::Program { pid, name } => write!(f, "{} (pid {pid})", name.escape_debug()),
-            Self::Unknown => f.write_str("another program"),
-        }
-    }
-}
-
 /// The directories of all processes.
 fn processes() -> impl Iterator<Item = (u32, std::path::PathBuf)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -77,19 +69,19 @@ fn processes() -> impl Iterator<Item = (u32, std::path::PathBuf)> {
 
 /// The sockets of a table that keep `address` from being bound.
 fn listening(table: &str, address: SocketAddr) -> Vec<u64> {
-    let in_the_way = |line: &str| {
+    let conflicting = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (local, state) = (fields.get(1)?, fields.get(3)?);
         let (ip, port) = local.split_once(':')?;
         let (ip, port) = (ip_address(ip)?, u16::from_str_radix(port, 16).ok()?);
         let overlaps = ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified();
-        let is_it = *state == LISTEN && port == address.port() && overlaps;
-        fields.get(9)?.parse().ok().filter(|_| is_it)
+        let conflicts = *state == LISTEN && port == address.port() && overlaps;
+        fields.get(9)?.parse().ok().filter(|_| conflicts)
     };
-    table.lines().filter_map(in_the_way).collect()
+    table.lines().filter_map(conflicting).collect()
 }
 
-/// An address as the kernel prints it: words of four octets, each in the order of the machine.
+/// Parses an address as the kernel prints it: words of four octets, each in native byte order.
 fn ip_address(hex: &str) -> Option<IpAddr> {
     let words = hex.as_bytes().chunks(8).map(|word| {
         let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
@@ -113,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_holder_of_a_port_is_found() {
+    fn the_process_that_listens_on_a_port_is_found() {
         for any in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
             let listener = TcpListener::bind(any).unwrap();
             let found = PortOwner::of(listener.local_addr().unwrap());
@@ -124,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_listens_and_overlaps_is_in_the_way() {
+    fn only_listening_sockets_on_overlapping_addresses_conflict() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
              0: 0100007F:03E3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 x\n\
              1: 00000000:006E 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 x\n\

@@ -1,24 +1,25 @@
-//! SIGHUP: what can be taken over is, and what cannot is named.
+//! SIGHUP: applies a changed configuration as far as possible, and logs which keys need a restart.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
 
+use super::sandbox::SandboxError;
 use super::service_manager::ServiceManager;
 use super::{Sandbox, Shared, Source};
-use crate::config::Config;
+use crate::config::{Config, Faults};
 use crate::credentials::Store;
 use crate::mailbox::maildir::MaildirStore;
 use crate::threads;
 
-/// What a reload needs to know.
+/// The state that reloads need.
 pub(super) struct Reload {
     shared: Arc<Shared<MaildirStore, Store>>,
-    /// The configuration at start: what it says of sockets still holds.
+    /// The configuration at the start, which still applies to keys that need a restart.
     started_with: Config,
     source: Source,
-    /// What the process has given up, which it cannot take back.
+    /// The restrictions of the process, which cannot be lifted.
     sandbox: Sandbox,
     service_manager: Arc<ServiceManager>,
     one_at_a_time: Mutex<()>,
@@ -42,62 +43,69 @@ impl Reload {
         }
     }
 
-    /// Begins to reload, in a thread for the file system of the configuration.
+    /// Begins a reload, in a thread for the file system of the configuration.
     pub(super) fn start(self: Arc<Self>) {
         let place = match &self.source {
             Source::File { path, .. } => path.clone(),
             Source::Fixed => PathBuf::new(),
         };
-        if let Err(why) = threads::files().of(&place).start(move || self.run()) {
-            error!("SIGHUP: the old configuration stays in use: {why}");
+        if let Err(error) = threads::files().of(&place).start(move || self.run()) {
+            error!("SIGHUP: the old configuration stays in use: {error}");
         }
     }
 
-    /// Reads the configuration and takes it over for new connections. When anything in it is
-    /// broken, the old one stays, whole.
+    /// Reads the configuration and applies it to new connections. If a part of it is invalid, the old
+    /// one stays in use as a whole.
     pub(super) fn run(&self) {
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         self.service_manager.reloading();
         let outcome = self.read_again();
-        // A stop that has begun meanwhile is what the service manager is to see.
+        match &outcome {
+            Ok(()) => info!("SIGHUP: the configuration is in use for new connections"),
+            Err(error @ ReloadError::NoFile) => warn!("SIGHUP: {error}"),
+            Err(ReloadError::Config(faults)) => {
+                for line in faults.to_string().lines() {
+                    error!("{line}");
+                }
+                error!("SIGHUP: the configuration has faults, the old one stays in use");
+            }
+            Err(error @ (ReloadError::Sandbox(_) | ReloadError::Server(_))) => {
+                error!("SIGHUP: the old configuration stays in use: {error}");
+            }
+        }
+        // If a stop has begun meanwhile, the service manager is to see that instead.
         if !self.shared.drain.is_cancelled() {
             self.service_manager.reloaded(outcome);
         }
     }
 
-    /// Logs what comes of it; a failure is also given back.
-    fn read_again(&self) -> Result<(), String> {
-        let Source::File { path, level } = &self.source else {
-            let nothing = "there is no configuration file to read again";
-            warn!("SIGHUP: {nothing}");
-            return Err(nothing.to_owned());
-        };
-        let config = Config::load(path).map_err(|faults| {
-            let faults = faults.to_string();
-            for line in faults.lines() {
-                error!("{line}");
-            }
-            error!("SIGHUP: the configuration has faults, the old one stays in use");
-            faults
-        })?;
-        if let Some(why) = self.sandbox.refuses(&config, path) {
-            error!("SIGHUP: the old configuration stays in use: {why}");
-            return Err(why);
-        }
-        self.shared.renew(&config).map_err(|error| {
-            error!("SIGHUP: the old configuration stays in use: {error}");
-            error.to_string()
-        })?;
+    fn read_again(&self) -> Result<(), ReloadError> {
+        let Source::File { path, level } = &self.source else { return Err(ReloadError::NoFile) };
+        let config = Config::load(path)?;
+        self.sandbox.allows(&config, path)?;
+        self.shared.renew(&config)?;
         level.set(config.log.level);
         for key in fixed_keys(&self.started_with, &config) {
             warn!("{key} has changed, which takes effect at the next start only");
         }
-        info!("SIGHUP: the configuration is in use for new connections");
         Ok(())
     }
 }
 
-/// The keys that differ and cannot be taken over by a running process.
+/// Why a reload failed.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error("there is no configuration file to read again")]
+    NoFile,
+    #[error(transparent)]
+    Config(#[from] Faults),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Server(#[from] super::Error),
+}
+
+/// The changed keys that need a restart.
 fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen", old.listen != new.listen),

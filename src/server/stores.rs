@@ -1,9 +1,11 @@
 //! From `[[credentials]]` to credential stores.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinError;
 
 use crate::config::{Config, Credentials, FileSection};
 #[cfg(feature = "ldap")]
@@ -22,26 +24,26 @@ use crate::login::{Authenticator, Rules, Verdict};
 use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
 
-/// What `[[credentials]]` stand for, each kind in its order.
+/// The stores of `[[credentials]]`, in their order.
 #[derive(Debug, Default)]
 pub struct Stores {
-    /// Those of passwords.
+    /// Stores of passwords.
     pub passwords: Vec<Store>,
-    /// Those of tokens.
+    /// Providers of tokens.
     pub tokens: Vec<Box<dyn TokenProvider>>,
 }
 
-/// What a section of `[[credentials]]` stands for.
+/// The store of one section.
 enum Opened {
     Passwords(Store),
-    #[cfg_attr(not(feature = "oauth2"), expect(dead_code, reason = "no other kind takes tokens"))]
+    #[cfg_attr(not(feature = "oauth2"), expect(dead_code, reason = "no other kind accepts tokens"))]
     Tokens(Box<dyn TokenProvider>),
 }
 
-/// Opens the stores of passwords and the providers of tokens. Blocks for those that are files.
+/// Opens the stores of passwords and the providers of tokens. Blocks while it reads files.
 ///
 /// # Errors
-/// [`OpenError`] of the first that cannot be used.
+/// [`OpenError`] of the first store that cannot be used.
 pub fn open<'a>(
     sections: impl IntoIterator<Item = &'a Credentials>,
     weak: WeakSchemes,
@@ -93,52 +95,69 @@ fn not_built(feature: &'static str) -> OpenError {
     OpenError::at("kind")(NotBuilt(feature))
 }
 
-/// A kind of store that this program does not have.
+/// A kind of store that this program was built without.
 #[cfg(not(all(feature = "ldap", feature = "oauth2", feature = "pam", feature = "sql")))]
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this restante was built without {0}; take a package, or build it with --features {0} (or full)"
+    "this restante was built without {0}; install a package, or build it with --features {0} or full"
 )]
 struct NotBuilt(&'static str);
 
-/// How far stores are looked at.
+/// Why the stores of a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoresError {
+    /// A store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is no authenticator, for this reason.
+    #[error("{0}")]
+    Authenticator(String),
+    /// The runtime for the queries cannot be started.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[from] io::Error),
+    /// The task of a query panicked.
+    #[error(transparent)]
+    Task(#[from] JoinError),
+}
+
+/// How stores are probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// They are opened, and what is elsewhere is asked.
+    /// They are opened, and remote ones are queried.
     Everything,
-    /// They are opened only: programs, servers and databases are left alone.
+    /// They are opened, but no program, server or database is contacted.
     Offline,
 }
 
-/// What came of looking at a store.
+/// The result of probing a store.
 #[derive(Debug)]
 pub enum Probed {
     /// It was opened.
     Opened,
-    /// What was reached, in a few words.
+    /// It answered. Describes it briefly.
     Reached(String),
-    /// Why it gives no answer, in a line: the server starts, and puts off logins that need it.
+    /// Why it did not answer. The server starts, but logins that need this store fail temporarily.
     NoAnswer(String),
-    /// What is wrong with it: the server does not start.
+    /// Why it cannot be used. The server does not start.
     Unusable(OpenError),
 }
 
-/// Opens stores and asks them about a name that nobody has, all at the same time. What comes of it
-/// is in the order of `sections`.
+/// Opens stores and queries them for a name that does not exist, all at the same time. The results
+/// are in the order of `sections`.
 ///
 /// # Errors
-/// Why none of them can be asked, in a line.
+/// [`StoresError`] when none of them can be queried.
 pub fn probe(
     sections: Vec<Credentials>,
     weak: WeakSchemes,
     extent: Extent,
-) -> Result<Vec<Probed>, String> {
+) -> Result<Vec<Probed>, StoresError> {
     runtime()?.block_on(async {
         let probe = |section| tokio::spawn(probe_one(section, weak, extent));
         let asked = sections.into_iter().map(probe);
         let mut outcomes = Vec::new();
         for store in asked.collect::<Vec<_>>() {
-            outcomes.push(store.await.map_err(|error| error.to_string())?);
+            outcomes.push(store.await?);
         }
         Ok(outcomes)
     })
@@ -162,24 +181,25 @@ async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> P
     }
 }
 
-/// Puts a name and a password to the stores of a configuration, as a login from `peer` would, or
-/// from anywhere. The labels are those of the stores that the verdict counts.
+/// Verifies a name and a password against the stores of a configuration, as a login from `peer`
+/// would; `None` for any network. Also returns the labels of the stores.
 ///
 /// # Errors
-/// Why a store cannot be used, in a line.
+/// [`StoresError`] when a store cannot be used.
 pub fn judge(
     config: &Config,
     name: &ClaimedName,
     password: Secret<Vec<u8>>,
     peer: Option<IpAddr>,
-) -> Result<(Verdict, Vec<String>), String> {
+) -> Result<(Verdict, Vec<String>), StoresError> {
     runtime()?.block_on(async {
         let weak = config.auth.weak_schemes.into();
-        // Trying out is not a login: no hash is replaced.
+        // This is not a login, so no hash is replaced.
         let sections = config.credentials.iter().map(without_rehash);
         let sections: Vec<_> = sections.collect();
-        let stores = open(&sections, weak).map_err(|error| error.to_string())?.passwords;
-        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
+        let stores = open(&sections, weak)?.passwords;
+        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())
+            .map_err(StoresError::Authenticator)?;
         let verdict = authenticator.judge(name, &Arc::new(password), peer).await;
         Ok((verdict, authenticator.stores().iter().map(Store::label).collect()))
     })
@@ -196,10 +216,6 @@ fn without_rehash(section: &Credentials) -> Credentials {
     }
 }
 
-fn runtime() -> Result<Runtime, String> {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| format!("the runtime cannot be started: {error}"))
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }

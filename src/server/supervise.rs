@@ -1,4 +1,4 @@
-//! From the start to the stop of a server: readiness, signals, and the order of the end.
+//! From the start to the stop of a server: readiness, signals, and an orderly stop.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tracing::{error, info, warn};
 use super::accept::Listener;
 use super::reload::Reload;
 use super::service_manager::ServiceManager;
-use super::{Error, Sandbox, Shared, Socket, Source, tls, watchdog};
+use super::{Error, ListenerError, Sandbox, Shared, Socket, Source, tls, watchdog};
 use crate::config::{Config, TlsMode, files_for};
 use crate::limits::{Entry, LogBudget};
 use crate::login::Throttle;
 use crate::mailbox::maildir::hold_at_most;
 
-/// Starts the listeners, obeys signals, and stops in order.
+/// Starts the listeners, handles signals, and stops in order.
 pub(super) async fn supervise(
     config: Config,
     sockets: Vec<Socket>,
@@ -62,7 +62,7 @@ pub(super) async fn supervise(
     stop(&shared, &service_manager, &mut listeners, &mut signals).await.and(outcome)
 }
 
-/// Tells the service manager now and then how many connections are open.
+/// Regularly notifies the service manager of the number of open connections.
 async fn keep_status<M, C>(service_manager: Arc<ServiceManager>, shared: Arc<Shared<M, C>>) {
     let mut ticks = interval(ServiceManager::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,7 +72,7 @@ async fn keep_status<M, C>(service_manager: Arc<ServiceManager>, shared: Arc<Sha
     }
 }
 
-/// Logs, now and then, how many lines about clients that are not logged in were left out.
+/// Regularly logs how many lines about clients that have not logged in were left out.
 async fn keep_summing_up<M, C>(shared: Arc<Shared<M, C>>) {
     let mut ticks = interval(LogBudget::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -94,7 +94,7 @@ fn sum_up(throttle: &Throttle) {
     }
 }
 
-/// Serves until a signal says stop, or a listener breaks.
+/// Serves until a signal to stop, or until a listener breaks.
 async fn serve(
     reload: &Arc<Reload>,
     listeners: &mut JoinSet<io::Result<()>>,
@@ -108,7 +108,7 @@ async fn serve(
                     return Ok(());
                 }
                 Request::Reload => {
-                    // Not waited for: a file system that does not answer must not keep the
+                    // Do not wait for it: a file system that does not answer must not keep the
                     // server from stopping.
                     Arc::clone(reload).start();
                 }
@@ -122,11 +122,11 @@ async fn serve(
     }
 }
 
-/// Lets sessions go on to their QUIT, ends them after the running command at the end of the grace
-/// time, cuts off what remains a moment later or at a second signal, and waits a while for removals.
+/// Lets sessions continue to QUIT. At the end of the grace time, they end after the running command;
+/// a moment later, or at a second signal, the rest are cut off. Then waits for removals.
 ///
 /// # Errors
-/// [`Error::Removals`] when some have not ended by then.
+/// [`Error::Removals`] when some have not ended in time.
 async fn stop<M, C>(
     shared: &Shared<M, C>,
     service_manager: &ServiceManager,
@@ -171,19 +171,19 @@ async fn stop<M, C>(
     Ok(())
 }
 
-/// How long a command may still take that is running when the grace time is over.
+/// How long the running command may take after the grace time.
 const LAST_COMMAND: Duration = Duration::from_secs(1);
 
-/// How long removals may take after the grace time. Those of thousands of messages are done in
-/// seconds; what takes longer waits for a file system that does not answer.
+/// How long removals may take after the grace time. Removals of thousands of messages take seconds;
+/// longer ones wait for a file system that does not answer.
 const LAST_REMOVALS: Duration = Duration::from_secs(20);
 
-/// The signals that the server obeys.
+/// The signals that the server handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// Caught so that it does not kill: a file that cannot grow is an error where it is written.
+    /// Caught so that it does not end the process: writing to a file that cannot grow then fails.
     _file_size: Signal,
 }
 
@@ -211,7 +211,7 @@ impl Signals {
         }
     }
 
-    /// The next signal that says stop; others are passed over.
+    /// The next signal to stop. Others are ignored.
     async fn stop(&mut self) -> &'static str {
         loop {
             if let Request::Stop(name) = self.next().await {
@@ -224,8 +224,8 @@ impl Signals {
 fn check_open_files(config: &Config) {
     let limit = raise_open_files();
     let needed = files_for(config.limits.connections.get());
-    // A removal is faster with descriptors to spare, or with a few of those for connections: there are
-    // seldom as many of them as there may be.
+    // Removals are faster with spare descriptors. A few of those for connections may be used, since
+    // there are rarely as many connections as allowed.
     let spare = (limit.saturating_sub(needed) / 4).max(limit / 16);
     hold_at_most(usize::try_from(spare).unwrap_or(usize::MAX));
     if limit < needed {
@@ -238,7 +238,7 @@ fn check_open_files(config: &Config) {
     }
 }
 
-/// Raises the soft limit on open files, usually 1024, to the hard one. Yields the limit in force.
+/// Raises the soft limit on open files, usually 1024, to the hard one. Returns the limit in force.
 fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok();
@@ -253,11 +253,11 @@ fn mode_name(mode: TlsMode) -> &'static str {
     }
 }
 
-fn reason(broken: Result<io::Result<()>, JoinError>) -> String {
-    match broken {
-        Ok(Ok(())) => "its loop ended".into(),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
+fn reason(ended: Result<io::Result<()>, JoinError>) -> ListenerError {
+    match ended {
+        Ok(Ok(())) => ListenerError::Ended,
+        Ok(Err(error)) => error.into(),
+        Err(error) => error.into(),
     }
 }
 

@@ -157,14 +157,14 @@ fn a_user_is_added_with_a_maildir_that_belongs_to_the_server() {
     assert!(!users.contains("jon"), "{users}");
     succeed(&place, "init-root ROOT");
     let added = succeed(&place, "user add --maildir --stdin --config CONFIG jon");
-    assert!(added.contains("vmail/jon/Maildir is made"), "{added}");
+    assert!(added.contains("vmail/jon/Maildir has been created"), "{added}");
     expect_maildir(&place, "jon");
     succeed(&place, "user test --stdin --config CONFIG jon");
     // A user who has had mail.
     succeed(&place, "user remove --config CONFIG jon");
     place.write("vmail/jon/Maildir/new/1.a", "Subject: first\n\n");
     let added = succeed(&place, "user add --maildir --stdin --config CONFIG jon");
-    assert!(added.contains("vmail/jon/Maildir is there already"), "{added}");
+    assert!(added.contains("vmail/jon/Maildir exists already"), "{added}");
     assert!(place.path("vmail/jon/Maildir/new/1.a").exists());
 }
 
@@ -175,7 +175,7 @@ fn user_test_knows_what_a_login_would_make() {
     assert!(refused.contains("restante init-root "), "{refused}");
     succeed(&place, "init-root ROOT");
     let said = succeed(&place, "user test --stdin --config CONFIG mrose");
-    assert!(said.contains("vmail/mrose/Maildir  made at the first login"), "{said}");
+    assert!(said.contains("vmail/mrose/Maildir  created at the first login"), "{said}");
     assert_eq!(names(&place.path("vmail")), [""; 0]);
     succeed(&place, "user add --maildir --stdin --config CONFIG jon");
     fs::remove_dir(place.path("vmail/jon/Maildir/cur")).unwrap();

@@ -259,7 +259,11 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
     ] {
         let said = restante(words, "");
         assert_eq!(said.code, Some(2), "{words}");
-        assert!(said.stderr.contains("passwords come from a prompt"), "{}", said.stderr);
+        assert!(
+            said.stderr.contains("passwords are not accepted on the command line"),
+            "{}",
+            said.stderr
+        );
         assert!(said.stderr.contains("--stdin"), "{}", said.stderr);
         assert!(
             !said.stderr.contains("hunter2") && !said.stderr.contains("tip:"),

@@ -33,7 +33,7 @@ impl Examination<'_> {
 
     /// Reports why an address cannot be bound. Returns a note if the server can bind it all the same.
     fn not_bound(&mut self, key: &str, error: &BindError) -> String {
-        if error.wants_privilege() {
+        if error.needs_privilege() {
             // The server may be started with this capability.
             return "; not tried, since it needs root or CAP_NET_BIND_SERVICE".to_owned();
         }

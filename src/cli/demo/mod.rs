@@ -1,7 +1,7 @@
-//! `restante demo`: the whole thing in one command, for a mail client to be tried with.
+//! `restante demo`: a complete server in one command, to try a mail client.
 //!
-//! A temporary directory with a certificate, a user and sample mail, and the same server that
-//! `restante serve` runs. Nothing outlives it.
+//! It has a temporary directory with a certificate, a user and sample mail, and runs the same server
+//! as `restante serve`. The directory is removed at the end.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config::Config;
 use crate::password;
 use crate::password::NewPassword;
@@ -26,15 +26,15 @@ mod sample;
 #[command(after_long_help = "Examples:\n  \
         restante demo\n  \
         restante demo --messages 5000\n  \
-        restante demo --pop3 0.0.0.0:1110 --pop3s 0.0.0.0:1995     # for other machines, too")]
+        restante demo --pop3 0.0.0.0:1110 --pop3s 0.0.0.0:1995     # also for other machines")]
 pub struct Args {
-    /// Where to serve POP3 that is upgraded by STLS.
+    /// The address of POP3 with STLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1110")]
     pop3: SocketAddr,
-    /// Where to serve POP3 over TLS.
+    /// The address of POP3 over TLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995")]
     pop3s: SocketAddr,
-    /// How many messages; never fewer than the samples, one of each kind.
+    /// The number of messages, at least the number of samples.
     #[arg(long, value_name = "N", default_value_t = sample::KINDS)]
     messages: u32,
 }
@@ -45,10 +45,10 @@ pub struct Args {
 /// [`Failure`] when it cannot start.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub fn run(args: Args) -> Result<(), Failure> {
-    let directory = tempfile::Builder::new()
-        .prefix("restante-demo-")
-        .tempdir()
-        .map_err(|error| Failure::new(format!("no temporary directory: {error}; set TMPDIR")))?;
+    let directory =
+        tempfile::Builder::new().prefix("restante-demo-").tempdir().map_err(|error| {
+            Failure::new(format!("cannot create a temporary directory: {error}; set TMPDIR"))
+        })?;
     let file = directory.path().join("restante.toml");
     let text = configuration(&args);
     let config = Config::parse(&text, &file).map_err(Failure::of)?;
@@ -56,28 +56,28 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let option = if error.in_use() == Some(args.pop3s) { "--pop3s" } else { "--pop3" };
         match error.in_use() {
             Some(_) => {
-                Failure::new(format!("{error}; choose another with {option} 127.0.0.1:PORT"))
+                Failure::new(format!("{error}; choose another port with {option} 127.0.0.1:PORT"))
             }
             None => Failure::of(error),
         }
     })?;
-    let messages = furnish(directory.path(), &args).map_err(|error| {
+    let messages = fill(directory.path(), &args).map_err(|error| {
         Failure::new(format!("{} cannot be filled: {error}", directory.path().display()))
     })?;
     let settings = Settings::of(directory.path(), &sockets, messages)?;
-    io::stdout()
-        .write_all(settings.to_string().as_bytes())
-        .map_err(|error| Failure::new(format!("standard output: {error}")))?;
+    print(settings.to_string())?;
     let _log = telemetry::start(&config.log)
         .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
     let outcome = server::run(config, sockets, Source::Fixed, Sandbox::none()).map_err(Failure::of);
     let removed = directory.close();
     outcome?;
-    removed.map_err(|error| Failure::new(format!("the mail of the demo is left: {error}")))
+    removed.map_err(|error| {
+        Failure::new(format!("the directory of the demo cannot be removed: {error}"))
+    })
 }
 
-/// Fills the directory of the demo; yields the number of messages.
-fn furnish(directory: &Path, args: &Args) -> Result<u32, Box<dyn Error>> {
+/// Fills the directory of the demo. Returns the number of messages.
+fn fill(directory: &Path, args: &Args) -> Result<u32, Box<dyn Error>> {
     fs::write(directory.join("restante.toml"), configuration(args))?;
     write_certificate(directory, &[args.pop3.ip(), args.pop3s.ip()])?;
     let password = NewPassword::try_from(Secret::new(PASSWORD.into()))?;
@@ -86,7 +86,7 @@ fn furnish(directory: &Path, args: &Args) -> Result<u32, Box<dyn Error>> {
     Ok(sample::fill(&directory.join(USER).join("Maildir"), args.messages)?)
 }
 
-/// What a user would write, with all else at its default.
+/// A minimal configuration.
 fn configuration(Args { pop3, pop3s, .. }: &Args) -> String {
     format!(
         r#"hostname = "localhost"
@@ -141,7 +141,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// What to type where; `Display` is the page that the command prints.
+/// The settings for mail clients, which the command prints.
 struct Settings {
     certificate: String,
     starttls: SocketAddr,
@@ -163,7 +163,7 @@ impl Settings {
     }
 }
 
-/// The address to type in: a socket on all addresses is reached on this machine by loopback.
+/// The address for clients. A socket on all addresses is reached by the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -190,8 +190,8 @@ In a mail client, add a POP3 account (not IMAP):
     User name    {USER}
     Password     {PASSWORD}    (authentication: normal password)
 
-The certificate was made for this demo, so the client warns about it: accept it once.
-There is no server for outgoing mail; where the client wants one, give it any name.
+The certificate was made for this demo, so the client will warn about it. Accept it once.
+There is no server for outgoing mail. If the client requires one, enter any name.
 
 Or paste these lines into another terminal:
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_one_that_check_would_accept() {
+    fn the_configuration_is_valid() {
         let file = Path::new("/tmp/demo/restante.toml");
         let config = Config::parse(&configuration(&args()), file).unwrap();
         assert_eq!(config.maildir.path, Path::new("/tmp/demo/{user}/Maildir"));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_name_an_address_that_can_be_typed() {
+    fn the_settings_have_an_address_for_clients() {
         for (bound, shown) in [
             ("0.0.0.0:1110", "127.0.0.1:1110"),
             ("[::]:1110", "[::1]:1110"),

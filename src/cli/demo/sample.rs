@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Makes a Maildir with the samples, and with numbered messages up to `messages` in all. Returns the
+/// Creates a Maildir with the samples, and numbered messages up to a total of `messages`. Returns the
 /// number of messages.
 pub(super) fn fill(maildir: &Path, messages: u32) -> io::Result<u32> {
     for folder in ["cur", "new", "tmp"] {
@@ -40,7 +40,7 @@ const SAMPLES: [&[u8]; KINDS as usize - 1] = [
     include_bytes!("sample/dots.eml"),
 ];
 
-/// The delivery time in the names of the files, and so their order.
+/// The delivery time in the file names, which determines their order.
 const EPOCH: u32 = 1_767_258_000;
 
 fn message(subject: &str, minute: u32, rest: &str) -> Vec<u8> {

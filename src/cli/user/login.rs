@@ -1,4 +1,4 @@
-//! `restante user test`: what would come of a login, with an exit code for each outcome.
+//! `restante user test`: tests a login, with an exit code for each outcome.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use super::say;
 use crate::cli::password::InputArgs;
-use crate::cli::{CONFIG, Failure, check};
+use crate::cli::{CONFIG, Failure, check, print};
 use crate::config::{Config, Credentials, FileSection};
 use crate::login::{Identity, Reason, Verdict};
+use crate::mailbox;
 use crate::mailbox::maildir::{PathTemplate, could_create, examine};
 use crate::protocol::ClaimedName;
 use crate::server::stores;
 
-/// What `restante user test` takes.
+/// `restante user test`
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXIT_CODES)]
 pub(super) struct Args {
-    /// The configuration.
+    /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// Ask this credential file alone, in place of the stores of the configuration.
+    /// Use this credential file instead of the stores of the configuration.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     password: InputArgs,
-    /// Where the client would be, for users who may log in from some networks only.
+    /// The address of the client, for users who may log in only from some networks.
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
     /// The name as a client would send it.
@@ -35,16 +35,16 @@ pub(super) struct Args {
 }
 
 const EXIT_CODES: &str = "Exit codes:
-  0  the user would be let in
-  1  something else failed, say there was no password
+  0  the login would succeed
+  1  another failure, such as no password
   2  wrong usage
   3  wrong password
   4  unknown user
-  5  the password is right, and the user may not use POP3
-  6  a store does not answer, or what it says of the user cannot be used
+  5  the password is right, but the user may not use POP3
+  6  a store does not answer, or its answer cannot be used
   7  the mail of the user cannot be accessed
   8  the configuration, or a store that it names, cannot be used
-  9  the password is right, and the user may not log in from --address
+  9  the password is right, but the user may not log in from --address
 
 A monitoring probe:
   restante user test --stdin probe@example.org < /etc/restante/probe";
@@ -57,7 +57,7 @@ const NO_MAIL: u8 = 7;
 const BAD_CONFIGURATION: u8 = 8;
 const NOT_FROM_THERE: u8 = 9;
 
-/// Says what would come of a login.
+/// Tests a login and prints the result.
 pub(super) fn test(args: Args) -> Result<(), Failure> {
     let Args { config, file, password, address, name } = args;
     let unusable = |failure: Failure| failure.exit_with(BAD_CONFIGURATION);
@@ -73,7 +73,7 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         None => claimed,
     };
     let (Verdict { store, outcome }, labels) = stores::judge(&config, &claimed, password, address)
-        .map_err(Failure::new)
+        .map_err(Failure::of)
         .map_err(unusable)?;
     let decided = match store.and_then(|nth| labels.get(nth)) {
         Some(store) => format!("{store} decided"),
@@ -84,15 +84,15 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         Failure::new(format!("{claimed}: {reason}; {decided}")).exit_with(code)
     })?;
     let user = identity.username();
-    say(io::stdout(), format_args!("{user}: the password is right; {decided}"))?;
-    let maildir = maildir(&config, &identity).map_err(|why| {
-        Failure::new(format!("{user} would not be let in all the same: {why}")).exit_with(NO_MAIL)
+    print(format!("{user}: the password is right; {decided}\n"))?;
+    let maildir = maildir(&config, &identity).map_err(|error| {
+        Failure::new(format!("the login of {user} would fail all the same: {error}"))
+            .exit_with(NO_MAIL)
     })?;
     let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
-    say(io::stdout(), format_args!("  mail         {maildir}"))?;
-    say(io::stdout(), format_args!("  sessions     {sessions}"))?;
+    print(format!("  mail         {maildir}\n  sessions     {sessions}\n"))?;
     match identity.allow_nets() {
-        Some(networks) => say(io::stdout(), format_args!("  networks     {networks}")),
+        Some(networks) => print(format!("  networks     {networks}\n")),
         None => Ok(()),
     }
 }
@@ -107,22 +107,29 @@ fn exit_code(reason: &Reason) -> u8 {
     }
 }
 
-/// Where the mail of a user is, with what there is to say of it, or why it cannot be accessed.
-fn maildir(config: &Config, identity: &Identity) -> Result<String, String> {
+/// Why the mail of a user cannot be accessed.
+#[derive(Debug, thiserror::Error)]
+enum MailError {
+    #[error(transparent)]
+    Maildir(#[from] mailbox::Failure),
+    #[error("{} cannot be read and written: {error}", folder.display())]
+    Folder { folder: PathBuf, error: io::Error },
+}
+
+/// The location of a user's mail, with a remark if it does not exist yet.
+fn maildir(config: &Config, identity: &Identity) -> Result<String, MailError> {
     let template = PathTemplate::new(&config.maildir.path);
-    let path = template
-        .path(identity.username(), identity.home(), identity.mail())
-        .map_err(|error| error.to_string())?;
+    let path = template.path(identity.username(), identity.home(), identity.mail())?;
     match examine(&path) {
         Ok(()) => {}
         Err(missing)
             if config.maildir.create && missing.source().kind() == io::ErrorKind::NotFound =>
         {
             let highest = template.root().filter(|_| identity.mail().is_none());
-            could_create(&path, highest).map_err(|failure| failure.to_string())?;
-            return Ok(format!("{}  made at the first login", path.display()));
+            could_create(&path, highest)?;
+            return Ok(format!("{}  created at the first login", path.display()));
         }
-        Err(failure) => return Err(failure.to_string()),
+        Err(error) => return Err(error.into()),
     }
     for folder in ["cur", "new"].map(|name| path.join(name)) {
         accessible(&folder)?;
@@ -130,9 +137,8 @@ fn maildir(config: &Config, identity: &Identity) -> Result<String, String> {
     Ok(path.display().to_string())
 }
 
-fn accessible(folder: &Path) -> Result<(), String> {
-    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::access(folder, wanted).map_err(|error| {
-        format!("{} cannot be read and written: {}", folder.display(), io::Error::from(error))
-    })
+fn accessible(folder: &Path) -> Result<(), MailError> {
+    let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(folder, access)
+        .map_err(|errno| MailError::Folder { folder: folder.to_owned(), error: errno.into() })
 }

@@ -1,24 +1,23 @@
-//! `restante user`: adds, changes, removes and lists the users of a credential file, and tries a
+//! `restante user`: adds, changes, removes and lists the users of a credential file, and tests a
 //! login.
 //!
-//! Here: which file, and what is done to it. `login`: what would come of a login.
+//! This file chooses the credential file and edits it. `login` tests a login.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use crate::cli::password::PasswordArgs;
-use crate::cli::{CONFIG, Failure, maildir};
+use crate::cli::{CONFIG, Failure, maildir, print};
 use crate::config::{Config, Credentials, RunAs};
 use crate::credentials::edit::{self, Added, EditError};
 use crate::password::WeakSchemes;
-use crate::protocol::Username;
+use crate::protocol::{NameError, Username};
 
 mod login;
 
-/// What `restante user` takes.
+/// `restante user`
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -27,34 +26,34 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Add a user; the file is created if it is not there.
+    /// Add a user. The credential file is created if it does not exist.
     Add {
         #[command(flatten)]
         user: UserArgs,
         #[command(flatten)]
         password: PasswordArgs,
-        /// Make the user's Maildir too, where the configuration says; see restante init-root.
+        /// Also create the user's Maildir, at the path in the configuration; see restante init-root.
         #[arg(long)]
         maildir: bool,
     },
-    /// Give a user another password.
+    /// Change the password of a user.
     SetPassword {
         #[command(flatten)]
         user: UserArgs,
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Remove a user; mail stays where it is.
+    /// Remove a user. The user's mail is not removed.
     Remove {
         #[command(flatten)]
         user: UserArgs,
     },
-    /// Put a name and a password to the stores of a configuration, as a login would.
+    /// Verify a name and a password against the stores of a configuration, as a login would.
     ///
-    /// Says which store decided and why, and where the mail of the user is. The exit code tells
-    /// the outcomes apart.
+    /// Prints which store decided and why, and the location of the user's mail. Each outcome has its
+    /// own exit code.
     Test(login::Args),
-    /// List the users, a line each; behind a tab why a user cannot log in.
+    /// List the users, one per line. After a tab: why a user cannot log in.
     List {
         #[command(flatten)]
         file: FileArgs,
@@ -65,32 +64,32 @@ enum Action {
 struct UserArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// The name that the user logs in with, say mrose or mrose@example.org.
+    /// The name that the user logs in with, such as mrose or mrose@example.org.
     #[arg(value_parser = name)]
     name: Username,
 }
 
 #[derive(Debug, clap::Args)]
 struct FileArgs {
-    /// The configuration, which names the credential file.
+    /// The configuration file, which names the credential file.
     #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// The credential file, whatever the configuration says: that is not read then.
+    /// The credential file. The configuration is then not read.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
-/// The credential file that a command is about.
+/// The credential file of a command.
 #[derive(Debug)]
 struct CredentialFile {
     path: PathBuf,
-    /// Whether its weak hashes count.
+    /// Whether its weak hashes are accepted.
     weak: WeakSchemes,
-    /// Who has to be able to read it, if that is known.
+    /// The user that must be able to read it, if it is known.
     reader: Option<RunAs>,
 }
 
-/// Does what the arguments say.
+/// Runs a subcommand.
 ///
 /// # Errors
 /// [`Failure`] when the file cannot be read or changed, or there is no password.
@@ -101,15 +100,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let config = config.map_err(Failure::of)?;
             let file = file.find()?;
             edit::expect_absent(&file.path, &name)?;
-            let place = config.as_ref().map(|config| maildir::place(config, &name)).transpose()?;
+            let path = config.as_ref().map(|config| maildir::path(config, &name)).transpose()?;
             let (new, scheme) = (password.read(&format!(" for {name}"))?, password.scheme());
-            // First, so that the command can be given again if this fails.
-            if let Some((config, place)) = config.as_ref().zip(place) {
-                maildir::make(config, &place)?;
+            // Before the user is added, so that the command can be repeated if this fails.
+            if let Some((config, path)) = config.as_ref().zip(path) {
+                maildir::create(config, &path)?;
             }
             match edit::add(&file.path, &name, &new, scheme)? {
                 Added::ToFile => Ok(()),
-                Added::ToNewFile => say(io::stderr(), format_args!("{}", file.created())),
+                Added::ToNewFile => writeln!(io::stderr(), "{}", file.created())
+                    .map_err(|error| Failure::new(format!("cannot write: {error}"))),
             }
         }
         Action::SetPassword { user: UserArgs { file, name }, password } => {
@@ -133,13 +133,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 }
                 list.push('\n');
             }
-            write(io::stdout(), format_args!("{list}"))
+            print(list)
         }
     }
 }
 
 impl FileArgs {
-    /// The file that is named, or the one that the configuration names.
+    /// The file of `--file`, or the only one of the configuration.
     fn find(self) -> Result<CredentialFile, Failure> {
         if let Some(path) = self.file {
             return Ok(CredentialFile { path, weak: WeakSchemes::Refused, reader: None });
@@ -147,7 +147,7 @@ impl FileArgs {
         let shown = self.config.display();
         if !self.config.exists() {
             return Err(Failure::new(format!(
-                "{shown} is not there; name the configuration with --config, or the credential \
+                "{shown} does not exist; name the configuration with --config, or the credential \
                  file with --file"
             )));
         }
@@ -161,8 +161,8 @@ impl FileArgs {
             [] => {
                 let kinds: Vec<_> = config.credentials.iter().map(Credentials::kind).collect();
                 Err(Failure::new(format!(
-                    "{shown} has no credentials of kind \"file\", but of kind {}: change users \
-                     there, or name a credential file with --file",
+                    "{shown} has no credentials of kind \"file\", only of kind {}; change users there, \
+                     or name a credential file with --file",
                     kinds.join(", ")
                 )))
             }
@@ -178,17 +178,17 @@ impl FileArgs {
 }
 
 impl CredentialFile {
-    /// What is to be done about a file that has just been created.
+    /// The message about a new file.
     fn created(&self) -> String {
         let path = self.path.display();
         match &self.reader {
             Some(reader) => format!(
-                "{path} was created and only its owner can read it; let the server read it: chown \
-                 {} {path}",
+                "{path} was created, and only its owner can read it; give it to the server: chown {} \
+                 {path}",
                 reader.user
             ),
             None => format!(
-                "{path} was created and only its owner can read it; chown it to the user that the \
+                "{path} was created, and only its owner can read it; chown it to the user that the \
                  server runs as"
             ),
         }
@@ -214,17 +214,13 @@ impl From<EditError> for Failure {
     }
 }
 
-fn name(argument: &str) -> Result<Username, String> {
-    Username::try_from(argument).map_err(|fault| format!("the user name {fault}"))
-}
+/// An argument that is not a user name.
+#[derive(Debug, thiserror::Error)]
+#[error("the user name {0}")]
+struct InvalidName(NameError);
 
-/// Writes a line.
-fn say(to: impl Write, words: fmt::Arguments<'_>) -> Result<(), Failure> {
-    write(to, format_args!("{words}\n"))
-}
-
-fn write(mut to: impl Write, words: fmt::Arguments<'_>) -> Result<(), Failure> {
-    to.write_fmt(words).map_err(|error| Failure::new(format!("cannot write: {error}")))
+fn name(argument: &str) -> Result<Username, InvalidName> {
+    Username::try_from(argument).map_err(InvalidName)
 }
 
 #[cfg(test)]
@@ -289,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line_that_names_the_file_and_the_way_out() {
+    fn a_failure_is_one_line_with_the_file_and_what_to_do() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("users");
         let run = |words: &str| {
@@ -299,7 +295,7 @@ mod tests {
         let missing = run("remove --file FILE mrose").unwrap_err();
         assert!(missing.contains("restante user add"), "{missing}");
         fs::write(&path, "mrose:{PLAIN}tanstaaf\n").unwrap();
-        // Known before anybody is asked for a password.
+        // These are found before the prompt for a password.
         let present = run("add --file FILE MRose --stdin").unwrap_err();
         assert!(present.contains("restante user set-password"), "{present}");
         let absent = run("set-password --file FILE bob --stdin").unwrap_err();

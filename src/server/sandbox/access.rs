@@ -1,7 +1,7 @@
-//! Which files a configuration needs, and for what.
+//! The files that a configuration needs, and the kind of access.
 //!
-//! What is read again is granted with its directory, as it is replaced there by renaming; and with
-//! the directories that symbolic links lead to on the way, as those of certbot's `live` do.
+//! For a file that is read again, access is granted to its directory, since it is replaced there by
+//! renaming, and to the directories that symbolic links on its path lead to, as in certbot's `live`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
@@ -15,95 +15,122 @@ use super::links;
 use crate::config::{Config, Credentials, FileSection};
 use crate::mailbox::maildir::PathTemplate;
 
-/// The files that a configuration needs.
+/// The access that a configuration needs.
 #[derive(Debug)]
 pub(super) struct FileAccess {
     grants: BTreeMap<PathBuf, Extent>,
-    /// Why mail can be everywhere, if it can.
-    anywhere: Option<String>,
-    /// Whether there is something to connect to.
+    /// Why mail may be in any directory, if so.
+    anywhere: Option<Anywhere>,
+    /// Whether the server connects to others.
     network: bool,
 }
 
-/// What may be done with what is below a directory.
+/// The kind of access to a directory and all below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Extent {
-    /// Files are read and directories listed.
+    /// Reading files and listing directories.
     Read,
-    /// Files and directories are made, files written and removed as well.
-    Change,
+    /// Also creating, writing and removing files and directories.
+    Write,
+}
+
+/// Why mail may be in any directory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::server) enum Anywhere {
+    #[error("maildir.path begins with {{home}}")]
+    Home,
+    #[error("a store of kind {0:?} provides the location of a user's mail")]
+    Store(&'static str),
+    #[error("{} does not exist yet", .0.display())]
+    Missing(PathBuf),
+}
+
+/// The access that a configuration needs and does not have.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::server) enum NotGranted {
+    #[error("no network service can be reached")]
+    Network,
+    #[error("mail cannot be read in all directories, as needed ({0})")]
+    Anywhere(Anywhere),
+    #[error("{} cannot be reached", .0.display())]
+    Path(PathBuf),
 }
 
 impl FileAccess {
-    /// What the configuration in `file` needs.
+    /// The access that the configuration in `file` needs.
     pub(super) fn of(config: &Config, file: &Path) -> Self {
-        let mut reach = Self { grants: BTreeMap::new(), anywhere: None, network: false };
+        let mut access = Self { grants: BTreeMap::new(), anywhere: None, network: false };
         for path in RUNTIME {
-            reach.add(Path::new(path), Extent::Read);
+            access.add(Path::new(path), Extent::Read);
         }
-        // For the names of functions when a fault is reported.
+        // For the names of functions in a backtrace.
         if let Ok(program) = env::current_exe() {
-            reach.add(&program, Extent::Read);
+            access.add(&program, Extent::Read);
         }
-        reach.add_replaced(file);
+        access.add_replaced(file);
         for path in config.tls.iter().flat_map(certificates) {
-            reach.add_replaced(path);
+            access.add_replaced(path);
         }
         for section in &config.credentials {
-            reach.add_store(section);
+            access.add_store(section);
         }
-        reach.add_mail(config);
-        reach
+        access.add_mail(config);
+        access
     }
 
-    /// What is granted.
+    /// The granted directories and files.
     pub(super) fn grants(&self) -> impl Iterator<Item = (&Path, Extent)> {
         self.grants.iter().map(|(path, extent)| (path.as_path(), *extent))
     }
 
-    /// Below what files can be made and removed.
-    pub(super) fn changed(&self) -> impl Iterator<Item = &Path> {
-        self.grants().filter(|(_, extent)| *extent == Extent::Change).map(|(path, _)| path)
+    /// The directories in which files can be created and removed.
+    pub(super) fn writable(&self) -> impl Iterator<Item = &Path> {
+        self.grants().filter(|(_, extent)| *extent == Extent::Write).map(|(path, _)| path)
     }
 
-    /// Whether there is something to connect to.
+    /// Whether the server connects to others.
     pub(super) fn network(&self) -> bool {
         self.network
     }
 
-    /// Why mail can be everywhere, if it can.
-    pub(super) fn anywhere(&self) -> Option<&str> {
-        self.anywhere.as_deref()
+    /// Why mail may be in any directory, if so.
+    pub(super) fn anywhere(&self) -> Option<&Anywhere> {
+        self.anywhere.as_ref()
     }
 
-    /// What of `other` is not granted here, if anything.
-    pub(super) fn lacks(&self, other: &Self) -> Option<String> {
+    /// Checks that all access of `other` is granted here.
+    ///
+    /// # Errors
+    /// [`NotGranted`] for the first that is not.
+    pub(super) fn grants_all_of(&self, other: &Self) -> Result<(), NotGranted> {
         if other.network && !self.network {
-            return Some("nothing on the network can be reached".to_owned());
+            return Err(NotGranted::Network);
         }
         if let (Some(why), None) = (&other.anywhere, &self.anywhere) {
-            return Some(format!("mail cannot be read everywhere, as would be needed ({why})"));
+            return Err(NotGranted::Anywhere(why.clone()));
         }
-        let lacking = other.grants().find(|(path, extent)| !self.covers(path, *extent));
-        lacking.map(|(path, _)| format!("{} cannot be reached", path.display()))
+        match other.grants().find(|(path, extent)| !self.covers(path, *extent)) {
+            Some((path, _)) => Err(NotGranted::Path(path.to_owned())),
+            None => Ok(()),
+        }
     }
 
     fn covers(&self, path: &Path, extent: Extent) -> bool {
         self.grants().any(|(granted, most)| path.starts_with(granted) && extent <= most)
     }
 
-    /// Grants a file or directory, if it is there.
+    /// Grants a file or directory, if it exists.
     fn add(&mut self, path: &Path, extent: Extent) {
         let Ok(path) = path.canonicalize() else { return };
         let most = self.grants.entry(path).or_insert(extent);
         *most = extent.max(*most);
     }
 
-    /// Grants a file that may be replaced, and the directories that it is found through.
+    /// Grants a file that may be replaced, and the directories on its path.
     fn add_replaced(&mut self, path: &Path) {
         self.add(path, Extent::Read);
-        for directory in way(path) {
-            // Whoever keeps files at the root of the file system gets these and no others.
+        for directory in directories_of(path) {
+            // Of the root directory, only the file itself is granted.
             if directory.parent().is_some() {
                 self.add(&directory, Extent::Read);
             }
@@ -120,7 +147,7 @@ impl FileAccess {
             }
             Credentials::Sql(sql) if sql.url.starts_with("sqlite://") => {
                 let path = sql.url.trim_start_matches("sqlite://");
-                // Even who reads only needs to lock, and to make the files next to it.
+                // Even a reader creates lock files next to it.
                 self.add_directory_of(Path::new(path));
             }
             Credentials::File(_) | Credentials::Pam(_) | Credentials::Checkpassword(_) => {}
@@ -140,45 +167,46 @@ impl FileAccess {
         }
     }
 
-    /// Files are made next to this one.
+    /// Grants creating files next to this one.
     fn add_directory_of(&mut self, path: &Path) {
         let real = path.canonicalize();
         if let Some(directory) = real.as_deref().unwrap_or(path).parent() {
-            self.add(directory, Extent::Change);
+            self.add(directory, Extent::Write);
         }
     }
 
     fn add_mail(&mut self, config: &Config) {
         for directory in &config.sandbox.mail_directories {
-            self.add(directory, Extent::Change);
+            self.add(directory, Extent::Write);
         }
         let template = PathTemplate::new(config.maildir.path.clone());
         let root = template.root().map(Path::to_owned);
-        self.anywhere = elsewhere(config)
+        self.anywhere = anywhere(config)
             .filter(|_| config.sandbox.mail_directories.is_empty())
             .or_else(|| root.as_deref().and_then(missing));
         if self.anywhere.is_some() {
-            self.add(Path::new("/"), Extent::Change);
+            self.add(Path::new("/"), Extent::Write);
         } else if let Some(root) = root {
-            self.add(&root, Extent::Change);
+            self.add(&root, Extent::Write);
             for target in links::below(&root, &config.maildir.path) {
-                self.add(&target, Extent::Change);
+                self.add(&target, Extent::Write);
             }
         }
     }
 }
 
-/// What says where mail is, other than the constant part of the template.
-fn elsewhere(config: &Config) -> Option<String> {
+/// Why mail may be outside of the constant part of the template.
+fn anywhere(config: &Config) -> Option<Anywhere> {
     if PathTemplate::new(config.maildir.path.clone()).root().is_none() {
-        return Some("maildir.path begins with {home}".to_owned());
+        return Some(Anywhere::Home);
     }
-    let section = config.credentials.iter().find(|section| says_where_mail_is(section))?;
-    Some(format!("a store of the kind {:?} says where the mail of a user is", section.kind()))
+    let section = config.credentials.iter().find(|section| may_locate_mail(section))?;
+    Some(Anywhere::Store(section.kind()))
 }
 
-/// A guess that is wrong to the safe side, for a query or a file with the word in another sense.
-fn says_where_mail_is(section: &Credentials) -> bool {
+/// Whether a store may provide the location of mail. It may return `true` for a query or a file that
+/// has the word in another sense.
+fn may_locate_mail(section: &Credentials) -> bool {
     match section {
         Credentials::File(file) => {
             let text = fs::read(&file.path).map(Zeroizing::new);
@@ -194,9 +222,9 @@ fn says_where_mail_is(section: &Credentials) -> bool {
     }
 }
 
-/// A directory that comes later cannot be granted beforehand.
-fn missing(root: &Path) -> Option<String> {
-    (!root.is_dir()).then(|| format!("{} is not there yet", root.display()))
+/// A missing directory cannot be granted in advance.
+fn missing(root: &Path) -> Option<Anywhere> {
+    (!root.is_dir()).then(|| Anywhere::Missing(root.to_owned()))
 }
 
 fn certificates(tls: &crate::config::Tls) -> impl Iterator<Item = &Path> {
@@ -205,8 +233,8 @@ fn certificates(tls: &crate::config::Tls) -> impl Iterator<Item = &Path> {
     files.chain(tls.client_ca.as_deref())
 }
 
-/// The directory of a file, and those of what each symbolic link on the way leads to.
-fn way(path: &Path) -> Vec<PathBuf> {
+/// The directory of a file, and those of the targets of all symbolic links on its path.
+fn directories_of(path: &Path) -> Vec<PathBuf> {
     let Ok(path) = std::path::absolute(path) else { return Vec::new() };
     let mut directories: Vec<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
     let names = |path: &Path| path.components().map(name).collect::<VecDeque<_>>();
@@ -224,7 +252,7 @@ fn way(path: &Path) -> Vec<PathBuf> {
                 names.append(&mut ahead);
                 ahead = names;
             }
-            // The "/" that an absolute target begins with takes the place of what was before.
+            // If the target is absolute, its first component "/" replaces `here`.
             _ => here = next,
         }
     }
@@ -235,10 +263,10 @@ fn name(component: Component<'_>) -> OsString {
     component.as_os_str().to_owned()
 }
 
-/// As many as the system follows.
+/// As many links as the system follows.
 const MOST_LINKS: usize = 40;
 
-/// What the runtime and the C library read: about this process, the processors, and its limits.
+/// Files that the runtime and the C library read: this process, the processors, and its limits.
 const RUNTIME: &[&str] = &[
     "/dev/null",
     "/dev/random",
@@ -248,7 +276,7 @@ const RUNTIME: &[&str] = &[
     "/sys/fs/cgroup",
 ];
 
-/// What it takes to look up names and to verify certificates.
+/// Files for resolving names and for verifying certificates.
 const SYSTEM: &[&str] = &[
     "/etc",
     "/lib",
@@ -261,6 +289,6 @@ const SYSTEM: &[&str] = &[
     "/var/lib/sss",
 ];
 
-/// The same, where they are links to what is replaced.
+/// Files for the same that may be links to files that are replaced.
 const LINKED: &[&str] =
     &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"];

@@ -1,4 +1,4 @@
-//! Which files can be opened (landlock(7)).
+//! Restricts access to files (landlock(7)).
 
 use std::env;
 use std::path::Path;
@@ -8,22 +8,21 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
-use super::Measure;
 use super::access::{Extent, FileAccess};
+use super::{NotRestricted, Restriction};
 
-/// Restricts this thread and those that it will start, as far as the kernel knows how.
-pub(super) fn restrict(reach: &FileAccess) -> Measure {
-    match enforce(reach) {
-        Ok(RulesetStatus::FullyEnforced) => Ok("on"),
-        Ok(RulesetStatus::PartiallyEnforced) => Ok("on, as far as this kernel has it"),
-        Ok(RulesetStatus::NotEnforced) => Err("this kernel does not have it".to_owned()),
-        Err(error) => Err(error.to_string()),
+/// Restricts this thread and the threads that it starts, as far as the kernel supports it.
+pub(super) fn restrict(access: &FileAccess) -> Restriction {
+    match enforce(access)? {
+        RulesetStatus::FullyEnforced => Ok("on"),
+        RulesetStatus::PartiallyEnforced => Ok("on, as far as this kernel supports it"),
+        RulesetStatus::NotEnforced => Err(NotRestricted::Kernel),
     }
 }
 
-fn enforce(reach: &FileAccess) -> Result<RulesetStatus, RulesetError> {
-    let network = match reach.network() {
-        // The sockets are bound.
+fn enforce(access: &FileAccess) -> Result<RulesetStatus, RulesetError> {
+    let network = match access.network() {
+        // The listening sockets are bound already.
         true => AccessNet::BindTcp.into(),
         false => AccessNet::from_all(ABI::V4),
     };
@@ -32,13 +31,13 @@ fn enforce(reach: &FileAccess) -> Result<RulesetStatus, RulesetError> {
         .handle_access(network)?
         .scope(scope())?
         .create()?;
-    for (path, extent) in reach.grants() {
+    for (path, extent) in access.grants() {
         rules = grant(rules, path, rights(extent))?;
     }
     Ok(rules.restrict_self()?.ruleset)
 }
 
-/// What is not there cannot be granted, and is not missed: whoever needs it has said so.
+/// Grants access to a path, if it exists. A missing one is reported where it is used.
 fn grant(
     rules: RulesetCreated,
     path: &Path,
@@ -49,30 +48,30 @@ fn grant(
     rules.add_rule(PathBeneath::new(descriptor, rights))
 }
 
-/// Neither signals nor sockets without a name in the file system reach other processes; but for the
-/// service manager's, when it has such a socket.
+/// Forbids signals to other processes, and connections to their abstract sockets, unless the service
+/// manager's socket is one.
 fn scope() -> BitFlags<Scope> {
     let notified =
         env::var_os("NOTIFY_SOCKET").is_some_and(|name| name.to_string_lossy().starts_with('@'));
     if notified { Scope::Signal.into() } else { Scope::from_all(KNOWN_SCOPES) }
 }
 
-/// Files can be read, or also made, written and removed. Nothing is executed, and no device, FIFO,
-/// socket or link is made.
+/// The rights for an extent. Executing files, and creating devices, FIFOs, sockets and links, is never
+/// among them.
 fn rights(extent: Extent) -> BitFlags<AccessFs> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     match extent {
         Extent::Read => read,
-        // A Maildir that is made is renamed once it is whole, which removes a directory too.
-        Extent::Change => {
-            let change = make_bitflags!(AccessFs::{
+        // A new Maildir is renamed once it is complete, which counts as removing a directory.
+        Extent::Write => {
+            let write = make_bitflags!(AccessFs::{
                 WriteFile | Truncate | RemoveFile | RemoveDir | MakeReg | MakeDir | Refer
             });
-            read | change
+            read | write
         }
     }
 }
 
-/// What is restricted of files; a newer kernel restricts no more than this.
+/// The restrictions to use; those of newer kernels are not.
 const KNOWN: ABI = ABI::V5;
 const KNOWN_SCOPES: ABI = ABI::V6;

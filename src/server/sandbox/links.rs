@@ -1,4 +1,4 @@
-//! Symbolic links by which the operator keeps Maildirs elsewhere than below the mail root.
+//! Symbolic links by which Maildirs are kept outside of the mail root.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -8,11 +8,11 @@ use rustix::process::geteuid;
 
 use crate::mailbox::maildir::is_link_trusted;
 
-/// What links below `root` lead to, down to the Maildirs of a template.
+/// The targets of the links below `root`, down to the Maildirs of a template.
 ///
-/// - Of those that the mailbox follows: root's, and those that belong to the owner of what they lead
-///   to.
-/// - Of many names only the first [`MOST_NAMES`] are looked at, so that a start takes no time.
+/// - Only links that the mailbox follows: those of root, and those that belong to the owner of their
+///   target.
+/// - At most [`MOST_NAMES`] names are examined, so that the start is fast.
 pub(super) fn below(root: &Path, template: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = MOST_NAMES;
@@ -43,13 +43,13 @@ pub(super) fn below(root: &Path, template: &Path) -> Vec<PathBuf> {
 
 fn is_followed(link: &Metadata, path: &Path) -> bool {
     let Some(target) = fs::metadata(path).ok().filter(Metadata::is_dir) else { return false };
-    // A server that was taken over may have made links to the mail of others: none of its own counts
-    // but to what it owns.
+    // A compromised server may have created links to the mail of others, so its own links count only
+    // if it owns the target.
     let server = if link.uid() == target.uid() { geteuid().as_raw() } else { ROOT };
     is_link_trusted(link.uid(), target.uid(), server)
 }
 
-/// What a part of a template can stand for in a directory.
+/// The entries of a directory that a component of a template can stand for.
 fn entries(directory: &Path, name: &Path) -> Vec<PathBuf> {
     if !name.to_string_lossy().contains('{') {
         return vec![directory.join(name)];

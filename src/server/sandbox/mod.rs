@@ -1,14 +1,17 @@
-//! What the process gives up before it serves, so that whoever takes it over gains little.
+//! Restrictions of the process, so that an attacker who takes it over gains little.
 //!
-//! All of it is for good and for all threads, so it is done before there are any. A call that is
-//! denied fails with an error, which is reported where the call is; nothing is killed.
+//! They are permanent and apply to all threads, so they are set up before there are any. A denied
+//! call fails with an error, which is reported by the caller; no process is killed.
 //!
-//! - `reach`: which files a configuration needs, `links`: also by symbolic links. `landlock`: that no others can be opened.
-//! - `system_calls`: which calls can be made. `process`: privileges and core dumps.
+//! - `access`: the files that a configuration needs; `links`: also through symbolic links.
+//!   `landlock`: access to no others.
+//! - `system_calls`: the allowed system calls. `process`: privileges and core dumps.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::landlock::RulesetError;
+use rustix::io::Errno;
 use tracing::info;
 
 use crate::config::{Config, Credentials};
@@ -19,71 +22,106 @@ mod links;
 mod process;
 mod system_calls;
 
-use access::FileAccess;
+use access::{FileAccess, NotGranted};
 
 pub use process::drop_bounding_set;
 
-/// What is in force.
+/// The restrictions in force.
 #[derive(Debug)]
 pub struct Sandbox {
-    landlock: Measure,
-    seccomp: Measure,
-    no_new_privileges: Measure,
-    no_core_dumps: Measure,
-    capabilities: Measure,
-    /// The files that can be opened, and whether mail is among them wherever it is.
-    reach: Option<FileAccess>,
+    landlock: Restriction,
+    seccomp: Restriction,
+    no_new_privileges: Restriction,
+    no_core_dumps: Restriction,
+    capabilities: Restriction,
+    /// The accessible files, if access is restricted.
+    access: Option<FileAccess>,
 }
 
-/// Whether something is in force; if not, why.
-type Measure = Result<&'static str, String>;
+/// How a restriction is in force, or why it is not.
+type Restriction = Result<&'static str, NotRestricted>;
+
+/// Why a restriction is not in force.
+#[derive(Debug, thiserror::Error)]
+enum NotRestricted {
+    #[error("not requested")]
+    NotRequested,
+    #[error("{0} in [sandbox]")]
+    SwitchedOff(&'static str),
+    #[error("it requires no-new-privileges")]
+    NeedsNoNewPrivileges,
+    #[error("a credential store of kind {0:?} would be restricted as well")]
+    Programs(&'static str),
+    #[error("this kernel does not support it")]
+    Kernel,
+    #[error("not supported on this kind of processor")]
+    Processor,
+    #[error(transparent)]
+    System(#[from] Errno),
+    #[error(transparent)]
+    Landlock(#[from] RulesetError),
+    #[error(transparent)]
+    Seccomp(#[from] seccompiler::Error),
+}
+
+/// Why a configuration cannot be used by a process in its sandbox.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SandboxError {
+    #[error(
+        "a credential store of kind {0:?} cannot be used since the sandbox was entered; restart the \
+         server to apply this configuration"
+    )]
+    Programs(&'static str),
+    #[error("{0} since the sandbox was entered; restart the server to apply this configuration")]
+    NotGranted(#[from] NotGranted),
+}
 
 impl Sandbox {
-    /// Nothing is given up.
+    /// No restrictions.
     pub fn none() -> Self {
-        let off = || Err("not asked for".to_owned());
+        let off = || Err(NotRestricted::NotRequested);
         Self {
             landlock: off(),
             seccomp: off(),
             no_new_privileges: off(),
             no_core_dumps: off(),
             capabilities: off(),
-            reach: None,
+            access: None,
         }
     }
 
-    /// Gives up what the configuration says, as far as the system knows how.
+    /// Restricts the process as configured, as far as the system supports it.
     ///
-    /// - The sockets are bound, and the process is who it is going to be.
+    /// - The sockets are bound, and the process runs as its final user.
     /// - There is one thread.
     pub fn enter(config: &Config, file: &Path) -> Self {
         let section = &config.sandbox;
         let no_core_dumps = match section.core_dumps {
             false => process::forbid_core_dumps(),
-            true => Err(switched_off("core-dumps = true")),
+            true => Err(NotRestricted::SwitchedOff("core-dumps = true")),
         };
         let capabilities = process::drop_capabilities();
         let no_new_privileges = match section.no_new_privileges {
             true => process::forbid_new_privileges(),
-            false => Err(switched_off("no-new-privileges = false")),
+            false => Err(NotRestricted::SwitchedOff("no-new-privileges = false")),
         };
-        let hindrance = hindrance(config, &no_new_privileges);
-        let allowed = |switch: bool, off: &str| match (switch, &hindrance) {
-            (false, _) => Err(switched_off(off)),
-            (true, Some(why)) => Err(why.clone()),
+        let allowed = |switch: bool, off| match (switch, starts_programs(config)) {
+            (false, _) => Err(NotRestricted::SwitchedOff(off)),
+            (true, _) if no_new_privileges.is_err() => Err(NotRestricted::NeedsNoNewPrivileges),
+            (true, Some(kind)) => Err(NotRestricted::Programs(kind)),
             (true, None) => Ok(()),
         };
-        let wanted = FileAccess::of(config, file);
+        let needed = FileAccess::of(config, file);
         let landlock = allowed(section.landlock, "landlock = false")
-            .and_then(|()| landlock::restrict(&wanted));
-        let reach = landlock.is_ok().then_some(wanted);
-        // The last one, for the others need calls that it denies.
+            .and_then(|()| landlock::restrict(&needed));
+        let access = landlock.is_ok().then_some(needed);
+        // The last one, since the others need calls that it denies.
         let seccomp =
             allowed(section.seccomp, "seccomp = false").and_then(|()| system_calls::restrict());
-        Self { landlock, seccomp, no_new_privileges, no_core_dumps, capabilities, reach }
+        Self { landlock, seccomp, no_new_privileges, no_core_dumps, capabilities, access }
     }
 
-    /// Says what is in force.
+    /// Logs the restrictions in force.
     pub fn report(&self) {
         info!(
             landlock = self.landlock.as_ref().map_or("off", |how| how),
@@ -92,58 +130,46 @@ impl Sandbox {
             core_dumps = if self.no_core_dumps.is_ok() { "off" } else { "on" },
             "sandbox"
         );
-        for (what, measure) in [
+        for (what, restriction) in [
             ("landlock", &self.landlock),
             ("seccomp", &self.seccomp),
             ("no-new-privileges", &self.no_new_privileges),
             ("core-dumps", &self.no_core_dumps),
             ("capabilities", &self.capabilities),
         ] {
-            if let Err(why) = measure {
+            if let Err(why) = restriction {
                 info!("sandbox: {what} is not restricted: {why}");
             }
         }
-        if let Some(why) = self.reach.as_ref().and_then(FileAccess::anywhere) {
+        if let Some(why) = self.access.as_ref().and_then(FileAccess::anywhere) {
             info!("sandbox: mail is not restricted to directories: {why}");
         }
     }
 
-    /// The directories that mail can be in, unless that is everywhere.
+    /// The directories that may hold mail. `None`: all.
     pub(super) fn mail(&self) -> Option<Arc<[PathBuf]>> {
-        let reach = self.reach.as_ref().filter(|reach| reach.anywhere().is_none())?;
-        Some(reach.changed().map(Path::to_owned).collect())
+        let access = self.access.as_ref().filter(|access| access.anywhere().is_none())?;
+        Some(access.writable().map(Path::to_owned).collect())
     }
 
-    /// Why another configuration cannot be served by this process, if it cannot.
-    pub(super) fn refuses(&self, config: &Config, file: &Path) -> Option<String> {
-        let restart = "restart the server to take this configuration over";
+    /// Checks that this process can use another configuration.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when it needs more than the restrictions allow.
+    pub(super) fn allows(&self, config: &Config, file: &Path) -> Result<(), SandboxError> {
         if (self.seccomp.is_ok() || self.landlock.is_ok())
             && let Some(kind) = starts_programs(config)
         {
-            return Some(format!(
-                "a credential store of the kind {kind:?} cannot be used since the sandbox was \
-                 entered; {restart}"
-            ));
+            return Err(SandboxError::Programs(kind));
         }
-        let beyond = self.reach.as_ref()?.lacks(&FileAccess::of(config, file))?;
-        Some(format!("{beyond} since the sandbox was entered; {restart}"))
+        match &self.access {
+            Some(access) => Ok(access.grants_all_of(&FileAccess::of(config, file))?),
+            None => Ok(()),
+        }
     }
 }
 
-fn switched_off(setting: &str) -> String {
-    format!("{setting} in [sandbox]")
-}
-
-/// Why neither files nor system calls can be restricted, if they cannot.
-fn hindrance(config: &Config, no_new_privileges: &Measure) -> Option<String> {
-    if let Err(why) = no_new_privileges {
-        return Some(format!("it needs no-new-privileges ({why})"));
-    }
-    let kind = starts_programs(config)?;
-    Some(format!("a credential store of the kind {kind:?} would be restricted too"))
-}
-
-/// The kind of a store that runs programs of others, which nobody knows the needs of.
+/// The kind of a store that runs external programs, whose needs are unknown.
 fn starts_programs(config: &Config) -> Option<&'static str> {
     config.credentials.iter().find_map(|section| match section {
         Credentials::Checkpassword(_) | Credentials::Pam(_) => Some(section.kind()),

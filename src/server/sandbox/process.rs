@@ -6,36 +6,34 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-use super::Measure;
+use super::Restriction;
 
-/// Takes every capability out of the bounding set, so that no program that is started has one,
-/// whoever owns it. Only root can; it is done before `run-as`.
+/// Removes every capability from the bounding set, so that no program that the process starts has any,
+/// even a set-uid one. Only root can do this, so it is done before `run-as`.
 pub fn drop_bounding_set() {
     for capability in CapabilitySet::all().iter() {
-        // One that this kernel does not know, or that is not ours to drop: nothing is lost by it.
+        // It fails for capabilities that the kernel does not know, and without root; both are harmless.
         remove_capability_from_bounding_set(capability).ok();
     }
 }
 
-/// Neither the process nor a program that it starts gains what it does not have.
-pub(super) fn forbid_new_privileges() -> Measure {
-    set_no_new_privs(true).map(|()| "on").map_err(|error| error.to_string())
+/// Keeps the process and the programs that it starts from gaining privileges.
+pub(super) fn forbid_new_privileges() -> Restriction {
+    set_no_new_privs(true)?;
+    Ok("on")
 }
 
-/// Gives up the capabilities that are left, such as the one that binds low ports.
-pub(super) fn drop_capabilities() -> Measure {
-    let nothing = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: nothing, permitted: nothing, inheritable: nothing };
-    clear_ambient_capability_set()
-        .and_then(|()| set_capabilities(None, sets))
-        .map(|()| "none")
-        .map_err(|error| error.to_string())
+/// Drops the remaining capabilities, such as the one that binds low ports.
+pub(super) fn drop_capabilities() -> Restriction {
+    let none = CapabilitySet::empty();
+    clear_ambient_capability_set()?;
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    Ok("none")
 }
 
-/// Nothing of the memory is written to a file, and no process of the same user looks into it.
-pub(super) fn forbid_core_dumps() -> Measure {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map(|()| "off")
-        .map_err(|error| error.to_string())
+/// Disables core dumps, and debuggers of the same user.
+pub(super) fn forbid_core_dumps() -> Restriction {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok("off")
 }

@@ -1,8 +1,8 @@
-//! Which system calls can be made (seccomp(2)).
+//! Restricts system calls (seccomp(2)).
 //!
-//! - What is not listed fails with ENOSYS: libraries take that for an older kernel and go on in
-//!   another way, also with calls that did not exist when this list was written.
-//! - What is there on every kernel and worth an attack fails with EPERM, which says more.
+//! - A call that is not listed fails with ENOSYS, as on an older kernel. Libraries then use another
+//!   call; this also works for calls that are newer than this list.
+//! - A call that every kernel has and that attackers use fails with EPERM, which is clearer.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,33 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter,
 };
 
-use super::Measure;
+use super::{NotRestricted, Restriction};
 
-/// Restricts this thread and those that it will start.
-pub(super) fn restrict() -> Measure {
+/// Restricts this thread and the threads that it starts.
+pub(super) fn restrict() -> Restriction {
     let filters = TargetArch::try_from(std::env::consts::ARCH)
         .and_then(|arch| Ok([allowed(arch)?, forbidden(arch)?]))
-        .map_err(|_| "not known for this kind of processor".to_owned())?;
+        .map_err(|_| NotRestricted::Processor)?;
     for filter in &filters {
-        apply_filter(filter).map_err(|error| error.to_string())?;
+        apply_filter(filter)?;
     }
     Ok("on")
 }
 
 type Compiled<T> = Result<T, seccompiler::BackendError>;
 
-/// The calls that pass. It looks at no argument, so that the kernel remembers its answers.
+/// The filter of allowed calls. It checks no arguments, so that the kernel can cache its results.
 fn allowed(arch: TargetArch) -> Compiled<BpfProgram> {
     let rules = CALLS.iter().chain(OLDER_CALLS).map(|&call| (call, Vec::new())).collect();
     let unknown = SeccompAction::Errno(errno(libc::ENOSYS));
     SeccompFilter::new(rules, unknown, SeccompAction::Allow, arch)?.try_into()
 }
 
-/// The calls that are refused, some of them for certain arguments only.
+/// The filter of forbidden calls, some of them only with certain arguments.
 fn forbidden(arch: TargetArch) -> Compiled<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         FORBIDDEN.iter().map(|&call| (call, Vec::new())).collect();
-    // Memory that can be written is never executed.
+    // Writable memory cannot become executable.
     let both = bits(libc::PROT_WRITE | libc::PROT_EXEC);
     let executable = bits(libc::PROT_EXEC);
     rules.insert(libc::SYS_mmap, vec![when(2, &SeccompCmpOp::MaskedEq(both), &[both])?]);
@@ -57,7 +57,7 @@ fn forbidden(arch: TargetArch) -> Compiled<BpfProgram> {
     SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?.try_into()
 }
 
-/// An argument compared with each of these.
+/// A rule that compares an argument with each of these values.
 fn when(argument: u8, operator: &SeccompCmpOp, values: &[u64]) -> Compiled<SeccompRule> {
     let condition = |value: &u64| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator.clone(), *value)
@@ -65,7 +65,7 @@ fn when(argument: u8, operator: &SeccompCmpOp, values: &[u64]) -> Compiled<Secco
     SeccompRule::new(values.iter().map(condition).collect::<Compiled<_>>()?)
 }
 
-/// A constant of the system as an argument.
+/// A system constant as an argument.
 const fn bits(constant: i32) -> u64 {
     constant.unsigned_abs() as u64
 }
@@ -77,7 +77,7 @@ const fn errno(constant: i32) -> u32 {
 /// Not in every libc.
 const PR_SET_VMA: i32 = 0x5356_4d41;
 
-/// What the server, its runtime, and the C libraries below them use.
+/// The calls of the server, its runtime and the C libraries.
 const CALLS: &[c_long] = &[
     // Files.
     libc::SYS_close,
@@ -195,7 +195,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_shutdown,
     libc::SYS_socket,
     libc::SYS_socketpair,
-    // What the process is, and may use.
+    // Identity and resources of the process.
     libc::SYS_getegid,
     libc::SYS_geteuid,
     libc::SYS_getgid,
@@ -212,7 +212,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_seccomp,
 ];
 
-/// Older names of the same, where the processor has them.
+/// Older variants of these, on processors that have them.
 #[cfg(target_arch = "x86_64")]
 const OLDER_CALLS: &[c_long] = &[
     libc::SYS_access,
@@ -241,7 +241,7 @@ const OLDER_CALLS: &[c_long] = &[libc::SYS_renameat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER_CALLS: &[c_long] = &[];
 
-/// What an attacker would want first.
+/// The calls that are most useful for an attacker.
 const FORBIDDEN: &[c_long] = &[
     libc::SYS_acct,
     libc::SYS_add_key,

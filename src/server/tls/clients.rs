@@ -1,4 +1,4 @@
-//! Whom the certificates of clients have to come from.
+//! The CA certificates for client certificates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::pem::{Fault, PemError, certificates};
 pub struct Clients(Vec<CertificateDer<'static>>);
 
 impl Clients {
-    /// Reads the file of `client-ca`; without one, clients are not asked for a certificate.
+    /// Reads the file of `client-ca`. Without one, clients are not asked for a certificate.
     ///
     /// # Errors
-    /// [`PemError`] when there is nothing in it, or something that cannot be trusted.
+    /// [`PemError`] when it has no certificate, or one that cannot be used.
     pub fn load(client_ca: Option<&Path>) -> Result<Self, PemError> {
         let Some(path) = client_ca else { return Ok(Self(Vec::new())) };
         let clients = Self(certificates(path)?);
@@ -27,13 +27,12 @@ impl Clients {
         Ok(clients)
     }
 
-    /// How many certificates there are.
+    /// The number of certificates.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Clients are asked for a certificate when there is somebody whom it could come from; they
-    /// need not have one.
+    /// Asks clients for a certificate, if there are CA certificates. Clients need not have one.
     pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
         if self.0.is_empty() {
             return Ok(WebPkiClientVerifier::no_client_auth());
@@ -72,7 +71,7 @@ mod tests {
         for (text, hint) in [
             (Vec::new(), "has no certificate in it"),
             (fs::read(&pair.private_key).unwrap(), "has no certificate in it"),
-            (good[..good.len() / 2].to_vec(), "is not a whole PEM file"),
+            (good[..good.len() / 2].to_vec(), "is not a complete PEM file"),
             ([&good, NO_X509].concat(), "cannot be used"),
         ] {
             fs::write(&path, text).unwrap();

@@ -1,5 +1,4 @@
-//! Why there was no handshake, in words for the operator: what the client offers, and what would
-//! have to be there.
+//! Why a handshake failed, as text for the operator: what the client offers, and what it needs.
 
 use tokio_rustls::rustls::{
     Error, InvalidMessage, NamedGroup, ProtocolVersion, SignatureAlgorithm, SupportedCipherSuite,
@@ -9,12 +8,12 @@ use super::TlsConfig;
 use super::hello::{Hello, is_ssl2};
 use crate::protocol::WrongProtocol;
 
-/// Why a handshake failed: a word, and what there is to say about it.
+/// Why a handshake failed: a word, and details.
 pub(in crate::server) type HandshakeFailure = (&'static str, String);
 
 impl TlsConfig {
-    /// Why a handshake with this configuration failed with a client whose first octets were `first`.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the library has words for the others")]
+    /// Why a handshake failed, with a client whose first octets were `first`.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library describes the others")]
     pub(in crate::server) fn handshake_failure(
         &self,
         error: &Error,
@@ -25,7 +24,7 @@ impl TlsConfig {
             return too_old(hello.version);
         }
         if is_ssl2(first) {
-            let detail = "the client begins as for SSL 2.0; it needs a hello of TLS 1.2 or newer";
+            let detail = "the client sends a hello of SSL 2.0; it needs one of TLS 1.2 or newer";
             return ("tls-too-old", detail.into());
         }
         match error {
@@ -36,13 +35,13 @@ impl TlsConfig {
             Error::PeerIncompatible(_) => hello
                 .and_then(|hello| self.nothing_in_common(&hello))
                 .unwrap_or_else(|| ("tls-handshake-failed", error.to_string())),
-            // Most often a client that does not accept the certificate.
+            // Usually the client does not accept the certificate.
             Error::AlertReceived(_) => ("tls-refused-by-client", error.to_string()),
             _ => ("tls-handshake-failed", error.to_string()),
         }
     }
 
-    /// What a client lacks that knows TLS 1.2 at least; nothing when it lacks nothing.
+    /// What a client with TLS 1.2 or newer lacks. `None` if nothing is missing.
     fn nothing_in_common(&self, hello: &Hello) -> Option<HandshakeFailure> {
         let provider = self.server.crypto_provider();
         let common: Vec<SupportedCipherSuite> = provider
@@ -61,8 +60,8 @@ impl TlsConfig {
             return Some(("no-common-group", no_common_group(&hello.groups, &ours)));
         }
         let detail = format!(
-            "no common signature: the client takes none of those that the {} key of the \
-             certificate makes; clients of any age take those of a P-256 key",
+            "no common signature: the client supports none of the {} key of the certificate; all \
+             clients support those of a P-256 key",
             name_of(key)
         );
         Some(("no-common-signature", detail))
@@ -88,7 +87,7 @@ fn too_old(version: u16) -> HandshakeFailure {
 fn plaintext(first: &[u8]) -> String {
     match WrongProtocol::recognise(first) {
         Some(protocol) => format!("the client speaks {protocol}"),
-        None => "the client does not begin TLS: its port, or its security, is set wrongly".into(),
+        None => "the client does not begin TLS: its port or its security setting is wrong".into(),
     }
 }
 
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_cannot_be_served_is_told_apart_by_what_it_lacks() {
+    fn the_reason_is_what_the_client_lacks() {
         const ECDSA: u16 = 0xc02b;
         const ECDHE_RSA: u16 = 0xc02f;
         const RSA_CBC: u16 = 0x002f;
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tls_is_told_apart_by_its_first_octets() {
+    fn other_protocols_are_recognised_by_their_first_octets() {
         let dir = tempfile::tempdir().unwrap();
         let config = tls_config(dir.path());
         let error = Error::InvalidMessage(InvalidMessage::InvalidContentType);
@@ -196,7 +195,7 @@ mod tests {
             (b"GET / HTTP/1.1\r\n", "plaintext-on-tls-port", "speaks HTTP"),
             (&[0x80, 0x2e, 1, 3, 1, 0, 0x15], "tls-too-old", "TLS 1.0 at most"),
             (&[0x80, 0x2e, 1, 0, 2, 0, 0x15], "tls-too-old", "SSL 2.0 at most"),
-            (&[0x80, 0x2e, 1, 3, 3, 0, 0x15], "tls-too-old", "begins as for SSL 2.0"),
+            (&[0x80, 0x2e, 1, 3, 3, 0, 0x15], "tls-too-old", "sends a hello of SSL 2.0"),
         ] {
             let (word, said) = config.handshake_failure(&error, first);
             assert_eq!(word, why, "{said}");

@@ -1,5 +1,5 @@
-//! What a client offers in its `ClientHello`: read leniently, to say why there was no handshake, and
-//! to find a server name that is none.
+//! A lenient parser for `ClientHello`: to explain why a handshake failed, and to find an invalid
+//! server name.
 
 use std::ops::Range;
 
@@ -13,12 +13,12 @@ pub(super) struct Hello {
     pub(super) version: u16,
     pub(super) cipher_suites: Vec<CipherSuite>,
     pub(super) groups: Vec<NamedGroup>,
-    /// The host that it names, when that is one.
+    /// The host that it names, if the name is valid.
     pub(super) host: Option<String>,
 }
 
 impl Hello {
-    /// Reads the first octets of a connection, of which the first record is there whole.
+    /// Parses the first octets of a connection, which include the whole first record.
     pub(super) fn read(first: &[u8]) -> Option<Self> {
         if is_ssl2(first) {
             let version = u16_at(first, 3)?;
@@ -34,7 +34,7 @@ impl Hello {
             match kind {
                 SERVER_NAME => host = host_name(body).map(str::to_owned),
                 GROUPS => groups = u16s(body.get(2..)?).map(NamedGroup::from).collect(),
-                // Values that nobody knows (RFC 8701) are no versions.
+                // Reserved values (RFC 8701) are not versions.
                 VERSIONS => version = u16s(body.get(1..)?).filter(|v| v >> 8 == 3).max()?,
                 _ => {}
             }
@@ -43,7 +43,7 @@ impl Hello {
     }
 }
 
-/// How many octets have to be there to tell what a connection begins with.
+/// How many octets are needed to recognise the beginning of a connection.
 pub(super) fn octets_needed(first: &[u8]) -> usize {
     match (first.first(), u16_at(first, 3)) {
         (Some(&HANDSHAKE), Some(length)) if length <= LONGEST_RECORD => {
@@ -56,15 +56,15 @@ pub(super) fn octets_needed(first: &[u8]) -> usize {
     }
 }
 
-/// Whether it is the hello of SSL 2.0, with which clients began that knew TLS 1.0 at most
-/// (RFC 5246, Appendix E.2).
+/// Whether it is a hello of SSL 2.0, as from clients that supported at most TLS 1.0 (RFC 5246,
+/// Appendix E.2).
 pub(super) fn is_ssl2(first: &[u8]) -> bool {
     matches!(first, [0x80..=0xff, _, CLIENT_HELLO, 0..=3, _, ..])
 }
 
-/// Where in a `ClientHello` the type of an extension stands that is of `kind` and names no host.
+/// The offset of the type of an extension of this `kind` that does not name a valid host.
 ///
-/// - The message may be cut off at its end, as that is whose PSK binders are verified.
+/// - The message may be truncated, as for the verification of PSK binders.
 pub(super) fn invalid_server_name(message: &[u8], kind: u16) -> Option<usize> {
     let mut parts = Parts::of(message)?;
     while let Some((found, body)) = parts.extension() {
@@ -76,8 +76,8 @@ pub(super) fn invalid_server_name(message: &[u8], kind: u16) -> Option<usize> {
     None
 }
 
-/// The one host that a `server_name` extension names (RFC 6066 §3); an address may stand in its
-/// place. Nothing when it is a list of something else, or a name that the TLS library refuses.
+/// The single host or address in a `server_name` extension (RFC 6066 §3). `None` if it has another
+/// content, or a name that the TLS library refuses.
 fn host_name(body: &[u8]) -> Option<&str> {
     let [_, _, 0, _, _, name @ ..] = body else { return None };
     let whole = usize::from(u16_at(body, 0)?) == body.len() - 2;
@@ -86,7 +86,7 @@ fn host_name(body: &[u8]) -> Option<&str> {
     good.then(|| std::str::from_utf8(name).ok())?
 }
 
-/// The octets of a `server_name` extension that are meant as a name, for the log.
+/// The octets in the place of the name in a `server_name` extension, for the log.
 pub(super) fn alleged_name(message: &[u8], at: usize) -> &[u8] {
     let body = u16_at(message, at + 2)
         .and_then(|length| message.get(at + 4..at + 4 + usize::from(length)))
@@ -94,7 +94,7 @@ pub(super) fn alleged_name(message: &[u8], at: usize) -> &[u8] {
     body.get(5..).unwrap_or(body)
 }
 
-/// A `ClientHello`, as far as it is read.
+/// The parts of a `ClientHello`.
 struct Parts<'a> {
     message: &'a [u8],
     version: u16,
@@ -114,7 +114,7 @@ impl<'a> Parts<'a> {
         Some(Self { message, version, suites: message.get(suites + 2..suites_end)?, next })
     }
 
-    /// The type of the next extension, and where its octets are.
+    /// The type of the next extension, and the range of its octets.
     fn extension(&mut self) -> Option<(u16, Range<usize>)> {
         let kind = u16_at(self.message, self.next)?;
         let start = self.next + 4;
@@ -134,7 +134,7 @@ fn u16s(octets: &[u8]) -> impl Iterator<Item = u16> {
 }
 
 pub(super) const RECORD_HEADER: usize = 5;
-/// As TLS 1.2 has it; in TLS 1.3 it is less.
+/// The limit of TLS 1.2; that of TLS 1.3 is lower.
 const LONGEST_RECORD: u16 = (1 << 14) + 2048;
 pub(super) const SERVER_NAME: u16 = 0;
 const MESSAGE_HEADER: usize = 4;
@@ -149,12 +149,12 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A record with the `ClientHello` of a client that knows TLS 1.2, and these extensions.
+    /// A record with a `ClientHello` of TLS 1.2 with these extensions.
     pub(in super::super) fn record(extensions: &[(u16, &[u8])]) -> Vec<u8> {
         record_of(0x0303, &[0xc02b, 0x00ff], extensions)
     }
 
-    /// The same with a version and cipher suites.
+    /// Like [`record`], with a version and cipher suites.
     pub(in super::super) fn record_of(
         version: u16,
         suites: &[u16],
@@ -191,7 +191,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_a_client_offers() {
+    fn a_hello_is_parsed() {
         let name = names(b"pop.example.org");
         let extensions: [(u16, &[u8]); 4] = [
             (0x0a0a, b""),
@@ -209,7 +209,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_hello_of_ssl_2_says_which_version_is_meant() {
+    fn the_hello_of_ssl_2_has_a_version() {
         let hello = [0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10];
         assert!(is_ssl2(&hello));
         assert_eq!(Hello::read(&hello).unwrap().version, 0x0301);
@@ -217,7 +217,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn names_that_are_no_hosts() {
+    fn invalid_server_names() {
         let long = [b'a'; 64];
         for (name, good) in [
             (&b"pop.example.org"[..], true),
@@ -255,7 +255,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_are_looked_at(
+        fn no_octets_make_it_panic(
             octets in prop::collection::vec(any::<u8>(), 0..300),
             from in 0..400_usize,
         ) {

@@ -1,4 +1,4 @@
-//! What there is to say about a certificate before anyone connects: names, dates, warnings.
+//! The names, dates and warnings of a certificate.
 
 use std::fs;
 use std::net::IpAddr;
@@ -19,13 +19,13 @@ use crate::config::KeyPair;
 pub struct Inspection {
     /// The names that the certificate is for.
     pub names: Vec<String>,
-    /// When its time begins.
+    /// When its validity begins.
     pub not_before: SystemTime,
-    /// When its time ends.
+    /// When its validity ends.
     pub not_after: SystemTime,
-    /// What needs a look, in words for the operator.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// The same about the private key.
+    /// Warnings about the private key.
     pub key_warnings: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Inspection {
         self.warnings.iter().chain(&self.key_warnings)
     }
 
-    /// How long the certificate is still valid as of `now`, in words.
+    /// How long the certificate is still valid as of `now`, as text.
     pub fn time_left(&self, now: SystemTime) -> String {
         match self.not_after.duration_since(now) {
             Ok(left) => format!("{} left", days(left)),
@@ -43,10 +43,10 @@ impl Inspection {
     }
 }
 
-/// Reads a pair as the server would, and looks at it as of `now`.
+/// Reads a pair as the server would, and inspects it as of `now`.
 ///
 /// # Errors
-/// [`PemError`], one for each file that is at fault, when the server could not use it.
+/// A [`PemError`] for each file with a fault, when the server could not use the pair.
 pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PemError>> {
     match pair::load(pair) {
         Ok(loaded) => Ok(look_at(pair, &loaded, now)),
@@ -54,7 +54,7 @@ pub fn inspect(pair: &KeyPair, now: SystemTime) -> Result<Inspection, Vec<PemErr
     }
 }
 
-/// Looks at a pair that has been loaded.
+/// Inspects a loaded pair.
 pub(super) fn look_at(pair: &KeyPair, loaded: &Loaded, now: SystemTime) -> Inspection {
     let validity = loaded.leaf.tbs_certificate().validity();
     let (not_before, not_after) =
@@ -70,14 +70,14 @@ fn chain(pair: &KeyPair, loaded: &Loaded) -> Vec<String> {
     let path = pair.certificate.display();
     let order = loaded.reordered.then(|| {
         format!(
-            "{path}: the certificates are not in order: the server's own has to come first, and the \
-             one of its issuer next; they are sent in that order"
+            "{path}: the certificates are not in order, so they are sent in another one; put the \
+             server's own first, and that of its issuer next"
         )
     });
     let issuer = loaded.unverified.as_ref().map(|issuer| {
         format!(
-            "{path}: the certificate of its issuer ({issuer}) is not in the file: clients that do not \
-             have it will not be able to verify the server's; use fullchain.pem, or put it behind"
+            "{path}: the certificate of its issuer ({issuer}) is not in the file, so clients that do \
+             not have it cannot verify the server; use fullchain.pem, or append it"
         )
     });
     order.into_iter().chain(issuer).collect()
@@ -92,13 +92,13 @@ fn expiry(
     let path = pair.certificate.display();
     if now < not_before {
         return Some(format!(
-            "{path}: the certificate is not valid before {}; clients will refuse it",
+            "{path}: the certificate is not valid before {}, so clients will refuse it; check the clock",
             date(not_before)
         ));
     }
     match not_after.duration_since(now) {
         Err(_) => Some(format!(
-            "{path}: the certificate expired on {}; clients will refuse it",
+            "{path}: the certificate expired on {}, so clients will refuse it; renew it",
             date(not_after)
         )),
         Ok(left) if left < SOON => Some(format!(
@@ -114,7 +114,7 @@ fn exposure(pair: &KeyPair) -> Option<String> {
     let mode = fs::metadata(&pair.private_key).ok()?.permissions().mode();
     (mode & 0o004 != 0).then(|| {
         let path = pair.private_key.display();
-        format!("{path}: every user of this machine can read the private key; chmod o= it")
+        format!("{path}: every user of this machine can read the private key; run chmod o= on it")
     })
 }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_that_need_a_look() {
+    fn dates_that_are_warned_about() {
         let dir = tempfile::tempdir().unwrap();
         let pair = fixture::key_pair(dir.path(), "host", &["localhost"]);
         let seen = inspect(&pair, SystemTime::now()).unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_all_can_read_is_named() {
+    fn a_key_that_all_users_can_read_is_warned_about() {
         let dir = tempfile::tempdir().unwrap();
         let pair = fixture::key_pair(dir.path(), "host", &["localhost"]);
         fs::set_permissions(&pair.private_key, fs::Permissions::from_mode(0o644)).unwrap();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_with_a_gap_or_out_of_order_needs_a_look() {
+    fn an_incomplete_or_unordered_chain_is_warned_about() {
         let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/certificates");
         let dir = tempfile::tempdir().unwrap();
         let certificate = dir.path().join("chain.pem");

@@ -1,18 +1,17 @@
-//! Clients that name the server by what is no host name: `[::1]`, `pop.example.org:995`.
+//! Clients that send an invalid server name: `[::1]`, `pop.example.org:995`.
 //!
-//! The TLS library ends such a handshake (rustls 0.23; from 0.24 on it can be told not to, by
-//! `InvalidSniPolicy`, and this file goes away). A server is free to take no notice of the extension
-//! (RFC 6066 §3), and others do so. The library takes no notice of extensions of types that it does
-//! not know. So:
+//! The TLS library aborts such a handshake (rustls 0.23; 0.24 has `InvalidSniPolicy`, which replaces
+//! this file). A server may ignore the extension (RFC 6066 §3), as other servers do. The library ignores
+//! extensions of unknown types. So:
 //!
-//! - [`mark`] changes the type of that extension, and nothing else, before the library reads it;
-//! - both sides hash what the client has sent, so [`Transcript`] puts the type back for the hash.
-//!   What client and server agree on is exactly what was sent, and nobody in between can change it
-//!   unnoticed: the change is undone only where it would have been made.
+//! - [`mark`] changes the type of that extension, and nothing else, before the library reads it.
+//! - Both sides hash the messages of the client, so [`Transcript`] restores the type for the hash.
+//!   Client and server still agree on exactly what was sent, and an attacker on the network cannot
+//!   change it unnoticed: the type is restored only where `mark` would have changed it.
 //!
-//! Not covered is what the library reads past this file: the second `ClientHello` of a client that has
-//! to be asked for another key exchange group, and the signature of a client certificate in TLS 1.2.
-//! Those handshakes fail as they would without it.
+//! This does not cover messages that the library reads without `mark`: the second `ClientHello` of a
+//! client that is asked for another key exchange group, and the signature of a client certificate in
+//! TLS 1.2. Those handshakes fail as they would without this file.
 
 use std::sync::LazyLock;
 
@@ -25,26 +24,26 @@ use tracing::debug;
 
 use super::hello::{RECORD_HEADER, SERVER_NAME, alleged_name, invalid_server_name, octets_needed};
 
-/// Hides a server name that is none from the TLS library. `first` is what the client has sent.
+/// Hides an invalid server name from the TLS library. `first` is what the client has sent.
 pub(super) fn mark(first: &mut [u8]) {
-    // What stands behind the first record may be another one, header and all.
+    // The octets after the first record may be another record with a header.
     let Some(message) = first.get_mut(RECORD_HEADER..octets_needed(first)) else { return };
     let Some(at) = invalid_server_name(message, SERVER_NAME) else { return };
     debug!(
         name = %alleged_name(message, at).escape_ascii(),
-        "the client calls the server by what is no host name: it gets the default certificate"
+        "the client sends an invalid server name; it gets the default certificate"
     );
     if let Some(kind) = message.get_mut(at..at + 2) {
         kind.copy_from_slice(&MARK.to_be_bytes());
     }
 }
 
-/// aws-lc-rs, with transcripts in which no mark is left.
+/// aws-lc-rs, with transcripts from which marks are removed.
 pub(super) fn provider() -> CryptoProvider {
     CryptoProvider { cipher_suites: CIPHER_SUITES.clone(), ..aws_lc_rs::default_provider() }
 }
 
-/// Suites live as long as the program: that is what the library wants.
+/// The library requires suites with a static lifetime.
 static CIPHER_SUITES: LazyLock<Vec<SupportedCipherSuite>> =
     LazyLock::new(|| aws_lc_rs::default_provider().cipher_suites.into_iter().map(suite).collect());
 
@@ -78,7 +77,7 @@ fn common(common: &CipherSuiteCommon) -> CipherSuiteCommon {
     }
 }
 
-/// The hash function of a suite, which the library uses for the messages of a handshake.
+/// The hash function of a suite for the messages of a handshake.
 struct Transcript(&'static dyn Hash);
 
 impl Hash for Transcript {
@@ -103,7 +102,7 @@ impl Hash for Transcript {
     }
 }
 
-/// A hash that is given whole messages, and takes a mark out of a `ClientHello`.
+/// A hash of whole messages that removes the mark from a `ClientHello`.
 struct Unmarked(Box<dyn Context>);
 
 impl Context for Unmarked {
@@ -135,8 +134,8 @@ impl Context for Unmarked {
     }
 }
 
-/// Of the types that IANA keeps for private use. A client that sent it itself, with a name that is no
-/// host name, would find that its messages have been hashed otherwise, and go away.
+/// A type that IANA reserves for private use. If a client itself sends it with an invalid name, the
+/// hashes differ, and the handshake fails.
 const MARK: u16 = 0xff4e;
 
 #[cfg(test)]
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_goes_on_in_another_record_is_not_marked() {
+    fn a_name_that_continues_in_another_record_is_not_marked() {
         let name = names(b"pop.example.org");
         let whole = record(&[(SERVER_NAME, &name)]);
         for first in RECORD_HEADER + 1..whole.len() {
@@ -186,9 +185,9 @@ mod tests {
         }
     }
 
-    /// Somebody in between who marks a name that is one has changed the hash.
+    /// An attacker on the network who marks a valid name changes the hash.
     #[test]
-    fn a_good_name_cannot_be_marked_on_the_way() {
+    fn a_valid_name_cannot_be_marked_on_the_network() {
         let name = names(b"pop.example.org");
         let sent = record(&[(SERVER_NAME, &name)]);
         let changed = record(&[(MARK, &name)]);

@@ -1,30 +1,48 @@
-//! What kind a private key is of, to say why it cannot be used.
+//! The kind of a private key, to explain why it cannot be used.
 
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetStringRef, UintRef};
 use x509_cert::der::{Decode as _, Header, Result, SliceReader};
 use x509_cert::spki::AlgorithmIdentifierRef;
 
-/// What a key is that there is no TLS with here, in words; nothing when its kind would do.
-pub(super) fn unsuitable(key: &PrivateKeyDer<'_>) -> Option<String> {
-    let what = match key {
+/// A key that TLS cannot use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnsuitableKey {
+    #[error("an RSA key of {0} bits, with fewer than 2048")]
+    ShortRsa(usize),
+    #[error("an RSA key of {0} bits, with more than 8192")]
+    LongRsa(usize),
+    #[error(
+        "a key for RSA-PSS signatures only (an RSA key without that restriction would be suitable)"
+    )]
+    RsaPss,
+    #[error("a key on another curve than P-256, P-384 or P-521")]
+    Curve,
+    #[error("a DSA key")]
+    Dsa,
+    #[error("an Ed448 key")]
+    Ed448,
+    #[error("an X25519 key, which cannot sign")]
+    X25519,
+    #[error("a key of an unknown kind ({0})")]
+    Unknown(ObjectIdentifier),
+}
+
+/// Why TLS cannot use a key. `None` if its kind is suitable.
+pub(super) fn unsuitable(key: &PrivateKeyDer<'_>) -> Option<UnsuitableKey> {
+    match key {
         PrivateKeyDer::Pkcs1(key) => rsa(key.secret_pkcs1_der()).ok()?,
         PrivateKeyDer::Pkcs8(key) => pkcs8(key.secret_pkcs8_der()).ok()?,
-        PrivateKeyDer::Sec1(_) => Some(OTHER_CURVE.to_owned()),
+        PrivateKeyDer::Sec1(_) => Some(UnsuitableKey::Curve),
         _ => None,
-    }?;
-    Some(format!(
-        "is {what}, with which there is no TLS here; make one on the curve P-256, which all clients \
-         take, and a certificate for it: openssl genpkey -algorithm EC -pkeyopt \
-         ec_paramgen_curve:P-256"
-    ))
+    }
 }
 
 /// RFC 5958:
 /// ```text
 /// SEQUENCE { version INTEGER, algorithm AlgorithmIdentifier, key OCTET STRING, … }
 /// ```
-fn pkcs8(octets: &[u8]) -> Result<Option<String>> {
+fn pkcs8(octets: &[u8]) -> Result<Option<UnsuitableKey>> {
     let mut reader = SliceReader::new(octets)?;
     Header::decode(&mut reader)?;
     u8::decode(&mut reader)?;
@@ -32,16 +50,13 @@ fn pkcs8(octets: &[u8]) -> Result<Option<String>> {
     let key = <&OctetStringRef>::decode(&mut reader)?;
     Ok(match algorithm.oid {
         RSA => return rsa(key.as_bytes()),
-        RSA_PSS => Some(
-            "a key for RSA-PSS signatures only (an RSA key without that restriction would do)"
-                .into(),
-        ),
-        EC => Some(OTHER_CURVE.into()),
-        DSA => Some("a DSA key".into()),
-        ED448 => Some("an Ed448 key".into()),
-        X25519 => Some("an X25519 key, which cannot sign".into()),
+        RSA_PSS => Some(UnsuitableKey::RsaPss),
+        EC => Some(UnsuitableKey::Curve),
+        DSA => Some(UnsuitableKey::Dsa),
+        ED448 => Some(UnsuitableKey::Ed448),
+        X25519 => Some(UnsuitableKey::X25519),
         ED25519 => None,
-        other => Some(format!("a key of an unknown kind ({other})")),
+        other => Some(UnsuitableKey::Unknown(other)),
     })
 }
 
@@ -49,7 +64,7 @@ fn pkcs8(octets: &[u8]) -> Result<Option<String>> {
 /// ```text
 /// SEQUENCE { version INTEGER, modulus INTEGER, … }
 /// ```
-fn rsa(octets: &[u8]) -> Result<Option<String>> {
+fn rsa(octets: &[u8]) -> Result<Option<UnsuitableKey>> {
     let mut reader = SliceReader::new(octets)?;
     Header::decode(&mut reader)?;
     u8::decode(&mut reader)?;
@@ -57,13 +72,11 @@ fn rsa(octets: &[u8]) -> Result<Option<String>> {
     let [first, rest @ ..] = modulus.as_bytes() else { return Ok(None) };
     let bits = rest.len() * 8 + usize::try_from(first.ilog2() + 1).unwrap_or_default();
     Ok(match bits {
-        ..2048 => Some(format!("an RSA key of {bits} bits, of which there have to be 2048")),
-        8193.. => Some(format!("an RSA key of {bits} bits, of which there may be 8192")),
+        ..2048 => Some(UnsuitableKey::ShortRsa(bits)),
+        8193.. => Some(UnsuitableKey::LongRsa(bits)),
         _ => None,
     })
 }
-
-const OTHER_CURVE: &str = "a key on another curve than P-256, P-384 or P-521";
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");

@@ -1,10 +1,9 @@
 //! TLS: certificates that can be replaced while the server runs.
 //!
-//! - TLS 1.2 and 1.3 with aws-lc-rs. The key of session tickets outlives every reload but one that
-//!   changes whose certificates clients may have.
-//! - ALPN `pop3`: a client that offers only other protocols is refused, one that offers none is
-//!   served.
-//! - The certificate is chosen by the name that the client asks for, else the default one.
+//! - TLS 1.2 and 1.3 with aws-lc-rs. The key of session tickets stays the same until a reload changes
+//!   the CA certificates for client certificates.
+//! - ALPN `pop3`: a client that offers only other protocols is refused; a client without ALPN is served.
+//! - The certificate is chosen by the name that the client requests; otherwise it is the default one.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -41,12 +40,12 @@ pub(super) use watch::watch;
 /// The certificates of a server, which can be replaced while it runs.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    /// Replaced as a whole, so that no handshake sees a mixture.
+    /// Replaced as a whole, so that a handshake uses either the old or the new one.
     config: RwLock<Arc<TlsConfig>>,
     files: Mutex<Files>,
 }
 
-/// The files of the certificates, their state at the last attempt to read them, and when last seen.
+/// The certificate files, their state at the last attempt to read them, and their last known state.
 #[derive(Debug)]
 struct Files {
     section: config::Tls,
@@ -55,9 +54,9 @@ struct Files {
 }
 
 impl Certificates {
-    /// Reads all certificates. Logs a warning for each that needs attention.
+    /// Reads all certificates. Logs warnings, such as for one that expires soon.
     pub(super) fn new(section: config::Tls) -> Result<Self, TlsError> {
-        // Taken before the files are read, so that a change in between is noticed.
+        // Taken before the files are read, so that a change in between is detected.
         let stamp = watch::Stamp::of(&section);
         let config = TlsConfig::load(&section)?;
         let files = Mutex::new(Files { section, seen: stamp.clone(), tried: stamp });
@@ -69,7 +68,7 @@ impl Certificates {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the certificates that `section` names. When one is broken, all old ones stay in use.
+    /// Reads the certificates of `section`. If one is invalid, all old ones stay in use.
     pub(super) fn reload(&self, section: config::Tls) -> Result<(), TlsError> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&section);
@@ -84,11 +83,11 @@ impl Certificates {
         Ok(())
     }
 
-    /// Logs the warnings of all certificates, such as one that it expires soon.
+    /// Logs the warnings about all certificates.
     fn warn(&self) {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         for pair in pairs(&files.section) {
-            // A broken one was reported when it changed.
+            // An invalid one was reported when it changed.
             let Ok(seen) = inspect(pair, SystemTime::now()) else { continue };
             for warning in seen.all_warnings() {
                 warn!("{warning}");
@@ -96,14 +95,14 @@ impl Certificates {
         }
     }
 
-    /// The path of one of the files.
+    /// The path of one file.
     fn path(&self) -> PathBuf {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.section.default.certificate.clone()
     }
 
-    /// Reads the files again when they have changed, but not since the last call: a pair that is being
-    /// written is left alone. `None`: they were not read.
+    /// Reads the files again if they have changed, but not since the last call, since they may still be
+    /// written. `None`: they were not read.
     pub(super) fn poll(&self) -> Option<Result<(), TlsError>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&files.section);
@@ -117,7 +116,7 @@ impl Certificates {
     }
 }
 
-/// The configuration of a handshake, from its beginning to its end.
+/// The configuration of a handshake.
 #[derive(Debug)]
 pub(super) struct TlsConfig {
     server: Arc<ServerConfig>,
@@ -131,11 +130,10 @@ impl TlsConfig {
         Self::new(table, clients)
     }
 
-    /// The configuration of `section`, for clients that may have tickets from this one.
+    /// The configuration of `section`, which accepts tickets of this one.
     ///
-    /// - Tickets stay valid as long as the same client certificates are trusted. A resumed session has
-    ///   the certificate that the first one verified, and does not verify it again. So when the trusted
-    ///   ones change, no session may be resumed: there is a new ticket key.
+    /// - If the CA certificates for client certificates change, there is a new ticket key: a resumed
+    ///   session has the client certificate of the first one, which is not verified again.
     fn renewed(&self, section: &config::Tls) -> Result<Self, TlsError> {
         let (table, clients) = read(section)?;
         if clients != self.clients {
@@ -157,18 +155,18 @@ impl TlsConfig {
         Ok(Self { server: Arc::new(server), table, clients })
     }
 
-    /// The default domain of the host that the client asks for, if it has one.
+    /// The default domain of the host that the client requests, if it has one.
     pub(super) fn default_domain(&self, server_name: Option<&str>) -> Option<Arc<str>> {
         self.table.choose(server_name).default_domain.clone()
     }
 
-    /// Makes the handshake.
+    /// For the handshake.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.server).into()
     }
 
-    /// How many octets a client may send before the handshake is over. Only a client with a certificate
-    /// has a reason to send more than a few thousand.
+    /// How many octets a client may send before the end of the handshake. Only a client with a
+    /// certificate needs to send more than a few thousand.
     pub(super) fn longest_handshake(&self) -> usize {
         if self.clients.count() > 0 { 64 * 1024 } else { 16 * 1024 }
     }
@@ -179,36 +177,15 @@ fn read(section: &config::Tls) -> Result<(Arc<CertificateTable>, Clients), PemEr
 }
 
 /// Why TLS cannot be set up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A certificate file or a private key cannot be used.
-    File(PemError),
+    #[error(transparent)]
+    File(#[from] PemError),
     /// The TLS library refuses.
-    Library(rustls::Error),
+    #[error("TLS cannot be set up: {0}")]
+    Library(#[from] rustls::Error),
 }
-
-impl From<PemError> for TlsError {
-    fn from(error: PemError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<rustls::Error> for TlsError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Library(error)
-    }
-}
-
-impl std::fmt::Display for TlsError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Library(error) => write!(f, "TLS cannot be set up: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for TlsError {}
 
 /// Certificates by host name.
 #[derive(Debug)]
@@ -221,9 +198,9 @@ struct CertificateTable {
 #[derive(Debug)]
 struct Certificate {
     key: Arc<CertifiedKey>,
-    /// For `tls-server-end-point`. Made once, and not for every connection.
+    /// For `tls-server-end-point`. Computed once, not for every connection.
     end_point: Option<Vec<u8>>,
-    /// The domain of names without one.
+    /// The domain for user names without one.
     default_domain: Option<Arc<str>>,
 }
 
@@ -246,8 +223,8 @@ impl CertificateTable {
         Ok(Self { default, by_name })
     }
 
-    /// The certificate of the exact name, else of a wildcard for its first label, else the default one.
-    /// Not every client sends a name, so a missing or an unknown one is never refused.
+    /// The certificate of the exact name, otherwise of a wildcard for its first label, otherwise the
+    /// default one. A missing or unknown name is not refused, since some clients send none.
     fn choose(&self, name: Option<&str>) -> &Arc<Certificate> {
         let Some(name) = name else { return &self.default };
         let name = name.to_ascii_lowercase();
@@ -332,12 +309,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_read_once_it_is_still() {
+    fn a_change_is_read_once_it_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let section = section(dir.path());
         let certificates = Certificates::new(section.clone()).unwrap();
         let first = default_certificate(&certificates);
-        assert!(certificates.poll().is_none(), "nothing has changed");
+        assert!(certificates.poll().is_none(), "no file has changed");
         replace_by(&section.default, &fixture::key_pair(dir.path(), "next", &["localhost"]));
         assert!(certificates.poll().is_none(), "it may still be written");
         assert_eq!(default_certificate(&certificates), first);

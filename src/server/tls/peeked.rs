@@ -1,5 +1,4 @@
-//! The first octets of a connection on which TLS is to begin: looked at before the TLS library has
-//! them.
+//! Reads the first octets of a TLS connection before the TLS library does.
 
 use std::io;
 use std::pin::Pin;
@@ -11,22 +10,22 @@ use tokio::net::TcpStream;
 use super::{hello, invalid_name};
 use crate::protocol::WrongProtocol;
 
-/// A connection whose first octets have been read, and are read again.
+/// A connection whose first octets have been read, and are returned again to the next reader.
 pub(in crate::server) struct PeekedStream {
     stream: TcpStream,
     first: Vec<u8>,
-    /// How many of `first` have been read again.
+    /// How many octets of `first` have been read again.
     read: usize,
-    /// How much more may come before the handshake is over.
+    /// How many more octets may arrive before the end of the handshake.
     left: usize,
 }
 
 impl PeekedStream {
-    /// Waits for the first record of TLS, or for what shows that it is something else. The whole
-    /// handshake may have `most` octets, all of which the TLS library might keep.
+    /// Waits for the first TLS record, or for the beginning of another protocol. The whole handshake
+    /// may have `most` octets, since the TLS library might keep all of them.
     ///
     /// # Errors
-    /// That of the connection, or its end.
+    /// The error or the end of the connection.
     pub(in crate::server) async fn of(mut stream: TcpStream, most: usize) -> io::Result<Self> {
         let mut first = Vec::with_capacity(ENOUGH);
         while first.len() < hello::octets_needed(&first)
@@ -41,15 +40,15 @@ impl PeekedStream {
         Ok(Self { stream, first, read: 0, left })
     }
 
-    /// What came first.
+    /// The first octets.
     pub(in crate::server) fn first(&self) -> &[u8] {
         &self.first
     }
 
-    /// Forgets what came first, since the handshake is over.
+    /// Drops the first octets after the handshake.
     pub(in crate::server) fn forget(&mut self) {
         self.left = usize::MAX;
-        // TLS cannot be agreed without all of it.
+        // A completed handshake has read all of them.
         if self.read == self.first.len() {
             self.first = Vec::new();
             self.read = 0;
@@ -61,21 +60,21 @@ impl PeekedStream {
         &self.stream
     }
 
-    /// The same, to be read from.
+    /// The connection itself, for reading.
     pub(in crate::server) fn stream_mut(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 }
 
 impl PeekedStream {
-    /// Reads what is still allowed.
+    /// Reads at most as many octets as the handshake may still have.
     fn poll_handshake(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.left == 0 {
-            let too_long = "the handshake is longer than any that leads to an end";
+            let too_long = "the handshake is too long";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, too_long)));
         }
         let mut octets = [0; 1024];
@@ -88,7 +87,7 @@ impl PeekedStream {
     }
 }
 
-/// A `ClientHello` is seldom longer, and the TLS library reads as much at once.
+/// A `ClientHello` is rarely longer, and the TLS library reads this many octets at once.
 const ENOUGH: usize = 4096;
 
 impl AsyncRead for PeekedStream {
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_handshake_without_end_is_given_up() {
+    async fn an_endless_handshake_is_aborted() {
         const MOST: usize = 16 * 1024;
         for over in [false, true] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,5 @@
-//! What a TLS connection says of its two ends: what SASL can be bound to, and whom the client has
-//! a certificate for.
+//! Properties of a TLS connection: the channel bindings for SASL, and the users in the client
+//! certificate.
 
 use std::time::SystemTime;
 
@@ -15,10 +15,10 @@ use super::TlsConfig;
 use crate::protocol::Username;
 use crate::protocol::sasl::Channel;
 
-/// What SASL can be bound to on this connection.
+/// The channel bindings of this connection.
 ///
-/// - `tls-exporter` with TLS 1.3 only: before that it is safe with an extension that cannot be
-///   asked about here (RFC 9266 §3).
+/// - `tls-exporter` only with TLS 1.3: with older versions it is safe only with an extension that the
+///   library does not report (RFC 9266 §3).
 pub(in crate::server) fn channel(config: &TlsConfig, connection: &ServerConnection) -> Channel {
     let exporter = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => {
@@ -32,11 +32,11 @@ pub(in crate::server) fn channel(config: &TlsConfig, connection: &ServerConnecti
 
 /// The hash of a certificate, with the hash function of its signature (RFC 5929 §4.1).
 ///
-/// - Nothing for signatures without one of a hash function, or with parameters that choose it.
+/// - `None` for signatures without a hash function, or with one that is chosen by parameters.
 pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = Certificate::from_der(certificate).ok()?;
     match parsed.signature_algorithm().oid.to_string().as_str() {
-        // MD5, SHA-1 and SHA-256, with RSA and ECDSA: all of them SHA-256 here.
+        // MD5, SHA-1 and SHA-256 with RSA, and SHA-1 and SHA-256 with ECDSA, all use SHA-256.
         "1.2.840.113549.1.1.4"
         | "1.2.840.113549.1.1.5"
         | "1.2.840.113549.1.1.11"
@@ -52,18 +52,18 @@ pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// The users that the client has a certificate for: its mail addresses. TLS has verified it.
+/// The users in the client certificate: its mail addresses. TLS has verified the certificate.
 ///
-/// - A certificate without an address is for nobody.
+/// - A certificate without an address is for no user.
 pub(in crate::server) fn users(connection: &ServerConnection) -> Vec<Username> {
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
     certificate.map_or_else(Vec::new, |certificate| named(certificate, SystemTime::now()))
 }
 
-/// The users that a certificate is for at a time.
+/// The users in a certificate, if it is valid as of `now`.
 fn named(certificate: &CertificateDer<'_>, now: SystemTime) -> Vec<Username> {
     let Ok(parsed) = Certificate::from_der(certificate) else { return Vec::new() };
-    // A resumed session brings the certificate of the first one, which may have expired since.
+    // A resumed session has the certificate of the first one, which may have expired since.
     if parsed.tbs_certificate().validity().not_after.to_system_time() < now {
         return Vec::new();
     }

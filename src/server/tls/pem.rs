@@ -1,6 +1,5 @@
-//! Certificates and keys as they are in files: PEM, and what stands there in its place.
+//! Certificate and key files: PEM, and the other formats that are found in its place.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,9 @@ use rustls_pemfile::Item;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// All certificates of a file in their order.
+use super::key_kind::UnsuitableKey;
+
+/// All certificates of a file, in their order.
 ///
 /// # Errors
 /// [`PemError`] when there is none.
@@ -21,7 +22,11 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         _ => None,
     };
     let certificates: Vec<_> = file.items()?.into_iter().filter_map(certificate).collect();
-    if certificates.is_empty() { Err(file.without(Wanted::Certificate)) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(file.without(Expected::Certificate))
+    } else {
+        Ok(certificates)
+    }
 }
 
 /// The first private key of a file.
@@ -40,14 +45,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemErro
         Item::Sec1Key(key) => Some(key.into()),
         _ => None,
     };
-    file.items()?.into_iter().find_map(key).ok_or_else(|| file.without(Wanted::PrivateKey))
-}
-
-/// What a file is to have in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Certificate,
-    PrivateKey,
+    file.items()?.into_iter().find_map(key).ok_or_else(|| file.without(Expected::PrivateKey))
 }
 
 struct File<'a> {
@@ -57,8 +55,11 @@ struct File<'a> {
 
 impl<'a> File<'a> {
     fn read(path: &'a Path) -> Result<Self, PemError> {
-        let octets = fs::read(path);
-        let octets = octets.map_err(|error| PemError::new(path, Fault::Unreadable(error)))?;
+        let octets = fs::read(path).map_err(|error| {
+            let forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+            let fault = if forbidden { Fault::Forbidden(error) } else { Fault::Unreadable(error) };
+            PemError::new(path, fault)
+        })?;
         Ok(Self { path, octets })
     }
 
@@ -69,7 +70,7 @@ impl<'a> File<'a> {
             .map_err(|error| PemError::new(self.path, Fault::Malformed(error)))
     }
 
-    /// What the parts of the file are called, as in `-----BEGIN CERTIFICATE-----`.
+    /// The labels of the parts, as in `-----BEGIN CERTIFICATE-----`.
     fn labels(&self) -> impl Iterator<Item = String> {
         self.octets.split(|&octet| octet == b'\n').filter_map(|line| {
             let label = line.strip_prefix(b"-----BEGIN ")?.trim_ascii_end();
@@ -83,32 +84,48 @@ impl<'a> File<'a> {
             || self.octets.split(|&octet| octet == b'\n').any(in_header)
     }
 
-    /// Why there is nothing in it of what is wanted.
-    fn without(&self, wanted: Wanted) -> PemError {
+    /// Why the file does not have the expected part.
+    fn without(&self, expected: Expected) -> PemError {
         let binary = matches!(self.octets.as_slice(), [0x30, 0x80..=0xff, ..]);
         let fault = if binary && memchr::memmem::find(&self.octets, PKCS_7_DATA).is_some() {
-            Fault::Pkcs12(wanted)
+            Fault::Pkcs12
         } else if binary {
-            Fault::Der(wanted)
+            Fault::Der(expected)
         } else {
-            Fault::Without(wanted, self.labels().next().map(|label| Label::of(&label)))
+            match self.labels().next() {
+                Some(label) => Fault::OtherPart(expected, Label::of(&label)),
+                None => Fault::NoPart(expected),
+            }
         };
         PemError::new(self.path, fault)
     }
 }
 
-/// 1.2.840.113549.1.7.1: what a PKCS #12 file begins with, and no certificate or key has.
+/// 1.2.840.113549.1.7.1: a PKCS #12 file begins with this; certificates and keys do not have it.
 const PKCS_7_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 
-/// A part of a PEM file that is not what was wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A part of a PEM file that is not the expected one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Label {
+    #[error("a certificate")]
     Certificate,
+    #[error(
+        "a certificate in OpenSSL's own format; convert it with openssl x509 -in FILE -out NEW"
+    )]
     TrustedCertificate,
+    #[error(
+        "a certificate request; send it to a certificate authority, which returns a certificate"
+    )]
     Request,
+    #[error("a public key")]
     PublicKey,
+    #[error("a private key")]
     PrivateKey,
+    #[error("an OpenSSH key, which TLS cannot use")]
     OpenSshKey,
+    #[error("a DSA key, which TLS cannot use")]
+    DsaKey,
+    #[error("a part BEGIN {}", .0.escape_debug())]
     Other(String),
 }
 
@@ -120,51 +137,65 @@ impl Label {
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Self::Request,
             "PUBLIC KEY" | "RSA PUBLIC KEY" => Self::PublicKey,
             "OPENSSH PRIVATE KEY" => Self::OpenSshKey,
-            _ if label.starts_with("DSA ") => Self::Other("a DSA key".into()),
+            _ if label.starts_with("DSA ") => Self::DsaKey,
             _ if label.ends_with("PRIVATE KEY") => Self::PrivateKey,
-            _ => Self::Other(format!("a part BEGIN {}", label.escape_debug())),
+            _ => Self::Other(label.to_owned()),
         }
     }
 }
 
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Certificate => "a certificate",
-            Self::TrustedCertificate => {
-                "a certificate in OpenSSL's own form, which openssl x509 -in FILE -out NEW changes"
-            }
-            Self::Request => {
-                "a certificate request, which is sent to the authority that makes the certificate"
-            }
-            Self::PublicKey => "a public key",
-            Self::PrivateKey => "a private key",
-            Self::OpenSshKey => "a key of OpenSSH, which is not for TLS",
-            Self::Other(what) => what,
-        })
-    }
-}
-
 /// Why certificates or a key cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fault}", path.display())]
 pub struct PemError {
     path: PathBuf,
     fault: Fault,
 }
 
-#[derive(Debug)]
+/// What is wrong with a file, and what to do.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
+    #[error("cannot be read: {0}; give the user that the server runs as read access")]
+    Forbidden(io::Error),
+    #[error("cannot be read: {0}")]
     Unreadable(io::Error),
+    #[error("is not a complete PEM file: {0}")]
     Malformed(io::Error),
+    #[error(
+        "the private key is encrypted, and the server cannot ask for its password; decrypt it with \
+         openssl pkey -in FILE -out NEW"
+    )]
     Encrypted,
-    Without(Wanted, Option<Label>),
-    Der(Wanted),
-    Pkcs12(Wanted),
-    /// A kind of key that there is no TLS with here, and what to do.
-    Kind(String),
+    #[error("has no {0} in it; it needs a part {part}", part = .0.part())]
+    NoPart(Expected),
+    #[error("has no {0} in it, but {1}; it needs a part {part}", part = .0.part())]
+    OtherPart(Expected, Label),
+    #[error(
+        "has no {0} in PEM; if it is one in DER, convert it with {command} -inform DER -in FILE -out \
+         NEW",
+        command = .0.command()
+    )]
+    Der(Expected),
+    #[error(
+        "is a PKCS #12 file, not PEM; convert it, with certificates and key, with openssl pkcs12 -in \
+         FILE -nodes -out NEW"
+    )]
+    Pkcs12,
+    #[error(
+        "is {0}, which TLS cannot use here; make a key on the curve P-256, which all clients support, \
+         with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256, and a certificate for it"
+    )]
+    Key(#[from] UnsuitableKey),
+    #[error("cannot be used: {0}")]
     Unsupported(rustls::Error),
+    #[error("is not the key of the certificate in {}", .0.display())]
     Mismatch(PathBuf),
+    #[error("has a certificate that is not valid X.509: {0}")]
     NotX509(x509_cert::der::Error),
+    #[error(
+        "has a certificate of X.509 version 1, which has no host names and is not for TLS; make it \
+         again with a subjectAltName (openssl x509 -req does so with -extfile)"
+    )]
     Version1,
 }
 
@@ -173,64 +204,22 @@ impl PemError {
         Self { path: path.to_path_buf(), fault }
     }
 
-    /// The file that is at fault.
+    /// The file with the fault.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        write!(f, "{path}: ")?;
-        match &self.fault {
-            Fault::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                f.write_str("cannot be read by the user that the server runs as")
-            }
-            Fault::Unreadable(error) => write!(f, "cannot be read: {error}"),
-            Fault::Malformed(error) => write!(f, "is not a whole PEM file: {error}"),
-            Fault::Encrypted => write!(
-                f,
-                "the private key is encrypted, and nobody is there to be asked for its password: \
-                 openssl pkey -in {path} -out NEW decrypts it"
-            ),
-            Fault::Without(wanted, found) => {
-                write!(f, "has no {wanted} in it")?;
-                if let Some(found) = found {
-                    write!(f, ", but {found}")?;
-                }
-                write!(f, "; it needs a part {}", wanted.part())
-            }
-            Fault::Der(wanted) => write!(
-                f,
-                "has no {wanted} in it in the form of PEM; if it is one in DER, {} -inform DER -in \
-                 {path} -out NEW makes PEM of it",
-                wanted.command()
-            ),
-            Fault::Pkcs12(wanted) => write!(
-                f,
-                "has no {wanted} in it in the form of PEM, for it is a PKCS #12 file: openssl \
-                 pkcs12 -in {path} -nodes -out NEW makes PEM of it, with certificates and key",
-            ),
-            Fault::Kind(what) => f.write_str(what),
-            Fault::Unsupported(error) => write!(f, "cannot be used: {error}"),
-            Fault::Mismatch(certificate) => {
-                write!(f, "is not the key of the certificate in {}", certificate.display())
-            }
-            Fault::NotX509(error) => {
-                write!(f, "has a certificate that is not valid X.509: {error}")
-            }
-            Fault::Version1 => f.write_str(
-                "has a certificate of X.509 version 1, which names no host and is not for TLS; make \
-                 it again with a subjectAltName (openssl x509 -req does it with -extfile)",
-            ),
-        }
-    }
+/// The expected part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Expected {
+    #[error("certificate")]
+    Certificate,
+    #[error("private key")]
+    PrivateKey,
 }
 
-impl std::error::Error for PemError {}
-
-impl Wanted {
+impl Expected {
     fn part(self) -> &'static str {
         match self {
             Self::Certificate => "BEGIN CERTIFICATE",
@@ -243,14 +232,5 @@ impl Wanted {
             Self::Certificate => "openssl x509",
             Self::PrivateKey => "openssl pkey",
         }
-    }
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Certificate => "certificate",
-            Self::PrivateKey => "private key",
-        })
     }
 }

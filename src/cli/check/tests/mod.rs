@@ -161,7 +161,7 @@ fn ca_certificates_for_clients_are_checked() {
     for (text, hint) in [
         (None, "cannot be read: No such file"),
         (Some(String::new()), "has no certificate in it"),
-        (Some("-----BEGIN CERTIFICATE-----\nMAA=\n".to_owned()), "is not a whole PEM file"),
+        (Some("-----BEGIN CERTIFICATE-----\nMAA=\n".to_owned()), "is not a complete PEM file"),
         (Some(certificate.replacen("MII", "AAA", 1)), "cannot be used"),
     ] {
         if let Some(text) = text {

@@ -1,4 +1,4 @@
-//! A certificate chain and its key: read, put in order, and checked to fit.
+//! A certificate chain and its key: reads them, puts the chain in order, and checks that they match.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub(super) struct Loaded {
     pub(super) certified: Arc<CertifiedKey>,
     /// The server's own certificate.
     pub(super) leaf: Certificate,
-    /// Whether the certificates of the file are in another order than they are sent in.
+    /// Whether the certificates are sent in another order than in the file.
     pub(super) reordered: bool,
-    /// Who has issued the leaf, when that certificate is not in the file.
+    /// The issuer of the leaf, if its certificate is not in the file.
     pub(super) unverified: Option<Name>,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn load(pair: &KeyPair) -> Result<Loaded, PemError> {
     let fault = |fault| PemError::new(&pair.private_key, fault);
     let der = pem::private_key(&pair.private_key)?;
     let key = aws_lc_rs::sign::any_supported_type(&der).map_err(|error| {
-        fault(key_kind::unsuitable(&der).map_or(Fault::Unsupported(error), Fault::Kind))
+        fault(key_kind::unsuitable(&der).map_or(Fault::Unsupported(error), Fault::Key))
     })?;
     let chain = Chain::of(pair, chain)?;
     let (leaf, fits) = chain.leaf(pair, &key)?;
@@ -51,7 +51,7 @@ pub(super) fn load(pair: &KeyPair) -> Result<Loaded, PemError> {
     })
 }
 
-/// All that keeps a pair from being used; nothing when [`load`] takes it.
+/// Why a pair cannot be used, an error for each file. Empty if [`load`] succeeds.
 pub(super) fn faults(pair: &KeyPair) -> Vec<PemError> {
     let alone =
         [pem::certificates(&pair.certificate).err(), pem::private_key(&pair.private_key).err()];
@@ -72,13 +72,12 @@ impl Chain {
         Ok(Self { parsed: parsed.map_err(not_x509)?, octets })
     }
 
-    /// The certificate that the key is for, wherever it stands; the first one, and `false`, when
-    /// there is none.
+    /// The certificate that the key is for. If there is none, the first one and `false`.
     fn leaf(&self, pair: &KeyPair, key: &Arc<dyn SigningKey>) -> Result<(usize, bool), PemError> {
         for (at, (der, parsed)) in self.octets.iter().zip(&self.parsed).enumerate() {
             let certified = CertifiedKey::new(vec![der.clone()], Arc::clone(key));
             match certified.keys_match() {
-                // "Unknown" is a key that cannot tell its public half: nothing speaks against it.
+                // "Unknown": the key does not know its public half, so they may match.
                 Ok(())
                 | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
                     return Ok((at, true));
@@ -96,9 +95,8 @@ impl Chain {
         Ok((0, false))
     }
 
-    /// The order in which they are sent: the leaf, its issuer, and so on. One in
-    /// which the leaf and its issuer come first is left alone: what follows may be another way to
-    /// another root.
+    /// The order in which they are sent: the leaf, its issuer, and so on. If the leaf and its issuer
+    /// come first, the order is kept: the others may be a path to another root.
     fn order(&self, leaf: usize) -> Vec<usize> {
         let mut rest: Vec<usize> = (0..self.parsed.len()).filter(|&at| at != leaf).collect();
         let is_issuer = |at: &usize, of: usize| {
@@ -120,7 +118,7 @@ impl Chain {
         order
     }
 
-    /// Who has issued the leaf, when it is neither the leaf itself nor in the file.
+    /// The issuer of the leaf, if it is neither the leaf itself nor in the file.
     fn absent_issuer(&self, leaf: usize) -> Option<Name> {
         let issuer = self.parsed.get(leaf)?.tbs_certificate().issuer();
         let mut subjects = self.parsed.iter().map(|one| one.tbs_certificate().subject());

@@ -1,4 +1,4 @@
-//! Certificate chains and keys that fit, and those that do not.
+//! Certificate chains and keys that match, and those that do not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,13 +33,13 @@ fn each_fault_is_named_with_its_file() {
 }
 
 #[test]
-fn files_of_another_form_are_called_by_their_names() {
+fn the_error_for_another_format_names_it() {
     for (certificate, expected) in [
         ("version-1.crt", "certificate of X.509 version 1"),
-        ("request.csr", "but a certificate request, which is sent to the authority"),
+        ("request.csr", "but a certificate request; send it to a certificate authority"),
         ("public.key", "no certificate in it, but a public key"),
         ("leaf-der.crt", "openssl x509 -inform DER"),
-        ("leaf.p12", "is a PKCS #12 file: openssl pkcs12 -in"),
+        ("leaf.p12", "is a PKCS #12 file, not PEM; convert it"),
     ] {
         let key = if certificate.starts_with("version") { "version-1.key" } else { "leaf.key" };
         let error = error(made(certificate), made(key));
@@ -53,7 +53,7 @@ fn files_of_another_form_are_called_by_their_names() {
         ("leaf-der.key", "openssl pkey -inform DER"),
         ("leaf.p12", "is a PKCS #12 file"),
         ("public.key", "no private key in it, but a public key"),
-        ("openssh.key", "but a key of OpenSSH"),
+        ("openssh.key", "but an OpenSSH key"),
         ("dsa-traditional.key", "but a DSA key"),
     ] {
         let error = error(made("leaf.crt"), made(key));
@@ -63,7 +63,7 @@ fn files_of_another_form_are_called_by_their_names() {
 }
 
 #[test]
-fn keys_that_there_is_no_tls_with_are_called_by_their_kind() {
+fn the_error_for_an_unsuitable_key_names_its_kind() {
     for (certificate, key, expected) in [
         ("rsa-pss", "rsa-pss", "is a key for RSA-PSS signatures only"),
         ("rsa-1024", "rsa-1024", "is an RSA key of 1024 bits"),
@@ -84,7 +84,7 @@ fn keys_that_there_is_no_tls_with_are_called_by_their_kind() {
 }
 
 #[test]
-fn the_chain_is_sent_in_order_and_a_gap_is_seen() {
+fn the_chain_is_sent_in_order_and_a_missing_issuer_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let certificate = dir.path().join("chain.pem");
     let pair = KeyPair { certificate: certificate.clone(), private_key: made("leaf.key") };
@@ -105,11 +105,11 @@ fn the_chain_is_sent_in_order_and_a_gap_is_seen() {
         let pem = |name: &&str| fs::read(made(&format!("{name}.crt"))).unwrap();
         fs::write(&certificate, file.iter().flat_map(pem).collect::<Vec<_>>()).unwrap();
         let loaded = load(&pair).unwrap();
-        let wanted: Vec<_> = sent
+        let expected: Vec<_> = sent
             .iter()
             .flat_map(|name| pem::certificates(&made(&format!("{name}.crt"))).unwrap())
             .collect();
-        assert!(loaded.certified.cert == wanted, "{file:?}");
+        assert!(loaded.certified.cert == expected, "{file:?}");
         assert_eq!(loaded.reordered, reordered, "{file:?}");
         assert_eq!(loaded.unverified.is_none(), has_issuer, "{file:?}");
         assert_eq!(loaded.leaf.tbs_certificate().subject().to_string(), "CN=leaf");
