@@ -55,8 +55,9 @@ impl PasswordArgs {
     }
 
     /// Prompts for a new password twice, or reads it from standard input.
-    pub(super) fn read(&self, whom: &str) -> Result<NewPassword, Failure> {
-        let password = if self.input.stdin { from(io::stdin().lock())? } else { ask_twice(whom)? };
+    pub(super) fn read(&self, suffix: &str) -> Result<NewPassword, Failure> {
+        let password =
+            if self.input.stdin { from(io::stdin().lock())? } else { ask_twice(suffix)? };
         NewPassword::try_from(password).map_err(|fault| Failure::new(fault.to_string()))
     }
 }
@@ -72,8 +73,8 @@ impl From<Scheme> for NewScheme {
 
 impl InputArgs {
     /// Prompts for an existing password, or reads it from standard input.
-    pub(super) fn existing(&self, whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
-        if self.stdin { from(io::stdin().lock()) } else { ask(format!("Password{whom}: ")) }
+    pub(super) fn existing(&self, suffix: &str) -> Result<Secret<Vec<u8>>, Failure> {
+        if self.stdin { from(io::stdin().lock()) } else { ask(format!("Password{suffix}: ")) }
     }
 }
 
@@ -98,8 +99,8 @@ fn ask(words: String) -> Result<Secret<Vec<u8>>, Failure> {
     )
 }
 
-fn ask_twice(whom: &str) -> Result<Secret<Vec<u8>>, Failure> {
-    let first = ask(format!("New password{whom}: "))?;
+fn ask_twice(suffix: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    let first = ask(format!("New password{suffix}: "))?;
     let second = ask("Repeat it: ".to_owned())?;
     if first.expose() != second.expose() {
         return Err(Failure::new("the two passwords differ; try again (nothing was changed)"));

@@ -1,4 +1,4 @@
-//! The accept loop of one listening socket, and the connections that it has accepted.
+//! The accept loop of a listening socket, and its connections.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ use crate::config::{Listen, TlsMode};
 use crate::credentials::CredentialStore;
 use crate::mailbox::Mailbox;
 
-/// A listening socket within the runtime.
+/// A listening socket that is registered with the runtime.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: TcpListener,
     entry: Listen,
-    /// From the watchdog.
+    /// Pings of the watchdog.
     pings: mpsc::Receiver<Ping>,
 }
 
 impl Listener {
-    /// Registers a socket with the running runtime; yields the watchdog's end of it as well.
+    /// Registers a socket with the running runtime. Also returns the watchdog's end.
     pub(super) fn new(socket: super::Socket) -> io::Result<(Self, AcceptLoop)> {
         let (accept_loop, pings) = AcceptLoop::new(socket.address());
         let entry = socket.entry;
@@ -39,10 +39,10 @@ impl Listener {
         Ok((Self { socket, entry, pings }, accept_loop))
     }
 
-    /// Accepts connections until the server stops, then waits for the last of them.
+    /// Accepts connections until the server stops, then waits for all of them to end.
     ///
-    /// - When descriptors or memory run short it pauses: clients wait in the queue of the kernel.
-    /// - A panic in a connection ends that connection only.
+    /// - If descriptors or memory run short, it pauses, and clients wait in the queue of the kernel.
+    /// - A panic in a connection ends only that connection.
     ///
     /// # Errors
     /// When the socket itself is broken.
@@ -57,7 +57,7 @@ impl Listener {
         outcome
     }
 
-    /// Consumes the listener, so that the system refuses clients once this is over.
+    /// Consumes the listener, so that the system refuses clients afterwards.
     async fn accept_until_drain<M, C>(
         mut self,
         shared: &Arc<Shared<M, C>>,
@@ -102,7 +102,7 @@ impl Listener {
         M: Mailbox,
         C: CredentialStore,
     {
-        // An IPv4 client of an IPv6 socket is shown as what it is.
+        // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match shared.connection_limits.admit(peer.ip(), &shared.current().limits, &shared.throttle)
         {
@@ -136,7 +136,7 @@ impl Connections {
     {
         let shared = Arc::clone(shared);
         let (mode, domain) = (entry.tls, entry.default_domain.clone());
-        // Of the level `error`, so that every line of the session has the address.
+        // At level `error`, so that every line of the session has the address.
         let span = error_span!("session", %peer);
         let serving = async move {
             let _panic_report = PanicReport;
@@ -153,13 +153,13 @@ impl Connections {
         self.0.spawn(serving.instrument(span));
     }
 
-    /// Waits for one connection to end. May be given up at any time.
+    /// Waits for one connection to end. Cancel-safe.
     async fn reap(&mut self) {
-        // A panic has been reported by the task itself.
+        // The task itself has reported a panic.
         let _outcome = self.0.join_next().await;
     }
 
-    /// Waits for all of them, until the server cuts them off.
+    /// Waits for all connections to end, until the server cuts them off.
     async fn finish<M, C>(&mut self, shared: &Shared<M, C>) {
         tokio::select! {
             biased;
@@ -173,7 +173,7 @@ impl Connections {
     }
 }
 
-/// Dropped by a panic of the task of a connection, it tells the operator, in the span of that task.
+/// Logs a panic of a connection's task when it is dropped, in the span of that task.
 struct PanicReport;
 
 impl Drop for PanicReport {
@@ -184,14 +184,14 @@ impl Drop for PanicReport {
     }
 }
 
-/// What an error of accept(2) is about.
+/// The subject of an error of accept(2).
 #[derive(Debug, PartialEq, Eq)]
 enum AcceptError {
-    /// The connection that was to be accepted. The next one may be fine.
+    /// The connection to be accepted. The next one may succeed.
     Peer,
     /// A lack of descriptors or memory.
     Shortage,
-    /// The listening socket: nothing will be accepted any more.
+    /// The listening socket: it will accept no more connections.
     Socket,
 }
 
@@ -209,15 +209,16 @@ impl AcceptError {
                 | Errno::HOSTDOWN
                 | Errno::HOSTUNREACH,
             ) => Self::Peer,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM. A pause is right for unknown errors, too.
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM. A pause is also right for unknown errors.
             _ => Self::Shortage,
         }
     }
 }
 
-/// A shortage of resources: a line in the log when it begins, and one when it is over.
+/// A shortage of resources. Its beginning and its end are logged.
 ///
-/// On the verge of it, accepting fails and succeeds by turns; that is one shortage.
+/// When resources are nearly used up, accepting fails and succeeds by turns. That counts as one
+/// shortage.
 #[derive(Default)]
 struct Shortage {
     last_met: Option<Instant>,
@@ -249,12 +250,12 @@ async fn pause<M, C>(shared: &Shared<M, C>) {
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Closes a connection that exceeds a limit. On a TLS port there is no way to say why.
+/// Closes a connection that exceeds a limit. On a TLS port, it cannot send the reason.
 fn refuse(stream: TcpStream, reached: LimitReached, mode: TlsMode) {
     if mode == TlsMode::Implicit {
         return;
     }
-    // The socket is in non-blocking mode and its buffer is empty: this takes the line or fails.
+    // The socket is non-blocking and its buffer is empty, so the line is written at once or fails.
     let said = stream.into_std().and_then(|mut stream| stream.write_all(reached.greeting()));
     if let Err(error) = said {
         debug!("a client that was refused had left: {error}");

@@ -1,8 +1,7 @@
 //! One connection, from its first octet to its line in the log.
 //!
-//! The session knows neither sockets nor TLS: it is given a stream here, and after STLS
-//! (RFC 2595 §4) a new session is given a new stream, so that nothing from before the handshake
-//! survives it.
+//! A session gets a stream and does not see sockets or TLS. After STLS (RFC 2595 §4), a new session
+//! gets a new stream, so that no state from before the handshake is kept.
 
 use std::io;
 use std::net::IpAddr;
@@ -25,18 +24,18 @@ use crate::mailbox::Mailbox;
 use crate::protocol::{Username, WrongProtocol};
 use crate::session::{self, End, Env, Evictable, Link, SILENCE, Security, Stream, Summary, Taken};
 
-/// What a connection is served with.
+/// The environment of a connection.
 pub(super) struct Connection<'a, M, C> {
     pub(super) env: &'a Env<M, C>,
     pub(super) timeouts: &'a Timeouts,
-    /// Absent when no listener uses TLS.
+    /// `None` if no listener uses TLS.
     pub(super) certificates: Option<&'a Certificates>,
 }
 
 impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
     /// Serves a connection to its end, which is always logged.
     ///
-    /// The address of the client is in the span that this runs in.
+    /// The address of the client is in the current span.
     pub(super) async fn serve(
         &self,
         stream: TcpStream,
@@ -100,7 +99,7 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
         close_unless_evicted(closing, &link).await;
     }
 
-    /// Makes the TLS handshake, which counts as part of the login, and notes in `link` what it says.
+    /// Performs the TLS handshake, which is part of the login, and stores its results in `link`.
     async fn shake_hands(
         &self,
         stream: TcpStream,
@@ -154,15 +153,15 @@ impl Stream for Protected {
     }
 }
 
-/// A connection with TLS. Many clients send no `close_notify`; to the session that is a plain end.
+/// A connection with TLS. Many clients send no `close_notify`; the session treats that as a normal end.
 type Protected = TlsStream<PeekedStream>;
 
-/// Agrees on TLS with a client that begins it.
+/// Performs the handshake.
 async fn handshake(stream: TcpStream, config: &TlsConfig) -> Result<Protected, EndReason> {
     let opening = PeekedStream::of(stream, config.longest_handshake())
         .await
         .map_err(|error| EndReason::of_opening(&error))?;
-    // The client behind the proxy could not read an alert.
+    // The client behind the proxy could not read a TLS alert.
     if let Some(proxy @ WrongProtocol::Proxy) = WrongProtocol::recognise(opening.first()) {
         return Err(EndReason::of(&End::WrongProtocol(proxy)));
     }
@@ -170,7 +169,7 @@ async fn handshake(stream: TcpStream, config: &TlsConfig) -> Result<Protected, E
     handshake.await.map_err(|(error, opening)| EndReason::of_handshake(&error, &opening, config))
 }
 
-/// Closes a connection in order, unless it is evicted meanwhile.
+/// Closes a connection in an orderly way, unless it is evicted meanwhile.
 async fn close_unless_evicted(closing: impl Future<Output = ()>, link: &Link) {
     tokio::select! {
         biased;
@@ -179,22 +178,22 @@ async fn close_unless_evicted(closing: impl Future<Output = ()>, link: &Link) {
     }
 }
 
-/// Ends the sending side in order. Waits at most this long for a client that does not read.
+/// Closes the sending side. Waits at most this long for a client that does not read.
 async fn close(stream: &mut (impl AsyncWrite + Unpin), most: Duration) {
     if let Ok(Err(error)) = timeout(most, stream.shutdown()).await {
         debug!("the connection was not closed in order: {error}");
     }
 }
 
-/// Resets a connection whose client does not read, so that the system drops what is unsent.
+/// Resets a connection whose client does not read, so that the system drops unsent data.
 fn reset(stream: &TcpStream) {
     if let Err(error) = stream.set_zero_linger() {
         debug!("the connection was not reset: {error}");
     }
 }
 
-/// Reads what the client still sends: closing a socket with unread octets resets the connection,
-/// and the client may lose the last reply.
+/// Reads what the client still sends. Closing a socket with unread octets would reset the connection,
+/// and the client might lose the last reply.
 async fn linger(stream: &mut TcpStream) {
     let mut unread = vec![0; 512];
     let rest = async {
@@ -214,7 +213,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 256;
 
-/// Why a connection ended, as its line in the log says it.
+/// Why a connection ended, as it is logged.
 struct EndReason {
     why: String,
     detail: Option<String>,
@@ -248,7 +247,7 @@ impl EndReason {
         Self { why: end.to_string(), detail }
     }
 
-    /// The client went before it had begun TLS.
+    /// The client closed the connection before it began TLS.
     fn of_opening(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::of(&End::PeerClosed);
@@ -265,17 +264,17 @@ impl EndReason {
     }
 }
 
-const UNWANTED_PROXY: &str = "a proxy announces its client by the PROXY protocol, which is not read \
-                              here: switch it off in the proxy (haproxy: send-proxy)";
+const UNWANTED_PROXY: &str = "a proxy sends the PROXY protocol, which is not supported: disable it in \
+                              the proxy (haproxy: send-proxy)";
 
-/// The line in the log that ends a connection.
+/// The line in the log about the end of a connection.
 ///
-/// Written once: by [`log`](Self::log), or on drop when the connection is cut off or its task
+/// It is written once: by [`log`](Self::log), or on drop if the connection is cut off or its task
 /// panics.
 struct EndReport<'a> {
     throttle: &'a Throttle,
     peer: IpAddr,
-    /// The domain of names without one, for the sessions of this connection.
+    /// The domain for user names without one, on this connection.
     domain: Option<Arc<str>>,
     evictable: Arc<Evictable>,
     opened: Instant,
@@ -284,7 +283,7 @@ struct EndReport<'a> {
     written: bool,
 }
 
-/// How TLS was agreed.
+/// The negotiated version and cipher suite.
 struct Protection {
     version: &'static str,
     cipher_suite: &'static str,

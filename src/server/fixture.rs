@@ -1,4 +1,4 @@
-//! What the unit tests of this room share.
+//! Shared code of this room's unit tests.
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,10 +22,10 @@ use crate::password::Verifier;
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots};
 
-/// How many connections a [`shared`] serves at once.
+/// The limit on connections of [`shared`].
 pub(super) const CONNECTIONS: u32 = 4;
 
-/// A server around `mailbox` without TLS, into which everybody gets with the password `tanstaaf`.
+/// A server for `mailbox` without TLS. Every user can log in with the password `tanstaaf`.
 pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
     let limits = limits(CONNECTIONS, CONNECTIONS);
     let minute = Duration::from_secs(60);
@@ -68,12 +68,12 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
     }
 }
 
-/// What is logged on this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Takes all lines until the guard is dropped.
+    /// Records all lines until the guard is dropped.
     pub(super) fn follow(&self) -> DefaultGuard {
         let log = self.clone();
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());

@@ -1,4 +1,4 @@
-//! How many connections are served at once: in all, and from one network.
+//! Limits on connections: on all of them, and on those from one network.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::limits::{Level, Network, Rate};
 use crate::login::Throttle;
 use crate::session::{Evictable, EvictionQueue, Slot, Slots};
 
-/// Counts the open connections, and says which new ones exceed a limit.
+/// Counts the open connections, and refuses new ones that exceed a limit.
 #[derive(Debug)]
 pub(super) struct ConnectionLimits {
     all: Arc<Slots<()>>,
@@ -33,11 +33,12 @@ impl ConnectionLimits {
         }
     }
 
-    /// Admits a connection, unless there are too many, of its network or in all, or they come too fast.
-    /// For a network that the throttle trusts only the number in all counts: it has many users.
+    /// Admits a connection, unless there are too many in all or from its network, or too many new ones
+    /// from its network. Networks that the throttle trusts have many users, so only the limit on all
+    /// connections applies to them.
     ///
-    /// Above three quarters of the limit, each admission evicts another connection. A refusal evicts
-    /// none, or an attacker who is refused could go on until no client can log in.
+    /// Above three quarters of that limit, each admission evicts another connection. A refusal does
+    /// not: otherwise an attacker could evict all clients by connections that are refused.
     pub(super) fn admit(
         &self,
         peer: IpAddr,
@@ -67,7 +68,7 @@ impl ConnectionLimits {
             |level: Level| self.by_network.take(level.network, most.saturating_mul(level.factor));
         let networks: Option<Vec<_>> = Network::levels(peer).map(take).collect();
         let networks = networks.ok_or(LimitReached::Address)?;
-        // As many a second as there may be at the same time.
+        // The rate per second is the limit on their number.
         let every = Duration::from_secs(1) / most.max(1);
         self.rate.take(Network::levels(peer), every).map_err(|_| LimitReached::Rate)?;
         Ok(networks)
@@ -85,16 +86,16 @@ impl ConnectionLimits {
         }
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(super) fn open(&self) -> u32 {
         self.all.held(&())
     }
 }
 
-/// So many seconds' worth of connections may come at once.
+/// The connections of this time may arrive in one burst.
 const BURST: Duration = Duration::from_secs(10);
 
-/// The right to be served. Dropping it makes room for another connection.
+/// Permission to serve a connection. Dropping it makes room for another one.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) evictable: Arc<Evictable>,
@@ -102,20 +103,20 @@ pub(super) struct Admission {
     _networks: Vec<Slot<Network>>,
 }
 
-/// Which limit is reached.
+/// The limit that a connection exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitReached {
-    /// The one on connections in all.
+    /// The limit on all connections.
     All,
-    /// The one on connections from one network.
+    /// The limit on connections from one network.
     Address,
-    /// The one on new connections from one network.
+    /// The limit on the rate of new connections from one network.
     Rate,
 }
 
 impl LimitReached {
-    /// The greeting of a plain port. RFC 3206 §4: the server is at fault, for a while, so that no
-    /// client takes it for a wrong password.
+    /// The reply on a port without TLS. RFC 3206 §4: it is a temporary fault of the server, so that no
+    /// client mistakes it for a wrong password.
     pub(super) fn greeting(self) -> &'static [u8] {
         match self {
             Self::All => b"-ERR [SYS/TEMP] too many connections; wait and try again\r\n",
@@ -125,7 +126,7 @@ impl LimitReached {
         }
     }
 
-    /// The key of the configuration that holds the limit.
+    /// The key of the limit in the configuration.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::All => "limits.connections",
@@ -134,15 +135,15 @@ impl LimitReached {
     }
 }
 
-/// A warning that is logged at most once every [`PAUSE`](Self::PAUSE), so that a flood of events does
-/// not become a flood of log lines.
+/// A warning that is logged at most once in [`PAUSE`](Self::PAUSE), so that many events do not cause
+/// many log lines.
 #[derive(Debug, Default)]
 pub(super) struct ThrottledWarning {
     state: Mutex<Option<(Instant, u64)>>,
 }
 
 impl ThrottledWarning {
-    /// Counts an event. `Some(n)`: a line is due, and `n` events have had none since the last line.
+    /// Counts an event. `Some(n)`: log a line now; `n` events since the last line were not logged.
     pub(super) fn due(&self) -> Option<u64> {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What the session asks of a socket beyond reading and writing.
+//! Operations of the session on a socket, besides reading and writing.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,20 +13,20 @@ use tracing::debug;
 use crate::session::{Stream, Taken};
 
 impl Stream for TcpStream {
-    /// The system puts acknowledgements off to send them along with a reply, by 40 ms and more, and a
-    /// client that has Nagle's algorithm on does not send the second part of a command before it has
-    /// that of the first.
+    /// The system delays acknowledgements by 40 ms or more, to send them with a reply. A client with
+    /// Nagle's algorithm sends the second part of a command only after the acknowledgement of the first.
     fn acknowledge(&self) {
         if let Err(error) = SockRef::from(self).set_tcp_quickack(true) {
             debug!("a socket option was not set: {error}");
         }
     }
 
-    /// With a limit the system does not count what it sends to keep the connection alive (`listen`),
-    /// but ends it at the first that comes after this time. It has to be right for both.
+    /// With a limit, the system does not count keep-alive probes (`listen`), but ends the connection at
+    /// the first unanswered probe after this time. The limit also applies to unacknowledged data, so it
+    /// must be suitable for both.
     fn limit_silence(&self, most: Option<Duration>) {
         if let Err(error) = SockRef::from(self).set_tcp_user_timeout(most) {
-            // The client has gone already; the session will find that out.
+            // The client has disconnected, which the session will notice.
             debug!("a socket option was not set: {error}");
         }
     }
@@ -38,7 +38,7 @@ impl Stream for TcpStream {
                 all: info.unacknowledged == 0 && info.not_sent == 0,
             },
             Err(error) => {
-                debug!("a socket says nothing of itself: {}", io::Error::from(error));
+                debug!("TCP_INFO cannot be read: {}", io::Error::from(error));
                 Taken { octets: 0, all: true }
             }
         }
@@ -46,7 +46,7 @@ impl Stream for TcpStream {
 }
 
 sockopt_impl!(
-    /// `TCP_INFO`, as far as it is looked at here; Linux has so much of it since 4.6.
+    /// The part of `TCP_INFO` that is used here, which Linux has since 4.6.
     Information,
     GetOnly,
     libc::IPPROTO_TCP,
@@ -54,14 +54,14 @@ sockopt_impl!(
     TcpInfo
 );
 
-/// The beginning of `struct tcp_info` of Linux: numbers only, so any octets make one.
+/// The beginning of Linux's `struct tcp_info`. It has only numbers, so any octets are valid.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 #[expect(unreachable_pub, reason = "the macro makes what it implements public")]
 pub struct TcpInfo {
     _states_and_options: [u8; 8],
     _times_and_sizes: [u32; 4],
-    /// Segments that were sent and not acknowledged.
+    /// Unacknowledged segments.
     unacknowledged: u32,
     _more: [u32; 19],
     _rates: [u64; 2],
@@ -69,7 +69,7 @@ pub struct TcpInfo {
     acknowledged: u64,
     _received: u64,
     _segments: [u32; 2],
-    /// Octets that wait for the client's window.
+    /// Octets that are not sent yet.
     not_sent: u32,
     _shortest_round_trip: u32,
 }
@@ -102,7 +102,7 @@ mod tests {
         assert!(!stream.taken().all, "the client does not read");
 
         client.read_exact(&mut vec![0; sent]).unwrap();
-        // Along with this comes the acknowledgement of all that was read.
+        // This segment also acknowledges everything that was read.
         client.write_all(b"x").unwrap();
         stream.read_u8().await.unwrap();
         let all = stream.taken();

@@ -1,18 +1,18 @@
-//! The watchdog of the service manager: it is told that all is well as long as the server makes
-//! progress, and only then. When it is told nothing for `WatchdogSec=`, it restarts the server.
+//! The watchdog of the service manager. It is notified only while the server makes progress. Without
+//! a notification for `WatchdogSec=`, the service manager restarts the server.
 //!
-//! A thread of its own, which no fault of the runtime can hold up, asks twice in that time:
+//! A separate thread, which does not depend on the runtime, checks twice in that time:
 //!
-//! - **the worker threads**, by a task that one of them has to run. One that hangs is not missed,
-//!   for the others do its work; when all of them hang, nobody is served any more.
-//! - **each accept loop**, by a ping that it answers when it comes round. One that hangs leaves
-//!   the clients of its port waiting for ever.
-//! - **the threads for hashes**, by a job that one of them has to run. With none left nobody can log
-//!   in, which may still be a crowd. So it is said in the log, and only what lasts for [`MOST_TURNS`]
-//!   turns is left to a restart.
+//! - **the worker threads**, by a task that one of them must run. If one hangs, the others do its
+//!   work; if all hang, no client is served.
+//! - **each accept loop**, by a ping that it answers in its next round. If one hangs, the clients of
+//!   its port wait for ever.
+//! - **the threads for hashes**, by a job that one of them must run. If none is free, no user can log
+//!   in, but there may only be many logins. So it is logged, and the server is restarted only if this
+//!   lasts for [`MOST_TURNS`] turns.
 //!
-//! A file system that does not answer takes the threads that are for mail on it, and no others. That
-//! is no fault of the server, and a restart would not mend it: it is said in the log.
+//! A file system that does not answer blocks only the threads for mail on it. A restart would not help,
+//! so this is only logged.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -28,10 +28,10 @@ use tracing::{error, info, warn};
 use super::service_manager::ServiceManager;
 use crate::threads::{self, Pool};
 
-/// How many turns the threads for hashes may take to run one job; with `WatchdogSec=1min`, 10 minutes.
+/// How many turns the threads for hashes may take for one job: 10 minutes with `WatchdogSec=1min`.
 const MOST_TURNS: u32 = 20;
 
-/// Starts the watchdog, if the service manager wants one. It ends when what is given back is
+/// Starts the watchdog, if the service manager requests one. It ends when the returned guard is
 /// dropped.
 pub(super) fn start(
     accept_loops: Vec<AcceptLoop>,
@@ -45,7 +45,7 @@ pub(super) fn start(
     match thread::Builder::new().name("watchdog".into()).spawn(|| watchdog.run()) {
         Ok(_) => Some(guard),
         Err(error) => {
-            // The service manager will restart the server, which is right when it has no thread.
+            // The service manager will restart the server, which is right if it cannot start threads.
             error!("the watchdog cannot be started: {error}");
             None
         }
@@ -56,7 +56,7 @@ struct Watchdog {
     parts: Parts,
     hashes: Hashes,
     mail: Mail,
-    /// Half of what the service manager allows.
+    /// Half of the time that the service manager allows.
     turn: Duration,
     service_manager: Arc<ServiceManager>,
     end: Receiver<()>,
@@ -83,7 +83,7 @@ impl Watchdog {
             if waited {
                 info!("the server makes progress again");
             }
-            self.mail.tell(threads::mail().stuck());
+            self.mail.log(threads::mail().stuck());
             if self.hashes.are_alive(threads::hashes()) {
                 self.service_manager.alive();
             }
@@ -99,7 +99,7 @@ impl Watchdog {
     }
 }
 
-/// What has to answer at once.
+/// The parts that must answer at once.
 struct Parts {
     runtime: Handle,
     accept_loops: Vec<AcceptLoop>,
@@ -116,29 +116,29 @@ impl Parts {
         let ping = ask("worker threads".into());
         self.runtime.spawn(async { ping.answer() });
         for accept_loop in &self.accept_loops {
-            // Full or closed: the ping is dropped. It is full only when the last one was not
-            // answered, and then there is no new one.
+            // If the channel is full or closed, the ping is dropped. It cannot be full, since the last
+            // ping has been answered before a new round.
             drop(accept_loop.pings.try_send(ask(format!("listener {}", accept_loop.address))));
         }
         Round { missing, answers }
     }
 }
 
-/// Where an accept loop is asked.
+/// The watchdog's end of an accept loop.
 pub(super) struct AcceptLoop {
     address: SocketAddr,
     pings: tokio_mpsc::Sender<Ping>,
 }
 
 impl AcceptLoop {
-    /// The watchdog's end, and the accept loop's.
+    /// The two ends: that of the watchdog, and that of the accept loop.
     pub(super) fn new(address: SocketAddr) -> (Self, tokio_mpsc::Receiver<Ping>) {
         let (pings, asked) = tokio_mpsc::channel(1);
         (Self { address, pings }, asked)
     }
 }
 
-/// Whether a part of the server still makes progress. Dropped, it says that the part has ended.
+/// Asks whether a part of the server makes progress. If it is dropped, the part has ended.
 #[derive(Debug)]
 pub(super) struct Ping {
     part: String,
@@ -147,20 +147,19 @@ pub(super) struct Ping {
 
 impl Ping {
     pub(super) fn answer(self) {
-        // Nobody waits for it when the watchdog has ended.
+        // It fails if the watchdog has ended.
         drop(self.answers.send(self.part));
     }
 }
 
-/// Questions that were asked together.
+/// Pings that were sent together.
 struct Round {
     missing: BTreeSet<String>,
     answers: Receiver<String>,
 }
 
 impl Round {
-    /// Waits until each has been answered, or has been dropped with what it was about; not longer
-    /// than `limit` for one.
+    /// Waits until each ping has been answered or dropped, for at most `limit` each.
     fn wait(&mut self, limit: Duration) -> bool {
         loop {
             match self.answers.recv_timeout(limit) {
@@ -176,7 +175,7 @@ impl Round {
     }
 }
 
-/// The threads for hashes, and the job that they have been given.
+/// The threads for hashes, and the job that they have to run.
 #[derive(Default)]
 struct Hashes {
     job: Option<Receiver<()>>,
@@ -184,7 +183,7 @@ struct Hashes {
 }
 
 impl Hashes {
-    /// Called once a turn: whether a job has got through, or may still.
+    /// Called once per turn. Whether the last job has run, or still may.
     fn are_alive(&mut self, pool: &Pool) -> bool {
         if let Some(job) = &self.job
             && matches!(job.try_recv(), Err(TryRecvError::Empty))
@@ -204,7 +203,7 @@ impl Hashes {
             info!("threads are free to verify passwords again");
         }
         let (done, job) = mpsc::channel();
-        // Refused, it is as if it were waiting: the next turn tries again.
+        // If it is refused, the next turn tries again.
         let taken = pool.start(move || drop(done)).is_ok();
         (self.job, self.turns) = (taken.then_some(job), 0);
         true
@@ -218,8 +217,8 @@ struct Mail {
 }
 
 impl Mail {
-    /// Tells the operator once of each, and when it is over.
-    fn tell(&mut self, stuck: Vec<Arc<str>>) {
+    /// Logs the beginning and the end for each file system.
+    fn log(&mut self, stuck: Vec<Arc<str>>) {
         let stuck: BTreeSet<_> = stuck.into_iter().collect();
         for what in stuck.difference(&self.stuck) {
             warn!("no thread is free for {what}: does the file system not answer?");

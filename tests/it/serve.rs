@@ -131,7 +131,7 @@ fn what_the_new_user_cannot_read_is_noticed_at_start() {
     place.configure(&[IMPLICIT], "");
     std::os::unix::fs::chown(place.path("default.key"), Some(0), Some(0)).unwrap();
     let said = place.refuse();
-    assert!(said.contains("default.key: cannot be read by the user that"), "{said}");
+    assert!(said.contains("default.key: cannot be read: Permission denied"), "{said}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_port_in_use_and_a_broken_file_are_named() {
     place.configure(&[(&address, "off")], CLEARTEXT);
     let said = place.refuse();
     let pid = std::process::id();
-    let words = format!(" (pid {pid}) has this port; stop that one, or change [[listen]]");
+    let words = format!(" (pid {pid}) has this port; stop it, or change [[listen]]");
     assert!(said.starts_with(&format!("restante: cannot listen on {address}: ")), "{said}");
     assert!(said.ends_with(&words), "{said}");
     place.configure(&[OFF], "surprise = 1\n");
@@ -508,7 +508,7 @@ fn the_demo_names_the_option_for_a_port_in_use() {
         let said = refusal(command);
         let pid = std::process::id();
         let words =
-            format!("(pid {pid}) has this port; choose another with {taken} 127.0.0.1:PORT");
+            format!("(pid {pid}) has this port; choose another port with {taken} 127.0.0.1:PORT");
         assert!(said.starts_with(&format!("restante: cannot listen on {address}: ")), "{said}");
         assert!(said.ends_with(&words), "{said}");
     }

@@ -49,7 +49,11 @@ fn a_name_that_is_none_gets_the_default_certificate() {
             let (kind, _) = client.session(&server).unwrap();
             assert_eq!(kind, HandshakeKind::Resumed, "{}", name.escape_ascii());
             let shown = name.escape_ascii().to_string();
-            server.logged(&["DEBUG", "no host name: it gets the default certificate", &shown]);
+            server.logged(&[
+                "DEBUG",
+                "an invalid server name; it gets the default certificate",
+                &shown,
+            ]);
         }
     }
 }

@@ -153,7 +153,7 @@ fn which_file_is_meant_is_not_guessed() {
     assert_eq!(said.code, Some(1));
     assert_eq!(
         said.stderr,
-        "restante: /no/such/restante.toml is not there; name the configuration with --config, or \
+        "restante: /no/such/restante.toml does not exist; name the configuration with --config, or \
          the credential file with --file\n"
     );
 }
