@@ -59,8 +59,7 @@ pub use password_service::{PasswordService, ServiceStore};
 pub use sql::SqlStore;
 pub use store::Store;
 
-/// A place where users and the verifiers of their passwords are kept: a file, a database, a
-/// directory, a program.
+/// A file, a database, a directory or a program with users and the verifiers of their passwords.
 pub trait CredentialStore: Send + Sync + 'static {
     /// The store in the words of the configuration, say `file /etc/restante/users`.
     fn label(&self) -> String;
@@ -118,7 +117,7 @@ pub trait CredentialStore: Send + Sync + 'static {
         ready(())
     }
 
-    /// Why the store is known to be down. Does not ask the store.
+    /// Why the store is known to be down, if it is. Does not ask the store.
     fn down(&self) -> Option<StoreError> {
         None
     }
@@ -142,7 +141,7 @@ pub trait TokenProvider: Debug + Send + Sync + 'static {
     /// What a client is told about where its tokens come from (RFC 7628 §3.2.2).
     fn guidance(&self) -> TokenGuidance;
 
-    /// Why no token can be redeemed at the moment, if that is known.
+    /// Why the provider is known to be down, if it is and tokens cannot be redeemed without it.
     fn down(&self) -> Option<StoreError>;
 
     /// Asks the provider, past any breaker: for `restante check`. `Ok` says in a few words what was
@@ -152,7 +151,7 @@ pub trait TokenProvider: Debug + Send + Sync + 'static {
 
 /// The error of a store or provider of any kind: what is wrong and what to do, in a line.
 ///
-/// It is for the log and for `restante check`. Only the store that made it tells its variants apart.
+/// For the log and for `restante check`: callers only show it.
 #[derive(Debug)]
 pub struct StoreError(Box<dyn Error + Send + Sync>);
 
@@ -168,7 +167,7 @@ impl fmt::Display for StoreError {
     }
 }
 
-/// Only the store can check the passwords of such an account, and this store cannot.
+/// A store without [`CredentialStore::check`] was asked to check a password.
 #[derive(Debug, thiserror::Error)]
 #[error("the store has no passwords that it checks itself")]
 struct ChecksNone;

@@ -58,7 +58,7 @@ impl<S: PasswordService> ServiceStore<S> {
         let Asking { deadline, at_once } = asking;
         let service = Arc::new(service);
         let asked = Arc::clone(&service);
-        // Any answer will do: `restante check` looks whether it is the right one.
+        // Any answer shows that the service works. `restante check` looks whether it is right.
         let probe = move || {
             let service = Arc::clone(&asked);
             async move { ask_about_unknown_user(&*service).await.map(drop) }

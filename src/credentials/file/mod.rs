@@ -62,7 +62,7 @@ struct NotRead {
     why: PoolError,
 }
 
-/// Reads a credential file, for `restante check`.
+/// Reads a credential file and reports all problems, for `restante check`.
 pub fn inspect(path: &Path, weak: WeakSchemes) -> Report {
     match Source::read(path) {
         Ok(source) => examine(&source, weak, &RandomState::new()).1,
@@ -114,18 +114,18 @@ impl FileStore {
         let key = decoy::key();
         let read = Instant::now();
         let loaded = load(&path, weak, &key);
-        let (source, table, warnings) =
-            loaded.map_err(|errors| BadFile { path: path.clone(), errors })?;
-        log(&path, &warnings);
+        let loaded = loaded.map_err(|errors| BadFile { path: path.clone(), errors })?;
+        log(&path, &loaded.warnings);
+        let stamp = loaded.source.stamp;
         let now = Snapshot {
-            table: Arc::new(table),
-            loaded: source.stamp,
-            seen: Ok(source.stamp),
+            table: Arc::new(loaded.table),
+            loaded: stamp,
+            seen: Ok(stamp),
             since: read,
             read,
-            settled: source.stamp.is_settled(read.elapsed()),
+            settled: stamp.is_settled(read.elapsed()),
             logged: None,
-            blank: source.is_blank(),
+            blank: loaded.source.is_blank(),
         };
         let now = RwLock::new(now);
         let shared = Shared { path, weak, key, now, reading: Arc::default() };
@@ -270,22 +270,12 @@ impl Shared {
         let settled = seen.map_or(true, |stamp| stamp.is_settled(read.duration_since(since)));
         let mut new = Snapshot { seen, since, read, settled, ..old.clone() };
         match self.load_instead_of(&old.table) {
-            Ok((source, table, warnings)) => {
+            Ok(loaded) => {
                 // If the file has changed between the stamp and the reading, read it again next time.
-                new.settled = settled && seen == Ok(source.stamp);
+                new.settled = settled && seen == Ok(loaded.source.stamp);
                 new.logged = None;
-                if new.settled || !is_unfinished(&source, &table, &old) {
-                    if source.stamp != old.loaded {
-                        info!(
-                            file = %self.path.display(),
-                            users = table.len(),
-                            "the credential file has changed and was read again"
-                        );
-                        log(&self.path, &warnings);
-                    }
-                    new.loaded = source.stamp;
-                    new.blank = source.is_blank();
-                    new.table = Arc::new(table);
+                if new.settled || !loaded.is_unfinished(&old) {
+                    self.take_over(&mut new, loaded);
                 }
             }
             Err(errors) => {
@@ -303,15 +293,26 @@ impl Shared {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    fn load_instead_of(
-        &self,
-        old: &Table,
-    ) -> Result<(Source, Table, Vec<Diagnostic>), Diagnostics> {
+    fn load_instead_of(&self, old: &Table) -> Result<Loaded, Diagnostics> {
         let loaded = load(&self.path, self.weak, &self.key)?;
-        match loaded.0.is_blank() && old.len() > 0 {
+        match loaded.source.is_blank() && old.len() > 0 {
             true => Err(FileProblem::Emptied.into()),
             false => Ok(loaded),
         }
+    }
+
+    fn take_over(&self, new: &mut Snapshot, Loaded { source, table, warnings }: Loaded) {
+        if source.stamp != new.loaded {
+            info!(
+                file = %self.path.display(),
+                users = table.len(),
+                "the credential file has changed and was read again"
+            );
+            log(&self.path, &warnings);
+        }
+        new.loaded = source.stamp;
+        new.blank = source.is_blank();
+        new.table = Arc::new(table);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -319,22 +320,26 @@ impl Shared {
     }
 }
 
-/// Whether a file that has just changed may still be being written: a user who is missing for a
-/// moment would be told that the password is wrong.
-fn is_unfinished(source: &Source, table: &Table, old: &Snapshot) -> bool {
-    let in_place = source.stamp.is_same_file(old.loaded);
-    source.looks_unfinished() || (in_place && table.len() < old.table.len())
+/// A credential file without errors.
+struct Loaded {
+    source: Source,
+    table: Table,
+    warnings: Vec<Diagnostic>,
 }
 
-/// Reads a credential file: its table, and its warnings.
-fn load(
-    path: &Path,
-    weak: WeakSchemes,
-    key: &RandomState,
-) -> Result<(Source, Table, Vec<Diagnostic>), Diagnostics> {
+impl Loaded {
+    /// Whether a file that has just changed may still be being written: a user who is missing for a
+    /// moment would be told that the password is wrong.
+    fn is_unfinished(&self, old: &Snapshot) -> bool {
+        let in_place = self.source.stamp.is_same_file(old.loaded);
+        self.source.looks_unfinished() || (in_place && self.table.len() < old.table.len())
+    }
+}
+
+fn load(path: &Path, weak: WeakSchemes, key: &RandomState) -> Result<Loaded, Diagnostics> {
     let source = Source::read(path).map_err(FileProblem::from)?;
     let (table, Report { errors, warnings, .. }) = examine(&source, weak, key);
-    Ok((source, table.ok_or(Diagnostics(errors))?, warnings))
+    Ok(Loaded { source, table: table.ok_or(Diagnostics(errors))?, warnings })
 }
 
 fn examine(source: &Source, weak: WeakSchemes, key: &RandomState) -> (Option<Table>, Report) {

@@ -1,13 +1,15 @@
 //! Users in a database: PostgreSQL, MySQL or MariaDB, SQLite.
 //!
 //! The administrator writes the query; its placeholders are bound as parameters. It yields one row
-//! for a user and none for an unknown name. The names of its columns tell what they hold.
+//! for a user and none for an unknown name. The columns are recognised by their names.
 //!
 //! - `address`: how to connect. `server`: connections.
 //! - `question`: the query and its parameters. `row`: the answer.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use sqlx::{MySql, Postgres, Sqlite};
 
 use self::address::Address;
 use self::question::{Placeholders, Question};
@@ -18,7 +20,6 @@ use crate::credentials::decoy::Seen;
 use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, StoreError};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
-use sqlx::{MySql, Postgres, Sqlite};
 
 mod address;
 mod question;

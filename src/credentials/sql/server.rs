@@ -165,7 +165,7 @@ impl<D: Database> fmt::Debug for Server<D> {
     }
 }
 
-/// Closes a connection in the background. Servers log connections that end without a goodbye.
+/// Closes a connection in the background. Servers log connections that end without being closed.
 fn close<C: Connection>(connection: C) {
     tokio::spawn(timeout(CLOSE_TIMEOUT, connection.close()));
 }

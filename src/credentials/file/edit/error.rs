@@ -16,14 +16,14 @@ pub enum EditError {
         "{0}: a name in a credential file has no colon, and no # at its start; take another name"
     )]
     Name(Username),
-    /// A reason that is about the file.
+    /// A problem with the file or the change.
     #[error("{0}: {1}")]
-    File(PathBuf, Reason),
+    File(PathBuf, EditProblem),
 }
 
-/// Why a credential file was not changed. To be shown behind its path.
+/// What prevents a change. To be shown behind the path of the file.
 #[derive(Debug, thiserror::Error)]
-pub enum Reason {
+pub enum EditProblem {
     /// The user exists.
     #[error("{0} exists already; use restante user set-password")]
     Present(Username),
@@ -53,7 +53,7 @@ pub enum Reason {
     Io(&'static str, io::Error),
 }
 
-impl Reason {
+impl EditProblem {
     pub(super) fn at(self, path: &Path) -> EditError {
         EditError::File(path.into(), self)
     }
@@ -65,5 +65,5 @@ pub(super) fn io_error(
     what: &'static str,
 ) -> impl FnOnce(io::Error) -> EditError + use<> {
     let path = path.to_path_buf();
-    move |error| EditError::File(path, Reason::Io(what, error))
+    move |error| EditError::File(path, EditProblem::Io(what, error))
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 use zeroize::Zeroizing;
 
-use super::error::{EditError, Reason, io_error};
+use super::error::{EditError, EditProblem, io_error};
 use crate::credentials::file::parse::{Line, lines};
 use crate::credentials::file::source::{self, Source};
 use crate::credentials::file::table::{self, Listed};
@@ -34,7 +34,7 @@ impl Locked {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
                 // A regular file here was created a moment ago.
                 if path.symlink_metadata().is_ok_and(|there| there.is_symlink()) {
-                    return Err(Reason::DanglingLink.at(path));
+                    return Err(EditProblem::DanglingLink.at(path));
                 }
                 return Ok(None);
             }
@@ -52,7 +52,8 @@ impl Locked {
             if !FileStamp::at(&real).is_ok_and(|present| present.is_same_file(locked)) {
                 continue;
             }
-            let source = Source::read_open(&file).map_err(|error| Reason::from(error).at(&real))?;
+            let source =
+                Source::read_open(&file).map_err(|error| EditProblem::from(error).at(&real))?;
             names(&real, &source.text)?;
             return Ok(Some(Self { path: real, file, source }));
         }
@@ -60,7 +61,7 @@ impl Locked {
 
     /// Opens and locks a file that has to exist.
     pub(super) fn existing(path: &Path) -> Result<Self, EditError> {
-        Self::open(path)?.ok_or_else(|| Reason::Missing.at(path))
+        Self::open(path)?.ok_or_else(|| EditProblem::Missing.at(path))
     }
 
     pub(super) fn text(&self) -> &[u8] {
@@ -97,7 +98,7 @@ impl Locked {
         mut change: impl FnMut(Line<'_>, &mut Vec<u8>),
     ) -> Result<(), EditError> {
         if self.find(name).is_none() {
-            return Err(Reason::Absent(name.clone()).at(&self.path));
+            return Err(EditProblem::Absent(name.clone()).at(&self.path));
         }
         let mut new = Zeroizing::new(Vec::with_capacity(self.text().len() + ROOM));
         for line in lines(self.text()) {
@@ -154,7 +155,7 @@ fn write(path: &Path, text: &[u8]) -> Result<NamedTempFile, EditError> {
         .prefix(".users-")
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)
-        .map_err(|error| Reason::NewFile(directory.into(), error).at(path))?;
+        .map_err(|error| EditProblem::NewFile(directory.into(), error).at(path))?;
     new.write_all(text).map_err(io_error(path, UNWRITTEN))?;
     Ok(new)
 }
@@ -171,7 +172,7 @@ fn directory(path: &Path) -> &Path {
 
 /// The users of a file. One with errors is not changed, and no change results in one.
 pub(super) fn names(path: &Path, text: &[u8]) -> Result<HashMap<Username, Listed<()>>, EditError> {
-    table::names(text).map_err(|errors| Reason::from(errors).at(path))
+    table::names(text).map_err(|errors| EditProblem::from(errors).at(path))
 }
 
 const UNOPENED: &str = "cannot be opened";

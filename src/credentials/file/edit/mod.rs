@@ -12,7 +12,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-pub use self::error::{EditError, Reason};
+pub use self::error::{EditError, EditProblem};
 use self::locked::{Locked, create, names};
 use super::diagnostic::CannotLogIn;
 use super::parse::{Line, lines};
@@ -71,7 +71,7 @@ pub fn add(
             continue;
         };
         if locked.find(name).is_some() {
-            return Err(Reason::Present(name.clone()).at(path));
+            return Err(EditProblem::Present(name.clone()).at(path));
         }
         let old = locked.text();
         let end = lines(old).last().map(Line::end);
@@ -131,7 +131,7 @@ pub(super) fn rehash(
 /// [`EditError`] as from [`add`].
 pub fn expect_absent(path: &Path, name: &Username) -> Result<(), EditError> {
     if path.exists() && has(path, name)? {
-        return Err(Reason::Present(name.clone()).at(path));
+        return Err(EditProblem::Present(name.clone()).at(path));
     }
     Ok(())
 }
@@ -142,11 +142,11 @@ pub fn expect_absent(path: &Path, name: &Username) -> Result<(), EditError> {
 /// # Errors
 /// [`EditError`] as from [`set_password`].
 pub fn expect_present(path: &Path, name: &Username) -> Result<(), EditError> {
-    if has(path, name)? { Ok(()) } else { Err(Reason::Absent(name.clone()).at(path)) }
+    if has(path, name)? { Ok(()) } else { Err(EditProblem::Absent(name.clone()).at(path)) }
 }
 
 fn has(path: &Path, name: &Username) -> Result<bool, EditError> {
-    let source = Source::read(path).map_err(|error| Reason::from(error).at(path))?;
+    let source = Source::read(path).map_err(|error| EditProblem::from(error).at(path))?;
     Ok(names(path, &source.text)?.contains_key(name))
 }
 
@@ -163,7 +163,7 @@ pub fn remove(path: &Path, name: &Username) -> Result<(), EditError> {
 /// # Errors
 /// [`EditError`] when the file cannot be read or is faulty.
 pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
-    let source = Source::read(path).map_err(|error| Reason::from(error).at(path))?;
+    let source = Source::read(path).map_err(|error| EditProblem::from(error).at(path))?;
     names(path, &source.text)?;
     let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
     Ok(entries
@@ -181,7 +181,7 @@ fn field(
     password: &NewPassword,
     scheme: NewScheme,
 ) -> Result<Secret<String>, EditError> {
-    scheme.field(password).map_err(|error| Reason::from(error).at(path))
+    scheme.field(password).map_err(|error| EditProblem::from(error).at(path))
 }
 
 #[cfg(test)]
