@@ -1,5 +1,5 @@
-//! Log-ins by the certificate of the client, which has been verified when it comes here: what is left
-//! to find out is which of its names the client wants to be, and whether a store knows that user.
+//! Logins with the certificate of the client, which TLS has verified already. What remains is to
+//! choose one of its names, and to look up that user.
 
 use std::net::IpAddr;
 
@@ -11,13 +11,12 @@ use crate::credentials::CredentialStore;
 use crate::protocol::{ClaimedName, Username};
 
 impl<C: CredentialStore> Authenticator<C> {
-    /// Lets in whoever has a certificate for `names`, if the client wants to be one of them and a
-    /// store knows that user.
+    /// Lets a client with a certificate for `names` log in as one of them, if a store knows that user.
     ///
-    /// - A client that does not say who it wants to be has to have a certificate for one name.
+    /// - A client that does not name a user needs a certificate for exactly one name.
     ///
     /// # Errors
-    /// The [`Refusal`]; what is wrong is logged here.
+    /// The [`Refusal`]. The reason is logged here.
     pub async fn certify(
         &self,
         names: &[Username],
@@ -33,7 +32,7 @@ impl<C: CredentialStore> Authenticator<C> {
             (Some(wanted), names) => match Username::try_from(wanted) {
                 Ok(username) if names.contains(&username) => username,
                 Ok(_) | Err(_) => {
-                    info!(user = %wanted, "refused: the certificate is for somebody else");
+                    info!(user = %wanted, "refused: the certificate is not for this user");
                     return Err(Refusal::BadCertificate);
                 }
             },
@@ -48,7 +47,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 admitted => admitted.map_err(|reason| Refusal::of(&claimed, reason)),
             },
             Ok(None) => {
-                info!(user = %claimed, "refused: the certificate is for nobody who is known");
+                info!(user = %claimed, "refused: the certificate is for an unknown user");
                 Err(Refusal::BadCertificate)
             }
             Err(reason) => Err(Refusal::of(&claimed, reason)),
@@ -71,7 +70,7 @@ mod tests {
         here:{PLAIN}e::::::allow_nets=192.0.2.0/24\n\
         there:{PLAIN}f::::::allow_nets=198.51.100.0/24 pop3=no\n";
 
-    /// What becomes of a client with a certificate for these users, who says that it is `wanted`.
+    /// The outcome for a client with a certificate for these users that wants to be `wanted`.
     async fn certify(names: &[&str], wanted: Option<&str>) -> Result<Identity, Refusal> {
         let table = Table::try_from(USERS).unwrap();
         let authenticator =
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_user_of_the_certificate_with_what_the_store_says_of_it() {
+    async fn the_user_of_the_certificate_logs_in_with_the_attributes_of_the_store() {
         for (names, wanted) in [
             (&["mrose"][..], None),
             (&["mrose"], Some("MRose")),
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_else_gets_in() {
+    async fn no_other_user_logs_in() {
         for (names, wanted) in [
             (&[][..], None),
             (&[], Some("mrose")),

@@ -1,11 +1,11 @@
-//! Logins: who is let in, with a password, a proof of one, a token or a certificate.
+//! Logins: with a password, with a proof of one, with a token or with a certificate.
 //!
-//! The [`Authenticator`] asks the credential stores, verifies passwords in a bounded pool and, alone
-//! in the program, makes an [`Identity`]. This room knows the trait of a credential store and none of
-//! the stores, and knows neither sessions nor replies.
+//! The [`Authenticator`] asks the credential stores and verifies passwords in a bounded pool. Nothing
+//! else in the program makes an [`Identity`]. This room uses the trait of credential stores but none
+//! of the stores, and neither sessions nor replies.
 //!
-//! - `authenticator`: logins with a password that is sent. `scram`: with proof of one that is not.
-//!   `token`, `certificate`: with these. `refusal`: why a login is refused.
+//! - `authenticator`: logins with a password that is sent. `scram`: with a proof of the password.
+//!   `token`, `certificate`: with these. `refusal`: why a login fails.
 //! - `throttle`: clients that guess passwords wait. `cache`: a password that was verified lately is
 //!   not hashed again. `turns`: the order in which passwords are hashed.
 
@@ -27,15 +27,16 @@ mod token;
 mod turns;
 
 pub use authenticator::{Authenticator, Rules};
+pub use random::NoRandomness;
 pub use refusal::{Reason, Refusal, Verdict};
 pub use scram::ScramLogin;
 pub use throttle::Throttle;
 pub use turns::Turns;
 
-/// A user whose password has been verified.
+/// A user who has logged in.
 ///
-/// Only this room can make one, and opening a maildrop takes one: there is no way to another
-/// user's mail that leaves the password out.
+/// Only this room can make one, and a maildrop cannot be opened without one: so no code opens a
+/// maildrop for a client that has not logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     name: Username,
@@ -48,27 +49,27 @@ impl Identity {
         &self.name
     }
 
-    /// The user's home directory, if a store says which.
+    /// The user's home directory, if a store has one.
     pub fn home(&self) -> Option<&Path> {
         self.attributes.home.as_deref()
     }
 
-    /// The user's Maildir, if a store says which.
+    /// The user's Maildir, if a store has one.
     pub fn mail(&self) -> Option<&Path> {
         self.attributes.mail.as_deref()
     }
 
-    /// How many sessions the user may have, if a store says so.
+    /// How many sessions the user may have, if a store limits them.
     pub fn sessions(&self) -> Option<NonZeroU32> {
         self.attributes.sessions
     }
 
-    /// Where the user may log in from, if a store says so.
+    /// Where the user may log in from, if a store limits that.
     pub fn allow_nets(&self) -> Option<&AllowedNetworks> {
         self.attributes.allow_nets.as_ref()
     }
 
-    /// An identity without a password, for the tests of other rooms.
+    /// An identity without a login, for the tests of other rooms.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str) -> Self {
         Self { name: Username::try_from(name).unwrap(), attributes: Attributes::default() }

@@ -1,18 +1,26 @@
 //! Randomness of the operating system.
 
+use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Octets that nobody can guess.
-///
-/// # Errors
-/// Why there are none, in words.
-pub(super) fn octets<const N: usize>() -> Result<[u8; N], String> {
+/// Why the operating system gave no random octets.
+#[derive(Debug, thiserror::Error)]
+pub enum NoRandomness {
+    /// It gave fewer octets than were asked for.
+    #[error("the system has too little randomness")]
+    Short,
+    /// The system call failed.
+    #[error("the system has no randomness: {0}")]
+    System(#[from] Errno),
+}
+
+/// Random octets.
+pub(super) fn octets<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut octets = [0; N];
-    match getrandom(&mut octets, GetRandomFlags::empty()) {
-        // The system gives up to 256 octets at once or none.
-        Ok(count) if count == N => Ok(octets),
-        Ok(_) => Err("the system has too little randomness".into()),
-        Err(error) => Err(format!("the system has no randomness: {error}")),
+    // The system gives up to 256 octets at once or none.
+    match getrandom(&mut octets, GetRandomFlags::empty())? {
+        count if count == N => Ok(octets),
+        _ => Err(NoRandomness::Short),
     }
 }
 

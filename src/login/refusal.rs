@@ -1,65 +1,71 @@
-//! How a login was decided, and why a user was not let in: as the operator may know it
-//! ([`Reason`]), and as the client may ([`Refusal`]).
-
-use std::fmt;
+//! The outcome of a login. [`Reason`] says to the operator why it failed, [`Refusal`] to the client.
 
 use super::Identity;
 use crate::protocol::{ClaimedName, NameError};
 
-/// How a login was decided: for the log and for `restante user test`.
+/// The outcome of a login and the store that decided: for the log and for `restante user test`.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Which of the stores decided, counted from 0; `None` when no store knows the user.
+    /// The number of the store that decided, from 0; `None` when no store knows the user.
     pub store: Option<usize>,
-    /// Who it is, or why not.
+    /// The identity of the user, or why the login failed.
     pub outcome: Result<Identity, Reason>,
 }
 
-/// Why a user was not let in, as the operator may know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a login failed, as the operator may know it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// A name that no user can have.
+    #[error("no user can have this name, it {0}")]
     ImpossibleName(NameError),
     /// No store knows the user.
+    #[error("unknown user")]
     UnknownUser,
     /// A store refused, and cannot say whether it knows the user.
+    #[error("unknown user or wrong password, the store does not say which")]
     UnknownOrWrong,
     /// The user has another password.
+    #[error("wrong password")]
     WrongPassword,
     /// The password is right, and the user may not use POP3.
+    #[error("the user may not use POP3")]
     NotAllowed,
     /// The password is right, and the user may not log in from this address.
+    #[error("the password is right, and the user may not log in from this address")]
     NotFromThere,
-    /// Too many logins to the account have failed; the password was not looked at.
+    /// Too many logins to the account have failed. The password was not checked.
+    #[error("too many logins to the account have failed")]
     Throttled,
     /// Too many passwords were waiting to be verified.
+    #[error("too many logins at once")]
     Overloaded,
-    /// The password cannot be checked now, and why.
+    /// The password cannot be checked now, for this reason.
+    #[error("passwords cannot be checked now: {0}")]
     Unavailable(String),
 }
 
-/// Why a user was not let in, as far as the client may know.
+/// Why a login failed, as far as the client may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No such user, another password, a name that no user can have (say `../mrose`), or an address
     /// that the user may not log in from.
     ///
-    /// These are one on purpose: they cost the same and must look the same to the client.
+    /// They cost the same and must look the same to the client.
     BadCredentials,
-    /// To the client the same as [`Self::BadCredentials`]: a wrong password that has been tried from
-    /// there before, by a device with an old one, say.
+    /// A wrong password that has been tried from there before, by a device with an old one, say. To
+    /// the client the same as [`Self::BadCredentials`].
     RepeatedPassword,
     /// The password is right, and the user may not use POP3.
     NotAllowed,
-    /// The token is not good, or is another user's.
+    /// The token is not good, or belongs to another user.
     BadToken,
-    /// The certificate is of no user here, or of another one.
+    /// The certificate belongs to no user here, or to another one.
     BadCertificate,
     /// Too many logins of this user or from this address have failed. Says nothing about this one.
     Throttled,
     /// Too many passwords were waiting to be verified. Says nothing about this one.
     Overloaded,
-    /// The password cannot be checked now, and why: for the log. The client learns only that it
+    /// The password cannot be checked now. The reason is for the log; the client learns only that it
     /// may try again later.
     Unavailable(String),
 }
@@ -69,7 +75,7 @@ impl Verdict {
         Self { store: Some(nth), outcome }
     }
 
-    /// The store with this number has found the password right.
+    /// The store with this number has found the password right, but not the address.
     pub(super) fn barred(nth: usize) -> Self {
         Self::of(nth, Err(Reason::NotFromThere))
     }
@@ -79,13 +85,20 @@ impl Verdict {
     }
 }
 
+impl Reason {
+    #[expect(clippy::needless_pass_by_value, reason = "so it is an argument of map_err")]
+    pub(super) fn unavailable(why: impl ToString) -> Self {
+        Self::Unavailable(why.to_string())
+    }
+}
+
 impl Refusal {
     /// Whether the same login may succeed later, without any change by the user.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Throttled | Self::Overloaded | Self::Unavailable(_))
     }
 
-    /// What the client may know; the name is for the line in the log.
+    /// The part of a reason that the client may know. The name is for the log.
     pub(super) fn of(name: &ClaimedName, reason: Reason) -> Self {
         match reason {
             Reason::ImpossibleName(_)
@@ -100,25 +113,3 @@ impl Refusal {
         }
     }
 }
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ImpossibleName(fault) => write!(f, "no user can have this name, it {fault}"),
-            Self::UnknownUser => f.write_str("unknown user"),
-            Self::UnknownOrWrong => {
-                f.write_str("unknown user or wrong password, the store does not say which")
-            }
-            Self::WrongPassword => f.write_str("wrong password"),
-            Self::NotAllowed => f.write_str("the user may not use POP3"),
-            Self::NotFromThere => {
-                f.write_str("the password is right, and the user may not log in from this address")
-            }
-            Self::Throttled => f.write_str("too many logins to the account have failed"),
-            Self::Overloaded => f.write_str("too many logins at once"),
-            Self::Unavailable(why) => write!(f, "passwords cannot be checked now: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Reason {}

@@ -1,5 +1,4 @@
-//! Logins by SCRAM: the keys of a user, or such as look like some, and the proof that fits them
-//! (RFC 5802 §3).
+//! Logins by SCRAM (RFC 5802 §3): the keys of a user, or decoy keys, and the proof of the client.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -20,23 +19,23 @@ use crate::protocol::sasl::{
 };
 use crate::protocol::{ClaimedName, Secret, Username};
 
-/// A login by SCRAM that waits for the proof of the client. Dropped without one it has failed: the
-/// server has worked for it.
+/// A login by SCRAM that waits for the proof of the client. If it is dropped, it has failed, as the
+/// server has done work for it.
 #[derive(Debug)]
 pub struct ScramLogin {
     found: Found,
     pending: Pending,
 }
 
-/// What a proof has to fit.
+/// The keys that a proof is verified with.
 #[derive(Debug)]
 struct Found {
     keys: ScramKeys,
-    /// Whose keys they are; nobody's when they only look like some.
+    /// The user of the keys; `None` for decoy keys.
     account: Option<(Username, Attributes)>,
 }
 
-/// The attempt that the proof will be of, if one comes.
+/// The attempt, until the proof comes.
 #[derive(Debug)]
 struct Pending {
     name: ClaimedName,
@@ -54,12 +53,11 @@ impl Drop for Pending {
 }
 
 impl<C: CredentialStore> Authenticator<C> {
-    /// Finds the keys of the user that an exchange is about, and goes on with it.
+    /// Continues an exchange with the keys of its user.
     ///
-    /// - For a user without such keys, and for a name that nobody has, it goes on with keys that no
-    ///   proof fits, at the cost of a known user. The salt of a name stays the same for as long as
-    ///   the process runs.
-    /// - Waits first for as long as earlier failures demand.
+    /// - For a user without such keys, and for an unknown name, it uses decoy keys, which no proof
+    ///   fits, at the cost of a known user. The salt of a name stays the same while the process runs.
+    /// - Waits first as long as earlier failures demand.
     ///
     /// # Errors
     /// [`Refusal::Throttled`], [`Refusal::Unavailable`], [`Refusal::Overloaded`].
@@ -73,8 +71,8 @@ impl<C: CredentialStore> Authenticator<C> {
         let found = self.find_keys(&name, hash, peer, &mut attempt).await;
         let found = found.map_err(|why| Refusal::of(&name, why))?;
         let random =
-            random::octets().map_err(|why| Refusal::of(&name, Reason::Unavailable(why)))?;
-        // In place of a proof that may not come: no other exchange has this.
+            random::octets().map_err(|why| Refusal::of(&name, Reason::unavailable(why)))?;
+        // In place of a proof, which may not come. No other exchange has the same octets.
         attempt.begin_check(&Arc::new(Secret::new(random.to_vec())));
         let exchange = awaiting.supply(&found.keys, &Nonce::new(random));
         let pending = Pending { name, peer, attempt: Some(attempt) };
@@ -94,7 +92,7 @@ impl<C: CredentialStore> Authenticator<C> {
         let name = proof.name().clone();
         let ScramLogin { found: Found { keys, account }, mut pending } = login;
         let attempt = pending.attempt.take().ok_or(Refusal::BadCredentials)?;
-        // Each exchange has a proof of its own: that it is the same password again cannot be seen.
+        // Each exchange has another proof, so a repeated password cannot be recognised.
         let guess = Secret::new(proof.proof().to_vec());
         let (Some(server_final), Some((username, attributes))) = (proof.verify(&keys), account)
         else {
@@ -109,7 +107,9 @@ impl<C: CredentialStore> Authenticator<C> {
             }
             Ok(_) | Err(_) => attempt.succeeded(),
         }
-        admitted.map(|it| (it, server_final)).map_err(|reason| Refusal::of(&name, reason))
+        admitted
+            .map(|identity| (identity, server_final))
+            .map_err(|reason| Refusal::of(&name, reason))
     }
 
     async fn find_keys(
@@ -121,7 +121,7 @@ impl<C: CredentialStore> Authenticator<C> {
     ) -> Result<Found, Reason> {
         let caller = Caller::new(Some(peer), Some(attempt));
         let decoy = |iterations| -> Result<_, Reason> {
-            let seed = seed(name.as_bytes()).map_err(Reason::Unavailable)?;
+            let seed = seed(name.as_bytes())?;
             Ok(ScramKeys::decoy(&seed, iterations, hash))
         };
         let salt = decoy(ScramKeys::ITERATIONS)?.salt;
@@ -130,7 +130,7 @@ impl<C: CredentialStore> Authenticator<C> {
             && let Some(account) = self.known(username, Some(attempt)).await?
         {
             if let Verifier::Unusable(why) = account.verifier {
-                return Err(Reason::Unavailable(why.to_string()));
+                return Err(Reason::unavailable(why));
             }
             match self.keys_of(account.verifier, hash, &salt, caller).await? {
                 Some(keys) => {
@@ -140,7 +140,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 None => debug!(user = %name, "has a password, but no keys for SCRAM"),
             }
         }
-        // The same work as for a user, and as many iterations as one has.
+        // The same work and the same iterations as for a known user.
         let example = username.and_then(|name| self.decoy(&name));
         let example = match example {
             Some((_, verifier)) => self.keys_of(verifier, hash, &salt, caller).await?,
@@ -150,7 +150,7 @@ impl<C: CredentialStore> Authenticator<C> {
         Ok(Found { keys, account: None })
     }
 
-    /// The keys that a verifier has or that can be made of it.
+    /// The keys that a verifier has, or that are made from its password.
     async fn keys_of(
         &self,
         verifier: Verifier,
@@ -169,18 +169,17 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 }
 
-/// What the salt of a name is made of: the same for each name as long as the process runs.
-fn seed(name: &[u8]) -> Result<[u8; 32], String> {
+/// The seed of a decoy salt. It stays the same for each name while the process runs.
+fn seed(name: &[u8]) -> Result<[u8; 32], Reason> {
     static KEY: OnceLock<Secret<[u8; 32]>> = OnceLock::new();
     let key = match KEY.get() {
         Some(key) => key,
         None => {
-            let fresh = Secret::new(random::octets()?);
+            let fresh = Secret::new(random::octets().map_err(Reason::unavailable)?);
             KEY.get_or_init(|| fresh)
         }
     };
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|error| error.to_string())?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).map_err(Reason::unavailable)?;
     mac.update(&name.to_ascii_lowercase());
     Ok(mac.finalize().into_bytes().into())
 }
@@ -196,7 +195,7 @@ mod tests {
     use crate::login::{Rules, Throttle};
     use crate::protocol::sasl::{Channel, Mechanism, Step};
 
-    /// How long the keys of `mrose` let wait.
+    /// Begins a login of `mrose`; returns how long it took.
     async fn begin(
         authenticator: &Authenticator<Table>,
     ) -> Result<(Duration, ScramLogin), Refusal> {
@@ -229,7 +228,7 @@ mod tests {
             assert_eq!(delay.as_secs(), waited);
             drop(login);
         }
-        // Neither do many at once get through.
+        // Many at once wait as well.
         let _first = begin(&authenticator).await.unwrap();
         let _second = begin(&authenticator).await.unwrap();
         let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Logins with a token (RFC 6750). A provider of tokens says for whom it is; the stores of passwords
-//! say what that user may do.
+//! Logins with a token (RFC 6750). The provider of a token names the user; the stores of passwords
+//! have the user's attributes.
 
 use std::net::IpAddr;
 
@@ -8,55 +8,57 @@ use tracing::info;
 use super::authenticator::{admit, fail};
 use super::throttle::Attempt;
 use super::{Authenticator, Identity, Reason, Refusal};
-use crate::credentials::{CredentialStore, Redeemed};
+use crate::credentials::{CredentialStore, Redeemed, StoreError};
 use crate::limits::Entry;
-use crate::protocol::{ClaimedName, Secret, Username};
+use crate::protocol::{ClaimedName, NameError, Secret, Username};
+
+/// Why a token is refused. For the log.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("{0}")]
+    Provider(StoreError),
+    #[error("with default-domain, the name of its user {0}")]
+    Name(NameError),
+    #[error("it is for {0}")]
+    AnotherUser(Username),
+    #[error("its user may not log in from this address")]
+    NotFromThere,
+}
 
 impl<C: CredentialStore> Authenticator<C> {
-    /// Finds out whom a token is for, and whether that is who the client says it is.
+    /// Lets the user of a token log in, unless the client claims to be another user.
     ///
-    /// - What a store of passwords says of that user holds; a user whom none knows is let in as well.
+    /// - The attributes of that user in the stores of passwords apply. A user who is in none of them
+    ///   logs in as well.
     ///
     /// # Errors
-    /// The [`Refusal`]; what is wrong with the token is logged here.
+    /// The [`Refusal`]. What is wrong with the token is logged here.
     pub async fn redeem(
         &self,
         name: Option<&ClaimedName>,
         token: &Secret<Vec<u8>>,
         peer: IpAddr,
     ) -> Result<Identity, Refusal> {
-        let nobody = ClaimedName::new(Vec::new());
-        let claimed = name.unwrap_or(&nobody);
+        let unnamed = ClaimedName::new(Vec::new());
+        let claimed = name.unwrap_or(&unnamed);
         let attempt = self.take_turn(peer, name).await?;
         for provider in self.token_providers() {
             let why = match provider.redeem(token).await {
                 Redeemed::Foreign => continue,
                 Redeemed::Unavailable(why) => {
-                    return Err(Refusal::of(claimed, Reason::Unavailable(why.to_string())));
+                    return Err(Refusal::of(claimed, Reason::unavailable(why)));
                 }
-                Redeemed::For(named) => match self.whole(named) {
-                    Ok(user) if claims_to_be(name, &user) => {
-                        let admitted = self.known(&user, None).await.and_then(|account| {
-                            let attributes = account.map(|account| account.attributes);
-                            admit(user, attributes.unwrap_or_default(), Some(peer))
-                        });
-                        match admitted {
-                            Err(Reason::NotFromThere) => {
-                                "its user may not log in from this address".to_owned()
-                            }
-                            admitted => {
-                                attempt.succeeded();
-                                return admitted.map_err(|reason| Refusal::of(claimed, reason));
-                            }
-                        }
+                Redeemed::Bad(why) => TokenError::Provider(why),
+                Redeemed::For(user) => match self.admit_user(user, name, peer).await {
+                    Ok(admitted) => {
+                        attempt.succeeded();
+                        return admitted.map_err(|reason| Refusal::of(claimed, reason));
                     }
-                    Ok(user) => format!("it is for {user}"),
-                    Err(fault) => format!("with default-domain, the name of its user {fault}"),
+                    Err(why) => why,
                 },
-                Redeemed::Bad(why) => why.to_string(),
             };
             if attempt.logs(peer, Entry::Refusal) {
-                info!(user = %claimed, why, "refused: the token is not good");
+                info!(user = %claimed, %why, "refused: the token is not good");
             }
             return Err(bad(attempt, token).await);
         }
@@ -65,13 +67,33 @@ impl<C: CredentialStore> Authenticator<C> {
         }
         Err(bad(attempt, token).await)
     }
+
+    async fn admit_user(
+        &self,
+        user: Username,
+        claimed: Option<&ClaimedName>,
+        peer: IpAddr,
+    ) -> Result<Result<Identity, Reason>, TokenError> {
+        let user = self.whole(user).map_err(TokenError::Name)?;
+        if !claims_to_be(claimed, &user) {
+            return Err(TokenError::AnotherUser(user));
+        }
+        let admitted = self.known(&user, None).await.and_then(|account| {
+            let attributes = account.map(|account| account.attributes);
+            admit(user, attributes.unwrap_or_default(), Some(peer))
+        });
+        match admitted {
+            Err(Reason::NotFromThere) => Err(TokenError::NotFromThere),
+            admitted => Ok(admitted),
+        }
+    }
 }
 
 async fn bad(attempt: Attempt, token: &Secret<Vec<u8>>) -> Refusal {
     fail(attempt, token).await.err().unwrap_or(Refusal::BadToken)
 }
 
-/// Whether a client that may have said who it is means this user.
+/// Whether a client claims to be this user, or no user in particular.
 fn claims_to_be(name: Option<&ClaimedName>, user: &Username) -> bool {
     name.is_none_or(|name| Username::try_from(name).as_ref() == Ok(user))
 }
@@ -84,11 +106,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::credentials::{StoreError, Table, TokenProvider};
+    use crate::credentials::{Table, TokenProvider};
     use crate::login::Rules;
     use crate::protocol::sasl::TokenGuidance;
 
-    /// Its tokens are the names of its users.
+    /// A provider whose tokens are the names of its users.
     #[derive(Debug)]
     struct Provider;
 
@@ -129,45 +151,44 @@ mod tests {
             .with_token_providers(vec![Box::new(Provider)])
     }
 
-    /// The provider says who it is; what that user may do, and where mail is, the store says.
     #[tokio::test]
-    async fn what_a_store_says_of_the_user_of_a_token_holds() {
+    async fn the_attributes_of_a_store_apply_to_the_user_of_a_token() {
         let users: &[u8] = b"mrose@example.org:{PLAIN}x::::/home/mrose::sessions=2\n\
             away@example.org:{PLAIN}x::::::pop3=no\nbarred@example.org:{PLAIN}x::::::nologin\n\
             there@example.org:{PLAIN}x::::::allow_nets=198.51.100.0/24 pop3=no\n";
         let authenticator = authenticator(users, None);
-        let log_in = async |email: &str| {
+        let login = async |email: &str| {
             let token = Secret::new(email.into());
             authenticator.redeem(None, &token, "192.0.2.1".parse().unwrap()).await
         };
-        let known = log_in("mrose@example.org").await.unwrap();
+        let known = login("mrose@example.org").await.unwrap();
         assert_eq!(known.home(), Some(Path::new("/home/mrose")));
         assert_eq!(known.sessions(), NonZeroU32::new(2));
-        let unknown = log_in("stranger@example.org").await.unwrap();
+        let unknown = login("stranger@example.org").await.unwrap();
         assert_eq!((unknown.home(), unknown.sessions()), (None, None));
-        assert_eq!(log_in("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
-        assert_eq!(log_in("there@example.org").await.unwrap_err(), Refusal::BadToken);
-        let barred = log_in("barred@example.org").await.unwrap_err();
+        assert_eq!(login("away@example.org").await.unwrap_err(), Refusal::NotAllowed);
+        assert_eq!(login("there@example.org").await.unwrap_err(), Refusal::BadToken);
+        let barred = login("barred@example.org").await.unwrap_err();
         assert!(matches!(barred, Refusal::Unavailable(why) if why.contains("nologin")));
     }
 
-    /// The client may choose a domain by the name that it asks for in TLS: not for what a provider
-    /// says.
+    /// A client may choose a domain for user names by the host name of the TLS handshake, but not for
+    /// the user of a token.
     #[tokio::test]
     async fn a_token_without_a_domain_is_for_a_user_of_the_default_domain_and_no_other() {
         let authenticator = authenticator(b"fred:{PLAIN}x", Some("example.org"));
-        let log_in = async |email: &str, name: &str| {
+        let login = async |email: &str, name: &str| {
             let (name, token) = (ClaimedName::new(name.as_bytes()), Secret::new(email.into()));
             authenticator.redeem(Some(&name), &token, "192.0.2.1".parse().unwrap()).await
         };
         for email in ["mrose", "mrose@example.org"] {
-            let identity = log_in(email, "mrose@example.org").await.unwrap();
+            let identity = login(email, "mrose@example.org").await.unwrap();
             assert_eq!(identity.username().as_str(), "mrose@example.org");
             for name in ["mrose@example.net", "mrose", ""] {
-                assert_eq!(log_in(email, name).await.unwrap_err(), Refusal::BadToken, "{name}");
+                assert_eq!(login(email, name).await.unwrap_err(), Refusal::BadToken, "{name}");
             }
         }
         let long = "x".repeat(250);
-        assert_eq!(log_in(&long, &long).await.unwrap_err(), Refusal::BadToken);
+        assert_eq!(login(&long, &long).await.unwrap_err(), Refusal::BadToken);
     }
 }

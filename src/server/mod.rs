@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::{BadFile, OpenError, Store};
-use crate::login::{Authenticator, Rules, Throttle, Turns};
+use crate::login::{Authenticator, NoRandomness, Rules, Throttle, Turns};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::protocol::Username;
 use crate::session::{Env, Policy, Slots, Wanted};
@@ -122,9 +122,9 @@ pub enum Error {
     /// A credential file has no users any more.
     #[error(transparent)]
     File(#[from] BadFile),
-    /// There is no authenticator, for this reason.
-    #[error("{0}")]
-    Authenticator(String),
+    /// The cache of logins has no key.
+    #[error("no key for the login cache: {0}")]
+    Randomness(#[from] NoRandomness),
     /// A listening socket no longer works.
     #[error("a listening socket is broken: {0}")]
     Listener(ListenerError),
@@ -261,8 +261,7 @@ impl Reloadable<MaildirStore, Store> {
                     default_domain: auth.default_domain.clone(),
                 },
                 Arc::clone(throttle),
-            )
-            .map_err(Error::Authenticator)?
+            )?
             .with_token_providers(tokens),
             policy: Policy {
                 hostname: config.hostname.clone(),

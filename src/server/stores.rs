@@ -20,7 +20,7 @@ use crate::credentials::{
     CheckpasswordProgram, CredentialStore as _, FileStore, OpenError, ServiceStore, Store,
     TokenProvider,
 };
-use crate::login::{Authenticator, Rules, Verdict};
+use crate::login::{Authenticator, NoRandomness, Rules, Verdict};
 use crate::password::WeakSchemes;
 use crate::protocol::{ClaimedName, Secret};
 
@@ -109,9 +109,9 @@ pub enum StoresError {
     /// A store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// There is no authenticator, for this reason.
-    #[error("{0}")]
-    Authenticator(String),
+    /// The cache of logins has no key.
+    #[error("no key for the login cache: {0}")]
+    Randomness(#[from] NoRandomness),
     /// The runtime for the queries cannot be started.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
@@ -198,8 +198,7 @@ pub fn judge(
         let sections = config.credentials.iter().map(without_rehash);
         let sections: Vec<_> = sections.collect();
         let stores = open(&sections, weak)?.passwords;
-        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())
-            .map_err(StoresError::Authenticator)?;
+        let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
         let verdict = authenticator.judge(name, &Arc::new(password), peer).await;
         Ok((verdict, authenticator.stores().iter().map(Store::label).collect()))
     })

@@ -1,16 +1,16 @@
-//! The way from a claimed name and a password to an [`Identity`]; there is no other.
+//! From a claimed name and a password to an [`Identity`].
 //!
-//! Bounds the memory and the processors that passwords can use, and makes a name that nobody has
-//! cost what a wrong password costs. What is done for a password, one call inside the other:
+//! An unknown name costs as much as a wrong password, and the memory and processors that passwords
+//! use are bounded. For a password, each of these functions calls the next:
 //!
 //! - `authenticate` waits for earlier failures, counts this one, and says what the client may know;
 //! - `decide` asks the stores in their order;
 //! - `check_password` (in `verify`) asks the cache first, and replaces a weak hash afterwards;
-//! - `verify` asks the store, or compares with what the store has given;
-//! - `compare_in_turn` does that when its turn comes, on a thread for it.
+//! - `verify` asks the store, or compares the password with its verifier;
+//! - `compare_in_turn` waits for a turn and compares on a thread of a pool.
 //!
-//! What logins of all kinds share is in `steps`. Those with a token, a certificate or by SCRAM have
-//! files of their own.
+//! `steps` has the steps that logins of all kinds share. Logins with a token, a certificate or by
+//! SCRAM are in files beside this folder.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -23,7 +23,7 @@ use tracing::{debug, info};
 use super::cache::Cache;
 use super::throttle::Attempt;
 use super::turns::{Caller, Turns};
-use super::{Identity, Reason, Refusal, Throttle, Verdict};
+use super::{Identity, NoRandomness, Reason, Refusal, Throttle, Verdict};
 use crate::credentials::{Attributes, CredentialStore, Lookup, Offers, TokenProvider};
 use crate::protocol::sasl::TokenGuidance;
 use crate::protocol::{ClaimedName, Secret, Username};
@@ -33,22 +33,22 @@ mod verify;
 
 pub(super) use self::steps::{admit, fail};
 
-/// Verifies passwords against what the stores know.
+/// Verifies passwords against the stores.
 ///
-/// - Stores are asked in their order. The first that knows the user decides; one that cannot tell
-///   before it has the password decides when that is right.
-/// - One that cannot answer ends the search: the user may be there, with another password than
-///   further down.
-/// - Passwords are hashed as there are [`Turns`]; the others wait. Those that are only compared do
-///   not.
-/// - Every login that the stores can answer costs the same, whether the user is known or not, the
-///   name usable or not, the password acceptable or not.
+/// - Stores are asked in their order. The first that knows the user decides. A store that cannot tell
+///   before it has the password decides if the password is right.
+/// - A store that cannot answer ends the search: the user may be in it, with another password than in
+///   a later store.
+/// - A password waits for one of the [`Turns`] before it is hashed. A password in plain text is
+///   compared without a turn.
+/// - If all stores answer, every login costs the same: with a known or unknown user, a valid or
+///   invalid name, an acceptable or unacceptable password.
 #[derive(Debug)]
 pub struct Authenticator<C> {
     stores: Vec<C>,
     providers: Vec<Box<dyn TokenProvider>>,
     throttle: Arc<Throttle>,
-    /// `None` when the operator wants no cache.
+    /// `None` if the cache is off.
     cache: Option<Cache<Attributes>>,
     turns: Arc<Turns>,
     wait: Duration,
@@ -59,13 +59,13 @@ pub struct Authenticator<C> {
 /// How passwords are verified.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Turns at hashing a password, of which there is one for each that is hashed at a time.
+    /// One for each password that may be hashed at the same time.
     pub turns: Arc<Turns>,
     /// How long a login waits for its turn before it is [`Refusal::Overloaded`].
     pub hash_wait: Duration,
-    /// How long a verified password is cached. Zero: it is verified every time.
+    /// How long a verified password is cached. Zero switches the cache off.
     pub cache: Duration,
-    /// The domain of users whom a token names without one. Never one that the client chooses.
+    /// The domain for tokens whose user has none. Never one that the client chooses.
     pub default_domain: Option<Arc<str>>,
 }
 
@@ -81,11 +81,15 @@ impl Default for Rules {
 }
 
 impl<C: CredentialStore> Authenticator<C> {
-    /// Verifies against `stores`, in the order in which they are to be asked.
+    /// Verifies against `stores`, which are asked in this order.
     ///
     /// # Errors
-    /// When the system has no randomness for the cache.
-    pub fn new(stores: Vec<C>, rules: Rules, throttle: Arc<Throttle>) -> Result<Self, String> {
+    /// The cache has no key.
+    pub fn new(
+        stores: Vec<C>,
+        rules: Rules,
+        throttle: Arc<Throttle>,
+    ) -> Result<Self, NoRandomness> {
         let cache = match rules.cache {
             Duration::ZERO => None,
             lifetime => Some(Cache::new(lifetime, MOST_CACHED)?),
@@ -102,13 +106,13 @@ impl<C: CredentialStore> Authenticator<C> {
         })
     }
 
-    /// Takes tokens of `providers`, which are asked in this order.
+    /// Accepts tokens of `providers`, which are asked in this order.
     #[must_use]
     pub fn with_token_providers(self, providers: Vec<Box<dyn TokenProvider>>) -> Self {
         Self { providers, ..self }
     }
 
-    /// Who guesses passwords, and what the log takes about strangers.
+    /// The throttle, which also limits log lines about clients that are not logged in.
     pub fn throttle(&self) -> &Throttle {
         &self.throttle
     }
@@ -128,7 +132,7 @@ impl<C: CredentialStore> Authenticator<C> {
         &self.turns
     }
 
-    /// What every user with a password can log in with: what all stores offer.
+    /// The mechanisms that all stores offer, besides a password that is sent.
     pub fn offers(&self) -> Offers {
         let all = |offered: fn(Offers) -> bool| {
             !self.stores.is_empty() && self.stores.iter().map(C::offers).all(offered)
@@ -139,7 +143,7 @@ impl<C: CredentialStore> Authenticator<C> {
         }
     }
 
-    /// Why no user can log in at the moment: every store and provider is known to be down.
+    /// Why no user can log in at the moment; `None` unless every store and provider is down.
     pub fn down(&self) -> Option<String> {
         let stores = self.stores.iter().map(C::down);
         let providers = self.providers.iter().map(|provider| provider.down());
@@ -148,21 +152,20 @@ impl<C: CredentialStore> Authenticator<C> {
         reasons.filter(|reasons| !reasons.is_empty()).map(|reasons| reasons.join("; "))
     }
 
-    /// What a client is told whose token is not good (RFC 7628 §3.2.2).
+    /// What a client with a bad token is told (RFC 7628 §3.2.2).
     pub fn token_guidance(&self) -> TokenGuidance {
         self.providers.first().map_or_else(TokenGuidance::default, |provider| provider.guidance())
     }
 
-    /// Finds out whether `password` is that of the user who claims to be `name`, at `peer`.
+    /// Logs a client at `peer` in that claims to be `name`, if `password` is right.
     ///
-    /// - Waits first for as long as earlier failures demand.
-    ///
-    /// A verification that has begun is finished, and keeps its turn, even if the
-    /// future is dropped: clients that hang up cannot start more of them.
+    /// - Waits first as long as earlier failures demand.
+    /// - A verification that has begun is finished, and keeps its turn, even if the future is dropped:
+    ///   clients that hang up cannot start more of them.
     ///
     /// # Errors
-    /// The [`Refusal`]. Which of the cases of [`Refusal::BadCredentials`] it was is logged at debug
-    /// level here and known nowhere else.
+    /// The [`Refusal`]. Only the log, at debug level, tells the cases of [`Refusal::BadCredentials`]
+    /// apart.
     pub async fn authenticate(
         &self,
         name: &ClaimedName,
@@ -193,7 +196,7 @@ impl<C: CredentialStore> Authenticator<C> {
         outcome.map_err(|reason| {
             let store = store.and_then(|nth| self.stores.get(nth)).map(C::label);
             if reason == Reason::NotFromThere {
-                // Somebody may have the password of a user who does not notice.
+                // The password may have been stolen.
                 info!(store, user = %name, "refused: {reason}");
             } else {
                 debug!(store, user = %name, "refused: {reason}");
@@ -206,11 +209,11 @@ impl<C: CredentialStore> Authenticator<C> {
         })
     }
 
-    /// The same without any waiting, with the reason and the store that decided. Without a `peer`
-    /// it does not matter where the user may log in from.
+    /// Like [`authenticate`](Self::authenticate), but without the throttle; returns the reason and
+    /// the store that decided. Without a `peer`, the networks of the user are ignored.
     ///
-    /// - From where a user may not log in, the right password costs what a wrong one costs: nothing
-    ///   is remembered or rewritten, and the same stores are asked.
+    /// - From an address that is not allowed, the right password costs as much as a wrong one: it is
+    ///   not remembered, no hash is replaced, and the same stores are asked.
     pub async fn judge(
         &self,
         name: &ClaimedName,
@@ -247,7 +250,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 Lookup::Perhaps(account) => Some((account, false)),
                 Lookup::Unknown => None,
                 Lookup::Unavailable(why) => {
-                    return Verdict::of(nth, Err(Reason::Unavailable(why.to_string())));
+                    return Verdict::of(nth, Err(Reason::unavailable(why)));
                 }
             };
             if let Some(attempt) = attempt.as_deref_mut() {
@@ -261,7 +264,7 @@ impl<C: CredentialStore> Authenticator<C> {
             let tried = (nth, store, &username, &account);
             match self.check_password(tried, password, peer, caller).await {
                 Ok(Some(attributes)) => {
-                    // What the store has just said counts, not what is remembered of it.
+                    // The attributes of this look-up count, not those in the cache.
                     let attributes = if decides { account.attributes } else { attributes };
                     let admitted = admit(username.clone(), attributes, peer);
                     match (admitted, barred) {
@@ -297,26 +300,26 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 }
 
-/// The password is about to be looked at.
+/// Marks the password of an attempt as about to be checked.
 fn begin_check(attempt: Option<&mut Attempt>, password: &Arc<Secret<Vec<u8>>>) {
     if let Some(attempt) = attempt {
         attempt.begin_check(password);
     }
 }
 
-/// Whether the work of a verification has been done at a store that cannot tell who is unknown.
+/// Whether a store that cannot tell who is unknown has already done the work of a verification.
 #[derive(Clone, Copy)]
 enum Asked {
     NoStore,
     Store,
 }
 
-/// So many users have their last password remembered.
+/// How many users the cache remembers.
 const MOST_CACHED: usize = 100_000;
 
-/// The name that stands for all those that no user can have, where a decoy is chosen.
+/// The name for which a decoy is chosen if the client sends a name that no user can have.
 fn stand_in() -> Result<Username, Reason> {
-    Username::try_from("nobody").map_err(|fault| Reason::Unavailable(fault.to_string()))
+    Username::try_from("nobody").map_err(Reason::unavailable)
 }
 
 #[cfg(test)]

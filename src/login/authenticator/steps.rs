@@ -1,5 +1,5 @@
-//! The steps that logins of all kinds share: waiting for earlier failures, what the stores know of a
-//! user, and whether the user is let in.
+//! The steps that logins of all kinds share: the wait for earlier failures, the look-up in the stores,
+//! and the restrictions of the user.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,7 +14,7 @@ use crate::login::{Identity, Reason, Refusal};
 use crate::protocol::{ClaimedName, NameError, Secret, Username};
 
 impl<C: CredentialStore> Authenticator<C> {
-    /// The name of a user whom a token names, with the default domain.
+    /// The user of a token, with the default domain if its name has none.
     pub(in crate::login) fn whole(&self, name: Username) -> Result<Username, NameError> {
         match &self.default_domain {
             Some(domain) => (&ClaimedName::new(name.as_str().as_bytes()).within(domain)).try_into(),
@@ -22,8 +22,8 @@ impl<C: CredentialStore> Authenticator<C> {
         }
     }
 
-    /// What the stores say of a user without being told a password; `None` when no store that can tell
-    /// without one knows the user. An attempt waits for the failures of the account.
+    /// Looks a user up without a password; `None` if no store knows the user, of those that can tell
+    /// without one. An attempt waits for the failures of the account.
     pub(in crate::login) async fn known(
         &self,
         name: &Username,
@@ -33,7 +33,7 @@ impl<C: CredentialStore> Authenticator<C> {
             let found = match store.look_up(name).await {
                 Lookup::Found(account) => Some(account),
                 Lookup::Perhaps(_) | Lookup::Unknown => None,
-                Lookup::Unavailable(why) => return Err(Reason::Unavailable(why.to_string())),
+                Lookup::Unavailable(why) => return Err(Reason::unavailable(why)),
             };
             if let Some(attempt) = attempt.as_deref_mut() {
                 self.wait_for_account(attempt, nth, name, found.as_ref()).await?;
@@ -45,7 +45,7 @@ impl<C: CredentialStore> Authenticator<C> {
         Ok(None)
     }
 
-    /// Waits for as long as earlier failures of this user, or from this network, demand.
+    /// Begins an attempt, and waits as long as earlier failures of this user and network demand.
     pub(in crate::login) async fn take_turn(
         &self,
         peer: IpAddr,
@@ -64,7 +64,7 @@ impl<C: CredentialStore> Authenticator<C> {
         Ok(attempt)
     }
 
-    /// The same for failures of the account that a name has been found to lead to.
+    /// Waits as long as earlier failures of the account demand that a name leads to.
     pub(in crate::login) async fn wait_for_account(
         &self,
         attempt: &mut Attempt,
@@ -84,8 +84,8 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 }
 
-/// Says no: counts a wrong password, and waits until the time of the answer tells nothing of who has
-/// logged in from there before. Whether the same one was counted already.
+/// Counts a wrong password, and waits until a stranger would be answered, so that the time does not
+/// reveal who has logged in from there before. Returns whether the same password was counted already.
 pub(in crate::login) async fn fail(
     attempt: Attempt,
     password: &Secret<Vec<u8>>,
@@ -96,7 +96,7 @@ pub(in crate::login) async fn fail(
 }
 
 impl Caller {
-    /// Who tries to log in, if it is an attempt at all, and from anywhere.
+    /// A caller that is known if its attempt is, or if there is no attempt.
     pub(in crate::login) fn new(peer: Option<IpAddr>, attempt: Option<&Attempt>) -> Self {
         let is_known = attempt.is_none_or(Attempt::is_known);
         let standing = if is_known { Standing::Known } else { Standing::Stranger };
@@ -104,15 +104,14 @@ impl Caller {
     }
 }
 
-/// Whoever has the right password is let in, unless the store says that it is not for POP3, or not
-/// from there.
+/// Admits a user with the right password, unless the store forbids POP3 or the address.
 pub(in crate::login) fn admit(
     name: Username,
     attributes: Attributes,
     peer: Option<IpAddr>,
 ) -> Result<Identity, Reason> {
     if peer.is_some_and(|peer| !attributes.allow(peer)) {
-        // First, for the other reason is told to the client.
+        // This comes first, as the client is told the other reason.
         Err(Reason::NotFromThere)
     } else if attributes.pop3 {
         Ok(Identity { name, attributes })

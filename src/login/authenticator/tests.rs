@@ -1,4 +1,4 @@
-//! Names and passwords, right and wrong, against tables of users: what comes of them, and what it costs.
+//! Right and wrong names and passwords against tables of users: their outcome and their cost.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
@@ -25,7 +25,7 @@ const USERS: &str = "\
     absurd:$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n\
     barred:{PLAIN}tanstaaf::::::nologin\n";
 
-/// Passwords that are only compared wait for nobody.
+/// A user with a hash: a password in plain text would be compared without a turn.
 const HASHED: &str =
     "light:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$Waw5CMYpE0kO719XekarvkwAxsjcHKMv\n";
 const LIGHT: &str = "pässwörd mit Leer ";
@@ -96,8 +96,8 @@ async fn the_right_password_and_no_other() {
     assert_eq!(octets, Err(Refusal::BadCredentials));
 }
 
-/// Of `IX` and `tan staaf` and of what SASLprep makes into them: made with `mkpasswd`, Dovecot's
-/// `doveadm pw` and, the keys, by `PostgreSQL`.
+/// Hashes of `IX` and `tan staaf`, and of passwords that SASLprep turns into these. Made by `mkpasswd`,
+/// by Dovecot's `doveadm pw` and, the keys, by `PostgreSQL`.
 const PREPARED: &str = "\
     ix:$6$rounds=1000$DG8DiWfCev0Q8otm$NIxew44M6JTmbT4DrF5RiM14E2yfRd14HIu3A72Ukr6VNCWuUjA7scRvQFtFKOr34ydK4rwlDLMmegEf01K861\n\
     hyphen:$6$rounds=1000$FRTkKAGJ7mScvT4q$B1Vn81IVLddHkv9VqAqe0Mq0zKQVZtJ0sLvk5UA1aKfpDhZj36RA6fr6E.5L8gWN1F9u8BwzYgA943Hj1y8Ec.\n\
@@ -114,7 +114,7 @@ async fn a_password_fits_as_it_came_or_as_saslprep_makes_it() {
         ("plain", &["IX", "I\u{ad}X", "\u{2168}"], &["ix", "I X", "\u{2168}\u{7}"]),
         ("keys", &["IX", "I\u{ad}X", "\u{2168}"], &["ix", "I X", "\u{2168}\u{7}"]),
         ("blank", &["tan staaf", "tan\u{a0}staaf", "tan\u{2003}staaf"], &["tanstaaf"]),
-        // A hash of what was not prepared fits what is sent unprepared, and nothing else.
+        // A hash of an unprepared password fits that password alone.
         ("hyphen", &["I\u{ad}X"], &["IX", "\u{2168}"]),
         ("no-break", &["tan\u{a0}staaf"], &["tan staaf", "tan\u{2003}staaf"]),
     ] {
@@ -142,7 +142,7 @@ async fn what_cannot_be_checked_is_never_a_wrong_password() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    // Nothing was allocated or computed to find that out.
+    // No verification was needed to find that out.
     assert_eq!(authenticator.verifications(), 0);
 }
 
@@ -219,7 +219,7 @@ fn unknown_names_cost_what_users_of_all_stores_cost_in_the_same_proportions() {
 
 #[tokio::test]
 async fn without_users_a_log_in_costs_what_a_new_user_would() {
-    let authenticator = authenticator("# nobody yet\n");
+    let authenticator = authenticator("# no user yet\n");
     let outcome = log_in(&authenticator, "mrose", "tanstaaf").await;
     assert_eq!(outcome, Err(Refusal::BadCredentials));
     assert_eq!(authenticator.verifications(), 1);
@@ -235,7 +235,7 @@ fn too_many_at_once_are_told_to_come_back() {
         let authenticator = new(vec![table], rules(1, 5));
         let busy = authenticator.turns.take(CALLER).await;
         let asked = tokio::time::Instant::now();
-        // Known or not, right or wrong: overload says nothing about the password.
+        // An overload does not reveal whether the user is known or the password right.
         for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
             let outcome = log_in(&authenticator, name, password).await;
             assert_eq!(outcome, Err(Refusal::Overloaded));
@@ -352,7 +352,7 @@ async fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
     assert_eq!(authenticator.verifications(), 1);
 }
 
-/// The class of CVE-2025-30189: a cache that hands out one user for another.
+/// As in CVE-2025-30189, where a cache returned one user for another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whoever_logs_in_is_who_the_password_belongs_to() {
     let users: HashMap<String, String> =
@@ -389,7 +389,7 @@ async fn whoever_logs_in_is_who_the_password_belongs_to() {
 }
 
 #[tokio::test]
-async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
+async fn new_attributes_apply_to_a_cached_password() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users");
     let says = |attributes: &str| {
@@ -415,7 +415,7 @@ async fn what_a_store_says_now_counts_for_a_password_that_is_remembered() {
     assert_eq!(authenticator.verifications(), 1, "the password is remembered");
 }
 
-/// What the same user and password come to from 192.0.2.1, and from where the user may not be.
+/// The outcomes of the same password from 192.0.2.1, and from an address that is not allowed.
 async fn from_two_places<C: CredentialStore>(
     authenticator: &Authenticator<C>,
     password: &str,
@@ -433,7 +433,7 @@ async fn a_right_password_from_another_network_costs_and_gives_what_a_wrong_one_
     let table = || Table::try_from(users.as_bytes()).unwrap();
     for cache in [Duration::ZERO, Duration::from_secs(300)] {
         let authenticator = new(vec![table()], Rules { cache, ..rules(2, 60) });
-        // The first one is remembered, and lets nobody else in.
+        // The first one is cached, but only for that address.
         for round in 1..3 {
             let [here, there] = from_two_places(&authenticator, LIGHT).await;
             assert!(here.is_ok());
@@ -450,21 +450,22 @@ async fn a_right_password_from_another_network_costs_and_gives_what_a_wrong_one_
             assert_eq!(log_in(&authenticator, "light", password).await, outcome);
         }
     }
-    // Nor is anything told by what else the user may not do.
+    // A user who may not use POP3 at all gets the same answer.
     let users = users.replace("allow_nets=192.0.2.0/24", "allow_nets=local pop3=no");
     let authenticator = authenticator(&users);
     assert_eq!(log_in(&authenticator, "light", LIGHT).await, Err(Refusal::BadCredentials));
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_asked_as_ever() {
+async fn networks_of_a_store_that_cannot_tell_before_the_password_apply_and_other_stores_are_asked()
+{
     let script = "n=$(tr '\\0' '\\n' <&3 | sed -n 2p); [ \"$n\" = right ] || exit 1\n\
                   RESTANTE_ALLOW_NETS=192.0.2.0/24 exec \"$@\"";
     let command = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();
     let program = CheckpasswordProgram::new(&command).unwrap();
     let at_once = NonZeroU32::new(2).unwrap();
     let first = ServiceStore::new(program, Asking { deadline: Duration::from_secs(20), at_once });
-    // The next store would let anybody in with the same password.
+    // The next store accepts the same password from any address.
     let next = Table::try_from(&b"light:{PLAIN}right\n"[..]).unwrap();
     let stores = vec![Store::Checkpassword(Box::new(first)), Store::Table(next)];
     let authenticator = new(stores, Rules { cache: Duration::from_secs(300), ..rules(2, 60) });
@@ -478,7 +479,8 @@ async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_as
         let outcomes = from_two_places(&authenticator, password).await;
         (outcomes, authenticator.verifications() - before)
     };
-    // Recalled here; there the program, then the table; for a wrong one both, in both places.
+    // From the first address the cache; from the other the program, then the table. A wrong password
+    // is checked by both, from both addresses.
     assert_eq!(asked("right").await.1, 2);
     let (outcomes, verified) = asked("wrong").await;
     assert_eq!(outcomes, [Err(Reason::WrongPassword), Err(Reason::WrongPassword)]);
@@ -486,7 +488,7 @@ async fn a_store_that_cannot_tell_before_is_obeyed_as_well_and_the_others_are_as
 }
 
 #[tokio::test]
-async fn the_same_wrong_password_again_is_told_apart() {
+async fn a_repeated_wrong_password_is_recognised() {
     let settings = crate::config::ThrottleSection {
         first_delay: Duration::from_nanos(1),
         longest_delay: Duration::from_nanos(1),

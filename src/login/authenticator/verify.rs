@@ -1,4 +1,4 @@
-//! The verification of one password: from the cache, by the store, or here, when its turn comes.
+//! The verification of one password: by the cache, by the store, or by its hash.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::protocol::{Secret, Username};
 use crate::threads;
 
 impl<C: CredentialStore> Authenticator<C> {
-    /// Does the work of a verification for a user whom no store knows.
+    /// Does the work of a verification for a user whom no store knows, so that it costs the same.
     pub(super) async fn spend(
         &self,
         name: &Username,
@@ -24,7 +24,7 @@ impl<C: CredentialStore> Authenticator<C> {
         asked: Asked,
         caller: Caller,
     ) -> Result<(), Reason> {
-        // A decoy is some user's verifier: that it matches must not count.
+        // A decoy is the verifier of some user, so the result does not count.
         match (self.decoy(name), asked) {
             (Some((store, decoy)), _) => {
                 self.verify((store, name, &Account::new(decoy)), password, caller).await.map(drop)
@@ -36,15 +36,15 @@ impl<C: CredentialStore> Authenticator<C> {
         }
     }
 
-    /// What is verified for a name that no store knows, and the store that it is of.
+    /// The verifier for a name that no store knows, and the store that it comes from.
     pub(in crate::login) fn decoy(&self, name: &Username) -> Option<(&C, Verifier)> {
         let decoys = self.stores.iter().filter_map(|store| Some((store, store.decoy(name)?)));
         let (store, decoy) = Decoy::among(name, decoys.collect())?;
         Some((store, decoy.verifier))
     }
 
-    /// Asks the cache whether the password was right lately, verifies it otherwise; remembers the
-    /// right one, and lets the store replace its hash by a stronger one.
+    /// Asks the cache whether the password was right lately. If not, verifies it; a right password is
+    /// remembered, and the store may replace its hash by a stronger one.
     pub(super) async fn check_password(
         &self,
         (nth, store, name, account): (usize, &C, &Username, &Account),
@@ -66,7 +66,7 @@ impl<C: CredentialStore> Authenticator<C> {
             return Ok(Some(attributes));
         }
         let verified = self.verify((store, name, account), password, caller).await?;
-        // Some stores say only now where the user may log in from.
+        // Some stores have the networks of the user only now.
         if let Some(attributes) = verified.as_ref().filter(|attributes| allows(attributes)) {
             if let Some((cache, context)) = &context {
                 cache.remember(name, context, password, attributes.clone());
@@ -76,7 +76,7 @@ impl<C: CredentialStore> Authenticator<C> {
         Ok(verified)
     }
 
-    /// What the store says of the user when the password is right, `None` when it is wrong.
+    /// The attributes of the user if the password is right, `None` if it is wrong.
     async fn verify(
         &self,
         (store, name, account): (&C, &Username, &Account),
@@ -84,7 +84,7 @@ impl<C: CredentialStore> Authenticator<C> {
         caller: Caller,
     ) -> Result<Option<Attributes>, Reason> {
         match &account.verifier {
-            Verifier::Unusable(why) => Err(unavailable(why)),
+            Verifier::Unusable(why) => Err(Reason::unavailable(why)),
             Verifier::AtStore(_) => {
                 let substitute = Secret::new(SUBSTITUTE.to_vec());
                 let acceptable = is_acceptable(password);
@@ -93,7 +93,7 @@ impl<C: CredentialStore> Authenticator<C> {
                 match store.check(name, account, password).await {
                     Check::Right(attributes) => Ok(Some(attributes).filter(|_| acceptable)),
                     Check::Wrong => Ok(None),
-                    Check::Unavailable(why) => Err(Reason::Unavailable(why.to_string())),
+                    Check::Unavailable(why) => Err(Reason::unavailable(why)),
                 }
             }
             verifier @ (Verifier::Plain(_) | Verifier::Hash(..) | Verifier::Scram(_)) => {
@@ -103,7 +103,7 @@ impl<C: CredentialStore> Authenticator<C> {
         }
     }
 
-    /// Compares the password with a verifier: at once when that is cheap, else in its turn.
+    /// Compares the password with a verifier: at once if that is cheap, else when it has a turn.
     async fn compare_in_turn(
         &self,
         verifier: Verifier,
@@ -112,28 +112,29 @@ impl<C: CredentialStore> Authenticator<C> {
     ) -> Result<bool, Reason> {
         if verifier.cost() == Some(Cost::Negligible) {
             self.verifications.fetch_add(1, Ordering::Relaxed);
-            return compare(&verifier, password).map_err(|error| unavailable(&error));
+            return compare(&verifier, password).map_err(Reason::unavailable);
         }
         let (verifications, password) = (Arc::clone(&self.verifications), Arc::clone(password));
         let compared = self.in_turn(caller, move || {
             verifications.fetch_add(1, Ordering::Relaxed);
             compare(&verifier, &password)
         });
-        let is_right = compared.await?.map_err(|error| unavailable(&error))?;
+        let is_right = compared.await?.map_err(Reason::unavailable)?;
         if !is_right && caller.standing == Standing::Known {
             self.wait_as_stranger(caller.peer).await;
         }
         Ok(is_right)
     }
 
-    /// Waits for a turn and lets it go: who is known is answered when a stranger would be, so that
-    /// nobody learns by a wrong password who is.
+    /// Waits for a turn of a stranger and gives it up: the time of the answer to a wrong password must
+    /// not reveal that the caller is known.
     async fn wait_as_stranger(&self, peer: IpAddr) {
         let stranger = Caller { peer, standing: Standing::Stranger };
         drop(timeout(self.wait, self.turns.take(stranger)).await);
     }
 
-    /// Does what takes a processor for a while, when its turn comes. Once begun it is finished.
+    /// Waits for a turn and does work that takes a processor for a while. Work that has begun is
+    /// finished even if the future is dropped.
     pub(in crate::login) async fn in_turn<T: Send + 'static>(
         &self,
         caller: Caller,
@@ -145,10 +146,6 @@ impl<C: CredentialStore> Authenticator<C> {
             let _turn = turn;
             work()
         });
-        done.await.map_err(|why| Reason::Unavailable(format!("a password was not hashed: {why}")))
+        done.await.map_err(|why| Reason::unavailable(format!("a password was not hashed: {why}")))
     }
-}
-
-fn unavailable(error: &impl ToString) -> Reason {
-    Reason::Unavailable(error.to_string())
 }

@@ -1,16 +1,16 @@
-//! Remembers who has logged in lately, and with which password, so that a store is not asked again.
+//! Remembers the last right password of each user, so that a store is not asked again.
 //!
-//! - A user has one entry. It says that a password was right, and what the store said of the user;
-//!   wrong passwords are not remembered.
-//! - What is kept of the password is HMAC-SHA-256 over the name, the context and the password, each
-//!   with its length before it, under a key of this cache alone. Without the memory of the process
-//!   there is nothing to guess against; with it, guessing is fast: that is the price of a cache,
-//!   and the reason why it is off unless the operator asks for it.
-//! - The context is what the answer was based on, say the stored hash: when that has changed, the
-//!   entry is not found.
-//! - An entry ends a `lifetime` after the verification; use does not prolong it.
+//! - A user has one entry: that a password was right, and what the store said of the user. Wrong
+//!   passwords are not remembered.
+//! - An entry does not hold the password but HMAC-SHA-256 over the name, the context and the password,
+//!   each after its length. The key is random for each cache. Who cannot read the memory of the
+//!   process has no hash to guess against. Who can read it guesses fast: that is why the cache is off
+//!   by default.
+//! - The context is what the answer was based on, say the stored hash. When it has changed, the entry
+//!   is not found.
+//! - An entry ends a `lifetime` after the verification. Use does not prolong it.
 //! - The name is in the key of the map *and* in the HMAC, so that an entry of one user never
-//!   answers for another (CVE-2025-30189 was that).
+//!   answers for another (as in CVE-2025-30189).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,11 +20,11 @@ use hmac::{HmacReset, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use super::random;
+use super::random::{self, NoRandomness};
 use crate::limits::ExpiringMap;
 use crate::protocol::{Secret, Username};
 
-/// Successful verifications, with what the store said each time.
+/// Right passwords, each with a value of the user.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
     lifetime: Duration,
@@ -41,17 +41,13 @@ struct Entry<T> {
 type Code = CtOutput<HmacReset<Sha256>>;
 
 impl<T: Clone> Cache<T> {
-    /// Keeps at most `entries` users for `lifetime` each; without either it remembers none.
-    ///
-    /// # Errors
-    /// When the system has no randomness for a key.
-    pub(super) fn new(lifetime: Duration, entries: usize) -> Result<Self, String> {
-        let key =
-            random::octets().map_err(|error| format!("no key for the login cache: {error}"))?;
-        Ok(Self { lifetime, key: Secret::new(key), state: Mutex::new(ExpiringMap::new(entries)) })
+    /// Keeps at most `entries` users, each for `lifetime`. If either is zero, it keeps none.
+    pub(super) fn new(lifetime: Duration, entries: usize) -> Result<Self, NoRandomness> {
+        let key = Secret::new(random::octets()?);
+        Ok(Self { lifetime, key, state: Mutex::new(ExpiringMap::new(entries)) })
     }
 
-    /// What was remembered of this user with this very password and context.
+    /// The value of this user, if the password and the context are those that were remembered.
     pub(super) fn knows(
         &self,
         name: &Username,
@@ -65,7 +61,7 @@ impl<T: Clone> Cache<T> {
         (code == entry.code).then(|| entry.value.clone())
     }
 
-    /// Remembers a password that has just been found right, in place of an earlier one.
+    /// Remembers a right password in place of an earlier one.
     pub(super) fn remember(
         &self,
         name: &Username,
@@ -78,10 +74,10 @@ impl<T: Clone> Cache<T> {
         self.lock().put(name.clone(), Entry { code, value }, now + self.lifetime, now);
     }
 
-    /// `None` never happens: HMAC takes keys of any length.
+    /// Never `None`: HMAC takes keys of any length.
     ///
-    /// Once it has the password the HMAC stays where it is until it is overwritten: a value that is
-    /// moved leaves a copy of its buffer behind.
+    /// The HMAC is not moved after it has read the password, and is overwritten in place: a move would
+    /// leave a copy of its buffer behind.
     fn code(&self, name: &Username, context: &[u8], password: &Secret<Vec<u8>>) -> Option<Code> {
         let mut mac = HmacReset::<Sha256>::new_from_slice(self.key.expose()).ok()?;
         for part in [name.as_str().as_bytes(), context, password.expose()] {

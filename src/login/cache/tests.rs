@@ -39,7 +39,7 @@ fn only_this_user_with_this_password_and_this_context() {
         let known = cache.knows(&user(name), context.as_bytes(), &secret(password));
         assert_eq!(known, None, "{name} {context} {password}");
     }
-    // Who guesses does not make the owner's entry go.
+    // A wrong guess does not remove the entry.
     assert_eq!(cache.knows(&user("mrose"), b"hash", &secret("tanstaaf")), Some(1));
 }
 
@@ -75,7 +75,7 @@ fn without_lifetime_or_entries_it_is_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_bounded_and_the_oldest_goes() {
+async fn it_is_bounded_and_drops_the_oldest_entry() {
     let cache = cache();
     for number in 0..1_000 {
         cache.remember(&user(&format!("user{number}")), b"", &secret("x"), number);
@@ -96,7 +96,7 @@ fn two_caches_have_two_keys_and_neither_shows_anything() {
     assert!(!shown.contains("tanstaaf") && shown.contains("code: CtOutput { ... }"), "{shown}");
 }
 
-/// A user's password, the stored hash, and what the store says.
+/// A user with a context, a password and a value.
 fn truth(number: usize) -> (Username, String, Secret<Vec<u8>>, usize) {
     // Half of the users share a password, and all of them the context.
     let password = if number.is_multiple_of(2) { "same".into() } else { format!("own{number}") };
@@ -104,7 +104,7 @@ fn truth(number: usize) -> (Username, String, Secret<Vec<u8>>, usize) {
 }
 
 proptest! {
-    /// Users in any order, in several threads at once: whatever is found belongs to the user.
+    /// Users in any order, in several threads at once: a value that is found belongs to the user.
     #[test]
     fn a_value_never_answers_for_another_user(
         orders in prop::collection::vec(prop::collection::vec((0_usize..40, any::<bool>()), 50), 4),
@@ -133,7 +133,7 @@ proptest! {
         prop_assert!(cache.lock().len() <= 20);
     }
 
-    /// Against a map of what was said last.
+    /// Compared with a map of the last values.
     #[test]
     fn it_says_what_was_remembered_last(
         steps in prop::collection::vec((0_u8..10, 0_u8..3, any::<bool>()), 1..100),

@@ -1,14 +1,15 @@
-//! Who is next where passwords wait to be hashed.
+//! The order in which passwords are hashed.
 //!
-//! - Networks take turns. Of those who wait, the first of each network is in the next round, its
-//!   second in the one after that, whoever came first. A larger network ([`Network::levels`]) has as
-//!   many in a round as it may do more, so nobody gains by having many addresses in it.
-//! - Who has logged in from there lately ([`Standing::Known`]) comes before who has not, but of four
-//!   turns one is for a stranger who waits.
-//! - Within a round the first to come is the first to be served.
+//! - Networks take turns. Of the waiting callers, the first of each network is in the next round, its
+//!   second in the one after that, regardless of who came first. A larger network
+//!   ([`Network::levels`]) has several in a round, according to its factor: many addresses in it are
+//!   no advantage.
+//! - A caller that has logged in from there lately ([`Standing::Known`]) comes before the others, but
+//!   every fourth turn goes to a stranger if one waits.
+//! - Within a round, callers are served in the order in which they came.
 //!
-//! There is one [`Turns`] in a process. A connection waits for one turn at a time, so there are no
-//! more places than connections; who goes away leaves none behind.
+//! There is one [`Turns`] in a process. A connection waits for one turn at a time, so at most as many
+//! callers wait as there are connections. A caller that goes away leaves its queue.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,27 +21,27 @@ use tokio::sync::oneshot;
 use crate::limits::Level;
 use crate::limits::Network;
 
-/// Turns at what takes a processor for a while: so many at a time.
+/// Hands out turns at work that takes a processor for a while, a bounded number at a time.
 #[derive(Debug)]
 pub struct Turns(Mutex<State>);
 
-/// Who wants a turn.
+/// A client that needs a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     pub(super) peer: IpAddr,
     pub(super) standing: Standing,
 }
 
-/// Which line a caller waits in.
+/// The queue that a caller waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The first one.
+    /// The one that is served first.
     Known,
-    /// The second one.
+    /// The other one.
     Stranger,
 }
 
-/// A turn. Dropped it is over, and somebody else's begins.
+/// A turn, which ends when it is dropped. Then the next one begins.
 #[derive(Debug)]
 pub(super) struct Turn(Arc<Turns>);
 
@@ -48,21 +49,21 @@ pub(super) struct Turn(Arc<Turns>);
 struct State {
     at_once: u32,
     taken: u32,
-    known: Line,
-    strangers: Line,
-    /// Turns that known ones have had in a row while strangers waited.
+    known: Queue,
+    strangers: Queue,
+    /// How many turns in a row known callers have had while strangers waited.
     in_a_row: u32,
 }
 
-/// Those who wait, in the order in which they are served.
+/// Waiting callers, in the order in which they are served.
 #[derive(Debug, Default)]
-struct Line {
-    /// That of the last one who was served.
+struct Queue {
+    /// The round of the last caller that was served.
     round: u64,
-    /// How many have come.
+    /// How many callers have entered.
     arrivals: u64,
     waiting: BTreeMap<Place, (IpAddr, oneshot::Sender<Turn>)>,
-    /// How many of each network wait.
+    /// How many callers of each network wait.
     networks: BTreeMap<Network, u32>,
 }
 
@@ -72,7 +73,7 @@ struct Place {
     arrival: u64,
 }
 
-/// A caller in a line. Dropped it is in none.
+/// A caller in a queue, which it leaves when it is dropped.
 struct Waiting<'a> {
     turns: &'a Turns,
     standing: Standing,
@@ -81,25 +82,25 @@ struct Waiting<'a> {
 }
 
 impl Turns {
-    /// So many at once.
+    /// Hands out `at_once` turns at a time.
     pub fn new(at_once: NonZeroU32) -> Self {
         Self(Mutex::new(State {
             at_once: at_once.get(),
             taken: 0,
-            known: Line::default(),
-            strangers: Line::default(),
+            known: Queue::default(),
+            strangers: Queue::default(),
             in_a_row: 0,
         }))
     }
 
-    /// So many at once from now on. Where that is fewer, those who have a turn finish first.
+    /// Changes how many turns there are at a time. Turns that have begun are not cut off.
     pub fn change(self: &Arc<Self>, at_once: NonZeroU32) {
         let mut state = self.lock();
         state.at_once = at_once.get();
         self.hand_out(state);
     }
 
-    /// Waits for a turn. Nobody waits while there is one to be had.
+    /// Waits for a turn. If one is free, takes it at once.
     pub(super) async fn take(self: &Arc<Self>, caller: Caller) -> Turn {
         loop {
             let mut waiting = {
@@ -110,7 +111,7 @@ impl Turns {
                 }
                 let Caller { peer, standing } = caller;
                 let (sender, turn) = oneshot::channel();
-                let place = state.line(standing).enter(peer, sender);
+                let place = state.queue(standing).enter(peer, sender);
                 Waiting { turns: self, standing, place, turn }
             };
             if let Ok(turn) = (&mut waiting.turn).await {
@@ -119,11 +120,11 @@ impl Turns {
         }
     }
 
-    /// Gives turns to those who wait, as long as there are some.
+    /// Gives free turns to waiting callers.
     fn hand_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         while let Some(next) = state.next() {
             drop(state);
-            // To one who has just gone away it is not given, and drops into other hands.
+            // If the caller has just gone away, the turn is dropped, and the next caller gets it.
             drop(next.send(Turn(Arc::clone(self))));
             state = self.lock();
         }
@@ -144,19 +145,19 @@ impl Drop for Turn {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.turns.lock().line(self.standing).leave(self.place);
+        self.turns.lock().queue(self.standing).leave(self.place);
     }
 }
 
 impl State {
-    fn line(&mut self, standing: Standing) -> &mut Line {
+    fn queue(&mut self, standing: Standing) -> &mut Queue {
         match standing {
             Standing::Known => &mut self.known,
             Standing::Stranger => &mut self.strangers,
         }
     }
 
-    /// Who gets a turn, if there is one, and somebody to have it.
+    /// The caller that gets a turn, if one is free and a caller waits.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         if self.taken >= self.at_once {
             return None;
@@ -179,7 +180,7 @@ impl State {
     }
 }
 
-impl Line {
+impl Queue {
     fn enter(&mut self, peer: IpAddr, sender: oneshot::Sender<Turn>) -> Place {
         let mut later = 0;
         for Level { network, factor } in Network::levels(peer) {
@@ -218,18 +219,18 @@ impl Line {
     }
 }
 
-/// After so many turns of known ones one is a stranger's.
+/// How many turns in a row known callers have at the most while a stranger waits.
 const MOST_IN_A_ROW: u32 = 3;
 
 #[cfg(test)]
 impl Turns {
-    /// How many turns there are to be had.
+    /// How many turns are free.
     pub(crate) fn free(&self) -> u32 {
         let state = self.lock();
         state.at_once.saturating_sub(state.taken)
     }
 
-    /// How many wait.
+    /// How many callers wait.
     pub(super) fn waiting(&self) -> usize {
         let state = self.lock();
         assert!(state.known.networks.len() <= 3 * state.known.waiting.len());

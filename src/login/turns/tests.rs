@@ -1,4 +1,4 @@
-//! Who is served after whom, and what is left of those who went away.
+//! The order of turns, and callers that go away.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,7 +21,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     }
 }
 
-/// Comes for a turn, and has none at once.
+/// Enters a queue: no turn is free.
 fn wait(turns: &Arc<Turns>, peer: &str, standing: Standing) -> Place {
     let (turns, peer) = (Arc::clone(turns), peer.parse().unwrap());
     let mut place: Place = Box::pin(async move { turns.take(Caller { peer, standing }).await });
@@ -34,7 +34,7 @@ fn take(turns: &Arc<Turns>) -> Turn {
     poll(&mut pin!(turns.take(caller))).unwrap()
 }
 
-/// In which order those who wait are served, one at a time, by the words that stand for them.
+/// The words of the waiting callers, in the order in which these are served, one at a time.
 fn order(busy: Turn, mut waiting: Vec<(&'static str, Place)>) -> String {
     let mut served = Vec::new();
     drop(busy);
@@ -61,7 +61,7 @@ fn networks_take_turns_whoever_came_first() {
             &[("a", "192.0.2.1"), ("a", "192.0.2.1"), ("a", "192.0.2.1"), ("b", "198.51.100.1")][..],
             "a b a a",
         ),
-        // An IPv6 address is no network.
+        // Addresses of one IPv6 /64 are one network.
         (
             &[
                 ("a", "2001:db8::1"),
@@ -71,7 +71,7 @@ fn networks_take_turns_whoever_came_first() {
             ],
             "a b a a",
         ),
-        // Neither are many networks of one customer as good as many customers.
+        // Addresses of one IPv4 /24 have four turns in a round.
         (
             &[
                 ("a", "192.0.2.1"),
@@ -121,12 +121,12 @@ fn who_is_known_is_served_first_and_every_fourth_is_a_stranger() {
 }
 
 #[test]
-fn who_goes_away_leaves_nothing_behind() {
+fn a_caller_that_goes_away_leaves_its_queue() {
     use Standing::{Known, Stranger};
     let turns = turns(1);
     let busy = take(&turns);
     for standing in [Known, Stranger] {
-        // Often enough to be late if it counted.
+        // If these counted, the next caller would be in a late round.
         for _ in 0..100 {
             drop(wait(&turns, "192.0.2.1", standing));
         }
@@ -135,7 +135,7 @@ fn who_goes_away_leaves_nothing_behind() {
     let same = wait(&turns, "192.0.2.1", Stranger);
     let other = wait(&turns, "198.51.100.1", Stranger);
     assert_eq!(order(busy, vec![("same", same), ("other", other)]), "same other");
-    // Also when the turn is on its way.
+    // The same while the turn is being handed over.
     let busy = take(&turns);
     let gone = wait(&turns, "192.0.2.1", Stranger);
     let mut next = wait(&turns, "192.0.2.1", Stranger);
@@ -147,7 +147,7 @@ fn who_goes_away_leaves_nothing_behind() {
 }
 
 #[test]
-fn another_width_holds_from_the_next_turn_on() {
+fn a_new_number_of_turns_applies_from_the_next_turn_on() {
     let turns = turns(2);
     let (first, second) = (take(&turns), take(&turns));
     let mut waiting: Vec<_> =
@@ -163,7 +163,7 @@ fn another_width_holds_from_the_next_turn_on() {
 }
 
 proptest! {
-    /// Whatever they do: never too many, nobody waits in vain, nobody is forgotten.
+    /// There are never too many turns, no caller waits while one is free, and all are served.
     #[test]
     fn turns_are_neither_lost_nor_made(
         steps in prop::collection::vec((0_u8..6, 0_usize..64, 1_u32..5), 1..300),
