@@ -41,6 +41,17 @@ pub struct LeftOut {
     counts: [u64; KINDS],
 }
 
+impl Entry {
+    /// The element for this kind of line.
+    fn select<T>(self, [wrong_passwords, refusals, connections]: [T; KINDS]) -> T {
+        match self {
+            Self::WrongPassword => wrong_passwords,
+            Self::Refusal => refusals,
+            Self::Connection => connections,
+        }
+    }
+}
+
 impl Default for LogBudget {
     fn default() -> Self {
         let burst = EVERY * AT_ONCE;
@@ -51,25 +62,20 @@ impl Default for LogBudget {
 impl LogBudget {
     /// Whether to write a line about `peer`. If not, it is counted.
     pub fn allows(&self, peer: IpAddr, entry: Entry) -> bool {
-        let [wrong_passwords, refusals, connections] = &self.rates;
-        let rate = match entry {
-            Entry::WrongPassword => wrong_passwords,
-            Entry::Refusal => refusals,
-            Entry::Connection => connections,
-        };
+        let rate = entry.select(self.rates.each_ref());
         let Err(network) = rate.take(Network::levels(peer), EVERY) else { return true };
         let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = left_out.entry(network).or_default();
-        add(counts, one(entry));
+        let count = entry.select(left_out.entry(network).or_default().each_mut());
+        *count = count.saturating_add(1);
         false
     }
 
     /// The lines that were left out since the last call: separately for the networks with the most
     /// lines, together for the others.
     pub fn take_left_out(&self) -> Vec<LeftOut> {
-        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = std::mem::take(&mut *left_out).into_iter().collect();
-        drop(left_out);
+        let left_out =
+            std::mem::take(&mut *self.left_out.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all: Vec<_> = left_out.into_iter().collect();
         all.sort_by_key(|(network, counts)| (u64::MAX - counts.iter().sum::<u64>(), *network));
         let others = all.split_off(all.len().min(MOST_NAMED));
         let named = all.into_iter();
@@ -90,12 +96,7 @@ impl LogBudget {
 impl LeftOut {
     /// The number of lines of a kind.
     pub fn count(&self, entry: Entry) -> u64 {
-        let [wrong_passwords, refusals, connections] = self.counts;
-        match entry {
-            Entry::WrongPassword => wrong_passwords,
-            Entry::Refusal => refusals,
-            Entry::Connection => connections,
-        }
+        entry.select(self.counts)
     }
 }
 
@@ -106,15 +107,6 @@ impl fmt::Display for LeftOut {
             Some(network) => network.fmt(f),
             None => f.write_str("others"),
         }
-    }
-}
-
-/// Counts one line of a kind.
-fn one(entry: Entry) -> [u64; KINDS] {
-    match entry {
-        Entry::WrongPassword => [1, 0, 0],
-        Entry::Refusal => [0, 1, 0],
-        Entry::Connection => [0, 0, 1],
     }
 }
 
