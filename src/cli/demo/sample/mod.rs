@@ -33,11 +33,11 @@ pub(super) fn fill(maildir: &Path, messages: u32) -> io::Result<u32> {
 pub(super) const KINDS: u32 = 6;
 
 const SAMPLES: [&[u8]; KINDS as usize - 1] = [
-    include_bytes!("sample/welcome.eml"),
-    include_bytes!("sample/html.eml"),
-    include_bytes!("sample/attachment.eml"),
-    include_bytes!("sample/utf8.eml"),
-    include_bytes!("sample/dots.eml"),
+    include_bytes!("welcome.eml"),
+    include_bytes!("html.eml"),
+    include_bytes!("attachment.eml"),
+    include_bytes!("utf8.eml"),
+    include_bytes!("dots.eml"),
 ];
 
 /// The delivery time in the file names, which determines their order.
