@@ -250,7 +250,7 @@ mod tests {
             ("SELECT password FROM users WHERE name = '{user}'", "in quotes"),
             ("SELECT password FROM users WHERE name LIKE '%{user}%'", "in quotes"),
             ("SELECT password FROM users WHERE name = '%u'", "write \"{user}\""),
-            ("SELECT password FROM users WHERE name = {name}", "does not stand for"),
+            ("SELECT password FROM users WHERE name = {name}", "is not a placeholder"),
             ("SELECT password FROM users WHERE name = {user}; DROP TABLE users", "semicolon"),
         ] {
             let error = query(bad).unwrap_err().to_string();

@@ -70,24 +70,24 @@ pub enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A NUL character.
-    #[error("has a NUL character, take it out")]
+    #[error("has a NUL character; remove it")]
     Nul,
     /// A variable of another program.
-    #[error("{variable:?} does not stand for anything here, write {:?}", ours.word())]
+    #[error("{variable:?} is not a placeholder here; write {:?}", ours.word())]
     Foreign {
         /// The variable, as it is written.
         variable: &'static str,
         /// The placeholder to use in its place.
         ours: Placeholder,
     },
-    /// A brace without its partner.
-    #[error("has a brace without its partner, write {}", one_of(known))]
+    /// An unmatched brace.
+    #[error("has an unmatched brace; write {}", one_of(known))]
     Unpaired {
         /// The placeholders that may be used.
         known: &'static [Placeholder],
     },
     /// Another word in braces.
-    #[error("{word:?} does not stand for anything here, write {}", one_of(known))]
+    #[error("{word:?} is not a placeholder here; write {}", one_of(known))]
     Unknown {
         /// The word, with its braces.
         word: String,
@@ -95,7 +95,7 @@ pub enum TemplateError {
         known: &'static [Placeholder],
     },
     /// No placeholder distinguishes users.
-    #[error("is the same for all users, write {{user}} or {{local}} in it")]
+    #[error("is the same for all users; write {{user}} or {{local}} in it")]
     SameForAll,
 }
 
@@ -214,21 +214,21 @@ mod tests {
     #[test]
     fn an_error_says_what_to_write() {
         for (text, message) in [
-            ("a\0{user}", "has a NUL character, take it out"),
-            ("%n", "\"%n\" does not stand for anything here, write \"{local}\""),
-            ("{user", "has a brace without its partner, write {user}, {local} or {domain}"),
-            ("user}", "has a brace without its partner, write {user}, {local} or {domain}"),
+            ("a\0{user}", "has a NUL character; remove it"),
+            ("%n", "\"%n\" is not a placeholder here; write \"{local}\""),
+            ("{user", "has an unmatched brace; write {user}, {local} or {domain}"),
+            ("user}", "has an unmatched brace; write {user}, {local} or {domain}"),
             (
                 "{user}{home}",
-                "\"{home}\" does not stand for anything here, write {user}, {local} or {domain}",
+                "\"{home}\" is not a placeholder here; write {user}, {local} or {domain}",
             ),
-            ("{}", "\"{}\" does not stand for anything here, write {user}, {local} or {domain}"),
+            ("{}", "\"{}\" is not a placeholder here; write {user}, {local} or {domain}"),
             (
                 "{{user}}",
-                "\"{{user}\" does not stand for anything here, write {user}, {local} or {domain}",
+                "\"{{user}\" is not a placeholder here; write {user}, {local} or {domain}",
             ),
-            ("", "is the same for all users, write {user} or {local} in it"),
-            ("{domain}", "is the same for all users, write {user} or {local} in it"),
+            ("", "is the same for all users; write {user} or {local} in it"),
+            ("{domain}", "is the same for all users; write {user} or {local} in it"),
         ] {
             let error = Template::parse(text, &Placeholder::OF_A_NAME).unwrap_err();
             assert_eq!(error.to_string(), message, "{text:?}");

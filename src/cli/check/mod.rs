@@ -36,7 +36,7 @@ use unit::Unit;
         restante check --quiet && systemctl reload restante\n  \
         restante check --json | jq '.findings[] | select(.severity == \"error\")'")]
 pub struct Args {
-    /// The configuration.
+    /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
     /// Do not query remote stores: databases, LDAP directories, programs, OAuth 2 providers.

@@ -26,7 +26,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Add a user. The credential file is created if it does not exist.
+    /// Add a user; create the credential file if it does not exist.
     Add {
         #[command(flatten)]
         user: UserArgs,
@@ -43,7 +43,7 @@ enum Action {
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Remove a user. The user's mail is not removed.
+    /// Remove a user, but not the user's mail.
     Remove {
         #[command(flatten)]
         user: UserArgs,
@@ -53,7 +53,7 @@ enum Action {
     /// Prints which store decided and why, and the location of the user's mail. Each outcome has its
     /// own exit code.
     Test(login::Args),
-    /// List the users, one per line. After a tab: why a user cannot log in.
+    /// List the users, one per line; after a tab, why a user cannot log in.
     List {
         #[command(flatten)]
         file: FileArgs,
@@ -74,7 +74,7 @@ struct FileArgs {
     /// The configuration file, which names the credential file.
     #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// The credential file. The configuration is then not read.
+    /// The credential file, instead of the one in the configuration.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }

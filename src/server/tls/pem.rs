@@ -157,7 +157,7 @@ pub struct PemError {
 pub(super) enum Fault {
     #[error("cannot be read: {0}; give the user that the server runs as read access")]
     Forbidden(io::Error),
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {0}; correct the path, or create the file")]
     Unreadable(io::Error),
     #[error("is not a complete PEM file: {0}")]
     Malformed(io::Error),

@@ -8,14 +8,14 @@ fn users_without_a_maildir_are_counted() {
     fixture.write("users", "fred@example.org:{PLAIN}x\nmrose@example.org:{PLAIN}x\n");
     let absent = "restante.toml:16:8: maildir.path: there is no Maildir yet for ";
     let found = |report: &Lines| report.warnings.iter().find(|w| w.starts_with(absent)).cloned();
-    let both = found(&fixture.report(SystemTime::now())).unwrap();
+    let both = found(&fixture.report()).unwrap();
     assert!(
         both.contains("2 users (such as mail/example.org/fred for fred@example.org)"),
         "{both}"
     );
     fs::create_dir_all(fixture.path("mail/example.org/fred")).unwrap();
     fs::create_dir_all(fixture.path("mail/example.org/mrose")).unwrap();
-    assert_eq!(found(&fixture.report(SystemTime::now())), None);
+    assert_eq!(found(&fixture.report()), None);
 }
 
 #[test]
@@ -23,10 +23,10 @@ fn maildirs_that_a_login_creates_are_not_missing() {
     let fixture = Fixture::new();
     fixture.write("restante.toml", &GOOD.replace("[maildir]", "[maildir]\ncreate = true"));
     let found = |report: &Lines| report.warnings.iter().find(|w| w.contains("no Maildir")).cloned();
-    let unmarked = found(&fixture.report(SystemTime::now())).unwrap();
+    let unmarked = found(&fixture.report()).unwrap();
     assert!(unmarked.contains("who cannot log in: ") && unmarked.contains("mail"), "{unmarked}");
     fixture.write("mail/restante.root", "");
-    let marked = fixture.report(SystemTime::now());
+    let marked = fixture.report();
     assert_eq!(found(&marked), None, "{marked:?}");
 }
 
@@ -49,7 +49,7 @@ fn the_location_in_the_credential_file_is_used() {
         let about = report.warnings.iter().filter(|line| line.contains(" maildir.path: "));
         about.map(|line| line.replace("restante.toml:16:8: maildir.path: ", "")).collect()
     };
-    let found: Vec<String> = maildir_path(&fixture.report(SystemTime::now()));
+    let found: Vec<String> = maildir_path(&fixture.report());
     assert_eq!(
         found,
         [
@@ -61,7 +61,7 @@ fn the_location_in_the_credential_file_is_used() {
     );
     fs::create_dir_all(fixture.path("mail/mrose/Maildir")).unwrap();
     fs::create_dir_all(fixture.path("mail/fred")).unwrap();
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(maildir_path(&report).len(), 1, "{report:?}");
     assert!(report.summary.contains("mail/mrose/Maildir  for mrose"), "{report:?}");
 }
@@ -81,7 +81,7 @@ fn maildirs_that_the_user_of_run_as_cannot_access_are_counted() {
         for (path, mode) in modes {
             fs::set_permissions(fixture.path(path), fs::Permissions::from_mode(mode)).unwrap();
         }
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         report.warnings.into_iter().find(|line| line.contains("cannot read mail, or "))
     };
     assert_eq!(warning(open), None);
@@ -115,7 +115,7 @@ fn the_error_for_a_missing_directory_of_mail_names_the_mount() {
     let fixture = Fixture::new();
     fs::remove_dir(fixture.path("mail")).unwrap();
     for what in ["mail does not exist; ", "mail is not a directory; "] {
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         let start = format!("restante.toml:16:8: maildir.path: {what}");
         assert_eq!(report.errors.len(), 1, "{report:?}");
         assert!(report.errors[0].starts_with(&start), "{report:?}");
@@ -134,7 +134,7 @@ fn at_most_a_hundred_maildirs_are_examined_unless_all_are_asked_for() {
         let line = format!("there is no Maildir yet for {count} users ");
         report.warnings.iter().any(|warning| warning.contains(&line))
     };
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert!(warned(&report, "84"), "each third: {report:?}");
     assert!(report.summary.contains("  examined     84 of 250 Maildirs; --users "), "{report:?}");
     let all = Circumstances { all_users: true, ..circumstances() };
@@ -185,7 +185,7 @@ fn two_users_in_one_maildir_are_named() {
     let fixture = Fixture::new();
     fixture.write("users", "mrose@example.org:{PLAIN}x\nmrose@example.net:{PLAIN}x\n");
     fixture.write("restante.toml", &GOOD.replace("{domain}/{local}", "{local}"));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     let shared = "mail/mrose is the Maildir of mrose@example.org and of mrose@example.net; ";
     assert!(report.warnings.iter().any(|line| line.contains(shared)), "{report:?}");
 }
@@ -198,7 +198,7 @@ fn a_directory_of_mail_that_is_not_a_mail_root_is_named() {
     let text = GOOD.replace("[maildir]\n", "[maildir]\ncreate = true\n");
     fixture.write("restante.toml", &text);
     let found = |fixture: &Fixture| {
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         report.warnings.into_iter().find(|line| line.contains(" maildir.create: "))
     };
     let line = found(&fixture).unwrap();
@@ -223,7 +223,7 @@ fn names_with_another_flag_separator_are_noticed() {
     let cur = fixture.path("mail/example.org/mrose/cur");
     fs::create_dir_all(&cur).unwrap();
     let found = |fixture: &Fixture| {
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         report.warnings.into_iter().find(|line| line.contains(" maildir.flag-separator: "))
     };
     fs::write(cur.join("1.a:2,S"), "").unwrap();

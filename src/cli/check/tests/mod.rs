@@ -48,8 +48,8 @@ impl Fixture {
     }
 
     /// The report, without the path of the directory.
-    fn report(&self, now: SystemTime) -> Lines {
-        self.report_in(&Circumstances { now, ..circumstances() }, Extent::Everything)
+    fn report(&self) -> Lines {
+        self.report_in(&circumstances(), Extent::Everything)
     }
 
     fn report_in(&self, circumstances: &Circumstances, extent: Extent) -> Lines {
@@ -112,7 +112,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[test]
 fn a_valid_configuration_has_a_summary() {
     let fixture = Fixture::new();
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors, [""; 0]);
     let summary = &report.summary;
     for line in [
@@ -134,7 +134,7 @@ fn errors_of_all_kinds_come_at_once_with_their_places() {
     fixture.write("tls.key", "not a key");
     fixture.write("users", "mrose@example.org:{PLAIN}tanstaaf\nno colon here\n");
     fixture.write("restante.toml", &format!("run-as = \"no-such-user-here\"\n{GOOD}"));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors.len(), 3, "{report:?}");
     assert!(report.errors[0].starts_with("restante.toml:1:10: run-as: there is no user"));
     assert!(report.errors[1].starts_with("restante.toml:14:15: tls.private-key: "), "{report:?}");
@@ -146,7 +146,7 @@ fn certificate_and_key_are_both_named_when_both_are_missing() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.path("tls.crt")).unwrap();
     fs::remove_file(fixture.path("tls.key")).unwrap();
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors.len(), 2, "{report:?}");
     assert!(report.errors[0].starts_with("restante.toml:12:15: tls.certificate: tls.crt: "));
     assert!(report.errors[1].starts_with("restante.toml:13:15: tls.private-key: tls.key: "));
@@ -167,13 +167,13 @@ fn ca_certificates_for_clients_are_checked() {
         if let Some(text) = text {
             fixture.write("clients.pem", &text);
         }
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         assert_eq!(report.errors.len(), 1, "{report:?}");
         let start = format!("restante.toml:13:13: tls.client-ca: clients.pem: {hint}");
         assert!(report.errors[0].starts_with(&start), "{start} is not {report:?}");
     }
     fixture.write("clients.pem", &certificate.repeat(2));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors, [""; 0]);
     let summary = &report.summary;
     assert!(summary.contains("\n  client-ca    2 certificates in clients.pem\n"), "{summary}");
@@ -184,7 +184,7 @@ fn ca_certificates_for_clients_are_checked() {
     let program = "kind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n";
     let store = "kind = \"file\"\npath = \"users\"\n";
     fixture.write("restante.toml", &text.replace(store, program));
-    assert!(warned(fixture.report(SystemTime::now())));
+    assert!(warned(fixture.report()));
 }
 
 #[test]
@@ -196,14 +196,14 @@ fn mechanisms_that_cannot_be_offered_are_named() {
         let lines = report.warnings.into_iter().filter(|line| line.contains(" auth.mechanisms["));
         lines.collect::<Vec<_>>()
     };
-    let found = about(fixture.report(SystemTime::now()));
+    let found = about(fixture.report());
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains(":16:24: auth.mechanisms[1]: ") && found[0].contains("\"oauth2\""));
     assert!(found[1].contains(" auth.mechanisms[2]: ") && found[1].contains("client-ca"));
     let program = "kind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n";
     let text = GOOD.replace("[maildir]", "[auth]\nmechanisms = [\"SCRAM-SHA-256\"]\n[maildir]");
     fixture.write("restante.toml", &text.replace("kind = \"file\"\npath = \"users\"\n", program));
-    assert_eq!(about(fixture.report(SystemTime::now())).len(), 1);
+    assert_eq!(about(fixture.report()).len(), 1);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_throttle_that_the_login_timeout_cuts_off_is_named() {
         ("longest-delay = \"1m\"\nfirst-delay = \"0s\"", false),
     ] {
         fixture.write("restante.toml", &format!("{GOOD}[throttle]\n{throttle}\n"));
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         let found = report.warnings.iter().any(|line| line.contains(" throttle.longest-delay: "));
         assert_eq!(found, warned, "{throttle}: {report:?}");
     }
@@ -231,7 +231,7 @@ fn files_that_the_user_of_run_as_cannot_read_are_errors() {
         fs::set_permissions(fixture.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
     fs::set_permissions(fixture.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     let named = |lines: &[String], start: &str| lines.iter().any(|line| line.starts_with(start));
     assert!(named(&report.errors, "restante.toml:15:15: tls.private-key: daemon cannot "));
     assert!(named(&report.errors, "restante.toml:14:13: tls.client-ca: daemon cannot "));
@@ -264,7 +264,7 @@ fn a_fault_of_the_file_neither_hides_nor_causes_others() {
     ] {
         let text = format!("run-as = \"no-such-user-here\"\n{GOOD}").replacen(right, wrong, 1);
         fixture.write("restante.toml", &text);
-        let report = fixture.report(SystemTime::now());
+        let report = fixture.report();
         for words in found_outside.iter().chain([&fault]) {
             let is_there = report.errors.iter().any(|line| line.contains(words));
             assert!(is_there, "{wrong}: {words} is not in {:#?}", report.errors);
@@ -278,7 +278,7 @@ fn the_known_file_of_half_a_pair_is_checked() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.path("tls.key")).unwrap();
     fixture.write("restante.toml", &GOOD.replace("\"tls.crt\"", "3"));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors.len(), 2, "{report:?}");
     assert!(report.errors[1].starts_with("restante.toml:13:15: tls.private-key: tls.key: "));
 }
@@ -288,7 +288,7 @@ fn an_invalid_section_header_ends_the_check() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.path("users")).unwrap();
     fixture.write("restante.toml", &GOOD.replace("[maildir]", "[maildir"));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors.len(), 1, "{report:?}");
     assert!(report.errors[0].starts_with("restante.toml:15:9: invalid TOML: "), "{report:?}");
 }
@@ -343,7 +343,7 @@ fn each_warning_names_its_place() {
     let fixture = Fixture::new();
     fixture.certificate("tls", &["mail.example.org"]);
     fixture.write("users", "mrose:{PLAIN}x\nfred@example.org:{DES-CRYPT}x\n");
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!(report.errors, [""; 0]);
     for (start, words) in [
         ("restante.toml:12:15: tls.certificate: ", "for mail.example.org, not for pop.example.org"),
@@ -362,7 +362,8 @@ fn each_warning_names_its_place() {
 #[test]
 fn dates_of_certificates_are_checked() {
     let fixture = Fixture::new();
-    let report = fixture.report(SystemTime::UNIX_EPOCH + DAY);
+    let early = Circumstances { now: SystemTime::UNIX_EPOCH + DAY, ..circumstances() };
+    let report = fixture.report_in(&early, Extent::Everything);
     let warned = report.warnings.iter().any(|line| line.contains("tls.certificate: "));
     assert!(warned, "{report:?}");
 }
@@ -374,7 +375,7 @@ fn the_default_certificate_need_not_have_the_name_of_a_host() {
     fixture.certificate("own", &["*.example.org"]);
     let host = "[[tls.host]]\nnames = [\"pop.example.org\"]\ncertificate = \"own.crt\"\nprivate-key = \"own.key\"\n";
     fixture.write("restante.toml", &format!("{GOOD}\n{host}"));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert!(!report.warnings.iter().any(|line| line.contains("not for")), "{report:?}");
 }
 
@@ -382,7 +383,7 @@ fn the_default_certificate_need_not_have_the_name_of_a_host() {
 fn a_missing_store_is_an_error_at_its_key() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.path("users")).unwrap();
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     let start = "restante.toml:20:8: credentials[0].path: users does not exist; restante user add";
     assert!(report.errors.iter().any(|line| line.starts_with(start)), "{report:?}");
 }
@@ -404,7 +405,7 @@ fn stores_are_queried_at_the_same_time_and_reported_in_their_order() {
     };
     let stores = [0, 1, 2].map(store).concat();
     fixture.write("restante.toml", &format!("{GOOD}{stores}"));
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert_eq!((report.errors.len(), report.unanswered.len()), (0, 3), "{report:?}");
     assert!(
         report.consequence.as_ref().is_some_and(|what| what.contains("the server would start"))
@@ -438,7 +439,7 @@ fn a_store_that_cannot_be_opened_is_reported_offline_too() {
 fn an_empty_store_gets_a_hint() {
     let fixture = Fixture::new();
     fixture.write("users", "# no users yet\n");
-    let report = fixture.report(SystemTime::now());
+    let report = fixture.report();
     assert!(
         report.warnings.iter().any(|line| line.contains("has no users; add one")),
         "{report:?}"
