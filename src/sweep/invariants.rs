@@ -240,25 +240,27 @@ pub(super) fn check_files(
 ) -> (BTreeSet<String>, Vec<String>) {
     let mut problems = Vec::new();
     let mut there = BTreeSet::new();
-    let mut left = files(maildir).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    let mut remaining =
+        files(maildir).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
     let late = fs::read_dir(maildir.parent().unwrap().join("delivered")).unwrap();
     let late = late.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let late = late.map(|name| (name.clone(), late_message(&name)));
     let all = originals.iter().map(|(id, original)| (id.clone(), original.stored.clone()));
     for (unique_id, stored) in all.chain(late) {
-        let before = left.len();
-        left.retain(|bytes| *bytes != stored);
+        let before = remaining.len();
+        remaining.retain(|bytes| *bytes != stored);
         let committed = outcome.committed.contains(&unique_id);
-        match (before - left.len(), committed) {
+        match (before - remaining.len(), committed) {
             (0, true) => {}
             (1, true) if outcome.confirmed => {
-                problems.push(format!("I3: {unique_id} is there, and +OK was said to QUIT"));
+                problems
+                    .push(format!("I3: {unique_id} is there, although QUIT was answered with +OK"));
             }
             (1, _) => drop(there.insert(unique_id)),
             (count, _) => problems.push(format!("I1: {unique_id} is there {count} times")),
         }
     }
-    for unknown in left {
+    for unknown in remaining {
         let text = String::from_utf8_lossy(&unknown).chars().take(80).collect::<String>();
         problems.push(format!("I1: an unknown file: {}", text.escape_debug()));
     }
@@ -305,3 +307,46 @@ fn plain(stored: &[u8]) -> Vec<u8> {
 /// The names that may be in a Maildir.
 const ALLOWED: [&str; 7] =
     ["cur", "new", "tmp", "maildirsize", "restante.index", "restante.index.new", "restante.lock"];
+
+/// A sweep without violations means something only if violations are found.
+#[test]
+fn wrong_replies_are_found() {
+    let originals = Originals::from([("1.a".to_owned(), Original::new(b"a\n".to_vec()))]);
+    let session = [
+        ("STAT", "+OK 1 3\r\n"),
+        ("LIST", "+OK\r\n1 3\r\n.\r\n"),
+        ("UIDL", "+OK\r\n1 1.a\r\n.\r\n"),
+        ("RETR 1", "+OK 3 octets\r\na\r\n.\r\n"),
+        ("TOP 1 2", "+OK\r\na\r\n.\r\n"),
+        ("DELE 1", "+OK\r\n"),
+        ("QUIT", "+OK\r\n"),
+    ];
+    let problems = |at, wrong: &str| {
+        let exchanges = session.iter().enumerate().map(|(other, (command, right))| Exchange {
+            command: (*command).to_owned(),
+            reply: if other == at { wrong } else { right }.into(),
+        });
+        let circumstances =
+            Circumstances { body_failed: false, killed: false, unreadable_messages: false };
+        let exchanges = exchanges.collect::<Vec<_>>();
+        ReplyChecker::check(&originals, circumstances, &exchanges).1.join("\n")
+    };
+    assert_eq!(problems(0, session[0].1), "");
+    for (at, wrong, expected) in [
+        (1, "+OK\r\n1 4\r\n.\r\n", "sum up to 4"),
+        (2, "+OK\r\n.\r\n", "a partial listing, without 1.a"),
+        (2, "+OK\r\n1 1.a\r\n2 1.a\r\n.\r\n", "a unique-id is listed twice"),
+        (2, "+OK\r\n1 1.a\r\n2 x\r\n.\r\n", "unknown message x"),
+        (2, "+OK\r\n2 1.a\r\n.\r\n", "wrong octets of 1.a are listed"),
+        (3, "+OK 3 octets\r\na\r\n", "no final dot"),
+        (3, "+OK 3 octets\r\nb\r\n.\r\n", "3 octets that are not those of 1.a"),
+        (3, "+OK 4 octets\r\na\r\n.\r\n", "3 octets are sent, other than announced"),
+        (4, "+OK\r\nb\r\n.\r\n", "not the first lines of the message"),
+        (6, "", "\"QUIT\": no reply"),
+        (6, "+OK\r\n+OK\r\n", "more than one reply"),
+        (6, "hello\r\n", "neither +OK nor -ERR"),
+    ] {
+        let found = problems(at, wrong);
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+}
