@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_a_form() {
+    fn values_of_a_form() {
         // RFC 6749 appendix B
         assert_eq!(form_encoded(" %&+£€"), "+%25%26%2B%C2%A3%E2%82%AC");
         assert_eq!(form_encoded("s6BhdRkqt3-._~:"), "s6BhdRkqt3-._%7E%3A");
