@@ -82,3 +82,24 @@ impl FileStamp {
             || age.is_some_and(|age| age > Self::GRANULARITY + Duration::from_secs(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    #[test]
+    fn a_change_gives_another_stamp_of_the_same_file() {
+        let (file, other) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+        let before = FileStamp::at(file.path()).unwrap();
+        let at_once = FileStamp::at_once(file.path());
+        assert!(at_once.is_none_or(|stamp| stamp == before), "{at_once:?} {before:?}");
+        fs::write(file.path(), "x").unwrap();
+        let after = FileStamp::at(file.path()).unwrap();
+        assert!(after != before && after.is_same_file(before));
+        assert!(!after.is_same_file(FileStamp::at(other.path()).unwrap()));
+        assert!(after.is_settled(FileStamp::GRANULARITY));
+        assert_eq!(after, FileStamp::of(&file.as_file().metadata().unwrap()));
+    }
+}

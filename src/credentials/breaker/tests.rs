@@ -70,7 +70,7 @@ fn breaker(store: &Store) -> Breaker<&'static str> {
     Breaker::new("sql".to_owned(), at_once, DEADLINE, move || store.clone().probe())
 }
 
-/// Lets a second pass, and the tasks run that it wakes.
+/// Advances the clock by a second and runs the tasks that it wakes.
 async fn second() {
     settle().await;
     advance(SECOND).await;

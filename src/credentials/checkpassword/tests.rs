@@ -75,7 +75,7 @@ async fn a_program_that_does_not_answer_is_never_a_wrong_password() {
 async fn only_a_program_that_cannot_tell_is_down() {
     for (script, down) in [("exit 111", true), ("exit 3", false), ("exit 1", false)] {
         let store = store(script, 60);
-        // The first probe runs by itself.
+        // The breaker starts the first probe itself.
         let opened = async {
             while store.down().is_none() {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,12 +4,6 @@
 //!   with it.
 //! - `edit`: changes to it.
 
-mod diagnostic;
-pub mod edit;
-mod parse;
-mod source;
-mod table;
-
 use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +22,12 @@ use crate::config::FileSection;
 use crate::password::{NewPassword, Verifier, WeakSchemes};
 use crate::protocol::{Secret, Username};
 use crate::threads::{self, FileStamp, Pool, PoolError};
+
+mod diagnostic;
+pub mod edit;
+mod parse;
+mod source;
+mod table;
 
 /// The users of a credential file, which may be edited or replaced at any time.
 ///
@@ -156,7 +156,7 @@ impl FileStore {
         if let Some(table) = self.shared.clone().fresh(asked).await? {
             return Ok(table);
         }
-        let turn = Arc::clone(&self.shared.reading).lock_owned().await;
+        let lock = Arc::clone(&self.shared.reading).lock_owned().await;
         // Another look-up may have read the file while this one waited.
         if let Some(table) = self.shared.clone().fresh(asked).await? {
             return Ok(table);
@@ -165,7 +165,7 @@ impl FileStore {
         let begun = Instant::now();
         let read = threads.run(move || {
             // Held until the file is read, even if the look-up is given up.
-            let _turn = turn;
+            let _lock = lock;
             shared.reload(begun);
             shared.snapshot().table
         });

@@ -115,8 +115,8 @@ impl Entry<'_> {
     /// The account that the line describes.
     pub(super) fn account(&self, weak: WeakSchemes) -> Result<Account, AccountError> {
         if let Some((key, _)) = self.extra().find(|(key, _)| !is_harmless(key)) {
-            let restriction = known(RESTRICTIONS, key).map(AccountError::Restriction);
-            let place = || known(MAIL_PLACES, key).map(AccountError::MailPlace);
+            let restriction = find(RESTRICTIONS, key).map(AccountError::Restriction);
+            let place = || find(MAIL_PLACES, key).map(AccountError::MailPlace);
             return Err(restriction.or_else(place).unwrap_or(AccountError::UnknownField));
         }
         let verifier = Verifier::parse(self.password, weak);
@@ -175,12 +175,12 @@ impl Source for Entry<'_> {
 /// or the delay of its replies.
 fn is_harmless(key: &str) -> bool {
     matches!(key, "allow_nets" | "pop3" | "sessions" | "nodelay")
-        || (key.starts_with("userdb_") && known(MAIL_PLACES, key).is_none())
+        || (key.starts_with("userdb_") && find(MAIL_PLACES, key).is_none())
         || key.starts_with("event_")
 }
 
-fn known(keys: &[&'static str], key: &str) -> Option<&'static str> {
-    keys.iter().copied().find(|known| *known == key)
+fn find(keys: &[&'static str], key: &str) -> Option<&'static str> {
+    keys.iter().copied().find(|listed| *listed == key)
 }
 
 /// Extra fields that restrict a login and may be named in a message.

@@ -91,7 +91,7 @@ async fn a_replaced_file_counts_at_once() {
 async fn an_edit_of_the_same_size_in_the_same_second_counts() {
     let fixture = Fixture::new("mrose:{PLAIN}000\n");
     let store = fixture.open();
-    // Many of these fall between two ticks of the clock of the file system.
+    // Many of these edits get the same time stamp.
     for n in 100..200 {
         fixture.write(&format!("mrose:{{PLAIN}}{n}\n"));
         assert_eq!(password(&store, "mrose").await, Some(n.to_string()));

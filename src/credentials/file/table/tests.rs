@@ -12,7 +12,7 @@ use crate::credentials::file::Diagnostic;
 use crate::credentials::{CredentialStore, StoreError};
 use crate::password::Cost;
 
-// Tests of logins have their users in memory.
+// Tests of logins keep their users in memory.
 
 impl TryFrom<&[u8]> for Table {
     type Error = Diagnostics;
@@ -162,7 +162,7 @@ fn many_users() {
     assert_eq!(table.decoys.kinds(), 1);
 }
 
-/// Known users cost four different things, in known proportions; unknown ones must too.
+/// Known users have four costs in known proportions. Unknown ones must have the same.
 #[test]
 fn decoys_cost_what_users_cost_in_the_same_proportions() {
     let mut text = String::from("locked:!\nbcrypt:{BLF-CRYPT}$2y$x\n");
