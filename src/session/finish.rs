@@ -58,12 +58,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_waited_for_yields_its_outcome() {
+    async fn work_that_is_awaited_returns_its_outcome() {
         assert_eq!(Finish::new(async { 7 }).await, 7);
     }
 
     #[tokio::test]
-    async fn what_is_given_up_is_finished_all_the_same() {
+    async fn work_that_is_dropped_is_finished() {
         let (go_on, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (go, finished) = (Arc::clone(&go_on), Arc::clone(&done));
         let mut work = Finish::new(async move {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_panicked_is_not_taken_up_again() {
+    async fn work_that_has_panicked_is_not_resumed() {
         let polls = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&polls);
         let work = Finish::new(std::future::poll_fn(move |_| -> Poll<()> {

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_marked_is_neither_counted_nor_listed_until_reset() {
+    async fn marked_messages_are_neither_counted_nor_listed_until_reset() {
         let mut listing = listing().await;
         let all = listing.totals();
         assert_eq!(live(&listing), (0..COUNT).collect::<Vec<_>>());

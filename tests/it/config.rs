@@ -312,7 +312,7 @@ fn loadable() -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_printed_reads_as_the_same_configuration() {
+fn the_printed_configuration_reads_as_the_same() {
     for file in loadable() {
         let (config, settings) = PartialConfig::load(&file).unwrap().finish().unwrap();
         for printed in [settings.to_string(), settings.clone().without_defaults().to_string()] {

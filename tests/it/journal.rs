@@ -23,7 +23,7 @@ fn said(directory: &Path, arguments: &[&str]) -> (String, Option<i32>) {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_an_error() {
+fn an_error_at_start_has_the_priority_of_an_error() {
     let place = Place::new();
     let directory = tempfile::tempdir().unwrap();
     let config = place.path("restante.toml");

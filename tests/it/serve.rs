@@ -119,7 +119,7 @@ fn no_client_is_served_as_root() {
 }
 
 #[test]
-fn what_the_new_user_cannot_read_is_noticed_at_start() {
+fn files_that_the_new_user_cannot_read_are_noticed_at_start() {
     if !geteuid().is_root() {
         return; // There is no other user to become.
     }

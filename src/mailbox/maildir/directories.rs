@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_named() {
+    fn missing_directories_are_named() {
         let nothing = tempfile::tempdir().unwrap();
         let missing = examine(&nothing.path().join("Maildir")).unwrap_err();
         assert_eq!(missing.source().kind(), io::ErrorKind::NotFound);
@@ -185,7 +185,7 @@ mod tests {
 
     /// The superuser may read and enter all of them.
     #[test]
-    fn what_cannot_be_read_or_entered_is_named() {
+    fn directories_without_permission_are_named() {
         for (name, mode) in [("cur", 0o600), ("new", 0o600), ("new", 0o300), ("tmp", 0o300)] {
             let maildir = maildir();
             let path = maildir.path().join(name);

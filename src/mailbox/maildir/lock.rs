@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_memory_is_locked_at_once_and_by_one_only() {
+    fn a_maildir_in_memory_is_locked_at_once_and_by_one_session_only() {
         let maildir = tempfile::tempdir().unwrap();
         assert!(Root::lock_at_once(maildir.path()).is_none(), "there is no lock file yet");
         let TryLock::Locked(first) = lock(maildir.path()) else { panic!("not locked") };

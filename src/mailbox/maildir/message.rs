@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_system_cannot_read_without_waiting_is_waited_for() {
+    fn a_file_system_without_nowait_is_read_by_waiting() {
         let contents = fs::read("/proc/version").unwrap();
         let file = File::open("/proc/version").unwrap();
         assert_eq!(read(reader(file, contents.len() as u64)), (contents, 1));

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_says_of_the_mail_overrides_the_template() {
+    fn the_mail_attribute_of_a_store_overrides_the_template() {
         let user = Username::try_from("mrose").unwrap();
         let path = PathTemplate::new("/m/{domain}").path(&user, None, Some(Path::new("/srv/m")));
         assert_eq!(path.unwrap(), Path::new("/srv/m"));

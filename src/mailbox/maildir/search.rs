@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_renamed_whenever_it_is_looked_at_is_not_gone() {
+    fn a_file_that_is_renamed_before_each_visit_is_not_gone() {
         for error in [Errno::NOENT, Errno::IO, Errno::STALE] {
             let folders = Restless { renames: Cell::new(0), error };
             let target = Target { unique: &b"1.a"[..], inode: Inode::new(7), id: () };
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_left_its_name_to_something_else_is_gone() {
+    fn a_file_whose_name_another_has_taken_is_gone() {
         let folders = Restless { renames: Cell::new(0), error: NO_FILE };
         let target = Target { unique: &b"1.a"[..], inode: Inode::new(7), id: () };
         let not_found = search(&folders, vec![target], |(), _| Visit::Retry).unwrap();

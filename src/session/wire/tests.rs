@@ -84,7 +84,7 @@ impl AsyncWrite for Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
+async fn a_part_of_a_line_is_acknowledged_while_the_rest_is_awaited() {
     let (mut client, pipe) = duplex(1024);
     let mut stream = Counted::new(pipe);
     let hour = Duration::from_secs(3600);
@@ -115,7 +115,7 @@ async fn what_ends_within_a_line_is_acknowledged_when_the_rest_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
+async fn a_client_with_more_to_read_may_be_silent_for_longer_until_it_sends_again() {
     let (mut client, pipe) = duplex(64 * 1024);
     let mut stream = Counted::new(pipe);
     let minute = Duration::from_secs(60);
@@ -162,7 +162,7 @@ async fn take_slowly(taken: Arc<AtomicU64>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_an_octet_now_and_then_is_written_to_until_it_stops() {
+async fn a_slow_reader_is_written_to_until_it_stops() {
     let (_client, pipe) = duplex(64);
     let mut stream = Counted::new(pipe);
     stream.taken = Arc::default();
@@ -179,7 +179,7 @@ async fn who_takes_an_octet_now_and_then_is_written_to_until_it_stops() {
 
 /// All output has been written, and the session waits for the next command.
 #[tokio::test(start_paused = true)]
-async fn who_takes_an_octet_now_and_then_is_not_idle_until_it_stops() {
+async fn a_slow_reader_is_not_idle_until_it_stops() {
     for (everything, expected) in [(false, End::WriteTimeout), (true, End::IdleTimeout)] {
         let (_client, pipe) = duplex(64 << 10);
         let mut stream = Counted::new(pipe);

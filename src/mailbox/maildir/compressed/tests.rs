@@ -125,7 +125,7 @@ fn fixture(name: &str) -> Vec<(u32, Vec<u8>)> {
 }
 
 #[test]
-fn what_the_tools_and_dovecot_write_is_read() {
+fn files_of_the_tools_and_of_dovecot_are_read() {
     let plain = fixture("awkward");
     let mut seen = Vec::new();
     for (number, bytes) in fixture("compressed") {
@@ -142,7 +142,7 @@ fn what_the_tools_and_dovecot_write_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn files_that_cannot_be_read_have_a_reason() {
     let reasons = [
         "",
         "gzip that is cut short",
@@ -167,7 +167,7 @@ fn what_cannot_be_read_says_why() {
 }
 
 #[test]
-fn what_looks_like_a_message_is_one() {
+fn files_without_a_known_format_are_messages() {
     let plain: [&[u8]; 9] = [
         b"",
         b"\x1f",
@@ -209,7 +209,7 @@ fn all_members_of_a_file_are_read() {
 
 /// Skippable frames, and zeros where tools add them.
 #[test]
-fn what_is_not_part_of_the_message_is_passed_over() {
+fn skippable_frames_and_zeros_are_skipped() {
     let skipped = [&[0x5a, 0x2a, 0x4d, 0x18][..], &40_000_u32.to_le_bytes(), &[7; 40_000]].concat();
     let zstd = encoded(Format::Zstd, b"a message\n");
     let bytes = [&skipped[..], &zstd, &skipped, &zstd].concat();
@@ -283,7 +283,7 @@ fn decompression_has_a_time_limit() {
 }
 
 #[test]
-fn what_a_header_of_lz4_asks_for_is_not_taken_on_trust() {
+fn invalid_headers_of_lz4_are_refused() {
     let frame = |flags: u8, sizes: u8| {
         let header = [flags, sizes];
         let checksum = twox_hash::XxHash32::oneshot(0, &header).to_le_bytes()[1];

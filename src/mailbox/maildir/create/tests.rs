@@ -95,7 +95,7 @@ fn the_mark_may_be_below_the_highest_place_and_not_above_it() {
 }
 
 #[test]
-fn where_a_store_says_where_the_mail_is_the_nearest_mark_counts() {
+fn for_the_mail_attribute_of_a_store_the_nearest_mark_counts() {
     let root = root();
     let path = root.path().join("a/b/Maildir");
     assert_eq!(create(&path, None).unwrap(), Made::Maildir);
@@ -153,7 +153,7 @@ fn many_at_once_make_it_once() {
 
 /// A crash after any of the steps.
 #[test]
-fn what_was_left_half_made_is_finished() {
+fn a_half_made_maildir_is_finished() {
     for left in 0..=FOLDERS.len() {
         let root = root();
         let unfinished = root.path().join(unfinished_name(OsStr::new("mrose")));
@@ -168,7 +168,7 @@ fn what_was_left_half_made_is_finished() {
 }
 
 #[test]
-fn of_a_maildir_that_is_there_only_tmp_is_made() {
+fn in_an_existing_maildir_only_tmp_is_made() {
     let root = root();
     let path = root.path().join("mrose");
     create(&path, None).unwrap();
@@ -191,7 +191,7 @@ fn of_a_maildir_that_is_there_only_tmp_is_made() {
 
 /// Permissions do not restrict the superuser.
 #[test]
-fn where_nothing_can_be_made_the_place_is_named() {
+fn a_directory_that_cannot_be_written_to_is_named() {
     let root = root();
     let domain = root.path().join("example.org");
     fs::create_dir(&domain).unwrap();

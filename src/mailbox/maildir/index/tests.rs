@@ -46,7 +46,7 @@ fn found(cursor: &mut Cursor<'_>, name: &str) -> Option<Sizes> {
 }
 
 #[test]
-fn what_was_written_is_found_in_order() {
+fn entries_are_found_in_order() {
     let maildir = tempfile::tempdir().unwrap();
     let root = root(maildir.path());
     let listing = listing(&[("1.a", 10), ("2.b", 20), ("3.c", 1 << 40), ("odd", 0)]);

@@ -264,7 +264,7 @@ const GOING: Mail = Mail { at: Some((Folder::Cur, true)), moves: false, goes: tr
 
 /// A file that exists all the time is listed, even if it is renamed, and no file is listed twice.
 #[test]
-fn what_is_there_is_listed_once_in_whatever_order_things_happen() {
+fn existing_messages_are_listed_once_in_any_order_of_events() {
     let mut ways = 0;
     for (stamping, events, mails) in [
         (Stamping::Fine, 2, &[STILL, NEW, SEEN, COMING, GOING][..]),

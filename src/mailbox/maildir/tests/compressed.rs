@@ -83,7 +83,7 @@ async fn a_message_that_cannot_be_decompressed_is_left_out() {
 
 /// After an empty listing, clients would forget what they have downloaded.
 #[tokio::test]
-async fn where_no_message_can_be_read_there_is_no_maildrop() {
+async fn a_maildir_without_a_readable_message_is_not_opened() {
     let maildir = Maildir::with(&[("new/1.a", ENCRYPTED), ("cur/2.b:2,", ENCRYPTED)]);
     let failure = maildir.failure().await.to_string();
     assert!(failure.contains(": encrypted by the mail-crypt plugin"), "{failure}");

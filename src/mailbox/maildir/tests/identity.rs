@@ -80,7 +80,7 @@ async fn a_file_that_took_the_name_of_a_marked_one_is_not_removed() {
 
 /// With fewer descriptors than messages, the others are checked by their names.
 #[tokio::test]
-async fn of_many_marked_ones_only_those_that_were_listed_are_removed() {
+async fn of_many_marked_messages_only_listed_files_are_removed() {
     let maildir = Maildir::new();
     for message in 0..1_100 {
         maildir.put(format!("new/{message}.m"), b"x\n");
@@ -100,7 +100,7 @@ async fn of_many_marked_ones_only_those_that_were_listed_are_removed() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_any_more_is_not_removed() {
+async fn a_name_that_is_no_longer_a_file_is_not_removed() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("elsewhere", b"precious\n")]);
     let maildrop = maildir.open().await;
     maildir.remove("new/1.a");

@@ -216,7 +216,7 @@ async fn octets_are_counted_anew_when_a_message_has_changed() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_any_more_is_unreadable() {
+async fn a_message_that_is_no_longer_a_file_is_unreadable() {
     let maildir = Maildir::with(&[
         ("new/1.directory", b"x\n"),
         ("new/2.fifo", b"x\n"),

@@ -28,7 +28,7 @@ async fn remove(maildir: &Maildir, positions: &[u32]) {
 }
 
 #[tokio::test]
-async fn what_is_removed_is_subtracted_by_the_size_in_its_name_or_by_that_of_the_file() {
+async fn removed_messages_are_subtracted_by_the_size_in_the_name_or_of_the_file() {
     let maildir = maildir();
     remove(&maildir, &[]).await;
     assert_eq!(quota(&maildir), "10240S\n8158 2\n");
@@ -39,7 +39,7 @@ async fn what_is_removed_is_subtracted_by_the_size_in_its_name_or_by_that_of_the
 }
 
 #[tokio::test]
-async fn one_line_tells_of_all() {
+async fn one_line_subtracts_all_messages() {
     let maildir = maildir();
     let maildrop = maildir.open().await;
     // The name by which it is removed counts.
@@ -61,7 +61,7 @@ async fn a_message_that_another_program_has_removed_is_not_subtracted() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_removed_is_not_subtracted() {
+async fn messages_that_cannot_be_removed_are_not_subtracted() {
     let maildir = maildir();
     let maildrop = maildir.open().await;
     // Now two files have one unique name, and neither is removed.
@@ -104,7 +104,7 @@ async fn a_file_that_is_to_be_written_anew_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_no_quota_file_is_left_alone_and_the_removal_goes_on() {
+async fn another_kind_of_file_than_a_quota_file_is_left_alone_and_the_removal_goes_on() {
     type Obstacle = fn(&Maildir, &std::path::Path);
     let obstacles: [Obstacle; 4] = [
         |maildir, path| symlink(maildir.path("other"), path).unwrap(),

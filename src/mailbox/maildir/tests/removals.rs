@@ -51,7 +51,7 @@ async fn messages_are_removed_wherever_they_are_by_now() {
 
 /// One that cannot be removed does not keep the others.
 #[tokio::test]
-async fn what_cannot_be_removed_is_counted_and_the_others_go() {
+async fn messages_that_cannot_be_removed_are_counted_and_the_others_are_removed() {
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", b"b\n"), ("new/3.c", b"c\n")]);
     let maildrop = maildir.open().await;
     // Not even the superuser can unlink a directory.
@@ -126,7 +126,7 @@ async fn a_copy_under_another_unique_name_stays() {
 }
 
 #[tokio::test]
-async fn when_a_second_file_has_got_the_name_meanwhile_neither_is_removed() {
+async fn if_a_second_file_has_got_the_name_meanwhile_neither_is_removed() {
     let maildir = Maildir::with(&[("new/1.a", b"listed\n")]);
     let maildrop = maildir.open().await;
     maildir.rename("new/1.a", "cur/1.a:2,S");
@@ -166,7 +166,7 @@ fn observer() -> (RemovalObserver, Receiver<(String, u64, Option<String>)>) {
 }
 
 #[tokio::test]
-async fn what_was_removed_here_is_shown_and_nothing_else() {
+async fn only_messages_that_were_removed_here_are_reported() {
     let maildir = Maildir::with(&[
         ("new/1.a", b"Message-ID: <1@example.org>\n\na\n"),
         ("new/2.b", b"Subject: renamed\nMessage-ID: <2@example.org>\n\n"),

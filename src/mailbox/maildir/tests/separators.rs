@@ -46,7 +46,7 @@ async fn flags_do_not_change_unique_ids() {
 
 /// Namesakes and names that are too long have other unique-ids, but the same unique names.
 #[tokio::test]
-async fn what_is_hashed_is_found_again() {
+async fn hashed_unique_ids_are_found_again() {
     let long = format!("3.{}", "x".repeat(100));
     let maildir = Maildir::new();
     maildir.put(format!("new/{long}"), b"long\n");

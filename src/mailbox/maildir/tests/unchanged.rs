@@ -52,7 +52,7 @@ fn forge(maildir: &Maildir, word: usize, value: impl FnOnce(u64) -> u64) {
 }
 
 #[tokio::test]
-async fn a_maildir_at_rest_is_not_read() {
+async fn an_unchanged_maildir_is_not_read() {
     let maildir = Maildir::with(&[
         ("new/1.a", b"one\n"),
         ("cur/2.b:2,S", b"two\r\n"),
@@ -75,7 +75,7 @@ async fn a_maildir_at_rest_is_not_read() {
 
 /// Changes in the same tick of the clock as the last login or the last change.
 #[tokio::test]
-async fn what_changes_in_the_same_tick_is_seen() {
+async fn changes_in_the_same_tick_are_seen() {
     let maildir = Maildir::with(&[("new/0.m", b"x\n")]);
     for message in 1..300 {
         let name = format!("{message}.m");
@@ -217,7 +217,7 @@ async fn without_a_clock_the_folders_are_read() {
 
 /// Polling causes no writes.
 #[tokio::test]
-async fn a_login_to_a_maildir_at_rest_writes_nothing() {
+async fn a_login_to_an_unchanged_maildir_writes_no_file() {
     let maildir = Maildir::with(&[("new/1.a", b"one\n")]);
     drop(open_at_rest(&maildir).await);
     let files = ["", "restante.lock", "restante.index", "new", "cur"];
