@@ -70,7 +70,7 @@ impl Problem {
     }
 }
 
-/// What is wrong with the certificate, if that is what is wrong.
+/// The error of the server's certificate, if it is one.
 fn untrusted(error: &io::Error) -> Option<&rustls::Error> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     matches!(error, rustls::Error::InvalidCertificate(_)).then_some(error)

@@ -168,7 +168,7 @@ async fn without_a_search_the_store_cannot_tell_before_the_password() {
 }
 
 #[tokio::test]
-async fn another_spelling_of_a_name_is_nobody() {
+async fn another_spelling_of_a_name_is_unknown() {
     let store = store("ldap://127.0.0.1:1".into(), by_name());
     for spelling in ["m  rose", "\u{ff4d}rose", "jo\u{308}rg", "jÖrg", "Мария"] {
         let name = Username::try_from(spelling).unwrap();

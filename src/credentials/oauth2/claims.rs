@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_let_somebody_in() {
+    fn claims_that_are_accepted() {
         for changed in [
             json!({}),
             json!({"iss": "absent"}),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn each_claim_by_itself_keeps_somebody_out() {
+    fn each_claim_alone_can_refuse_a_token() {
         for (changed, hint) in [
             (json!({"iss": "https://login.example.org/"}), "not of https://login.example.org"),
             (json!({"iss": ["https://login.example.org"]}), "not of"),

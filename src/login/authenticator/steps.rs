@@ -84,7 +84,7 @@ impl<C: CredentialStore> Authenticator<C> {
     }
 }
 
-/// Counts a wrong password, and waits until a stranger would be answered, so that the time does not
+/// Counts a wrong password, and waits until a new pair would be answered, so that the time does not
 /// reveal who has logged in from there before. Returns whether the same password was counted already.
 pub(in crate::login) async fn fail(
     attempt: Attempt,
@@ -99,7 +99,7 @@ impl Caller {
     /// A caller that is known if its attempt is, or if there is no attempt.
     pub(in crate::login) fn new(peer: Option<IpAddr>, attempt: Option<&Attempt>) -> Self {
         let is_known = attempt.is_none_or(Attempt::is_known);
-        let standing = if is_known { Standing::Known } else { Standing::Stranger };
+        let standing = if is_known { Standing::Known } else { Standing::New };
         Self { peer: peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), standing }
     }
 }

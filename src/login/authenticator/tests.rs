@@ -33,8 +33,7 @@ const LIGHT: &str = "pässwörd mit Leer ";
 /// In a network without other callers.
 const LAST_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
-const CALLER: Caller =
-    Caller { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), standing: Standing::Stranger };
+const CALLER: Caller = Caller { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), standing: Standing::New };
 
 fn rules(hashes_at_once: u32, seconds: u64) -> Rules {
     Rules {
@@ -53,15 +52,15 @@ fn authenticator(users: &str) -> Authenticator<Table> {
     new(vec![table], rules(2, 60))
 }
 
-async fn log_in<C: CredentialStore>(
+async fn login<C: CredentialStore>(
     authenticator: &Authenticator<C>,
     name: &str,
     password: impl Into<Vec<u8>>,
 ) -> Result<String, Refusal> {
-    log_in_from("192.0.2.1", authenticator, name, password).await
+    login_from("192.0.2.1", authenticator, name, password).await
 }
 
-async fn log_in_from<C: CredentialStore>(
+async fn login_from<C: CredentialStore>(
     peer: &str,
     authenticator: &Authenticator<C>,
     name: &str,
@@ -90,9 +89,9 @@ async fn the_right_password_and_no_other() {
         ("mrose\r\n", "tanstaaf", Err(Refusal::BadCredentials)),
         ("mrose:", "tanstaaf", Err(Refusal::BadCredentials)),
     ] {
-        assert_eq!(log_in(&authenticator, name, password).await, outcome, "{name:?}");
+        assert_eq!(login(&authenticator, name, password).await, outcome, "{name:?}");
     }
-    let octets = log_in(&authenticator, "mrose", b"\xff\x80".to_vec()).await;
+    let octets = login(&authenticator, "mrose", b"\xff\x80".to_vec()).await;
     assert_eq!(octets, Err(Refusal::BadCredentials));
 }
 
@@ -119,11 +118,11 @@ async fn a_password_fits_as_it_came_or_as_saslprep_makes_it() {
         ("no-break", &["tan\u{a0}staaf"], &["tan staaf", "tan\u{2003}staaf"]),
     ] {
         for password in fits {
-            let outcome = log_in(&authenticator, name, *password).await;
+            let outcome = login(&authenticator, name, *password).await;
             assert_eq!(outcome, Ok(name.to_owned()), "{name} {password:?}");
         }
         for password in does_not {
-            let outcome = log_in(&authenticator, name, *password).await;
+            let outcome = login(&authenticator, name, *password).await;
             assert_eq!(outcome, Err(Refusal::BadCredentials), "{name} {password:?}");
         }
     }
@@ -135,7 +134,7 @@ async fn what_cannot_be_checked_is_never_a_wrong_password() {
     for (name, reason) in
         [("crypt", "SHA512-CRYPT"), ("absurd", "m=4194304"), ("barred", "nologin")]
     {
-        match log_in(&authenticator, name, "tanstaaf").await {
+        match login(&authenticator, name, "tanstaaf").await {
             Err(Refusal::Unavailable(why)) => {
                 assert!(why.starts_with(&format!("{name}: ")) && why.contains(reason), "{why}");
             }
@@ -147,7 +146,7 @@ async fn what_cannot_be_checked_is_never_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn every_refused_log_in_costs_one_verification() {
+async fn every_refused_login_costs_one_verification() {
     let authenticator = authenticator(USERS);
     let long = "x".repeat(MAX_PASSWORD_OCTETS + 1);
     for (done, (name, password)) in (1..).zip([
@@ -166,7 +165,7 @@ async fn every_refused_log_in_costs_one_verification() {
         ("\u{202e}mrose", "wrong"),
         ("mrose@example.org@", "wrong"),
     ]) {
-        let outcome = log_in(&authenticator, name, password).await;
+        let outcome = login(&authenticator, name, password).await;
         assert_eq!(outcome, Err(Refusal::BadCredentials), "{name:?}");
         assert_eq!(authenticator.verifications(), done, "{name:?}");
     }
@@ -176,17 +175,17 @@ async fn every_refused_log_in_costs_one_verification() {
 async fn a_password_of_4096_octets_is_taken_and_one_more_is_not() {
     let longest = "x".repeat(MAX_PASSWORD_OCTETS);
     let stored = authenticator(&format!("mrose:{{PLAIN}}{longest}\nlong:{{PLAIN}}{longest}x"));
-    assert_eq!(log_in(&stored, "mrose", longest.as_str()).await, Ok("mrose".into()));
-    let refused = log_in(&stored, "long", longest + "x").await;
+    assert_eq!(login(&stored, "mrose", longest.as_str()).await, Ok("mrose".into()));
+    let refused = login(&stored, "long", longest + "x").await;
     assert_eq!(refused, Err(Refusal::BadCredentials));
 }
 
 #[tokio::test]
-async fn a_decoy_that_matches_lets_nobody_in() {
+async fn a_decoy_that_matches_is_no_login() {
     // The only user's verifier is the decoy of every other name.
     let authenticator = authenticator("mrose:{PLAIN}tanstaaf");
     for name in ["nobody", "../mrose", "mrose@example.org"] {
-        let outcome = log_in(&authenticator, name, "tanstaaf").await;
+        let outcome = login(&authenticator, name, "tanstaaf").await;
         assert_eq!(outcome, Err(Refusal::BadCredentials), "{name}");
     }
 }
@@ -218,9 +217,9 @@ fn unknown_names_cost_what_users_of_all_stores_cost_in_the_same_proportions() {
 }
 
 #[tokio::test]
-async fn without_users_a_log_in_costs_what_a_new_user_would() {
+async fn without_users_a_login_costs_what_a_new_user_would() {
     let authenticator = authenticator("# no user yet\n");
-    let outcome = log_in(&authenticator, "mrose", "tanstaaf").await;
+    let outcome = login(&authenticator, "mrose", "tanstaaf").await;
     assert_eq!(outcome, Err(Refusal::BadCredentials));
     assert_eq!(authenticator.verifications(), 1);
     let cost = Cost::Argon2 { memory: 19_456, passes: 2, lanes: 1 };
@@ -237,13 +236,13 @@ fn too_many_at_once_are_told_to_come_back() {
         let asked = tokio::time::Instant::now();
         // An overload does not reveal whether the user is known or the password right.
         for (name, password) in [("light", LIGHT), ("light", "wrong"), ("nobody", "wrong")] {
-            let outcome = log_in(&authenticator, name, password).await;
+            let outcome = login(&authenticator, name, password).await;
             assert_eq!(outcome, Err(Refusal::Overloaded));
         }
         assert_eq!(asked.elapsed(), 3 * wait);
         assert_eq!(authenticator.verifications(), 0);
         drop(busy);
-        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+        assert_eq!(login(&authenticator, "light", LIGHT).await, Ok("light".into()));
     });
 }
 
@@ -276,7 +275,7 @@ async fn answers(
     for (peer, name, password) in callers {
         let (authenticator, answer) = (Rc::clone(authenticator), answer.clone());
         tasks.spawn_local(async move {
-            let outcome = log_in_from(&peer, &authenticator, name, password).await;
+            let outcome = login_from(&peer, &authenticator, name, password).await;
             let name = if outcome == Err(Refusal::Overloaded) { "overloaded" } else { name };
             answer.send(name).unwrap();
         });
@@ -307,33 +306,33 @@ async fn answers(
 fn who_is_known_from_there_does_not_wait_for_those_who_are_not() {
     paused_runtime().block_on(async {
         let authenticator = Rc::new(throttled(15));
-        assert!(log_in(&authenticator, "light", LIGHT).await.is_ok());
+        assert!(login(&authenticator, "light", LIGHT).await.is_ok());
         let home = || "192.0.2.1".to_owned();
-        let strangers = |name| (0..20).map(move |n| (format!("203.0.{n}.1"), name, "x"));
-        let mut callers: Vec<_> = strangers("unknown").collect();
+        let new = |name| (0..20).map(move |n| (format!("203.0.{n}.1"), name, "x"));
+        let mut callers: Vec<_> = new("unknown").collect();
         callers.push((home(), "light", LIGHT));
         let answered = answers(&authenticator, callers, Standing::Known, 1).await;
         assert_eq!(answered, [vec!["light"], vec!["unknown"; 20]].concat());
-        // With a wrong password an acquaintance is answered as a stranger would be.
+        // With a wrong password a known pair is answered as a new one would be.
         let mut callers = vec![(home(), "light", "wrong")];
-        callers.extend(strangers("other"));
-        let answered = answers(&authenticator, callers, Standing::Stranger, 20).await;
+        callers.extend(new("other"));
+        let answered = answers(&authenticator, callers, Standing::New, 20).await;
         assert_eq!(answered, [vec!["other"; 20], vec!["light"]].concat());
     });
 }
 
 #[test]
-fn a_log_in_that_is_given_up_while_it_is_verified_has_failed() {
+fn a_login_that_is_given_up_while_it_is_verified_has_failed() {
     paused_runtime().block_on(async {
         let authenticator = throttled(30);
         let busy = authenticator.turns.take(CALLER).await;
         let begun = tokio::time::Instant::now();
         for password in ["one", "two"] {
-            let log_in = log_in(&authenticator, "light", password);
-            assert!(timeout(Duration::from_secs(2), log_in).await.is_err());
+            let login = login(&authenticator, "light", password);
+            assert!(timeout(Duration::from_secs(2), login).await.is_err());
         }
         drop(busy);
-        assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+        assert_eq!(login(&authenticator, "light", LIGHT).await, Ok("light".into()));
         assert_eq!(begun.elapsed().as_secs(), 2 + 2 + 2);
     });
 }
@@ -348,13 +347,13 @@ async fn a_client_that_hangs_up_keeps_its_turn_to_the_end() {
     drop(hung_up);
     assert_eq!(authenticator.turns.free(), 0);
     release.send(()).unwrap();
-    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Ok("light".into()));
+    assert_eq!(login(&authenticator, "light", LIGHT).await, Ok("light".into()));
     assert_eq!(authenticator.verifications(), 1);
 }
 
 /// As in CVE-2025-30189, where a cache returned one user for another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whoever_logs_in_is_who_the_password_belongs_to() {
+async fn a_password_logs_in_its_own_user_and_no_other() {
     let users: HashMap<String, String> =
         (0..200).map(|n| (format!("user{n}"), format!("secret{n}"))).collect();
     let text: String =
@@ -362,19 +361,19 @@ async fn whoever_logs_in_is_who_the_password_belongs_to() {
     let table = Table::try_from(text.as_bytes()).unwrap();
     let stores = vec![Store::Table(table)];
     let authenticator = Arc::new(new(stores, rules(4, 60)));
-    let mut log_ins = tokio::task::JoinSet::new();
+    let mut logins = tokio::task::JoinSet::new();
     for round in 0..5 {
         for (name, word) in &users {
             let authenticator = Arc::clone(&authenticator);
             let (name, word) = (name.clone(), word.clone());
-            log_ins.spawn(async move {
+            logins.spawn(async move {
                 if round % 2 == 0 {
-                    let found = log_in(&*authenticator, &name, word.as_str()).await;
+                    let found = login(&*authenticator, &name, word.as_str()).await;
                     assert_eq!(found.as_ref(), Ok(&name));
                     found.ok()
                 } else {
                     // Another user's password.
-                    let found = log_in(&*authenticator, &name, word + "0").await;
+                    let found = login(&*authenticator, &name, word + "0").await;
                     assert_eq!(found, Err(Refusal::BadCredentials));
                     None
                 }
@@ -382,7 +381,7 @@ async fn whoever_logs_in_is_who_the_password_belongs_to() {
         }
     }
     let mut seen = BTreeSet::new();
-    while let Some(done) = log_ins.join_next().await {
+    while let Some(done) = logins.join_next().await {
         seen.extend(done.unwrap());
     }
     assert_eq!(seen.len(), users.len());
@@ -447,13 +446,13 @@ async fn a_right_password_from_another_network_costs_and_gives_what_a_wrong_one_
         assert_eq!(authenticator.verifications(), before + 2);
         for (password, outcome) in [(LIGHT, Ok("light".to_owned())), ("x", Err(()))] {
             let outcome = outcome.map_err(|()| Refusal::BadCredentials);
-            assert_eq!(log_in(&authenticator, "light", password).await, outcome);
+            assert_eq!(login(&authenticator, "light", password).await, outcome);
         }
     }
     // A user who may not use POP3 at all gets the same answer.
     let users = users.replace("allow_nets=192.0.2.0/24", "allow_nets=local pop3=no");
     let authenticator = authenticator(&users);
-    assert_eq!(log_in(&authenticator, "light", LIGHT).await, Err(Refusal::BadCredentials));
+    assert_eq!(login(&authenticator, "light", LIGHT).await, Err(Refusal::BadCredentials));
 }
 
 #[tokio::test]
@@ -508,7 +507,7 @@ async fn a_repeated_wrong_password_is_recognised() {
         ("../mrose", "old", Refusal::BadCredentials),
         ("../mrose", "old", Refusal::RepeatedPassword),
     ] {
-        assert_eq!(log_in(&authenticator, name, password).await, Err(refusal), "{name} {password}");
+        assert_eq!(login(&authenticator, name, password).await, Err(refusal), "{name} {password}");
     }
-    assert!(log_in(&authenticator, "mrose", "tanstaaf").await.is_ok());
+    assert!(login(&authenticator, "mrose", "tanstaaf").await.is_ok());
 }

@@ -121,16 +121,16 @@ impl<C: CredentialStore> Authenticator<C> {
         });
         let is_right = compared.await?.map_err(Reason::unavailable)?;
         if !is_right && caller.standing == Standing::Known {
-            self.wait_as_stranger(caller.peer).await;
+            self.wait_as_new(caller.peer).await;
         }
         Ok(is_right)
     }
 
-    /// Waits for a turn of a stranger and gives it up: the time of the answer to a wrong password must
+    /// Waits for a turn of a new pair and gives it up: the time of the answer to a wrong password must
     /// not reveal that the caller is known.
-    async fn wait_as_stranger(&self, peer: IpAddr) {
-        let stranger = Caller { peer, standing: Standing::Stranger };
-        drop(timeout(self.wait, self.turns.take(stranger)).await);
+    async fn wait_as_new(&self, peer: IpAddr) {
+        let new = Caller { peer, standing: Standing::New };
+        drop(timeout(self.wait, self.turns.take(new)).await);
     }
 
     /// Waits for a turn and does work that takes a processor for a while. Work that has begun is

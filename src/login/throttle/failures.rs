@@ -67,7 +67,7 @@ impl State {
         added
     }
 
-    /// Takes back the failures of a pair, which has logged in and is an acquaintance from now on.
+    /// Takes back the failures of a pair, which has logged in and is known from now on.
     pub(super) fn clear(&mut self, client: &Client, now: Instant) {
         for user in client.users() {
             let pair = Pair { network: client.peer.into(), user };
@@ -86,7 +86,7 @@ impl State {
             self.put_pair(pair, record, now);
             self.clear_larger_pairs(client, user, left, now);
         }
-        self.remember_acquaintance(client.pair(), now);
+        self.remember_known(client.pair(), now);
     }
 
     fn clear_networks(

@@ -4,8 +4,8 @@
 //! - A *pair* is a user name together with the [`Network`](crate::limits::Network) that it is tried
 //!   from. Networks, users and pairs each have a number of failures. It is kept as the time at which
 //!   the last failure is forgotten.
-//! - An *acquaintance* is a pair that has logged in within seven days. It waits for its own failures
-//!   alone. A *stranger* waits for the worst of three: those of its network, of its user, and its own.
+//! - A *known* pair has logged in within seven days. It waits for its own failures alone. A *new* pair
+//!   waits for the worst of three: those of its network, of its user, and its own.
 //! - An attempt enters the queues of its networks and of its pair ([`Throttle::attempt`]). If these
 //!   are full, it is turned away and its password is not checked.
 //! - When a name is found to lead to an account ([`Attempt::leads_to`]), the attempt enters the queue
@@ -54,8 +54,8 @@ pub struct Attempt {
     client: Option<Client>,
     begun: Instant,
     delay: Duration,
-    /// Of an acquaintance: when a stranger in its place would be checked.
-    stranger: Option<Admission>,
+    /// For a known pair: when a new pair in its place would be checked.
+    as_new: Option<Admission>,
     /// The password, while it is checked.
     checking: Option<Arc<Secret<Vec<u8>>>>,
 }
@@ -67,13 +67,13 @@ enum Admission {
     Never,
 }
 
-/// How to answer a failure, so that the answer does not tell acquaintances from strangers.
+/// How to answer a failure, so that the answer does not tell known pairs from new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// This pair has tried the same password before, so it was not counted again. Not known of an
     /// attempt that is not counted.
     pub repeated: bool,
-    /// How long to wait before the answer; `None` if a stranger would have been turned away.
+    /// How long to wait before the answer; `None` if a new pair would have been turned away.
     pub pause: Option<Duration>,
 }
 
@@ -137,21 +137,21 @@ impl Throttle {
             user: self.user(name),
             is_named: name.is_some(),
             accounts: Vec::new(),
-            is_acquaintance: false,
+            is_known: false,
         };
-        client.is_acquaintance = state.is_acquaintance(client.pair(), now);
-        let stranger = state.admission(&client, client.user, Queues::All, now, now);
-        let (admission, stranger) = if client.is_acquaintance {
-            (state.enter_acquaintance(&client, now), Some(stranger))
+        client.is_known = state.is_known(client.pair(), now);
+        let as_new = state.admission(&client, client.user, Queues::All, now, now);
+        let (admission, as_new) = if client.is_known {
+            (state.enter_known(&client, now), Some(as_new))
         } else {
-            if stranger != Admission::Never {
+            if as_new != Admission::Never {
                 state.enter(&client, client.user, Queues::All, now, now);
             }
-            (stranger, None)
+            (as_new, None)
         };
         let Admission::At(at) = admission else { return None };
         let mut attempt = Attempt::new(self, Some(client), now);
-        (attempt.delay, attempt.stranger) = (at.duration_since(now), stranger);
+        (attempt.delay, attempt.as_new) = (at.duration_since(now), as_new);
         Some(attempt)
     }
 
@@ -212,7 +212,7 @@ impl ThrottleSection {
 impl Attempt {
     fn new(throttle: &Arc<Throttle>, client: Option<Client>, begun: Instant) -> Self {
         let throttle = Arc::clone(throttle);
-        Self { throttle, client, begun, delay: Duration::ZERO, stranger: None, checking: None }
+        Self { throttle, client, begun, delay: Duration::ZERO, as_new: None, checking: None }
     }
 
     /// Whether the log takes a line about the attempt, which has not succeeded yet.
@@ -227,14 +227,14 @@ impl Attempt {
 
     /// Whether this pair has logged in lately, or is not counted.
     pub(super) fn is_known(&self) -> bool {
-        self.client.as_ref().is_none_or(|client| client.is_acquaintance)
+        self.client.as_ref().is_none_or(|client| client.is_known)
     }
 
     /// Enters the queue of an account, to which this name and perhaps others lead. Says how much
     /// longer to wait; `None` if that queue is full and the attempt is turned away.
     ///
     /// - `account` is the same for each of these names, and different for each account.
-    /// - An acquaintance does not wait, nor does a name that is the only one of its account that has
+    /// - A known pair does not wait, nor does a name that is the only one of its account that has
     ///   been used lately.
     pub fn leads_to(&mut self, account: &[u8]) -> Option<Duration> {
         let Some(client) = &mut self.client else { return Some(Duration::ZERO) };
@@ -247,8 +247,8 @@ impl Attempt {
         let has_other_names = state.has_other_names(client, account, now);
         let queues = if has_other_names { Queues::OfUser } else { Queues::None };
         let admission = state.admission(client, account, queues, self.begun, now);
-        if client.is_acquaintance {
-            self.stranger = self.stranger.map(|before| before.max(admission));
+        if client.is_known {
+            self.as_new = self.as_new.map(|before| before.max(admission));
             client.accounts.push(account);
             return Some(Duration::ZERO);
         }
@@ -272,7 +272,7 @@ impl Attempt {
     pub fn failed(mut self, password: &Secret<Vec<u8>>) -> Failure {
         self.checking = None;
         let repeated = self.count(password);
-        let pause = match self.stranger {
+        let pause = match self.as_new {
             None => Some(Duration::ZERO),
             Some(Admission::At(at)) => Some(at.saturating_duration_since(Instant::now())),
             Some(Admission::Never) => None,
@@ -287,7 +287,7 @@ impl Attempt {
         let now = Instant::now();
         let wrong = throttle.key.hash_one(("wrong", client.pair(), password.expose()));
         let mut state = throttle.lock();
-        if let Some(Admission::At(at)) = self.stranger {
+        if let Some(Admission::At(at)) = self.as_new {
             state.delay_networks(client, at, now);
         }
         let is_repeated = state.remember_wrong_password(wrong, now);

@@ -1,7 +1,7 @@
 //! The queues in which attempts wait before their passwords are checked.
 //!
-//! A stranger waits in the queues of its networks, and of its user and account in each of them. An
-//! acquaintance waits in that of its pair alone. A queue is the time at which the last attempt in it
+//! A new pair waits in the queues of its networks, and of its user and account in each of them. A
+//! known pair waits in its own queue alone. A queue is the time at which the last attempt in it
 //! is checked; each attempt moves that time by the wait that the failures demand.
 
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ pub(super) enum Queues {
     None,
 }
 
-/// The records of a network and of a pair in it, as they are once a stranger has entered.
+/// The records of a network and of a pair in it, as they are once a new pair has entered.
 struct Position {
     network: NetworkRecord,
     pair: PairRecord,
@@ -30,8 +30,8 @@ struct Position {
 }
 
 impl State {
-    /// When the password of a stranger would be checked. The stranger came at `begun` and is to wait
-    /// as `user`, which is its name or its account.
+    /// When the password of a new pair would be checked. The pair came at `begun` and is to wait as
+    /// `user`, which is its name or its account.
     pub(super) fn admission(
         &self,
         client: &Client,
@@ -54,7 +54,7 @@ impl State {
         }
     }
 
-    /// Enters a stranger into the queues.
+    /// Enters a new pair into the queues.
     pub(super) fn enter(
         &mut self,
         client: &Client,
@@ -76,8 +76,8 @@ impl State {
         }
     }
 
-    /// Enters an acquaintance into the queue of its pair.
-    pub(super) fn enter_acquaintance(&mut self, client: &Client, now: Instant) -> Admission {
+    /// Enters a known pair into its own queue.
+    pub(super) fn enter_known(&mut self, client: &Client, now: Instant) -> Admission {
         let latest = self.latest(now);
         let mut pair = self.pair(client.pair(), client.user, now);
         let failures = self.settings.failures(pair.clear_at, 1, now);
@@ -92,7 +92,7 @@ impl State {
         Admission::At(pair.free_at.min(latest))
     }
 
-    /// Lets an acquaintance with a wrong password delay those behind it as a stranger would have
+    /// Lets a known pair with a wrong password delay those behind it as a new pair would have
     /// done, which would have been checked at `at`.
     pub(super) fn delay_networks(&mut self, client: &Client, at: Instant, now: Instant) {
         for level in client.levels() {
@@ -107,8 +107,8 @@ impl State {
     /// Counts an attempt as under way no longer.
     pub(super) fn leave(&mut self, client: &Client, now: Instant) {
         for user in client.users() {
-            // An acquaintance has entered the queue of its pair in the smallest network alone.
-            let entered = match (client.is_acquaintance, user == client.user) {
+            // A known pair has entered its queue in the smallest network alone.
+            let entered = match (client.is_known, user == client.user) {
                 (false, _) => LEVELS,
                 (true, true) => 1,
                 (true, false) => 0,
@@ -163,5 +163,5 @@ impl State {
     }
 }
 
-/// Attempts at once that do not delay an acquaintance: a user has several devices.
+/// Attempts at once that do not delay a known pair: a user has several devices.
 const DEVICES: u32 = 4;

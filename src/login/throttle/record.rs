@@ -19,7 +19,7 @@ pub(super) struct NetworkRecord {
     /// When all failures will be forgotten. The time until then, divided by `forget_after`, is the number
     /// of failures. In a larger network each failure adds less.
     pub(super) clear_at: Instant,
-    /// When the password of the last stranger in the queue is checked.
+    /// When the password of the last new pair in the queue is checked.
     pub(super) free_at: Instant,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct UserRecord {
 pub(super) struct PairRecord {
     /// As in [`NetworkRecord`].
     pub(super) clear_at: Instant,
-    /// As in [`NetworkRecord`], for acquaintances too.
+    /// As in [`NetworkRecord`], for known pairs too.
     pub(super) free_at: Instant,
     /// How many attempts have not ended yet.
     pub(super) under_way: u32,

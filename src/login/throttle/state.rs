@@ -22,7 +22,7 @@ pub(super) struct Client {
     /// Keyed hashes of the accounts that the name leads to, as far as is known.
     pub(super) accounts: Vec<u64>,
     /// Whether the pair has logged in lately.
-    pub(super) is_acquaintance: bool,
+    pub(super) is_known: bool,
 }
 
 /// All that the throttle remembers.
@@ -33,7 +33,7 @@ pub(super) struct State {
     /// Users and accounts.
     users: ExpiringMap<u64, UserRecord>,
     pairs: ExpiringMap<Pair, PairRecord>,
-    acquaintances: ExpiringMap<Pair, ()>,
+    known_pairs: ExpiringMap<Pair, ()>,
     /// Hashes of wrong passwords, each together with its pair.
     wrong_passwords: ExpiringMap<u64, ()>,
 }
@@ -61,7 +61,7 @@ impl State {
             networks: ExpiringMap::new(entries),
             users: ExpiringMap::new(entries),
             pairs: ExpiringMap::new(entries),
-            acquaintances: ExpiringMap::new(entries),
+            known_pairs: ExpiringMap::new(entries),
             wrong_passwords: ExpiringMap::new(entries),
         }
     }
@@ -94,12 +94,12 @@ impl State {
         });
     }
 
-    pub(super) fn is_acquaintance(&self, pair: Pair, now: Instant) -> bool {
-        self.acquaintances.get(&pair, now).is_some()
+    pub(super) fn is_known(&self, pair: Pair, now: Instant) -> bool {
+        self.known_pairs.get(&pair, now).is_some()
     }
 
-    pub(super) fn remember_acquaintance(&mut self, pair: Pair, now: Instant) {
-        self.acquaintances.put(pair, (), now + ACQUAINTANCE_TIME, now);
+    pub(super) fn remember_known(&mut self, pair: Pair, now: Instant) {
+        self.known_pairs.put(pair, (), now + KNOWN_TIME, now);
     }
 
     /// Remembers a wrong password; returns whether it was remembered already.
@@ -154,22 +154,22 @@ impl State {
     }
 }
 
-/// How long a pair that has logged in is an acquaintance.
-pub(super) const ACQUAINTANCE_TIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a pair that has logged in is known.
+pub(super) const KNOWN_TIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long a wrong password is remembered after the last attempt with it.
 const WRONG_PASSWORD_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 impl State {
-    /// The number of records in each table, that of acquaintances last.
+    /// The number of records in each table, that of known pairs last.
     pub(super) fn records(&self) -> [usize; 5] {
         [
             self.networks.len(),
             self.users.len(),
             self.pairs.len(),
             self.wrong_passwords.len(),
-            self.acquaintances.len(),
+            self.known_pairs.len(),
         ]
     }
 }

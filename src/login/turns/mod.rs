@@ -5,7 +5,7 @@
 //!   ([`Network::levels`]) has several in a round, according to its factor: many addresses in it are
 //!   no advantage.
 //! - A caller that has logged in from there lately ([`Standing::Known`]) comes before the others, but
-//!   every fourth turn goes to a stranger if one waits.
+//!   every fourth turn goes to a new pair if one waits.
 //! - Within a round, callers are served in the order in which they came.
 //!
 //! There is one [`Turns`] in a process. A connection waits for one turn at a time, so at most as many
@@ -38,7 +38,7 @@ pub(super) enum Standing {
     /// The one that is served first.
     Known,
     /// The other one.
-    Stranger,
+    New,
 }
 
 /// A turn, which ends when it is dropped. Then the next one begins.
@@ -50,8 +50,8 @@ struct State {
     at_once: u32,
     taken: u32,
     known: Queue,
-    strangers: Queue,
-    /// How many turns in a row known callers have had while strangers waited.
+    new: Queue,
+    /// How many turns in a row known callers have had while new ones waited.
     in_a_row: u32,
 }
 
@@ -88,7 +88,7 @@ impl Turns {
             at_once: at_once.get(),
             taken: 0,
             known: Queue::default(),
-            strangers: Queue::default(),
+            new: Queue::default(),
             in_a_row: 0,
         }))
     }
@@ -153,7 +153,7 @@ impl State {
     fn queue(&mut self, standing: Standing) -> &mut Queue {
         match standing {
             Standing::Known => &mut self.known,
-            Standing::Stranger => &mut self.strangers,
+            Standing::New => &mut self.new,
         }
     }
 
@@ -162,17 +162,17 @@ impl State {
         if self.taken >= self.at_once {
             return None;
         }
-        let strangers_turn = self.in_a_row >= MOST_IN_A_ROW;
-        let known = if strangers_turn { None } else { self.known.next() };
+        let new_ones_turn = self.in_a_row >= MOST_IN_A_ROW;
+        let known = if new_ones_turn { None } else { self.known.next() };
         let next = match known {
             Some(known) => {
-                let strangers_wait = !self.strangers.waiting.is_empty();
-                self.in_a_row = if strangers_wait { self.in_a_row + 1 } else { 0 };
+                let new_ones_wait = !self.new.waiting.is_empty();
+                self.in_a_row = if new_ones_wait { self.in_a_row + 1 } else { 0 };
                 Some(known)
             }
             None => {
                 self.in_a_row = 0;
-                self.strangers.next().or_else(|| self.known.next())
+                self.new.next().or_else(|| self.known.next())
             }
         };
         self.taken += u32::from(next.is_some());
@@ -219,7 +219,7 @@ impl Queue {
     }
 }
 
-/// How many turns in a row known callers have at the most while a stranger waits.
+/// How many turns in a row known callers have at the most while a new one waits.
 const MOST_IN_A_ROW: u32 = 3;
 
 #[cfg(test)]
@@ -234,8 +234,8 @@ impl Turns {
     pub(super) fn waiting(&self) -> usize {
         let state = self.lock();
         assert!(state.known.networks.len() <= 3 * state.known.waiting.len());
-        assert!(state.strangers.networks.len() <= 3 * state.strangers.waiting.len());
-        state.known.waiting.len() + state.strangers.waiting.len()
+        assert!(state.new.networks.len() <= 3 * state.new.waiting.len());
+        state.known.waiting.len() + state.new.waiting.len()
     }
 }
 

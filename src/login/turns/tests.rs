@@ -30,7 +30,7 @@ fn wait(turns: &Arc<Turns>, peer: &str, standing: Standing) -> Place {
 }
 
 fn take(turns: &Arc<Turns>) -> Turn {
-    let caller = Caller { peer: "192.0.2.1".parse().unwrap(), standing: Standing::Stranger };
+    let caller = Caller { peer: "192.0.2.1".parse().unwrap(), standing: Standing::New };
     poll(&mut pin!(turns.take(caller))).unwrap()
 }
 
@@ -54,8 +54,8 @@ fn order(busy: Turn, mut waiting: Vec<(&'static str, Place)>) -> String {
 }
 
 #[test]
-fn networks_take_turns_whoever_came_first() {
-    use Standing::Stranger;
+fn networks_take_turns_in_any_order_of_arrival() {
+    use Standing::New;
     for (callers, expected) in [
         (
             &[("a", "192.0.2.1"), ("a", "192.0.2.1"), ("a", "192.0.2.1"), ("b", "198.51.100.1")][..],
@@ -87,8 +87,7 @@ fn networks_take_turns_whoever_came_first() {
     ] {
         let turns = turns(1);
         let busy = take(&turns);
-        let waiting =
-            callers.iter().map(|&(word, peer)| (word, wait(&turns, peer, Stranger))).collect();
+        let waiting = callers.iter().map(|&(word, peer)| (word, wait(&turns, peer, New))).collect();
         assert_eq!(order(busy, waiting), expected);
         assert_eq!((turns.free(), turns.waiting()), (1, 0));
     }
@@ -98,47 +97,47 @@ fn networks_take_turns_whoever_came_first() {
 fn a_network_that_comes_later_is_in_the_next_round() {
     let turns = turns(1);
     let mut busy = take(&turns);
-    let mut many: Vec<_> = (0..40).map(|_| wait(&turns, "192.0.2.1", Standing::Stranger)).collect();
+    let mut many: Vec<_> = (0..40).map(|_| wait(&turns, "192.0.2.1", Standing::New)).collect();
     for mut place in many.drain(..20) {
         drop(busy);
         busy = poll(&mut place).unwrap();
     }
-    let late = wait(&turns, "198.51.100.1", Standing::Stranger);
+    let late = wait(&turns, "198.51.100.1", Standing::New);
     let mut waiting: Vec<_> = many.into_iter().map(|place| ("many", place)).collect();
     waiting.push(("late", late));
     assert!(order(busy, waiting).starts_with("many late many"));
 }
 
 #[test]
-fn who_is_known_is_served_first_and_every_fourth_is_a_stranger() {
-    use Standing::{Known, Stranger};
+fn who_is_known_is_served_first_and_every_fourth_is_new() {
+    use Standing::{Known, New};
     let turns = turns(1);
     let busy = take(&turns);
-    let strangers = (0..3).map(|n| ("?", wait(&turns, &format!("203.0.{n}.1"), Stranger)));
-    let mut waiting: Vec<_> = strangers.collect();
+    let new = (0..3).map(|n| ("?", wait(&turns, &format!("203.0.{n}.1"), New)));
+    let mut waiting: Vec<_> = new.collect();
     waiting.extend((0..8).map(|n| ("known", wait(&turns, &format!("198.51.{n}.1"), Known))));
     assert_eq!(order(busy, waiting), "known known known ? known known known ? known known ?");
 }
 
 #[test]
 fn a_caller_that_goes_away_leaves_its_queue() {
-    use Standing::{Known, Stranger};
+    use Standing::{Known, New};
     let turns = turns(1);
     let busy = take(&turns);
-    for standing in [Known, Stranger] {
+    for standing in [Known, New] {
         // If these counted, the next caller would be in a late round.
         for _ in 0..100 {
             drop(wait(&turns, "192.0.2.1", standing));
         }
     }
     assert_eq!(turns.waiting(), 0);
-    let same = wait(&turns, "192.0.2.1", Stranger);
-    let other = wait(&turns, "198.51.100.1", Stranger);
+    let same = wait(&turns, "192.0.2.1", New);
+    let other = wait(&turns, "198.51.100.1", New);
     assert_eq!(order(busy, vec![("same", same), ("other", other)]), "same other");
     // The same while the turn is being handed over.
     let busy = take(&turns);
-    let gone = wait(&turns, "192.0.2.1", Stranger);
-    let mut next = wait(&turns, "192.0.2.1", Stranger);
+    let gone = wait(&turns, "192.0.2.1", New);
+    let mut next = wait(&turns, "192.0.2.1", New);
     drop(busy);
     drop(gone);
     assert_eq!(turns.waiting(), 0);
@@ -150,8 +149,7 @@ fn a_caller_that_goes_away_leaves_its_queue() {
 fn a_new_number_of_turns_applies_from_the_next_turn_on() {
     let turns = turns(2);
     let (first, second) = (take(&turns), take(&turns));
-    let mut waiting: Vec<_> =
-        (0..4).map(|_| wait(&turns, "192.0.2.1", Standing::Stranger)).collect();
+    let mut waiting: Vec<_> = (0..4).map(|_| wait(&turns, "192.0.2.1", Standing::New)).collect();
     let mut served = || waiting.iter_mut().filter_map(poll).collect::<Vec<_>>();
     turns.change(NonZeroU32::MIN);
     drop(first);
@@ -177,7 +175,7 @@ proptest! {
                 3 if which < 8 => turns.change(NonZeroU32::new(number).unwrap()),
                 _ => {
                     let standing =
-                        if which % 3 == 0 { Standing::Known } else { Standing::Stranger };
+                        if which % 3 == 0 { Standing::Known } else { Standing::New };
                     let peer = format!("192.0.{}.{}", which % 4, number).parse().unwrap();
                     let turns = Arc::clone(&turns);
                     waiting.push(Box::pin(async move {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::task::LocalSet;
 use tokio::time::{advance, sleep, timeout};
 
-use super::state::ACQUAINTANCE_TIME;
+use super::state::KNOWN_TIME;
 use super::*;
 
 mod spread;
@@ -116,7 +116,7 @@ async fn a_success_takes_back_what_the_pair_has_counted_and_no_more() {
     succeed(&throttle, HOME, "mrose").await;
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
     assert_eq!(wait(&throttle, AWAY, "mrose"), Some(0));
-    // Fred's failure still counts for the strangers of the network.
+    // Fred's failure still counts for new pairs of the network.
     assert_eq!(wait(&throttle, HOME, "anna"), Some(1));
 }
 
@@ -135,20 +135,20 @@ async fn the_owner_of_an_attacked_account_gets_in_at_home_at_once_and_elsewhere_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_acquaintance_waits_for_its_own_failures() {
+async fn a_known_pair_waits_for_its_own_failures() {
     let throttle = throttle();
     succeed(&throttle, HOME, "mrose").await;
     assert_eq!(fail(&throttle, HOME, "mrose", "1").await, 0);
     assert_eq!(fail(&throttle, HOME, "mrose", "2").await, 1);
     assert_eq!(succeed(&throttle, HOME, "mrose").await, 2);
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(0));
-    advance(ACQUAINTANCE_TIME).await;
+    advance(KNOWN_TIME).await;
     fail(&throttle, HOME, "fred", "1").await;
     assert_eq!(wait(&throttle, HOME, "mrose"), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_devices_of_an_acquaintance_come_at_once() {
+async fn several_devices_of_a_known_pair_come_at_once() {
     let throttle = throttle();
     succeed(&throttle, HOME, "mrose").await;
     let devices: Vec<_> = (0..5).map(|_| attempt(&throttle, HOME, "mrose").unwrap()).collect();
@@ -339,10 +339,10 @@ async fn neighbours_of_an_attacker_are_checked() {
                 let known = attempt(&throttle, HOME, "known").unwrap();
                 assert_eq!(known.delay(), Duration::ZERO);
                 known.succeeded();
-                let stranger = attempt(&throttle, HOME, &format!("new{neighbour}")).unwrap();
-                assert!(stranger.delay() <= MOST * 2, "{:?}", stranger.delay());
-                sleep(stranger.delay()).await;
-                stranger.succeeded();
+                let new = attempt(&throttle, HOME, &format!("new{neighbour}")).unwrap();
+                assert!(new.delay() <= MOST * 2, "{:?}", new.delay());
+                sleep(new.delay()).await;
+                new.succeeded();
             }
         };
         tokio::join!(neighbours, attack(&throttle, names));

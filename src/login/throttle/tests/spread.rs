@@ -148,10 +148,10 @@ async fn the_owner_gets_in_whatever_names_are_tried() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_wrong_password_does_not_tell_who_has_logged_in_from_there() {
-    for strangers in 0..20 {
+    for others in 0..20 {
         let throttle = throttle();
         succeed(&throttle, HOME, "mrose").await;
-        for number in 0..strangers {
+        for number in 0..others {
             fail(&throttle, HOME, &format!("name{number}"), "x").await;
         }
         let begun = Instant::now();
@@ -166,11 +166,11 @@ async fn the_time_of_a_wrong_password_does_not_tell_who_has_logged_in_from_there
                 times.push(begun.elapsed().as_secs());
             }
             // The second one finds one more failure in the network.
-            let [known, stranger] = times[..] else { panic!() };
+            let [known, new] = times[..] else { panic!() };
             let next = if known == 0 { 1 } else { (known * 2).min(30) };
-            assert_eq!(stranger, next, "{strangers} strangers, {:?}", begun.elapsed());
+            assert_eq!(new, next, "{others} others, {:?}", begun.elapsed());
         }
-        // With the right password an acquaintance does not wait for others.
+        // With the right password a known pair does not wait for others.
         assert!(wait(&throttle, HOME, "mrose").unwrap() <= 30);
     }
 }
