@@ -232,7 +232,7 @@ fn a_login_is_tried_with_the_default_domain() {
     assert!(said.stderr.contains("mrose@example.org: wrong password"), "{}", said.stderr);
     let config = place.path("restante.toml");
     let said = restante(&format!("check --config {}", config.display()), "").stderr;
-    let warning = "auth.default-domain: 1 user without a domain cannot log in (such as mrose), ";
+    let warning = "auth.default-domain: 1 user (mrose) without a domain cannot log in, ";
     assert!(said.contains(warning), "{said}");
 }
 

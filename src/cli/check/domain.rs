@@ -1,7 +1,7 @@
 //! Users that cannot log in because of `default-domain`.
 
 use super::Examination;
-use super::report::counted;
+use super::report::counted_users;
 use crate::credentials::Attributes;
 use crate::protocol::Username;
 
@@ -11,12 +11,12 @@ impl Examination<'_> {
         let Some(domain) = &self.config.auth.default_domain else { return };
         let mut bare = users.iter().map(|(user, _)| user).filter(|user| user.domain().is_none());
         let Some(first) = bare.next() else { return };
-        let count = counted(bare.count() + 1, "user");
+        let users = counted_users(bare.count() + 1, first);
         self.warn(
             "auth.default-domain",
             format!(
-                "{count} without a domain cannot log in (such as {first}), since a client that logs in \
-                 as {first} is {first}@{domain}; rename them in the credential file"
+                "{users} without a domain cannot log in, since a client that logs in as {first} is \
+                 {first}@{domain}; rename them in the credential file"
             ),
         );
     }

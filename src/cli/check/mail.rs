@@ -11,7 +11,7 @@ use std::path::{self, Path, PathBuf};
 
 use super::Examination;
 use super::access::{ServerUser, is_read_only};
-use super::report::counted;
+use super::report::{counted, counted_users};
 use super::unit::{PathAccess, Unit};
 use crate::credentials::Attributes;
 use crate::mailbox::maildir::{PathTemplate, could_create};
@@ -83,13 +83,10 @@ impl Examination<'_> {
             (without_domain, "{domain}", "write {user} instead, or give every name a domain"),
         ] {
             let Some(first) = lacking.first() else { continue };
-            let count = counted(lacking.len(), "user");
+            let users = counted_users(lacking.len(), first);
             self.warn(
                 KEY,
-                format!(
-                    "there is no {placeholder} for {count} (such as {first}), who cannot log in; \
-                     {remedy}"
-                ),
+                format!("there is no {placeholder} for {users}, who cannot log in; {remedy}"),
             );
         }
         maildirs
@@ -167,14 +164,8 @@ impl Examination<'_> {
             })
             .collect();
         let Some((Maildir { user, path }, why)) = without.first() else { return };
-        let count = counted(without.len(), "user");
-        self.warn(
-            KEY,
-            format!(
-                "there is no Maildir yet for {count} (such as {} for {user}), who cannot log in{why}",
-                path.display()
-            ),
-        );
+        let users = counted_users(without.len(), format_args!("{} for {user}", path.display()));
+        self.warn(KEY, format!("there is no Maildir yet for {users}, who cannot log in{why}"));
     }
 
     /// Looks for mail on a file system that is read-only for this process.
@@ -227,11 +218,8 @@ impl Examination<'_> {
             .filter_map(|Maildir { user, path }| Some((user, server_user.obstacle_to_mail(path)?)))
             .collect();
         let Some((user, obstacle)) = closed.first() else { return };
-        let count = counted(closed.len(), "user");
-        self.warn(
-            KEY,
-            format!("{count} (such as {user}) cannot read mail, or cannot remove it: {obstacle}"),
-        );
+        let users = counted_users(closed.len(), user);
+        self.warn(KEY, format!("{users} cannot read mail, or cannot remove it: {obstacle}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The report of `restante check`, as text and as JSON.
 
 use std::cmp::Reverse;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -157,6 +158,12 @@ impl Diagnostic {
             "message": what,
         })
     }
+}
+
+/// `1 user (fred)`, `2 users (such as fred)`.
+pub(super) fn counted_users(count: usize, example: impl Display) -> String {
+    let such_as = if count == 1 { "" } else { "such as " };
+    format!("{} ({such_as}{example})", counted(count, "user"))
 }
 
 /// `1 error`, `2 errors`.

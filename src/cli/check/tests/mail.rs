@@ -53,7 +53,7 @@ fn the_location_in_the_credential_file_is_used() {
     assert_eq!(
         found,
         [
-            "there is no {home} for 1 user (such as bob), who cannot log in; give each a home \
+            "there is no {home} for 1 user (bob), who cannot log in; give each a home \
              directory, or write {user} instead",
             "there is no Maildir yet for 2 users (such as mail/mrose/Maildir for mrose), who \
              cannot log in until it is created",
@@ -90,7 +90,7 @@ fn maildirs_that_the_user_of_run_as_cannot_access_are_counted() {
         ([(above.0, 0o700), cur], "daemon cannot enter "),
         ([above, (cur.0, 0o755)], "daemon cannot read and write mail/example.org/mrose/cur"),
     ] {
-        let start = "restante.toml:17:8: maildir.path: 1 user (such as mrose@example.org) cannot \
+        let start = "restante.toml:17:8: maildir.path: 1 user (mrose@example.org) cannot \
                      read mail, or cannot remove it: ";
         let line = warning(modes).unwrap();
         assert!(line.starts_with(&format!("{start}{why}")), "{line}");

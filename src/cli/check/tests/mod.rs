@@ -291,7 +291,7 @@ fn each_warning_names_its_place() {
         ("restante.toml:12:15: tls.certificate: ", "for mail.example.org, not for pop.example.org"),
         ("restante.toml:13:15: tls.private-key: ", "every user of this machine can read"),
         ("users:2:1: ", "fred@example.org"),
-        ("restante.toml:16:8: maildir.path: ", "no {domain} for 1 user (such as mrose)"),
+        ("restante.toml:16:8: maildir.path: ", "no {domain} for 1 user (mrose)"),
     ] {
         assert!(
             report.warnings.iter().any(|line| line.starts_with(start) && line.contains(words)),
