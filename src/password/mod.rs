@@ -5,7 +5,7 @@
 //! - `family`: a hash of any scheme. Each family of schemes has a file, with its syntax, its bounds
 //!   and its verification.
 //! - `cost`: how much work a verification is. `bounds`: how much it may be.
-//! - `new`: the hashes of new passwords. `unsupported`: all other schemes.
+//! - `new`: the hashes of new passwords, with a `salt`. `unsupported`: all other schemes.
 //!
 //! A field that asks for more than about two seconds of a processor, or for more than 256 MiB, is
 //! refused when it is read, before anything is allocated or computed.
@@ -24,6 +24,7 @@ mod md5_crypt;
 mod new;
 mod new_password;
 mod pbkdf2;
+mod salt;
 mod scram;
 mod scrypt;
 mod sha_crypt;
@@ -43,9 +44,9 @@ pub use self::digest::Digest;
 use self::digest::{BareDigest, SaltedDigest};
 use self::encoding::{Encoding, Field};
 pub(crate) use self::error::VerifyError;
-pub use self::error::{FieldError, Unusable};
+pub use self::error::{FieldError, HashError, Unusable};
 use self::family::Hash;
-pub use self::new::{HashError, NewScheme, hash};
+pub use self::new::{NewScheme, hash};
 pub use self::new_password::{NewPassword, PasswordError};
 use self::pbkdf2::Pbkdf2Hash;
 use self::scram::StoredKeys;

@@ -1,8 +1,6 @@
 //! The hashes of new passwords.
 
-use ::argon2::password_hash;
-
-use super::{NewPassword, argon2, scram};
+use super::{HashError, NewPassword, argon2, scram};
 use crate::protocol::Secret;
 
 /// A scheme for a new password.
@@ -13,17 +11,6 @@ pub enum NewScheme {
     Argon2id,
     /// The keys of SCRAM-SHA-256: for clients that log in without sending the password.
     ScramSha256,
-}
-
-/// Why a password was not hashed.
-#[derive(Debug, thiserror::Error)]
-pub enum HashError {
-    /// The system has no randomness.
-    #[error("the password cannot be hashed: no randomness for a salt: {0}")]
-    NoRandomness(Box<dyn std::error::Error + Send + Sync>),
-    /// Argon2 has failed, for example for lack of memory.
-    #[error("the password cannot be hashed: {0}")]
-    Argon2(#[from] password_hash::Error),
 }
 
 /// The PHC string of a new password: argon2id with today's recommended parameters
@@ -56,11 +43,6 @@ impl NewScheme {
         let scheme = if hash.expose().starts_with('$') { "{ARGON2ID}" } else { "" };
         Ok(Secret::new([scheme, hash.expose()].concat()))
     }
-}
-
-/// A salt from the operating system.
-pub(super) fn salt() -> Result<[u8; 16], HashError> {
-    password_hash::try_generate_salt().map_err(|error| HashError::NoRandomness(error.into()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::bounds::bounded;
 use super::crypt::exactly;
 use super::encoding::base64;
 use super::pbkdf2::MAX_ROUNDS;
-use super::{Cost, Digest, FieldError, HashError};
+use super::{Cost, Digest, FieldError, HashError, salt};
 use crate::protocol::Secret;
 use crate::protocol::sasl::{ScramHash, ScramKeys};
 
@@ -96,7 +96,7 @@ pub(super) fn of_password(password: &[u8], salt: &[u8], hash: ScramHash) -> Opti
 pub(super) fn field(password: &[u8]) -> Result<Secret<String>, HashError> {
     use base64ct::{Base64, Encoding as _};
 
-    let salt: [u8; 16] = super::new::salt()?;
+    let salt: [u8; 16] = salt::new()?;
     let keys = ScramKeys::derive(password, &salt, NEW_ITERATIONS, ScramHash::Sha256);
     Ok(Secret::new(format!(
         "{{SCRAM-SHA-256}}{},{},{},{}",

@@ -15,8 +15,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::bounds::{ParameterError, within};
-use super::new::{self, HashError};
-use super::{Cost, FieldError, VerifyError};
+use super::{Cost, FieldError, HashError, VerifyError, salt};
 use crate::protocol::Secret;
 
 /// An argon2 hash whose parameters are within bounds.
@@ -51,7 +50,7 @@ pub enum Argon2Error {
 
 /// The PHC string of a password, with a new salt.
 pub(super) fn hash(password: &[u8]) -> Result<Secret<String>, HashError> {
-    let hash = recommended()?.hash_password_with_salt(password, &new::salt()?)?;
+    let hash = recommended()?.hash_password_with_salt(password, &salt::new()?)?;
     Ok(Secret::new(hash.to_string()))
 }
 
