@@ -10,10 +10,6 @@ impl PeerText {
     pub(super) fn new(text: &str) -> Self {
         Self(text.chars().take(MOST_CHARACTERS).collect())
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl fmt::Display for PeerText {

@@ -80,12 +80,13 @@ fn untrusted(error: &io::Error) -> Option<&rustls::Error> {
 #[derive(Debug)]
 pub(super) struct Answer {
     code: u32,
-    text: PeerText,
+    text: Option<PeerText>,
 }
 
 impl From<LdapResult> for Answer {
     fn from(LdapResult { rc: code, text, .. }: LdapResult) -> Self {
-        Self { code, text: PeerText::new(text.trim()) }
+        let text = Some(text.trim()).filter(|text| !text.is_empty());
+        Self { code, text: text.map(PeerText::new) }
     }
 }
 
@@ -109,7 +110,7 @@ impl fmt::Display for Answer {
             Some((_, name)) => f.write_str(name)?,
             None => write!(f, "{}", self.code)?,
         }
-        if self.text.is_empty() { Ok(()) } else { write!(f, " ({})", self.text) }
+        self.text.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
     }
 }
 
