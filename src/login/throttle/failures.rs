@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use super::record::{Pair, PairRecord};
 use super::state::{Client, State};
-use crate::limits::LEVELS;
+use crate::limits::{LEVELS, Level};
 
 impl State {
     /// Counts a failure for the networks, and for the user and the accounts with their pairs.
     pub(super) fn count(&mut self, client: &Client, now: Instant) {
+        let forget = self.settings.forget_after;
         let added_to_networks = self.count_for_networks(client, now);
         for user in client.users() {
             let added_to_user = if client.is_named {
@@ -18,16 +19,10 @@ impl State {
             } else {
                 Duration::ZERO
             };
-            let mut added = self.settings.forget_after;
-            let mut factor = 1;
-            for level in client.levels() {
-                added = added * factor / level.factor;
-                factor = level.factor;
+            add_to_each(client.levels(), forget, |level, added| {
                 let pair = Pair { network: level.network, user };
                 let mut record = self.pair(pair, client.user, now);
-                let clear_at = self.settings.extended(record.clear_at, added, now);
-                added = clear_at.duration_since(record.clear_at);
-                record.clear_at = clear_at;
+                let added = self.settings.extend(&mut record.clear_at, added, now);
                 if level.factor == 1 {
                     record.added_to_user += added_to_user;
                     for (sum, added) in record.added_to_networks.iter_mut().zip(added_to_networks) {
@@ -35,34 +30,25 @@ impl State {
                     }
                 }
                 self.put_pair(pair, record, now);
-            }
+                added
+            });
         }
     }
 
-    /// Returns what is added to each network: to one with `factor` that part of what is added to the
-    /// network within it. So one customer alone cannot make the larger network as bad as its own.
+    /// Returns what is added to each network.
     fn count_for_networks(&mut self, client: &Client, now: Instant) -> [Duration; LEVELS] {
-        let mut added_to_networks = [Duration::ZERO; LEVELS];
-        let mut added = self.settings.forget_after;
-        let mut factor = 1;
-        for (level, added_to_network) in client.levels().zip(&mut added_to_networks) {
-            added = added * factor / level.factor;
-            factor = level.factor;
+        let forget = self.settings.forget_after;
+        add_to_each(client.levels(), forget, |level, added| {
             let mut network = self.network(level.network, now);
-            let clear_at = self.settings.extended(network.clear_at, added, now);
-            added = clear_at.duration_since(network.clear_at);
-            network.clear_at = clear_at;
+            let added = self.settings.extend(&mut network.clear_at, added, now);
             self.put_network(level.network, network, now);
-            *added_to_network = added;
-        }
-        added_to_networks
+            added
+        })
     }
 
     fn count_for_user(&mut self, client: &Client, user: u64, now: Instant) -> Duration {
         let mut record = self.user(user, client.user, now);
-        let clear_at = self.settings.extended(record.clear_at, self.settings.forget_after, now);
-        let added = clear_at.duration_since(record.clear_at);
-        record.clear_at = clear_at;
+        let added = self.settings.extend(&mut record.clear_at, self.settings.forget_after, now);
         self.put_user(user, record, now);
         added
     }
@@ -120,4 +106,22 @@ impl State {
             self.put_pair(pair, record, now);
         }
     }
+}
+
+/// Adds `forget` to the smallest network. A network with `factor` gets that part of what was added to
+/// the one within it, so that one customer alone cannot make the larger network as bad as its own.
+/// `add` returns what it has added.
+fn add_to_each(
+    levels: impl Iterator<Item = Level>,
+    forget: Duration,
+    mut add: impl FnMut(Level, Duration) -> Duration,
+) -> [Duration; LEVELS] {
+    let mut all = [Duration::ZERO; LEVELS];
+    let (mut added, mut factor) = (forget, 1);
+    for (level, slot) in levels.zip(&mut all) {
+        added = add(level, added * factor / level.factor);
+        factor = level.factor;
+        *slot = added;
+    }
+    all
 }

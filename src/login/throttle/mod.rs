@@ -196,9 +196,12 @@ impl ThrottleSection {
     }
 
     /// Puts `clear_at` off by `added`, as long as there are not more failures than make a difference.
-    fn extended(&self, clear_at: Instant, added: Duration, now: Instant) -> Instant {
+    /// Returns by how much.
+    fn extend(&self, clear_at: &mut Instant, added: Duration, now: Instant) -> Duration {
+        let before = *clear_at;
         let latest = now + self.forget_after.saturating_mul(self.most_failures());
-        (clear_at.max(now) + added).min(latest).max(clear_at)
+        *clear_at = (before.max(now) + added).min(latest).max(before);
+        clear_at.duration_since(before)
     }
 
     /// The number of failures from which the wait is `longest_delay`.
