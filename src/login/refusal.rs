@@ -61,9 +61,9 @@ pub enum Refusal {
     BadToken,
     /// The certificate belongs to no user here, or to another one.
     BadCertificate,
-    /// Too many logins of this user or from this address have failed. Says nothing about this one.
+    /// Too many logins of this user or from this address have failed. This one was not checked.
     Throttled,
-    /// Too many passwords were waiting to be verified. Says nothing about this one.
+    /// Too many passwords were waiting to be verified. This one was not.
     Overloaded,
     /// The password cannot be checked now. The reason is for the log; the client learns only that it
     /// may try again later.

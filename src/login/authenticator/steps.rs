@@ -64,7 +64,7 @@ impl<C: CredentialStore> Authenticator<C> {
         Ok(attempt)
     }
 
-    /// Waits as long as earlier failures of the account demand that a name leads to.
+    /// Waits as long as earlier failures demand of the account that a name leads to.
     pub(in crate::login) async fn wait_for_account(
         &self,
         attempt: &mut Attempt,

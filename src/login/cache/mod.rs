@@ -3,9 +3,9 @@
 //! - A user has one entry: that a password was right, and what the store said of the user. Wrong
 //!   passwords are not remembered.
 //! - An entry does not hold the password but HMAC-SHA-256 over the name, the context and the password,
-//!   each after its length. The key is random for each cache. Who cannot read the memory of the
-//!   process has no hash to guess against. Who can read it guesses fast: that is why the cache is off
-//!   by default.
+//!   each after its length. The key is random for each cache. An attacker who cannot read the memory of
+//!   the process has no hash to guess against. One who can read it guesses fast: that is why the cache
+//!   is off by default.
 //! - The context is what the answer was based on, say the stored hash. When it has changed, the entry
 //!   is not found.
 //! - An entry ends a `lifetime` after the verification. Use does not prolong it.

@@ -121,7 +121,7 @@ proptest! {
                             let known = cache.knows(&name, context.as_bytes(), &password);
                             assert!(known.is_none_or(|known| known == number));
                     }
-                    // With the password of the neighbour, nothing unless it is the same.
+                    // With the password of another user: `None`, unless it is the same.
                     let (_, _, other, _) = truth(number + 1);
                     assert_eq!(cache.knows(&name, context.as_bytes(), &other), None);
                 }
