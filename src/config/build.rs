@@ -1,18 +1,22 @@
 //! The meaning of each key: its type, default and bounds, and which keys depend on each other.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
+use super::bounds::{Number, Span, number, span};
 use super::credentials::credentials;
+use super::document::{Document, ReadResult};
 use super::entry::Entry;
+use super::fault::{Fault, Faults, Place};
 use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::position::Positions;
-use super::read::{Document, Number, ReadResult, Section, Span};
+use super::section::Section;
 use super::setting::Settings;
 use super::{
     Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Pop3, Sandbox,
@@ -56,15 +60,49 @@ const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
+impl PartialConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Faults`] when it cannot be read, or is not UTF-8.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let unreadable =
+            |place, what| Faults::new(path, vec![Fault { place, key: String::new(), what }]);
+        let bytes = fs::read(path).map_err(|error| {
+            let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
+                "give the user that the server runs as read access"
+            } else {
+                "name the configuration with --config"
+            };
+            unreadable(None, format!("cannot be read: {error}; {remedy}"))
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let readable =
+                error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let place = Place::of(&String::from_utf8_lossy(readable), readable.len());
+            unreadable(Some(place), "is not UTF-8 from here on; save the file as UTF-8".to_owned())
+        })?;
+        Ok(Self::parse(text, path))
+    }
+
+    /// Reads a text as if it were the file `path`.
+    pub fn parse(text: String, path: &Path) -> Self {
+        let base = path.parent().unwrap_or(Path::new(""));
+        let mut config = build(&text, base);
+        (config.file, config.text) = (path.to_owned(), text);
+        config
+    }
+}
+
 /// Reads a configuration as far as possible; relative paths start at `base`.
-pub(super) fn build(text: &str, base: &Path) -> PartialConfig {
+fn build(text: &str, base: &Path) -> PartialConfig {
     let (document, table) = Document::open(text);
-    let config = read_sections(&document.root(&table), base);
+    let config = read_sections(&Section::root(&document, &table), base);
     let ReadResult { faults, is_toml, has_sections, settings, positions, files } = document.close();
     if !has_sections {
         // The sections of the keys are unknown, so no value is used.
         let (document, table) = Document::open("");
-        let empty = read_sections(&document.root(&table), base);
+        let empty = read_sections(&Section::root(&document, &table), base);
         return PartialConfig { faults, is_toml, positions, ..empty };
     }
     PartialConfig { faults, is_toml, settings, positions, files, ..config }
@@ -244,7 +282,7 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<PartialTls> {
         return None;
     }
     let default = key_pair(&section, base);
-    let client_ca = optional_file(&section, "client-ca", "\"tls/clients.pem\"", base);
+    let client_ca = section.file("client-ca", "\"tls/clients.pem\"", base);
     let mut seen = HashMap::new();
     let mut hosts = Vec::new();
     for (nth, host) in section.sections("host").iter().enumerate() {
@@ -278,27 +316,9 @@ fn host_names(section: &Section<'_>, nth: usize, seen: &mut HashMap<String, usiz
 }
 
 fn key_pair(section: &Section<'_>, base: &Path) -> Option<KeyPair> {
-    let certificate = file(section, "certificate", "\"tls/fullchain.pem\"", base);
-    let private_key = file(section, "private-key", "\"tls/privkey.pem\"", base);
+    let certificate = section.required_file("certificate", "\"tls/fullchain.pem\"", base);
+    let private_key = section.required_file("private-key", "\"tls/privkey.pem\"", base);
     Some(KeyPair { certificate: certificate?, private_key: private_key? })
-}
-
-pub(super) fn file(
-    section: &Section<'_>,
-    key: &'static str,
-    example: &str,
-    base: &Path,
-) -> Option<PathBuf> {
-    section.required(key, example)?.file(example, base)
-}
-
-pub(super) fn optional_file(
-    section: &Section<'_>,
-    key: &'static str,
-    example: &str,
-    base: &Path,
-) -> Option<PathBuf> {
-    section.entry(key)?.file(example, base)
 }
 
 fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
@@ -362,23 +382,4 @@ fn processors() -> NonZeroU32 {
     let count = thread::available_parallelism().map_or(1, |count| count.get());
     let count = u32::try_from(count).map_or(MOST_HASHES_AT_ONCE, |n| n.min(MOST_HASHES_AT_ONCE));
     NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
-}
-
-pub(super) const fn number(key: &'static str, default: u32, most: u32) -> Number {
-    let default = match NonZeroU32::new(default) {
-        Some(default) => default,
-        None => NonZeroU32::MIN,
-    };
-    Number { key, default, most }
-}
-
-/// A duration; all arguments are in seconds.
-pub(super) const fn span(key: &'static str, default: u64, least: u64, most: u64) -> Span {
-    Span {
-        key,
-        default: Duration::from_secs(default),
-        least: Duration::from_secs(least),
-        most: Duration::from_secs(most),
-        why_least: None,
-    }
 }

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::build::{file, number, optional_file, span};
-use super::read::{Number, Section, Span};
+use super::bounds::{Number, Span, number, span};
 use super::remote::{self, RemoteError};
+use super::section::Section;
 use crate::protocol::Template;
 
 /// `[[credentials]]`
@@ -353,7 +353,7 @@ fn store(section: &Section<'_>, base: &Path) -> Option<Credentials> {
     match kind {
         Kind::File => {
             let rehash = section.flag("rehash", false);
-            let path = file(section, "path", "\"users\"", base)?;
+            let path = section.required_file("path", "\"users\"", base)?;
             Some(Credentials::File(FileSection { path, rehash }))
         }
         Kind::Sql => sql(section, base).map(Credentials::Sql),
@@ -371,8 +371,8 @@ fn store(section: &Section<'_>, base: &Path) -> Option<Credentials> {
 fn sql(section: &Section<'_>, base: &Path) -> Option<SqlSection> {
     let url = checked(section, "url", SQL_URL, remote::sql_url);
     let query = checked(section, "query", QUERY, remote::query);
-    let password_file = optional_file(section, "password-file", "\"sql-password\"", base);
-    let ca = optional_file(section, "ca", "\"tls/ca.pem\"", base);
+    let password_file = section.file("password-file", "\"sql-password\"", base);
+    let ca = section.file("ca", "\"tls/ca.pem\"", base);
     let asking = asking(section);
     Some(SqlSection { url: url?, password_file, ca, query: query?, asking })
 }
@@ -386,7 +386,7 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
             false
         }
     };
-    let ca = optional_file(section, "ca", "\"tls/ca.pem\"", base);
+    let ca = section.file("ca", "\"tls/ca.pem\"", base);
     let way = ldap_way(section, base);
     let attribute = |key, example: &str| {
         section.entry(key).and_then(|entry| entry.checked(remote::attribute(entry.text(example)?)))
@@ -409,7 +409,8 @@ fn ldap_way(section: &Section<'_>, base: &Path) -> Option<LdapWay> {
         let bind = match section.entry("bind-dn") {
             Some(entry) => {
                 let dn = entry.text("\"cn=restante,dc=example,dc=org\"");
-                let password = file(section, "bind-password-file", "\"ldap-password\"", base);
+                let password =
+                    section.required_file("bind-password-file", "\"ldap-password\"", base);
                 Some(LdapBind { dn: dn?.to_owned(), password_file: password? })
             }
             None => {
@@ -442,7 +443,7 @@ fn oauth2(section: &Section<'_>, base: &Path) -> Option<Oauth2Section> {
     section.default("user-claim", USER_CLAIM);
     let user_claim = section.entry("user-claim").map_or(Some(USER_CLAIM), |e| e.text("\"email\""));
     let introspection = introspection(section, base);
-    let ca = optional_file(section, "ca", "\"tls/ca.pem\"", base);
+    let ca = section.file("ca", "\"tls/ca.pem\"", base);
     let asking = asking(section);
     let terms = TokenTerms {
         issuer: issuer?,
@@ -462,7 +463,7 @@ fn introspection(section: &Section<'_>, base: &Path) -> Option<Option<Introspect
     }
     let url = checked(section, "introspection", WEB, remote::web_address);
     let client_id = section.required("client-id", SERVICE).and_then(|entry| entry.text(SERVICE));
-    let secret = file(section, "client-secret-file", "\"oauth2-secret\"", base);
+    let secret = section.required_file("client-secret-file", "\"oauth2-secret\"", base);
     let client_id = client_id?.to_owned();
     Some(Some(Introspection { url: url?, client_id, client_secret_file: secret? }))
 }

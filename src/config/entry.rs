@@ -10,9 +10,10 @@ use serde::de::{self, DeserializeOwned};
 use toml::Value;
 use toml::de::{DeArray, DeValue};
 
+use super::bounds::Span;
+use super::document::{Document, Kind, path_in};
 use super::duration;
 use super::hint::either;
-use super::read::{Document, Kind, Span, path_in};
 use crate::protocol::sasl::Mechanism;
 
 /// One value of the file.

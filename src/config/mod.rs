@@ -1,7 +1,7 @@
 //! The configuration: from text to a checked [`Config`], with all faults at once.
 //!
-//! The types are here. `build` knows the meaning of each key; `read` reads TOML and continues after
-//! a fault. A [`PartialConfig`] has the valid values of a file with faults. Certificates, users and
+//! The types are here. `build` knows the meaning of each key; `section` reads TOML and continues
+//! after a fault. A [`PartialConfig`] has the valid values of a file with faults. Certificates, users and
 //! directories are not checked here, but by the rooms that use them and by `restante check`.
 
 use std::net::SocketAddr;
@@ -14,8 +14,10 @@ use ipnet::IpNet;
 
 use crate::protocol::sasl::Mechanism;
 
+mod bounds;
 mod build;
 mod credentials;
+mod document;
 mod duration;
 mod entry;
 mod fault;
@@ -23,8 +25,8 @@ mod hint;
 mod open_files;
 mod partial;
 mod position;
-mod read;
 mod remote;
+mod section;
 mod setting;
 mod value;
 

@@ -1,7 +1,5 @@
 //! A configuration file that may have faults, read as far as possible.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use super::position::Positions;
 use super::setting::Settings;
 use super::{
     Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
-    ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, build,
+    ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -91,38 +89,6 @@ pub struct PartialHost {
 }
 
 impl PartialConfig {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// [`Faults`] when it cannot be read, or is not UTF-8.
-    pub fn load(path: &Path) -> Result<Self, Faults> {
-        let unreadable =
-            |place, what| Faults::new(path, vec![Fault { place, key: String::new(), what }]);
-        let bytes = fs::read(path).map_err(|error| {
-            let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
-                "give the user that the server runs as read access"
-            } else {
-                "name the configuration with --config"
-            };
-            unreadable(None, format!("cannot be read: {error}; {remedy}"))
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let readable =
-                error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            let place = Place::of(&String::from_utf8_lossy(readable), readable.len());
-            unreadable(Some(place), "is not UTF-8 from here on; save the file as UTF-8".to_owned())
-        })?;
-        Ok(Self::parse(text, path))
-    }
-
-    /// Reads a text as if it were the file `path`.
-    pub fn parse(text: String, path: &Path) -> Self {
-        let base = path.parent().unwrap_or(Path::new(""));
-        let mut config = build::build(&text, base);
-        (config.file, config.text) = (path.to_owned(), text);
-        config
-    }
-
     /// The file that it was read from.
     pub fn file(&self) -> &Path {
         &self.file

@@ -86,17 +86,6 @@ pub(crate) enum VerifyError {
     Yescrypt(#[from] ::yescrypt::Error),
 }
 
-/// Why a password was not hashed.
-#[derive(Debug, Error)]
-pub enum HashError {
-    /// The system has no randomness.
-    #[error("the password cannot be hashed: no randomness for a salt: {0}")]
-    NoRandomness(Box<dyn std::error::Error + Send + Sync>),
-    /// Argon2 has failed, for example for lack of memory.
-    #[error("the password cannot be hashed: {0}")]
-    Argon2(#[from] ::argon2::password_hash::Error),
-}
-
 impl From<FieldError> for Unusable {
     fn from(error: FieldError) -> Self {
         Self(Arc::new(error))

@@ -7,11 +7,9 @@
 //! - A misspelt key is a fault, and is read as the intended key.
 //! - Every effective value is recorded, including defaults: see [`Settings`].
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,74 +17,11 @@ use serde::de::DeserializeOwned;
 use toml::Value;
 use toml::de::DeTable;
 
+use super::bounds::{Number, Span};
+use super::document::{Document, Kind, path_in, shown};
 use super::entry::Entry;
-use super::fault::{Fault, NOT_TOML, Place};
 use super::hint::{Meant, keys_of};
-use super::position::Positions;
-use super::setting::Settings;
 use super::{KEYS, duration};
-
-/// The text of a file, and its faults so far.
-pub(super) struct Document<'a> {
-    text: &'a str,
-    faults: RefCell<Vec<FaultAt>>,
-    /// Keys in the wrong section.
-    misplaced: RefCell<BTreeSet<String>>,
-    pub(super) settings: RefCell<Settings>,
-    pub(super) positions: RefCell<Positions>,
-    pub(super) files: RefCell<Vec<(String, PathBuf)>>,
-}
-
-/// What reading a document yields besides the values.
-pub(super) struct ReadResult {
-    /// All faults in the order of the file.
-    pub(super) faults: Vec<Fault>,
-    /// Whether the whole file is valid TOML.
-    pub(super) is_toml: bool,
-    /// Whether every section header is valid TOML.
-    pub(super) has_sections: bool,
-    /// Every effective value.
-    pub(super) settings: Settings,
-    /// The position of every value.
-    pub(super) positions: Positions,
-    /// The files that it names, each with its key.
-    pub(super) files: Vec<(String, PathBuf)>,
-}
-
-/// A fault and its offset in the text.
-struct FaultAt {
-    at: usize,
-    kind: Kind,
-    key: String,
-    what: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Invalid TOML.
-    Syntax,
-    /// A required key or section is missing.
-    Missing,
-    /// A key or value is wrong.
-    Wrong,
-}
-
-/// A whole number with its default and bounds.
-pub(super) struct Number {
-    pub(super) key: &'static str,
-    pub(super) default: NonZeroU32,
-    pub(super) most: u32,
-}
-
-/// A duration with its default and bounds.
-pub(super) struct Span {
-    pub(super) key: &'static str,
-    pub(super) default: Duration,
-    pub(super) least: Duration,
-    pub(super) most: Duration,
-    /// The reason for the lower bound, if the message needs one.
-    pub(super) why_least: Option<&'static str>,
-}
 
 /// One table of the file. An absent one has no entries.
 pub(super) struct Section<'a> {
@@ -110,89 +45,12 @@ struct Paths {
     written: String,
 }
 
-impl<'a> Document<'a> {
-    /// Parses `text`, as far as it is valid TOML.
-    pub(super) fn open(text: &'a str) -> (Self, DeTable<'a>) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let document = Self {
-            text,
-            faults: RefCell::default(),
-            misplaced: RefCell::default(),
-            settings: RefCell::default(),
-            positions: RefCell::default(),
-            files: RefCell::default(),
-        };
-        for error in errors {
-            let span = error.span().unwrap_or_default();
-            let (kind, key, what) = match error.message() {
-                "duplicate key" => {
-                    let key = shown(text.get(span.clone()).unwrap_or_default());
-                    (Kind::Wrong, key, "occurs twice; remove one".to_owned())
-                }
-                message => (Kind::Syntax, NOT_TOML.to_owned(), plain(message)),
-            };
-            document.faults.borrow_mut().push(FaultAt { at: span.start, kind, key, what });
-        }
-        (document, table.into_inner())
-    }
-
-    /// The table of the whole file.
-    pub(super) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
-        Section::open(self, Some(table), "", Paths::default(), 0)
-    }
-
-    /// Ends the reading and returns the faults that are to be shown.
-    ///
-    /// A syntax error hides faults that may only follow from it: missing keys and further faults of
-    /// its line. If it is in a section header, it hides all others, since keys are then in the wrong
-    /// section. A key in the wrong section is not also missing in the right one.
-    pub(super) fn close(self) -> ReadResult {
-        let mut faults = self.faults.take();
-        faults.sort_by_key(|fault| (fault.at, fault.kind != Kind::Syntax));
-        let line_of = |fault: &FaultAt| Place::of(self.text, fault.at).line;
-        let broken: BTreeSet<usize> =
-            faults.iter().filter(|fault| fault.kind == Kind::Syntax).map(line_of).collect();
-        let lines = self.text.lines().enumerate().filter(|(nth, _)| broken.contains(&(nth + 1)));
-        let broken_header = lines.into_iter().any(|(_, line)| line.trim_start().starts_with('['));
-        let mut reported = BTreeSet::new();
-        faults.retain(|fault| match fault.kind {
-            Kind::Syntax => reported.insert(line_of(fault)),
-            Kind::Missing => {
-                let key = fault.key.rsplit('.').next().unwrap_or_default();
-                broken.is_empty() && !self.misplaced.borrow().contains(key)
-            }
-            // The parser's substitute for an invalid value has offset 0.
-            Kind::Wrong => {
-                broken.is_empty()
-                    || !broken_header && fault.at > 0 && !broken.contains(&line_of(fault))
-            }
-        });
-        let placed = |FaultAt { at, key, what, .. }| {
-            let place = Some(Place::of(self.text, at));
-            Fault { place, key, what }
-        };
-        ReadResult {
-            faults: faults.into_iter().map(placed).collect(),
-            is_toml: broken.is_empty(),
-            has_sections: !broken_header,
-            settings: self.settings.take(),
-            positions: self.positions.take(),
-            files: self.files.take(),
-        }
-    }
-
-    pub(super) fn report(&self, at: usize, kind: Kind, key: &str, what: impl Display) {
-        // The text may contain any character, and a fault is one line.
-        let escaped = |c: char| match c.is_control() {
-            true => c.escape_default().to_string(),
-            false => c.to_string(),
-        };
-        let (key, what) = (key.to_owned(), what.to_string().chars().map(escaped).collect());
-        self.faults.borrow_mut().push(FaultAt { at, kind, key, what });
-    }
-}
-
 impl<'a> Section<'a> {
+    /// The table of the whole file.
+    pub(super) fn root(document: &'a Document<'a>, table: &'a DeTable<'a>) -> Self {
+        Self::open(document, Some(table), "", Paths::default(), 0)
+    }
+
     /// Opens a table and reports its unknown keys.
     fn open(
         document: &'a Document<'a>,
@@ -364,6 +222,21 @@ impl<'a> Section<'a> {
         self.entry(key).and_then(|entry| entry.choice(&example)).unwrap_or(default)
     }
 
+    /// The path of a file. A relative one starts at `base`.
+    pub(super) fn file(&self, key: &'static str, example: &str, base: &Path) -> Option<PathBuf> {
+        self.entry(key)?.file(example, base)
+    }
+
+    /// The path of a file that has to be named.
+    pub(super) fn required_file(
+        &self,
+        key: &'static str,
+        example: &str,
+        base: &Path,
+    ) -> Option<PathBuf> {
+        self.required(key, example)?.file(example, base)
+    }
+
     fn path_of(&self, key: &str) -> String {
         path_in(&self.path, key)
     }
@@ -373,21 +246,4 @@ impl<'a> Section<'a> {
         let path = path_in(self.name, key);
         KEYS.iter().map(|(name, _)| *name).find(|name| *name == path).unwrap_or(key)
     }
-}
-
-/// A key with its section.
-pub(super) fn path_in(section: &str, key: &str) -> String {
-    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
-}
-
-/// A key of the file, escaped if it needs quotes.
-fn shown(key: &str) -> String {
-    let bare = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if bare && !key.is_empty() { key.to_owned() } else { format!("{key:?}") }
-}
-
-/// The TOML parser's message without its unhelpful parts.
-fn plain(message: &str) -> String {
-    let end = message.find(", expected nothing").or(message.find(", expected literal string"));
-    message.get(..end.unwrap_or(message.len())).unwrap_or(message).to_owned()
 }
