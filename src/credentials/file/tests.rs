@@ -346,6 +346,13 @@ impl Write for Lines {
 fn an_error_is_logged_once_a_change_and_shows_no_secret() {
     let fixture = Fixture::new("mrose:{PLAIN}hunter2\n");
     let store = fixture.open();
+    let reload = || store.shared.reload(Instant::now());
+    // A log statement that runs first in a thread without a subscriber stays off until a subscriber
+    // is made: all of them run here before that.
+    for users in ["hunter2\n", "mrose:{SHA}hunter2-\n"] {
+        fixture.replace(users);
+        reload();
+    }
     let log = Lines::default();
     let writer = log.clone();
     let subscriber =
@@ -356,7 +363,6 @@ fn an_error_is_logged_once_a_change_and_shows_no_secret() {
         String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
     };
     tracing::subscriber::with_default(subscriber, || {
-        let reload = || store.shared.reload(Instant::now());
         let first = logged(&|| {
             fixture.replace("hunter2\nmrose:hunter2\n");
             reload();
