@@ -100,10 +100,10 @@ impl CredentialStore for LdapStore {
             },
             LdapWay::Search { base, filter, .. } => match template::filter(filter, name) {
                 Some(filter) => {
-                    let found = self.users.find(base, &filter);
-                    match self.breaker.call(self.deadline, found).await {
-                        Ok(Some(account)) => Lookup::Found(account),
-                        Ok(None) => Lookup::Unknown,
+                    let question = self.users.question(base, Scope::Subtree, &filter);
+                    let search = self.users.directory.search(&question);
+                    match self.breaker.call(self.deadline, search).await {
+                        Ok(found) => self.users.lookup(found, &question),
                         Err(why) => Lookup::Unavailable(why.into()),
                     }
                 }
@@ -170,18 +170,24 @@ impl Users {
         Question { base, scope, filter, attributes: self.attributes.names() }
     }
 
-    /// Finds the account of a user by a search.
-    async fn find(&self, base: &str, filter: &str) -> Result<Option<Account>, Error> {
-        let question = self.question(base, Scope::Subtree, filter);
-        let entry = match self.directory.search(&question).await? {
+    /// What the answer to a search for a user means. An answer that cannot be used is no failure of
+    /// the directory, so this is done outside the breaker.
+    fn lookup(&self, found: Found, question: &Question<'_>) -> Lookup {
+        let entry = match found {
             Found::One(entry) => entry,
-            Found::None => return Ok(None),
+            Found::None => return Lookup::Unknown,
             Found::Several => {
-                return Err(Error::Ambiguous { base: base.into(), filter: filter.into() });
+                let (base, filter) = (question.base.into(), question.filter.into());
+                return Lookup::Unavailable(Error::Ambiguous { base, filter }.into());
             }
         };
-        let attributes = self.attributes.read(&entry)?;
-        Ok(Some(Account { verifier: Verifier::AtStore(entry.dn.into()), attributes }))
+        match self.attributes.read(&entry) {
+            Ok(attributes) => {
+                let verifier = Verifier::AtStore(entry.dn.into());
+                Lookup::Found(Account { verifier, attributes })
+            }
+            Err(error) => Lookup::Unavailable(Error::from(error).into()),
+        }
     }
 
     /// The attributes of the user if the password is right, `None` if it is wrong.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -187,12 +188,16 @@ async fn a_decoy_is_an_entry_below_the_base() {
     assert_eq!(&*dn, format!(r"cn=nobody\2c for Restante,{BASE}"));
 }
 
-/// A directory in which every search finds the same entry, except a search for `nobody`.
-async fn with_one_entry() -> SocketAddr {
+/// A directory in which every search finds the same entry, `times` times, except a search for
+/// `nobody`. Also returns how often it has been probed.
+async fn with_one_entry(times: usize) -> (SocketAddr, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let probes = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&probes);
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
             tokio::spawn(async move {
                 let mut asked = [0; 1024];
                 while let Ok(octets @ 1..) = connection.read(&mut asked).await {
@@ -201,7 +206,11 @@ async fn with_one_entry() -> SocketAddr {
                     let long = if asked[1] < 0x80 { 0 } else { usize::from(asked[1] - 0x80) };
                     let number = asked[2 + long + 2];
                     let mut answer = Vec::new();
-                    if !asked.windows(6).any(|part| part == b"nobody") {
+                    let names = |name: &[u8]| asked.windows(name.len()).any(|part| part == name);
+                    if names(PROBE.as_bytes()) {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
+                    for _ in 0..if names(b"nobody") { 0 } else { times } {
                         answer.extend([0x30, 18, 2, 1, number, 0x64, 13, 4, 9]);
                         answer.extend(b"uid=mrose\x30\x00");
                     }
@@ -211,12 +220,23 @@ async fn with_one_entry() -> SocketAddr {
             });
         }
     });
-    address
+    (address, probes)
+}
+
+#[tokio::test]
+async fn several_entries_are_an_error_of_the_filter_and_start_no_probe() {
+    let (directory, probes) = with_one_entry(2).await;
+    let store = store(format!("ldap://{directory}"), by_search());
+    assert!(unavailable(&store).await.contains("several entries"));
+    // The store is probed when it is opened. A second probe would come a second later.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(probes.load(Ordering::Relaxed), 1);
+    assert!(store.down().is_none());
 }
 
 #[tokio::test]
 async fn names_that_lead_to_one_entry_are_one_account() {
-    let directory = with_one_entry().await;
+    let (directory, _) = with_one_entry(1).await;
     let key = async |way: LdapWay, name: &str| {
         let store = store(format!("ldap://{directory}"), way);
         let name = Username::try_from(name).unwrap();
