@@ -8,8 +8,7 @@
 //!   a store of any of these kinds. `oauth2`: providers of tokens.
 //! - `account`, `attribute`: what a store says of a user. `secret_file`: passwords for stores.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
-//!   that is down. `trust`: the certificate authorities that stores are verified with. `peer_text`:
-//!   text of a store in an error.
+//!   that is down. `trust`: the certificate authorities that stores are verified with.
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -33,8 +32,6 @@ mod oauth2;
 #[cfg(feature = "pam")]
 mod pam;
 mod password_service;
-#[cfg(any(feature = "ldap", feature = "oauth2"))]
-mod peer_text;
 #[cfg(any(feature = "ldap", feature = "oauth2", feature = "sql"))]
 mod secret_file;
 #[cfg(feature = "sql")]

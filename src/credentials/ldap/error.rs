@@ -6,7 +6,6 @@ use ldap3::{LdapError, LdapResult};
 use tokio_rustls::rustls;
 
 use super::entry::AttributeError;
-use crate::credentials::peer_text::PeerText;
 use crate::protocol::NameError;
 
 /// Why it is not known whether a user exists, or whether a password is right.
@@ -80,13 +79,14 @@ fn untrusted(error: &io::Error) -> Option<&rustls::Error> {
 #[derive(Debug)]
 pub(super) struct Answer {
     code: u32,
-    text: Option<PeerText>,
+    /// At most 200 characters, not escaped.
+    text: Option<String>,
 }
 
 impl From<LdapResult> for Answer {
     fn from(LdapResult { rc: code, text, .. }: LdapResult) -> Self {
         let text = Some(text.trim()).filter(|text| !text.is_empty());
-        Self { code, text: text.map(PeerText::new) }
+        Self { code, text: text.map(|text| text.chars().take(200).collect()) }
     }
 }
 
@@ -110,7 +110,7 @@ impl fmt::Display for Answer {
             Some((_, name)) => f.write_str(name)?,
             None => write!(f, "{}", self.code)?,
         }
-        self.text.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
+        self.text.as_ref().map_or(Ok(()), |text| write!(f, " ({})", text.escape_debug()))
     }
 }
 
@@ -162,6 +162,7 @@ mod tests {
         };
         assert_eq!(shown(49, String::new()), "invalidCredentials");
         assert_eq!(shown(53, "a\nb\u{1b}".into()), r"unwillingToPerform (a\nb\u{1b})");
+        assert_eq!(shown(53, "\"".repeat(1000)).len(), "unwillingToPerform ()".len() + 400);
         assert_eq!(shown(118, "x".repeat(1000)).len(), "118 ()".len() + 200);
     }
 }

@@ -1,7 +1,6 @@
 //! Why a provider gave no answer that can be used, and what is wrong with a token.
 
-use super::keys::MAX_KEYS;
-use crate::credentials::peer_text::PeerText;
+use super::peer_text::PeerText;
 use crate::protocol::{ClaimedName, NameError};
 use crate::threads::PoolError;
 
@@ -41,8 +40,8 @@ pub(super) enum Problem {
     NotExpected { line: usize },
     #[error("the answer does not say whether the token is active")]
     NoActive,
-    #[error("{0} keys are too many, {MAX_KEYS} are taken")]
-    TooManyKeys(usize),
+    #[error("{found} keys are too many, {most} are taken")]
+    TooManyKeys { found: usize, most: usize },
     #[error("there is no key for signatures of the kinds that are accepted")]
     NoKey,
 }

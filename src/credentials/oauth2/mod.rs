@@ -1,9 +1,10 @@
 //! Bearer tokens as credentials (RFC 6750). Signed tokens are verified with the keys of the provider
 //! (RFC 9068), or the provider is asked about each token (RFC 7662).
 //!
-//! - `token`: parsing. `claims`: the claims that a login needs.
+//! - `token`: parsing. `signer`: the algorithm and the key that a token names. `claims`: the claims that a login needs.
 //! - `keys`: the keys of the provider. `introspection`: the question about a token.
-//! - `web`: requests to the provider. `error`: their errors, and those of tokens.
+//! - `web`: requests to the provider. `error`: their errors, and those of tokens. `peer_text`: text
+//!   of others in errors.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ mod claims;
 mod error;
 mod introspection;
 mod keys;
+mod peer_text;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -188,7 +191,7 @@ impl Provider {
 impl TokenTerms {
     /// Judges the claims of a token, which must come from the provider.
     fn judge(&self, claims: &Claims) -> Redeemed {
-        // With a clock before 1970, all tokens have expired.
+        // With a clock before 1970, every token with an `exp` has expired.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::MAX);
         match self.user(claims, now.as_secs_f64()) {
             Ok(name) => Redeemed::For(name),

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::claims::Claims;
 use super::error::TokenError;
-use super::keys::Signer;
-use crate::credentials::peer_text::PeerText;
+use super::peer_text::PeerText;
+use super::signer::Signer;
 
 /// A signed token whose signature has not been verified.
 pub(super) struct Jwt<'a> {
@@ -69,7 +69,7 @@ impl<'a> Jwt<'a> {
         // DEVIATION: RFC 9068 §4 wants at+jwt; common providers write JWT, or leave it out.
         let typ = self.header.typ.as_deref().unwrap_or("at+jwt").to_ascii_lowercase();
         if !["at+jwt", "application/at+jwt", "jwt"].contains(&typ.as_str()) {
-            return Err(TokenError::NoAccessToken(PeerText::new(&typ)));
+            return Err(TokenError::NoAccessToken(PeerText::new(&typ, MOST_SHOWN)));
         }
         Signer::new(&self.header.alg, self.header.kid.clone())
     }
@@ -92,6 +92,9 @@ fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
 
 /// The longest token that is read. Those of real providers have 1 to 4 KiB.
 const MAX_OCTETS: usize = 16 * 1024;
+
+/// How much of a `typ` is shown. Any client can choose one.
+const MOST_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {
