@@ -27,8 +27,8 @@ pub enum ParameterError {
     #[error("its argon2 parameters do not fit together ({0})")]
     Argon2(#[from] ::argon2::Error),
     /// Scrypt cannot be computed with these parameters.
-    #[error("its scrypt parameters do not fit together")]
-    Scrypt,
+    #[error("its scrypt parameters do not fit together ({0})")]
+    Scrypt(#[from] ::scrypt::errors::InvalidParams),
     /// The text is not a set of parameters of yescrypt.
     #[error("its yescrypt parameters are not usable ({0})")]
     Yescrypt(#[from] ::yescrypt::Error),
@@ -119,7 +119,10 @@ mod tests {
             (format!("$scrypt$r=8,ln=10,p=1{phc}"), "not ln, r and p"),
             (format!("$scrypt$ln=10,r=8,p=1,x=1{phc}"), "not ln, r and p"),
             ("$7$zzzzzzzzzzzz$xCzWKz99xPj.dJuz4VIRls9rDGbePyAZMz.TynNZ8c/".into(), "N=2^63"),
-            ("$7$C..........x$xCzWKz99xPj.dJuz4VIRls9rDGbePyAZMz.TynNZ8c/".into(), "do not fit"),
+            (
+                "$7$C..........x$xCzWKz99xPj.dJuz4VIRls9rDGbePyAZMz.TynNZ8c/".into(),
+                "do not fit together (",
+            ),
             (
                 "$7$.U..../....x$xCzWKz99xPj.dJuz4VIRls9rDGbePyAZMz.TynNZ8c/".into(),
                 "N=1, less than N=2",

@@ -13,7 +13,7 @@ use super::unsupported::UnsupportedScheme;
 
 /// Why a user who exists cannot log in. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}; set a new password (restante user set-password, or restante hash)")]
+#[error("{0}{advice}", advice = .0.advice())]
 pub struct Unusable(Arc<FieldError>);
 
 /// Why a password field cannot be used. Shows nothing of a password, a salt or a digest.
@@ -52,6 +52,9 @@ pub enum FieldError {
     /// The identifier of the hash, `$id$`, is not known.
     #[error("its hash is of no known kind")]
     UnknownKind,
+    /// The scheme has several kinds of hashes, and this is none of them.
+    #[error("its {0} hash is of no known kind")]
+    UnknownKindOf(&'static str),
     /// The hash does not have the form that this scheme has.
     #[error("its {0} hash is damaged")]
     Damaged(&'static str),
@@ -84,6 +87,17 @@ pub(crate) enum VerifyError {
     Scrypt(#[from] ::scrypt::errors::InvalidOutputLen),
     #[error("yescrypt: {0}")]
     Yescrypt(#[from] ::yescrypt::Error),
+}
+
+impl FieldError {
+    /// What an administrator can do about it. In a database, NULL is how a user is locked out.
+    fn advice(&self) -> &'static str {
+        if *self == Self::Null {
+            ""
+        } else {
+            "; set a new password (restante user set-password, or restante hash)"
+        }
+    }
 }
 
 impl From<FieldError> for Unusable {

@@ -89,11 +89,31 @@ impl Hash {
     }
 
     pub(super) fn is_weaker_than_new(&self) -> bool {
-        if let Self::Argon2(hash) = self { hash.is_weaker_than_new() } else { true }
+        match self {
+            Self::Argon2(hash) => hash.is_weaker_than_new(),
+            Self::Yescrypt(_)
+            | Self::Scrypt(_)
+            | Self::Bcrypt(_)
+            | Self::ShaCrypt(_)
+            | Self::Pbkdf2(_)
+            | Self::Salted(_)
+            | Self::Md5Crypt(_)
+            | Self::Bare(_) => true,
+        }
     }
 
     /// How many octets of a password the hash covers.
     pub(super) fn used_octets(&self) -> usize {
-        if let Self::Bcrypt(_) = self { bcrypt::USED_OCTETS } else { usize::MAX }
+        match self {
+            Self::Bcrypt(_) => bcrypt::USED_OCTETS,
+            Self::Argon2(_)
+            | Self::Yescrypt(_)
+            | Self::Scrypt(_)
+            | Self::ShaCrypt(_)
+            | Self::Pbkdf2(_)
+            | Self::Salted(_)
+            | Self::Md5Crypt(_)
+            | Self::Bare(_) => usize::MAX,
+        }
     }
 }

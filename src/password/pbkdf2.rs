@@ -41,7 +41,7 @@ impl Pbkdf2Hash {
             "1" | "pbkdf2" => (Digest::Sha1, pbkdf2_hmac::<Sha1>),
             "pbkdf2-sha256" => (Digest::Sha256, pbkdf2_hmac::<Sha256>),
             "pbkdf2-sha512" => (Digest::Sha512, pbkdf2_hmac::<Sha512>),
-            _ => return Err(FieldError::UnknownKind),
+            _ => return Err(FieldError::UnknownKindOf("PBKDF2")),
         };
         let (rounds, salt, digest) = if id == "1" {
             (two, Some(one.as_bytes().to_vec()), hex(digest))

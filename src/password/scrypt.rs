@@ -84,7 +84,7 @@ impl ScryptHash {
             return Err(DAMAGED);
         }
         let log_n = u8::try_from(log_n).map_err(|_| DAMAGED)?;
-        let params = Params::new(log_n, r, p).map_err(|_| ParameterError::Scrypt)?;
+        let params = Params::new(log_n, r, p).map_err(ParameterError::Scrypt)?;
         Ok(Self { log_n, r, p, params, salt: salt.into(), digest: Secret::new(digest.into()) })
     }
 }

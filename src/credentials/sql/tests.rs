@@ -75,7 +75,8 @@ async fn the_columns_of_a_row_are_the_attributes_of_the_user() {
     let dave = look_up(&store, "dave").await.unwrap().unwrap().attributes;
     assert_eq!(dave.allow_nets.unwrap().to_string(), "192.0.2.0/24, ::1/128");
     let locked = look_up(&store, "locked").await.unwrap().unwrap();
-    assert!(matches!(locked.verifier, crate::password::Verifier::Unusable(_)));
+    let crate::password::Verifier::Unusable(why) = locked.verifier else { panic!() };
+    assert_eq!(why.to_string(), "its password is NULL");
 }
 
 #[tokio::test]

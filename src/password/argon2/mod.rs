@@ -62,7 +62,8 @@ impl Argon2Hash {
     /// Reads a PHC string that begins with `$argon2`.
     pub(super) fn parse(phc: &str) -> Result<Self, FieldError> {
         let hash = PasswordHash::new(phc).map_err(Argon2Error::Damaged)?;
-        let algorithm = Algorithm::new(hash.algorithm).map_err(|_| FieldError::UnknownKind)?;
+        let algorithm =
+            Algorithm::new(hash.algorithm).map_err(|_| FieldError::UnknownKindOf("argon2"))?;
         let version = match hash.version {
             // The strings of the first version of argon2 did not have the field yet.
             None => Version::V0x10,
