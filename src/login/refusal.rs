@@ -75,7 +75,8 @@ impl Verdict {
         Self { store: Some(nth), outcome }
     }
 
-    /// The store with this number has found the password right, but not the address.
+    /// The store with this number has found the password right, and the user may not log in from this
+    /// address.
     pub(super) fn barred(nth: usize) -> Self {
         Self::of(nth, Err(Reason::NotFromThere))
     }

@@ -19,8 +19,8 @@ impl ReplyText {
         Self::of(text.into(), |character| matches!(character, ' '..='~'))
     }
 
-    /// The text for a client that has chosen a language and so reads UTF-8 (RFC 6856 §3.2): only
-    /// control characters are replaced.
+    /// Like [`new`](Self::new), for a client that has chosen a language and so reads UTF-8
+    /// (RFC 6856 §3.2): characters outside ASCII stay, unless they are control characters.
     pub fn in_utf8(text: impl Into<Cow<'static, str>>) -> Self {
         Self::of(text.into(), |character| !character.is_control())
     }

@@ -7,8 +7,8 @@
 //!   refused that takes a moment. Where the store hangs it takes the deadline of the probe, and
 //!   meanwhile at most `at_once` calls wait for their own deadline.
 //! - While the breaker is open, calls fail at once with the reason. Only the probe asks the store:
-//!   after 1 s, then after twice as long each time, at most every 10 s. The first probe that
-//!   succeeds closes the breaker.
+//!   after 1 s, then with pauses that double up to 10 s. The first probe that succeeds closes the
+//!   breaker.
 //! - The first probe runs when the breaker is made, to find a store that is down from the start.
 //! - However many calls fail, there is one probe at a time, and at most one a second.
 

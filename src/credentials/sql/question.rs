@@ -6,7 +6,7 @@ use crate::protocol::{Piece, Placeholder, Template, Username};
 
 /// A query and its parameters.
 ///
-/// - Every placeholder becomes a parameter, also when it occurs twice.
+/// - Each occurrence of a placeholder is a separate parameter.
 /// - No part of a user name ever becomes part of the text.
 /// - `{domain}` of a name without one is NULL: `COALESCE({domain}, 'example.org')` gives it one.
 #[derive(Debug)]

@@ -39,8 +39,8 @@ pub(super) use self::steps::{admit, fail};
 ///   before it has the password decides if the password is right.
 /// - A store that cannot answer ends the search: the user may be in it, with another password than in
 ///   a later store.
-/// - A password waits for one of the [`Turns`] before it is hashed. A password in plain text is
-///   compared without a turn.
+/// - A password waits for one of the [`Turns`] before it is hashed. One whose verifier costs almost
+///   nothing (`{PLAIN}`, a single digest) is compared without a turn.
 /// - If all stores answer, every login costs the same: with a known or unknown user, a valid or
 ///   invalid name, an acceptable or unacceptable password.
 #[derive(Debug)]

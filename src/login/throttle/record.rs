@@ -47,12 +47,12 @@ pub(super) struct PairRecord {
     pub(super) added_to_user: Duration,
 }
 
-/// The names, as hashes, by which an account has been tried.
+/// The names, as hashes, by which a user or an account has been tried.
 ///
 /// An account that has been tried by one name has no queue besides that of the name. In such a queue
-/// a known name would wait for what other networks have added since the attempt began, and an
-/// unknown name would not: the time would tell that the name exists (docs/SECURITY.md, *Whether a
-/// name exists*).
+/// a name that exists would wait for what other networks have added since the attempt began, and one
+/// that does not exist would not: the time would tell that the name exists (docs/SECURITY.md,
+/// *Whether a name exists*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
     Only(u64),

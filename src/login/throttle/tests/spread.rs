@@ -210,8 +210,8 @@ async fn wait_while_others_fail(account: Option<&[u8]>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_known_name_waits_as_long_as_an_unknown_one() {
-    let unknown = wait_while_others_fail(None).await;
-    assert_eq!(unknown, FIRST * 4);
-    assert_eq!(wait_while_others_fail(Some(b"mrose")).await, unknown);
+async fn a_name_that_exists_waits_as_long_as_one_that_does_not() {
+    let of_no_user = wait_while_others_fail(None).await;
+    assert_eq!(of_no_user, FIRST * 4);
+    assert_eq!(wait_while_others_fail(Some(b"mrose")).await, of_no_user);
 }
