@@ -274,6 +274,7 @@ mod tests {
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
     use crate::mailbox::{Cancellation, OpenError};
     use crate::server::fixture;
+    use crate::telemetry::captured::CapturedLog;
 
     /// A mailbox with a fault that one user brings out.
     struct Trap(MemoryStore);
@@ -316,8 +317,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_one_session_and_no_other() {
-        let log = fixture::Log::default();
-        let _logging = log.follow();
+        let log = CapturedLog::default();
+        let _capture = log.start();
         let store = MemoryStore::default();
         store.deliver(&"mrose".try_into().unwrap(), "one", *b"Subject: one\r\n\r\n");
         let shared = Arc::new(fixture::shared(Trap(store)));

@@ -1,17 +1,16 @@
 //! Shared code of this room's unit tests.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::subscriber::DefaultGuard;
 
 use super::{Reloadable, Shared, limits as connection_limits};
 use crate::config::{KeyPair, Limits, Timeouts};
@@ -65,33 +64,6 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
         drain,
         grace_over,
         cut: CancellationToken::new(),
-    }
-}
-
-/// The log of this thread.
-#[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Records all lines until the guard is dropped.
-    pub(super) fn follow(&self) -> DefaultGuard {
-        let log = self.clone();
-        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());
-        tracing::subscriber::set_default(lines.finish())
-    }
-
-    pub(super) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
+#[cfg(test)]
+pub(crate) mod captured;
 mod escape;
 mod journal;
 mod line;

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, Permissions};
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::credentials::Account;
+use crate::telemetry::captured::CapturedLog;
 use crate::threads::paused_runtime;
 
 struct Fixture {
@@ -329,68 +328,44 @@ async fn a_hash_is_rewritten_only_while_it_is_the_one_that_was_verified() {
     assert_eq!(fs::read_to_string(&fixture.path).unwrap(), before);
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<StdMutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn an_error_is_logged_once_a_change_and_shows_no_secret() {
     let fixture = Fixture::new("mrose:{PLAIN}hunter2\n");
     let store = fixture.open();
     let reload = || store.shared.reload(Instant::now());
-    // A log statement that runs first in a thread without a subscriber stays off until a subscriber
-    // is made: all of them run here before that.
-    for users in ["hunter2\n", "mrose:{SHA}hunter2-\n"] {
-        fixture.replace(users);
-        reload();
-    }
-    let log = Lines::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let log = CapturedLog::default();
+    let _capture = log.start();
     let logged = |does: &dyn Fn()| {
-        log.0.lock().unwrap().clear();
         does();
-        String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+        log.take()
     };
-    tracing::subscriber::with_default(subscriber, || {
-        let first = logged(&|| {
-            fixture.replace("hunter2\nmrose:hunter2\n");
-            reload();
-        });
-        assert!(first.contains("line 1: has no colon"), "{first}");
-        assert!(first.contains("the users stay as they were"), "{first}");
-        assert!(!first.contains("hunter2"), "{first}");
-        assert_eq!(logged(&reload), "");
-        let second = logged(&|| {
-            fixture.replace("hunter2\nmrose:hunter2\n# another change, the same error\n");
-            reload();
-        });
-        assert_eq!(second.lines().count(), 1, "{second}");
-        let gone = logged(&|| {
-            fs::remove_file(&fixture.path).unwrap();
-            reload();
-            reload();
-        });
-        assert_eq!(gone.lines().count(), 1, "{gone}");
-        let sound = logged(&|| {
-            fixture.replace("mrose:{SHA}hunter2\n");
-            reload();
-            reload();
-        });
-        assert_eq!(sound.lines().count(), 2, "{sound}");
-        assert!(sound.contains("users=1") && sound.contains("mrose cannot log in"), "{sound}");
-        assert!(!sound.contains("hunter2"), "{sound}");
+    let first = logged(&|| {
+        fixture.replace("hunter2\nmrose:hunter2\n");
+        reload();
     });
+    assert!(first.contains("line 1: has no colon"), "{first}");
+    assert!(first.contains("the users stay as they were"), "{first}");
+    assert!(!first.contains("hunter2"), "{first}");
+    assert_eq!(logged(&reload), "");
+    let second = logged(&|| {
+        fixture.replace("hunter2\nmrose:hunter2\n# another change, the same error\n");
+        reload();
+    });
+    assert_eq!(second.lines().count(), 1, "{second}");
+    let gone = logged(&|| {
+        fs::remove_file(&fixture.path).unwrap();
+        reload();
+        reload();
+    });
+    assert_eq!(gone.lines().count(), 1, "{gone}");
+    let sound = logged(&|| {
+        fixture.replace("mrose:{SHA}hunter2\n");
+        reload();
+        reload();
+    });
+    assert_eq!(sound.lines().count(), 2, "{sound}");
+    assert!(sound.contains("users=1") && sound.contains("mrose cannot log in"), "{sound}");
+    assert!(!sound.contains("hunter2"), "{sound}");
 }
 
 #[test]
