@@ -20,14 +20,17 @@ HOME = "127.0.0.2"
 # The seconds between two logins of the owner, and the number of other addresses of the owner.
 EVERY, PLACES = 1.0, 3
 
-# The debug lines of the log about a guess that was verified, and about one that was refused before.
+# The lines of the log about a guess that was verified (debug), and about one that was refused
+# unverified (info). The latter are limited: in a long attack some are left out.
 HEARD = re.compile("refused: (?:wrong password|unknown user)")
-UNHEARD = re.compile("this one was not heard")
+UNHEARD = re.compile("too many logins have failed: the password was not checked")
 
 
 @dataclass(frozen=True)
 class Attack:
-    """The numbers of verified and of refused guesses, and the times of the logins, in seconds."""
+    """The numbers of verified and of refused guesses in the log, and the times of the logins, in
+    seconds.
+    """
 
     heard: int
     unheard: int
@@ -38,7 +41,7 @@ class Attack:
 def attack(site: Site, kind: str, seconds: float, throttle: str = "") -> Attack:
     """Runs hydra for this time, with one name unless the kind is "many".
 
-    Fails if the owner is refused, even once.
+    Fails if the owner is refused, even once, and if the log does not have the guesses.
     """
     target = Target(site, f"guessed-{kind}", throttle=throttle, level="debug")
     owner = site.account(f"owner-{kind}")
@@ -61,7 +64,11 @@ def attack(site: Site, kind: str, seconds: float, throttle: str = "") -> Attack:
             elsewhere = [each.result() for each in new]
     finally:
         target.kill()
-    return Attack(len(HEARD.findall(text)), len(UNHEARD.findall(text)), known, elsewhere)
+    heard, unheard = len(HEARD.findall(text)), len(UNHEARD.findall(text))
+    require(heard > 0, "the log has no guess that was verified")
+    # Guesses at many names may all be waiting until the end.
+    require(unheard > 0 or kind != "one", "the log has no guess that was refused unverified")
+    return Attack(heard, unheard, known, elsewhere)
 
 
 class Hydra:
