@@ -14,10 +14,13 @@ fuzz_target!(|text: &[u8]| {
     if table.is_none() {
         assert!(!report.errors.is_empty());
         for error in &report.errors {
-            if let Diagnostic::Line(line, _) = error {
-                assert!((1..=lines).contains(&(*line as usize)));
+            match error {
+                Diagnostic::Line(line, problem) => {
+                    assert!((1..=lines).contains(&(*line as usize)));
+                    assert!(!problem.to_string().is_empty());
+                }
+                Diagnostic::File(problem) => assert!(!problem.to_string().is_empty()),
             }
-            assert!(!error.to_string().is_empty());
         }
     }
 });

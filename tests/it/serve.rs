@@ -132,6 +132,7 @@ fn files_that_the_new_user_cannot_read_are_noticed_at_start() {
     std::os::unix::fs::chown(place.path("default.key"), Some(0), Some(0)).unwrap();
     let said = place.refuse();
     assert!(said.contains("default.key: cannot be read: Permission denied"), "{said}");
+    assert!(said.contains("give the user that the server runs as read access"), "{said}");
 }
 
 #[test]
