@@ -105,7 +105,8 @@ pub trait Maildrop: Send + Sync + Sized + 'static {
         at: Position,
     ) -> impl Future<Output = Result<Self::Message, MessageError>> + Send;
 
-    /// Removes messages durably and releases the lock.
+    /// Removes messages durably. The lock is released soon after the result, once the store has
+    /// written its index.
     ///
     /// - A message that is already gone counts as removed. A message that cannot be removed does
     ///   not keep the others.

@@ -1,6 +1,7 @@
 //! The mechanisms by which a client can log in now, and the capabilities that CAPA lists.
 //!
-//! The handlers use the same functions, so that a command is accepted if and only if it is listed.
+//! The handlers use the same functions, so that every listed mechanism is accepted and no other.
+//! UTF8 is an exception: it is accepted even where it is not listed.
 
 use super::context::Context;
 use super::env::Security;

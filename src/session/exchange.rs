@@ -91,7 +91,8 @@ impl Exchange {
         Self { mechanism, before }
     }
 
-    /// Begins it on a connection with these channel bindings, with the initial response of AUTH.
+    /// Begins it on a connection with these channel bindings, with the initial response of AUTH, if
+    /// there is one.
     pub(super) async fn begin<M: Mailbox, C: CredentialStore>(
         self,
         channel: Channel,

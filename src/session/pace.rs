@@ -1,4 +1,4 @@
-//! Detecting clients that have stopped to take what they are sent.
+//! Detecting clients that no longer take what they are sent.
 //!
 //! A socket becomes writable only after the client has taken tens of thousands of octets, and the
 //! timeout of Linux for a closed window (`TCP_USER_TIMEOUT`) expires even if the window opens a
@@ -46,5 +46,5 @@ impl Pace {
     }
 }
 
-/// The time between two checks, and so the delay until a stopped client is noticed.
+/// The longest time between two checks, and so by how much a stopped client may be noticed late.
 const LOOK: Duration = Duration::from_secs(5);

@@ -14,7 +14,9 @@ use crate::mailbox::{Mailbox, Maildrop, RemovalObserver};
 use crate::protocol::Username;
 
 impl<M: Mailbox> Transaction<M> {
-    /// Removes the marked messages, releases the lock, and only then replies.
+    /// Removes the marked messages durably, and then replies; the index is written and the lock
+    /// released after that. Without marks, the lock is released before the reply, unless the index
+    /// has to be corrected first.
     ///
     /// - If messages that the client has asked for before cannot be sent, the session ends and no
     ///   message is removed.

@@ -210,8 +210,8 @@ impl<'s> Wire<'s> {
     /// Sends all that is in the buffer.
     ///
     /// A client that is gone may have sent QUIT before, which is obeyed (RFC 1939 §6 QUIT); from then on
-    /// replies are discarded. It is an error, which ends the session, before login, where QUIT has no
-    /// effect, and if mail is lost.
+    /// replies are discarded. That the client is gone is an error, which ends the session, only
+    /// before login, where QUIT has no effect, and if mail is lost.
     pub(super) async fn flush(&mut self) -> Result<(), End> {
         let sent = if self.peer_gone { Err(End::PeerClosed) } else { self.send().await };
         match sent {

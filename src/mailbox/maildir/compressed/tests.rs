@@ -131,7 +131,7 @@ fn files_of_the_tools_and_of_dovecot_are_read() {
     for (number, bytes) in fixture("compressed") {
         let Contents::Compressed(format) = Contents::of(&bytes) else { panic!("{number}") };
         let expected = plain.iter().find(|(of, _)| *of == number);
-        // Only Dovecot writes these formats.
+        // The files without a counterpart in `awkward` were written by Dovecot.
         let by_dovecot = &b"Subject: written by Dovecot\n\n.dot\nno line end"[..];
         let expected = expected.map_or(by_dovecot, |(_, contents)| contents);
         let contents = decoded(format, &bytes).unwrap();
