@@ -299,7 +299,7 @@ class Reader:
     def before(self, block: Block) -> None:
         """Runs the prerequisites."""
         if block.heading == "Postfix":
-            # README: "edit restante.toml, … where a certificate comes from".
+            # README, step 2: docs/CONFIGURATION.md "also says how to get a certificate".
             first = next(each for each in self.all
                          if "CONFIGURATION" in each.page and each.language == "sh")
             self.run(first)
@@ -402,7 +402,7 @@ class Reader:
 
 
 def environment() -> dict[str, str]:
-    """The files for the commands, the same on each machine."""
+    """The environment variables of the commands, the same on each machine."""
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",

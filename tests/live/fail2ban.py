@@ -181,7 +181,10 @@ def flood(site: Site) -> str:
 
 
 def is_failure(line: str) -> bool:
-    """The client's address in a log line, found without the filter: it has one of two forms."""
+    """Whether a line is about a failure of the client.
+
+    It is decided without the filter, for both forms of the log.
+    """
     head = re.split('user[="]', line, maxsplit=1)[0]
     is_repeated = re.search("repeated(=|\":)true", head) is not None
     return "login failed" in head and "wrong user name or password" in head and not is_repeated

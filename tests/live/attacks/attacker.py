@@ -232,7 +232,7 @@ async def first_halves(at: Connection) -> int:
 
 
 async def garbage(at: Connection) -> int:
-    """Random octets."""
+    """Garbage of ten kinds."""
     kinds = (
         secrets.token_bytes(4096), b"\0" * 4096, b"\xff\r\n" * 1000, b"\n" * 4096,
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-x\r\n", b"A" * 65_536,

@@ -43,7 +43,7 @@ def _missing(ledger: Ledger, message: Message) -> None:
     elif message.was_leaving:
         ledger.count("gone after a QUIT without a reply")
     else:
-        ledger.violation(f"{message.token} is LOST: it was not removed", message)
+        ledger.violation(f"{message.token} is LOST: no program was to remove it", message)
 
 
 def _left(ledger: Ledger, message: Message, path: Path) -> None:

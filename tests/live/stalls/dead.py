@@ -160,7 +160,7 @@ def stuck_removal(report: Report, mount: Mount, account: Account) -> None:
             f"a stop with a removal that hangs: exit code {code} after {took:.1f} s",
         )
         said = server.log.read_text()
-        report.expect("removals had not ended" in said, "the log names the removals that are left")
+        report.expect("removals had not ended" in said, "the log says how many removals are left")
     finally:
         server.kill()
 

@@ -267,7 +267,7 @@ class Scenarios:
         return taken
 
     def garbage(self) -> str:
-        """Garbage from another address does not refuse the logins of others, with default limits."""
+        """Garbage from another address does not keep others from logging in, with default limits."""
         self.attacked.start()
         return undisturbed(self.attacked, self.account("mrose"))
 

@@ -1,4 +1,4 @@
-"""Torture of a real `restante serve`, which then accounts for every message.
+"""Tortures a real `restante serve`, and then accounts for every message.
 
     cargo build --release --locked && python3 tests/live torture target/release/restante --minutes 10
 

@@ -134,7 +134,10 @@ class Imap:
         what(choice)
 
     def _flag(self, choice: random.Random) -> None:
-        """Changes flags repeatedly; each change renames a file. Quiet Maildirs are left alone."""
+        """Changes flags repeatedly; each change renames a file.
+
+        Messages of the kind STILL are left alone.
+        """
         found = [each for each in self._select("INBOX") if each[1].kind != STILL]
         chosen = choice.sample(found, min(len(found), 12))
         for change in (r"+\Flagged", r"-\Flagged", r"+\Answered", r"-\Seen", r"-\Answered"):
