@@ -8,9 +8,9 @@ use x509_cert::spki::AlgorithmIdentifierRef;
 /// A key that TLS cannot use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnsuitableKey {
-    #[error("an RSA key of {0} bits, with fewer than 2048")]
+    #[error("an RSA key of {0} bits (at least 2048 are needed)")]
     ShortRsa(usize),
-    #[error("an RSA key of {0} bits, with more than 8192")]
+    #[error("an RSA key of {0} bits (at most 8192 are allowed)")]
     LongRsa(usize),
     #[error(
         "a key for RSA-PSS signatures only (an RSA key without that restriction would be suitable)"
@@ -22,7 +22,7 @@ pub(super) enum UnsuitableKey {
     Dsa,
     #[error("an Ed448 key")]
     Ed448,
-    #[error("an X25519 key, which cannot sign")]
+    #[error("an X25519 key (it cannot sign)")]
     X25519,
     #[error("a key of an unknown kind ({0})")]
     Unknown(ObjectIdentifier),

@@ -56,8 +56,14 @@ struct File<'a> {
 impl<'a> File<'a> {
     fn read(path: &'a Path) -> Result<Self, PemError> {
         let octets = fs::read(path).map_err(|error| {
-            let forbidden = error.kind() == io::ErrorKind::PermissionDenied;
-            let fault = if forbidden { Fault::Forbidden(error) } else { Fault::Unreadable(error) };
+            let kind = error.kind();
+            let fault = if kind == io::ErrorKind::PermissionDenied {
+                Fault::Forbidden(error)
+            } else if kind == io::ErrorKind::NotFound {
+                Fault::Missing(error)
+            } else {
+                Fault::Unreadable(error)
+            };
             PemError::new(path, fault)
         })?;
         Ok(Self { path, octets })
@@ -110,11 +116,11 @@ pub(super) enum Label {
     #[error("a certificate")]
     Certificate,
     #[error(
-        "a certificate in OpenSSL's own format; convert it with openssl x509 -in FILE -out NEW"
+        "a certificate in OpenSSL's own format (convert it with openssl x509 -in FILE -out NEW)"
     )]
     TrustedCertificate,
     #[error(
-        "a certificate request; send it to a certificate authority, which returns a certificate"
+        "a certificate request (send it to a certificate authority, which returns a certificate)"
     )]
     Request,
     #[error("a public key")]
@@ -158,6 +164,8 @@ pub(super) enum Fault {
     #[error("cannot be read: {0}; give the user that the server runs as read access")]
     Forbidden(io::Error),
     #[error("cannot be read: {0}; correct the path, or create the file")]
+    Missing(io::Error),
+    #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     #[error("is not a complete PEM file: {0}")]
     Malformed(io::Error),

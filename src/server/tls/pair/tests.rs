@@ -18,7 +18,7 @@ fn each_fault_is_named_with_its_file() {
     };
     let half = fs::read(&good.certificate).unwrap();
     for (certificate, private_key, expected) in [
-        (dir.path().join("none.pem"), good.private_key.clone(), "cannot be read"),
+        (dir.path().join("none.pem"), good.private_key.clone(), "correct the path, or create"),
         (path("empty.pem", b""), good.private_key.clone(), "no certificate in it; it needs"),
         (path("half.pem", &half[..half.len() / 2]), good.private_key.clone(), "PEM"),
         (good.private_key.clone(), good.private_key.clone(), "in it, but a private key;"),
@@ -36,10 +36,10 @@ fn each_fault_is_named_with_its_file() {
 fn the_error_for_another_format_names_it() {
     for (certificate, expected) in [
         ("version-1.crt", "certificate of X.509 version 1"),
-        ("request.csr", "but a certificate request; send it to a certificate authority"),
+        ("request.csr", "but a certificate request (send it to a certificate authority"),
         ("public.key", "no certificate in it, but a public key"),
         ("leaf-der.crt", "openssl x509 -inform DER"),
-        ("leaf.p12", "is a PKCS #12 file, not PEM; convert it"),
+        ("leaf.p12", "with openssl pkcs12 -in FILE -nodes -out NEW"),
     ] {
         let key = if certificate.starts_with("version") { "version-1.key" } else { "leaf.key" };
         let error = error(made(certificate), made(key));
