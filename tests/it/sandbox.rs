@@ -70,6 +70,17 @@ fn each_part_has_a_switch() {
     assert_eq!(status(&server, "Seccomp"), "0");
 }
 
+#[test]
+fn without_no_new_privileges_the_log_says_why_landlock_and_seccomp_are_off() {
+    let server = place("[sandbox]\nno-new-privileges = false\n").serve();
+    for part in ["landlock", "seccomp"] {
+        server.logged(&[&format!(
+            "sandbox: {part} is not restricted: it requires no-new-privileges (no-new-privileges = \
+             false in [sandbox])"
+        )]);
+    }
+}
+
 /// The files in /proc of a process that can be dumped belong to its user, and other processes of that
 /// user can read its memory. Those of any other process belong to root (proc(5)).
 #[test]

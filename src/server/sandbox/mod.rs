@@ -48,8 +48,8 @@ enum NotRestricted {
     NotRequested,
     #[error("{0} in [sandbox]")]
     SwitchedOff(&'static str),
-    #[error("it requires no-new-privileges")]
-    NeedsNoNewPrivileges,
+    #[error("it requires no-new-privileges ({0})")]
+    NeedsNoNewPrivileges(String),
     #[error("a credential store of kind {0:?} would be restricted as well")]
     Programs(&'static str),
     #[error("this kernel does not support it")]
@@ -105,12 +105,13 @@ impl Sandbox {
             true => process::forbid_new_privileges(),
             false => Err(NotRestricted::SwitchedOff("no-new-privileges = false")),
         };
-        let allowed = |switch: bool, off| match (switch, starts_programs(config)) {
-            (false, _) => Err(NotRestricted::SwitchedOff(off)),
-            (true, _) if no_new_privileges.is_err() => Err(NotRestricted::NeedsNoNewPrivileges),
-            (true, Some(kind)) => Err(NotRestricted::Programs(kind)),
-            (true, None) => Ok(()),
-        };
+        let allowed =
+            |switch: bool, off| match (switch, &no_new_privileges, starts_programs(config)) {
+                (false, ..) => Err(NotRestricted::SwitchedOff(off)),
+                (true, Err(why), _) => Err(NotRestricted::NeedsNoNewPrivileges(why.to_string())),
+                (true, Ok(_), Some(kind)) => Err(NotRestricted::Programs(kind)),
+                (true, Ok(_), None) => Ok(()),
+            };
         let needed = FileAccess::of(config, file);
         let landlock = allowed(section.landlock, "landlock = false")
             .and_then(|()| landlock::restrict(&needed));
