@@ -1,5 +1,7 @@
 //! `restante hash`: prints the hash of a password, for credential files that are edited otherwise.
 
+use zeroize::Zeroizing;
+
 use crate::cli::password::PasswordArgs;
 use crate::cli::{Failure, print};
 
@@ -18,5 +20,6 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let password = args.password.read("")?;
     let hash = args.password.scheme().hash(&password).map_err(Failure::of)?;
-    print(hash.expose().to_owned() + "\n")
+    // A whole line: standard output would keep a part of one in its buffer.
+    print(Zeroizing::new([hash.expose().as_str(), "\n"].concat()))
 }
