@@ -12,14 +12,16 @@ pub(super) enum RemoteError {
     SqlUrl(String),
     #[error("{0:?} is not a supported database; write an address such as {SQL_EXAMPLES}")]
     SqlScheme(String),
-    #[error("has no database in it; write one such as {SQL_EXAMPLES}")]
+    #[error("has no database in it; write an address such as {SQL_EXAMPLES}")]
     NoDatabase,
     #[error(
         "has a password in it, and others may be able to read this file; write the password to a \
          file and name that with password-file"
     )]
     PasswordInUrl,
-    #[error("has no database user in it; write one such as \"{0}://restante@localhost/mail\"")]
+    #[error(
+        "has no database user in it; write an address such as \"{0}://restante@localhost/mail\""
+    )]
     NoDatabaseUser(String),
     #[error("has a placeholder in quotes; remove the quotes, since it is bound as a parameter")]
     QuotedPlaceholder,
@@ -46,7 +48,9 @@ pub(super) enum RemoteError {
     NoProgram,
     #[error("has a NUL character, which is not allowed in an argument; remove it")]
     NulInArgument,
-    #[error("{0:?} is not a host alone; write an address such as \"https://login.example.org\"")]
+    #[error(
+        "{0:?} has no host, or a user in it; write an address such as \"https://login.example.org\""
+    )]
     NoHost(String),
     #[error(
         "{0:?} would send tokens in cleartext; write \"https://…\" (\"http://\" is only for \
@@ -275,11 +279,13 @@ mod tests {
             assert!(ldap_url(bad).is_err(), "{bad}");
         }
         assert!(ldap_filter("(uid={user})").is_ok());
-        assert_eq!(ldap_filter("uid={user}"), Err(RemoteError::NoBrackets));
+        let error = ldap_filter("uid={user}").unwrap_err().to_string();
+        assert!(error.contains("has no brackets") && error.contains("(mail={user})"), "{error}");
         let same_for_all = RemoteError::Template(TemplateError::SameForAll);
         assert_eq!(ldap_filter("(objectClass=*)"), Err(same_for_all));
         assert!(ldap_dn("uid={local},dc=example").is_ok());
-        assert_eq!(ldap_dn("{user}"), Err(RemoteError::Dn));
+        let error = ldap_dn("{user}").unwrap_err().to_string();
+        assert!(error.contains("is not a DN") && error.contains("uid={local},"), "{error}");
         assert!(attribute("homeDirectory").is_ok() && attribute("a b").is_err());
     }
 
@@ -317,8 +323,8 @@ mod tests {
             ("http://[::2]", "in cleartext"),
             ("http://[::1]x", "in cleartext"),
             ("http://localhost:x@example.org", "in cleartext"),
-            ("https://", "not a host alone"),
-            ("https://user@host/", "not a host alone"),
+            ("https://", "has no host"),
+            ("https://user@host/", "or a user in it"),
             ("login.example.org", "not an address"),
         ] {
             let error = web_address(bad).unwrap_err().to_string();

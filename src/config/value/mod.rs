@@ -20,9 +20,9 @@ pub(super) enum ValueError {
     CertificateName(String),
     #[error("{0:?} is not a domain; write one such as \"example.org\"")]
     Domain(String),
-    #[error("\"@{0}\" begins with \"@\"; write \"{0}\"")]
-    DomainWithAt(String),
-    #[error("{0:?} has no port; write one such as \"{1}\"")]
+    #[error("{0:?} begins with \"@\"; write {1:?}")]
+    DomainWithAt(String, String),
+    #[error("{0:?} has no port; write an address such as \"{1}\"")]
     NoPort(String, SocketAddr),
     #[error("{0:?} has no address; write \"{1}\" for every address")]
     NoAddress(String, SocketAddr),
@@ -84,7 +84,7 @@ pub(super) fn certificate_name(text: &str) -> Result<String, ValueError> {
 /// The domain of a user name, in lower case (ASCII).
 pub(super) fn domain(text: &str) -> Result<Arc<str>, ValueError> {
     if let Some(bare) = text.strip_prefix('@') {
-        return Err(ValueError::DomainWithAt(bare.to_owned()));
+        return Err(ValueError::DomainWithAt(text.to_owned(), bare.to_owned()));
     }
     let is_label = |label: &str| {
         !label.is_empty()

@@ -51,6 +51,8 @@ fn domains() {
     }
     let error = domain("@example.org").unwrap_err();
     assert!(error.to_string().ends_with("write \"example.org\""));
+    let error = domain("@\u{1b}[31m").unwrap_err();
+    assert_eq!(error.to_string(), r#""@\u{1b}[31m" begins with "@"; write "\u{1b}[31m""#);
 }
 
 #[test]
@@ -119,8 +121,8 @@ fn maildir_templates() {
         ("/m", "same for all users"),
         ("/m/{domain}", "same for all users"),
         ("/m/{house}", "\"{house}\" is not a placeholder"),
-        ("/m/{home}", "after its start"),
-        ("{user}{home}", "after its start"),
+        ("/m/{home}", "begin with it, as in \"{home}/Maildir\""),
+        ("{user}{home}", "begin with it, as in"),
         ("/m/{User}", "\"{User}\" is not a placeholder"),
         ("/m/{user", "unmatched brace"),
         ("/m/user}", "unmatched brace"),
