@@ -219,7 +219,7 @@ pub struct Introspection {
     pub client_secret_file: PathBuf,
 }
 
-/// Limits for the queries of a remote store.
+/// Limits for the queries of a store that is not a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
     /// The time limit for an answer.

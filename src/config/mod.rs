@@ -272,7 +272,7 @@ pub struct ThrottleSection {
     pub first_delay: Duration,
     /// The longest delay. Twice this should be less than `timeouts.login`.
     pub longest_delay: Duration,
-    /// How long failures are remembered.
+    /// The time after which one failure is forgotten.
     pub forget_after: Duration,
     /// Networks whose failures are not counted and whose logins are never delayed.
     pub trusted: Vec<IpNet>,

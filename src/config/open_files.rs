@@ -19,7 +19,8 @@ fn within(limit: u64, connections: u32) -> u32 {
 }
 
 /// Open files of four sessions: the socket, the Maildir and its lock file for each, and one for a
-/// session that works, such as by reading a message. Without a free one, that fails temporarily.
+/// session that works, such as by reading a message. Without a free one, that work fails
+/// temporarily.
 const FOUR_SESSIONS: u64 = 13;
 
 /// Listening sockets, the runtime, the log, files that are read again.

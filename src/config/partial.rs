@@ -107,7 +107,7 @@ impl PartialConfig {
     }
 
     /// The place of the value of a key, such as `tls.host[0].certificate`. Without such a value, the
-    /// place of its section.
+    /// place of the section or list around it.
     pub fn place_of(&self, key: &str) -> Place {
         Place::of(&self.text, self.positions.of(key))
     }

@@ -72,8 +72,8 @@ macro_rules! each {
     };
 }
 
-/// Calls an asynchronous method of the store. The futures of remote stores are large: boxing keeps
-/// them out of the future of each session.
+/// Calls an asynchronous method of the store. The futures of stores that are not files are large:
+/// boxing keeps them out of the future of each session.
 macro_rules! ask {
     ($store:expr, $kind:ident => $question:expr) => {
         match $store {
@@ -135,7 +135,7 @@ mod tests {
 
     /// Every session has room for the future of a login, even while it runs another command.
     #[test]
-    fn the_futures_of_remote_stores_take_little_room_in_a_session() {
+    fn the_futures_of_stores_take_little_room_in_a_session() {
         let store = Store::Table(Table::try_from(&b"mrose:{PLAIN}x"[..]).unwrap());
         let (name, secret) = (Username::try_from("mrose").unwrap(), Secret::new(Vec::new()));
         let account = Account::new(Verifier::AtStore("".into()));

@@ -43,7 +43,7 @@ impl Account {
     /// Looks up the user and group of `run-as`.
     ///
     /// # Errors
-    /// [`AccountError`] when one of them does not exist.
+    /// [`AccountError`] when one of them does not exist, or the groups cannot be listed.
     pub fn of(run_as: &RunAs) -> Result<Self, AccountError> {
         let no_user = || AccountError::NoUser(run_as.user.clone());
         let User { name, uid, gid, .. } =

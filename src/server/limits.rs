@@ -115,8 +115,8 @@ pub(super) enum LimitReached {
 }
 
 impl LimitReached {
-    /// The reply on a port without TLS. RFC 3206 §4: it is a temporary fault of the server, so that no
-    /// client mistakes it for a wrong password.
+    /// The greeting on a port without implicit TLS. RFC 3206 §4: it is a temporary fault of the
+    /// server, so that no client mistakes it for a wrong password.
     pub(super) fn greeting(self) -> &'static [u8] {
         match self {
             Self::All => b"-ERR [SYS/TEMP] too many connections; wait and try again\r\n",

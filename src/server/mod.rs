@@ -1,8 +1,9 @@
 //! The server: sockets, TLS, limits and signals around the sessions.
 //!
 //! Only this room uses sockets and TLS, and only this room chooses the mailbox and the credential
-//! stores. A start is [`bind`], [`assume`], [`run`], in this order. While the process may be root, it
-//! only binds sockets. It reads all other files as the user that also reads them in a reload.
+//! stores. A start is [`bind`], [`assume`], [`run`], in this order. While the process may be root,
+//! this room only binds sockets. Certificates and credential stores are read afterwards, as the
+//! user that reads them again in a reload.
 //!
 //! - `listen`, `port_owner`, `account`, `privileges`: before the runtime starts.
 //! - `supervise`: signals, reload, stop. `service_manager`: notifications of the service manager.

@@ -123,7 +123,7 @@ pub enum StoresError {
 /// How stores are probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// They are opened, and remote ones are queried.
+    /// They are opened, and those that are not files are queried.
     Everything,
     /// They are opened, but no program, server or database is contacted.
     Offline,

@@ -123,7 +123,8 @@ async fn serve(
 }
 
 /// Lets sessions continue to QUIT. At the end of the grace time, they end after the running command;
-/// a moment later, or at a second signal, the rest are cut off. Then waits for removals.
+/// a moment later, or at a second signal, the rest are cut off. Then waits for removals, until
+/// [`LAST_REMOVALS`] after the grace time.
 ///
 /// # Errors
 /// [`Error::Removals`] when some have not ended in time.

@@ -41,8 +41,8 @@ impl Examination<'_> {
             self.warn(
                 "maildir.flag-separator",
                 format!(
-                    "is {:?}, but {}/cur has {name}; if programs set flags with {:?}, write that here, \
-                     since unique-ids change with the flags otherwise",
+                    "is {:?}, but {}/cur has {name}; if all such names are from programs that set \
+                     flags with {:?}, write that here, since otherwise unique-ids change with the flags",
                     separator.character().to_string(),
                     path.display(),
                     other.character().to_string()

@@ -131,7 +131,7 @@ impl Examination<'_> {
     /// Checks the directory of all mail. `false`: the server cannot use it.
     fn root(&mut self, root: &Path, server_user: Option<&ServerUser>) -> bool {
         if let Some(why) = missing(root) {
-            // It may be hidden by the unit, which the message does not know.
+            // The unit may hide it from the server only, which the message does not say.
             self.error(
                 KEY,
                 format!(

@@ -39,7 +39,8 @@ pub struct Args {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
-    /// Do not query remote stores: databases, LDAP directories, programs, OAuth 2 providers.
+    /// Do not query stores that are not files: databases, LDAP directories, PAM, programs, OAuth 2
+    /// providers.
     #[arg(long)]
     offline: bool,
     /// Examine the Maildirs of all users of credential files, instead of at most a hundred.

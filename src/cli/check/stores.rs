@@ -1,4 +1,4 @@
-//! Credential stores: files with their users, and remote stores.
+//! Credential stores: files with their users, and stores that are not files.
 
 use std::path::Path;
 

@@ -34,7 +34,7 @@ pub struct Args {
     /// The address of POP3 over TLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1995")]
     pop3s: SocketAddr,
-    /// The number of messages, at least the number of samples.
+    /// The number of messages, at least one of each kind.
     #[arg(long, value_name = "N", default_value_t = sample::KINDS)]
     messages: u32,
 }

@@ -147,7 +147,7 @@ impl FileAccess {
             }
             Credentials::Sql(sql) if sql.url.starts_with("sqlite://") => {
                 let path = sql.url.trim_start_matches("sqlite://");
-                // Even a reader creates lock files next to it.
+                // Even a reader locks it, and creates files next to it (-wal, -shm).
                 self.add_directory_of(Path::new(path));
             }
             Credentials::File(_) | Credentials::Pam(_) | Credentials::Checkpassword(_) => {}
@@ -266,7 +266,7 @@ fn name(component: Component<'_>) -> OsString {
 /// As many links as the system follows.
 const MOST_LINKS: usize = 40;
 
-/// Files that the runtime and the C library read: this process, the processors, and its limits.
+/// Files that the runtime and the C library read about this process, its limits and the processors.
 const RUNTIME: &[&str] = &[
     "/dev/null",
     "/dev/random",
@@ -289,6 +289,6 @@ const SYSTEM: &[&str] = &[
     "/var/lib/sss",
 ];
 
-/// Files for the same that may be links to files that are replaced.
+/// Of these, files that may be symbolic links to files that are replaced.
 const LINKED: &[&str] =
     &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"];

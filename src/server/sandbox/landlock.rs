@@ -72,6 +72,6 @@ fn rights(extent: Extent) -> BitFlags<AccessFs> {
     }
 }
 
-/// The restrictions to use; those of newer kernels are not.
+/// The newest Landlock versions whose restrictions are used.
 const KNOWN: ABI = ABI::V5;
 const KNOWN_SCOPES: ABI = ABI::V6;

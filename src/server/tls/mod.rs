@@ -101,8 +101,8 @@ impl Certificates {
         files.section.default.certificate.clone()
     }
 
-    /// Reads the files again if they have changed, but not since the last call, since they may still be
-    /// written. `None`: they were not read.
+    /// Reads the files again if they have changed, once they have stayed the same between two
+    /// calls, because they may still be written. `None`: they were not read.
     pub(super) fn poll(&self) -> Option<Result<(), TlsError>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = watch::Stamp::of(&files.section);
