@@ -34,7 +34,7 @@ PAGES = ("README.md", "docs/DELIVERY.md", "docs/CONFIGURATION.md", "docs/CREDENT
 
 # Other steps of .ci/run do these, which need a toolchain and many minutes.
 ELSEWHERE = {
-    "cargo run --release -- demo": "tests/live/readme.py",
+    "cargo run -- demo": "tests/live/readme.py",
     "cargo test": ".ci/run",
     "cargo build --release": ".ci/run, whose binary is in target/release here",
 }

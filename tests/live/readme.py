@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-DEMO = "cargo run --release -- demo"
+DEMO = "cargo run -- demo"
 TEST = "cargo test"
 
 
