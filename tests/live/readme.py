@@ -65,8 +65,9 @@ def main() -> int:
 
 
 def curl_lines(demo: "subprocess.Popen[bytes]", output: Path) -> list[str]:
-    """Waits until the demo serves. Returns the commands in its output."""
-    for _ in range(1000):
+    """Waits until the demo is built and serves, ten minutes at most. Returns the commands that it
+    prints."""
+    for _ in range(3000):
         text = output.read_text(errors="replace")
         lines = re.findall(r"^\s*(curl .*)$", text, re.M)
         # The log line about the second socket is the last.
