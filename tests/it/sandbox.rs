@@ -72,7 +72,8 @@ fn each_part_has_a_switch() {
 
 #[test]
 fn without_no_new_privileges_the_log_says_why_landlock_and_seccomp_are_off() {
-    let server = place("[sandbox]\nno-new-privileges = false\n").serve();
+    let place = place("[sandbox]\nno-new-privileges = false\n");
+    let server = place.serve();
     for part in ["landlock", "seccomp"] {
         server.logged(&[&format!(
             "sandbox: {part} is not restricted: it requires no-new-privileges (no-new-privileges = \
