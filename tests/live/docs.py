@@ -63,7 +63,7 @@ RESTARTED = {
 # The answers at the terminal.
 PROMPTS = (
     (rb"LDAP Password: ?$", b"sesame\n"),
-    (rb"([Pp]assword|again)[^\n]*: ?$", b"tanstaaf\n"),
+    (rb"([Pp]assword|again|Repeat it)[^\n]*: ?$", b"tanstaaf\n"),
     (rb"\[Y/n\] ?$", b"y\n"),
 )
 
