@@ -21,7 +21,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use restante::credentials::{Account, CredentialStore, Decoy, Lookup, StoreError};
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
-use restante::mailbox::{Cancellation, Mailbox, Maildrop};
+use restante::mailbox::{Mailbox, Maildrop};
 use restante::password::Verifier;
 use restante::protocol::{
     BodyLines, ClaimedName, Command, Encoder, Extent, LineDecoder, LineLimit, OctetCounter, Secret,
@@ -29,6 +29,7 @@ use restante::protocol::{
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 criterion_group!(benches, encode, count, commands, open);
 criterion_main!(benches);
@@ -136,7 +137,7 @@ fn open(criterion: &mut Criterion) {
         let maildrop = runtime
             .block_on(store.open_within(
                 &identity,
-                &Cancellation::default(),
+                &CancellationToken::default(),
                 Duration::from_secs(5),
                 || {},
             ))

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use std::{future, io};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
-    Cancellation, Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
-    RemovalError, RemovalObserver, RemovedMessage,
+    Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position, RemovalError,
+    RemovalObserver, RemovedMessage,
 };
 use crate::login::Identity;
 use crate::protocol::{OctetCounter, UniqueId, Username};
@@ -52,7 +54,7 @@ impl Mailbox for MemoryStore {
     async fn open(
         &self,
         identity: &Identity,
-        _cancellation: &Cancellation,
+        _cancellation: &CancellationToken,
     ) -> Result<MemoryMaildrop, OpenError> {
         let user = identity.username();
         let mut drops = self.drops();

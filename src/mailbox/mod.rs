@@ -8,15 +8,13 @@ use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
 use tokio::time::{self, Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::login::Identity;
 use crate::protocol::UniqueId;
 
-mod cancellation;
 pub mod maildir;
 pub mod memory;
-
-pub use cancellation::{Cancellation, DropGuard};
 
 /// A store with one maildrop for each user.
 pub trait Mailbox: Send + Sync + 'static {
@@ -25,15 +23,18 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Locks the maildrop of `identity` and takes its listing (RFC 1939 §4).
     ///
-    /// Does not wait for another session. Work that takes very long may be given up once
-    /// `cancellation` is requested. The lock is released when the maildrop is dropped.
+    /// Does not wait for another session. The lock is released when the maildrop is dropped.
+    ///
+    /// `cancellation` is cancelled when the caller no longer waits. That ends no work by itself: a
+    /// login whose client has gone still writes the index, so that the next login finds it. Work that
+    /// may take very long gives up.
     ///
     /// # Errors
     /// [`OpenError`] when it is locked or cannot be read whole. Never a partial listing.
     fn open(
         &self,
         identity: &Identity,
-        cancellation: &Cancellation,
+        cancellation: &CancellationToken,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send;
 
     /// Opens the maildrop, and waits up to `wait` for another session to end. Calls `ask` before
@@ -44,7 +45,7 @@ pub trait Mailbox: Send + Sync + 'static {
     fn open_within(
         &self,
         identity: &Identity,
-        cancellation: &Cancellation,
+        cancellation: &CancellationToken,
         wait: Duration,
         ask: impl Fn() + Send + Sync,
     ) -> impl Future<Output = Result<Self::Maildrop, OpenError>> + Send {

@@ -257,6 +257,7 @@ fn refuse(stream: TcpStream, reached: LimitReached, mode: TlsMode) {
     }
     // The socket is non-blocking and its buffer is empty, so the line is written at once or fails.
     let said = stream.into_std().and_then(|mut stream| stream.write_all(reached.greeting()));
+    use tokio_util::sync::CancellationToken;
     if let Err(error) = said {
         debug!("a client that was refused had left: {error}");
     }
@@ -272,7 +273,6 @@ mod tests {
     use super::*;
     use crate::login::Identity;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
-    use crate::mailbox::{Cancellation, OpenError};
     use crate::server::fixture;
     use crate::telemetry::captured::CapturedLog;
 
@@ -285,7 +285,7 @@ mod tests {
         async fn open(
             &self,
             identity: &Identity,
-            cancellation: &Cancellation,
+            cancellation: &CancellationToken,
         ) -> Result<MemoryMaildrop, OpenError> {
             assert_ne!(identity.username().as_str(), "trap", "the fault");
             self.0.open(identity, cancellation).await

@@ -138,9 +138,10 @@ fn ones(mut word: u64) -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::login::Identity;
-    use crate::mailbox::Cancellation;
     use crate::mailbox::Mailbox as _;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
 
@@ -154,7 +155,7 @@ mod tests {
             let message = [vec![b'x'; octets as usize - 1], b"\n".to_vec()].concat();
             store.deliver(identity.username(), &octets.to_string(), message);
         }
-        Listing::new(store.open(&identity, &Cancellation::default()).await.unwrap())
+        Listing::new(store.open(&identity, &CancellationToken::default()).await.unwrap())
     }
 
     fn marked(listing: &mut Listing<MemoryMaildrop>, positions: &[u32]) {

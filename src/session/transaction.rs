@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
+use tokio_util::sync::CancellationToken;
 
 use super::capabilities::capabilities;
 use super::context::Context;
@@ -21,7 +22,7 @@ use super::state::{Next, State, Turn};
 use super::wanted::Wanted;
 use crate::credentials::CredentialStore;
 use crate::login::Identity;
-use crate::mailbox::{Cancellation, Mailbox, Maildrop};
+use crate::mailbox::{Mailbox, Maildrop};
 use crate::protocol::{Command, Extent, MessageNumber, Username};
 
 /// A user who is logged in, with the maildrop locked.
@@ -50,7 +51,7 @@ impl<M: Mailbox> Transaction<M> {
         // Finished in any case: a login that has missed its deadline counts as a session of the user
         // until the store answers. Otherwise the attempts of one user could occupy all threads.
         let mailbox = Arc::clone(&env.mailbox);
-        let cancellation = Cancellation::default();
+        let cancellation = CancellationToken::default();
         let own = cancellation.clone();
         let opening = async move {
             let ask = || session.shared().tell();

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use super::client::{TestEnv, run_session, test_env};
 use super::invariants::{Circumstances, Original, Originals, Outcome, ReplyChecker, check_files};
@@ -16,7 +17,7 @@ use super::record::{Exchange, Record};
 use super::scenario::{Action, Contents, Index, Scenario, files};
 use crate::login::Identity;
 use crate::mailbox::maildir::{Fault, Hit, Plan};
-use crate::mailbox::{Cancellation, Mailbox, Maildrop, Message, MessageError, OpenError, Position};
+use crate::mailbox::{Mailbox, Maildrop, Message, MessageError, OpenError, Position};
 use crate::session::End;
 
 /// The files of a scenario, and a server for them.
@@ -175,7 +176,7 @@ impl Fixture {
     async fn read_messages(&self) -> Result<Vec<(String, Vec<u8>)>, ListingError> {
         // An attempt that has released the lock may not have ended yet.
         let wait = self.env.policy.lock_wait;
-        let (identity, cancellation) = (Identity::for_test("mrose"), Cancellation::default());
+        let (identity, cancellation) = (Identity::for_test("mrose"), CancellationToken::default());
         let opening = self.env.mailbox.open_within(&identity, &cancellation, wait, || {});
         let maildrop = opening.await.map_err(|error| match error {
             OpenError::InUse { .. } => Leak::Lock.into(),

@@ -8,13 +8,14 @@ use restante::config::FileSection;
 use restante::credentials::FileStore;
 use restante::login::{Authenticator, Identity, Rules};
 use restante::mailbox::memory::{MemoryMaildrop, MemoryStore};
-use restante::mailbox::{Cancellation, Mailbox, OpenError};
+use restante::mailbox::{Mailbox, OpenError};
 use restante::password::WeakSchemes;
 use restante::protocol::Username;
 use restante::session::{self, End, Env, Policy, Security, Summary};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::clock::paused_runtime;
 use crate::support::session::{self as support, MESSAGES, count_replies, link};
@@ -260,7 +261,7 @@ fn a_slow_reader_is_not_idle() {
 struct Hung {
     store: MemoryStore,
     answers: Arc<Notify>,
-    cancellation: Arc<Mutex<Cancellation>>,
+    cancellation: Arc<Mutex<CancellationToken>>,
 }
 
 impl Mailbox for Hung {
@@ -269,9 +270,9 @@ impl Mailbox for Hung {
     async fn open(
         &self,
         identity: &Identity,
-        cancellation: &Cancellation,
+        cancellation: &CancellationToken,
     ) -> Result<MemoryMaildrop, OpenError> {
-        assert!(!cancellation.is_requested());
+        assert!(!cancellation.is_cancelled());
         *self.cancellation.lock().unwrap() = cancellation.clone();
         self.answers.notified().await;
         self.store.open(identity, cancellation).await
@@ -283,7 +284,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
     let store = MemoryStore::default();
     store.deliver(&mrose(), "id", &b"x\n"[..]);
     let answers = Arc::new(Notify::new());
-    let cancellation = Arc::<Mutex<Cancellation>>::default();
+    let cancellation = Arc::<Mutex<CancellationToken>>::default();
     let env = env(Hung {
         store: store.clone(),
         answers: Arc::clone(&answers),
@@ -302,7 +303,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         assert!(said.ends_with("-ERR [SYS/TEMP] the login took too long; wait and try again\r\n"));
         assert!(env.sessions.take(mrose(), 1).is_none());
         assert!(
-            cancellation.lock().unwrap().is_requested(),
+            cancellation.lock().unwrap().is_cancelled(),
             "the store knows that the login is over"
         );
 

@@ -25,9 +25,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::{Cancellation, Failure, Mailbox, OpenError};
+use super::{Failure, Mailbox, OpenError};
 use crate::login::Identity;
 use crate::threads::{self, ByFileSystem, PoolError};
 
@@ -176,7 +177,7 @@ impl MaildirStore {
     async fn open_blocking(
         &self,
         path: PathBuf,
-        cancellation: &Cancellation,
+        cancellation: &CancellationToken,
     ) -> Result<Arc<OpenMaildrop>, OpenError> {
         let opening = match Opening::begin(&path) {
             Ok(opening) => opening,
@@ -205,7 +206,7 @@ impl Mailbox for MaildirStore {
     async fn open(
         &self,
         identity: &Identity,
-        cancellation: &Cancellation,
+        cancellation: &CancellationToken,
     ) -> Result<MaildirMaildrop, OpenError> {
         let path = self
             .template

@@ -7,22 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use super::super::Cancellation;
+use tokio_util::sync::CancellationToken;
 
 /// While a client waits, a file may take any time. When no client waits, counting stops at the first
 /// file that has taken a minute in all.
 #[derive(Debug)]
 pub(super) struct TimeLimit {
     /// `None`: the limit counts even while a client waits.
-    cancellation: Option<Cancellation>,
+    cancellation: Option<CancellationToken>,
     most: Duration,
     is_over: AtomicBool,
 }
 
 impl TimeLimit {
     /// Any time until cancellation is requested; then a minute for a file in all.
-    pub(super) fn until_cancelled(cancellation: Cancellation) -> Self {
+    pub(super) fn until_cancelled(cancellation: CancellationToken) -> Self {
         Self { cancellation: Some(cancellation), most: LONGEST, is_over: false.into() }
     }
 
@@ -43,7 +42,7 @@ impl TimeLimit {
     }
 
     fn depends_on_time(&self) -> bool {
-        self.cancellation.as_ref().is_none_or(Cancellation::is_requested)
+        self.cancellation.as_ref().is_none_or(CancellationToken::is_cancelled)
     }
 }
 
@@ -87,9 +86,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_may_take_a_minute_once_cancellation_is_requested() {
-        let cancellation = Cancellation::default();
-        let waiting = cancellation.drop_guard();
+    async fn a_file_may_take_a_minute_once_cancellation_is_cancelled() {
+        let cancellation = CancellationToken::default();
+        let waiting = cancellation.clone().drop_guard();
         let limit = TimeLimit::until_cancelled(cancellation.clone());
         let mut long = limit.begin();
         long.check(0).unwrap();

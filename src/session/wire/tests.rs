@@ -9,11 +9,12 @@ use tokio::io::{
     duplex, empty, join, sink,
 };
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::login::Identity;
 use crate::mailbox::memory::MemoryStore;
-use crate::mailbox::{Cancellation, Mailbox as _, Maildrop as _, Position};
+use crate::mailbox::{Mailbox as _, Maildrop as _, Position};
 use crate::session::Taken;
 
 impl Stream for Join<Empty, Sink> {
@@ -228,7 +229,7 @@ async fn other_sessions_have_their_turn_while_a_message_is_sent() {
     let identity = Identity::for_test("mrose");
     let store = MemoryStore::default();
     store.deliver(identity.username(), "1", vec![b'x'; 20 * Wire::TURN]);
-    let maildrop = store.open(&identity, &Cancellation::default()).await.unwrap();
+    let maildrop = store.open(&identity, &CancellationToken::default()).await.unwrap();
     let mut message = maildrop.message(Position(0)).await.unwrap();
     let turns = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&turns);

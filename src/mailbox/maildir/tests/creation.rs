@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::super::{MaildirMaildrop, MaildirStore, Missing, PathTemplate, examine, mark_root};
 use super::support::unique_ids;
 use crate::login::Identity;
-use crate::mailbox::{Cancellation, Mailbox, Maildrop, OpenError};
+use crate::mailbox::{Mailbox, Maildrop, OpenError};
 
 fn store(root: &Path, missing: Missing) -> MaildirStore {
     let template = PathTemplate::new(root.join("{domain}/{local}/Maildir"));
@@ -17,7 +19,7 @@ fn store(root: &Path, missing: Missing) -> MaildirStore {
 /// Opens it, once the index of an earlier session is written.
 async fn open(store: &MaildirStore) -> Result<MaildirMaildrop, OpenError> {
     let user = Identity::for_test("mrose@example.org");
-    store.open_within(&user, &Cancellation::default(), Duration::from_secs(30), || {}).await
+    store.open_within(&user, &CancellationToken::default(), Duration::from_secs(30), || {}).await
 }
 
 async fn refused(store: &MaildirStore) -> String {

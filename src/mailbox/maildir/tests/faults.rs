@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, Mode};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::super::open_maildrop::OpenMaildrop;
 use super::super::time_limit::TimeLimit;
 use super::super::{MaildirMaildrop, MaildirStore, PathTemplate, Separator};
 use super::support::{Maildir, read, unique_ids};
 use crate::login::Identity;
-use crate::mailbox::{Cancellation, Mailbox, Maildrop, MessageError, OpenError, Position};
+use crate::mailbox::{Mailbox, Maildrop, MessageError, OpenError, Position};
 use crate::threads::{self, Bounds, ByFileSystem};
 
 /// A Maildir that cannot be read completely has no listing, and no file is made in it.
@@ -63,7 +64,7 @@ async fn a_maildir_that_is_a_link_is_followed() {
     let template = PathTemplate::new(links.path().join("{user}"));
     let store = MaildirStore::new(template);
     let maildrop =
-        store.open(&Identity::for_test("mrose"), &Cancellation::default()).await.unwrap();
+        store.open(&Identity::for_test("mrose"), &CancellationToken::default()).await.unwrap();
     assert_eq!(unique_ids(&maildrop), ["1.a"]);
 }
 
@@ -83,7 +84,7 @@ async fn a_maildir_that_vanishes_leaves_errors_behind() {
 #[tokio::test]
 async fn a_user_without_a_domain_is_told_from_a_missing_maildir() {
     let store = MaildirStore::new(PathTemplate::new("/m/{domain}/{local}"));
-    match store.open(&Identity::for_test("mrose"), &Cancellation::default()).await {
+    match store.open(&Identity::for_test("mrose"), &CancellationToken::default()).await {
         Err(OpenError::Unavailable(failure)) => assert!(failure.to_string().contains("{domain}")),
         other => panic!("{other:?}"),
     }
@@ -97,7 +98,7 @@ async fn a_second_session_is_told_since_when() {
     let (store, start) = (maildir.store(), Instant::now());
     let (identity, wait) = (Identity::for_test("mrose"), Duration::from_millis(120));
     let Err(OpenError::InUse { since: Some(since) }) =
-        store.open_within(&identity, &Cancellation::default(), wait, || {}).await
+        store.open_within(&identity, &CancellationToken::default(), wait, || {}).await
     else {
         panic!("two sessions at once");
     };
@@ -145,7 +146,9 @@ async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
     let store = MaildirStore { threads, ..maildir.store() };
     let identity = Identity::for_test("mrose");
     assert!(
-        timeout(Duration::ZERO, store.open(&identity, &Cancellation::default())).await.is_err()
+        timeout(Duration::ZERO, store.open(&identity, &CancellationToken::default()))
+            .await
+            .is_err()
     );
     drop(release);
     while !maildir.exists("restante.index") {
@@ -161,8 +164,8 @@ async fn a_long_count_is_given_up_when_no_login_waits() {
     let large = [b"x".repeat(200_000), b"\n".to_vec()].concat();
     let maildir = Maildir::with(&[("new/1.a", b"a\n"), ("new/2.b", &large)]);
     for is_wanted in [false, true] {
-        let cancellation = Cancellation::default();
-        let waiting = cancellation.drop_guard();
+        let cancellation = CancellationToken::default();
+        let waiting = cancellation.clone().drop_guard();
         let _waiting = is_wanted.then_some(waiting);
         let limit = TimeLimit::until_cancelled(cancellation.clone()).within(Duration::ZERO);
         let mut result = None;
@@ -194,7 +197,7 @@ async fn a_login_meanwhile_needs_no_thread() {
     let release = keep_busy(threads, &maildir);
     let store = MaildirStore { threads, ..maildir.store() };
     let identity = Identity::for_test("mrose");
-    let cancellation = Cancellation::default();
+    let cancellation = CancellationToken::default();
     let mut first = Box::pin(store.open(&identity, &cancellation));
     assert!(timeout(Duration::ZERO, &mut first).await.is_err());
     for _ in 0..20 {
@@ -215,7 +218,7 @@ async fn a_removal_that_is_refused_removes_nothing_later() {
     let identity = Identity::for_test("mrose");
     // On a busy machine a login may wait too long for the thread, too.
     let maildrop = loop {
-        if let Ok(maildrop) = store.open(&identity, &Cancellation::default()).await {
+        if let Ok(maildrop) = store.open(&identity, &CancellationToken::default()).await {
             break maildrop;
         }
     };
@@ -252,7 +255,8 @@ async fn without_room_for_files_of_our_own_a_session_works() {
         fs::create_dir(maildir.path(name)).unwrap();
     }
     let maildrop = maildir.open().await;
-    let second = maildir.store().open(&Identity::for_test("mrose"), &Cancellation::default()).await;
+    let second =
+        maildir.store().open(&Identity::for_test("mrose"), &CancellationToken::default()).await;
     assert!(matches!(second, Err(OpenError::InUse { since: Some(_) })), "{second:?}");
     assert_eq!(read(&maildrop, 1).await.unwrap(), b"b\n");
     maildrop.remove(vec![Position(0)], None).await.unwrap();

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::super::{MaildirMaildrop, Separator};
 use super::support::{Maildir, read, unique_ids};
 use crate::login::Identity;
-use crate::mailbox::{Cancellation, Mailbox, Maildrop, Position};
+use crate::mailbox::{Mailbox, Maildrop, Position};
 
 async fn open(maildir: &Maildir, separator: Separator) -> MaildirMaildrop {
     let store = maildir.store().with_separator(separator);
     let user = Identity::for_test("mrose");
     store
-        .open_within(&user, &Cancellation::default(), Duration::from_secs(30), || {})
+        .open_within(&user, &CancellationToken::default(), Duration::from_secs(30), || {})
         .await
         .unwrap()
 }

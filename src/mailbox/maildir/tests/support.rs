@@ -7,13 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use super::super::lock::{Root, TryLock};
 use super::super::{MaildirMaildrop, MaildirStore, PathTemplate};
 use crate::login::Identity;
-use crate::mailbox::{
-    Cancellation, Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position,
-};
+use crate::mailbox::{Failure, Mailbox, Maildrop, Message, MessageError, OpenError, Position};
 
 pub(super) struct Maildir {
     parent: tempfile::TempDir,
@@ -96,7 +95,7 @@ impl Maildir {
         // Long enough for an earlier session's index to be written.
         let wait = Duration::from_secs(30);
         self.store()
-            .open_within(&Identity::for_test("mrose"), &Cancellation::default(), wait, || {})
+            .open_within(&Identity::for_test("mrose"), &CancellationToken::default(), wait, || {})
             .await
     }
 
