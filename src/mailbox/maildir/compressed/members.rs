@@ -14,11 +14,11 @@ use lzma_rust2::XzReader;
 use super::source::{LARGEST_WINDOW, Source, damaged};
 
 /// Reads gzip.
-pub(super) struct Gzip(Option<Box<GzDecoder<Source>>>);
+pub(super) struct Gzip(Option<GzDecoder<Source>>);
 
 impl Gzip {
     pub(super) fn new(source: Source) -> Self {
-        Self(Some(Box::new(GzDecoder::new(source))))
+        Self(Some(GzDecoder::new(source)))
     }
 }
 
@@ -40,18 +40,18 @@ impl Read for Gzip {
                 Some(0x1f) => true,
                 Some(_) => return Err(damaged(SOMETHING_ELSE)),
             };
-            let ended = self.0.take().map(|member| member.into_inner());
-            self.0 = ended.filter(|_| more).map(|source| Box::new(GzDecoder::new(source)));
+            let ended = self.0.take().map(GzDecoder::into_inner);
+            self.0 = ended.filter(|_| more).map(GzDecoder::new);
         }
     }
 }
 
 /// Reads bzip2.
-pub(super) struct Bzip2(Option<Box<BzDecoder<Source>>>);
+pub(super) struct Bzip2(Option<BzDecoder<Source>>);
 
 impl Bzip2 {
     pub(super) fn new(source: Source) -> Self {
-        Self(Some(Box::new(BzDecoder::new(source))))
+        Self(Some(BzDecoder::new(source)))
     }
 }
 
@@ -68,8 +68,8 @@ impl Read for Bzip2 {
                 Some(b'B') => true,
                 Some(_) => return Err(damaged(SOMETHING_ELSE)),
             };
-            let ended = self.0.take().map(|member| member.into_inner());
-            self.0 = ended.filter(|_| more).map(|source| Box::new(BzDecoder::new(source)));
+            let ended = self.0.take().map(BzDecoder::into_inner);
+            self.0 = ended.filter(|_| more).map(BzDecoder::new);
         }
     }
 }

@@ -96,17 +96,8 @@ impl fmt::Display for Format {
 /// Decompresses a message.
 pub(super) struct Decoder {
     format: Format,
-    kind: Kind,
+    content: Box<dyn Read + Send>,
     until: Option<Instant>,
-}
-
-enum Kind {
-    Gzip(Gzip),
-    Bzip2(Bzip2),
-    Xz(Box<dyn Read + Send>),
-    Zstd(Box<Zstd>),
-    Lz4(Box<Lz4>),
-    DovecotLz4(Box<DovecotLz4>),
 }
 
 impl Decoder {
@@ -123,15 +114,15 @@ impl Decoder {
     }
 
     fn with(format: Format, source: Source, until: Option<Instant>) -> Self {
-        let kind = match format {
-            Format::Gzip => Kind::Gzip(Gzip::new(source)),
-            Format::Bzip2 => Kind::Bzip2(Bzip2::new(source)),
-            Format::Xz => Kind::Xz(Box::new(xz(source))),
-            Format::Zstd => Kind::Zstd(Box::new(Zstd::new(source))),
-            Format::Lz4 => Kind::Lz4(Box::new(Lz4::new(source))),
-            Format::DovecotLz4 => Kind::DovecotLz4(Box::new(DovecotLz4::new(source))),
+        let content: Box<dyn Read + Send> = match format {
+            Format::Gzip => Box::new(Gzip::new(source)),
+            Format::Bzip2 => Box::new(Bzip2::new(source)),
+            Format::Xz => Box::new(xz(source)),
+            Format::Zstd => Box::new(Zstd::new(source)),
+            Format::Lz4 => Box::new(Lz4::new(source)),
+            Format::DovecotLz4 => Box::new(DovecotLz4::new(source)),
         };
-        Self { format, kind, until }
+        Self { format, content, until }
     }
 
     /// Fills the buffer with the next bytes. Returns less than its length only at the end.
@@ -142,7 +133,7 @@ impl Decoder {
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.read(room) {
+            match self.content.read(room) {
                 Ok(0) => break,
                 Ok(length) => filled += length,
                 Err(error) => return Err(explained(self.format, &error)),
@@ -150,17 +141,6 @@ impl Decoder {
             source::in_time(self.until).map_err(|error| explained(self.format, &error))?;
         }
         Ok(filled)
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.kind {
-            Kind::Gzip(decoder) => decoder.read(buffer),
-            Kind::Bzip2(decoder) => decoder.read(buffer),
-            Kind::Xz(decoder) => decoder.read(buffer),
-            Kind::Zstd(decoder) => decoder.read(buffer),
-            Kind::Lz4(decoder) => decoder.read(buffer),
-            Kind::DovecotLz4(decoder) => decoder.read(buffer),
-        }
     }
 }
 
