@@ -15,9 +15,11 @@ use super::super::Failure;
 use super::directories::Directories;
 use super::folder::{Folder, Ignored, NO_FILE, OpenFile, TO_READ};
 use super::inode::{Inode, Look};
-use super::locked::{LockedMaildir, look_failed};
+use super::locked::{LockedMaildir, failure};
+use super::separator::Separator;
 use super::stamp::{Basis, Moment, Stamp, Stamps};
 use super::system::{RawDir, fstat, fsync, statat, statx, unlinkat};
+use super::view::View;
 use super::wait::{Wait, open_at};
 
 /// The open folders of a locked Maildir.
@@ -43,7 +45,7 @@ impl<'a> Folders<'a> {
         for folder in Folder::READING_ORDER {
             maildir
                 .is_same(directories.fd(folder), folder)
-                .map_err(|error| look_failed(root, folder, error))?;
+                .map_err(|error| failure("look at", root, folder, error))?;
         }
         Ok(Self { maildir, directories })
     }
@@ -51,58 +53,6 @@ impl<'a> Folders<'a> {
     /// The locked Maildir.
     pub(super) fn maildir(&self) -> &'a LockedMaildir {
         self.maildir
-    }
-
-    /// Reads the names in a folder that may be messages, with their inode numbers.
-    ///
-    /// # Errors
-    /// When it cannot be read to its end: a partial listing is an error.
-    pub(super) fn read(
-        &self,
-        folder: Folder,
-        mut each: impl FnMut(&[u8], u64),
-    ) -> Result<Ignored, Failure> {
-        let failed = |error: io::Error| {
-            let path = self.maildir.root().path().join(folder.name());
-            Failure::new(format!("read {}", path.display()), error)
-        };
-        let directory = self.enter(folder).map_err(failed)?;
-        let size =
-            usize::try_from(fstat(&directory).map_err(|errno| failed(errno.into()))?.st_size)
-                .unwrap_or(0);
-        // On local file systems names do not change during one call: few large calls are best.
-        let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
-        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
-        let mut ignored = Ignored::default();
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|errno| failed(errno.into()))?;
-            let name = entry.file_name().to_bytes();
-            if name.starts_with(b".") {
-                continue;
-            }
-            let regular = match entry.file_type() {
-                FileType::RegularFile => true,
-                FileType::Unknown => match self.stat(folder, name) {
-                    Ok(_) => true,
-                    Err(NO_FILE) => false,
-                    // Renamed a moment ago; the caller will find out.
-                    Err(Errno::NOENT) => true,
-                    Err(errno) => return Err(failed(errno.into())),
-                },
-                FileType::Symlink
-                | FileType::Fifo
-                | FileType::Socket
-                | FileType::Directory
-                | FileType::CharacterDevice
-                | FileType::BlockDevice => false,
-            };
-            if regular && !name.contains(&b'\n') {
-                each(name, entry.ino());
-            } else {
-                ignored.add(|| self.maildir.describe(folder, name));
-            }
-        }
-        Ok(ignored)
     }
 
     /// Opens a folder to be read from its start.
@@ -128,12 +78,6 @@ impl<'a> Folders<'a> {
     /// Opens a message file.
     pub(super) fn open_file(&self, folder: Folder, name: &[u8]) -> io::Result<OpenFile> {
         OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe)?)
-    }
-
-    /// The inode with a number that reading a directory gave; `None` where such numbers are not
-    /// reliable.
-    pub(super) fn inode(&self, number: u64) -> Option<Inode> {
-        Inode::new(number).filter(|_| self.maildir.has_stable_inodes())
     }
 
     /// The inode of a regular file.
@@ -196,23 +140,93 @@ impl<'a> Folders<'a> {
         match fsync(self.fd(folder)) {
             // The errors of file systems that cannot sync a directory.
             Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
-            Err(error) => {
-                let path = self.maildir.root().path().join(folder.name());
-                Err(Failure::new(format!("sync {}", path.display()), error.into()))
-            }
+            Err(error) => Err(failure("sync", self.maildir.root(), folder, error)),
         }
     }
 
-    /// The stamps of both folders.
-    ///
-    /// # Errors
-    /// When a folder has been removed.
-    pub(super) fn stamps(&self) -> Result<Stamps, Failure> {
-        let stamp = |folder: Folder| {
-            let failed = |error: Errno| {
-                let path = self.maildir.root().path().join(folder.name());
-                Failure::new(format!("read {}", path.display()), error.into())
+    fn fd(&self, folder: Folder) -> impl AsFd {
+        self.directories.fd(folder)
+    }
+}
+
+impl View for Folders<'_> {
+    fn separator(&self) -> Separator {
+        self.maildir.root().separator()
+    }
+
+    fn read(&self, folder: Folder, mut each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure> {
+        let failed = |error: io::Error| failure("read", self.maildir.root(), folder, error);
+        let directory = self.enter(folder).map_err(failed)?;
+        let size =
+            usize::try_from(fstat(&directory).map_err(|errno| failed(errno.into()))?.st_size)
+                .unwrap_or(0);
+        // On local file systems names do not change during one call: few large calls are best.
+        let mut buffer = Vec::<u8>::with_capacity(size.saturating_mul(2).clamp(SMALL, LARGE));
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        let mut ignored = Ignored::default();
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|errno| failed(errno.into()))?;
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(b".") {
+                continue;
+            }
+            let regular = match entry.file_type() {
+                FileType::RegularFile => true,
+                FileType::Unknown => match self.stat(folder, name) {
+                    Ok(_) => true,
+                    Err(NO_FILE) => false,
+                    // Renamed a moment ago; the caller will find out.
+                    Err(Errno::NOENT) => true,
+                    Err(errno) => return Err(failed(errno.into())),
+                },
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::Directory
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => false,
             };
+            if regular && !name.contains(&b'\n') {
+                each(name, entry.ino());
+            } else {
+                ignored.add(|| self.maildir.describe(folder, name));
+            }
+        }
+        Ok(ignored)
+    }
+
+    fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
+        let inode = self.stat(folder, name)?;
+        if self.has_stable_inodes() {
+            return Ok(inode);
+        }
+        // The file system may have cached a name that another machine or process has removed. Only
+        // opening the file asks.
+        match self.open_file(folder, name) {
+            Err(error) if is_gone(&error) => Err(Errno::NOENT),
+            Ok(_) | Err(_) => Ok(inode),
+        }
+    }
+
+    fn inode(&self, number: u64) -> Option<Inode> {
+        Inode::new(number).filter(|_| self.maildir.has_stable_inodes())
+    }
+
+    fn has_stable_inodes(&self) -> bool {
+        self.maildir.has_stable_inodes()
+    }
+
+    fn describe(&self, folder: Folder, name: &[u8]) -> String {
+        self.maildir.describe(folder, name)
+    }
+
+    fn clock(&self) -> Option<Moment> {
+        self.maildir.root().clock()
+    }
+
+    fn stamps(&self) -> Result<Stamps, Failure> {
+        let stamp = |folder: Folder| {
+            let failed = |error: Errno| failure("read", self.maildir.root(), folder, error);
             let stat = fstat(self.fd(folder)).map_err(failed)?;
             if stat.st_nlink == 0 {
                 return Err(failed(Errno::NOENT));
@@ -222,9 +236,14 @@ impl<'a> Folders<'a> {
         Ok(Stamps { new: stamp(Folder::New)?, cur: stamp(Folder::Cur)? })
     }
 
-    fn fd(&self, folder: Folder) -> impl AsFd {
-        self.directories.fd(folder)
+    fn have_reliable_ctime(&self) -> bool {
+        self.maildir.has_reliable_ctime()
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::NOENT, Errno::STALE].contains(&errno))
 }
 
 /// The bounds of the buffer for directory entries. In tests it is small, so that names do change

@@ -53,7 +53,7 @@ impl LockedMaildir {
         let directories = Directories::open(root.directory(), root.path(), wait)?;
         let id = |folder: Folder| {
             let stat = fstat(directories.fd(folder));
-            stat.map(|stat| FileId::of(&stat)).map_err(|e| look_failed(&root, folder, e.into()))
+            stat.map(|stat| FileId::of(&stat)).map_err(|e| failure("look at", &root, folder, e))
         };
         let (new, cur) = (id(Folder::New)?, id(Folder::Cur)?);
         let of_new = FileSystem::of(directories.fd(Folder::New));
@@ -150,8 +150,15 @@ impl LockedMaildir {
     }
 }
 
-pub(super) fn look_failed(root: &Root, folder: Folder, error: io::Error) -> Failure {
-    Failure::new(format!("look at {}", root.path().join(folder.name()).display()), error)
+/// The failure to do something with a folder.
+pub(super) fn failure(
+    what: &str,
+    root: &Root,
+    folder: Folder,
+    error: impl Into<io::Error>,
+) -> Failure {
+    let path = root.path().join(folder.name());
+    Failure::new(format!("{what} {}", path.display()), error.into())
 }
 
 fn replaced() -> io::Error {
