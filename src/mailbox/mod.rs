@@ -4,8 +4,8 @@
 //! returns a [`Maildrop`]: one immutable listing that holds for the whole session.
 
 use std::future::Future;
+use std::io;
 use std::time::{Duration, SystemTime};
-use std::{fmt, io};
 
 use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
@@ -135,12 +135,6 @@ impl RemovalObserver {
     /// Passes a message to the callback.
     pub fn notify(&self, removed: &RemovedMessage<'_>) {
         (self.0)(removed);
-    }
-}
-
-impl fmt::Debug for RemovalObserver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RemovalObserver")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A unique-id: 1 to 70 characters in the range 0x21 to 0x7E (RFC 1939 §7 UIDL).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UniqueId<'a>(&'a str);
 
 impl<'a> UniqueId<'a> {
@@ -35,12 +35,6 @@ impl<'a> TryFrom<&'a [u8]> for UniqueId<'a> {
 impl fmt::Display for UniqueId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
-    }
-}
-
-impl fmt::Debug for UniqueId<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UniqueId({})", self.0)
     }
 }
 

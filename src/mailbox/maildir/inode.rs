@@ -4,12 +4,10 @@
 //! Reading a directory gives them, and renaming a file does not change them. They are used only on
 //! file systems with stable numbers, see `file_system`; elsewhere they are `None`.
 
-use std::fmt;
-
 use super::stamp::Moment;
 
 /// The inode number of a file. 0 is not valid.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Inode(u64);
 
 impl Inode {
@@ -21,12 +19,6 @@ impl Inode {
     /// The number; 0 for `None`.
     pub(super) fn number(inode: Option<Self>) -> u64 {
         inode.map_or(0, |inode| inode.0)
-    }
-}
-
-impl fmt::Debug for Inode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "inode {}", self.0)
     }
 }
 

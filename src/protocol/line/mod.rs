@@ -2,8 +2,6 @@
 //!
 //! Lines carry passwords, so the buffer is overwritten before it is freed or reused.
 
-use std::fmt;
-
 use memchr::memchr;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -133,12 +131,6 @@ impl LineDecoder {
     /// The octets that have come and were not yielded yet.
     pub fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for LineDecoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LineDecoder({} octets unread)", self.unread().len())
     }
 }
 
