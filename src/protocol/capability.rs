@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::sasl::MechanismSet;
+use super::sasl::Mechanism;
 
 /// One line of the reply to CAPA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// TOP (RFC 2449 §6.1).
     Top,
@@ -14,7 +14,7 @@ pub enum Capability {
     /// USER and PASS (RFC 2449 §6.2).
     User,
     /// AUTH with these mechanisms (RFC 5034 §3).
-    Sasl(MechanismSet),
+    Sasl(Vec<Mechanism>),
     /// STLS (RFC 2595 §4).
     Stls,
     /// Replies may begin with a response code (RFC 2449 §6.4).
@@ -39,7 +39,10 @@ impl fmt::Display for Capability {
             Self::Top => "TOP",
             Self::Uidl => "UIDL",
             Self::User => "USER",
-            Self::Sasl(mechanisms) => return write!(f, "SASL {mechanisms}"),
+            Self::Sasl(mechanisms) => {
+                let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+                return write!(f, "SASL {}", names.join(" "));
+            }
             Self::Stls => "STLS",
             Self::RespCodes => "RESP-CODES",
             Self::AuthRespCode => "AUTH-RESP-CODE",
@@ -55,11 +58,10 @@ impl fmt::Display for Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::sasl::Mechanism;
 
     #[test]
     fn capability_lines() {
-        let mechanisms = [Mechanism::Plain, Mechanism::Login].into_iter().collect();
+        let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
         assert_eq!(Capability::Sasl(mechanisms).to_string(), "SASL PLAIN LOGIN");
         assert_eq!(Capability::ExpireNever.to_string(), "EXPIRE NEVER");
         assert_eq!(Capability::Utf8User.to_string(), "UTF8 USER");

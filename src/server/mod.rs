@@ -273,7 +273,7 @@ impl Reloadable<MaildirStore, Store> {
                 yield_idle: maildir.yield_idle,
                 log_removals: config.log.removals,
                 allow_cleartext: auth.allow_cleartext,
-                mechanisms: auth.mechanisms.as_ref().map(|names| names.iter().copied().collect()),
+                mechanisms: auth.mechanisms.clone(),
                 failure_delay: auth.failure_delay,
                 bad_commands: limits.bad_commands.get(),
                 failed_logins: limits.failed_logins.get(),

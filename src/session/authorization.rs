@@ -37,7 +37,7 @@ impl Authorization {
             Command::User(name) => self.user(name, answer, context),
             Command::Pass(password) => self.pass(password, answer, context).await,
             Command::AuthMechanisms => {
-                let offered = context.mechanisms().iter();
+                let offered = context.mechanisms().into_iter();
                 let replied = answer.lines(Notice::Mechanisms, offered).await?;
                 Ok((replied, self.stay()))
             }
@@ -115,12 +115,13 @@ impl Authorization {
             return Ok((answer.fault(&Fault::CleartextRefused), self.stay()));
         }
         let offered = context.mechanisms();
-        if !offered.contains(mechanism) {
+        if !offered.contains(&mechanism) {
             return Ok((answer.fault(&CommandError::UnknownMechanism.into()), self.stay()));
         }
         // If the -PLUS mechanisms are not offered, a client that has not seen them is right.
-        let channel =
-            if offered.binds() { context.link.channel.clone() } else { Channel::default() };
+        let mut plus = [Mechanism::ScramSha256Plus, Mechanism::ScramSha1Plus].iter();
+        let binds = plus.any(|mechanism| offered.contains(mechanism));
+        let channel = if binds { context.link.channel.clone() } else { Channel::default() };
         let exchange = Exchange::new(mechanism, self);
         Box::pin(exchange.begin(channel, response, answer, context)).await
     }

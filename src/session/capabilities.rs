@@ -8,7 +8,7 @@ use super::env::Security;
 use super::fault::Fault;
 use crate::credentials::CredentialStore;
 use crate::protocol::Capability;
-use crate::protocol::sasl::{Mechanism, MechanismSet};
+use crate::protocol::sasl::Mechanism;
 
 impl<M, C> Context<'_, M, C> {
     /// Whether a password may be sent now (RFC 8314 §4.1).
@@ -40,17 +40,17 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
     /// - The -PLUS mechanisms only if the operator names them: clients prefer them, and some that fail
     ///   to bind try no other mechanism.
     /// - None before passwords may be sent: a hash of a password can be used to guess it, too.
-    pub(super) fn mechanisms(&self) -> MechanismSet {
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
         use Mechanism::{
             External, Login, OAuthBearer, Plain, ScramSha1, ScramSha1Plus, ScramSha256,
             ScramSha256Plus, XOAuth2,
         };
         if !self.takes_passwords() {
-            return MechanismSet::default();
+            return Vec::new();
         }
         let authenticator = &self.env.authenticator;
         let offers = authenticator.offers();
-        let wanted = self.env.policy.mechanisms;
+        let wanted = self.env.policy.mechanisms.as_ref();
         let binds = self.link.channel.binds();
         let offered = |mechanism: &Mechanism| match mechanism {
             External => !self.link.certificate.is_empty(),
@@ -60,7 +60,8 @@ impl<M, C: CredentialStore> Context<'_, M, C> {
             OAuthBearer | XOAuth2 => !authenticator.token_providers().is_empty(),
             Plain | Login => !authenticator.stores().is_empty(),
         };
-        let allowed = |mechanism: &Mechanism| wanted.is_none_or(|set| set.contains(*mechanism));
+        let allowed =
+            |mechanism: &Mechanism| wanted.is_none_or(|wanted| wanted.contains(mechanism));
         Mechanism::ALL.into_iter().filter(|one| allowed(one) && offered(one)).collect()
     }
 }

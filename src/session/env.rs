@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::wanted::Wanted;
 use crate::login::Authenticator;
 use crate::protocol::Username;
-use crate::protocol::sasl::{Channel, MechanismSet};
+use crate::protocol::sasl::{Channel, Mechanism};
 
 /// What the sessions of a server share. A reload of the configuration creates a new one.
 pub struct Env<M, C> {
@@ -61,7 +61,7 @@ pub struct Policy {
     /// Passwords are accepted without TLS.
     pub allow_cleartext: bool,
     /// The mechanisms that the operator allows. `None`: those that every user can use.
-    pub mechanisms: Option<MechanismSet>,
+    pub mechanisms: Option<Vec<Mechanism>>,
     /// A failed login is answered at a multiple of this after it began.
     pub failure_delay: Duration,
     /// Bad commands in a row before the connection is closed.

@@ -7,7 +7,6 @@ use std::fmt;
 /// They are in the order in which they are listed: mechanisms that do not send the password come
 /// first, for clients that take the first mechanism that they know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Mechanism {
     /// EXTERNAL (RFC 4422 Appendix A): the certificate of the client names the user.
     External,
@@ -62,79 +61,11 @@ impl Mechanism {
             Self::Login => "LOGIN",
         }
     }
-
-    fn bit(self) -> u16 {
-        1 << (self as u8)
-    }
 }
 
 impl fmt::Display for Mechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// A set of mechanisms, such as those that a store can verify or a connection allows.
-///
-/// `Display` lists them in order, separated by blanks: `PLAIN LOGIN`.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct MechanismSet(u16);
-
-impl MechanismSet {
-    /// Whether `mechanism` is in the set.
-    pub fn contains(self, mechanism: Mechanism) -> bool {
-        self.0 & mechanism.bit() != 0
-    }
-
-    /// Whether the set is empty.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether a mechanism of the set is bound to the channel.
-    pub fn binds(self) -> bool {
-        self.contains(Mechanism::ScramSha256Plus) || self.contains(Mechanism::ScramSha1Plus)
-    }
-
-    /// Adds a mechanism.
-    pub fn insert(&mut self, mechanism: Mechanism) {
-        self.0 |= mechanism.bit();
-    }
-
-    /// The set without `mechanism`.
-    #[must_use]
-    pub fn without(self, mechanism: Mechanism) -> Self {
-        Self(self.0 & !mechanism.bit())
-    }
-
-    /// The mechanisms, in the order in which they are listed.
-    pub fn iter(self) -> impl Iterator<Item = Mechanism> {
-        Mechanism::ALL.into_iter().filter(move |mechanism| self.contains(*mechanism))
-    }
-}
-
-impl FromIterator<Mechanism> for MechanismSet {
-    fn from_iter<I: IntoIterator<Item = Mechanism>>(mechanisms: I) -> Self {
-        mechanisms.into_iter().fold(Self::default(), |mut set, mechanism| {
-            set.insert(mechanism);
-            set
-        })
-    }
-}
-
-impl fmt::Display for MechanismSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, mechanism) in self.iter().enumerate() {
-            let blank = if at == 0 { "" } else { " " };
-            write!(f, "{blank}{mechanism}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for MechanismSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MechanismSet({self})")
     }
 }
 
@@ -156,21 +87,5 @@ mod tests {
             assert_eq!(Mechanism::parse(name.as_bytes()), Some(mechanism));
             assert!(name.len() <= 20, "{name}: RFC 4422 allows 20 characters");
         }
-    }
-
-    #[test]
-    fn a_set_lists_its_mechanisms_in_order() {
-        let mut set: MechanismSet = [Mechanism::Login, Mechanism::Plain].into_iter().collect();
-        assert_eq!(set.to_string(), "PLAIN LOGIN");
-        set.insert(Mechanism::ScramSha256);
-        set.insert(Mechanism::ScramSha256);
-        assert_eq!(set.to_string(), "SCRAM-SHA-256 PLAIN LOGIN");
-        assert!(set.contains(Mechanism::Plain) && !set.contains(Mechanism::ScramSha256Plus));
-        let set = set.without(Mechanism::Plain).without(Mechanism::External);
-        assert_eq!(set.iter().collect::<Vec<_>>(), [Mechanism::ScramSha256, Mechanism::Login]);
-        assert!(MechanismSet::default().is_empty() && !set.is_empty());
-        assert_eq!(MechanismSet::default().to_string(), "");
-        let all: MechanismSet = Mechanism::ALL.into_iter().collect();
-        assert_eq!(all.iter().collect::<Vec<_>>(), Mechanism::ALL);
     }
 }

@@ -19,7 +19,7 @@ use super::{ClaimedName, Secret};
 
 pub use channel::Channel;
 pub use keys::{ScramHash, ScramKeys};
-pub use mechanism::{Mechanism, MechanismSet};
+pub use mechanism::Mechanism;
 pub use prepare::saslprep;
 pub use scram::{Awaiting, Nonce, ScramExchange, ScramProof, ServerFinal};
 pub use token::{TokenClaim, TokenDialect, TokenGuidance};
