@@ -10,7 +10,6 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::{Reloadable, Shared, limits as connection_limits};
 use crate::config::{KeyPair, Limits, Timeouts};
@@ -19,7 +18,7 @@ use crate::login::{Authenticator, Rules, Turns};
 use crate::mailbox::Mailbox;
 use crate::password::Verifier;
 use crate::protocol::Username;
-use crate::session::{Env, Policy, Slots};
+use crate::session::{Env, Policy};
 
 /// The limit on connections of [`shared`].
 pub(super) const CONNECTIONS: u32 = 4;
@@ -29,40 +28,30 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
     let limits = limits(CONNECTIONS, CONNECTIONS);
     let minute = Duration::from_secs(60);
     let timeouts = Timeouts { idle: minute, login: minute, write: minute, shutdown_grace: minute };
-    let (sessions, removals) = (Slots::new(), TaskTracker::new());
-    let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
-    let env = Env {
-        mailbox: Arc::new(mailbox),
-        authenticator: Authenticator::new(vec![Everybody], Rules::default(), Arc::default())
-            .unwrap(),
-        policy: Policy {
-            allow_cleartext: true,
-            failure_delay: Duration::ZERO,
-            bad_commands: 10,
-            failed_logins: 3,
-            sessions_per_user: 10,
-            lock_wait: Duration::ZERO,
-            idle: minute,
-            write: minute,
-            ..Policy::new("pop.example.org")
-        },
-        sessions: Arc::clone(&sessions),
-        removals: removals.clone(),
-        drain: drain.clone(),
-        grace_over: grace_over.clone(),
+    let authenticator = Authenticator::new(vec![Everybody], Rules::default(), Arc::default());
+    let policy = Policy {
+        allow_cleartext: true,
+        failure_delay: Duration::ZERO,
+        bad_commands: 10,
+        failed_logins: 3,
+        sessions_per_user: 10,
+        lock_wait: Duration::ZERO,
+        idle: minute,
+        write: minute,
+        ..Policy::new("pop.example.org")
     };
+    let env = Env::new(mailbox, authenticator.unwrap(), policy);
     Shared {
         throttle: Arc::default(),
         turns: Arc::new(Turns::new(NonZeroU32::MIN)),
         within: None,
-        reloadable: RwLock::new(Arc::new(Reloadable { env, limits, timeouts })),
         tls: None,
         connection_limits: connection_limits::ConnectionLimits::new(),
         refusals: connection_limits::ThrottledWarning::default(),
-        sessions,
-        removals,
-        drain,
-        grace_over,
+        removals: env.removals.clone(),
+        drain: env.drain.clone(),
+        grace_over: env.grace_over.clone(),
+        reloadable: RwLock::new(Arc::new(Reloadable { env, limits, timeouts })),
         cut: CancellationToken::new(),
     }
 }

@@ -26,8 +26,7 @@ use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::{BadFile, OpenError, Store};
 use crate::login::{Authenticator, NoRandomness, Rules, Throttle, Turns};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
-use crate::protocol::Username;
-use crate::session::{Env, Policy, Slots, Wanted};
+use crate::session::{Env, Policy};
 use crate::telemetry::LevelHandle;
 use crate::threads;
 
@@ -159,7 +158,6 @@ struct Shared<M, C> {
     turns: Arc<Turns>,
     /// The directories below which the process can open mail. `None`: everywhere.
     within: Option<Arc<[PathBuf]>>,
-    sessions: Arc<Slots<Username, Wanted>>,
     removals: TaskTracker,
     /// Cancelled when the server begins to stop: no more connections and logins; sessions that have
     /// logged in continue to QUIT.
@@ -192,38 +190,38 @@ impl<M, C> Shared<M, C> {
 impl Shared<MaildirStore, Store> {
     fn new(config: &Config, within: Option<Arc<[PathBuf]>>) -> Result<Self, Error> {
         let tls = config.tls.clone().map(tls::Certificates::new).transpose()?;
-        let sessions = Slots::new();
-        let removals = TaskTracker::new();
-        let (drain, grace_over) = (CancellationToken::new(), CancellationToken::new());
         let throttle = Arc::new(Throttle::new(config.throttle.clone(), THROTTLE_ENTRIES));
         let turns = Arc::new(Turns::new(config.auth.hashes_at_once));
-        let reloadable =
-            Reloadable::new(config, &throttle, &turns, &sessions, &removals, &drain, &grace_over)?
-                .within(within.clone());
+        let reloadable = Reloadable::new(config, within.clone(), &throttle, &turns)?;
+        let Env { removals, drain, grace_over, .. } = &reloadable.env;
         Ok(Self {
             throttle,
             turns,
             within,
-            reloadable: RwLock::new(Arc::new(reloadable)),
             tls: tls.map(Arc::new),
             connection_limits: limits::ConnectionLimits::new(),
             refusals: limits::ThrottledWarning::default(),
-            sessions,
-            removals,
-            drain,
-            grace_over,
+            removals: removals.clone(),
+            drain: drain.clone(),
+            grace_over: grace_over.clone(),
             cut: CancellationToken::new(),
+            reloadable: RwLock::new(Arc::new(reloadable)),
         })
     }
 
     /// Applies another configuration to new connections; its throttle and its number of hashes to all.
-    /// If a part of it is invalid, none of it is applied.
+    /// The sessions and removals go on. If a part of it is invalid, none of it is applied.
     fn renew(&self, config: &Config) -> Result<(), Error> {
-        let Self { throttle, turns, sessions, removals, drain, grace_over, .. } = self;
-        let reloadable =
-            Reloadable::new(config, throttle, turns, sessions, removals, drain, grace_over)?
-                .within(self.within.clone());
+        let Self { within, throttle, turns, removals, drain, grace_over, .. } = self;
         let old = self.current();
+        let mut reloadable = Reloadable::new(config, within.clone(), throttle, turns)?;
+        reloadable.env = Env {
+            sessions: Arc::clone(&old.env.sessions),
+            removals: removals.clone(),
+            drain: drain.clone(),
+            grace_over: grace_over.clone(),
+            ..reloadable.env
+        };
         let old = old.env.authenticator.stores();
         for store in reloadable.env.authenticator.stores() {
             old.iter().try_for_each(|old| store.replace(old))?;
@@ -241,67 +239,43 @@ impl Shared<MaildirStore, Store> {
 impl Reloadable<MaildirStore, Store> {
     fn new(
         config: &Config,
+        within: Option<Arc<[PathBuf]>>,
         throttle: &Arc<Throttle>,
         turns: &Arc<Turns>,
-        sessions: &Arc<Slots<Username, Wanted>>,
-        removals: &TaskTracker,
-        drain: &CancellationToken,
-        grace_over: &CancellationToken,
     ) -> Result<Self, Error> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let stores::Stores { passwords, tokens } =
             stores::open(&config.credentials, auth.weak_schemes.into())?;
-        let env = Env {
-            mailbox: Arc::new(mailbox(maildir)),
-            authenticator: Authenticator::new(
-                passwords,
-                Rules {
-                    turns: Arc::clone(turns),
-                    hash_wait: auth.hash_wait,
-                    cache: auth.cache,
-                    default_domain: auth.default_domain.clone(),
-                },
-                Arc::clone(throttle),
-            )?
-            .with_token_providers(tokens),
-            policy: Policy {
-                hostname: config.hostname.clone(),
-                default_domain: auth.default_domain.clone(),
-                utf8: pop3.utf8,
-                sessions_per_user: limits.sessions_per_user.get(),
-                lock_wait: maildir.lock_wait,
-                yield_idle: maildir.yield_idle,
-                log_removals: config.log.removals,
-                allow_cleartext: auth.allow_cleartext,
-                mechanisms: auth.mechanisms.clone(),
-                failure_delay: auth.failure_delay,
-                bad_commands: limits.bad_commands.get(),
-                failed_logins: limits.failed_logins.get(),
-                idle: timeouts.idle,
-                write: timeouts.write,
-            },
-            sessions: Arc::clone(sessions),
-            removals: removals.clone(),
-            drain: drain.clone(),
-            grace_over: grace_over.clone(),
+        let mailbox = MaildirStore::new(PathTemplate::new(&maildir.path))
+            .with_separator(separator(maildir))
+            .with_missing(if maildir.create { Missing::Make } else { Missing::Refuse })
+            .within(within);
+        let rules = Rules {
+            turns: Arc::clone(turns),
+            hash_wait: auth.hash_wait,
+            cache: auth.cache,
+            default_domain: auth.default_domain.clone(),
         };
+        let authenticator = Authenticator::new(passwords, rules, Arc::clone(throttle))?;
+        let policy = Policy {
+            hostname: config.hostname.clone(),
+            default_domain: auth.default_domain.clone(),
+            utf8: pop3.utf8,
+            sessions_per_user: limits.sessions_per_user.get(),
+            lock_wait: maildir.lock_wait,
+            yield_idle: maildir.yield_idle,
+            log_removals: config.log.removals,
+            allow_cleartext: auth.allow_cleartext,
+            mechanisms: auth.mechanisms.clone(),
+            failure_delay: auth.failure_delay,
+            bad_commands: limits.bad_commands.get(),
+            failed_logins: limits.failed_logins.get(),
+            idle: timeouts.idle,
+            write: timeouts.write,
+        };
+        let env = Env::new(mailbox, authenticator.with_token_providers(tokens), policy);
         Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
     }
-}
-
-impl<C> Reloadable<MaildirStore, C> {
-    /// Restricts the mailbox to mail in these directories.
-    fn within(mut self, directories: Option<Arc<[PathBuf]>>) -> Self {
-        self.env.mailbox = Arc::new(Arc::unwrap_or_clone(self.env.mailbox).within(directories));
-        self
-    }
-}
-
-fn mailbox(config: &config::Maildir) -> MaildirStore {
-    let missing = if config.create { Missing::Make } else { Missing::Refuse };
-    MaildirStore::new(PathTemplate::new(config.path.clone()))
-        .with_separator(separator(config))
-        .with_missing(missing)
 }
 
 /// The separator of flags in file names.
