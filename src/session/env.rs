@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::evictable::{Evictable, EvictionQueue};
 use super::slots::Slots;
-use super::wanted::Wanted;
 use crate::login::Authenticator;
 use crate::protocol::Username;
 use crate::protocol::sasl::{Channel, Mechanism};
@@ -23,8 +23,8 @@ pub struct Env<M, C> {
     pub authenticator: Authenticator<C>,
     /// The operator's choices.
     pub policy: Policy,
-    /// The sessions of each user.
-    pub sessions: Arc<Slots<Username, Wanted>>,
+    /// The sessions of each user. Those that want its maildrop notify the one that has it.
+    pub sessions: Arc<Slots<Username, Arc<Notify>>>,
     /// Removals in progress. They are finished even after their sessions have ended.
     pub removals: TaskTracker,
     /// Cancelled when the server begins to stop: there are no more logins, and sessions that are

@@ -28,7 +28,6 @@ mod state;
 mod stream;
 mod transaction;
 mod update;
-mod wanted;
 mod wire;
 
 pub use end::{End, Summary};
@@ -37,4 +36,3 @@ pub use evictable::{Evictable, EvictionQueue};
 pub use run::run;
 pub use slots::{Slot, Slots};
 pub use stream::{SILENCE, Stream, Taken};
-pub use wanted::Wanted;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,6 @@ use super::language::Notice;
 use super::listing::{Listing, Totals};
 use super::slots::Slot;
 use super::state::{Next, State, Turn};
-use super::wanted::Wanted;
 use crate::credentials::CredentialStore;
 use crate::login::Identity;
 use crate::mailbox::{Mailbox, Maildrop};
@@ -31,7 +31,7 @@ use crate::protocol::{Command, Extent, MessageNumber, Username};
 pub(super) struct Transaction<M: Mailbox> {
     pub(super) listing: Listing<M::Maildrop>,
     pub(super) identity: Identity,
-    session: Slot<Username, Wanted>,
+    session: Slot<Username, Arc<Notify>>,
 }
 
 impl<M: Mailbox> Transaction<M> {
@@ -54,8 +54,9 @@ impl<M: Mailbox> Transaction<M> {
         let cancellation = CancellationToken::default();
         let own = cancellation.clone();
         let opening = async move {
-            let ask = || session.shared().tell();
-            let listing = Listing::new(mailbox.open_within(&identity, &own, wait, ask).await?);
+            let ask = || session.shared().notify_waiters();
+            let maildrop = mailbox.open_within(&identity, &own, wait, ask).await;
+            let listing = Listing::new(maildrop.map_err(Fault::Maildrop)?);
             Ok(Self { listing, identity, session })
         };
         let _waiting = cancellation.drop_guard();
@@ -177,9 +178,23 @@ impl<M: Mailbox> Transaction<M> {
     }
 
     /// Waits until another session of the user wants the maildrop, at `from` or later.
+    ///
+    /// RFC 1939 §4 allows one session at a time to have a maildrop, and does not say what happens if
+    /// that session is idle. Here an idle session ends when the same user logs in again, if its
+    /// client loses only the connection by that:
+    ///
+    /// - It has waited for a command for `maildir.yield-idle`. So no reply is being sent, and the
+    ///   system delivers earlier replies before it closes the connection.
+    /// - No message is marked as deleted: ending the session would discard the marks, because only
+    ///   QUIT removes messages.
+    /// - The other session has logged in with the right password, in this process.
+    ///
+    /// The session of a client that has vanished is usually idle. If the client vanished in the
+    /// middle of a message, it cannot be told from a slow one, and gets the time of
+    /// `timeouts.write`.
     async fn yielding(&self, from: Instant) {
         loop {
-            self.session.shared().told().await;
+            self.session.shared().notified().await;
             if Instant::now() >= from {
                 return;
             }
