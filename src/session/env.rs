@@ -128,18 +128,15 @@ pub struct Link {
 impl Link {
     /// A connection without channel bindings, certificate or other connections in its queue.
     pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
-        let (channel, certificate) = (Channel::default(), Vec::new());
-        let (tls, default_domain) = (None, None);
-        let evictable = Arc::new(Arc::<EvictionQueue>::default().enter(peer));
         Self {
             security,
             peer,
-            tls,
-            channel,
-            certificate,
-            default_domain,
+            tls: None,
+            channel: Channel::default(),
+            certificate: Vec::new(),
+            default_domain: None,
             login_deadline,
-            evictable,
+            evictable: Arc::new(Arc::<EvictionQueue>::default().enter(peer)),
         }
     }
 }
