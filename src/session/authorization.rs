@@ -116,7 +116,8 @@ impl Authorization {
         }
         let offered = context.mechanisms();
         if !offered.contains(&mechanism) {
-            return Ok((answer.fault(&CommandError::UnknownMechanism.into()), self.stay()));
+            let fault = Fault::Command(CommandError::UnknownMechanism);
+            return Ok((answer.fault(&fault), self.stay()));
         }
         // If the -PLUS mechanisms are not offered, a client that has not seen them is right.
         let mut plus = [Mechanism::ScramSha256Plus, Mechanism::ScramSha1Plus].iter();
@@ -157,7 +158,7 @@ impl Authorization {
         let (mut name, begun) = (name.clone(), Instant::now());
         let (mut proved, lock_wait) = (false, answer.lock_wait());
         let opening = async {
-            let identity = proving.await?;
+            let identity = proving.await.map_err(Fault::Refused)?;
             proved = true;
             // The client may have given no name, or another spelling of it.
             name = ClaimedName::new(identity.username().as_str().as_bytes());

@@ -54,7 +54,7 @@ impl ExpectResponse {
         }
         match sasl::decode(line.expose()) {
             Ok(response) => self.exchange.step(self.stage, response, answer, context).await,
-            Err(error) => Ok(self.fail(&error.into(), answer)),
+            Err(error) => Ok(self.fail(&Fault::Response(error), answer)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Exchange {
             InitialResponse::Absent => Ok(self.challenge(stage, answer)),
             InitialResponse::Present(response) => match sasl::decode_initial(response.expose()) {
                 Ok(response) => self.step(stage, response, answer, context).await,
-                Err(error) => Ok((answer.fault(&error.into()), self.before.stay())),
+                Err(error) => Ok((answer.fault(&Fault::Response(error)), self.before.stay())),
             },
         }
     }
@@ -123,14 +123,14 @@ impl Exchange {
             Stage::Claim(exchange) => self.claim(exchange.step(response), answer, context).await,
             Stage::Proof(exchange, login) => match exchange.step(&response) {
                 Ok(proof) => self.prove(proof, login, answer, context).await,
-                Err(error) => Ok((answer.unproved(&error.into()), self.before.stay())),
+                Err(error) => Ok((answer.unproved(&Fault::Response(error)), self.before.stay())),
             },
             Stage::Proved(identity, server_final) => match server_final.close(response.expose()) {
                 Ok(()) => {
                     let name = ClaimedName::new(identity.username().as_str().as_bytes());
                     self.log_in(&name, async { Ok(identity) }, answer, context).await
                 }
-                Err(error) => Ok((answer.fault(&error.into()), self.before.stay())),
+                Err(error) => Ok((answer.fault(&Fault::Response(error)), self.before.stay())),
             },
         }
     }
@@ -173,7 +173,7 @@ impl Exchange {
                 let name = wanted.clone().unwrap_or_else(unnamed);
                 self.log_in(&name, certified, answer, context).await
             }
-            Step::Refused(error) => Ok((answer.fault(&error.into()), self.before.stay())),
+            Step::Refused(error) => Ok((answer.fault(&Fault::Response(error)), self.before.stay())),
         }
     }
 
@@ -261,7 +261,7 @@ async fn in_time<T, M, C>(
     context: Context<'_, M, C>,
 ) -> Result<T, Fault> {
     match timeout_at(context.link.login_deadline, part).await {
-        Ok(outcome) => outcome.map_err(Fault::from),
+        Ok(outcome) => outcome.map_err(Fault::Refused),
         Err(_elapsed) => Err(Fault::TooSlow),
     }
 }

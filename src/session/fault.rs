@@ -197,33 +197,3 @@ impl Fault {
         }
     }
 }
-
-impl From<LineError> for Fault {
-    fn from(error: LineError) -> Self {
-        Self::Line(error)
-    }
-}
-
-impl From<CommandError> for Fault {
-    fn from(error: CommandError) -> Self {
-        Self::Command(error)
-    }
-}
-
-impl From<ResponseError> for Fault {
-    fn from(error: ResponseError) -> Self {
-        Self::Response(error)
-    }
-}
-
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<OpenError> for Fault {
-    fn from(error: OpenError) -> Self {
-        Self::Maildrop(error)
-    }
-}

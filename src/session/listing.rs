@@ -54,7 +54,7 @@ impl<D: Maildrop> Listing<D> {
     pub(super) fn live(&self, number: MessageNumber) -> Result<Position, Fault> {
         let at = Position(number.position());
         if at.0 >= self.maildrop.count() {
-            return Err(CommandError::NoSuchMessage.into());
+            return Err(Fault::Command(CommandError::NoSuchMessage));
         }
         if self.is_marked(at) { Err(Fault::Deleted) } else { Ok(at) }
     }

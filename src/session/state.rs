@@ -62,7 +62,7 @@ impl<M: Mailbox> State<M> {
             Self::Exchange(state) => match line {
                 // Boxed, as all of a login is: other commands need no memory for it.
                 Ok(line) => Box::pin(state.handle(line, answer, context)).await,
-                Err(fault) => Ok(state.fail(&fault.into(), answer)),
+                Err(fault) => Ok(state.fail(&Fault::Line(fault), answer)),
             },
             Self::TokenRefused(state) => Ok(state.handle(answer)),
             Self::Transaction(state) => match command(line) {
@@ -74,5 +74,6 @@ impl<M: Mailbox> State<M> {
 }
 
 fn command(line: Line) -> Result<Command, Fault> {
-    Ok(Command::parse(line?.expose())?)
+    let line = line.map_err(Fault::Line)?;
+    Command::parse(line.expose()).map_err(Fault::Command)
 }
