@@ -46,18 +46,6 @@ impl ReplyText {
     const MAX_OCTETS: usize = 460;
 }
 
-impl From<&'static str> for ReplyText {
-    fn from(text: &'static str) -> Self {
-        Self::new(text)
-    }
-}
-
-impl From<String> for ReplyText {
-    fn from(text: String) -> Self {
-        Self::new(text)
-    }
-}
-
 impl fmt::Display for ReplyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,5 +1,6 @@
 //! Replies to commands, exactly one each, and the count of a client's errors.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -125,8 +126,8 @@ pub(super) struct Replied(());
 
 impl Answer<'_, '_> {
     /// `+OK` and numbers, which are the same in every language.
-    pub(super) fn ok(self, figures: impl Into<ReplyText>) -> Replied {
-        self.dialogue.open(figures.into());
+    pub(super) fn ok(self, figures: impl Into<Cow<'static, str>>) -> Replied {
+        self.dialogue.open(ReplyText::new(figures));
         Replied(())
     }
 
