@@ -61,8 +61,6 @@ pub enum ResponseCode {
     InUse,
     /// The server is at fault for a while: try later, without asking the user (RFC 3206 §4).
     SysTemp,
-    /// The server is at fault until its operator repairs it (RFC 3206 §4).
-    SysPerm,
 }
 
 impl fmt::Display for ResponseCode {
@@ -71,7 +69,6 @@ impl fmt::Display for ResponseCode {
             Self::Auth => "[AUTH]",
             Self::InUse => "[IN-USE]",
             Self::SysTemp => "[SYS/TEMP]",
-            Self::SysPerm => "[SYS/PERM]",
         })
     }
 }
