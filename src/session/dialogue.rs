@@ -19,55 +19,45 @@ use crate::protocol::{Extent, LanguageRange, Line, Reply, ReplyText, Username};
 /// The server's side of a session.
 pub(super) struct Dialogue<'s> {
     pub(super) wire: Wire<'s>,
+    policy: &'s Policy,
     summary: &'s mut Summary,
     throttle: &'s Throttle,
     peer: IpAddr,
-    conduct: Conduct,
-    language: Language,
-}
-
-/// How the client has behaved so far.
-#[derive(Clone, Copy)]
-struct Conduct {
-    /// Lines before login.
+    /// The lines of the client before login.
     before_login: u32,
     bad_in_a_row: u32,
     failed_logins: u32,
-    most_bad_in_a_row: u32,
-    most_failed_logins: u32,
     /// How long the connection may still wait for a maildrop that is in use.
     lock_wait: Duration,
+    language: Language,
 }
 
 impl<'s> Dialogue<'s> {
     pub(super) fn new(
         stream: &'s mut dyn Stream,
-        policy: &Policy,
+        policy: &'s Policy,
         throttle: &'s Throttle,
         link: &Link,
         summary: &'s mut Summary,
     ) -> Self {
         Self {
             wire: Wire::new(stream, policy.write, link.login_deadline),
+            policy,
             summary,
             throttle,
             peer: link.peer,
-            conduct: Conduct {
-                before_login: 0,
-                bad_in_a_row: 0,
-                failed_logins: 0,
-                most_bad_in_a_row: policy.bad_commands,
-                most_failed_logins: policy.failed_logins,
-                lock_wait: policy.lock_wait.max(LEAST_LOCK_WAIT),
-            },
+            before_login: 0,
+            bad_in_a_row: 0,
+            failed_logins: 0,
+            lock_wait: policy.lock_wait.max(LEAST_LOCK_WAIT),
             language: Language::default(),
         }
     }
 
     /// Counts a line of a client that is not logged in. Returns whether it exceeds the limit.
     pub(super) fn exceeds_login(&mut self) -> bool {
-        self.conduct.before_login += 1;
-        self.conduct.before_login > MOST_BEFORE_LOGIN
+        self.before_login += 1;
+        self.before_login > MOST_BEFORE_LOGIN
     }
 
     /// Tells the client why the session ends, if it takes that without waiting.
@@ -83,7 +73,7 @@ impl<'s> Dialogue<'s> {
 
     /// Writes the status line of a positive reply.
     fn open(&mut self, text: ReplyText) {
-        self.conduct.bad_in_a_row = 0;
+        self.bad_in_a_row = 0;
         self.wire.reply(&Reply::Ok(text));
     }
 
@@ -93,10 +83,9 @@ impl<'s> Dialogue<'s> {
 
     /// The reason to end the session, if the client has reached a limit for errors.
     pub(super) fn limit_reached(&self) -> Option<End> {
-        let conduct = self.conduct;
-        if conduct.failed_logins >= conduct.most_failed_logins {
+        if self.failed_logins >= self.policy.failed_logins {
             Some(End::TooManyFailedLogins)
-        } else if conduct.bad_in_a_row >= conduct.most_bad_in_a_row {
+        } else if self.bad_in_a_row >= self.policy.bad_commands {
             Some(End::TooManyFaults)
         } else {
             None
@@ -175,22 +164,21 @@ impl Answer<'_, '_> {
         if fault.log_entry().is_none_or(|entry| self.logs(entry)) {
             fault.log();
         }
-        let language = self.dialogue.language;
-        let conduct = &mut self.dialogue.conduct;
+        let dialogue = self.dialogue;
         match strike {
-            Strike::None => conduct.bad_in_a_row = 0,
-            Strike::BadCommand => conduct.bad_in_a_row += 1,
-            Strike::FailedLogin => conduct.failed_logins += 1,
+            Strike::None => dialogue.bad_in_a_row = 0,
+            Strike::BadCommand => dialogue.bad_in_a_row += 1,
+            Strike::FailedLogin => dialogue.failed_logins += 1,
         }
         // A client that tries several mechanisms would wait for the lock with each of them.
         if let Fault::Maildrop(OpenError::InUse { .. }) = fault {
-            conduct.lock_wait = Duration::ZERO;
+            dialogue.lock_wait = Duration::ZERO;
         }
-        let reply = match self.dialogue.limit_reached() {
-            Some(End::TooManyFaults) => language.refuse(&Fault::TooManyBadCommands),
-            _ => language.refuse(fault),
+        let reply = match dialogue.limit_reached() {
+            Some(End::TooManyFaults) => dialogue.language.refuse(&Fault::TooManyBadCommands),
+            _ => dialogue.language.refuse(fault),
         };
-        self.dialogue.wire.reply(&reply);
+        dialogue.wire.reply(&reply);
         Replied(())
     }
 
@@ -242,7 +230,7 @@ impl Answer<'_, '_> {
 
     /// No reply, because the client is gone.
     pub(super) fn no_reply(self) -> Replied {
-        self.dialogue.conduct.bad_in_a_row = 0;
+        self.dialogue.bad_in_a_row = 0;
         Replied(())
     }
 
@@ -253,7 +241,7 @@ impl Answer<'_, '_> {
 
     /// How long a login may wait for a maildrop that is in use.
     pub(super) fn lock_wait(&self) -> Duration {
-        self.dialogue.conduct.lock_wait
+        self.dialogue.lock_wait
     }
 
     /// The octets that the client has sent after the command.
