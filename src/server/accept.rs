@@ -46,11 +46,10 @@ impl Listener {
     ///
     /// # Errors
     /// When the socket itself is broken.
-    pub(super) async fn run<M, C>(self, shared: Arc<Shared<M, C>>) -> io::Result<()>
-    where
-        M: Mailbox,
-        C: CredentialStore,
-    {
+    pub(super) async fn run<M: Mailbox, C: CredentialStore>(
+        self,
+        shared: Arc<Shared<M, C>>,
+    ) -> io::Result<()> {
         let mut connections = Connections::default();
         let outcome = self.accept_until_drain(&shared, &mut connections).await;
         connections.finish(&shared).await;
@@ -58,15 +57,11 @@ impl Listener {
     }
 
     /// Consumes the listener, so that the system refuses clients afterwards.
-    async fn accept_until_drain<M, C>(
+    async fn accept_until_drain<M: Mailbox, C: CredentialStore>(
         mut self,
         shared: &Arc<Shared<M, C>>,
         connections: &mut Connections,
-    ) -> io::Result<()>
-    where
-        M: Mailbox,
-        C: CredentialStore,
-    {
+    ) -> io::Result<()> {
         let mut shortage = Shortage::default();
         loop {
             tokio::select! {
@@ -92,16 +87,13 @@ impl Listener {
         }
     }
 
-    fn admit<M, C>(
+    fn admit<M: Mailbox, C: CredentialStore>(
         &self,
         shared: &Arc<Shared<M, C>>,
         connections: &mut Connections,
         stream: TcpStream,
         peer: SocketAddr,
-    ) where
-        M: Mailbox,
-        C: CredentialStore,
-    {
+    ) {
         // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match shared.connection_limits.admit(peer.ip(), &shared.current().limits, &shared.throttle)
@@ -123,17 +115,14 @@ impl Listener {
 struct Connections(JoinSet<()>);
 
 impl Connections {
-    fn start<M, C>(
+    fn start<M: Mailbox, C: CredentialStore>(
         &mut self,
         shared: &Arc<Shared<M, C>>,
         admission: Admission,
         stream: TcpStream,
         peer: SocketAddr,
         entry: &Listen,
-    ) where
-        M: Mailbox,
-        C: CredentialStore,
-    {
+    ) {
         let shared = Arc::clone(shared);
         let (mode, domain) = (entry.tls, entry.default_domain.clone());
         // At level `error`, so that every line of the session has the address.
@@ -257,7 +246,6 @@ fn refuse(stream: TcpStream, reached: LimitReached, mode: TlsMode) {
     }
     // The socket is non-blocking and its buffer is empty, so the line is written at once or fails.
     let said = stream.into_std().and_then(|mut stream| stream.write_all(reached.greeting()));
-    use tokio_util::sync::CancellationToken;
     if let Err(error) = said {
         debug!("a client that was refused had left: {error}");
     }
@@ -269,9 +257,11 @@ mod tests {
 
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::login::Identity;
+    use crate::mailbox::OpenError;
     use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
     use crate::server::fixture;
     use crate::telemetry::captured::CapturedLog;

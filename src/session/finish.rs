@@ -6,23 +6,15 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// A future that goes on in a separate task when it is dropped before its end.
-pub(super) struct Finish<F>(Option<Pin<Box<F>>>)
-where
-    F: Future<Output: Send> + Send + 'static;
+pub(super) struct Finish<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
-impl<F> Finish<F>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
+impl<F: Future<Output: Send> + Send + 'static> Finish<F> {
     pub(super) fn new(work: F) -> Self {
         Self(Some(Box::pin(work)))
     }
 }
 
-impl<F> Future for Finish<F>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
+impl<F: Future<Output: Send> + Send + 'static> Future for Finish<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -36,10 +28,7 @@ where
     }
 }
 
-impl<F> Drop for Finish<F>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
+impl<F: Future<Output: Send> + Send + 'static> Drop for Finish<F> {
     fn drop(&mut self) {
         // Without a runtime the work cannot go on.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {

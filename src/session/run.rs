@@ -23,17 +23,12 @@ use crate::protocol::{LineLimit, Reply, ReplyText, Secret, WrongProtocol};
 /// - All replies have been sent when it returns, unless the client is gone or does not read.
 /// - `stream` is left open: the server decides what follows (see [`End::StartTls`]).
 /// - `summary` is always up to date, in case the session is cut off.
-pub async fn run<S, M, C>(
-    stream: &mut S,
+pub async fn run<M: Mailbox, C: CredentialStore>(
+    stream: &mut impl Stream,
     env: &Env<M, C>,
     link: &Link,
     summary: &mut Summary,
-) -> End
-where
-    S: Stream,
-    M: Mailbox,
-    C: CredentialStore,
-{
+) -> End {
     let mut dialogue =
         Dialogue::new(stream, &env.policy, env.authenticator.throttle(), link, summary);
     let outcome = tokio::select! {
