@@ -15,34 +15,17 @@ use crate::threads;
 
 /// The state that reloads need.
 pub(super) struct Reload {
-    shared: Arc<Shared<MaildirStore, Store>>,
+    pub(super) shared: Arc<Shared<MaildirStore, Store>>,
     /// The configuration at the start, which still applies to keys that need a restart.
-    started_with: Config,
-    source: Source,
+    pub(super) started_with: Config,
+    pub(super) source: Source,
     /// The restrictions of the process, which cannot be lifted.
-    sandbox: Sandbox,
-    service_manager: Arc<ServiceManager>,
-    one_at_a_time: Mutex<()>,
+    pub(super) sandbox: Sandbox,
+    pub(super) service_manager: Arc<ServiceManager>,
+    pub(super) one_at_a_time: Mutex<()>,
 }
 
 impl Reload {
-    pub(super) fn new(
-        shared: Arc<Shared<MaildirStore, Store>>,
-        started_with: Config,
-        source: Source,
-        sandbox: Sandbox,
-        service_manager: Arc<ServiceManager>,
-    ) -> Self {
-        Self {
-            shared,
-            started_with,
-            source,
-            sandbox,
-            service_manager,
-            one_at_a_time: Mutex::new(()),
-        }
-    }
-
     /// Begins a reload, in a thread for the file system of the configuration.
     pub(super) fn start(self: Arc<Self>) {
         let place = match &self.source {

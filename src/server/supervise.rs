@@ -1,7 +1,7 @@
 //! From the start to the stop of a server: readiness, signals, and an orderly stop.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -39,26 +39,27 @@ pub(super) async fn supervise(
         listeners.spawn(listener.run(Arc::clone(&shared)));
         info!(%address, %tls, "listening");
     }
-    let watch =
-        shared.tls.as_ref().map(|certificates| tokio::spawn(tls::watch(Arc::clone(certificates))));
+    let mut background = JoinSet::new();
+    if let Some(certificates) = &shared.tls {
+        background.spawn(tls::watch(Arc::clone(certificates)));
+    }
     let service_manager = Arc::new(ServiceManager::default());
     service_manager.ready();
     let _watchdog = watchdog::start(accept_loops, Arc::clone(&service_manager));
-    let status = ServiceManager::is_there()
-        .then(|| tokio::spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared))));
-
-    let summing_up = tokio::spawn(keep_summing_up(Arc::clone(&shared)));
-
-    let reload =
-        Reload::new(Arc::clone(&shared), config, source, sandbox, Arc::clone(&service_manager));
+    if ServiceManager::is_there() {
+        background.spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared)));
+    }
+    background.spawn(keep_summing_up(Arc::clone(&shared)));
+    let reload = Reload {
+        shared: Arc::clone(&shared),
+        started_with: config,
+        source,
+        sandbox,
+        service_manager: Arc::clone(&service_manager),
+        one_at_a_time: Mutex::default(),
+    };
     let outcome = serve(&Arc::new(reload), &mut listeners, &mut signals).await;
-    if let Some(status) = status {
-        status.abort();
-    }
-    if let Some(watch) = watch {
-        watch.abort();
-    }
-    summing_up.abort();
+    background.abort_all();
     stop(&shared, &service_manager, &mut listeners, &mut signals).await.and(outcome)
 }
 
