@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinError;
 
-use crate::config::{Config, Credentials, FileSection};
+use crate::config::{Config, Credentials};
 #[cfg(feature = "ldap")]
 use crate::credentials::LdapStore;
 #[cfg(feature = "oauth2")]
@@ -194,25 +194,18 @@ pub fn judge(
 ) -> Result<(Verdict, Vec<String>), StoresError> {
     runtime()?.block_on(async {
         let weak = config.auth.weak_schemes.into();
-        // This is not a login, so no hash is replaced.
-        let sections = config.credentials.iter().map(without_rehash);
-        let sections: Vec<_> = sections.collect();
+        let mut sections = config.credentials.clone();
+        for section in &mut sections {
+            // This is not a login, so no hash is replaced.
+            if let Credentials::File(file) = section {
+                file.rehash = false;
+            }
+        }
         let stores = open(&sections, weak)?.passwords;
         let authenticator = Authenticator::new(stores, Rules::default(), Arc::default())?;
         let verdict = authenticator.judge(name, &Arc::new(password), peer).await;
         Ok((verdict, authenticator.stores().iter().map(Store::label).collect()))
     })
-}
-
-fn without_rehash(section: &Credentials) -> Credentials {
-    match section {
-        Credentials::File(file) => Credentials::File(FileSection { rehash: false, ..file.clone() }),
-        Credentials::Sql(_)
-        | Credentials::Ldap(_)
-        | Credentials::Pam(_)
-        | Credentials::Checkpassword(_)
-        | Credentials::Oauth2(_) => section.clone(),
-    }
 }
 
 fn runtime() -> io::Result<Runtime> {
