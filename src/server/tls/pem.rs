@@ -1,5 +1,6 @@
 //! Certificate and key files: PEM, and the other formats that are found in its place.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,14 +58,14 @@ impl<'a> File<'a> {
     fn read(path: &'a Path) -> Result<Self, PemError> {
         let octets = fs::read(path).map_err(|error| {
             let kind = error.kind();
-            let fault = if kind == io::ErrorKind::PermissionDenied {
-                Fault::Forbidden(error)
+            let remedy = if kind == io::ErrorKind::PermissionDenied {
+                "; give the user that the server runs as read access"
             } else if kind == io::ErrorKind::NotFound {
-                Fault::Missing(error)
+                "; correct the path, or create the file"
             } else {
-                Fault::Unreadable(error)
+                ""
             };
-            PemError::new(path, fault)
+            PemError::new(path, Fault::Unreadable(error, remedy))
         })?;
         Ok(Self { path, octets })
     }
@@ -99,7 +100,7 @@ impl<'a> File<'a> {
             Fault::Der(expected)
         } else {
             match self.labels().next() {
-                Some(label) => Fault::OtherPart(expected, Label::of(&label)),
+                Some(label) => Fault::OtherPart(expected, described(&label)),
                 None => Fault::NoPart(expected),
             }
         };
@@ -110,43 +111,23 @@ impl<'a> File<'a> {
 /// 1.2.840.113549.1.7.1: a PKCS #12 file begins with this; certificates and keys do not have it.
 const PKCS_7_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 
-/// A part of a PEM file that is not the expected one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Label {
-    #[error("a certificate")]
-    Certificate,
-    #[error(
-        "a certificate in OpenSSL's own format (convert it with openssl x509 -in FILE -out NEW)"
-    )]
-    TrustedCertificate,
-    #[error(
-        "a certificate request (send it to a certificate authority, which returns a certificate)"
-    )]
-    Request,
-    #[error("a public key")]
-    PublicKey,
-    #[error("a private key")]
-    PrivateKey,
-    #[error("an OpenSSH key, which TLS cannot use")]
-    OpenSshKey,
-    #[error("a DSA key, which TLS cannot use")]
-    DsaKey,
-    #[error("a part BEGIN {}", .0.escape_debug())]
-    Other(String),
-}
-
-impl Label {
-    fn of(label: &str) -> Self {
-        match label {
-            "CERTIFICATE" | "X509 CERTIFICATE" => Self::Certificate,
-            "TRUSTED CERTIFICATE" => Self::TrustedCertificate,
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Self::Request,
-            "PUBLIC KEY" | "RSA PUBLIC KEY" => Self::PublicKey,
-            "OPENSSH PRIVATE KEY" => Self::OpenSshKey,
-            _ if label.starts_with("DSA ") => Self::DsaKey,
-            _ if label.ends_with("PRIVATE KEY") => Self::PrivateKey,
-            _ => Self::Other(label.to_owned()),
+/// The words for a part of a PEM file that is not the expected one.
+fn described(label: &str) -> Cow<'static, str> {
+    match label {
+        "CERTIFICATE" | "X509 CERTIFICATE" => "a certificate".into(),
+        "TRUSTED CERTIFICATE" => {
+            "a certificate in OpenSSL's own format (convert it with openssl x509 -in FILE -out NEW)"
+                .into()
         }
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
+            "a certificate request (send it to a certificate authority, which returns a certificate)"
+                .into()
+        }
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => "a public key".into(),
+        "OPENSSH PRIVATE KEY" => "an OpenSSH key, which TLS cannot use".into(),
+        _ if label.starts_with("DSA ") => "a DSA key, which TLS cannot use".into(),
+        _ if label.ends_with("PRIVATE KEY") => "a private key".into(),
+        _ => format!("a part BEGIN {}", label.escape_debug()).into(),
     }
 }
 
@@ -161,12 +142,8 @@ pub struct PemError {
 /// What is wrong with a file, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("cannot be read: {0}; give the user that the server runs as read access")]
-    Forbidden(io::Error),
-    #[error("cannot be read: {0}; correct the path, or create the file")]
-    Missing(io::Error),
-    #[error("cannot be read: {0}")]
-    Unreadable(io::Error),
+    #[error("cannot be read: {0}{1}")]
+    Unreadable(io::Error, &'static str),
     #[error("is not a complete PEM file: {0}")]
     Malformed(io::Error),
     #[error(
@@ -177,7 +154,7 @@ pub(super) enum Fault {
     #[error("has no {0} in it; it needs a part {part}", part = .0.part())]
     NoPart(Expected),
     #[error("has no {0} in it, but {1}; it needs a part {part}", part = .0.part())]
-    OtherPart(Expected, Label),
+    OtherPart(Expected, Cow<'static, str>),
     #[error(
         "has no {0} in PEM; if it is one in DER, convert it with {command} -inform DER -in FILE -out \
          NEW",
