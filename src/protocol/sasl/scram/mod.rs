@@ -138,14 +138,7 @@ impl Awaiting {
     pub fn supply(self, keys: &ScramKeys, nonce: &Nonce) -> ScramExchange {
         let nonce = format!("r={}{}", self.nonce, nonce.0);
         let challenge = format!("{nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
-        ScramExchange {
-            hash: self.hash,
-            name: self.name,
-            binding: self.binding,
-            nonce,
-            first_bare: self.first_bare,
-            challenge,
-        }
+        ScramExchange { first: self, nonce, challenge }
     }
 }
 
@@ -163,12 +156,9 @@ impl Nonce {
 /// Waits for `client-final-message`.
 #[derive(Debug)]
 pub struct ScramExchange {
-    hash: ScramHash,
-    name: ClaimedName,
-    binding: String,
+    first: Awaiting,
     /// The whole attribute `r=` that the client must send.
     nonce: String,
-    first_bare: String,
     challenge: String,
 }
 
@@ -191,24 +181,25 @@ impl ScramExchange {
     /// ```
     pub fn step(self, response: &Secret<Vec<u8>>) -> Result<ScramProof, ResponseError> {
         use ResponseError::{Malformed, Unbound};
+        let Self { first, nonce: expected, challenge } = self;
         let message = std::str::from_utf8(response.expose()).map_err(|_| Malformed)?;
         let (without_proof, proof) = message.rsplit_once(",p=").ok_or(Malformed)?;
         let proof = STANDARD.decode(proof).map(Secret::new).map_err(|_| Malformed)?;
         let mut attributes = without_proof.split(',');
         let binding = attributes.next().and_then(|own| own.strip_prefix("c=")).ok_or(Malformed)?;
         let nonce = attributes.next().ok_or(Malformed)?;
-        if nonce != self.nonce
-            || proof.expose().len() != self.hash.octets()
+        if nonce != expected
+            || proof.expose().len() != first.hash.octets()
             || !attributes.all(is_extension)
         {
             return Err(Malformed);
         }
         // RFC 5802 §6: always compared, since it includes the header.
-        if binding != self.binding {
+        if binding != first.binding {
             return Err(Unbound);
         }
-        let messages = [&self.first_bare, &self.challenge, without_proof].join(",");
-        Ok(ScramProof { hash: self.hash, name: self.name, messages, proof })
+        let messages = [&first.first_bare, &challenge, without_proof].join(",");
+        Ok(ScramProof { hash: first.hash, name: first.name, messages, proof })
     }
 }
 
