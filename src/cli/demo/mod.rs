@@ -4,7 +4,6 @@
 //! as `restante serve`. The directory is removed at the end.
 
 use std::error::Error;
-use std::fmt::{self, Display};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,8 +12,7 @@ use std::path::Path;
 
 use super::{Failure, print};
 use crate::config::Config;
-use crate::password;
-use crate::password::NewPassword;
+use crate::password::{self, NewPassword};
 use crate::protocol::Secret;
 use crate::server::{self, Sandbox, Socket, Source};
 use crate::telemetry;
@@ -64,8 +62,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let messages = fill(directory.path(), &args).map_err(|error| {
         Failure::new(format!("{} cannot be filled: {error}", directory.path().display()))
     })?;
-    let settings = Settings::of(directory.path(), &sockets, messages)?;
-    print(settings.to_string())?;
+    print(instructions(directory.path(), &sockets, messages)?)?;
     let _log = telemetry::start(&config.log)
         .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
     let outcome = server::run(config, sockets, Source::Fixed, Sandbox::none()).map_err(Failure::of);
@@ -141,45 +138,16 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// The settings for mail clients, which the command prints.
-struct Settings {
-    certificate: String,
-    starttls: SocketAddr,
-    implicit: SocketAddr,
-    messages: u32,
-}
-
-impl Settings {
-    fn of(directory: &Path, sockets: &[Socket], messages: u32) -> Result<Self, Failure> {
-        let [starttls, implicit] = sockets else {
-            return Err(Failure::new("the demo needs two sockets"));
-        };
-        Ok(Self {
-            certificate: directory.join("certificate.pem").display().to_string(),
-            starttls: reachable(starttls.address()),
-            implicit: reachable(implicit.address()),
-            messages,
-        })
-    }
-}
-
-/// The address for clients. A socket on all addresses is reached by the loopback address.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+/// What to tell a person who wants to try the server.
+fn instructions(directory: &Path, sockets: &[Socket], messages: u32) -> Result<String, Failure> {
+    let [starttls, implicit] = sockets else {
+        return Err(Failure::new("the demo needs two sockets"));
     };
-    SocketAddr::new(ip, address.port())
-}
-
-impl Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { certificate, starttls, implicit, messages } = self;
-        let curl = format!("curl --cacert '{certificate}' --user {USER}:{PASSWORD}");
-        write!(
-            f,
-            "\
+    let (starttls, implicit) = (reachable(starttls.address()), reachable(implicit.address()));
+    let certificate = directory.join("certificate.pem");
+    let curl = format!("curl --cacert '{}' --user {USER}:{PASSWORD}", certificate.display());
+    Ok(format!(
+        "\
 Restante serves {messages} sample messages on this machine until you press Ctrl-C.
 
 In a mail client, add a POP3 account (not IMAP):
@@ -205,11 +173,20 @@ Or paste these lines into another terminal:
     {curl} --list-only --request DELE pop3s://{implicit}/1
 
 ",
-            server = implicit.ip(),
-            port = implicit.port(),
-            stls_port = starttls.port(),
-        )
-    }
+        server = implicit.ip(),
+        port = implicit.port(),
+        stls_port = starttls.port(),
+    ))
+}
+
+/// The address for clients. A socket on all addresses is reached by the loopback address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 const USER: &str = "demo";
