@@ -2,6 +2,7 @@
 
 use super::Examination;
 use super::access::ServerUser;
+use super::unit::NAME;
 use crate::config::RunAs;
 
 impl Examination<'_> {
@@ -10,7 +11,7 @@ impl Examination<'_> {
     /// - That of `run-as`, otherwise that of the unit, otherwise the current user unless it is root.
     pub(super) fn server_user(&mut self) -> Option<ServerUser> {
         const KEY: &str = "run-as";
-        let unit = self.unit;
+        let unit = self.circumstances.unit.as_ref();
         let of_unit = unit.and_then(|unit| unit.user());
         let run_as = match (&self.config.run_as, &of_unit) {
             (Some(run_as), _) => run_as,
@@ -34,7 +35,7 @@ impl Examination<'_> {
         self.report.does("runs as", format!("{user}{group}"));
         let Some(unit) = unit else { return Some(server_user) };
         if let Some(RunAs { user: other, .. }) = of_unit.as_ref().filter(|it| it.user != *user) {
-            let name = unit.name();
+            let name = NAME;
             self.error(
                 KEY,
                 format!(
@@ -43,7 +44,7 @@ impl Examination<'_> {
                 ),
             );
         }
-        Some(server_user.with_groups(unit.groups()))
+        Some(server_user.with_groups(&unit.groups))
     }
 
     /// Checks that this user can read the files of the configuration.

@@ -44,7 +44,9 @@ impl Examination<'_> {
             Some(PortOwner::ServiceManager) => return "; bound by the service manager".to_owned(),
             // It may be restante or the service manager. When the service manager runs this check,
             // the server itself reports the error a moment later.
-            Some(PortOwner::Unknown) if self.is_service => return "; in use".to_owned(),
+            Some(PortOwner::Unknown) if self.circumstances.is_service => {
+                return "; in use".to_owned();
+            }
             Some(PortOwner::Unknown) => Severity::Warning,
             Some(PortOwner::Program { .. }) | None => Severity::Error,
         };

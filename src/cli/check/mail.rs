@@ -12,7 +12,7 @@ use std::path::{self, Path, PathBuf};
 use super::Examination;
 use super::access::{ServerUser, is_read_only};
 use super::report::{counted, counted_users};
-use super::unit::{PathAccess, Unit};
+use super::unit::{NAME, PathAccess, Unit};
 use crate::credentials::Attributes;
 use crate::mailbox::maildir::{PathTemplate, could_create};
 use crate::protocol::Username;
@@ -54,7 +54,7 @@ impl Examination<'_> {
         let places = sample.iter().map(|maildir| maildir.path.as_path());
         let places: Vec<_> = root.into_iter().chain(places).collect();
         self.read_only(&places);
-        if let Some(unit) = self.unit {
+        if let Some(unit) = &self.circumstances.unit {
             self.restricted(unit, &places);
         }
         if let Some(server_user) = server_user {
@@ -119,7 +119,7 @@ impl Examination<'_> {
 
     /// The Maildirs that are examined: spread over all, since users are often sorted by name.
     fn sample<'m>(&mut self, maildirs: &'m [Maildir]) -> Vec<&'m Maildir> {
-        if self.all_users || maildirs.len() <= SAMPLE {
+        if self.circumstances.all_users || maildirs.len() <= SAMPLE {
             return maildirs.iter().collect();
         }
         let sample: Vec<_> = maildirs.iter().step_by(maildirs.len().div_ceil(SAMPLE)).collect();
@@ -186,7 +186,7 @@ impl Examination<'_> {
     /// Looks for mail to which the unit restricts access.
     fn restricted(&mut self, unit: &Unit, places: &[&Path]) {
         let first = |access| places.iter().find(|place| unit.access(place) == access);
-        let name = unit.name();
+        let name = NAME;
         if let Some(place) = first(PathAccess::Hidden) {
             self.warn(
                 KEY,

@@ -20,7 +20,6 @@ mod absent;
 mod access;
 mod account;
 mod certificates;
-mod domain;
 mod listeners;
 mod mail;
 mod report;
@@ -77,7 +76,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let of_unit = circumstances.unit.as_ref().and_then(Unit::user);
         let run_as = config.run_as.clone().or(of_unit);
         let becomes = become_server_user(run_as.as_ref());
-        let mut examination = Examination::new(&config, &circumstances, &mut report);
+        let (config, circumstances, report) = (&config, &circumstances, &mut report);
+        let mut examination = Examination { config, circumstances, report };
         match becomes {
             // The user of the server is unknown.
             Ok(()) if geteuid().is_root() && !config.is_sound("run-as") => {}
@@ -128,7 +128,7 @@ fn examine(file: &Path, circumstances: &Circumstances) -> (Report, Option<Partia
     for fault in config.faults() {
         report.add(Severity::Error, file, fault.clone());
     }
-    let mut examination = Examination::new(&config, circumstances, &mut report);
+    let mut examination = Examination { config: &config, circumstances, report: &mut report };
     examination.listeners(circumstances.bind);
     examination.certificates(circumstances.now);
     examination.clients();
@@ -147,22 +147,11 @@ fn examine(file: &Path, circumstances: &Circumstances) -> (Report, Option<Partia
 /// The examination of a configuration.
 struct Examination<'a> {
     config: &'a PartialConfig,
-    all_users: bool,
-    is_service: bool,
-    unit: Option<&'a Unit>,
+    circumstances: &'a Circumstances,
     report: &'a mut Report,
 }
 
-impl<'a> Examination<'a> {
-    fn new(
-        config: &'a PartialConfig,
-        circumstances: &'a Circumstances,
-        report: &'a mut Report,
-    ) -> Self {
-        let &Circumstances { all_users, is_service, ref unit, .. } = circumstances;
-        Self { config, all_users, is_service, unit: unit.as_ref(), report }
-    }
-
+impl Examination<'_> {
     fn add(&mut self, severity: Severity, key: &str, what: impl Display) {
         let place = Some(self.config.place_of(key));
         let fault = Fault { place, key: key.to_owned(), what: what.to_string() };

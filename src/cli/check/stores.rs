@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Examination;
-use super::report::Severity;
+use super::report::{Severity, counted_users};
 use crate::config::{Credentials, Fault, FileSection, Place};
 use crate::credentials::{self, Attributes, Diagnostic, OpenError, edit};
 use crate::password::WeakSchemes;
@@ -30,6 +30,21 @@ impl Examination<'_> {
             users.extend(listed.filter_map(|user| Some((user.name, user.attributes?))));
         }
         users
+    }
+
+    /// Warns about users without a domain: with a default domain, their names cannot occur.
+    pub(super) fn bare_names(&mut self, users: &[(Username, Attributes)]) {
+        let Some(domain) = &self.config.auth.default_domain else { return };
+        let mut bare = users.iter().map(|(user, _)| user).filter(|user| user.domain().is_none());
+        let Some(first) = bare.next() else { return };
+        let users = counted_users(bare.count() + 1, first);
+        self.warn(
+            "auth.default-domain",
+            format!(
+                "{users} without a domain cannot log in, since a client that logs in as {first} is \
+                 {first}@{domain}; rename them in the credential file"
+            ),
+        );
     }
 
     /// Adds a problem of a line at that line, and one of the whole file at the key that names it.

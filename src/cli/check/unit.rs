@@ -14,7 +14,8 @@ use crate::config::RunAs;
 pub(super) struct Unit {
     user: String,
     group: String,
-    groups: Vec<String>,
+    /// The supplementary groups of the server.
+    pub(super) groups: Vec<String>,
     /// Access to directories. For a path, the rule of the nearest directory above it applies.
     rules: Vec<(PathBuf, PathAccess)>,
 }
@@ -67,22 +68,11 @@ impl Unit {
         })
     }
 
-    /// Its name.
-    #[expect(clippy::unused_self, reason = "there is only one unit, but callers need not know")]
-    pub(super) fn name(&self) -> &'static str {
-        NAME
-    }
-
     /// The user that it starts the server as. `None` for root.
     pub(super) fn user(&self) -> Option<RunAs> {
         let group = Some(self.group.clone()).filter(|group| !group.is_empty());
         let user = Some(self.user.clone()).filter(|user| !user.is_empty() && user != "root");
         user.map(|user| RunAs { user, group })
-    }
-
-    /// The supplementary groups of the server.
-    pub(super) fn groups(&self) -> &[String] {
-        &self.groups
     }
 
     /// The access of the service to a path.
@@ -146,7 +136,7 @@ fn rules<'a>(value: impl Fn(&str) -> &'a str) -> Vec<(PathBuf, PathAccess)> {
 }
 
 /// The unit of `config/restante.service`.
-const NAME: &str = "restante.service";
+pub(super) const NAME: &str = "restante.service";
 
 const HOMES: &[&str] = &["/home", "/root", "/run/user"];
 
@@ -183,7 +173,7 @@ mod tests {
         assert_eq!(unit.user().map(|user| (user.user, user.group)), {
             Some(("vmail".to_owned(), Some("vmail".to_owned())))
         });
-        assert_eq!(unit.groups(), ["ssl-cert"]);
+        assert_eq!(unit.groups, ["ssl-cert"]);
         for (path, access) in [
             ("/var/vmail/example.org", PathAccess::Writable),
             ("/var/vmail-of-others", PathAccess::ReadOnly),

@@ -55,7 +55,8 @@ impl Fixture {
     fn report_in(&self, circumstances: &Circumstances, extent: Extent) -> Lines {
         let (mut report, config) = examine(&self.path("restante.toml"), circumstances);
         if let Some(config) = config {
-            Examination::new(&config, circumstances, &mut report).stores(extent);
+            let report = &mut report;
+            Examination { config: &config, circumstances, report }.stores(extent);
         }
         let plain = |text: String| text.replace(&format!("{}/", self.0.path().display()), "");
         let mut lines = Lines {
