@@ -4,9 +4,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::breaker::within;
 use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup, StoreError};
 use crate::config::Asking;
 use crate::password::Verifier;
@@ -35,7 +33,6 @@ pub trait PasswordService: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct ServiceStore<S: PasswordService> {
     service: Arc<S>,
-    deadline: Duration,
     breaker: Breaker<S::Error>,
 }
 
@@ -55,16 +52,12 @@ struct AcceptsAll(&'static str);
 impl<S: PasswordService> ServiceStore<S> {
     /// Asks `service` as `asking` says. To be called within a runtime.
     pub fn new(service: S, asking: Asking) -> Self {
-        let Asking { deadline, at_once } = asking;
         let service = Arc::new(service);
-        let asked = Arc::clone(&service);
         // Any answer shows that the service works. `restante check` looks whether it is right.
-        let probe = move || {
-            let service = Arc::clone(&asked);
-            async move { ask_about_unknown_user(&*service).await.map(drop) }
-        };
-        let breaker = Breaker::new(service.label(), at_once, deadline, probe);
-        Self { service, deadline, breaker }
+        let breaker = Breaker::new(service.label(), asking, &service, |service| async move {
+            ask_about_unknown_user(&*service).await.map(drop)
+        });
+        Self { service, breaker }
     }
 
     fn unavailable(&self, why: StoreError) -> Check {
@@ -82,7 +75,7 @@ impl<S: PasswordService> CredentialStore for ServiceStore<S> {
     }
 
     async fn check(&self, name: &Username, _: &Account, password: &Secret<Vec<u8>>) -> Check {
-        match self.breaker.call(self.deadline, self.service.ask(name, password)).await {
+        match self.breaker.call(self.service.ask(name, password)).await {
             Ok(Check::Unavailable(why)) => self.unavailable(why),
             Ok(check @ (Check::Right(_) | Check::Wrong)) => check,
             Err(why) => self.unavailable(why.into()),
@@ -98,7 +91,7 @@ impl<S: PasswordService> CredentialStore for ServiceStore<S> {
     }
 
     async fn probe(&self) -> Result<String, StoreError> {
-        match within(self.deadline, ask_about_unknown_user(&*self.service)).await? {
+        match self.breaker.bypass(ask_about_unknown_user(&*self.service)).await? {
             Check::Wrong => Ok("a name that does not exist is refused".into()),
             Check::Right(_) => Err(AcceptsAll(S::CORRECTION).into()),
             Check::Unavailable(why) => Err(why),

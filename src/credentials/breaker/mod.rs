@@ -12,9 +12,8 @@
 //! - The first probe runs when the breaker is made, to find a store that is down from the start.
 //! - However many calls fail, there is one probe at a time, and at most one a second.
 
-use std::fmt::{self, Debug, Display};
+use std::fmt::Display;
 use std::future::pending;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +22,15 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use crate::config::Asking;
+
 /// Lets calls through to a store whose errors are `E`, while it works. The rules are at the head of
 /// this file.
+#[derive(Debug)]
 pub(super) struct Breaker<E> {
     shared: Arc<Shared<E>>,
     permits: Semaphore,
+    deadline: Duration,
     /// Ends with the breaker.
     _prober: AbortOnDropHandle<()>,
 }
@@ -43,6 +46,7 @@ pub(super) enum Error<E> {
     Late(Duration),
 }
 
+#[derive(Debug)]
 struct Shared<E> {
     /// The name of the store in the log.
     label: String,
@@ -52,15 +56,20 @@ struct Shared<E> {
     failed: Notify,
 }
 
-impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
-    /// A breaker for the store that the log knows as `label`. At most `at_once` calls run at a time,
-    /// and `probe` has to be answered within `deadline`. To be called within a runtime.
-    pub(super) fn new<P: Future<Output = Result<(), E>> + Send + 'static>(
+impl<E: Display + Send + Sync + 'static> Breaker<E> {
+    /// A breaker for `store`, which the log knows as `label`. `asking` limits the calls, and the
+    /// time for an answer to `probe`. To be called within a runtime.
+    pub(super) fn new<
+        S: Send + Sync + 'static,
+        P: Future<Output = Result<(), E>> + Send + 'static,
+    >(
         label: String,
-        at_once: NonZeroU32,
-        deadline: Duration,
-        probe: impl Fn() -> P + Send + 'static,
+        Asking { deadline, at_once }: Asking,
+        store: &Arc<S>,
+        probe: impl Fn(Arc<S>) -> P + Send + 'static,
     ) -> Self {
+        let store = Arc::clone(store);
+        let probe = move || probe(Arc::clone(&store));
         let permits = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
         let (down, failed) = (watch::Sender::new(None), Notify::new());
         let shared = Arc::new(Shared { label, down, failed });
@@ -69,6 +78,7 @@ impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
         Self {
             shared,
             permits: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
+            deadline,
             _prober: AbortOnDropHandle::new(prober),
         }
     }
@@ -79,10 +89,9 @@ impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
     /// Why there is no answer, or why the store is down. Never anything about a password.
     pub(super) async fn call<T>(
         &self,
-        deadline: Duration,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Arc<Error<E>>> {
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + self.deadline;
         let mut down = self.shared.down.subscribe();
         let permit = tokio::select! {
             biased;
@@ -94,11 +103,23 @@ impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
             Ok(Ok(_permit)) if Instant::now() < until => timeout_at(until, work).await.ok(),
             Ok(_) | Err(_) => None,
         };
-        let outcome = outcome.map_or(Err(Error::Late(deadline)), |done| done.map_err(Error::Store));
+        let late = Err(Error::Late(self.deadline));
+        let outcome = outcome.map_or(late, |done| done.map_err(Error::Store));
         if outcome.is_err() {
             self.shared.failed.notify_one();
         }
         outcome.map_err(Arc::new)
+    }
+
+    /// Does `work` with the store, past the breaker.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) fn bypass<T>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        within(self.deadline, work)
     }
 
     /// Why the store is down, if it is known to be.
@@ -125,15 +146,6 @@ impl<E: Display> Shared<E> {
             }
             was_down
         });
-    }
-}
-
-impl<E: Debug> fmt::Debug for Breaker<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker")
-            .field("label", &self.shared.label)
-            .field("down", &*self.shared.down.borrow())
-            .finish_non_exhaustive()
     }
 }
 
@@ -165,8 +177,8 @@ async fn keep_probing<E: Display, P: Future<Output = Result<(), E>>>(
     }
 }
 
-/// Asks a store something, past any breaker.
-pub(super) async fn within<T, E>(
+/// Does `work` within the deadline.
+async fn within<T, E>(
     deadline: Duration,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Error<E>> {

@@ -1,5 +1,6 @@
 //! When a breaker opens and closes, and what callers get meanwhile.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -50,7 +51,7 @@ impl Store {
         self.answer().await
     }
 
-    async fn probe(self) -> Result<(), &'static str> {
+    async fn probe(&self) -> Result<(), &'static str> {
         self.0.probes.fetch_add(1, Ordering::Relaxed);
         self.answer().await
     }
@@ -65,9 +66,9 @@ impl Store {
 }
 
 fn breaker(store: &Store) -> Breaker<&'static str> {
-    let at_once = NonZeroU32::new(2).unwrap();
-    let store = store.clone();
-    Breaker::new("sql".to_owned(), at_once, DEADLINE, move || store.clone().probe())
+    let asking = Asking { deadline: DEADLINE, at_once: NonZeroU32::new(2).unwrap() };
+    let probe = |store: Arc<Store>| async move { store.probe().await };
+    Breaker::new("sql".to_owned(), asking, &Arc::new(store.clone()), probe)
 }
 
 /// Advances the clock by a second and runs the tasks that it wakes.
@@ -88,21 +89,21 @@ async fn a_refused_call_opens_it_at_once_and_a_probe_closes_it() {
     let store = Store::default();
     let breaker = breaker(&store);
     second().await;
-    assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
+    assert_eq!(breaker.call(store.query()).await, Ok(()));
     store.becomes(State::Refuses);
     let refused = Err(Arc::new(Error::Store(REFUSED)));
-    assert_eq!(breaker.call(DEADLINE, store.query()).await, refused);
+    assert_eq!(breaker.call(store.query()).await, refused);
     settle().await;
     assert_eq!(breaker.down(), Some(Arc::new(Error::Store(REFUSED))));
     let calls = store.calls();
     for _ in 0..100 {
-        assert_eq!(breaker.call(DEADLINE, store.query()).await, refused);
+        assert_eq!(breaker.call(store.query()).await, refused);
     }
     assert_eq!(store.calls(), calls, "the store is not asked");
     store.becomes(State::Works);
     second().await;
     assert_eq!(breaker.down(), None);
-    assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
+    assert_eq!(breaker.call(store.query()).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,12 +121,12 @@ async fn a_call_that_is_itself_at_fault_does_not_open_it() {
     let breaker = breaker(&store);
     for _ in 0..100 {
         let garbage = async { Err::<(), _>("invalid byte sequence") };
-        assert!(breaker.call(DEADLINE, garbage).await.is_err());
+        assert!(breaker.call(garbage).await.is_err());
         settle().await;
         assert_eq!(breaker.down(), None);
     }
     for _ in 0..3 {
-        let slow = breaker.call(DEADLINE, pending::<Result<(), &str>>()).await;
+        let slow = breaker.call(pending::<Result<(), &str>>()).await;
         assert_eq!(slow, Err(Arc::new(Error::Late(DEADLINE))));
         settle().await;
         assert_eq!(breaker.down(), None);
@@ -141,14 +142,14 @@ async fn a_store_that_hangs_opens_it_after_the_deadline_of_the_probe() {
     second().await;
     store.becomes(State::Hangs);
     let begun = Instant::now();
-    assert!(breaker.call(DEADLINE, store.query()).await.is_err());
+    assert!(breaker.call(store.query()).await.is_err());
     assert_eq!(begun.elapsed(), DEADLINE);
     for _ in 0..5 {
         second().await;
     }
     assert_eq!(breaker.down(), Some(Arc::new(Error::Late(DEADLINE))));
     let begun = Instant::now();
-    assert!(breaker.call(DEADLINE, store.query()).await.is_err());
+    assert!(breaker.call(store.query()).await.is_err());
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
@@ -181,7 +182,7 @@ async fn calls_wait_for_a_permit_within_their_deadline() {
     second().await;
     store.becomes(State::Hangs);
     let begun = Instant::now();
-    let calls = (0..5).map(|_| breaker.call(DEADLINE, store.query()));
+    let calls = (0..5).map(|_| breaker.call(store.query()));
     let calls: Vec<_> = calls.map(Box::pin).collect();
     let mut outcomes = Vec::new();
     let all = async {
@@ -200,11 +201,11 @@ async fn a_call_that_waits_for_a_permit_is_answered_when_the_breaker_opens() {
     let store = Store::default();
     let breaker = breaker(&store);
     second().await;
-    let slow = || breaker.call(DEADLINE, pending::<Result<(), &str>>());
+    let slow = || breaker.call(pending::<Result<(), &str>>());
     let waiting = async {
         settle().await;
         let begun = Instant::now();
-        let outcome = breaker.call(DEADLINE, store.query()).await;
+        let outcome = breaker.call(store.query()).await;
         (outcome, begun.elapsed())
     };
     let opening = async {
@@ -224,11 +225,11 @@ async fn a_call_that_is_given_up_returns_its_permit() {
     let breaker = breaker(&store);
     store.becomes(State::Hangs);
     for _ in 0..10 {
-        let call = breaker.call(DEADLINE, store.query());
+        let call = breaker.call(store.query());
         assert!(timeout(Duration::from_millis(1), call).await.is_err());
     }
     store.becomes(State::Works);
-    assert_eq!(breaker.call(DEADLINE, store.query()).await, Ok(()));
+    assert_eq!(breaker.call(store.query()).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]

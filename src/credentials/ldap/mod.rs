@@ -9,14 +9,12 @@
 
 use std::str;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ldap3::Scope;
 
 use self::connection::{Bound, Directory, Found, Question, Reader};
 use self::error::Error;
-use crate::config::{Asking, LdapAttributes, LdapSection, LdapWay};
-use crate::credentials::breaker::within;
+use crate::config::{LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::{
     Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError, StoreError,
 };
@@ -42,7 +40,6 @@ mod tls;
 pub struct LdapStore {
     users: Arc<Users>,
     breaker: Breaker<Error>,
-    deadline: Duration,
 }
 
 /// The users, without the breaker.
@@ -60,7 +57,6 @@ impl LdapStore {
     /// An error in the section, or in a file that it names.
     pub fn open(section: &LdapSection) -> Result<Self, OpenError> {
         let LdapSection { url, starttls, ca, way, attributes, asking } = section.clone();
-        let Asking { deadline, at_once } = asking;
         let encrypted = starttls || url.starts_with("ldaps://");
         let tls = if encrypted { Some(tls::client(ca.as_deref())?) } else { None };
         let reader = match &way {
@@ -70,17 +66,13 @@ impl LdapStore {
             }
             LdapWay::Direct { .. } => None,
         };
-        let most_idle = usize::try_from(at_once.get()).unwrap_or(usize::MAX);
+        let most_idle = usize::try_from(asking.at_once.get()).unwrap_or(usize::MAX);
         let directory = Directory::new(url, starttls, tls, reader, most_idle);
         let label = format!("ldap {directory}");
         let users = Arc::new(Users { directory, way, attributes });
-        let probed = Arc::clone(&users);
-        let probe = move || {
-            let users = Arc::clone(&probed);
-            async move { users.reach().await.map(drop) }
-        };
-        let breaker = Breaker::new(label, at_once, deadline, probe);
-        Ok(Self { users, breaker, deadline })
+        let probe = |users: Arc<Users>| async move { users.reach().await.map(drop) };
+        let breaker = Breaker::new(label, asking, &users, probe);
+        Ok(Self { users, breaker })
     }
 }
 
@@ -102,7 +94,7 @@ impl CredentialStore for LdapStore {
                 Some(filter) => {
                     let question = self.users.question(base, Scope::Subtree, &filter);
                     let search = self.users.directory.search(&question);
-                    match self.breaker.call(self.deadline, search).await {
+                    match self.breaker.call(search).await {
                         Ok(found) => self.users.lookup(found, &question),
                         Err(why) => Lookup::Unavailable(why.into()),
                     }
@@ -128,7 +120,7 @@ impl CredentialStore for LdapStore {
             Ok(_) | Err(_) => return Check::Wrong,
         };
         let bound = self.users.bind(dn, password, &account.attributes);
-        match self.breaker.call(self.deadline, bound).await {
+        match self.breaker.call(bound).await {
             Ok(Some(attributes)) => Check::Right(attributes),
             Ok(None) => Check::Wrong,
             Err(why) => Check::Unavailable(why.into()),
@@ -161,7 +153,7 @@ impl CredentialStore for LdapStore {
     }
 
     async fn probe(&self) -> Result<String, StoreError> {
-        Ok(within(self.deadline, self.users.reach()).await?)
+        Ok(self.breaker.bypass(self.users.reach()).await?)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::LdapBind;
+use crate::config::{Asking, LdapBind};
 use crate::protocol::{Placeholder, Template};
 
 const BASE: &str = "ou=people,dc=example,dc=org";

@@ -89,13 +89,12 @@ impl Keyring {
         jwt: &Jwt<'_>,
         web: &Web,
         breaker: &Breaker<Error>,
-        deadline: Duration,
     ) -> Result<(), Unverified> {
         let signer = jwt.signer().map_err(Unverified::Bad)?;
         let mut down = None;
         let mut known = self.known();
         if known.as_ref().is_none_or(|known| known.fetched.elapsed() >= RENEWED_AFTER) {
-            match self.renewed(web, breaker, deadline).await {
+            match self.renewed(web, breaker).await {
                 Ok(renewed) => known = Some(renewed),
                 Err(why) => down = Some(why),
             }
@@ -111,7 +110,7 @@ impl Keyring {
         // The key may be newer than the last fetch.
         let renewed = match down {
             Some(why) => Err(why),
-            None => self.renewed(web, breaker, deadline).await,
+            None => self.renewed(web, breaker).await,
         };
         match renewed.map_err(Unverified::Unavailable)?.find(&signer) {
             Some(key) => key.verify(jwt, signer.algorithm),
@@ -143,7 +142,6 @@ impl Keyring {
         &self,
         web: &Web,
         breaker: &Breaker<Error>,
-        deadline: Duration,
     ) -> Result<Arc<KeySet>, Arc<breaker::Error<Error>>> {
         let asked = Instant::now();
         let mut last = self.fetching.lock().await;
@@ -153,7 +151,7 @@ impl Keyring {
         if let Some((_, why)) = last.as_ref().filter(|(at, _)| *at > asked) {
             return Err(Arc::clone(why));
         }
-        let fetched = breaker.call(deadline, self.fetch(web)).await;
+        let fetched = breaker.call(self.fetch(web)).await;
         if let Err(why) = &fetched {
             *last = Some((Instant::now(), Arc::clone(why)));
         }

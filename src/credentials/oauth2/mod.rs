@@ -16,8 +16,7 @@ use self::introspection::Endpoint;
 use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
-use crate::config::{Asking, Oauth2Section, TokenTerms};
-use crate::credentials::breaker::within;
+use crate::config::{Oauth2Section, TokenTerms};
 use crate::credentials::{Breaker, OpenError, Redeemed, StoreError, TokenProvider};
 use crate::protocol::Secret;
 use crate::protocol::sasl::TokenGuidance;
@@ -55,7 +54,6 @@ struct Provider {
     terms: TokenTerms,
     way: Way,
     web: Web,
-    deadline: Duration,
 }
 
 /// How tokens are verified.
@@ -72,19 +70,14 @@ impl Oauth2Provider {
     /// There is no client secret, or there are no certificates to trust.
     pub fn open(section: &Oauth2Section) -> Result<Self, OpenError> {
         let Oauth2Section { terms, introspection, ca, asking } = section.clone();
-        let Asking { deadline, at_once } = asking;
         let way = match introspection {
             None => Way::Keys(Keyring::new(terms.issuer.clone())),
             Some(introspection) => Way::Introspection(Endpoint::of(introspection)?),
         };
-        let web = Web::new(ca.as_deref(), deadline)?;
-        let provider = Arc::new(Provider { terms, way, web, deadline });
-        let probed = Arc::clone(&provider);
-        let probe = move || {
-            let provider = Arc::clone(&probed);
-            async move { provider.reach().await.map(drop) }
-        };
-        let breaker = Breaker::new(provider.label(), at_once, deadline, probe);
+        let web = Web::new(ca.as_deref(), asking.deadline)?;
+        let provider = Arc::new(Provider { terms, way, web });
+        let probe = |provider: Arc<Provider>| async move { provider.reach().await.map(drop) };
+        let breaker = Breaker::new(provider.label(), asking, &provider, probe);
         Ok(Self { shared: Arc::new(Shared { provider, breaker }) })
     }
 }
@@ -127,14 +120,14 @@ impl TokenProvider for Oauth2Provider {
     }
 
     fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send + '_>> {
-        let Provider { deadline, .. } = *self.shared.provider;
-        Box::pin(async move { Ok(within(deadline, self.shared.provider.reach()).await?) })
+        let Shared { provider, breaker } = self.shared.as_ref();
+        Box::pin(async { Ok(breaker.bypass(provider.reach()).await?) })
     }
 }
 
 impl Shared {
     async fn redeem(&self, token: &str) -> Redeemed {
-        let Provider { terms, way, web, deadline } = self.provider.as_ref();
+        let Provider { terms, way, web } = self.provider.as_ref();
         let jwt = Jwt::parse(token);
         let issuer = jwt.as_ref().and_then(|jwt| jwt.claims().get("iss"));
         let is_ours = issuer.is_some_and(|issuer| issuer.as_str() == Some(&terms.issuer));
@@ -143,7 +136,7 @@ impl Shared {
         }
         match (way, &jwt) {
             (Way::Keys(keys), Some(jwt)) if is_ours => {
-                match keys.verify(jwt, web, &self.breaker, *deadline).await {
+                match keys.verify(jwt, web, &self.breaker).await {
                     // RFC 9068 §2.2
                     Ok(()) if jwt.claims().get("exp").is_none() => {
                         Redeemed::Bad(TokenError::NoExpiry.into())
@@ -155,7 +148,7 @@ impl Shared {
             }
             (Way::Keys(_), _) => Redeemed::Foreign,
             (Way::Introspection(introspection), _) => {
-                match self.breaker.call(*deadline, introspection.ask(web, token)).await {
+                match self.breaker.call(introspection.ask(web, token)).await {
                     Ok(Some(claims)) => terms.judge(&claims),
                     Ok(None) => Redeemed::Bad(TokenError::Inactive.into()),
                     Err(why) => Redeemed::Unavailable(why.into()),

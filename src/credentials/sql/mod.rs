@@ -7,15 +7,13 @@
 //! - `question`: the query and its parameters. `row`: the answer.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use sqlx::{MySql, Postgres, Sqlite};
 
 use self::address::Address;
 use self::question::{Placeholders, Question};
 use self::server::{Error, Reuse, Server};
-use crate::config::{Asking, SqlSection};
-use crate::credentials::breaker::within;
+use crate::config::SqlSection;
 use crate::credentials::decoy::Seen;
 use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, StoreError};
 use crate::password::WeakSchemes;
@@ -41,7 +39,6 @@ pub struct SqlStore {
     /// Shared with the store that this one has replaced in a reload, if there was one.
     seen: OnceLock<Arc<Seen>>,
     breaker: Breaker<Error>,
-    deadline: Duration,
 }
 
 #[derive(Debug)]
@@ -79,9 +76,7 @@ impl SqlStore {
     /// # Errors
     /// [`OpenError`] for the key whose value cannot be used.
     pub fn open(section: &SqlSection, weak: WeakSchemes) -> Result<Self, OpenError> {
-        let Asking { deadline, at_once } = section.asking;
-        let address = Address::of(section)?;
-        let (database, placeholders) = match address {
+        let (database, placeholders) = match Address::of(section)? {
             Address::Postgres(options) => {
                 let server = Server::new(options, None, Reuse::Always);
                 (Database::Postgres(server), Placeholders::Numbered)
@@ -100,14 +95,10 @@ impl SqlStore {
         let database = Arc::new(database);
         let url = section.url.clone();
         // Not the query of the configuration: an error in it does not mean that the database is down.
-        let asked = Arc::clone(&database);
-        let probe = move || {
-            let database = Arc::clone(&asked);
-            async move { database.version().await.map(drop) }
-        };
-        let breaker = Breaker::new(label(&url), at_once, deadline, probe);
+        let probe = |database: Arc<Database>| async move { database.version().await.map(drop) };
+        let breaker = Breaker::new(label(&url), section.asking, &database, probe);
         let question = Question::new(&section.query, placeholders);
-        Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker, deadline })
+        Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker })
     }
 
     /// Takes the place of a store in a reload. If it is for the same database, unknown names keep
@@ -156,7 +147,7 @@ impl CredentialStore for SqlStore {
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
-        match self.breaker.call(self.deadline, self.ask(name)).await {
+        match self.breaker.call(self.ask(name)).await {
             Ok(Some(account)) => {
                 self.seen().count(name, &account.verifier);
                 Lookup::Found(account)
@@ -184,7 +175,7 @@ impl CredentialStore for SqlStore {
 
     async fn probe(&self) -> Result<String, StoreError> {
         let unknown = Username::try_from(UNKNOWN_NAME)?;
-        let asked = within(self.deadline, async {
+        let asked = self.breaker.bypass(async {
             let version = self.database.version().await?;
             let columns = each!(&*self.database, server => server.columns(&self.question).await)?;
             self.ask(&unknown).await?;

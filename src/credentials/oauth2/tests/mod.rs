@@ -12,7 +12,7 @@ use tokio::time::{Instant, advance, pause, resume, timeout};
 
 use self::provider::{DISCOVERY, Page, Server, SigningKey, encoded};
 use super::*;
-use crate::config::Introspection;
+use crate::config::{Asking, Introspection};
 
 mod provider;
 
