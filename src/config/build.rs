@@ -1,6 +1,6 @@
 //! The meaning of each key: its type, default and bounds, and which keys depend on each other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,6 @@ use super::document::{Document, ReadResult};
 use super::entry::Entry;
 use super::fault::{Fault, Faults, Place};
 use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
-use super::position::Positions;
 use super::section::Section;
 use super::setting::Settings;
 use super::{
@@ -131,7 +130,7 @@ fn read_sections(root: &Section<'_>, base: &Path) -> PartialConfig {
         faults: Vec::new(),
         is_toml: true,
         settings: Settings::default(),
-        positions: Positions::default(),
+        positions: BTreeMap::new(),
         files: Vec::new(),
         hostname,
         run_as,

@@ -1,14 +1,13 @@
 //! A TOML file that is being read: its text, and what has been found in it so far.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 
 use toml::de::DeTable;
 
 use super::fault::{Fault, NOT_TOML, Place};
-use super::position::Positions;
 use super::setting::Settings;
 
 /// The text of a file, and its faults so far.
@@ -18,7 +17,7 @@ pub(super) struct Document<'a> {
     /// Keys in the wrong section.
     pub(super) misplaced: RefCell<BTreeSet<String>>,
     pub(super) settings: RefCell<Settings>,
-    pub(super) positions: RefCell<Positions>,
+    pub(super) positions: RefCell<BTreeMap<String, usize>>,
     pub(super) files: RefCell<Vec<(String, PathBuf)>>,
 }
 
@@ -32,8 +31,8 @@ pub(super) struct ReadResult {
     pub(super) has_sections: bool,
     /// Every effective value.
     pub(super) settings: Settings,
-    /// The position of every value.
-    pub(super) positions: Positions,
+    /// The octet at which each value starts, by its key: `tls.host[0].certificate`.
+    pub(super) positions: BTreeMap<String, usize>,
     /// The files that it names, each with its key.
     pub(super) files: Vec<(String, PathBuf)>,
 }

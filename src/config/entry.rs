@@ -48,7 +48,7 @@ impl<'a> Entry<'a> {
         let nth = self.nth.map(|nth| format!("[{nth}]")).unwrap_or_default();
         let (section, key) = &self.key;
         let key = path_in(section, key) + &nth;
-        self.document.positions.borrow_mut().record(key, self.at);
+        self.document.positions.borrow_mut().insert(key, self.at);
     }
 
     /// Reports a fault of the value.

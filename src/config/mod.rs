@@ -24,7 +24,6 @@ mod fault;
 mod hint;
 mod open_files;
 mod partial;
-mod position;
 mod remote;
 mod section;
 mod setting;

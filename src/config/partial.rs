@@ -1,11 +1,12 @@
 //! A configuration file that may have faults, read as far as possible.
 
+use std::collections::BTreeMap;
+use std::iter::successors;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::{Fault, Faults, Place};
-use super::position::Positions;
 use super::setting::Settings;
 use super::{
     Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
@@ -22,7 +23,7 @@ pub struct PartialConfig {
     pub(super) text: String,
     pub(super) faults: Vec<Fault>,
     pub(super) is_toml: bool,
-    pub(super) positions: Positions,
+    pub(super) positions: BTreeMap<String, usize>,
     /// Every effective value.
     pub settings: Settings,
     /// The files that it names, each with its key, such as `tls.host[0].certificate`.
@@ -109,7 +110,9 @@ impl PartialConfig {
     /// The place of the value of a key, such as `tls.host[0].certificate`. Without such a value, the
     /// place of the section or list around it.
     pub fn place_of(&self, key: &str) -> Place {
-        Place::of(&self.text, self.positions.of(key))
+        let mut around = successors(Some(key), |key| Some(key.rsplit_once(['.', '['])?.0));
+        let octet = around.find_map(|key| self.positions.get(key)).copied().unwrap_or_default();
+        Place::of(&self.text, octet)
     }
 
     /// The configuration, and all its values.
