@@ -95,31 +95,31 @@ impl PartialConfig {
 
 /// Reads a configuration as far as possible; relative paths start at `base`.
 fn build(text: &str, base: &Path) -> PartialConfig {
-    let (document, table) = Document::open(text);
-    let config = read_sections(&Section::root(&document, &table), base);
+    let (document, table) = Document::open(text, base);
+    let config = read_sections(&Section::root(&document, &table));
     let ReadResult { faults, is_toml, has_sections, settings, positions, files } = document.close();
     if !has_sections {
         // The sections of the keys are unknown, so no value is used.
-        let (document, table) = Document::open("");
-        let empty = read_sections(&Section::root(&document, &table), base);
+        let (document, table) = Document::open("", base);
+        let empty = read_sections(&Section::root(&document, &table));
         return PartialConfig { faults, is_toml, positions, ..empty };
     }
     PartialConfig { faults, is_toml, settings, positions, files, ..config }
 }
 
 /// Reads every section, whatever the faults of the others.
-fn read_sections(root: &Section<'_>, base: &Path) -> PartialConfig {
+fn read_sections(root: &Section<'_>) -> PartialConfig {
     let hostname = hostname(root);
     let run_as =
         root.entry("run-as").and_then(|entry| entry.checked(value::run_as(entry.text(RUN_AS)?)));
     let auth = auth(&root.section("auth"));
     let listen = listen(root, auth.allow_cleartext);
     let uses_tls = listen.iter().any(|listen| listen.tls.is_some_and(|tls| tls != TlsMode::Off));
-    let tls = tls(root, base, uses_tls);
-    let maildir = maildir(&root.section("maildir"), base);
+    let tls = tls(root, uses_tls);
+    let maildir = maildir(&root.section("maildir"));
     let pop3 = Pop3 { utf8: root.section("pop3").flag("utf8", false) };
     let throttle = throttle(&root.section("throttle"));
-    let credentials = credentials(root, base);
+    let credentials = credentials(root);
     let limits = limits(&root.section("limits"));
     let timeouts = timeouts(&root.section("timeouts"));
     let log = log(&root.section("log"));
@@ -268,7 +268,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         && (one == other || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
-fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<PartialTls> {
+fn tls(root: &Section<'_>, needed: bool) -> Option<PartialTls> {
     let section = root.section("tls");
     if !section.is_present() {
         if needed && root.entry("tls").is_none() {
@@ -280,13 +280,13 @@ fn tls(root: &Section<'_>, base: &Path, needed: bool) -> Option<PartialTls> {
         }
         return None;
     }
-    let default = key_pair(&section, base);
-    let client_ca = section.file("client-ca", "\"tls/clients.pem\"", base);
+    let default = key_pair(&section);
+    let client_ca = section.file("client-ca", "\"tls/clients.pem\"");
     let mut seen = HashMap::new();
     let mut hosts = Vec::new();
     for (nth, host) in section.sections("host").iter().enumerate() {
         let names = host_names(host, nth, &mut seen);
-        let (pair, default_domain) = (key_pair(host, base), default_domain(host));
+        let (pair, default_domain) = (key_pair(host), default_domain(host));
         hosts.push(PartialHost { names, pair, default_domain });
     }
     Some(PartialTls { default, client_ca, hosts })
@@ -314,13 +314,13 @@ fn host_names(section: &Section<'_>, nth: usize, seen: &mut HashMap<String, usiz
     names
 }
 
-fn key_pair(section: &Section<'_>, base: &Path) -> Option<KeyPair> {
-    let certificate = section.required_file("certificate", "\"tls/fullchain.pem\"", base);
-    let private_key = section.required_file("private-key", "\"tls/privkey.pem\"", base);
+fn key_pair(section: &Section<'_>) -> Option<KeyPair> {
+    let certificate = section.required_file("certificate", "\"tls/fullchain.pem\"");
+    let private_key = section.required_file("private-key", "\"tls/privkey.pem\"");
     Some(KeyPair { certificate: certificate?, private_key: private_key? })
 }
 
-fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
+fn maildir(section: &Section<'_>) -> Option<Maildir> {
     let (lock_wait, yield_idle) = (section.duration(&LOCK_WAIT), section.duration(&YIELD_IDLE));
     let create = section.flag("create", false);
     let flag_separator = section.choice("flag-separator", FlagSeparator::Colon);
@@ -330,7 +330,7 @@ fn maildir(section: &Section<'_>, base: &Path) -> Option<Maildir> {
     // A home directory is an absolute path.
     let path = match template.starts_with("{home}") {
         true => PathBuf::from(template),
-        false => base.join(template),
+        false => entry.document.base.join(template),
     };
     entry.set(path.to_string_lossy().as_ref());
     Some(Maildir { path, create, flag_separator, lock_wait, yield_idle })

@@ -332,7 +332,7 @@ const COMMAND: &str = "[\"/usr/bin/checkpassword-pam\", \"-s\", \"restante\"]";
 const WEB: &str = "\"https://login.example.org\"";
 
 /// Reads the sections. `None` stands for one with a fault.
-pub(super) fn credentials(root: &Section<'_>, base: &Path) -> Vec<Option<Credentials>> {
+pub(super) fn credentials(root: &Section<'_>) -> Vec<Option<Credentials>> {
     let sections = root.sections("credentials");
     if root.entry("credentials").is_none() {
         root.lacks(
@@ -340,10 +340,10 @@ pub(super) fn credentials(root: &Section<'_>, base: &Path) -> Vec<Option<Credent
             "is missing; write a section [[credentials]] with kind = \"file\" and path = \"users\"",
         );
     }
-    sections.iter().map(|section| store(section, base)).collect()
+    sections.iter().map(store).collect()
 }
 
-fn store(section: &Section<'_>, base: &Path) -> Option<Credentials> {
+fn store(section: &Section<'_>) -> Option<Credentials> {
     let kind: Kind = section.required("kind", KIND)?.choice(KIND)?;
     let mut foreign = KEYS.to_vec();
     foreign.retain(|key| *key != "kind" && !kind.keys().contains(key));
@@ -353,31 +353,31 @@ fn store(section: &Section<'_>, base: &Path) -> Option<Credentials> {
     match kind {
         Kind::File => {
             let rehash = section.flag("rehash", false);
-            let path = section.required_file("path", "\"users\"", base)?;
+            let path = section.required_file("path", "\"users\"")?;
             Some(Credentials::File(FileSection { path, rehash }))
         }
-        Kind::Sql => sql(section, base).map(Credentials::Sql),
-        Kind::Ldap => ldap(section, base).map(Credentials::Ldap),
+        Kind::Sql => sql(section).map(Credentials::Sql),
+        Kind::Ldap => ldap(section).map(Credentials::Ldap),
         Kind::Pam => {
             let asking = asking(section);
             let service = checked(section, "service", SERVICE, remote::pam_service)?;
             Some(Credentials::Pam(PamSection { service, asking }))
         }
         Kind::Checkpassword => checkpassword(section).map(Credentials::Checkpassword),
-        Kind::Oauth2 => oauth2(section, base).map(Credentials::Oauth2),
+        Kind::Oauth2 => oauth2(section).map(Credentials::Oauth2),
     }
 }
 
-fn sql(section: &Section<'_>, base: &Path) -> Option<SqlSection> {
+fn sql(section: &Section<'_>) -> Option<SqlSection> {
     let url = checked(section, "url", SQL_URL, remote::sql_url);
     let query = checked(section, "query", QUERY, remote::query);
-    let password_file = section.file("password-file", "\"sql-password\"", base);
-    let ca = section.file("ca", "\"tls/ca.pem\"", base);
+    let password_file = section.file("password-file", "\"sql-password\"");
+    let ca = section.file("ca", "\"tls/ca.pem\"");
     let asking = asking(section);
     Some(SqlSection { url: url?, password_file, ca, query: query?, asking })
 }
 
-fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
+fn ldap(section: &Section<'_>) -> Option<LdapSection> {
     let url = checked(section, "url", LDAP_URL, remote::ldap_url);
     let starttls = match url.as_ref().is_none_or(|url| url.starts_with("ldap://")) {
         true => section.flag("starttls", true),
@@ -386,8 +386,8 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
             false
         }
     };
-    let ca = section.file("ca", "\"tls/ca.pem\"", base);
-    let way = ldap_way(section, base);
+    let ca = section.file("ca", "\"tls/ca.pem\"");
+    let way = ldap_way(section);
     let attribute = |key, example: &str| {
         section.entry(key).and_then(|entry| entry.checked(remote::attribute(entry.text(example)?)))
     };
@@ -402,15 +402,14 @@ fn ldap(section: &Section<'_>, base: &Path) -> Option<LdapSection> {
     Some(LdapSection { url: url?, starttls, ca, way: way?, attributes, asking })
 }
 
-fn ldap_way(section: &Section<'_>, base: &Path) -> Option<LdapWay> {
+fn ldap_way(section: &Section<'_>) -> Option<LdapWay> {
     let Some(dn) = section.entry("dn") else {
         let below = section.required("base", BASE).and_then(|entry| entry.text(BASE));
         let filter = checked(section, "filter", FILTER, remote::ldap_filter);
         let bind = match section.entry("bind-dn") {
             Some(entry) => {
                 let dn = entry.text("\"cn=restante,dc=example,dc=org\"");
-                let password =
-                    section.required_file("bind-password-file", "\"ldap-password\"", base);
+                let password = section.required_file("bind-password-file", "\"ldap-password\"");
                 Some(LdapBind { dn: dn?.to_owned(), password_file: password? })
             }
             None => {
@@ -436,14 +435,14 @@ fn checkpassword(section: &Section<'_>) -> Option<CheckpasswordSection> {
     Some(CheckpasswordSection { command, asking })
 }
 
-fn oauth2(section: &Section<'_>, base: &Path) -> Option<Oauth2Section> {
+fn oauth2(section: &Section<'_>) -> Option<Oauth2Section> {
     let issuer = checked(section, "issuer", WEB, remote::web_address);
     let audience = section.required("audience", SERVICE).and_then(|entry| entry.text(SERVICE));
     let scope = section.entry("scope").and_then(|entry| entry.text("\"mail\""));
     section.default("user-claim", USER_CLAIM);
     let user_claim = section.entry("user-claim").map_or(Some(USER_CLAIM), |e| e.text("\"email\""));
-    let introspection = introspection(section, base);
-    let ca = section.file("ca", "\"tls/ca.pem\"", base);
+    let introspection = introspection(section);
+    let ca = section.file("ca", "\"tls/ca.pem\"");
     let asking = asking(section);
     let terms = TokenTerms {
         issuer: issuer?,
@@ -455,7 +454,7 @@ fn oauth2(section: &Section<'_>, base: &Path) -> Option<Oauth2Section> {
 }
 
 /// The section's introspection endpoint, if it has one. The outer `None`: it has a fault.
-fn introspection(section: &Section<'_>, base: &Path) -> Option<Option<Introspection>> {
+fn introspection(section: &Section<'_>) -> Option<Option<Introspection>> {
     if section.entry("introspection").is_none() {
         let why = "has no effect without introspection; write that, or remove this";
         refuse(section, &["client-id", "client-secret-file"], why);
@@ -463,7 +462,7 @@ fn introspection(section: &Section<'_>, base: &Path) -> Option<Option<Introspect
     }
     let url = checked(section, "introspection", WEB, remote::web_address);
     let client_id = section.required("client-id", SERVICE).and_then(|entry| entry.text(SERVICE));
-    let secret = section.required_file("client-secret-file", "\"oauth2-secret\"", base);
+    let secret = section.required_file("client-secret-file", "\"oauth2-secret\"");
     let client_id = client_id?.to_owned();
     Some(Some(Introspection { url: url?, client_id, client_secret_file: secret? }))
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -13,6 +13,8 @@ use super::setting::Settings;
 /// The text of a file, and its faults so far.
 pub(super) struct Document<'a> {
     text: &'a str,
+    /// Relative paths start here.
+    pub(super) base: &'a Path,
     faults: RefCell<Vec<FaultAt>>,
     /// Keys in the wrong section.
     pub(super) misplaced: RefCell<BTreeSet<String>>,
@@ -57,10 +59,11 @@ pub(super) enum Kind {
 
 impl<'a> Document<'a> {
     /// Parses `text`, as far as it is valid TOML.
-    pub(super) fn open(text: &'a str) -> (Self, DeTable<'a>) {
+    pub(super) fn open(text: &'a str, base: &'a Path) -> (Self, DeTable<'a>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         let document = Self {
             text,
+            base,
             faults: RefCell::default(),
             misplaced: RefCell::default(),
             settings: RefCell::default(),

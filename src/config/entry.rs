@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::value::StrDeserializer;
@@ -84,14 +84,14 @@ impl<'a> Entry<'a> {
         text
     }
 
-    /// The path of a file, such as `example`, relative to `base`.
-    pub(super) fn file(&self, example: &str, base: &Path) -> Option<PathBuf> {
+    /// The path of a file, such as `example`.
+    pub(super) fn file(&self, example: &str) -> Option<PathBuf> {
         let text = self.text(example)?;
         if text.is_empty() || text.contains('\0') {
             self.refuse(format!("{text:?} is not the path of a file; write one such as {example}"));
             return None;
         }
-        let path = base.join(text);
+        let path = self.document.base.join(text);
         self.set(path.to_string_lossy().as_ref());
         let (section, key) = &self.key;
         self.document.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));

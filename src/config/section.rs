@@ -9,7 +9,7 @@
 
 use std::fmt::Display;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,17 +19,15 @@ use toml::de::DeTable;
 
 use super::bounds::{Number, Span};
 use super::document::{Document, Kind, path_in, shown};
+use super::duration;
 use super::entry::Entry;
 use super::hint::{Meant, keys_of};
-use super::{KEYS, duration};
 
 /// One table of the file. An absent one has no entries.
 pub(super) struct Section<'a> {
     document: &'a Document<'a>,
     table: Option<&'a DeTable<'a>>,
-    /// The section of [`KEYS`].
-    name: &'static str,
-    /// `name` with its index in a list: `tls.host[0]`.
+    /// The section of [`KEYS`](super::KEYS), with its index in a list: `tls.host[0]`.
     meant: String,
     /// The same, as written in the file.
     path: String,
@@ -38,36 +36,29 @@ pub(super) struct Section<'a> {
     misspelt: Vec<(&'static str, String)>,
 }
 
-/// The path of a section, as intended and as written.
-#[derive(Default)]
-struct Paths {
-    meant: String,
-    written: String,
-}
-
 impl<'a> Section<'a> {
     /// The table of the whole file.
     pub(super) fn root(document: &'a Document<'a>, table: &'a DeTable<'a>) -> Self {
-        Self::open(document, Some(table), "", Paths::default(), 0)
+        Self::open(document, Some(table), String::new(), String::new(), 0)
     }
 
     /// Opens a table and reports its unknown keys.
     fn open(
         document: &'a Document<'a>,
         table: Option<&'a DeTable<'a>>,
-        name: &'static str,
-        Paths { meant, written: path }: Paths,
+        meant: String,
+        path: String,
         at: usize,
     ) -> Self {
-        let mut section = Self { document, table, name, meant, path, at, misspelt: Vec::new() };
+        let mut section = Self { document, table, meant, path, at, misspelt: Vec::new() };
         for key in table.into_iter().flat_map(DeTable::keys) {
             let word = key.get_ref().as_ref();
-            if keys_of(name).contains(&word) {
+            if keys_of(section.name()).contains(&word) {
                 continue;
             }
-            let meant = Meant::by(word, name);
+            let meant = Meant::by(word, section.name());
             let path = section.path_of(&shown(word));
-            document.report(key.span().start, Kind::Wrong, &path, meant.advice(name));
+            document.report(key.span().start, Kind::Wrong, &path, meant.advice(section.name()));
             match meant {
                 Meant::Misspelt(near) => section.misspelt.push((near, word.to_owned())),
                 Meant::Elsewhere(_) => {
@@ -104,7 +95,7 @@ impl<'a> Section<'a> {
 
     /// The value of a correctly spelt key.
     pub(super) fn entry_as_written(&self, key: &'static str) -> Option<Entry<'a>> {
-        debug_assert!(keys_of(self.name).contains(&key), "{key} is not in KEYS");
+        debug_assert!(keys_of(self.name()).contains(&key), "{key} is not in KEYS");
         self.entry_of(key, key)
     }
 
@@ -139,17 +130,16 @@ impl<'a> Section<'a> {
 
     /// The section `[key]` within this one.
     pub(super) fn section(&self, key: &'static str) -> Self {
-        let meant = path_in(&self.meant, key);
-        let (mut at, mut written) = (self.at, self.path_of(key));
+        let (mut at, mut path) = (self.at, self.path_of(key));
         let table = self.entry(key).and_then(|entry| {
-            (at, written) = (entry.at, entry.path.clone());
+            (at, path) = (entry.at, entry.path.clone());
             let table = entry.value.as_table();
             if table.is_none() {
                 entry.mismatch(format!("a section [{}]", entry.path));
             }
             table
         });
-        Self::open(self.document, table, self.child(key), Paths { meant, written }, at)
+        Self::open(self.document, table, path_in(&self.meant, key), path, at)
     }
 
     /// The sections `[[key]]` within this one.
@@ -169,8 +159,7 @@ impl<'a> Section<'a> {
         let section = |(nth, item): (usize, Entry<'a>)| match item.value.as_table() {
             Some(table) => {
                 let meant = format!("{}[{nth}]", path_in(&self.meant, key));
-                let paths = Paths { meant, written: item.path };
-                Some(Self::open(self.document, Some(table), self.child(key), paths, item.at))
+                Some(Self::open(self.document, Some(table), meant, item.path, item.at))
             }
             None => {
                 item.mismatch(format!("a section [[{}]]", entry.path));
@@ -222,28 +211,22 @@ impl<'a> Section<'a> {
         self.entry(key).and_then(|entry| entry.choice(&example)).unwrap_or(default)
     }
 
-    /// The path of a file. A relative one starts at `base`.
-    pub(super) fn file(&self, key: &'static str, example: &str, base: &Path) -> Option<PathBuf> {
-        self.entry(key)?.file(example, base)
+    /// The path of a file.
+    pub(super) fn file(&self, key: &'static str, example: &str) -> Option<PathBuf> {
+        self.entry(key)?.file(example)
     }
 
     /// The path of a file that has to be named.
-    pub(super) fn required_file(
-        &self,
-        key: &'static str,
-        example: &str,
-        base: &Path,
-    ) -> Option<PathBuf> {
-        self.required(key, example)?.file(example, base)
+    pub(super) fn required_file(&self, key: &'static str, example: &str) -> Option<PathBuf> {
+        self.required(key, example)?.file(example)
     }
 
     fn path_of(&self, key: &str) -> String {
         path_in(&self.path, key)
     }
 
-    /// The name in [`KEYS`] of a section within this one.
-    fn child(&self, key: &'static str) -> &'static str {
-        let path = path_in(self.name, key);
-        KEYS.iter().map(|(name, _)| *name).find(|name| *name == path).unwrap_or(key)
+    /// The section of [`KEYS`](super::KEYS).
+    fn name(&self) -> &str {
+        self.meant.split('[').next().unwrap_or_default()
     }
 }
