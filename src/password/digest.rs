@@ -7,6 +7,7 @@ use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::FieldError;
 use super::encoding::Encoding;
 use crate::protocol::Secret;
 
@@ -23,36 +24,16 @@ pub enum Digest {
     Sha512,
 }
 
-/// The digest of a password with a salt after it.
+/// The digest of a password, with a salt after it or without one.
 #[derive(Debug)]
-pub struct SaltedDigest {
-    bare: BareDigest,
+pub struct DigestHash {
+    kind: Digest,
+    digest: Secret<Box<[u8]>>,
+    /// Empty in a digest of the password alone.
     salt: Box<[u8]>,
 }
 
-/// The digest of a password alone.
-#[derive(Debug)]
-pub struct BareDigest {
-    kind: Digest,
-    digest: Secret<Box<[u8]>>,
-}
-
-/// Why octets are not a digest, or not one with a salt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DigestError {
-    /// Nothing follows the digest.
-    #[error("its hash has no salt")]
-    NoSalt,
-    /// The salt is too long.
-    #[error("its hash has a salt of more than {} octets", SaltedDigest::MAX_SALT)]
-    LongSalt,
-    /// There are fewer octets than the digest has.
-    #[error("its hash is damaged: it is too short")]
-    TooShort,
-    /// There are more or fewer octets than the digest has.
-    #[error("its hash is damaged: it has another length than such a digest")]
-    Length,
-}
+pub(super) const MAX_SALT: usize = 64;
 
 impl Digest {
     /// The length in octets.
@@ -88,39 +69,28 @@ impl Digest {
     }
 }
 
-impl SaltedDigest {
-    const MAX_SALT: usize = 64;
-
+impl DigestHash {
     /// Takes a digest with the salt after it.
-    pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, DigestError> {
+    pub(super) fn salted(kind: Digest, octets: &[u8]) -> Result<Self, FieldError> {
         match octets.split_at_checked(kind.octets()) {
-            Some((digest, salt)) if (1..=Self::MAX_SALT).contains(&salt.len()) => {
-                Ok(Self { bare: BareDigest::new(kind, digest)?, salt: salt.into() })
-            }
-            Some((_, [])) => Err(DigestError::NoSalt),
-            Some(_) => Err(DigestError::LongSalt),
-            None => Err(DigestError::TooShort),
+            Some((_, [])) => Err(FieldError::NoSalt),
+            Some((_, salt)) if salt.len() > MAX_SALT => Err(FieldError::LongSalt),
+            Some((digest, salt)) => Ok(Self::new(kind, digest, salt)),
+            None => Err(FieldError::ShortDigest),
         }
     }
 
-    pub(super) fn verify(&self, password: &[u8]) -> bool {
-        self.bare.is_of(&[password, &self.salt])
+    /// Takes a digest without a salt.
+    pub(super) fn bare(kind: Digest, octets: &[u8]) -> Result<Self, FieldError> {
+        let is_whole = octets.len() == kind.octets();
+        if is_whole { Ok(Self::new(kind, octets, &[])) } else { Err(FieldError::DigestLength) }
     }
-}
 
-impl BareDigest {
-    pub(super) fn new(kind: Digest, octets: &[u8]) -> Result<Self, DigestError> {
-        if octets.len() != kind.octets() {
-            return Err(DigestError::Length);
-        }
-        Ok(Self { kind, digest: Secret::new(octets.into()) })
+    fn new(kind: Digest, digest: &[u8], salt: &[u8]) -> Self {
+        Self { kind, digest: Secret::new(digest.into()), salt: salt.into() }
     }
 
     pub(super) fn verify(&self, password: &[u8]) -> bool {
-        self.is_of(&[password])
-    }
-
-    fn is_of(&self, parts: &[&[u8]]) -> bool {
-        self.kind.of(parts).ct_eq(self.digest.expose()).into()
+        self.kind.of(&[password, &self.salt]).ct_eq(self.digest.expose()).into()
     }
 }

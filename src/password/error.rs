@@ -3,12 +3,11 @@
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
+use ::argon2::password_hash::phc;
 use thiserror::Error;
 
-use super::argon2::Argon2Error;
 use super::bounds::ParameterError;
-use super::digest::DigestError;
-use super::scram::KeysError;
+use super::digest::MAX_SALT;
 use super::unsupported::UnsupportedScheme;
 
 /// Why a user who exists cannot log in. Cheap to clone.
@@ -61,15 +60,34 @@ pub enum FieldError {
     /// The parameters of a hash are out of bounds or cannot be used.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// An argon2 hash cannot be used.
-    #[error(transparent)]
-    Argon2(#[from] Argon2Error),
-    /// A single digest does not have the right length.
-    #[error(transparent)]
-    Digest(#[from] DigestError),
-    /// The keys of SCRAM cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
+    /// An argon2 hash is not a PHC string.
+    #[error("its argon2 hash is damaged ({0})")]
+    DamagedArgon2(#[from] phc::Error),
+    /// The version of argon2 is unknown.
+    #[error("its hash is of an unknown argon2 version, v={0}")]
+    Argon2Version(u32),
+    /// The salt or the digest of an argon2 hash is missing.
+    #[error("its argon2 hash has no salt or no digest")]
+    Argon2Incomplete,
+    /// Nothing follows a digest that should have a salt.
+    #[error("its hash has no salt")]
+    NoSalt,
+    /// The salt of a digest is too long.
+    #[error("its hash has a salt of more than {MAX_SALT} octets")]
+    LongSalt,
+    /// There are fewer octets than a digest with a salt has.
+    #[error("its hash is damaged: it is too short")]
+    ShortDigest,
+    /// There are more or fewer octets than a digest without a salt has.
+    #[error("its hash is damaged: it has another length than such a digest")]
+    DigestLength,
+    /// The text does not have the form of the keys of SCRAM.
+    #[error("its SCRAM keys are damaged")]
+    DamagedKeys,
+    /// Only the iterations of SCRAM are there: `PostgreSQL`'s form has a colon behind them, which
+    /// ends a field of a credential file.
+    #[error("its SCRAM keys end at a colon; write a comma in place of : and $")]
+    KeysEndAtColon,
 }
 
 /// Why a password cannot be verified.

@@ -2,7 +2,7 @@
 
 use super::argon2::Argon2Hash;
 use super::bcrypt::{self, BcryptHash};
-use super::digest::{BareDigest, SaltedDigest};
+use super::digest::DigestHash;
 use super::md5_crypt::Md5CryptHash;
 use super::pbkdf2::Pbkdf2Hash;
 use super::scrypt::ScryptHash;
@@ -27,11 +27,11 @@ pub enum Hash {
     /// `{PBKDF2}`
     Pbkdf2(Pbkdf2Hash),
     /// `{SSHA}`, `{SSHA256}`, `{SSHA512}`, and, weak, `{SMD5}`.
-    Salted(SaltedDigest),
+    Salted(DigestHash),
     /// Weak: `{MD5-CRYPT}`, `$1$`.
     Md5Crypt(Md5CryptHash),
     /// Weak: `{SHA}`, `{SHA256}`, `{SHA512}`, `{PLAIN-MD5}`, `{LDAP-MD5}`.
-    Bare(BareDigest),
+    Bare(DigestHash),
 }
 
 impl Hash {
@@ -88,32 +88,18 @@ impl Hash {
         }
     }
 
-    pub(super) fn is_weaker_than_new(&self) -> bool {
+    /// Whether a new hash of this password would be stronger and cover no more of it.
+    pub(super) fn outdated_by(&self, password: &[u8]) -> bool {
         match self {
             Self::Argon2(hash) => hash.is_weaker_than_new(),
+            Self::Bcrypt(_) => password.len() <= bcrypt::USED_OCTETS,
             Self::Yescrypt(_)
             | Self::Scrypt(_)
-            | Self::Bcrypt(_)
             | Self::ShaCrypt(_)
             | Self::Pbkdf2(_)
             | Self::Salted(_)
             | Self::Md5Crypt(_)
             | Self::Bare(_) => true,
-        }
-    }
-
-    /// How many octets of a password the hash covers.
-    pub(super) fn used_octets(&self) -> usize {
-        match self {
-            Self::Bcrypt(_) => bcrypt::USED_OCTETS,
-            Self::Argon2(_)
-            | Self::Yescrypt(_)
-            | Self::Scrypt(_)
-            | Self::ShaCrypt(_)
-            | Self::Pbkdf2(_)
-            | Self::Salted(_)
-            | Self::Md5Crypt(_)
-            | Self::Bare(_) => usize::MAX,
         }
     }
 }

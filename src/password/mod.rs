@@ -41,7 +41,7 @@ use self::argon2::Argon2Hash;
 pub(crate) use self::compare::{SUBSTITUTE, compare, is_acceptable};
 pub use self::cost::Cost;
 pub use self::digest::Digest;
-use self::digest::{BareDigest, SaltedDigest};
+use self::digest::DigestHash;
 use self::encoding::{Encoding, Field};
 pub(crate) use self::error::VerifyError;
 pub use self::error::{FieldError, Unusable};
@@ -205,9 +205,7 @@ impl Verifier {
     ///   and another client of the user may leave it out. From then on it would matter.
     pub(super) fn outdated_by(&self, password: &[u8]) -> bool {
         match self {
-            Self::Hash(hash, _) => {
-                hash.is_weaker_than_new() && password.len() <= hash.used_octets()
-            }
+            Self::Hash(hash, _) => hash.outdated_by(password),
             Self::Plain(_) | Self::Scram(_) | Self::AtStore(_) | Self::Unusable(_) => false,
         }
     }
@@ -227,12 +225,12 @@ impl Verifier {
         let (scheme, field) = Field::new(&scheme, text);
         let hash = |hash| Self::hash(hash, stored);
         let salted = |digest| {
-            let salted = SaltedDigest::new(digest, &field.octets(Encoding::Base64)?)?;
+            let salted = DigestHash::salted(digest, &field.octets(Encoding::Base64)?)?;
             Ok(hash(Hash::Salted(salted)))
         };
         let bare = |name, digest: Digest| {
             weak.allow(name)?;
-            let bare = BareDigest::new(digest, &field.octets(digest.encoding_of(text))?)?;
+            let bare = DigestHash::bare(digest, &field.octets(digest.encoding_of(text))?)?;
             Ok(hash(Hash::Bare(bare)))
         };
         match scheme {

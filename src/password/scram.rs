@@ -18,37 +18,25 @@ pub struct StoredKeys {
     keys: ScramKeys,
 }
 
-/// Why text is not the keys of SCRAM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeysError {
-    /// The text does not have the form of keys.
-    #[error("its SCRAM keys are damaged")]
-    Damaged,
-    /// Only the iterations are there: `PostgreSQL`'s form has a colon behind them, which ends a
-    /// field of a credential file.
-    #[error("its SCRAM keys end at a colon; write a comma in place of : and $")]
-    EndAtColon,
-}
-
 impl StoredKeys {
     const MAX_SALT: usize = 1024;
 
     /// Reads the keys in either form.
     pub(super) fn parse(hash: ScramHash, text: &str) -> Result<Self, FieldError> {
         if text.parse::<u32>().is_ok() {
-            return Err(KeysError::EndAtColon.into());
+            return Err(FieldError::KeysEndAtColon);
         }
         let [iterations, salt, stored, server] =
-            exactly(text.split([',', ':', '$'])).ok_or(KeysError::Damaged)?;
+            exactly(text.split([',', ':', '$'])).ok_or(FieldError::DamagedKeys)?;
         let iterations = bounded("SCRAM", "iterations", iterations, 1..=MAX_ROUNDS)?;
         let salt = base64(salt)
             .filter(|salt| (1..=Self::MAX_SALT).contains(&salt.len()))
-            .ok_or(KeysError::Damaged)?;
+            .ok_or(FieldError::DamagedKeys)?;
         let key = |text| {
             base64(text)
                 .filter(|key| key.len() == digest(hash).octets())
                 .map(Secret::new)
-                .ok_or(KeysError::Damaged)
+                .ok_or(FieldError::DamagedKeys)
         };
         let (stored_key, server_key) = (key(stored)?, key(server)?);
         Ok(Self { hash, keys: ScramKeys { salt, iterations, stored_key, server_key } })

@@ -8,7 +8,7 @@
 
 use std::collections::TryReserveError;
 
-use ::argon2::password_hash::phc::{self, PasswordHash, Salt};
+use ::argon2::password_hash::phc::{PasswordHash, Salt};
 use ::argon2::password_hash::{self, PasswordHasher};
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
@@ -34,20 +34,6 @@ pub struct Argon2Hash {
     digest: Secret<Box<[u8]>>,
 }
 
-/// Why text is not an argon2 hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Argon2Error {
-    /// The text is not a PHC string.
-    #[error("its argon2 hash is damaged ({0})")]
-    Damaged(#[from] phc::Error),
-    /// The version is unknown.
-    #[error("its hash is of an unknown argon2 version, v={0}")]
-    Version(u32),
-    /// The salt or the digest is missing.
-    #[error("its argon2 hash has no salt or no digest")]
-    Incomplete,
-}
-
 /// The PHC string of a password, with a new salt.
 pub(super) fn hash(password: &[u8]) -> Result<Secret<String>, HashError> {
     let hash = recommended()?.hash_password_with_salt(password, &salt::new()?)?;
@@ -61,14 +47,14 @@ impl Argon2Hash {
 
     /// Reads a PHC string that begins with `$argon2`.
     pub(super) fn parse(phc: &str) -> Result<Self, FieldError> {
-        let hash = PasswordHash::new(phc).map_err(Argon2Error::Damaged)?;
+        let hash = PasswordHash::new(phc)?;
         let algorithm =
             Algorithm::new(hash.algorithm).map_err(|_| FieldError::UnknownKindOf("argon2"))?;
         let version = match hash.version {
             // The strings of the first version of argon2 did not have the field yet.
             None => Version::V0x10,
             Some(version) => {
-                Version::try_from(version).map_err(|_| Argon2Error::Version(version))?
+                Version::try_from(version).map_err(|_| FieldError::Argon2Version(version))?
             }
         };
         let cost = |name: &str| hash.params.get_decimal(name);
@@ -82,7 +68,7 @@ impl Argon2Hash {
         within("argon2", "t", passes, 0..=Self::MAX_PASSES)?;
         within("argon2", "p", lanes, 0..=Self::MAX_LANES)?;
         let (Some(salt), Some(digest)) = (hash.salt, hash.hash) else {
-            return Err(Argon2Error::Incomplete.into());
+            return Err(FieldError::Argon2Incomplete);
         };
         let hash = Self {
             algorithm,
