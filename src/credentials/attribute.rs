@@ -47,35 +47,23 @@ pub enum Error {
     Networks(#[from] NetworksError),
 }
 
-/// What a store has on one user: a line, an entry, a row, an environment.
-pub(super) trait Source {
-    /// Names the attribute as the store does.
-    type Error;
+impl Attribute {
+    /// Each one. The home directory comes before the Maildir, which may be below it.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Home, Self::Mail, Self::Pop3, Self::Sessions, Self::AllowNets];
+}
 
-    /// Reads an attribute from its text; `None` when the store does not have it.
-    ///
-    /// # Errors
-    /// That of `parse`, or why there is no text to parse.
-    fn read<T>(
-        &self,
-        attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, Error>,
-    ) -> Result<Option<T>, Self::Error>;
-
-    /// Reads all attributes.
-    ///
-    /// # Errors
-    /// Those of [`read`](Self::read).
-    fn attributes(&self) -> Result<Attributes, Self::Error> {
-        let home = self.read(Attribute::Home, home)?.flatten();
-        let mail = |text: &str| mail(text, home.as_deref());
-        Ok(Attributes {
-            mail: self.read(Attribute::Mail, mail)?.flatten(),
-            pop3: self.read(Attribute::Pop3, pop3)?.unwrap_or(true),
-            sessions: self.read(Attribute::Sessions, sessions)?,
-            allow_nets: self.read(Attribute::AllowNets, allow_nets)?,
-            home,
-        })
+impl Attributes {
+    /// Sets an attribute from its text.
+    pub(super) fn set(&mut self, attribute: Attribute, text: &str) -> Result<(), Error> {
+        match attribute {
+            Attribute::Home => self.home = home(text)?,
+            Attribute::Mail => self.mail = mail(text, self.home.as_deref())?,
+            Attribute::Pop3 => self.pop3 = pop3(text)?,
+            Attribute::Sessions => self.sessions = Some(sessions(text)?),
+            Attribute::AllowNets => self.allow_nets = Some(AllowedNetworks::parse(text)?),
+        }
+        Ok(())
     }
 }
 
@@ -124,11 +112,6 @@ fn pop3(text: &str) -> Result<bool, Error> {
 /// How many sessions the user may have.
 fn sessions(text: &str) -> Result<NonZeroU32, Error> {
     text.parse().map_err(|_| Error::NotSessions)
-}
-
-/// Where the user may log in from.
-fn allow_nets(text: &str) -> Result<AllowedNetworks, Error> {
-    Ok(AllowedNetworks::parse(text)?)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::attribute::{self, Attribute, Source};
+use super::attribute::{self, Attribute};
 use super::{Attributes, Check, OpenError, PasswordService};
 use crate::protocol::{Secret, Username};
 
@@ -292,7 +292,22 @@ fn attributes(name: &Username, environment: &[u8]) -> Result<Attributes, Error> 
     if let Some(other) = environment.value("USER").filter(|user| !is_asked_for(user)) {
         return Err(Error::AnotherUser { asked: name.clone(), user: other.to_vec() });
     }
-    environment.attributes()
+    let mut attributes = Attributes::default();
+    for attribute in Attribute::ALL {
+        let variable = match attribute {
+            Attribute::Home => "HOME",
+            Attribute::Mail => "MAILDIR",
+            Attribute::Pop3 => "RESTANTE_POP3",
+            Attribute::Sessions => "RESTANTE_SESSIONS",
+            Attribute::AllowNets => "RESTANTE_ALLOW_NETS",
+        };
+        let Some(value) = environment.value(variable) else { continue };
+        str::from_utf8(value)
+            .map_err(|_| attribute::Error::NotUtf8)
+            .and_then(|text| attributes.set(attribute, text))
+            .map_err(|error| Error::Attribute(variable, error))?;
+    }
+    Ok(attributes)
 }
 
 /// Variables with their values, each ended by a NUL.
@@ -308,27 +323,6 @@ impl<'a> Environment<'a> {
         let prefix = format!("{variable}=");
         let mut values = self.entries().filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
         values.next().filter(|value| !value.is_empty())
-    }
-}
-
-impl Source for Environment<'_> {
-    type Error = Error;
-
-    fn read<T>(
-        &self,
-        attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, attribute::Error>,
-    ) -> Result<Option<T>, Error> {
-        let variable = match attribute {
-            Attribute::Home => "HOME",
-            Attribute::Mail => "MAILDIR",
-            Attribute::Pop3 => "RESTANTE_POP3",
-            Attribute::Sessions => "RESTANTE_SESSIONS",
-            Attribute::AllowNets => "RESTANTE_ALLOW_NETS",
-        };
-        let Some(value) = self.value(variable) else { return Ok(None) };
-        let text = str::from_utf8(value).map_err(|_| attribute::Error::NotUtf8);
-        text.and_then(parse).map(Some).map_err(|error| Error::Attribute(variable, error))
     }
 }
 

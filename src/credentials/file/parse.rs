@@ -1,8 +1,8 @@
 //! The lines of a credential file: `name:{SCHEME}hash[:uid:gid:gecos:home:shell:extra]`, the form
 //! of Dovecot's passwd-file. `table` and `edit` use them.
 
-use crate::credentials::Account;
-use crate::credentials::attribute::{self, Attribute, Source};
+use crate::credentials::attribute::{self, Attribute};
+use crate::credentials::{Account, Attributes};
 use crate::password::{Verifier, WeakSchemes};
 use crate::protocol::{NameError, Username};
 
@@ -123,6 +123,31 @@ impl Entry<'_> {
         Ok(Account { verifier, attributes: self.attributes()? })
     }
 
+    /// The attributes in the extra fields, and the home directory.
+    fn attributes(&self) -> Result<Attributes, AccountError> {
+        let mut attributes = Attributes::default();
+        for attribute in Attribute::ALL {
+            let key = match attribute {
+                Attribute::Home => "userdb_home",
+                Attribute::Mail => "userdb_mail",
+                Attribute::Pop3 => "pop3",
+                Attribute::Sessions => "sessions",
+                Attribute::AllowNets => "allow_nets",
+            };
+            let (name, value) = match (attribute, self.value(key)?) {
+                (Attribute::Mail, Some(value)) if value.contains('%') => {
+                    return Err(AccountError::Variable);
+                }
+                (_, Some(value)) => (key, value),
+                (Attribute::Home, None) => ("home directory", self.field(3).unwrap_or_default()),
+                (_, None) => continue,
+            };
+            let set = attributes.set(attribute, value);
+            set.map_err(|error| AccountError::Attribute(name, error))?;
+        }
+        Ok(attributes)
+    }
+
     /// The value of an extra field, if there is one. If there are two, neither is used.
     fn value(&self, key: &'static str) -> Result<Option<&str>, AccountError> {
         let mut values = self.extra().filter_map(|(name, value)| (name == key).then_some(value));
@@ -141,33 +166,6 @@ impl Entry<'_> {
     fn extra(&self) -> impl Iterator<Item = (&str, &str)> {
         let fields = self.field(5).unwrap_or_default().split_ascii_whitespace();
         fields.map(|field| field.split_once('=').unwrap_or((field, "")))
-    }
-}
-
-impl Source for Entry<'_> {
-    type Error = AccountError;
-
-    fn read<T>(
-        &self,
-        attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, attribute::Error>,
-    ) -> Result<Option<T>, AccountError> {
-        let key = match attribute {
-            Attribute::Home => "userdb_home",
-            Attribute::Mail => "userdb_mail",
-            Attribute::Pop3 => "pop3",
-            Attribute::Sessions => "sessions",
-            Attribute::AllowNets => "allow_nets",
-        };
-        let (name, value) = match (attribute, self.value(key)?) {
-            (Attribute::Mail, Some(value)) if value.contains('%') => {
-                return Err(AccountError::Variable);
-            }
-            (_, Some(value)) => (key, value),
-            (Attribute::Home, None) => ("home directory", self.field(3).unwrap_or_default()),
-            (_, None) => return Ok(None),
-        };
-        parse(value).map(Some).map_err(|error| AccountError::Attribute(name, error))
     }
 }
 

@@ -4,7 +4,7 @@ use ldap3::SearchEntry;
 
 use crate::config::LdapAttributes;
 use crate::credentials::Attributes;
-use crate::credentials::attribute::{self, Attribute, Source};
+use crate::credentials::attribute::{self, Attribute};
 
 /// An attribute of an entry that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,48 +37,33 @@ impl LdapAttributes {
     /// - An attribute without a value has its default.
     /// - A value that cannot be used is an error: the user must not get mail from a default place.
     pub(super) fn read(&self, entry: &SearchEntry) -> Result<Attributes, AttributeError> {
-        Named { keys: self, entry }.attributes()
-    }
-}
-
-/// An entry, with the names of its attributes.
-struct Named<'a> {
-    keys: &'a LdapAttributes,
-    entry: &'a SearchEntry,
-}
-
-impl Source for Named<'_> {
-    type Error = AttributeError;
-
-    fn read<T>(
-        &self,
-        attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, attribute::Error>,
-    ) -> Result<Option<T>, AttributeError> {
-        let Self { keys, entry } = self;
-        let name = match attribute {
-            Attribute::Home => &keys.home,
-            Attribute::Mail => &keys.mail,
-            Attribute::Pop3 => &keys.pop3,
-            Attribute::Sessions => &keys.sessions,
-            Attribute::AllowNets => &keys.allow_nets,
-        };
-        let Some(name) = name else { return Ok(None) };
-        let value = match values(name, entry) {
-            Ok([]) => return Ok(None),
-            Ok([value]) => parse(value).map_err(Problem::from),
-            // Several networks are one list.
-            Ok(list) if attribute == Attribute::AllowNets => {
-                parse(&list.join(",")).map_err(Problem::from)
-            }
-            Ok(_) => Err(Problem::SeveralValues),
-            Err(problem) => Err(problem),
-        };
-        value.map(Some).map_err(|problem| AttributeError {
-            name: name.clone(),
-            dn: entry.dn.clone(),
-            problem,
-        })
+        let mut attributes = Attributes::default();
+        for attribute in Attribute::ALL {
+            let name = match attribute {
+                Attribute::Home => &self.home,
+                Attribute::Mail => &self.mail,
+                Attribute::Pop3 => &self.pop3,
+                Attribute::Sessions => &self.sessions,
+                Attribute::AllowNets => &self.allow_nets,
+            };
+            let Some(name) = name else { continue };
+            let set = match values(name, entry) {
+                Ok([]) => continue,
+                Ok([value]) => attributes.set(attribute, value).map_err(Problem::from),
+                // Several networks are one list.
+                Ok(list) if attribute == Attribute::AllowNets => {
+                    attributes.set(attribute, &list.join(",")).map_err(Problem::from)
+                }
+                Ok(_) => Err(Problem::SeveralValues),
+                Err(problem) => Err(problem),
+            };
+            set.map_err(|problem| AttributeError {
+                name: name.clone(),
+                dn: entry.dn.clone(),
+                problem,
+            })?;
+        }
+        Ok(attributes)
     }
 }
 

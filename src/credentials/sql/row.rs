@@ -5,8 +5,8 @@ use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
 
-use crate::credentials::Account;
-use crate::credentials::attribute::{self, Attribute, Source};
+use crate::credentials::attribute::{self, Attribute};
+use crate::credentials::{Account, Attributes};
 use crate::password::{FieldError, Verifier, WeakSchemes};
 
 /// The columns that are used; others are ignored.
@@ -82,7 +82,7 @@ cells!(SqliteRow, Sqlite, [i64, bool]);
 
 /// The account that a row describes.
 pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, Error> {
-    let attributes = UserRow(row).attributes()?;
+    let attributes = attributes(row)?;
     if position(row, "password")?.is_none() {
         return Err(Error::NoPassword);
     }
@@ -90,6 +90,29 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, E
         column(row, "password", |cell| text(cell).map(|stored| Verifier::parse(stored, weak)))?;
     let verifier = verifier.unwrap_or_else(|| Verifier::unusable(FieldError::Null));
     Ok(Account { verifier, attributes })
+}
+
+/// The attributes in the columns that have one.
+fn attributes<R: Cells>(row: &R) -> Result<Attributes, Error> {
+    let mut attributes = Attributes::default();
+    for attribute in Attribute::ALL {
+        let (name, is_number) = match attribute {
+            Attribute::Home => ("home", false),
+            Attribute::Mail => ("mail", false),
+            Attribute::Pop3 => ("pop3", true),
+            Attribute::Sessions => ("sessions", true),
+            Attribute::AllowNets => ("allow_nets", false),
+        };
+        column(row, name, |cell| match cell {
+            Cell::Integer(number) if is_number => {
+                Ok(attributes.set(attribute, &number.to_string())?)
+            }
+            Cell::Integer(_) | Cell::Text(_) | Cell::Null | Cell::Other => {
+                Ok(attributes.set(attribute, text(cell)?)?)
+            }
+        })?;
+    }
+    Ok(attributes)
 }
 
 /// The text in the first column, which is a version.
@@ -132,30 +155,5 @@ fn text<'r>(cell: &Cell<'r>) -> Result<&'r str, ValueError> {
     match cell {
         Cell::Text(octets) => Ok(str::from_utf8(octets).map_err(|_| attribute::Error::NotUtf8)?),
         Cell::Null | Cell::Integer(_) | Cell::Other => Err(ValueError::NotText),
-    }
-}
-
-/// A row that describes a user.
-struct UserRow<'r, R>(&'r R);
-
-impl<R: Cells> Source for UserRow<'_, R> {
-    type Error = Error;
-
-    fn read<T>(
-        &self,
-        attribute: Attribute,
-        parse: impl Fn(&str) -> Result<T, attribute::Error>,
-    ) -> Result<Option<T>, Error> {
-        let (name, is_number) = match attribute {
-            Attribute::Home => ("home", false),
-            Attribute::Mail => ("mail", false),
-            Attribute::Pop3 => ("pop3", true),
-            Attribute::Sessions => ("sessions", true),
-            Attribute::AllowNets => ("allow_nets", false),
-        };
-        column(self.0, name, |cell| match cell {
-            Cell::Integer(number) if is_number => Ok(parse(&number.to_string())?),
-            Cell::Integer(_) | Cell::Text(_) | Cell::Null | Cell::Other => Ok(parse(text(cell)?)?),
-        })
     }
 }
