@@ -64,13 +64,10 @@ impl Decoys {
 
     /// The decoy of the name with this hash.
     pub(super) fn choose(&self, hash: u64) -> Option<Decoy> {
-        let nth = choose(hash, self.by_cost.values().map(|decoy| decoy.users))?;
+        let users = self.by_cost.values().map(|decoy| decoy.users);
+        let nth = choose(hash, users.clone())?;
         let Decoy { verifier, .. } = self.by_cost.values().nth(nth)?;
-        Some(Decoy { verifier: verifier.clone(), users: self.users() })
-    }
-
-    fn users(&self) -> u64 {
-        self.by_cost.values().map(|decoy| decoy.users).sum()
+        Some(Decoy { verifier: verifier.clone(), users: users.sum() })
     }
 
     /// Removes a user of this cost.
@@ -88,14 +85,6 @@ impl Decoys {
     #[cfg(test)]
     pub(super) fn kinds(&self) -> usize {
         self.by_cost.len()
-    }
-}
-
-impl<'a> FromIterator<&'a Verifier> for Decoys {
-    fn from_iter<I: IntoIterator<Item = &'a Verifier>>(verifiers: I) -> Self {
-        let mut decoys = Self::default();
-        verifiers.into_iter().for_each(|verifier| decoys.add(verifier));
-        decoys
     }
 }
 

@@ -48,9 +48,15 @@ impl Table {
         let report =
             Report { users: users.len(), errors: errors.into_vec(), warnings: warnings.into_vec() };
         let table = report.errors.is_empty().then(|| {
-            let known = || users.values().filter_map(|listed| listed.known.as_ref().ok());
-            let decoys = known().map(|known| &known.verifier).collect();
-            let offers = offers(known().map(|known| &known.verifier));
+            let mut decoys = Decoys::default();
+            // What all users can use, except those who cannot log in.
+            let mut offers = Offers { scram_sha_1: true, scram_sha_256: true };
+            let known = users.values().filter_map(|listed| listed.known.as_ref().ok());
+            for Known { verifier, .. } in known.filter(|known| known.verifier.cost().is_some()) {
+                decoys.add(verifier);
+                offers.scram_sha_1 &= verifier.has_keys(ScramHash::Sha1);
+                offers.scram_sha_256 &= verifier.has_keys(ScramHash::Sha256);
+            }
             Self { users, decoys, offers }
         });
         (table, report)
@@ -79,16 +85,6 @@ impl Table {
     pub(super) fn decoy(&self, name: &Username) -> Option<Decoy> {
         self.decoys.choose(self.users.hasher().hash_one(name))
     }
-}
-
-/// The mechanisms that all users can use, except those who cannot log in.
-fn offers<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Offers {
-    let mut offers = Offers { scram_sha_1: true, scram_sha_256: true };
-    for verifier in verifiers.filter(|verifier| verifier.cost().is_some()) {
-        offers.scram_sha_1 &= verifier.has_keys(ScramHash::Sha1);
-        offers.scram_sha_256 &= verifier.has_keys(ScramHash::Sha256);
-    }
-    offers
 }
 
 /// The names of the users of a credential file, without their passwords.
