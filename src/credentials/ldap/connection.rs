@@ -1,8 +1,8 @@
 //! Connections to a directory: how they are opened, bound and reused, and what its answers mean.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use std::{fmt, io};
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult};
 use ldap3::{Scope, SearchEntry, SearchOptions, StdStream};
@@ -11,13 +11,15 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::error::{Error, Problem, code};
-use crate::config::LdapBind;
+use super::{template, tls};
+use crate::config::{LdapBind, LdapSection, LdapWay};
 use crate::credentials::{OpenError, secret_file};
 use crate::protocol::Secret;
 
 /// A directory, and the idle connections to it, which are bound as the reader.
+#[derive(Debug)]
 pub(super) struct Directory {
-    url: String,
+    pub(super) url: String,
     starttls: bool,
     tls: Option<Arc<ClientConfig>>,
     reader: Option<Reader>,
@@ -27,20 +29,21 @@ pub(super) struct Directory {
 
 /// The entry as which the directory is searched.
 #[derive(Debug)]
-pub(super) struct Reader {
+struct Reader {
     dn: String,
     password: Secret<String>,
 }
 
 impl Reader {
     /// RFC 4513 §5.1.2: a bind without a password would be anonymous; the file has one.
-    pub(super) fn of(bind: &LdapBind) -> Result<Self, OpenError> {
+    fn of(bind: &LdapBind) -> Result<Self, OpenError> {
         let password =
             secret_file::read(&bind.password_file).map_err(OpenError::at("bind-password-file"))?;
         Ok(Self { dn: bind.dn.clone(), password })
     }
 }
 
+#[derive(Debug)]
 struct Idle {
     connection: Ldap,
     since: Instant,
@@ -61,22 +64,21 @@ pub(super) enum Found {
     Several,
 }
 
-/// The outcome of a bind.
-pub(super) enum Bound {
-    /// The password is right. The connection is bound as the user.
-    Right(Ldap),
-    Wrong,
-}
-
 impl Directory {
-    pub(super) fn new(
-        url: String,
-        starttls: bool,
-        tls: Option<Arc<ClientConfig>>,
-        reader: Option<Reader>,
-        most_idle: usize,
-    ) -> Self {
-        Self { url, starttls, tls, reader, idle: Mutex::default(), most_idle }
+    /// Opens a directory without connecting to it.
+    pub(super) fn open(section: &LdapSection) -> Result<Self, OpenError> {
+        let LdapSection { url, starttls, ca, way, asking, .. } = section.clone();
+        let encrypted = starttls || url.starts_with("ldaps://");
+        let tls = if encrypted { Some(tls::client(ca.as_deref())?) } else { None };
+        let reader = match way {
+            LdapWay::Search { bind, filter, .. } => {
+                template::check_filter(&filter).map_err(OpenError::at("filter"))?;
+                bind.as_ref().map(Reader::of).transpose()?
+            }
+            LdapWay::Direct { .. } => None,
+        };
+        let most_idle = usize::try_from(asking.at_once.get()).unwrap_or(usize::MAX);
+        Ok(Self { url, starttls, tls, reader, idle: Mutex::default(), most_idle })
     }
 
     /// Searches as the reader, over an idle connection or over a new one.
@@ -110,16 +112,17 @@ impl Directory {
         self.found(answer, question)
     }
 
-    /// Tries a password for the entry `dn`, on a new connection.
-    pub(super) async fn bind(&self, dn: &str, password: &str) -> Result<Bound, Error> {
+    /// Tries a password for the entry `dn`, on a new connection. If the password is right, the
+    /// connection is bound as that entry; `None` if it is wrong.
+    pub(super) async fn bind(&self, dn: &str, password: &str) -> Result<Option<Ldap>, Error> {
         let mut connection = self.connect().await?;
         let result = self.simple_bind(&mut connection, dn, password).await?;
         match result.rc {
-            code::SUCCESS => Ok(Bound::Right(connection)),
+            code::SUCCESS => Ok(Some(connection)),
             code::NO_SUCH_OBJECT
             | code::INVALID_DN_SYNTAX
             | code::INAPPROPRIATE_AUTHENTICATION
-            | code::INVALID_CREDENTIALS => Ok(Bound::Wrong),
+            | code::INVALID_CREDENTIALS => Ok(None),
             _ => Err(self.error(Problem::Bind(result.into()))),
         }
     }
@@ -148,8 +151,8 @@ impl Directory {
             (Some(_), false) => " with TLS",
         };
         match &self.reader {
-            Some(reader) => format!("{self}{how} as {:?}", reader.dn),
-            None => format!("{self}{how}"),
+            Some(reader) => format!("{}{how} as {:?}", self.url, reader.dn),
+            None => format!("{}{how}", self.url),
         }
     }
 
@@ -226,22 +229,6 @@ impl Directory {
 
     fn error(&self, problem: impl Into<Problem>) -> Error {
         Error::Directory { url: self.url.clone(), problem: Box::new(problem.into()) }
-    }
-}
-
-impl fmt::Display for Directory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
-    }
-}
-
-impl fmt::Debug for Directory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory")
-            .field("url", &self.url)
-            .field("starttls", &self.starttls)
-            .field("reader", &self.reader)
-            .finish_non_exhaustive()
     }
 }
 

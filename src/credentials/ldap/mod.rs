@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ldap3::Scope;
 
-use self::connection::{Bound, Directory, Found, Question, Reader};
+use self::connection::{Directory, Found, Question};
 use self::error::Error;
 use crate::config::{LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::{
@@ -56,29 +56,18 @@ impl LdapStore {
     /// # Errors
     /// An error in the section, or in a file that it names.
     pub fn open(section: &LdapSection) -> Result<Self, OpenError> {
-        let LdapSection { url, starttls, ca, way, attributes, asking } = section.clone();
-        let encrypted = starttls || url.starts_with("ldaps://");
-        let tls = if encrypted { Some(tls::client(ca.as_deref())?) } else { None };
-        let reader = match &way {
-            LdapWay::Search { bind, filter, .. } => {
-                template::check_filter(filter).map_err(OpenError::at("filter"))?;
-                bind.as_ref().map(Reader::of).transpose()?
-            }
-            LdapWay::Direct { .. } => None,
-        };
-        let most_idle = usize::try_from(asking.at_once.get()).unwrap_or(usize::MAX);
-        let directory = Directory::new(url, starttls, tls, reader, most_idle);
-        let label = format!("ldap {directory}");
+        let directory = Directory::open(section)?;
+        let LdapSection { url, way, attributes, asking, .. } = section.clone();
         let users = Arc::new(Users { directory, way, attributes });
         let probe = |users: Arc<Users>| async move { users.reach().await.map(drop) };
-        let breaker = Breaker::new(label, asking, &users, probe);
+        let breaker = Breaker::new(format!("ldap {url}"), asking, &users, probe);
         Ok(Self { users, breaker })
     }
 }
 
 impl CredentialStore for LdapStore {
     fn label(&self) -> String {
-        format!("ldap {}", self.users.directory)
+        format!("ldap {}", self.users.directory.url)
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
@@ -189,16 +178,11 @@ impl Users {
         password: &str,
         known: &Attributes,
     ) -> Result<Option<Attributes>, Error> {
-        let mut connection = match self.directory.bind(dn, password).await? {
-            Bound::Right(connection) => connection,
-            Bound::Wrong => return Ok(None),
+        let Some(mut connection) = self.directory.bind(dn, password).await? else {
+            return Ok(None);
         };
-        match &self.way {
-            LdapWay::Search { .. } => return Ok(Some(known.clone())),
-            LdapWay::Direct { .. } if self.attributes.names().is_empty() => {
-                return Ok(Some(known.clone()));
-            }
-            LdapWay::Direct { .. } => {}
+        if matches!(self.way, LdapWay::Search { .. }) || self.attributes.names().is_empty() {
+            return Ok(Some(known.clone()));
         }
         let own = self.question(dn, Scope::Base, "(objectClass=*)");
         match self.directory.search_as_user(&mut connection, &own).await? {
