@@ -4,11 +4,10 @@
 //! connection before a query, and reuses connections whose query was given up.
 
 use std::fmt;
-use std::mem;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{
     Column as _, ConnectOptions, Connection, Database, Encode, Executor, IntoArguments,
     Statement as _, Type,
@@ -83,29 +82,36 @@ where
     ) -> Result<Option<Account>, Error> {
         let mut answer = None;
         if let Some(mut connection) = self.take() {
-            answer =
-                rows(&mut connection, question, name).await.ok().map(|rows| (connection, rows));
+            let rows = Self::rows(&mut connection, question, name).await;
+            answer = rows.ok().map(|rows| (connection, rows));
         }
         let (connection, rows) = match answer {
             Some(answer) => answer,
             None => {
                 let mut connection = self.connect().await?;
-                let rows = rows(&mut connection, question, name).await?;
+                let rows = Self::rows(&mut connection, question, name).await?;
                 (connection, rows)
             }
         };
-        match rows.as_slice() {
-            [] => {
-                self.put_back(connection);
-                Ok(None)
-            }
-            [row] => {
-                self.put_back(connection);
-                Ok(Some(row::account(row, weak)?))
-            }
-            // Not put back: there may be unread rows on this connection.
-            _ => Err(Error::SeveralRows),
+        if rows.len() > 1 {
+            // The connection is not put back: there may be unread rows on it.
+            return Err(Error::SeveralRows);
         }
+        self.put_back(connection);
+        Ok(rows.first().map(|row| row::account(row, weak)).transpose()?)
+    }
+
+    /// The first two rows of the answer at most: a query without its WHERE is not read to its end.
+    async fn rows(
+        connection: &mut D::Connection,
+        question: &Question,
+        name: &Username,
+    ) -> Result<Vec<D::Row>, sqlx::Error> {
+        let mut query = sqlx::query(question.text());
+        for value in question.values(name) {
+            query = query.bind(value);
+        }
+        query.fetch(connection).take(2).try_collect().await
     }
 
     /// The version of the database, over a new connection.
@@ -146,10 +152,8 @@ where
             Reuse::Never => close(connection),
             Reuse::Always => {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let (young, old): (Vec<_>, Vec<_>) = mem::take(&mut *idle)
-                    .into_iter()
-                    .partition(|kept| kept.since.elapsed() < LONGEST_IDLE);
-                *idle = young;
+                let is_old = |kept: &mut Idle<_>| kept.since.elapsed() >= LONGEST_IDLE;
+                let old: Vec<_> = idle.extract_if(.., is_old).collect();
                 idle.push(Idle { connection, since: Instant::now() });
                 drop(idle);
                 old.into_iter().for_each(|kept| close(kept.connection));
@@ -168,33 +172,6 @@ impl<D: Database> fmt::Debug for Server<D> {
 /// Closes a connection in the background. Servers log connections that end without being closed.
 fn close<C: Connection>(connection: C) {
     tokio::spawn(timeout(CLOSE_TIMEOUT, connection.close()));
-}
-
-/// The first two rows of the answer at most: a query without its WHERE is not read to its end.
-async fn rows<D>(
-    connection: &mut D::Connection,
-    question: &Question,
-    name: &Username,
-) -> Result<Vec<D::Row>, sqlx::Error>
-where
-    D: Database,
-    D::Arguments: IntoArguments<D>,
-    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
-    for<'q> Option<String>: Encode<'q, D> + Type<D>,
-{
-    let mut query = sqlx::query(question.text());
-    for value in question.values(name) {
-        query = query.bind(value);
-    }
-    let mut answer = query.fetch(connection);
-    let mut rows = Vec::new();
-    while let Some(row) = answer.try_next().await? {
-        rows.push(row);
-        if rows.len() == 2 {
-            break;
-        }
-    }
-    Ok(rows)
 }
 
 /// The message of the database itself, if there is one, and what to do, if that is clear. No driver
