@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use self::claims::Claims;
 use self::error::{Error, TokenError};
 use self::introspection::Endpoint;
-use self::keys::{Keyring, Unverified, discovery_address};
+use self::keys::{Keyring, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::config::{Oauth2Section, TokenTerms};
@@ -121,7 +121,7 @@ impl TokenProvider for Oauth2Provider {
 
     fn probe(&self) -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send + '_>> {
         let Shared { provider, breaker } = self.shared.as_ref();
-        Box::pin(async { Ok(breaker.bypass(provider.reach()).await?) })
+        Box::pin(async move { Ok(breaker.bypass(provider.reach()).await?) })
     }
 }
 
@@ -142,8 +142,7 @@ impl Shared {
                         Redeemed::Bad(TokenError::NoExpiry.into())
                     }
                     Ok(()) => terms.judge(jwt.claims()),
-                    Err(Unverified::Bad(error)) => Redeemed::Bad(error.into()),
-                    Err(Unverified::Unavailable(why)) => Redeemed::Unavailable(why.into()),
+                    Err(answer) => answer,
                 }
             }
             (Way::Keys(_), _) => Redeemed::Foreign,
