@@ -54,7 +54,8 @@ impl Store {
     }
 }
 
-/// Calls a method of the store, whatever its kind.
+/// Calls a method of the store, whatever its kind. Callers box the futures: those of stores that
+/// are not files are large, and boxing keeps them out of the future of each session.
 macro_rules! each {
     ($store:expr, $kind:ident => $call:expr) => {
         match $store {
@@ -72,36 +73,17 @@ macro_rules! each {
     };
 }
 
-/// Calls an asynchronous method of the store. The futures of stores that are not files are large:
-/// boxing keeps them out of the future of each session.
-macro_rules! ask {
-    ($store:expr, $kind:ident => $question:expr) => {
-        match $store {
-            Store::Checkpassword($kind) => Box::pin($question).await,
-            Store::File($kind) => $question.await,
-            #[cfg(feature = "ldap")]
-            Store::Ldap($kind) => Box::pin($question).await,
-            #[cfg(feature = "pam")]
-            Store::Pam($kind) => Box::pin($question).await,
-            #[cfg(feature = "sql")]
-            Store::Sql($kind) => Box::pin($question).await,
-            #[cfg(test)]
-            Store::Table($kind) => $question.await,
-        }
-    };
-}
-
 impl CredentialStore for Store {
     fn label(&self) -> String {
         each!(self, store => store.label())
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
-        ask!(self, store => store.look_up(name))
+        each!(self, store => Box::pin(store.look_up(name)).await)
     }
 
     async fn check(&self, name: &Username, account: &Account, password: &Secret<Vec<u8>>) -> Check {
-        ask!(self, store => store.check(name, account, password))
+        each!(self, store => Box::pin(store.check(name, account, password)).await)
     }
 
     fn decoy(&self, name: &Username) -> Option<Decoy> {
@@ -117,7 +99,7 @@ impl CredentialStore for Store {
     }
 
     async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
-        ask!(self, store => store.strengthen(name, verifier, password));
+        each!(self, store => Box::pin(store.strengthen(name, verifier, password)).await);
     }
 
     fn down(&self) -> Option<StoreError> {
@@ -125,7 +107,7 @@ impl CredentialStore for Store {
     }
 
     async fn probe(&self) -> Result<String, StoreError> {
-        ask!(self, store => store.probe())
+        each!(self, store => Box::pin(store.probe()).await)
     }
 }
 
