@@ -14,9 +14,6 @@ use crate::protocol::Secret;
 /// A scrypt hash with N·r·p of at most 2 097 152: 256 MiB once, or less memory several times.
 #[derive(Debug)]
 pub struct ScryptHash {
-    log_n: u8,
-    r: u32,
-    p: u32,
     params: Params,
     salt: Box<[u8]>,
     digest: Secret<Box<[u8]>>,
@@ -40,7 +37,7 @@ impl ScryptHash {
     }
 
     pub(super) fn cost(&self) -> Cost {
-        Cost::Scrypt { log_n: self.log_n, r: self.r, p: self.p }
+        Cost::Scrypt { log_n: self.params.log_n(), r: self.params.r(), p: self.params.p() }
     }
 
     /// One character for log N, five each for r and p, then the salt as plain text.
@@ -85,7 +82,7 @@ impl ScryptHash {
         }
         let log_n = u8::try_from(log_n).map_err(|_| DAMAGED)?;
         let params = Params::new(log_n, r, p).map_err(ParameterError::Scrypt)?;
-        Ok(Self { log_n, r, p, params, salt: salt.into(), digest: Secret::new(digest.into()) })
+        Ok(Self { params, salt: salt.into(), digest: Secret::new(digest.into()) })
     }
 }
 
