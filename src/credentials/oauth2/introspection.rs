@@ -14,7 +14,7 @@ use crate::protocol::Secret;
 /// The introspection endpoint, with our credentials for it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    url: String,
+    pub(super) url: String,
     authorization: Secret<String>,
 }
 
@@ -29,10 +29,6 @@ impl Endpoint {
         let pair = Secret::new(format!("{}:{}", form_encoded(&client_id), secret.expose()));
         let authorization = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
         Ok(Self { url, authorization })
-    }
-
-    pub(super) fn url(&self) -> &str {
-        &self.url
     }
 
     /// The claims of a token; `None` if it is not active, or the provider does not know it.

@@ -129,7 +129,7 @@ impl Shared {
     async fn redeem(&self, token: &str) -> Redeemed {
         let Provider { terms, way, web } = self.provider.as_ref();
         let jwt = Jwt::parse(token);
-        let issuer = jwt.as_ref().and_then(|jwt| jwt.claims().get("iss"));
+        let issuer = jwt.as_ref().and_then(|jwt| jwt.claims.get("iss"));
         let is_ours = issuer.is_some_and(|issuer| issuer.as_str() == Some(&terms.issuer));
         if issuer.is_some() && !is_ours {
             return Redeemed::Foreign;
@@ -138,10 +138,10 @@ impl Shared {
             (Way::Keys(keys), Some(jwt)) if is_ours => {
                 match keys.verify(jwt, web, &self.breaker).await {
                     // RFC 9068 §2.2
-                    Ok(()) if jwt.claims().get("exp").is_none() => {
+                    Ok(()) if jwt.claims.get("exp").is_none() => {
                         Redeemed::Bad(TokenError::NoExpiry.into())
                     }
-                    Ok(()) => terms.judge(jwt.claims()),
+                    Ok(()) => terms.judge(&jwt.claims),
                     Err(answer) => answer,
                 }
             }
@@ -170,10 +170,10 @@ impl Provider {
                 Ok(format!("{} has {count} keys to verify tokens with", self.terms.issuer))
             }
             Way::Introspection(introspection) => {
-                let url = introspection.url();
+                let url = &introspection.url;
                 match introspection.ask(&self.web, UNKNOWN_TOKEN).await? {
                     None => Ok(format!("{url} answers questions about tokens")),
-                    Some(_) => Err(Error::TakesAnyToken(url.to_owned())),
+                    Some(_) => Err(Error::TakesAnyToken(url.clone())),
                 }
             }
         }

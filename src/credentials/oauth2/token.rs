@@ -14,9 +14,12 @@ use super::signer::Signer;
 /// A signed token whose signature has not been verified.
 pub(super) struct Jwt<'a> {
     header: Header,
-    claims: Claims,
-    signed: &'a str,
-    signature: &'a str,
+    /// Not verified either.
+    pub(super) claims: Claims,
+    /// The part that is signed.
+    pub(super) signed: &'a str,
+    /// In base64url.
+    pub(super) signature: &'a str,
 }
 
 /// The header of a token. A member that appears twice makes it invalid.
@@ -55,11 +58,6 @@ impl<'a> Jwt<'a> {
         Some(Self { header: part(header)?, claims: Claims::new(part(claims)?), signed, signature })
     }
 
-    /// The claims, which are not verified.
-    pub(super) fn claims(&self) -> &Claims {
-        &self.claims
-    }
-
     /// The algorithm and the key with which it claims to be signed.
     pub(super) fn signer(&self) -> Result<Signer, TokenError> {
         // RFC 7515 §4.1.11: the token needs extensions, and none is implemented here.
@@ -72,16 +70,6 @@ impl<'a> Jwt<'a> {
             return Err(TokenError::NoAccessToken(PeerText::new(&typ, MOST_SHOWN)));
         }
         Signer::new(&self.header.alg, self.header.kid.clone())
-    }
-
-    /// The octets that are signed.
-    pub(super) fn signed(&self) -> &[u8] {
-        self.signed.as_bytes()
-    }
-
-    /// The signature, in base64url.
-    pub(super) fn signature(&self) -> &str {
-        self.signature
     }
 }
 
