@@ -46,7 +46,7 @@ use self::encoding::{Encoding, Field};
 pub(crate) use self::error::VerifyError;
 pub use self::error::{FieldError, Unusable};
 use self::family::Hash;
-pub use self::new::{NewScheme, hash};
+pub use self::new::NewScheme;
 pub use self::new_password::{NewPassword, PasswordError};
 use self::pbkdf2::Pbkdf2Hash;
 pub use self::salt::HashError;
@@ -197,7 +197,8 @@ impl Verifier {
         }
     }
 
-    /// Whether this hash, which `password` has just matched, should be replaced by [`hash()`].
+    /// Whether this hash, which `password` has just matched, should be replaced by one of
+    /// [`NewScheme::Argon2id`].
     ///
     /// - Yes if it is weaker than argon2id with today's parameters.
     /// - Not for `{PLAIN}` and the keys of SCRAM: the user could no longer log in with SCRAM.

@@ -6,30 +6,23 @@ use crate::protocol::Secret;
 /// A scheme for a new password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NewScheme {
-    /// Argon2id with today's recommended parameters: the hardest to guess from the file.
+    /// Argon2id with today's recommended parameters (19 MiB, 2 passes, 1 lane): the hardest to
+    /// guess from the file.
     #[default]
     Argon2id,
     /// The keys of SCRAM-SHA-256: for clients that log in without sending the password.
     ScramSha256,
 }
 
-/// The PHC string of a new password: argon2id with today's recommended parameters
-/// (19 MiB, 2 passes, 1 lane) and a salt from the operating system.
-///
-/// # Errors
-/// [`HashError`] if the system gives no randomness or no memory.
-pub fn hash(password: &NewPassword) -> Result<Secret<String>, HashError> {
-    argon2::hash(password.expose())
-}
-
 impl NewScheme {
-    /// The hash of the password, as [`super::Verifier::parse`] reads it.
+    /// The hash of the password, with a salt from the operating system, as
+    /// [`super::Verifier::parse`] reads it.
     ///
     /// # Errors
-    /// [`HashError`] as from [`hash`].
+    /// [`HashError`] if the system gives no randomness or no memory.
     pub fn hash(self, password: &NewPassword) -> Result<Secret<String>, HashError> {
         match self {
-            Self::Argon2id => hash(password),
+            Self::Argon2id => argon2::hash(password.expose()),
             Self::ScramSha256 => scram::field(password.expose()),
         }
     }
@@ -37,7 +30,7 @@ impl NewScheme {
     /// The same, always with its scheme: Dovecot would misread a PHC string without one.
     ///
     /// # Errors
-    /// [`HashError`] as from [`hash`].
+    /// [`HashError`] as from [`hash`](Self::hash).
     pub fn field(self, password: &NewPassword) -> Result<Secret<String>, HashError> {
         let hash = self.hash(password)?;
         let scheme = if hash.expose().starts_with('$') { "{ARGON2ID}" } else { "" };
@@ -54,7 +47,8 @@ mod tests {
     #[test]
     fn each_new_hash_is_argon2id_with_another_salt() {
         let password = || NewPassword::try_from(Secret::new(b"tanstaaf".to_vec())).unwrap();
-        let (one, other) = (hash(&password()).unwrap(), hash(&password()).unwrap());
+        let hash = || NewScheme::Argon2id.hash(&password()).unwrap();
+        let (one, other) = (hash(), hash());
         assert_ne!(one.expose(), other.expose());
         assert!(one.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         let verifier = parse(one.expose());
