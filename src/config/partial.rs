@@ -23,6 +23,7 @@ pub struct PartialConfig {
     pub(super) text: String,
     pub(super) faults: Vec<Fault>,
     pub(super) is_toml: bool,
+    /// The octet at which each value begins, by its key, such as `tls.host[0].certificate`.
     pub(super) positions: BTreeMap<String, usize>,
     /// Every effective value.
     pub settings: Settings,

@@ -56,12 +56,14 @@ impl Attribute {
 impl Attributes {
     /// Sets an attribute from its text.
     pub(super) fn set(&mut self, attribute: Attribute, text: &str) -> Result<(), Error> {
+        // A new field needs a text here.
+        let Self { home, mail, pop3, sessions, allow_nets } = self;
         match attribute {
-            Attribute::Home => self.home = home(text)?,
-            Attribute::Mail => self.mail = mail(text, self.home.as_deref())?,
-            Attribute::Pop3 => self.pop3 = pop3(text)?,
-            Attribute::Sessions => self.sessions = Some(sessions(text)?),
-            Attribute::AllowNets => self.allow_nets = Some(AllowedNetworks::parse(text)?),
+            Attribute::Home => *home = self::home(text)?,
+            Attribute::Mail => *mail = self::mail(text, home.as_deref())?,
+            Attribute::Pop3 => *pop3 = self::pop3(text)?,
+            Attribute::Sessions => *sessions = Some(self::sessions(text)?),
+            Attribute::AllowNets => *allow_nets = Some(AllowedNetworks::parse(text)?),
         }
         Ok(())
     }

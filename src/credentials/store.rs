@@ -54,8 +54,7 @@ impl Store {
     }
 }
 
-/// Calls a method of the store, whatever its kind. Callers box the futures: those of stores that
-/// are not files are large, and boxing keeps them out of the future of each session.
+/// Calls a method of the store, whatever its kind.
 macro_rules! each {
     ($store:expr, $kind:ident => $call:expr) => {
         match $store {
@@ -73,17 +72,28 @@ macro_rules! each {
     };
 }
 
+/// Calls a method and awaits it. The futures of stores that are not files are large; boxing keeps
+/// them out of the future of each session.
+macro_rules! ask {
+    ($store:expr, $kind:ident => $call:expr) => {
+        match $store {
+            Store::File($kind) => $call.await,
+            other => each!(other, $kind => Box::pin($call).await),
+        }
+    };
+}
+
 impl CredentialStore for Store {
     fn label(&self) -> String {
         each!(self, store => store.label())
     }
 
     async fn look_up(&self, name: &Username) -> Lookup {
-        each!(self, store => Box::pin(store.look_up(name)).await)
+        ask!(self, store => store.look_up(name))
     }
 
     async fn check(&self, name: &Username, account: &Account, password: &Secret<Vec<u8>>) -> Check {
-        each!(self, store => Box::pin(store.check(name, account, password)).await)
+        ask!(self, store => store.check(name, account, password))
     }
 
     fn decoy(&self, name: &Username) -> Option<Decoy> {
@@ -99,7 +109,7 @@ impl CredentialStore for Store {
     }
 
     async fn strengthen(&self, name: &Username, verifier: &Verifier, password: &Secret<Vec<u8>>) {
-        each!(self, store => Box::pin(store.strengthen(name, verifier, password)).await);
+        ask!(self, store => store.strengthen(name, verifier, password));
     }
 
     fn down(&self) -> Option<StoreError> {
@@ -107,7 +117,7 @@ impl CredentialStore for Store {
     }
 
     async fn probe(&self) -> Result<String, StoreError> {
-        each!(self, store => Box::pin(store.probe()).await)
+        ask!(self, store => store.probe())
     }
 }
 

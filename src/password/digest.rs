@@ -33,8 +33,6 @@ pub struct DigestHash {
     salt: Box<[u8]>,
 }
 
-pub(super) const MAX_SALT: usize = 64;
-
 impl Digest {
     /// The length in octets.
     pub(super) fn octets(self) -> usize {
@@ -70,11 +68,14 @@ impl Digest {
 }
 
 impl DigestHash {
+    /// The most octets of a salt.
+    pub(super) const MAX_SALT: usize = 64;
+
     /// Takes a digest with the salt after it.
     pub(super) fn salted(kind: Digest, octets: &[u8]) -> Result<Self, FieldError> {
         match octets.split_at_checked(kind.octets()) {
             Some((_, [])) => Err(FieldError::NoSalt),
-            Some((_, salt)) if salt.len() > MAX_SALT => Err(FieldError::LongSalt),
+            Some((_, salt)) if salt.len() > Self::MAX_SALT => Err(FieldError::LongSalt),
             Some((digest, salt)) => Ok(Self::new(kind, digest, salt)),
             None => Err(FieldError::ShortDigest),
         }
@@ -82,8 +83,10 @@ impl DigestHash {
 
     /// Takes a digest without a salt.
     pub(super) fn bare(kind: Digest, octets: &[u8]) -> Result<Self, FieldError> {
-        let is_whole = octets.len() == kind.octets();
-        if is_whole { Ok(Self::new(kind, octets, &[])) } else { Err(FieldError::DigestLength) }
+        if octets.len() != kind.octets() {
+            return Err(FieldError::DigestLength);
+        }
+        Ok(Self::new(kind, octets, &[]))
     }
 
     fn new(kind: Digest, digest: &[u8], salt: &[u8]) -> Self {

@@ -7,7 +7,7 @@ use ::argon2::password_hash::phc;
 use thiserror::Error;
 
 use super::bounds::ParameterError;
-use super::digest::MAX_SALT;
+use super::digest::DigestHash;
 use super::unsupported::UnsupportedScheme;
 
 /// Why a user who exists cannot log in. Cheap to clone.
@@ -73,7 +73,7 @@ pub enum FieldError {
     #[error("its hash has no salt")]
     NoSalt,
     /// The salt of a digest is too long.
-    #[error("its hash has a salt of more than {MAX_SALT} octets")]
+    #[error("its hash has a salt of more than {} octets", DigestHash::MAX_SALT)]
     LongSalt,
     /// There are fewer octets than a digest with a salt has.
     #[error("its hash is damaged: it is too short")]

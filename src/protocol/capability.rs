@@ -40,8 +40,8 @@ impl fmt::Display for Capability {
             Self::Uidl => "UIDL",
             Self::User => "USER",
             Self::Sasl(mechanisms) => {
-                let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
-                return write!(f, "SASL {}", names.join(" "));
+                f.write_str("SASL")?;
+                return mechanisms.iter().try_for_each(|mechanism| write!(f, " {mechanism}"));
             }
             Self::Stls => "STLS",
             Self::RespCodes => "RESP-CODES",

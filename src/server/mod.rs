@@ -214,16 +214,12 @@ impl Shared<MaildirStore, Store> {
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { within, throttle, turns, removals, drain, grace_over, .. } = self;
         let old = self.current();
-        let mut reloadable = Reloadable::new(config, within.clone(), throttle, turns)?;
-        reloadable.env = Env {
-            sessions: Arc::clone(&old.env.sessions),
-            removals: removals.clone(),
-            drain: drain.clone(),
-            grace_over: grace_over.clone(),
-            ..reloadable.env
-        };
+        let Reloadable { env: Env { mailbox, authenticator, policy, .. }, limits, timeouts } =
+            Reloadable::new(config, within.clone(), throttle, turns)?;
+        let (sessions, removals) = (Arc::clone(&old.env.sessions), removals.clone());
+        let (drain, grace_over) = (drain.clone(), grace_over.clone());
         let old = old.env.authenticator.stores();
-        for store in reloadable.env.authenticator.stores() {
+        for store in authenticator.stores() {
             old.iter().try_for_each(|old| store.replace(old))?;
         }
         if let (Some(certificates), Some(section)) = (&self.tls, &config.tls) {
@@ -231,7 +227,9 @@ impl Shared<MaildirStore, Store> {
         }
         throttle.change(config.throttle.clone());
         turns.change(config.auth.hashes_at_once);
-        *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
+        let env = Env { mailbox, authenticator, policy, sessions, removals, drain, grace_over };
+        let reloadable = Arc::new(Reloadable { env, limits, timeouts });
+        *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
         Ok(())
     }
 }
@@ -315,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reload_changes_the_turns_at_hashing_of_connections_old_and_new() {
+    async fn a_reload_keeps_the_sessions_and_changes_the_turns_at_hashing_of_all() {
         let directory = tempfile::tempdir().unwrap();
         let config = |n: u32| config(directory.path(), &format!("hashes-at-once = {n}\n"));
         let shared = Shared::new(&config(2), None).unwrap();
@@ -324,5 +322,12 @@ mod tests {
         let turns = |env: &Env<_, _>| Arc::clone(env.authenticator.turns());
         assert!(Arc::ptr_eq(&turns(&before.env), &turns(&shared.current().env)));
         assert_eq!(shared.turns.free(), 3);
+        let (before, after) = (&before.env, &shared.current().env);
+        assert!(Arc::ptr_eq(&before.sessions, &after.sessions));
+        let _removal = before.removals.token();
+        assert_eq!(after.removals.len(), 1);
+        shared.drain.cancel();
+        shared.grace_over.cancel();
+        assert!(after.drain.is_cancelled() && after.grace_over.is_cancelled());
     }
 }

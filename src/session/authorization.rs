@@ -120,8 +120,8 @@ impl Authorization {
             return Ok((answer.fault(&fault), self.stay()));
         }
         // If the -PLUS mechanisms are not offered, a client that has not seen them is right.
-        let mut plus = [Mechanism::ScramSha256Plus, Mechanism::ScramSha1Plus].iter();
-        let binds = plus.any(|mechanism| offered.contains(mechanism));
+        let binds = offered.contains(&Mechanism::ScramSha256Plus)
+            || offered.contains(&Mechanism::ScramSha1Plus);
         let channel = if binds { context.link.channel.clone() } else { Channel::default() };
         let exchange = Exchange::new(mechanism, self);
         Box::pin(exchange.begin(channel, response, answer, context)).await

@@ -105,7 +105,7 @@ fn scram_is_bound_by_the_exporter_with_tls_1_3_and_by_the_certificate_with_any()
 }
 
 const WITH_BINDING: &str =
-    "mechanisms = [\"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]\n";
+    "mechanisms = [\"LOGIN\", \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-256-PLUS\", \"PLAIN\"]\n";
 
 /// mutt and neomutt of Debian 12 choose -PLUS, cannot bind, and try no other mechanism.
 #[test]

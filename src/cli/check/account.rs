@@ -2,7 +2,7 @@
 
 use super::Examination;
 use super::access::ServerUser;
-use super::unit::NAME;
+use super::unit::UNIT_NAME;
 use crate::config::RunAs;
 
 impl Examination<'_> {
@@ -35,12 +35,11 @@ impl Examination<'_> {
         self.report.does("runs as", format!("{user}{group}"));
         let Some(unit) = unit else { return Some(server_user) };
         if let Some(RunAs { user: other, .. }) = of_unit.as_ref().filter(|it| it.user != *user) {
-            let name = NAME;
             self.error(
                 KEY,
                 format!(
-                    "{name} starts the server as {other}, and only root can become {user}; write \
-                     User={user} and its group into the unit (systemctl edit {name}), or remove run-as"
+                    "{UNIT_NAME} starts the server as {other}, and only root can become {user}; write \
+                     User={user} and its group into the unit (systemctl edit {UNIT_NAME}), or remove run-as"
                 ),
             );
         }

@@ -12,7 +12,7 @@ use std::path::{self, Path, PathBuf};
 use super::Examination;
 use super::access::{ServerUser, is_read_only};
 use super::report::{counted, counted_users};
-use super::unit::{NAME, PathAccess, Unit};
+use super::unit::{PathAccess, UNIT_NAME, Unit};
 use crate::credentials::Attributes;
 use crate::mailbox::maildir::{PathTemplate, could_create};
 use crate::protocol::Username;
@@ -186,14 +186,13 @@ impl Examination<'_> {
     /// Looks for mail to which the unit restricts access.
     fn restricted(&mut self, unit: &Unit, places: &[&Path]) {
         let first = |access| places.iter().find(|place| unit.access(place) == access);
-        let name = NAME;
         if let Some(place) = first(PathAccess::Hidden) {
             self.warn(
                 KEY,
                 format!(
-                    "{} is hidden from {name} by ProtectHome=, PrivateTmp= or InaccessiblePaths=; \
+                    "{} is hidden from {UNIT_NAME} by ProtectHome=, PrivateTmp= or InaccessiblePaths=; \
                      for mail in home directories write ProtectHome=read-only and \
-                     ReadWritePaths={} (systemctl edit {name})",
+                     ReadWritePaths={} (systemctl edit {UNIT_NAME})",
                     place.display(),
                     absolute(place)
                 ),
@@ -202,8 +201,8 @@ impl Examination<'_> {
             self.warn(
                 KEY,
                 format!(
-                    "messages cannot be removed: {} is read-only for {name}; write \
-                     ReadWritePaths={} into the unit (systemctl edit {name})",
+                    "messages cannot be removed: {} is read-only for {UNIT_NAME}; write \
+                     ReadWritePaths={} into the unit (systemctl edit {UNIT_NAME})",
                     place.display(),
                     absolute(place)
                 ),

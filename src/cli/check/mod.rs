@@ -76,8 +76,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let of_unit = circumstances.unit.as_ref().and_then(Unit::user);
         let run_as = config.run_as.clone().or(of_unit);
         let becomes = become_server_user(run_as.as_ref());
-        let (config, circumstances, report) = (&config, &circumstances, &mut report);
-        let mut examination = Examination { config, circumstances, report };
+        let mut examination =
+            Examination { config: &config, circumstances: &circumstances, report: &mut report };
         match becomes {
             // The user of the server is unknown.
             Ok(()) if geteuid().is_root() && !config.is_sound("run-as") => {}

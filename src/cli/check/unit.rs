@@ -37,7 +37,7 @@ impl Unit {
             return None;
         }
         let shown = Command::new("systemctl")
-            .args(["show", NAME, &format!("--property={PROPERTIES}")])
+            .args(["show", UNIT_NAME, &format!("--property={PROPERTIES}")])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output();
@@ -136,7 +136,7 @@ fn rules<'a>(value: impl Fn(&str) -> &'a str) -> Vec<(PathBuf, PathAccess)> {
 }
 
 /// The unit of `config/restante.service`.
-pub(super) const NAME: &str = "restante.service";
+pub(super) const UNIT_NAME: &str = "restante.service";
 
 const HOMES: &[&str] = &["/home", "/root", "/run/user"];
 

@@ -78,7 +78,7 @@ fn fill(directory: &Path, args: &Args) -> Result<u32, Box<dyn Error>> {
     fs::write(directory.join("restante.toml"), configuration(args))?;
     write_certificate(directory, &[args.pop3.ip(), args.pop3s.ip()])?;
     let password = NewPassword::try_from(Secret::new(PASSWORD.into()))?;
-    let user = format!("{USER}:{}\n", NewScheme::default().hash(&password)?.expose());
+    let user = format!("{USER}:{}\n", NewScheme::Argon2id.hash(&password)?.expose());
     write_private(&directory.join("users"), &user)?;
     Ok(sample::fill(&directory.join(USER).join("Maildir"), args.messages)?)
 }

@@ -57,8 +57,9 @@ struct Shared<E> {
 }
 
 impl<E: Display + Send + Sync + 'static> Breaker<E> {
-    /// A breaker for `store`, which the log knows as `label`. `asking` limits the calls, and the
-    /// time for an answer to `probe`. To be called within a runtime.
+    /// A breaker for `store`, which the log knows as `label`. `asking` says how
+    /// many calls run at a time, and how long each of them and each `probe` may take. To be called
+    /// within a runtime.
     pub(super) fn new<
         S: Send + Sync + 'static,
         P: Future<Output = Result<(), E>> + Send + 'static,

@@ -17,7 +17,6 @@ use super::peer_text::PeerText;
 use super::signer::{Signer, accepted};
 use super::token::Jwt;
 use super::web::Web;
-use crate::credentials::Redeemed;
 use crate::credentials::breaker::{self, Breaker};
 
 /// The keys of one provider.
@@ -52,6 +51,14 @@ struct Key {
     verifying: DecodingKey,
 }
 
+/// Why a signature is not accepted.
+#[derive(Debug)]
+pub(super) enum Unverified {
+    Bad(TokenError),
+    /// The provider's keys are not known.
+    Unavailable(Arc<breaker::Error<Error>>),
+}
+
 /// The members of the discovery document that are used.
 #[derive(Deserialize)]
 struct Discovery {
@@ -76,14 +83,14 @@ impl Keyring {
         self.known().is_some()
     }
 
-    /// Verifies the signature of a token. Otherwise returns the answer to the token.
+    /// Verifies the signature of a token.
     pub(super) async fn verify(
         &self,
         jwt: &Jwt<'_>,
         web: &Web,
         breaker: &Breaker<Error>,
-    ) -> Result<(), Redeemed> {
-        let signer = jwt.signer().map_err(|error| Redeemed::Bad(error.into()))?;
+    ) -> Result<(), Unverified> {
+        let signer = jwt.signer().map_err(Unverified::Bad)?;
         let mut down = None;
         let mut known = self.known();
         if known.as_ref().is_none_or(|known| known.fetched.elapsed() >= RENEWED_AFTER) {
@@ -97,7 +104,7 @@ impl Keyring {
                 return key.verify(jwt, signer.algorithm);
             }
             if known.fetched.elapsed() < PAUSE {
-                return Err(Redeemed::Bad(TokenError::UnknownKey.into()));
+                return Err(Unverified::Bad(TokenError::UnknownKey));
             }
         }
         // The key may be newer than the last fetch.
@@ -105,9 +112,9 @@ impl Keyring {
             Some(why) => Err(why),
             None => self.renewed(web, breaker).await,
         };
-        match renewed.map_err(|why| Redeemed::Unavailable(why.into()))?.find(&signer) {
+        match renewed.map_err(Unverified::Unavailable)?.find(&signer) {
             Some(key) => key.verify(jwt, signer.algorithm),
-            None => Err(Redeemed::Bad(TokenError::UnknownKey.into())),
+            None => Err(Unverified::Bad(TokenError::UnknownKey)),
         }
     }
 
@@ -206,11 +213,11 @@ impl Key {
         Some(Self { id: jwk.common.key_id, algorithms, verifying })
     }
 
-    fn verify(&self, jwt: &Jwt<'_>, algorithm: Algorithm) -> Result<(), Redeemed> {
+    fn verify(&self, jwt: &Jwt<'_>, algorithm: Algorithm) -> Result<(), Unverified> {
         let signed = jwt.signed.as_bytes();
         match jsonwebtoken::crypto::verify(jwt.signature, signed, &self.verifying, algorithm) {
             Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Redeemed::Bad(TokenError::Signature.into())),
+            Ok(false) | Err(_) => Err(Unverified::Bad(TokenError::Signature)),
         }
     }
 }

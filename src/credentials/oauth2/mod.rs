@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use self::claims::Claims;
 use self::error::{Error, TokenError};
 use self::introspection::Endpoint;
-use self::keys::{Keyring, discovery_address};
+use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::config::{Oauth2Section, TokenTerms};
@@ -142,7 +142,8 @@ impl Shared {
                         Redeemed::Bad(TokenError::NoExpiry.into())
                     }
                     Ok(()) => terms.judge(&jwt.claims),
-                    Err(answer) => answer,
+                    Err(Unverified::Bad(error)) => Redeemed::Bad(error.into()),
+                    Err(Unverified::Unavailable(why)) => Redeemed::Unavailable(why.into()),
                 }
             }
             (Way::Keys(_), _) => Redeemed::Foreign,

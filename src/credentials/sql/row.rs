@@ -92,7 +92,7 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, E
     Ok(Account { verifier, attributes })
 }
 
-/// The attributes in the columns that have one.
+/// The attributes in the columns of a row.
 fn attributes<R: Cells>(row: &R) -> Result<Attributes, Error> {
     let mut attributes = Attributes::default();
     for attribute in Attribute::ALL {
@@ -105,10 +105,10 @@ fn attributes<R: Cells>(row: &R) -> Result<Attributes, Error> {
         };
         column(row, name, |cell| match cell {
             Cell::Integer(number) if is_number => {
-                Ok(attributes.set(attribute, &number.to_string())?)
+                attributes.set(attribute, &number.to_string()).map_err(ValueError::from)
             }
             Cell::Integer(_) | Cell::Text(_) | Cell::Null | Cell::Other => {
-                Ok(attributes.set(attribute, text(cell)?)?)
+                attributes.set(attribute, text(cell)?).map_err(ValueError::from)
             }
         })?;
     }

@@ -80,12 +80,16 @@ impl<'a> Folders<'a> {
         OpenFile::of(open_at(self.fd(folder), name, TO_READ, Wait::IfNeedBe)?)
     }
 
-    /// The inode of a regular file.
+    /// The inode of a regular file, perhaps from a stale cache of the file system.
     ///
     /// # Errors
     /// `NOENT` when the name does not exist, [`NO_FILE`] when it is not that of a regular file, and
     /// those of the system.
-    pub(super) fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
+    pub(super) fn stat_as_cached(
+        &self,
+        folder: Folder,
+        name: &[u8],
+    ) -> Result<Option<Inode>, Errno> {
         let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if regular { Ok(Inode::new(stat.st_ino)) } else { Err(NO_FILE) }
@@ -95,7 +99,7 @@ impl<'a> Folders<'a> {
     /// name.
     ///
     /// # Errors
-    /// As [`stat`](Self::stat).
+    /// As [`stat_as_cached`](Self::stat_as_cached).
     pub(super) fn look(
         &self,
         folder: Folder,
@@ -172,7 +176,7 @@ impl View for Folders<'_> {
             }
             let regular = match entry.file_type() {
                 FileType::RegularFile => true,
-                FileType::Unknown => match self.stat(folder, name) {
+                FileType::Unknown => match self.stat_as_cached(folder, name) {
                     Ok(_) => true,
                     Err(NO_FILE) => false,
                     // Renamed a moment ago; the caller will find out.
@@ -196,7 +200,7 @@ impl View for Folders<'_> {
     }
 
     fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno> {
-        let inode = self.stat(folder, name)?;
+        let inode = self.stat_as_cached(folder, name)?;
         if self.has_stable_inodes() {
             return Ok(inode);
         }

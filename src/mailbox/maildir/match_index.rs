@@ -62,7 +62,7 @@ fn match_shared<'a>(
     let FoundFile { sighting, .. } = file;
     if file.inode.is_none() {
         // The other files are gone, so its inode was not needed yet.
-        file.inode = folders.stat(sighting.folder, seen.name(sighting)).unwrap_or(None);
+        file.inode = folders.stat_as_cached(sighting.folder, seen.name(sighting)).unwrap_or(None);
     }
     let entry = known.find(|entry| file.inode.is_some() && entry.inode == file.inode);
     let was_later = |entry: Entry<'_>| entry.namesake == Namesake::Later;

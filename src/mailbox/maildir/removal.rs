@@ -290,6 +290,6 @@ impl Removal<'_> {
     }
 
     fn inode(&self, location: &Location) -> Option<Inode> {
-        self.folders.stat(location.folder, &location.name).ok().flatten()
+        self.folders.stat_as_cached(location.folder, &location.name).ok().flatten()
     }
 }

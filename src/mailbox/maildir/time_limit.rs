@@ -20,7 +20,7 @@ pub(super) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Any time until cancellation is requested; then a minute for a file in all.
+    /// Any time until `cancellation` is cancelled; then a minute for a file in all.
     pub(super) fn until_cancelled(cancellation: CancellationToken) -> Self {
         Self { cancellation: Some(cancellation), most: LONGEST, is_over: false.into() }
     }
@@ -62,7 +62,7 @@ impl Timer<'_> {
         let TimeLimit { most, is_over, .. } = self.limit;
         if offset > 0 {
             let since = *self.since.get_or_insert_with(Instant::now);
-            if self.limit.depends_on_time() && since.elapsed() >= *most {
+            if since.elapsed() >= *most && self.limit.depends_on_time() {
                 is_over.store(true, Ordering::Relaxed);
             }
         }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_may_take_a_minute_once_cancellation_is_cancelled() {
+    async fn a_file_may_take_a_minute_once_cancellation_is_requested() {
         let cancellation = CancellationToken::default();
         let waiting = cancellation.clone().drop_guard();
         let limit = TimeLimit::until_cancelled(cancellation.clone());

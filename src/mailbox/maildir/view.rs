@@ -21,8 +21,8 @@ pub(super) trait View {
     /// When it cannot be read to its end: a partial listing is an error.
     fn read(&self, folder: Folder, each: impl FnMut(&[u8], u64)) -> Result<Ignored, Failure>;
 
-    /// As [`Folders::stat`](super::folders::Folders::stat), but never from a stale cache of the
-    /// file system.
+    /// As [`stat_as_cached`](super::folders::Folders::stat_as_cached), but never from a stale cache
+    /// of the file system.
     fn stat(&self, folder: Folder, name: &[u8]) -> Result<Option<Inode>, Errno>;
 
     /// The inode with a number that reading a directory gave; `None` where such numbers are not

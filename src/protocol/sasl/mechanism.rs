@@ -1,4 +1,4 @@
-//! The mechanisms by name, and sets of them.
+//! The mechanisms by name, and the order in which they are listed.
 
 use std::fmt;
 

@@ -49,7 +49,7 @@ impl Table {
             Report { users: users.len(), errors: errors.into_vec(), warnings: warnings.into_vec() };
         let table = report.errors.is_empty().then(|| {
             let mut decoys = Decoys::default();
-            // What all users can use, except those who cannot log in.
+            // The mechanisms that all users can use, not counting those who cannot log in.
             let mut offers = Offers { scram_sha_1: true, scram_sha_256: true };
             let known = users.values().filter_map(|listed| listed.known.as_ref().ok());
             for Known { verifier, .. } in known.filter(|known| known.verifier.cost().is_some()) {
