@@ -196,7 +196,8 @@ impl Server {
     pub(super) fn stop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.shared.ends.store(true, Ordering::SeqCst);
-            drop(TcpStream::connect(self.address).unwrap());
+            // Wakes the thread, unless another connection has done so.
+            drop(TcpStream::connect(self.address));
             thread.join().unwrap();
         }
     }
