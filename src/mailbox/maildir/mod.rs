@@ -19,6 +19,7 @@
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
 //!   `quota` and `removal_report`; `compressed` messages. `permits` bounds what all sessions use
 //!   together.
+//! - `uidl` takes unique-ids over from other servers.
 //! - `system` has all system calls for files.
 
 use std::io;
@@ -68,6 +69,7 @@ mod take_listing;
 #[cfg(test)]
 mod tests;
 mod time_limit;
+pub mod uidl;
 mod view;
 mod wait;
 

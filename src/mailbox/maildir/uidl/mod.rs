@@ -1,0 +1,12 @@
+//! Unique-ids that another server gave to the messages of a Maildir, and its order of the messages.
+//! A client that sees them again does not download its mail twice.
+//!
+//! There is no I/O here but reading from a `BufRead`. Lists are read line by line, and only what
+//! belongs to existing messages is kept.
+
+mod dovecot_uidlist;
+mod lines;
+
+pub use dovecot_uidlist::{
+    BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
+};
