@@ -6,7 +6,10 @@
 
 mod dovecot_uidlist;
 mod lines;
+mod uidl_filter;
+mod uidl_format;
 
 pub use dovecot_uidlist::{
     BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
 };
+pub use uidl_format::{FormatError, UidlFormat, UidlValues};
