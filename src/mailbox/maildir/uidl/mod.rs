@@ -4,11 +4,13 @@
 //! There is no I/O here but reading from a `BufRead`. Lists are read line by line, and only what
 //! belongs to existing messages is kept.
 
+mod courier_list;
 mod dovecot_uidlist;
 mod lines;
 mod uidl_filter;
 mod uidl_format;
 
+pub use courier_list::{CourierError, CourierId, CourierList};
 pub use dovecot_uidlist::{
     BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
 };
