@@ -7,6 +7,8 @@
 mod courier_list;
 mod dovecot_uidlist;
 mod lines;
+mod map;
+mod taken_id;
 mod uidl_filter;
 mod uidl_format;
 
@@ -14,4 +16,6 @@ pub use courier_list::{CourierError, CourierId, CourierList};
 pub use dovecot_uidlist::{
     BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
 };
+pub use map::{IdMap, MapError, MapProblem};
+pub use taken_id::{NotTakenId, TakenId};
 pub use uidl_format::{FormatError, UidlFormat, UidlValues};
