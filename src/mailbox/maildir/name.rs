@@ -13,7 +13,11 @@ use crate::protocol::UniqueId;
 ///
 /// It ends before the flags, and before the first `,S=` or `,W=`, which other servers add.
 pub(super) fn unique(file_name: &[u8], separator: Separator) -> &[u8] {
-    let base = separator.before_flags(file_name);
+    without_sizes(separator.before_flags(file_name))
+}
+
+/// A file name without flags, up to its first `,S=` or `,W=`.
+pub(super) fn without_sizes(base: &[u8]) -> &[u8] {
     let sizes = [&b",S="[..], b",W="].into_iter().filter_map(|field| memmem::find(base, field));
     sizes.min().and_then(|at| base.get(..at)).unwrap_or(base)
 }

@@ -1,6 +1,12 @@
 //! Unique-ids that another server gave to the messages of a Maildir, and its order of the messages.
 //! A client that sees them again does not download its mail twice.
 //!
+//! - `dovecot_uidlist` and `uidl_format` are Dovecot's, `courier_list` is Courier's, `map` is the
+//!   operator's own list.
+//! - `take_over` chooses an id for each message; `order` has the other servers' orders of names.
+//! - A *base name* is a file name without flags: up to `:`, sizes (`,S=` and `,W=`) included. The
+//!   other servers find messages by it.
+//!
 //! There is no I/O here but reading from a `BufRead`. Lists are read line by line, and only what
 //! belongs to existing messages is kept.
 
@@ -8,7 +14,11 @@ mod courier_list;
 mod dovecot_uidlist;
 mod lines;
 mod map;
+mod order;
+mod take_over;
 mod taken_id;
+#[cfg(test)]
+mod tests;
 mod uidl_filter;
 mod uidl_format;
 
@@ -17,5 +27,6 @@ pub use dovecot_uidlist::{
     BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
 };
 pub use map::{IdMap, MapError, MapProblem};
+pub use take_over::{DovecotSource, Duplicates, Source, Taken, take_over};
 pub use taken_id::{NotTakenId, TakenId};
 pub use uidl_format::{FormatError, UidlFormat, UidlValues};
