@@ -16,6 +16,7 @@
 //! - The listing: `take_listing` makes it of the `index`, or of a `scan` (with its `sightings`) and
 //!   the sizes that `match_index` finds and `count` counts, within a `time_limit`. `listing` and
 //!   `entry` are its bytes; `stamp` says whether the index still holds.
+//!   `own_file` opens and replaces files of the store.
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
 //!   `quota` and `removal_report`; `compressed` messages. `permits` bounds what all sessions use
 //!   together.
@@ -53,6 +54,7 @@ mod message;
 mod name;
 mod open_maildrop;
 mod opening;
+mod own_file;
 mod path;
 mod permits;
 mod quota;

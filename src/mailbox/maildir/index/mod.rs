@@ -14,25 +14,25 @@
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IoSliceMut, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::fs::{OFlags, Stat};
+use rustix::io::ReadWriteFlags;
 
 use super::super::Position;
 use super::entry::{Entry, FEWEST_BYTES, Key, MOST_BYTES};
 use super::listing::Listing;
 use super::lock::Root;
+use super::own_file;
 use super::separator::Separator;
 use super::sightings::Sightings;
 use super::stamp::Basis;
-use super::system::{Output, fstat, geteuid, openat, preadv2, read_exact_at, renameat, unlinkat};
-use super::wait::{Wait, open_at};
+use super::system::{Output, preadv2, read_exact_at};
+use super::wait::Wait;
 
 /// The index that an earlier session wrote; empty when there is none.
 #[derive(Debug, Default)]
@@ -66,8 +66,9 @@ impl Index {
 
     /// Reads a small index without waiting; `None` if it is damaged, larger, or not in memory.
     pub(super) fn read_at_once(root: &Root) -> Option<Self> {
-        let file = File::from(open_at(root.directory(), INDEX_FILE, FLAGS, Wait::Never).ok()?);
-        let mut bytes = vec![0; size(&file).ok().filter(|size| *size <= SMALL)?];
+        let opened = own_file::open(root, INDEX_FILE, OFlags::RDONLY, Wait::Never);
+        let (file, stat) = opened.ok()??;
+        let mut bytes = vec![0; size(&stat).filter(|size| *size <= SMALL)?];
         let buffers = &mut [IoSliceMut::new(&mut bytes)];
         let read = preadv2(&file, buffers, 0, ReadWriteFlags::NOWAIT).ok()?;
         (read == bytes.len()).then(|| Self::parse(bytes, root.separator()))?
@@ -146,7 +147,7 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
         let (path, messages) = (root.path().display(), listing.count());
         tracing::warn!(%path, messages, "too many messages for an index; logins will take longer");
     }
-    remove(root, INDEX_FILE)
+    own_file::remove(root, INDEX_FILE)
 }
 
 /// The octets of the index of a listing.
@@ -161,26 +162,9 @@ fn is_first_time(path: &Path) -> bool {
 }
 
 fn replace(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
-    // We have the lock, so no other session uses this name. A crash leaves at most one such file,
-    // which is removed: it may have another name elsewhere.
-    remove(root, NEW_FILE)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(root.directory(), NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
-    note_owner(&file);
-    let written = write_to(file, &magic(root.separator()), listing, basis)
-        .and_then(|()| Ok(renameat(root.directory(), NEW_FILE, root.directory(), INDEX_FILE)?));
-    if written.is_err() {
-        // Leaves no partial file on a full disk. Failure here does no harm.
-        unlinkat(root.directory(), NEW_FILE, AtFlags::empty()).ok();
-    }
-    written
-}
-
-fn remove(root: &Root, name: &str) -> io::Result<()> {
-    match unlinkat(root.directory(), name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    own_file::replace(root, INDEX_FILE, NEW_FILE, |file| {
+        write_to(file, &magic(root.separator()), listing, basis)
+    })
 }
 
 fn write_to(
@@ -205,18 +189,25 @@ fn write_to(
     output.flush()
 }
 
-fn read(root: &Root) -> io::Result<Option<Vec<u8>>> {
-    let file = match open_at(root.directory(), INDEX_FILE, FLAGS, Wait::IfNeedBe) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let size = size(&file)?;
+/// Why an index is not read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    File(#[from] own_file::Error),
+    #[error("far too big for an index")]
+    TooBig,
+}
+
+fn read(root: &Root) -> Result<Option<Vec<u8>>, ReadError> {
+    let opened = own_file::open(root, INDEX_FILE, OFlags::RDONLY, Wait::IfNeedBe)?;
+    let Some((file, stat)) = opened else { return Ok(None) };
+    let size = size(&stat).ok_or(ReadError::TooBig)?;
     let mut bytes = vec![0; size.min(HEADER)];
-    read_exact_at(&file, &mut bytes, 0)?;
+    read_exact_at(&file, &mut bytes, 0).map_err(own_file::Error::System)?;
     if fits(&bytes, size, root.separator()) {
         bytes.resize(size, 0);
-        read_exact_at(&file, bytes.get_mut(HEADER..).unwrap_or_default(), HEADER as u64)?;
+        let rest = bytes.get_mut(HEADER..).unwrap_or_default();
+        read_exact_at(&file, rest, HEADER as u64).map_err(own_file::Error::System)?;
     }
     Ok(Some(bytes))
 }
@@ -248,45 +239,10 @@ fn magic(separator: Separator) -> [u8; MAGIC_LENGTH] {
     magic
 }
 
-fn size(file: &File) -> io::Result<usize> {
-    let stat = fstat(file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    if !is_own(&stat) {
-        let error = format!("it belongs to the user {} and was not made here", stat.st_uid);
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
-    }
-    let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= LARGEST);
-    size.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "far too big for an index"))
+/// The size of the file, if an index can have it.
+fn size(stat: &Stat) -> Option<usize> {
+    usize::try_from(stat.st_size).ok().filter(|size| *size <= LARGEST)
 }
-
-/// Whether this server has made a file. Other users who can write to a Maildir can put an index
-/// there, but cannot change its owner to the server's user.
-fn is_own(stat: &Stat) -> bool {
-    stat.st_uid == *OWN_USER
-        || mapped_owners(|owners| owners.get(&stat.st_dev) == Some(&stat.st_uid))
-}
-
-/// Remembers which owner a file system gives to new files: some map all users to one.
-fn note_owner(made: &OwnedFd) {
-    if let Ok(Stat { st_dev, st_uid, .. }) = fstat(made)
-        && st_uid != *OWN_USER
-    {
-        mapped_owners(|owners| owners.insert(st_dev, st_uid));
-    }
-}
-
-fn mapped_owners<T>(with: impl FnOnce(&mut BTreeMap<u64, u32>) -> T) -> T {
-    static OWNERS: Mutex<BTreeMap<u64, u32>> = Mutex::new(BTreeMap::new());
-    with(&mut OWNERS.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// The user that the server runs as; it does not change after the first login.
-static OWN_USER: LazyLock<u32> = LazyLock::new(|| geteuid().as_raw());
-
-const FLAGS: OFlags =
-    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 const INDEX_FILE: &str = "restante.index";
 const NEW_FILE: &str = "restante.index.new";

@@ -1,7 +1,7 @@
 //! Indexes that are complete, damaged, of another owner, or too large.
 
 use std::fs;
-use std::os::unix::fs::{chown, fchown};
+use std::os::unix::fs::chown;
 
 use proptest::prelude::*;
 
@@ -11,6 +11,7 @@ use super::super::folder::Folder;
 use super::super::listing::Builder;
 use super::super::lock::TryLock;
 use super::super::name;
+use super::super::own_file::OWN_USER;
 use super::*;
 
 fn root(path: &Path) -> Root {
@@ -122,18 +123,6 @@ fn an_index_of_another_owner_is_not_read() {
     if chown(maildir.path().join(INDEX_FILE), Some(*OWN_USER + 1), None).is_ok() {
         assert_eq!(Index::read(&root).listing.count(), 0);
         assert!(Index::read_at_once(&root).is_none());
-    }
-}
-
-/// A file system may map all owners to one user, who then counts as the server's own.
-#[test]
-fn an_index_of_the_owner_that_the_file_system_gives_is_read() {
-    let file = tempfile::tempfile().unwrap();
-    if fchown(&file, Some(*OWN_USER + 2), None).is_ok() {
-        assert!(!is_own(&fstat(&file).unwrap()));
-        let file = OwnedFd::from(file);
-        note_owner(&file);
-        assert!(is_own(&fstat(&file).unwrap()));
     }
 }
 
