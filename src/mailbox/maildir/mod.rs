@@ -1,9 +1,9 @@
 //! The Maildir store: a directory for each user, a file for each message.
 //!
 //! Message files are read and removed, never written, renamed or flagged. The store's own files are
-//! `restante.lock` and `restante.index` in the Maildir; the second is a cache. A removal adds a
-//! line to `maildirsize`, if that exists. Other programs may deliver, rename and remove at any
-//! time.
+//! `restante.lock`, `restante.index` and `restante.uids` in the Maildir; the second is a cache. A
+//! removal adds a line to `maildirsize`, if that exists. Other programs may deliver, rename and
+//! remove at any time.
 //!
 //! - Where a Maildir is: `path` fills in the template, `resolve` decides which symbolic links are
 //!   followed, `create` makes missing directories, `directories` checks that all are there.
@@ -15,8 +15,8 @@
 //!   have been renamed.
 //! - The listing: `take_listing` makes it of the `index`, or of a `scan` (with its `sightings`) and
 //!   the sizes that `match_index` finds and `count` counts, within a `time_limit`. `listing` and
-//!   `entry` are its bytes; `stamp` says whether the index still holds.
-//!   `own_file` opens and replaces files of the store.
+//!   `entry` are its bytes; `stamp` says whether the index still holds. `uids` remembers the
+//!   unique-ids that are not made of file names; `own_file` opens and replaces files of the store.
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
 //!   `quota` and `removal_report`; `compressed` messages. `permits` bounds what all sessions use
 //!   together.
@@ -72,6 +72,7 @@ mod take_listing;
 mod tests;
 mod time_limit;
 pub mod uidl;
+mod uids;
 mod view;
 mod wait;
 

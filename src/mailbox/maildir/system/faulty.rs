@@ -163,6 +163,22 @@ pub(in super::super) fn fsync(file: impl AsFd) -> Result<(), Errno> {
     })
 }
 
+/// As [`fsync`].
+pub(in super::super) fn fdatasync(file: impl AsFd) -> Result<(), Errno> {
+    if !is_armed() {
+        return fs::fdatasync(file);
+    }
+    call("fdatasync", "", || {
+        plan::journal(|journal| journal.synced(file));
+        Ok(())
+    })
+}
+
+/// The journal does not record this: what is cut off was never synced.
+pub(in super::super) fn ftruncate(file: impl AsFd, length: u64) -> Result<(), Errno> {
+    call("ftruncate", "", || fs::ftruncate(file, length))
+}
+
 pub(in super::super) fn futimens(file: impl AsFd, times: &Timestamps) -> Result<(), Errno> {
     call("futimens", "", || fs::futimens(file, times))
 }

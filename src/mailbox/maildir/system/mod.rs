@@ -39,8 +39,9 @@ mod real {
     pub(in super::super) use std::fs::read_dir;
 
     pub(in super::super) use rustix::fs::{
-        RawDir, fadvise, flock, fstat, fstatfs, fstatvfs, fsync, futimens, mkdirat, openat,
-        openat2, readlinkat, renameat, renameat_with, seek, statat, statx, unlinkat,
+        RawDir, fadvise, fdatasync, flock, fstat, fstatfs, fstatvfs, fsync, ftruncate, futimens,
+        mkdirat, openat, openat2, readlinkat, renameat, renameat_with, seek, statat, statx,
+        unlinkat,
     };
     pub(in super::super) use rustix::io::{fcntl_dupfd_cloexec, pread, preadv2, write};
 }

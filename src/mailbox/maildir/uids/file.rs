@@ -1,0 +1,157 @@
+//! Reading `restante.uids` and writing to it, so that it is on the disk before a client sees it.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::num::NonZeroU32;
+
+use rustix::fs::{OFlags, Stat};
+use rustix::io::Errno;
+
+use super::super::file_id::FileId;
+use super::super::lock::Root;
+use super::super::own_file;
+use super::super::system::{Output, fdatasync, fsync, ftruncate, pread};
+use super::super::wait::Wait;
+use super::line::LONGEST_NAME;
+use super::text::Batch;
+use super::{Error, STATE_FILE, State};
+
+impl State {
+    /// Reads the file of a Maildir. Without a file there are no messages, and the first batch makes
+    /// one with `origin`: the sources of the unique-ids, say `dovecot,base-name`.
+    ///
+    /// # Errors
+    /// When there is a file that cannot be used. Then no listing may be shown: clients would fetch
+    /// the messages again.
+    pub(in super::super) fn read(root: &Root, origin: &str) -> Result<Self, Error> {
+        let opened = own_file::open(root, STATE_FILE, OFlags::RDONLY, Wait::IfNeedBe)?;
+        let Some((file, stat)) = opened else {
+            let origin = origin.bytes().take(LONGEST_NAME).collect();
+            return Ok(Self { origin, ..Self::default() });
+        };
+        if stat.st_size > LARGEST {
+            return Err(Error::TooLarge);
+        }
+        // A server that was killed may have written a batch without syncing it.
+        let synced = fdatasync(&file).map_err(io::Error::from);
+        synced.and_then(|()| sync_directory(root)).map_err(Error::Read)?;
+        let open = || BufReader::with_capacity(BUFFER, Input { file: &file, at: 0 });
+        Ok(Self { file: Some(Found::of(&stat)), ..Self::parse(open)? })
+    }
+
+    /// Writes a batch, which has been added to the records. Nothing is written if it is empty.
+    ///
+    /// # Errors
+    /// When the batch may not be on the disk.
+    pub(super) fn write(
+        &mut self,
+        root: &Root,
+        batch: &Batch,
+        now: NonZeroU32,
+    ) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // A file with another name, say in a backup, is left as it is.
+        let must_be_new = self.file.is_none_or(|file| file.is_linked);
+        if must_be_new || self.is_rewrite_due(batch, now) {
+            match self.rewrite(root, now) {
+                Ok(()) => return sync_directory(root).map_err(Error::Write),
+                Err(error) if must_be_new => return Err(Error::Write(error)),
+                // A full disk may have room for the batch alone.
+                Err(error) => tracing::debug!(%error, "{STATE_FILE} cannot be rewritten"),
+            }
+        }
+        self.append(root, batch)
+    }
+
+    /// Replaces the file by one without the lines that are of no use any more.
+    fn rewrite(&mut self, root: &Root, now: NonZeroU32) -> io::Result<()> {
+        self.generation += 1;
+        let mut end = None;
+        let replaced = own_file::replace(root, STATE_FILE, NEW_FILE, |file| {
+            let mut output = BufWriter::with_capacity(BUFFER, Output(file));
+            end = Some(self.write_to(&mut output, now)?);
+            let Output(file) = output.into_inner()?;
+            Ok(fsync(file)?)
+        });
+        match replaced {
+            Ok(()) => self.end = end,
+            Err(_) => self.generation -= 1,
+        }
+        replaced
+    }
+
+    fn append(&mut self, root: &Root, batch: &Batch) -> Result<(), Error> {
+        let access = OFlags::WRONLY | OFlags::APPEND;
+        let opened = own_file::open(root, STATE_FILE, access, Wait::IfNeedBe)?;
+        let (Some((file, stat)), Some(end)) = (opened, self.end) else {
+            return Err(Error::Changed);
+        };
+        let found = Found::of(&stat);
+        if self.file != Some(found) {
+            return Err(Error::Changed);
+        }
+        let (text, new_end) = batch.after(end);
+        let mut output = Output(file.into());
+        let mut write = || -> io::Result<()> {
+            if found.octets != end.octets {
+                ftruncate(&output.0, end.octets)?;
+            }
+            output.write_all(&text)?;
+            Ok(fdatasync(&output.0)?)
+        };
+        if let Err(error) = write() {
+            // Otherwise the next login would find the batch, which may never reach the disk.
+            ftruncate(&output.0, end.octets).ok();
+            return Err(Error::Write(error));
+        }
+        self.end = Some(new_end);
+        Ok(())
+    }
+}
+
+/// A file that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    id: FileId,
+    octets: u64,
+    /// Whether it has another name, too.
+    is_linked: bool,
+}
+
+impl Found {
+    fn of(stat: &Stat) -> Self {
+        let octets = u64::try_from(stat.st_size).unwrap_or_default();
+        Self { id: FileId::of(stat), octets, is_linked: stat.st_nlink > 1 }
+    }
+}
+
+/// Reads a file from its start to its end.
+struct Input<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = pread(self.file, buffer, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+fn sync_directory(root: &Root) -> io::Result<()> {
+    match fsync(root.directory()) {
+        // The errors of file systems that cannot sync a directory.
+        Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+const NEW_FILE: &str = "restante.uids.new";
+
+/// The file of some ten million messages. A larger one is not read.
+const LARGEST: i64 = 1 << 30;
+
+const BUFFER: usize = 64 << 10;
