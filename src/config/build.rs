@@ -14,12 +14,13 @@ use super::credentials::credentials;
 use super::document::{Document, ReadResult};
 use super::entry::Entry;
 use super::fault::{Fault, Faults, Place};
+use super::maildir::{guard, maildir};
 use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
 use super::setting::Settings;
 use super::{
-    Auth, FlagSeparator, KeyPair, Limits, Log, LogFormat, LogLevel, Maildir, Pop3, Sandbox,
-    ThrottleSection, Timeouts, TlsMode, open_files, value,
+    Auth, KeyPair, Limits, Log, LogFormat, LogLevel, Pop3, Sandbox, ThrottleSection, Timeouts,
+    TlsMode, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
 
@@ -30,8 +31,6 @@ const BAD_COMMANDS: Number = number("bad-commands", 20, 1_000);
 const FAILED_LOGINS: Number = number("failed-logins", 5, 100);
 const MOST_HASHES_AT_ONCE: u32 = 1_024;
 
-const LOCK_WAIT: Span = span("lock-wait", 5, 0, MINUTE);
-const YIELD_IDLE: Span = span("yield-idle", MINUTE, 10, 24 * HOUR);
 const FAILURE_DELAY: Span = span("failure-delay", 2, 0, 10);
 const CACHE: Span = span("cache", 0, 0, HOUR);
 const FIRST_DELAY: Span = span("first-delay", 1, 0, MINUTE);
@@ -54,7 +53,6 @@ const MECHANISM: &str = "\"PLAIN\"";
 const DOMAIN: &str = "\"example.org\"";
 const NETWORK: &str = "\"192.0.2.0/24\"";
 const MAIL_DIRECTORY: &str = "\"/srv/mail\"";
-const TEMPLATE: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -117,6 +115,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
     let uses_tls = listen.iter().any(|listen| listen.tls.is_some_and(|tls| tls != TlsMode::Off));
     let tls = tls(root, uses_tls);
     let maildir = maildir(&root.section("maildir"));
+    let guard = guard(&root.section("guard"));
     let pop3 = Pop3 { utf8: root.section("pop3").flag("utf8", false) };
     let throttle = throttle(&root.section("throttle"));
     let credentials = credentials(root);
@@ -137,6 +136,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         listen,
         tls,
         maildir,
+        guard,
         pop3,
         auth,
         throttle,
@@ -318,22 +318,6 @@ fn key_pair(section: &Section<'_>) -> Option<KeyPair> {
     let certificate = section.required_file("certificate", "\"tls/fullchain.pem\"");
     let private_key = section.required_file("private-key", "\"tls/privkey.pem\"");
     Some(KeyPair { certificate: certificate?, private_key: private_key? })
-}
-
-fn maildir(section: &Section<'_>) -> Option<Maildir> {
-    let (lock_wait, yield_idle) = (section.duration(&LOCK_WAIT), section.duration(&YIELD_IDLE));
-    let create = section.flag("create", false);
-    let flag_separator = section.choice("flag-separator", FlagSeparator::Colon);
-    let entry = section.required("path", TEMPLATE)?;
-    let template = entry.text(TEMPLATE)?;
-    entry.checked(value::maildir_template(template))?;
-    // A home directory is an absolute path.
-    let path = match template.starts_with("{home}") {
-        true => PathBuf::from(template),
-        false => entry.document.base.join(template),
-    };
-    entry.set(path.to_string_lossy().as_ref());
-    Some(Maildir { path, create, flag_separator, lock_wait, yield_idle })
 }
 
 fn limits(section: &Section<'_>) -> Limits {

@@ -349,7 +349,7 @@ fn store(section: &Section<'_>) -> Option<Credentials> {
     foreign.retain(|key| *key != "kind" && !kind.keys().contains(key));
     let keys = kind.keys().join(", ");
     let why = format!("does not belong to this kind; remove it (the keys of this kind are {keys})");
-    refuse(section, &foreign, &why);
+    section.refuse(&foreign, &why);
     match kind {
         Kind::File => {
             let rehash = section.flag("rehash", false);
@@ -382,7 +382,7 @@ fn ldap(section: &Section<'_>) -> Option<LdapSection> {
     let starttls = match url.as_ref().is_none_or(|url| url.starts_with("ldap://")) {
         true => section.flag("starttls", true),
         false => {
-            refuse(section, &["starttls"], "is only for ldap://; remove it");
+            section.refuse(&["starttls"], "is only for ldap://; remove it");
             false
         }
     };
@@ -414,14 +414,14 @@ fn ldap_way(section: &Section<'_>) -> Option<LdapWay> {
             }
             None => {
                 let why = "has no effect without bind-dn; write that, or remove this";
-                refuse(section, &["bind-password-file"], why);
+                section.refuse(&["bind-password-file"], why);
                 None
             }
         };
         return Some(LdapWay::Search { bind, base: below?.to_owned(), filter: filter? });
     };
     let why = "is for a search, but dn replaces the search; remove one of them";
-    refuse(section, &["base", "filter", "bind-dn", "bind-password-file"], why);
+    section.refuse(&["base", "filter", "bind-dn", "bind-password-file"], why);
     let dn = dn.checked(remote::ldap_dn(dn.text(DN)?))?;
     Some(LdapWay::Direct { dn })
 }
@@ -457,7 +457,7 @@ fn oauth2(section: &Section<'_>) -> Option<Oauth2Section> {
 fn introspection(section: &Section<'_>) -> Option<Option<Introspection>> {
     if section.entry("introspection").is_none() {
         let why = "has no effect without introspection; write that, or remove this";
-        refuse(section, &["client-id", "client-secret-file"], why);
+        section.refuse(&["client-id", "client-secret-file"], why);
         return Some(None);
     }
     let url = checked(section, "introspection", WEB, remote::web_address);
@@ -469,13 +469,6 @@ fn introspection(section: &Section<'_>) -> Option<Option<Introspection>> {
 
 fn asking(section: &Section<'_>) -> Asking {
     Asking { deadline: section.duration(&DEADLINE), at_once: section.number(&AT_ONCE) }
-}
-
-/// Reports these keys if they are present. Misspelt ones have been reported already.
-fn refuse(section: &Section<'_>, keys: &[&'static str], why: &str) {
-    for entry in keys.iter().filter_map(|key| section.entry_as_written(key)) {
-        entry.refuse(why);
-    }
 }
 
 /// A required text that is checked.

@@ -12,8 +12,8 @@ use toml::de::{DeArray, DeValue};
 
 use super::bounds::Span;
 use super::document::{Document, Kind, path_in};
-use super::duration;
 use super::hint::either;
+use super::{duration, value};
 use crate::protocol::sasl::Mechanism;
 
 /// One value of the file.
@@ -95,6 +95,19 @@ impl<'a> Entry<'a> {
         self.set(path.to_string_lossy().as_ref());
         let (section, key) = &self.key;
         self.document.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));
+        Some(path)
+    }
+
+    /// A path with placeholders, such as `example`.
+    pub(super) fn template(&self, example: &'static str) -> Option<PathBuf> {
+        let text = self.text(example)?;
+        self.checked(value::path_template(text, example))?;
+        // A home directory is an absolute path.
+        let path = match text.starts_with("{home}") {
+            true => PathBuf::from(text),
+            false => self.document.base.join(text),
+        };
+        self.set(path.to_string_lossy().as_ref());
         Some(path)
     }
 

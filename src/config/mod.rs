@@ -22,6 +22,7 @@ mod duration;
 mod entry;
 mod fault;
 mod hint;
+mod maildir;
 mod open_files;
 mod partial;
 mod remote;
@@ -34,6 +35,9 @@ pub use credentials::{
     LdapBind, LdapSection, LdapWay, Oauth2Section, PamSection, SqlSection, TokenTerms,
 };
 pub use fault::{Fault, Faults, Place};
+pub use maildir::{
+    Dovecot, Duplicates, FlagSeparator, Guard, GuardMode, Maildir, NewMailOrder, UidlSource,
+};
 pub use open_files::files_for;
 pub use partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 pub use setting::Settings;
@@ -49,8 +53,10 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Certificates; present if a listener uses TLS.
     pub tls: Option<Tls>,
-    /// The location of the mail.
+    /// The location of the mail, and its unique-ids.
     pub maildir: Maildir,
+    /// The guard of unique-ids.
+    pub guard: Guard,
     /// Optional parts of the protocol.
     pub pop3: Pop3,
     /// Authentication.
@@ -99,6 +105,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "listen",
             "tls",
             "maildir",
+            "guard",
             "pop3",
             "auth",
             "throttle",
@@ -112,7 +119,23 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("listen", &["address", "tls", "default-domain"]),
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key", "default-domain"]),
-    ("maildir", &["path", "create", "flag-separator", "lock-wait", "yield-idle"]),
+    (
+        "maildir",
+        &[
+            "path",
+            "create",
+            "flag-separator",
+            "lock-wait",
+            "yield-idle",
+            "uidl",
+            "order",
+            "dovecot",
+            "map",
+        ],
+    ),
+    ("maildir.dovecot", &["format", "control", "reuse-xuidl", "duplicates", "deleted-flag"]),
+    ("maildir.map", &["path"]),
+    ("guard", &["mode", "share", "least"]),
     ("pop3", &["utf8"]),
     (
         "auth",
@@ -205,35 +228,6 @@ pub struct TlsHost {
     pub pair: KeyPair,
     /// The domain for user names without one, instead of that of the listener.
     pub default_domain: Option<Arc<str>>,
-}
-
-/// `[maildir]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Maildir {
-    /// The template; its placeholders have been checked.
-    pub path: PathBuf,
-    /// Whether a missing Maildir below a mail root is created at login.
-    pub create: bool,
-    /// The character before the flags in file names.
-    pub flag_separator: FlagSeparator,
-    /// How long a login waits for another session of the user to end.
-    pub lock_wait: Duration,
-    /// How long that session must have been idle to end for the login.
-    pub yield_idle: Duration,
-}
-
-/// The character before the flags in file names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[expect(missing_docs, reason = "the names say it all")]
-pub enum FlagSeparator {
-    #[serde(rename = ":")]
-    Colon,
-    #[serde(rename = ";")]
-    Semicolon,
-    #[serde(rename = "!")]
-    Exclamation,
-    #[serde(rename = "_")]
-    Underscore,
 }
 
 /// `[pop3]`

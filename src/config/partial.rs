@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
-    Auth, Config, Credentials, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
+    Auth, Config, Credentials, Guard, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
     ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
 };
 
@@ -37,8 +37,10 @@ pub struct PartialConfig {
     pub listen: Vec<PartialListen>,
     /// Certificates.
     pub tls: Option<PartialTls>,
-    /// The location of the mail.
+    /// The location of the mail, and its unique-ids.
     pub maildir: Option<Maildir>,
+    /// The guard of unique-ids.
+    pub guard: Guard,
     /// Optional parts of the protocol.
     pub pop3: Pop3,
     /// Authentication.
@@ -144,6 +146,7 @@ impl PartialConfig {
                 None => None,
             },
             maildir: self.maildir?,
+            guard: self.guard,
             pop3: self.pop3,
             auth: self.auth,
             throttle: self.throttle,

@@ -80,6 +80,13 @@ impl<'a> Section<'a> {
         self.document.report(self.at, Kind::Missing, &self.path_of(key), what);
     }
 
+    /// Reports these keys if they are present. Misspelt ones have been reported already.
+    pub(super) fn refuse(&self, keys: &[&'static str], why: &str) {
+        for entry in keys.iter().filter_map(|key| self.entry_as_written(key)) {
+            entry.refuse(why);
+        }
+    }
+
     /// Whether the key has been found in the wrong section.
     pub(super) fn is_misplaced(&self, key: &str) -> bool {
         self.document.misplaced.borrow().contains(key)
@@ -94,7 +101,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a correctly spelt key.
-    pub(super) fn entry_as_written(&self, key: &'static str) -> Option<Entry<'a>> {
+    fn entry_as_written(&self, key: &'static str) -> Option<Entry<'a>> {
         debug_assert!(keys_of(self.name()).contains(&key), "{key} is not in KEYS");
         self.entry_of(key, key)
     }

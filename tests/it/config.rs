@@ -13,10 +13,11 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Asking, Auth, CheckpasswordSection, Config, Credentials, FileSection, FlagSeparator,
-    Introspection, KEYS, KeyPair, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen,
-    Log, LogFormat, LogLevel, Maildir, Oauth2Section, PamSection, PartialConfig, Pop3, RunAs,
-    Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
+    Asking, Auth, CheckpasswordSection, Config, Credentials, Dovecot, Duplicates, FileSection,
+    FlagSeparator, Guard, GuardMode, Introspection, KEYS, KeyPair, LdapAttributes, LdapBind,
+    LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir, NewMailOrder,
+    Oauth2Section, PamSection, PartialConfig, Pop3, RunAs, Sandbox, SqlSection, ThrottleSection,
+    Timeouts, Tls, TlsHost, TlsMode, TokenTerms, UidlSource,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -96,7 +97,24 @@ fn every_value_arrives_in_its_place() {
             flag_separator: FlagSeparator::Semicolon,
             lock_wait: Duration::ZERO,
             yield_idle: Duration::from_secs(86_400),
+            uidl: Some(vec![
+                UidlSource::Map,
+                UidlSource::Dovecot,
+                UidlSource::Courier,
+                UidlSource::BaseName,
+                UidlSource::Name,
+            ]),
+            order: NewMailOrder::Modified,
+            dovecot: Dovecot {
+                format: "%v-%u".to_owned(),
+                control: Some(base.join("control/{user}/.INBOX")),
+                reuse_xuidl: true,
+                duplicates: Duplicates::Rename,
+                deleted_flag: Some("$POP3Deleted".to_owned()),
+            },
+            map: Some(PathBuf::from("{home}/unique-ids")),
         },
+        guard: Guard { mode: GuardMode::Warn, share: 100, least: number(1) },
         pop3: Pop3 { utf8: true },
         auth: Auth {
             allow_cleartext: true,
@@ -294,13 +312,22 @@ fn the_reference_has_a_row_for_every_key() {
                 panic!("{} has no row in docs/CONFIGURATION.md", path_of(section, key));
             };
             // The example and the reference have the same default.
-            let shown = example.lines().find_map(|line| line.strip_prefix(&format!("#{key} = ")));
+            let shown = default_in(&example, section, key);
             if !MACHINE.contains(&path_of(section, key).as_str()) && default != "required" {
                 assert_eq!(shown.unwrap_or(&default), default, "{}", path_of(section, key));
             }
         }
     }
     assert!(rows.is_empty(), "docs/CONFIGURATION.md has rows for no key: {rows:?}");
+}
+
+/// The default of a key that an example shows.
+fn default_in<'a>(example: &'a str, section: &str, key: &str) -> Option<&'a str> {
+    let header = |line: &&str| line.trim_matches(['#', ' ', '[', ']']) == section;
+    let lines = example.lines().skip_while(|line| !section.is_empty() && !header(line)).skip(1);
+    let is_in_section = |line: &&str| !line.trim_start_matches(['#', ' ']).starts_with('[');
+    let mut lines = lines.take_while(is_in_section);
+    lines.find_map(|line| line.strip_prefix(&format!("#{key} = ")))
 }
 
 /// Every file that loads, by its absolute path.
@@ -361,7 +388,7 @@ fn every_default_of_the_reference_is_printed() {
     let text = r#"
         listen = [{ address = "[::]:110", tls = "starttls" }]
         tls = { certificate = "a", private-key = "b" }
-        maildir = { path = "{user}" }
+        maildir = { path = "{user}", uidl = ["dovecot", "map"], map = { path = "{user}" } }
         credentials = [
             { kind = "file", path = "users" },
             { kind = "sql", url = "sqlite:///a", query = "{user}" },
@@ -378,6 +405,8 @@ fn every_default_of_the_reference_is_printed() {
         let value = printed.get(&key).map(String::as_str);
         match default.as_str() {
             "required" => {}
+            // Two sections have a meaning only with sources.
+            "none" if key == "maildir.uidl" => {}
             "none" => assert_eq!(value, None, "{key}"),
             // These depend on the machine.
             _ if MACHINE.contains(&key.as_str()) => assert!(value.is_some(), "{key}"),

@@ -48,7 +48,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
             "limits" | "password" => &["protocol"],
             "credentials" => &["protocol", "threads", "limits", "password", "config"],
             "login" => &["protocol", "threads", "limits", "password", "config", "credentials"],
-            "mailbox" => &["protocol", "threads", "login"],
+            "mailbox" => &["protocol", "threads", "config", "login"],
             "session" => &["protocol", "limits", "credentials", "login", "mailbox"],
             "telemetry" => &["protocol", "config"],
             "server" => &[

@@ -44,24 +44,24 @@ pub(super) enum ValueError {
     Network(String),
     #[error("{0:?} is not the absolute path of a directory; write one such as \"/srv/mail\"")]
     Directory(String),
+    #[error("{0:?} is not an IMAP keyword; write one such as \"$POP3Deleted\"")]
+    Keyword(String),
     #[error("{0:?} is neither a user nor a user and a group; write \"vmail\" or \"vmail:vmail\"")]
     RunAs(String),
-    #[error("is empty; write a path such as {EXAMPLE_PATH}")]
-    EmptyPath,
-    #[error("\"~\" is not a placeholder; write the absolute path: {EXAMPLE_PATH}")]
-    Tilde,
+    #[error("is empty; write a path such as {0}")]
+    EmptyPath(&'static str),
+    #[error("\"~\" is not a placeholder; write the absolute path: {0}")]
+    Tilde(&'static str),
     #[error(
         "has {{home}} after its start, but {{home}} is an absolute path; begin with it, as in \
          \"{{home}}/Maildir\""
     )]
     HomeWithin,
-    #[error("{0}, as in {EXAMPLE_PATH}")]
-    SameForAll(TemplateError),
+    #[error("{0}, as in {1}")]
+    SameForAll(TemplateError, &'static str),
     #[error(transparent)]
     Template(TemplateError),
 }
-
-const EXAMPLE_PATH: &str = "\"/var/vmail/{domain}/{local}/Maildir\"";
 
 /// A host name that is safe in the greeting (RFC 1939 §4: `<` and `>` there would announce APOP).
 pub(super) fn host_name(text: &str) -> Result<String, ValueError> {
@@ -154,6 +154,16 @@ pub(super) fn directory(text: &str) -> Result<PathBuf, ValueError> {
     }
 }
 
+/// A keyword of IMAP, which is an atom.
+pub(super) fn keyword(text: &str) -> Result<String, ValueError> {
+    let is_atom = |b: u8| b.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&b);
+    if !text.is_empty() && text.bytes().all(is_atom) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueError::Keyword(text.to_owned()))
+    }
+}
+
 /// `user:group` or `user`.
 pub(super) fn run_as(text: &str) -> Result<RunAs, ValueError> {
     let (user, group) = match text.split_once(':') {
@@ -169,19 +179,22 @@ pub(super) fn run_as(text: &str) -> Result<RunAs, ValueError> {
     }
 }
 
-/// Checks the template of a Maildir path.
+/// Checks the template of a path, such as `example`.
 ///
 /// - `{home}` is an absolute path, so it is allowed only at the start.
-pub(super) fn maildir_template(text: &str) -> Result<(), ValueError> {
+pub(super) fn path_template(text: &str, example: &'static str) -> Result<(), ValueError> {
     if text.is_empty() {
-        return Err(ValueError::EmptyPath);
+        return Err(ValueError::EmptyPath(example));
     }
     if text.starts_with('~') {
-        return Err(ValueError::Tilde);
+        return Err(ValueError::Tilde(example));
     }
-    let template = Template::parse(text, &Placeholder::ALL).map_err(|error| {
-        let same_for_all = error == TemplateError::SameForAll;
-        if same_for_all { ValueError::SameForAll(error) } else { ValueError::Template(error) }
+    let template = Template::parse(text, &Placeholder::ALL).map_err(|error| match error {
+        TemplateError::SameForAll => ValueError::SameForAll(error, example),
+        TemplateError::Nul
+        | TemplateError::Foreign { .. }
+        | TemplateError::Unpaired { .. }
+        | TemplateError::Unknown { .. } => ValueError::Template(error),
     })?;
     let home = Piece::Placeholder(Placeholder::Home);
     match template.pieces().iter().skip(1).any(|piece| *piece == home) {

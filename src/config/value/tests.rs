@@ -104,7 +104,17 @@ fn users() {
 }
 
 #[test]
-fn maildir_templates() {
+fn keywords() {
+    for good in ["$POP3Deleted", "deleted", "a-b"] {
+        assert_eq!(keyword(good), Ok(good.to_owned()));
+    }
+    for bad in ["", "a b", "\\Deleted", "(a)", "a]", "\"a\"", "k\u{e4}se", "a\n"] {
+        assert!(keyword(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn path_templates() {
     for good in [
         "/m/{user}",
         "m/{domain}/{local}/Maildir",
@@ -114,11 +124,11 @@ fn maildir_templates() {
         "{home}/Maildir",
         "{home}/{local}",
     ] {
-        assert_eq!(maildir_template(good), Ok(()), "{good}");
+        assert_eq!(path_template(good, "\"/m/{user}\""), Ok(()), "{good}");
     }
     for (bad, hint) in [
-        ("", "is empty"),
-        ("/m", "same for all users"),
+        ("", "is empty; write a path such as \"/m/{user}\""),
+        ("/m", "same for all users; write {user} or {local} in it, as in \"/m/{user}\""),
         ("/m/{domain}", "same for all users"),
         ("/m/{house}", "\"{house}\" is not a placeholder"),
         ("/m/{home}", "begin with it, as in \"{home}/Maildir\""),
@@ -131,7 +141,7 @@ fn maildir_templates() {
         ("/m/%d/%n", "write \"{local}\""),
         ("/m/{user}\0", "NUL"),
     ] {
-        let error = maildir_template(bad).unwrap_err().to_string();
+        let error = path_template(bad, "\"/m/{user}\"").unwrap_err().to_string();
         assert!(error.contains(hint), "{bad}: {error}");
     }
 }
