@@ -167,6 +167,63 @@ class Fetchmail(Client):
         return run(command, home=home, codes=codes, timeout=self.limit)
 
 
+class Getmail(Client):
+    """getmail6, which has no STLS, only these two retrievers for POP3."""
+
+    name = "getmail6"
+    # It accepts lines of up to 1 MiB. Python's mail parser replaces every CR by LF, and gives
+    # each message a header with its blank line.
+    bears_not = frozenset(
+        [corpus.HUGE_LINE, corpus.LONE_CR, corpus.HEADERLESS, corpus.NO_BLANK_LINE]
+    )
+    transports = (CLEARTEXT, TLS)
+
+    def version(self) -> str:
+        return run(["getmail", "--version"]).stdout.strip()
+
+    def shape(self, wire: bytes) -> bytes:
+        # It always adds this line at the top.
+        return b"Return-Path: <unknown>\n" + wire.replace(b"\r\n", b"\n")
+
+    def fetch(self, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
+        return self._run(account, endpoint, home, "read_all = false", "delete = false")
+
+    def remove(self, account: Account, endpoint: Endpoint, home: Path) -> list[bytes]:
+        return self._run(
+            account, endpoint, home, "delete = true", f"max_message_size = {LARGE}"
+        )
+
+    def _run(
+        self, account: Account, endpoint: Endpoint, home: Path, *options: str
+    ) -> list[bytes]:
+        inbox = home / "inbox"
+        inbox.mkdir(exist_ok=True)
+        tls = endpoint.transport == TLS
+        config = home / "getmailrc"
+        config.write_text(
+            "\n".join(
+                [
+                    "[retriever]",
+                    f"type = SimplePOP3{'SSL' if tls else ''}Retriever",
+                    f"server = {endpoint.host}", f"port = {endpoint.port}",
+                    f"username = {account.user}", f"password = {account.password}",
+                    "timeout = 60",
+                    *([f"ca_certs = {self.site.certificate}"] if tls else []),
+                    # Not its own Maildir delivery: getmail sometimes waits for ever for a delivery that has
+                    # ended before it begins to wait.
+                    "[destination]", "type = MDA_external",
+                    f"path = {storing(home, inbox, linger=0.1)}",
+                    "[options]", "verbose = 1", "delivered_to = false", "received = false",
+                    *options, "",
+                ]
+            )
+        )
+        config.chmod(0o600)
+        self.site.own(home, CLIENT_USER)
+        run(["getmail", f"--getmaildir={home}", f"--rcfile={config}"], home=home)
+        return take_all(inbox, "mail.*")
+
+
 def storing(home: Path, inbox: Path, linger: float = 0) -> Path:
     """A command that stores the message on its standard input."""
     command = home / "store"

@@ -32,8 +32,10 @@ class Server:
 
     # Whether it is protected from Ctrl-C at the terminal.
     is_apart = False
-    # The command of another program that starts it, and the end of its configuration.
+    # The command of another program that starts it.
     before: tuple[str, ...] = ()
+    # Further keys of `[maildir]`, and the end of its configuration.
+    maildir: tuple[str, ...] = ()
     more = ""
 
     def __init__(self, site: Site, name: str, allow_cleartext: bool = False) -> None:
@@ -168,6 +170,7 @@ class Server:
             f'private-key = "{self.site.key}"',
             "[maildir]",
             f'path = "{self.site.root}/mail/{{user}}/Maildir"',
+            *self.maildir,
             "[auth]",
             f"allow-cleartext = {str(self.allow_cleartext).lower()}",
             *self.credentials(),

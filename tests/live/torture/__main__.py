@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from lib.delivery import Deliverer, deliverable
+from lib.dovecot import Dovecot
 from lib.interruptions import Interruptions
 from lib.ledger import FLAGGED, STILL, Ledger
 from lib.programs import programs
@@ -36,7 +37,7 @@ from lib.settle import settle
 from lib.site import Account, Site
 from lib.vanishing import End, Vanishing
 from torture import power
-from torture.imap import Dovecot, Imap
+from torture.imap import FOLDER, Imap
 from torture.sabotage import KINDS, sabotage
 
 # Seconds between two progress lines.
@@ -100,7 +101,9 @@ class Torture:
         self.site = Site(arguments.program)
         self.server = Apart(self.site, "torture", allow_cleartext=True)
         self.accounts = [self._account(user) for user in ("ann", "bob", "cid", "dot")]
-        self.dovecot = Dovecot(self.site, self.accounts)
+        self.dovecot = Dovecot(
+            self.site, "dovecot", self.accounts, FOLDER, protocols=("imap",)
+        )
         self.deliverer = Deliverer(self.site, self.ledger, self.accounts)
         self.interruptions = Interruptions(self.server, self.ledger, f"{arguments.seed} kill")
         self.usage: Optional[tuple[Usage, Usage]] = None

@@ -1,111 +1,24 @@
-"""Dovecot's IMAP server on the same Maildirs, and a client that flags, moves and expunges.
+"""A client of Dovecot's IMAP server on the same Maildirs, which flags, moves and expunges.
 
 A message that is moved gets a new file name from Dovecot, hence another unique-id when it comes
 back. Dovecot gives a message that it only flags no other unique name.
 """
 
 import imaplib
-import os
 import random
-import signal
-import socket
-import subprocess
-import time
-from typing import Optional, Sequence
+from typing import Sequence
 
+from lib.dovecot import Dovecot
 from lib.ledger import ARCHIVE, MAIL, STILL, Ledger, Message, token_of
-from lib.process import SERVER_USER, free_port
-from lib.report import Failed
-from lib.site import Account, Site
+from lib.site import Account
 
 QUESTION = "(BODY.PEEK[HEADER.FIELDS (X-TORTURE)])"
-
-
-class Dovecot:
-    """A separate Dovecot: IMAP on loopback, without TLS."""
-
-    def __init__(self, site: Site, accounts: list[Account]) -> None:
-        self.root = site.root / "dovecot"
-        self.root.mkdir()
-        self.port = free_port()
-        users = self.root / "users"
-        users.write_text("".join(f"{each.user}:{{PLAIN}}{each.password}\n" for each in accounts))
-        users.chmod(0o644)
-        self.config = self.root / "dovecot.conf"
-        self.config.write_text(self._configuration(site))
-        self.process: Optional[subprocess.Popen[bytes]] = None
-
-    def start(self) -> None:
-        """Starts it, and waits until it answers."""
-        # It has its own log, and its own session, so that Ctrl-C does not reach it.
-        self.process = subprocess.Popen(
-            ["dovecot", "-F", "-c", str(self.config)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-                return
-            except ConnectionRefusedError:
-                time.sleep(0.05)
-        raise Failed(f"Dovecot did not start: {self.log()[-1000:]}")
-
-    def stop(self) -> None:
-        """Ends it with all its processes."""
-        process, self.process = self.process, None
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-    def log(self) -> str:
-        """Its log."""
-        path = self.root / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def errors(self) -> list[str]:
-        """Its errors."""
-        marks = ("Error:", "Fatal:", "Panic:")
-        return [line for line in self.log().split("\n") if any(mark in line for mark in marks)]
-
-    def _configuration(self, site: Site) -> str:
-        root = self.root
-        return f"""\
-base_dir = {root}/run
-state_dir = {root}/state
-log_path = {root}/log
-protocols = imap
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = plain
-passdb {{
-  driver = passwd-file
-  args = {root}/users
-}}
-userdb {{
-  driver = static
-  args = uid={SERVER_USER} gid={SERVER_USER} home={site.root}/mail/%u
-}}
-first_valid_uid = 1
-first_valid_gid = 1
-mail_location = maildir:{site.root}/mail/%u/Maildir
-mail_max_userip_connections = 0
+# The settings of Dovecot for the folder that the client uses.
+FOLDER = f"""\
 namespace inbox {{
   inbox = yes
   mailbox {ARCHIVE} {{
     auto = create
-  }}
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {self.port}
-  }}
-  inet_listener imaps {{
-    port = 0
   }}
 }}
 """
@@ -116,7 +29,7 @@ class Imap:
 
     def __init__(self, dovecot: Dovecot, ledger: Ledger, account: Account) -> None:
         self.ledger, self.account = ledger, account
-        self.client = imaplib.IMAP4("127.0.0.1", dovecot.port, timeout=60)
+        self.client = imaplib.IMAP4("127.0.0.1", dovecot.ports["imap"], timeout=60)
         self.client.login(account.user, account.password)
 
     def close(self) -> None:
