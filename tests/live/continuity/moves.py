@@ -1,0 +1,165 @@
+"""A move in place: an old server has served a Maildir, and Restante serves it afterwards."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Optional, Sequence
+
+from continuity.history import History
+from continuity.listing import Listing, ask, followed, ids, same
+from continuity.old import Old, pop3_session
+from lib.pop3 import Pop3
+from lib.process import run
+from lib.report import Report, require
+from lib.server import CLEARTEXT, Clear
+from lib.site import Account, Site
+
+# The files of the old servers.
+LISTS = ("dovecot-uidlist*", "dovecot-uidvalidity*", "dovecot.index*", "courierpop3dsizelist*")
+
+
+class Taking(Clear):
+    """A server that takes unique-ids over, on the port of the old server."""
+
+    def __init__(
+        self, site: Site, name: str, port: int, maildir: Sequence[str] = (), more: str = ""
+    ) -> None:
+        super().__init__(site, name, allow_cleartext=True)
+        self.ports[CLEARTEXT] = port
+        self.maildir = tuple(maildir)
+        self.more = more
+
+    def restart(self) -> None:
+        """Stops and starts it."""
+        self.stop()
+        self.start()
+
+    def export(self, account: Account) -> None:
+        """Writes the list of the old server, if that has any."""
+        for kind in ("dovecot", "courier"):
+            if f'"{kind}"' in self.maildir[0]:
+                run([
+                    self.site.program, "migrate", "export", "--config", self.config(),
+                    "--format", kind, "--user", account.user,
+                ], who=None)
+
+    def errors(self) -> list[str]:
+        """The errors in its log."""
+        text = self.log.read_text(errors="replace")
+        return [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
+
+
+def uidl(*sources: str) -> str:
+    """The key of these sources."""
+    return "uidl = [" + ", ".join(f'"{source}"' for source in sources) + "]"
+
+
+# Of a Maildir that Dovecot has served with its default format.
+FROM_DOVECOT = (uidl("dovecot", "base-name"),)
+
+
+class Move:
+    """The checks of one move, which depend on the first."""
+
+    def __init__(
+        self, report: Report, name: str, history: History, old: Old, server: Taking,
+        lists: Optional[Path],
+    ) -> None:
+        """`lists` is the directory of the old server's lists."""
+        self.report, self.name, self.history = report, name, history
+        self.account = history.account
+        self.old, self.server, self.lists = old, server, lists
+        self.listed: Listing = []
+        self.shown: Listing = []
+
+    def run(self) -> None:
+        """Runs all of them, after a last visit to the old server."""
+        self.old.start()
+        try:
+            self.history.deliver(4)
+            pop3_session(self.old.port, self.history)
+            self.listed = ask(self.old.port, self.account)
+        finally:
+            self.old.stop()
+        try:
+            self._check("taken over", self._taken_over)
+            if not self.shown:
+                return
+            self._check("after a restart", self._restarted)
+            lists = self.lists
+            if lists is not None:
+                self._check("without the old lists", lambda: self._without(lists))
+            self._check("without the index", self._without_index)
+            self._check("new mail, flags and removals", self._goes_on)
+            self._check("after another restart", self._restarted)
+            self._check("log without errors", self._log)
+            self._check("handed back", self._handed_back)
+        finally:
+            self.server.kill()
+
+    def _check(self, what: str, body: Callable[[], str]) -> None:
+        self.report.check(f"{self.name}: {what}", body)
+
+    def _taken_over(self) -> str:
+        self.server.start()
+        listing = self._ask()
+        said = same(self.listed, listing)
+        self.shown = listing
+        files = Counter(file.octets for file in self.account.files().values())
+        require(not Counter(each.octets for each in listing) - files, "LIST is not what RETR sends")
+        other = sum(old.octets != new.octets for old, new in zip(self.listed, listing))
+        return f"{said}; {other} messages have other octets"
+
+    def _restarted(self) -> str:
+        self.server.restart()
+        return self._as_shown()
+
+    def _without(self, lists: Path) -> str:
+        self.server.stop()
+        gone = [path for pattern in LISTS for path in lists.glob(pattern)]
+        require(bool(gone), f"no lists in {lists}")
+        for path in gone:
+            path.unlink()
+        self.server.start()
+        return f"{self._as_shown()}; {len(gone)} files removed"
+
+    def _without_index(self) -> str:
+        self.server.stop()
+        (self.account.maildir / "restante.index").unlink()
+        self.server.start()
+        return self._as_shown()
+
+    def _goes_on(self) -> str:
+        with Pop3(self.server.ports[CLEARTEXT]) as pop:
+            pop.log_in(self.account.user, self.account.password)
+            for number in (2, len(self.shown) // 2, len(self.shown)):
+                pop.ok(f"DELE {number}")
+            pop.ok("QUIT")
+        self.history.move_and_flag(12)
+        self.history.remove(2)
+        self.history.deliver(6)
+        now = self._ask()
+        new = followed(self.shown, now)
+        require(len(new) == 6 and len(now) == len(self.shown) + 1, f"{len(now)} are listed")
+        used = set(ids(self.listed)) & set(ids(new))
+        require(not used, f"a unique-id was used again: {used}")
+        self.shown = now
+        return f"{len(now)} unique-ids, {len(new)} of them new"
+
+    def _log(self) -> str:
+        self.server.stop()
+        require(not self.server.errors(), f"{self.server.errors()[:3]}")
+        return "none"
+
+    def _handed_back(self) -> str:
+        self.server.export(self.account)
+        self.old.start()
+        try:
+            return same(self.shown, ask(self.old.port, self.account))
+        finally:
+            self.old.stop()
+
+    def _as_shown(self) -> str:
+        return same(self.shown, self._ask())
+
+    def _ask(self) -> Listing:
+        return ask(self.server.ports[CLEARTEXT], self.account)
