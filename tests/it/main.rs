@@ -27,6 +27,7 @@ mod limits;
 mod links;
 mod login;
 mod maildrop;
+mod migrate;
 mod rust_source;
 mod sandbox;
 mod serve;

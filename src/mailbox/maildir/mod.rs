@@ -21,6 +21,7 @@
 //!   `quota` and `removal_report`; `compressed` messages. `permits` bounds what all sessions use
 //!   together.
 //! - `uidl` takes unique-ids over from other servers.
+//! - Without a session: `locked_listing` for commands.
 //! - `system` has all system calls for files.
 
 use std::io;
@@ -48,6 +49,7 @@ mod inode;
 mod listing;
 mod lock;
 mod locked;
+mod locked_listing;
 mod maildrop;
 mod match_index;
 mod message;
@@ -78,6 +80,7 @@ mod wait;
 
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
+pub use locked_listing::{ListedMessage, LockedListing};
 pub use maildrop::MaildirMaildrop;
 pub use message::MaildirMessage;
 use open_maildrop::OpenMaildrop;

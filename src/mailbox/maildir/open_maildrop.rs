@@ -76,7 +76,7 @@ impl OpenMaildrop {
         }
     }
 
-    fn try_open(
+    pub(super) fn try_open(
         path: &Path,
         separator: Separator,
         pools: &'static ByFileSystem,
