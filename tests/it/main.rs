@@ -21,6 +21,7 @@ mod commands;
 mod config;
 mod corpus;
 mod creation;
+mod doveconf;
 mod hostile;
 mod journal;
 mod limits;

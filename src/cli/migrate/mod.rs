@@ -1,5 +1,6 @@
 //! `restante migrate`: a move from another POP3 server, after which no client downloads twice.
 //!
+//! - `plan` prints the configuration for the mail of Dovecot; `doveconf` translates its settings.
 //! - `audit` compares the listings of both servers, `export` writes the lists of the old one.
 //! - `accounts` are the users and their Maildirs, `client` asks another server, `listing` is its
 //!   answer.
@@ -9,8 +10,10 @@ use super::Failure;
 mod accounts;
 mod audit;
 mod client;
+mod doveconf;
 mod export;
 mod listing;
+mod plan;
 
 /// `restante migrate`
 #[derive(Debug, clap::Args)]
@@ -21,6 +24,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Print the configuration for mail that Dovecot has served.
+    Plan(plan::Args),
     /// Compare what another server lists with what this one would list.
     ///
     /// Asks the other server for the unique-ids of all messages, or takes them from files, and prints
@@ -41,6 +46,7 @@ enum Command {
 /// [`Failure`] when it failed.
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.command {
+        Command::Plan(args) => plan::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Export(args) => export::run(args),
     }
