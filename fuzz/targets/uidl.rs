@@ -6,8 +6,9 @@ use std::collections::HashSet;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use restante::config::{Duplicates, NewMailOrder};
 use restante::mailbox::maildir::uidl::{
-    CourierList, DovecotList, DovecotSource, Duplicates, IdMap, Source, UidlFormat, take_over,
+    CourierList, DovecotList, DovecotSource, IdMap, Source, UidlFormat, take_over,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -41,7 +42,8 @@ fuzz_target!(|input: Input| {
     let listed = dovecot.iter().flat_map(|list| list.records.keys());
     let listed = listed.chain(courier.iter().flat_map(|list| list.ids.keys())).map(|name| &**name);
     let names = names.chain(listed).collect::<Vec<_>>();
-    let taken = take_over(&names, &sources, |_| input.xuidl.clone());
+    let order = NewMailOrder::Number;
+    let taken = take_over(&names, &sources, order, |_| false, |_| input.xuidl.clone());
     let positions = taken.iter().map(|taken| taken.position).collect::<HashSet<_>>();
     let ids = taken.iter().map(|taken| taken.id.as_str()).collect::<HashSet<_>>();
     assert_eq!((taken.len(), positions.len(), ids.len()), (names.len(), names.len(), names.len()));

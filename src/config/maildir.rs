@@ -125,6 +125,13 @@ pub struct Guard {
     pub least: NonZeroU32,
 }
 
+impl Default for Guard {
+    fn default() -> Self {
+        let least = NonZeroU32::MIN.saturating_add(9);
+        Self { mode: GuardMode::default(), share: 20, least }
+    }
+}
+
 /// What happens at a login when unique-ids would change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,6 +9,7 @@ use super::map::IdMap;
 use super::order;
 use super::taken_id::TakenId;
 use super::uidl_format::{UidlFormat, UidlValues};
+use crate::config::{Duplicates, NewMailOrder};
 use crate::mailbox::maildir::name;
 
 /// Where unique-ids come from.
@@ -39,15 +40,6 @@ pub struct DovecotSource<'a> {
     pub duplicates: Duplicates,
 }
 
-/// What Dovecot did when two messages had the same unique-id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duplicates {
-    /// It listed both. Here, the first in the order of UIDs keeps it.
-    Allow,
-    /// It appended `-2`, `-3` and so on, in the order of UIDs.
-    Rename,
-}
-
 /// The unique-id of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -62,19 +54,25 @@ pub struct Taken {
 /// Chooses a unique-id for each message, in the order of the listing.
 ///
 /// - `names` are the base names, in the order in which they are listed without another server.
+/// - `is_used` says whether an id belongs to a message that is not among them.
 /// - A message has the id of the first source that has a legal one for it which is not another
 ///   message's. Sources are asked one after the other; each decides in the order of UIDs.
 /// - Messages in a list come first, in the order of their server: Dovecot's `O` and UIDs, Courier's
-///   order of names. New mail comes last, in that server's order of new names.
+///   order of names. New mail comes last: in that server's order of new names, or in the order of
+///   `names` if that is the order of the modification times.
+/// - With [`Duplicates::Allow`], Dovecot listed an id twice. Here, the first in the order of UIDs
+///   keeps it.
 /// - `xuidl` gives the value of the header field `X-UIDL` of a message.
 pub fn take_over(
     names: &[&[u8]],
     sources: &[Source<'_>],
+    order: NewMailOrder,
+    is_used: impl Fn(&TakenId) -> bool,
     mut xuidl: impl FnMut(usize) -> Option<Vec<u8>>,
 ) -> Vec<Taken> {
-    let listed = in_listing_order(names, sources);
+    let listed = in_listing_order(names, sources, order);
     let by_uid = in_uid_order(&listed, sources);
-    let mut ids = Ids { chosen: vec![None; names.len()], used: HashSet::new() };
+    let mut ids = Ids { chosen: vec![None; names.len()], used: HashSet::new(), is_used };
     for (index, source) in sources.iter().enumerate() {
         let mut seen = HashMap::new();
         for message in &by_uid {
@@ -164,12 +162,13 @@ fn renamed(mut id: Vec<u8>, seen: &mut HashMap<Vec<u8>, u32>) -> Vec<u8> {
 }
 
 /// The ids that are chosen so far.
-struct Ids {
+struct Ids<F> {
     chosen: Vec<Option<Taken>>,
     used: HashSet<TakenId>,
+    is_used: F,
 }
 
-impl Ids {
+impl<F: Fn(&TakenId) -> bool> Ids<F> {
     fn is_chosen(&self, message: Message<'_>) -> bool {
         self.chosen.get(message.position).is_some_and(Option::is_some)
     }
@@ -177,6 +176,7 @@ impl Ids {
     /// Chooses an id unless the message has one, or another message has this id.
     fn choose(&mut self, message: Message<'_>, id: TakenId, source: Option<usize>) {
         if let Some(chosen @ None) = self.chosen.get_mut(message.position)
+            && !(self.is_used)(&id)
             && self.used.insert(id.clone())
         {
             *chosen = Some(Taken { position: message.position, id, source });
@@ -233,7 +233,11 @@ impl Place {
     }
 }
 
-fn in_listing_order<'a>(names: &[&'a [u8]], sources: &[Source<'_>]) -> Vec<Message<'a>> {
+fn in_listing_order<'a>(
+    names: &[&'a [u8]],
+    sources: &[Source<'_>],
+    order: NewMailOrder,
+) -> Vec<Message<'a>> {
     let messages = names.iter().enumerate().map(|(position, &base_name)| {
         (Place::of(base_name, sources), Message { position, base_name })
     });
@@ -242,6 +246,9 @@ fn in_listing_order<'a>(names: &[&'a [u8]], sources: &[Source<'_>]) -> Vec<Messa
     messages.sort_by(|(place_a, a), (place_b, b)| {
         place_a.cmp(place_b).then_with(|| {
             let own = sources.get(place_a.source);
+            if own.is_none() && order == NewMailOrder::Modified {
+                return Ordering::Equal;
+            }
             let mut orders = own.into_iter().chain(sources);
             let order = orders.find_map(|source| source.compare(a.base_name, b.base_name));
             order.unwrap_or(Ordering::Equal)

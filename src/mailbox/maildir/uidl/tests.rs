@@ -9,23 +9,24 @@ use proptest::prelude::*;
 
 use super::lines::base_name;
 use super::*;
+use crate::config::{Duplicates, NewMailOrder};
 
 const DEFAULT_2_3: &str = "%08Xu%08Xv";
 const DEFAULT_2_4: &str = "%{uid | hex(8)}%{uidvalidity | hex(8)}";
 
-pub(super) fn fixture(file: &str) -> Vec<u8> {
+fn fixture(file: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::read(root.join("tests/fixtures/continuity").join(file)).unwrap()
 }
 
-pub(super) fn base_names_of_fixture(folder: &str) -> Vec<Vec<u8>> {
+fn base_names_of_fixture(folder: &str) -> Vec<Vec<u8>> {
     let names = fixture(&format!("{folder}/names"));
     let lines = names.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| base_name(line).to_vec()).collect()
 }
 
 /// The unique-ids of an answer to UIDL.
-pub(super) fn answer(file: &str) -> Vec<String> {
+fn answer(file: &str) -> Vec<String> {
     let text = String::from_utf8(fixture(file)).unwrap();
     let ids = text.lines().enumerate().map(|(index, line)| {
         let (number, id) = line.split_once(' ').unwrap();
@@ -35,15 +36,15 @@ pub(super) fn answer(file: &str) -> Vec<String> {
     ids.collect()
 }
 
-pub(super) fn dovecot(list: &[u8]) -> DovecotList {
+fn dovecot(list: &[u8]) -> DovecotList {
     DovecotList::read(list, |_| true).unwrap()
 }
 
-pub(super) fn courier(list: &[u8]) -> CourierList {
+fn courier(list: &[u8]) -> CourierList {
     CourierList::read(list, |_| true).unwrap()
 }
 
-pub(super) fn format(text: &str) -> UidlFormat {
+fn format(text: &str) -> UidlFormat {
     UidlFormat::parse(text).unwrap()
 }
 
@@ -54,7 +55,7 @@ fn from_dovecot<'a>(list: &'a DovecotList, format: &'a UidlFormat) -> DovecotSou
 /// The listing, and the source of each of its ids.
 fn listing(names: &[Vec<u8>], sources: &[Source<'_>]) -> Vec<(String, Option<usize>)> {
     let names = names.iter().map(Vec::as_slice).collect::<Vec<_>>();
-    let taken = take_over(&names, sources, |_| None);
+    let taken = take_over(&names, sources, NewMailOrder::Number, |_| false, |_| None);
     taken.into_iter().map(|taken| (taken.id.to_string(), taken.source)).collect()
 }
 
@@ -208,7 +209,8 @@ fn x_uidl_is_reused() {
     ] {
         let source = DovecotSource { duplicates, ..from_dovecot(&list, &format) };
         let source = DovecotSource { reuse_xuidl: true, ..source };
-        let taken = take_over(&names, &[Source::Dovecot(source), Source::BaseName], header);
+        let sources = [Source::Dovecot(source), Source::BaseName];
+        let taken = take_over(&names, &sources, NewMailOrder::Number, |_| false, header);
         let ids = taken.iter().map(|taken| taken.id.as_str()).collect::<Vec<_>>();
         assert_eq!(ids, expected, "{duplicates:?}");
     }
