@@ -177,6 +177,9 @@ pub enum OpenError {
     /// It does not exist, or cannot be read completely at the moment.
     #[error(transparent)]
     Unavailable(Failure),
+    /// The store does not show it, because clients would download mail again.
+    #[error(transparent)]
+    Guarded(Failure),
 }
 
 /// Why a message was not opened.

@@ -2,12 +2,19 @@
 
 use std::fmt;
 
-/// A unique-id: 1 to 70 characters in the range 0x21 to 0x7E (RFC 1939 §7 UIDL).
+/// A unique-id: 1 to 255 characters in the range 0x21 to 0x7E (RFC 1939 §7 UIDL).
+///
+/// The server itself makes none of more than [`RECOMMENDED`](Self::RECOMMENDED) characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UniqueId<'a>(&'a str);
 
 impl<'a> UniqueId<'a> {
-    const MAX_CHARACTERS: usize = 70;
+    // DEVIATION: RFC 1939 §7 UIDL — at most 70 characters. Other servers have listed longer ones,
+    // and clients that see another unique-id download the message again.
+    const MAX_CHARACTERS: usize = 255;
+
+    /// The most characters that RFC 1939 §7 UIDL allows.
+    pub const RECOMMENDED: usize = 70;
 
     /// The characters.
     pub fn as_str(self) -> &'a str {
@@ -15,9 +22,9 @@ impl<'a> UniqueId<'a> {
     }
 }
 
-/// These bytes are not a unique-id: there are none, more than 70, or one outside 0x21 to 0x7E.
+/// These bytes are not a unique-id: there are none, more than 255, or one outside 0x21 to 0x7E.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not 1 to 70 characters in the range 0x21 to 0x7E")]
+#[error("not 1 to 255 characters in the range 0x21 to 0x7E")]
 pub struct NotUniqueId;
 
 impl<'a> TryFrom<&'a [u8]> for UniqueId<'a> {
@@ -43,11 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_to_seventy_visible_characters() {
-        for good in [&b"!"[..], b"~", b"whqtswO00WBw418f9t5JxYwZ", &[b'x'; 70]] {
+    fn one_to_255_visible_characters() {
+        for good in [&b"!"[..], b"~", b"whqtswO00WBw418f9t5JxYwZ", &[b'x'; 70], &[b'x'; 255]] {
             assert_eq!(UniqueId::try_from(good).unwrap().as_str().as_bytes(), good);
         }
-        for bad in [&b""[..], b"a b", b"a\x7f", b"\xc3\xa9", b"a\r\n", &[b'x'; 71]] {
+        for bad in [&b""[..], b"a b", b"a\x7f", b"\xc3\xa9", b"a\r\n", &[b'x'; 256]] {
             assert_eq!(UniqueId::try_from(bad), Err(NotUniqueId), "{}", bad.escape_ascii());
         }
     }

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::{BadFile, OpenError, Store};
 use crate::login::{Authenticator, NoRandomness, Rules, Throttle, Turns};
+use crate::mailbox::maildir::uidl::FormatError;
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::session::{Env, Policy};
 use crate::telemetry::LevelHandle;
@@ -119,6 +120,9 @@ pub enum Error {
     /// A credential store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// `maildir.dovecot.format` is invalid.
+    #[error("maildir.dovecot.format: {0}")]
+    Format(#[from] FormatError),
     /// A credential file has no users any more.
     #[error(transparent)]
     File(#[from] BadFile),
@@ -247,6 +251,7 @@ impl Reloadable<MaildirStore, Store> {
         let mailbox = MaildirStore::new(PathTemplate::new(&maildir.path))
             .with_separator(separator(maildir))
             .with_missing(if maildir.create { Missing::Make } else { Missing::Refuse })
+            .with_unique_ids(maildir, &config.guard)?
             .within(within);
         let rules = Rules {
             turns: Arc::clone(turns),

@@ -119,7 +119,7 @@ impl Fault {
             Self::Response(ResponseError::ForAnother) | Self::Refused(_) => {
                 (FailedLogin, Some(Auth))
             }
-            Self::TooSlow | Self::Maildrop(OpenError::Unavailable(_)) => {
+            Self::TooSlow | Self::Maildrop(OpenError::Unavailable(_) | OpenError::Guarded(_)) => {
                 (FailedLogin, Some(SysTemp))
             }
             Self::TooManySessions(_) | Self::Maildrop(OpenError::InUse { .. }) => {
@@ -160,6 +160,9 @@ impl Fault {
         match self {
             Self::Maildrop(OpenError::Unavailable(failure)) => {
                 tracing::error!(%failure, "the maildrop cannot be opened");
+            }
+            Self::Maildrop(OpenError::Guarded(failure)) => {
+                tracing::error!(%failure, "the guard has refused a login");
             }
             Self::Maildrop(OpenError::InUse { .. }) => tracing::info!("the maildrop is in use"),
             Self::Message(number, MessageError::Unreadable(failure)) => {

@@ -180,7 +180,9 @@ impl Fixture {
         let opening = self.env.mailbox.open_within(&identity, &cancellation, wait, || {});
         let maildrop = opening.await.map_err(|error| match error {
             OpenError::InUse { .. } => Leak::Lock.into(),
-            error => ListingError::Login(error),
+            error @ (OpenError::Unavailable(_) | OpenError::Guarded(_)) => {
+                ListingError::Login(error)
+            }
         })?;
         let mut messages = Vec::new();
         for at in (0..maildrop.count()).map(Position) {

@@ -91,7 +91,7 @@ impl<'a> Entry<'a> {
             && self.name.len() <= LONGEST_NAME
             && memchr3(b'/', b'\0', b'\n', self.name).is_none()
             && self.unique <= self.name.len()
-            && self.id_text().is_some_and(|text| UniqueId::try_from(text).is_ok())
+            && self.id_text().is_some_and(name::is_short_id)
     }
 
     /// Parses the first entry; returns it and the bytes after it.

@@ -95,6 +95,15 @@ impl<'a> Folders<'a> {
         if regular { Ok(Inode::new(stat.st_ino)) } else { Err(NO_FILE) }
     }
 
+    /// When the contents of a file were modified.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn modified(&self, folder: Folder, name: &[u8]) -> Result<Moment, Errno> {
+        let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Moment::of_modification(&stat))
+    }
+
     /// The identity of a regular file: of the one that is held open, or else of the one with the
     /// name.
     ///

@@ -7,7 +7,7 @@
 use super::stamp::Moment;
 
 /// The inode number of a file. 0 is not valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Inode(u64);
 
 impl Inode {

@@ -48,22 +48,23 @@ impl Maildrop for MaildirMaildrop {
     type Message = MaildirMessage;
 
     fn count(&self) -> u32 {
-        self.0.listing.count()
+        self.0.count()
     }
 
     fn unique_id(&self, at: Position) -> UniqueId<'_> {
-        self.0.listing.entry(at).unique_id()
+        self.0.unique_id(at)
     }
 
     fn octets(&self, at: Position) -> u64 {
-        self.0.listing.entry(at).sizes.octets
+        self.0.listing.entry(self.0.in_listing(at)).sizes.octets
     }
 
     fn total_octets(&self) -> u64 {
-        self.0.listing.total_octets()
+        self.0.total_octets()
     }
 
-    async fn message(&self, at: Position) -> Result<MaildirMessage, MessageError> {
+    async fn message(&self, seen_at: Position) -> Result<MaildirMessage, MessageError> {
+        let at = self.0.in_listing(seen_at);
         // Work on this thread has to yield, too: other sessions get their turn, however fast the
         // client is.
         consume_budget().await;
@@ -74,7 +75,7 @@ impl Maildrop for MaildirMaildrop {
         let span = Span::current();
         let open = move || span.in_scope(|| MaildirMessage::open(&opened, at));
         let message = self.0.threads().run(open).await;
-        self.read_ahead(at.0.saturating_add(1));
+        self.read_ahead(seen_at.0.saturating_add(1));
         message.unwrap_or_else(|refused| {
             Err(MessageError::Unreadable(Failure::new("read a message", refused.into())))
         })
@@ -86,6 +87,7 @@ impl Maildrop for MaildirMaildrop {
         observer: Option<RemovalObserver>,
     ) -> Result<(), RemovalError> {
         let remaining = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+        let marked = marked.into_iter().map(|at| self.0.in_listing(at)).collect::<Vec<_>>();
         let (opened, span) = (Arc::clone(&self.0), Span::current());
         let threads = Arc::clone(self.0.threads());
         let removal = threads.answer(move |done| {

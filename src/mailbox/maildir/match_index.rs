@@ -21,8 +21,8 @@ use super::sightings::Sightings;
 pub(super) struct IndexMatch {
     /// The sizes of each file; `None` if it is not in the index.
     pub(super) sizes: Vec<Option<Sizes>>,
-    /// Whether the index has messages that were not found.
-    pub(super) index_has_more: bool,
+    /// The number of messages in the index whose files were not found.
+    pub(super) not_found: u32,
 }
 
 /// Looks the files up in the index, and sets `namesake` of those that share a unique name.
@@ -47,9 +47,8 @@ pub(super) fn match_index(
             sizes.push(entry.map(|entry| entry.sizes));
         }
     }
-    let found = sizes.iter().flatten().count();
-    let index_has_more = found < index.listing.count() as usize;
-    IndexMatch { sizes, index_has_more }
+    let found = u32::try_from(sizes.iter().flatten().count()).unwrap_or(u32::MAX);
+    IndexMatch { sizes, not_found: index.listing.count().saturating_sub(found) }
 }
 
 /// Finds the entry of a file that shares its unique name, and sets its `namesake`.

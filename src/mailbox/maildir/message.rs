@@ -255,7 +255,7 @@ fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> usize {
 /// Asks the system to read the first chunks of messages into memory. Errors are ignored: they will
 /// occur again when the message is opened.
 pub(super) fn read_ahead(maildrop: &OpenMaildrop, messages: Range<u32>) {
-    for at in messages.map(Position) {
+    for at in messages.map(|at| maildrop.in_listing(Position(at))) {
         let Location { folder, name } = maildrop.location(at);
         if let Ok(OpenFile { file, .. }) = maildrop.maildir.open_file(folder, &name) {
             let _advice = fadvise(file, 0, NonZeroU64::new(FIRST_CHUNK as u64), Advice::WillNeed);

@@ -15,13 +15,15 @@
 //!   have been renamed.
 //! - The listing: `take_listing` makes it of the `index`, or of a `scan` (with its `sightings`) and
 //!   the sizes that `match_index` finds and `count` counts, within a `time_limit`. `listing` and
-//!   `entry` are its bytes; `stamp` says whether the index still holds. `uids` remembers the
-//!   unique-ids that are not made of file names; `own_file` opens and replaces files of the store.
+//!   `entry` are its bytes; `stamp` says whether the index still holds. `own_file` opens and
+//!   replaces files of the store.
+//! - Unique-ids: `assign` finds those that clients see. `uids` remembers the ones that are not made
+//!   of file names, `uidl` takes them over from other servers, and `guard` refuses logins that
+//!   would change them. `shown` has the order and the unique-ids that clients see; `preview` shows
+//!   them to the operator.
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
-//!   `quota` and `removal_report`; `compressed` messages. `permits` bounds what all sessions use
-//!   together.
-//! - `uidl` takes unique-ids over from other servers.
-//! - Without a session: `locked_listing` for commands.
+//!   `quota` and `removal_report`; `compressed` messages; `header` reads fields of messages.
+//!   `permits` bounds what all sessions use together.
 //! - `system` has all system calls for files.
 
 use std::io;
@@ -32,9 +34,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::{Failure, Mailbox, OpenError};
+use crate::config;
 use crate::login::Identity;
+use crate::protocol::Username;
 use crate::threads::{self, ByFileSystem, PoolError};
 
+mod assign;
 mod compressed;
 mod count;
 mod create;
@@ -44,12 +49,13 @@ mod file_id;
 mod file_system;
 mod folder;
 mod folders;
+mod guard;
+mod header;
 mod index;
 mod inode;
 mod listing;
 mod lock;
 mod locked;
-mod locked_listing;
 mod maildrop;
 mod match_index;
 mod message;
@@ -59,6 +65,7 @@ mod opening;
 mod own_file;
 mod path;
 mod permits;
+mod preview;
 mod quota;
 mod removal;
 mod removal_report;
@@ -66,6 +73,7 @@ mod resolve;
 mod scan;
 mod search;
 mod separator;
+mod shown;
 mod sightings;
 mod stamp;
 mod system;
@@ -78,20 +86,23 @@ mod uids;
 mod view;
 mod wait;
 
+use assign::Settings;
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
-pub use locked_listing::{ListedMessage, LockedListing};
+pub use guard::Objection;
 pub use maildrop::MaildirMaildrop;
 pub use message::MaildirMessage;
-use open_maildrop::OpenMaildrop;
+use open_maildrop::{OpenMaildrop, Terms};
 use opening::Opening;
 pub use path::PathTemplate;
+pub use preview::{Preview, PreviewedMessage};
 pub use removal::hold_at_most;
 pub use resolve::{is_link_trusted, untrusted_link};
 pub use separator::{Separator, foreign_separator};
 #[cfg(test)]
 pub(crate) use system::{Extent, Fault, Hit, Journal, Lost, Plan, cut_power};
 use time_limit::TimeLimit;
+use uidl::FormatError;
 
 /// The Maildirs of all users.
 #[derive(Clone, Debug)]
@@ -99,6 +110,8 @@ pub struct MaildirStore {
     template: PathTemplate,
     separator: Separator,
     missing: Missing,
+    settings: Arc<Settings>,
+    guard: config::Guard,
     threads: &'static ByFileSystem,
     /// The directories that the sandbox leaves within reach; `None` without a sandbox.
     within: Option<Arc<[PathBuf]>>,
@@ -111,6 +124,8 @@ impl MaildirStore {
             template,
             separator: Separator::Colon,
             missing: Missing::Refuse,
+            settings: Arc::default(),
+            guard: config::Guard::default(),
             threads: threads::mail(),
             within: None,
         }
@@ -126,6 +141,20 @@ impl MaildirStore {
     #[must_use]
     pub fn with_missing(self, missing: Missing) -> Self {
         Self { missing, ..self }
+    }
+
+    /// Sets how messages get their unique-ids, and when a login is refused because these would
+    /// change.
+    ///
+    /// # Errors
+    /// When `maildir.dovecot.format` is invalid.
+    pub fn with_unique_ids(
+        self,
+        maildir: &config::Maildir,
+        guard: &config::Guard,
+    ) -> Result<Self, FormatError> {
+        let settings = Arc::new(Settings::new(maildir)?);
+        Ok(Self { settings, guard: guard.clone(), ..self })
     }
 
     /// Sets the directories to which the sandbox limits this process.
@@ -157,6 +186,17 @@ impl MaildirStore {
         }
     }
 
+    fn terms(&self, user: &Username, home: Option<&Path>, path: PathBuf) -> Result<Terms, Failure> {
+        Ok(Terms {
+            path,
+            separator: self.separator,
+            pools: self.threads,
+            settings: Arc::clone(&self.settings),
+            places: self.settings.places(user, home)?,
+            guard: self.guard.clone(),
+        })
+    }
+
     /// Makes what is missing of the Maildir of `identity` at `path`.
     async fn make(&self, identity: &Identity, path: &Path) -> Result<(), OpenError> {
         let highest = match identity.mail() {
@@ -184,20 +224,19 @@ impl MaildirStore {
     /// that does not answer then blocks one thread for each Maildir, not one for each login.
     async fn open_blocking(
         &self,
-        path: PathBuf,
+        terms: Terms,
         cancellation: &CancellationToken,
     ) -> Result<Arc<OpenMaildrop>, OpenError> {
-        let opening = match Opening::begin(&path) {
+        let opening = match Opening::begin(&terms.path) {
             Ok(opening) => opening,
             Err(since) => return Err(OpenError::InUse { since: Some(since) }),
         };
-        let what = format!("open {}", path.display());
-        let (separator, pools, span) = (self.separator, self.threads, Span::current());
-        let threads = pools.of(&path);
+        let what = format!("open {}", terms.path.display());
+        let (threads, span) = (terms.pools.of(&terms.path), Span::current());
         let limit = TimeLimit::until_cancelled(cancellation.clone());
         let opened = threads.answer(move |done| {
             let (_opening, _entered) = (opening, span.enter());
-            OpenMaildrop::open(&path, separator, pools, &limit, |result| {
+            OpenMaildrop::open(&terms, &limit, |result| {
                 // If the login has gone, the maildrop is dropped, and with it the lock.
                 drop(done.send(result));
             });
@@ -220,16 +259,20 @@ impl Mailbox for MaildirStore {
             .template
             .path(identity.username(), identity.home(), identity.mail())
             .map_err(OpenError::Unavailable)?;
-        if let Some(opened) = OpenMaildrop::open_at_once(&path, self.separator, self.threads) {
+        if self.settings.are_plain()
+            && let Some(opened) = OpenMaildrop::open_at_once(&path, self.separator, self.threads)
+        {
             return Ok(MaildirMaildrop::new(Arc::new(opened)));
         }
-        let opened = match self.open_blocking(path.clone(), cancellation).await {
+        let (user, home) = (identity.username(), identity.home());
+        let terms = self.terms(user, home, path.clone()).map_err(OpenError::Unavailable)?;
+        let opened = match self.open_blocking(terms.clone(), cancellation).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
                 self.make(identity, &path).await?;
-                self.open_blocking(path.clone(), cancellation).await
+                self.open_blocking(terms, cancellation).await
             }
             result => result,
         };

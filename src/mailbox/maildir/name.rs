@@ -51,7 +51,12 @@ pub(super) fn delivery_time(unique: &[u8]) -> u64 {
 /// A name that looks like a hash is not: it is hashed itself, so that it never equals the hash of
 /// another name.
 pub(super) fn is_unique_id(unique: &[u8]) -> bool {
-    UniqueId::try_from(unique).is_ok() && !looks_hashed(unique)
+    is_short_id(unique) && !looks_hashed(unique)
+}
+
+/// Whether these octets are a unique-id that RFC 1939 §7 UIDL allows.
+pub(super) fn is_short_id(octets: &[u8]) -> bool {
+    octets.len() <= UniqueId::RECOMMENDED && UniqueId::try_from(octets).is_ok()
 }
 
 /// The unique-id for a name that cannot be one: SHA-256 in hexadecimal.

@@ -2,23 +2,28 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::super::{OpenError, Position};
+use super::super::{Failure, OpenError, Position};
+use super::assign::{Assignment, Places, Purpose, Rules, Settings, assign};
 use super::folder::Location;
 use super::folders::Folders;
-use super::index;
+use super::index::{self, KnownState};
 use super::inode::{Inode, KnownFile};
 use super::listing::Listing;
 use super::lock::{Root, TryLock};
 use super::locked::LockedMaildir;
 use super::separator::Separator;
+use super::shown::Shown;
 use super::stamp::{Basis, Moment};
 use super::take_listing::{ListingStats, TakenListing, take_listing, take_listing_at_once};
 use super::time_limit::TimeLimit;
+use super::uids::Mark;
 use super::wait::Wait;
+use crate::config;
+use crate::protocol::UniqueId;
 use crate::threads::{ByFileSystem, Pool};
 
 /// A locked Maildir with its listing, shared by a session and the work that it starts.
@@ -26,6 +31,12 @@ use crate::threads::{ByFileSystem, Pool};
 pub(super) struct OpenMaildrop {
     /// The messages as they were at login.
     pub(super) listing: Listing,
+    /// The messages as clients see them; `None` if that is the listing.
+    shown: Option<Shown>,
+    /// The mark of `restante.uids`; `None` without that file.
+    mark: Option<Mark>,
+    /// Whether the index has another mark.
+    mark_is_new: bool,
     basis: Option<Basis>,
     stats: ListingStats,
     /// The time of the listing.
@@ -48,48 +59,32 @@ pub(super) struct OpenMaildrop {
 }
 
 impl OpenMaildrop {
-    /// Locks the Maildir at `path`, passes it to `done` as soon as the listing is taken, and then
+    /// Locks the Maildir, passes it to `done` as soon as the listing is taken, and then
     /// writes the index.
     ///
     /// The index is written even if the client has gone: the first login to a very big maildrop may
     /// take longer than its client waits, but only once. [`TimeLimit`] bounds the time for one
     /// file.
     pub(super) fn open(
-        path: &Path,
-        separator: Separator,
-        pools: &'static ByFileSystem,
+        terms: &Terms,
         limit: &TimeLimit,
         done: impl FnOnce(Result<Arc<Self>, OpenError>),
     ) {
-        let opened = match Self::try_open(path, separator, pools, limit) {
+        let opened = match terms.open(limit) {
             Ok(opened) => Arc::new(opened),
             Err(error) => return done(Err(error)),
         };
-        let ListingStats { passes, opened: files, left_out, index_is_stale } = opened.stats;
+        let ListingStats { passes, opened: files, left_out, index_is_stale, .. } = opened.stats;
         tracing::debug!(passes, opened = files, left_out, "the listing is taken");
         // Locked before `done` is called, so that a removal writes the index after this.
         let writing = opened.lock_index();
         done(Ok(Arc::clone(&opened)));
         let basis_is_new = passes > 0 && opened.basis.is_some();
-        if index_is_stale || basis_is_new {
+        // A listing with messages that are not shown is written at the end, without them.
+        let is_due = index_is_stale || basis_is_new || opened.mark_is_new;
+        if is_due && !opened.is_index_stale() {
             opened.write_index(&writing, &opened.listing, opened.basis.as_ref());
         }
-    }
-
-    pub(super) fn try_open(
-        path: &Path,
-        separator: Separator,
-        pools: &'static ByFileSystem,
-        limit: &TimeLimit,
-    ) -> Result<Self, OpenError> {
-        let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
-            TryLock::Locked(root) => root.with_separator(separator),
-            TryLock::InUse(since) => return Err(OpenError::InUse { since }),
-        };
-        let (maildir, directories) =
-            LockedMaildir::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
-        let taken = take_listing(&Folders::new(&maildir, directories), limit);
-        Ok(Self::new(maildir, taken.map_err(OpenError::Unavailable)?, pools))
     }
 
     /// Opens it without waiting for anything. `None` if it is in use, has changed since the last
@@ -102,19 +97,31 @@ impl OpenMaildrop {
         let root = Root::lock_at_once(path)?.with_separator(separator);
         let (maildir, directories) = LockedMaildir::open(root, Wait::Never).ok()?;
         let taken = take_listing_at_once(&Folders::new(&maildir, directories))?;
-        Some(Self::new(maildir, taken, pools))
+        // To read `restante.uids` may take a while.
+        let is_shown_as_it_is = taken.index.state == KnownState::Absent;
+        is_shown_as_it_is.then(|| Self::new(maildir, taken, Assignment::default(), pools))
     }
 
-    fn new(maildir: LockedMaildir, taken: TakenListing, pools: &'static ByFileSystem) -> Self {
-        let TakenListing { listing, basis, stats } = taken;
+    /// A maildrop with its listing and the unique-ids.
+    pub(super) fn new(
+        maildir: LockedMaildir,
+        taken: TakenListing,
+        assignment: Assignment,
+        pools: &'static ByFileSystem,
+    ) -> Self {
+        let TakenListing { listing, basis, stats, index, .. } = taken;
+        let Assignment { shown, mark, unsaved, .. } = assignment;
         Self {
             listing,
+            shown,
+            mark,
+            mark_is_new: is_new(mark, index.state),
             basis,
             stats,
             listed: Moment::now(),
             moved: Mutex::default(),
             replaced: Mutex::default(),
-            stale: Mutex::default(),
+            stale: Mutex::new(unsaved),
             index: Mutex::default(),
             read_ahead: AtomicU32::default(),
             pools,
@@ -123,16 +130,61 @@ impl OpenMaildrop {
         }
     }
 
+    /// Writes the index, for the next login to compare with.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn remember(&self) -> Result<(), Failure> {
+        let root = self.maildir.root();
+        let stale = lock(&self.stale).clone();
+        let written = match stale.is_empty() {
+            true => index::write(root, &self.listing, self.basis.as_ref(), self.mark),
+            false => index::write(root, &self.listing.without(&stale), None, self.mark),
+        };
+        let what = || format!("write the index of {}", root.path().display());
+        written.map_err(|error| Failure::new(what(), error))
+    }
+
     /// How the listing was taken.
     #[cfg(test)]
     pub(super) fn stats(&self) -> ListingStats {
         self.stats
     }
 
-    /// The messages to read ahead when `next` is the one that the client will fetch: most clients
-    /// fetch them in their order. `None` if they have been read ahead already.
+    /// The number of messages that clients see.
+    pub(super) fn count(&self) -> u32 {
+        self.shown.as_ref().map_or(self.listing.count(), Shown::count)
+    }
+
+    /// The octets of all messages that clients see.
+    pub(super) fn total_octets(&self) -> u64 {
+        self.shown.as_ref().map_or(self.listing.total_octets(), Shown::total_octets)
+    }
+
+    /// The unique-id of the message that clients see at `at`.
+    pub(super) fn unique_id(&self, at: Position) -> UniqueId<'_> {
+        match &self.shown {
+            Some(shown) => shown.unique_id(at),
+            None => self.listing.entry(at).unique_id(),
+        }
+    }
+
+    /// The position in the listing of the message that clients see at `at`.
+    pub(super) fn in_listing(&self, at: Position) -> Position {
+        self.shown.as_ref().map_or(at, |shown| shown.in_listing(at))
+    }
+
+    /// The messages that clients see, in their order: their positions in the listing, and their
+    /// unique-ids.
+    pub(super) fn messages(&self) -> impl Iterator<Item = (Position, UniqueId<'_>)> {
+        let seen = (0..self.count()).map(Position);
+        seen.map(|at| (self.in_listing(at), self.unique_id(at)))
+    }
+
+    /// The messages to read ahead when clients see the one that they will fetch at `next`: most
+    /// clients fetch them in their order. `None` if they have been read ahead already.
     pub(super) fn to_read_ahead(&self, next: u32) -> Option<Range<u32>> {
-        let end = next.saturating_add(READ_AHEAD).min(self.listing.count());
+        let end = next.saturating_add(READ_AHEAD).min(self.count());
         let is_due = next < end
             && next >= self.read_ahead.load(Ordering::Relaxed)
             && self.maildir.supports_nowait();
@@ -204,10 +256,60 @@ impl OpenMaildrop {
 
     fn write_index(&self, _writing: &MutexGuard<'_, ()>, listing: &Listing, basis: Option<&Basis>) {
         let root = self.maildir.root();
-        if let Err(error) = index::write(root, listing, basis) {
+        if let Err(error) = index::write(root, listing, basis, self.mark) {
             let path = root.path().display();
             tracing::warn!(%path, %error, "the index cannot be written; logins will take longer");
         }
+    }
+}
+
+/// How a Maildir is opened for a user.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) path: PathBuf,
+    pub(super) separator: Separator,
+    pub(super) pools: &'static ByFileSystem,
+    pub(super) settings: Arc<Settings>,
+    pub(super) places: Places,
+    pub(super) guard: config::Guard,
+}
+
+impl Terms {
+    fn open(&self, limit: &TimeLimit) -> Result<OpenMaildrop, OpenError> {
+        let (maildir, taken, assignment) = self.assign(Purpose::Show, limit)?;
+        Ok(OpenMaildrop::new(maildir, taken, assignment, self.pools))
+    }
+
+    /// Locks the Maildir, takes its listing, and assigns unique-ids to the messages.
+    pub(super) fn assign(
+        &self,
+        purpose: Purpose,
+        limit: &TimeLimit,
+    ) -> Result<(LockedMaildir, TakenListing, Assignment), OpenError> {
+        let Self { path, separator, settings, places, guard, .. } = self;
+        let root = match Root::try_lock(path).map_err(OpenError::Unavailable)? {
+            TryLock::Locked(root) => root.with_separator(*separator),
+            TryLock::InUse(since) => return Err(OpenError::InUse { since }),
+        };
+        let (maildir, directories) =
+            LockedMaildir::open(root, Wait::IfNeedBe).map_err(OpenError::Unavailable)?;
+        let folders = Folders::new(&maildir, directories);
+        let taken = take_listing(&folders, limit).map_err(OpenError::Unavailable)?;
+        let rules = Rules { settings, places, guard, purpose };
+        let assignment = assign(&folders, &taken, &rules)?;
+        drop(folders);
+        Ok((maildir, taken, assignment))
+    }
+}
+
+/// Whether the index has to be written because of the mark.
+fn is_new(mark: Option<Mark>, known: KnownState) -> bool {
+    match (mark, known) {
+        (Some(mark), KnownState::Present(known)) => mark != known,
+        (Some(_), KnownState::Absent | KnownState::Unknown) | (None, KnownState::Present(_)) => {
+            true
+        }
+        (None, KnownState::Absent | KnownState::Unknown) => false,
     }
 }
 

@@ -12,11 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::super::{Position, RemovalObserver, RemovedMessage};
-use super::compressed::{Contents, Decoder, Format};
+use super::header;
 use super::open_maildrop::OpenMaildrop;
 use super::removal::UnlinkedFiles;
-use super::system::{duplicate, fstat, pread};
-use memchr::memchr;
+use crate::protocol::UniqueId;
 
 /// Messages that were removed. Holds no lock, so the next session does not wait for it.
 #[derive(Debug)]
@@ -32,12 +31,12 @@ struct ReportEntry {
 impl RemovalReport {
     /// The messages at the given positions.
     pub(super) fn of(maildrop: &OpenMaildrop, unlinked: &BTreeSet<Position>) -> Self {
-        let entry = |at: &Position| {
-            let entry = maildrop.listing.entry(*at);
-            let (unique_id, octets) = (entry.unique_id().as_str().into(), entry.sizes.octets);
-            ReportEntry { at: *at, unique_id, octets }
+        let removed = maildrop.messages().filter(|(at, _)| unlinked.contains(at));
+        let entry = |(at, unique_id): (Position, UniqueId<'_>)| {
+            let octets = maildrop.listing.entry(at).sizes.octets;
+            ReportEntry { at, unique_id: unique_id.as_str().into(), octets }
         };
-        Self(unlinked.iter().map(entry).collect())
+        Self(removed.map(entry).collect())
     }
 
     /// Passes each message to the observer, with its Message-ID if that can be read.
@@ -71,66 +70,16 @@ const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(40);
 
 fn read_message_id(file: &OwnedFd, head: &mut [u8]) -> Option<String> {
-    let length = read_head(file, head)?;
+    let length = header::read(file, head)?;
     message_id(head.get(..length)?)
-}
-
-/// Reads the start of a message; `None` if it takes too long to decompress.
-fn read_head(file: &OwnedFd, head: &mut [u8]) -> Option<usize> {
-    // One read is enough.
-    let length = pread(file, &mut *head, 0).ok()?;
-    match Contents::of(head.get(..length)?) {
-        Contents::Plain => Some(length),
-        Contents::Compressed(
-            format @ (Format::Gzip | Format::Zstd | Format::Lz4 | Format::DovecotLz4),
-        ) => {
-            let size = u64::try_from(fstat(file).ok()?.st_size).ok()?;
-            let file = duplicate(file).ok()?;
-            Decoder::within(MOMENT, format, file, size).fill(head).ok()
-        }
-        Contents::Compressed(Format::Bzip2 | Format::Xz) | Contents::Unreadable(_) => None,
-    }
 }
 
 /// The Message-ID in the header at the start of a message.
 fn message_id(head: &[u8]) -> Option<String> {
-    let mut rest = head;
-    loop {
-        let end = memchr(b'\n', rest)?;
-        let (line, after) = rest.split_at_checked(end + 1)?;
-        let line = line.trim_ascii_end();
-        let colon = memchr(b':', line)?;
-        let (name, value) = line.split_at_checked(colon)?;
-        rest = after;
-        if !name.trim_ascii_end().eq_ignore_ascii_case(b"message-id") {
-            rest = skip_folded(rest)?;
-            continue;
-        }
-        let value = match value.get(1..)?.trim_ascii_start() {
-            [] => folded(rest)?,
-            value => value,
-        };
-        let value = value.get(..LONGEST.min(value.len()))?;
-        return Some(String::from_utf8_lossy(value).into_owned());
-    }
+    let value = header::field(head, b"message-id")?;
+    let value = value.get(..LONGEST.min(value.len()))?;
+    Some(String::from_utf8_lossy(value).into_owned())
 }
-
-/// Skips folded lines.
-fn skip_folded(mut rest: &[u8]) -> Option<&[u8]> {
-    while matches!(rest.first(), Some(b' ' | b'\t')) {
-        rest = rest.get(memchr(b'\n', rest)? + 1..)?;
-    }
-    Some(rest)
-}
-
-/// The first line, if it is a folded one and complete.
-fn folded(rest: &[u8]) -> Option<&[u8]> {
-    let line = rest.get(..memchr(b'\n', rest)?)?.trim_ascii();
-    (matches!(rest.first(), Some(b' ' | b'\t')) && !line.is_empty()).then_some(line)
-}
-
-/// The time limit for decompressing the start of a message.
-const MOMENT: Duration = Duration::from_millis(50);
 
 /// The number of bytes read for the Message-ID.
 const HEAD: usize = 8 << 10;

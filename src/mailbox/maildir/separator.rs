@@ -55,6 +55,12 @@ impl Separator {
         end.and_then(|end| file_name.get(..end)).unwrap_or(file_name)
     }
 
+    /// The flags in a file name.
+    pub(super) fn flags(self, file_name: &[u8]) -> &[u8] {
+        let after = file_name.get(self.before_flags(file_name).len() + 1..);
+        after.and_then(|info| info.strip_prefix(b"2,")).unwrap_or_default()
+    }
+
     /// The position of the separator, if flags follow it to the end of the name.
     fn find(self, file_name: &[u8]) -> Option<usize> {
         let mark = [self.byte(), b'2', b','];

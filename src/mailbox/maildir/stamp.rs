@@ -32,6 +32,11 @@ impl Moment {
         Self::new(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok())
     }
 
+    /// The mtime of a file, which programs can set.
+    pub(super) fn of_modification(stat: &Stat) -> Self {
+        Self::new(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).ok())
+    }
+
     /// When the file was made, if the file system records that.
     pub(super) fn of_birth(stat: &Statx) -> Option<Self> {
         let Statx { stx_mask, stx_btime, .. } = stat;

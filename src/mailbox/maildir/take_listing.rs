@@ -5,12 +5,13 @@ use std::{io, mem};
 
 use rustix::io::Errno;
 
-use super::super::Failure;
+use super::super::{Failure, Position};
 use super::count::{self, Counted, Counter, Uncounted};
 use super::entry::Sizes;
 use super::folder::Ignored;
 use super::folders::Folders;
 use super::index::Index;
+use super::inode::Inode;
 use super::listing::{Builder, Listing};
 use super::match_index::{IndexMatch, match_index};
 use super::scan::{FoundFile, Scan, scan};
@@ -30,6 +31,8 @@ pub(super) struct ListingStats {
     pub(super) left_out: u32,
     /// Whether the messages in the index differ.
     pub(super) index_is_stale: bool,
+    /// The number of files in the index that were not found.
+    pub(super) not_found: u32,
 }
 
 /// A listing, with its basis.
@@ -40,6 +43,30 @@ pub(super) struct TakenListing {
     /// them.
     pub(super) basis: Option<Basis>,
     pub(super) stats: ListingStats,
+    /// The index of the last session. If nothing has changed since, its messages are those of
+    /// `listing`, and it is left without.
+    pub(super) index: Index,
+    /// The messages that cannot be read.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl TakenListing {
+    /// Whether the listing is that of the index.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.stats.passes == 0
+    }
+
+    /// The positions of all messages.
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> + use<> {
+        (0..self.listing.count()).map(Position)
+    }
+}
+
+/// A message that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    pub(super) unique: Box<[u8]>,
+    pub(super) inode: Option<Inode>,
 }
 
 /// Takes the listing of a Maildir.
@@ -51,25 +78,33 @@ pub(super) fn take_listing(
     folders: &Folders<'_>,
     limit: &TimeLimit,
 ) -> Result<TakenListing, Failure> {
-    let mut index = Index::read(folders.maildir().root());
-    if let Some(unchanged) = from_index(folders, &mut index)? {
-        return Ok(unchanged);
-    }
+    let index = match from_index(folders, Index::read(folders.maildir().root()))? {
+        FromIndex::Holds(taken) => return Ok(taken),
+        FromIndex::Outdated(index) => index,
+    };
     let Scan { mut seen, mut files, basis, passes } = scan(folders, &index)?;
-    let IndexMatch { sizes, index_has_more } = match_index(folders, &seen, &mut files, &index);
+    let IndexMatch { sizes, not_found } = match_index(folders, &seen, &mut files, &index);
     let mut sizes = sizes.into_iter().map(KnownSizes::from).collect::<Vec<_>>();
     let mut counting = Counting { folders, limit, opened: 0, left_out: Ignored::default() };
     if sizes.contains(&KnownSizes::Uncounted) {
         counting.all(&mut seen, &mut files, &mut sizes)?;
     }
     let mut builder = Builder::new(folders.maildir().root().separator());
+    let mut left_out = Vec::new();
     for (file, known) in files.iter().zip(&sizes) {
-        if let KnownSizes::Sizes(sizes) = known {
-            let location = (file.sighting.folder, seen.name(&file.sighting));
-            builder.push(location, file.inode, file.namesake, *sizes)?;
+        match known {
+            KnownSizes::Sizes(sizes) => {
+                let location = (file.sighting.folder, seen.name(&file.sighting));
+                builder.push(location, file.inode, file.namesake, *sizes)?;
+            }
+            KnownSizes::Unreadable => {
+                let unique = seen.unique(&file.sighting).into();
+                left_out.push(LeftOut { unique, inode: file.inode });
+            }
+            KnownSizes::Uncounted => {}
         }
     }
-    let left_out = counting.left_out.count;
+    let count = counting.left_out.count;
     if let Some(first) = counting.left_out.first {
         if builder.is_empty() {
             // If no message can be read, something is wrong with the Maildir.
@@ -77,33 +112,45 @@ pub(super) fn take_listing(
             let what = format!("read {}", folders.maildir().root().path().display());
             return Err(Failure::new(what, error));
         }
-        tracing::warn!(count = left_out, first, "messages that cannot be read are left out");
+        tracing::warn!(count, first, "messages that cannot be read are left out");
     }
     // A message that is left out may become readable without a change of its folder.
-    let basis = basis.filter(|_| left_out == 0 && folders.maildir().has_reliable_ctime());
+    let basis = basis.filter(|_| count == 0 && folders.maildir().has_reliable_ctime());
     let stats = ListingStats {
         passes,
         opened: counting.opened,
-        left_out,
-        index_is_stale: index_has_more || counting.opened > 0,
+        left_out: count,
+        index_is_stale: not_found > 0 || counting.opened > 0,
+        not_found,
     };
-    Ok(TakenListing { listing: builder.finish(), basis, stats })
+    Ok(TakenListing { listing: builder.finish(), basis, stats, index, left_out })
 }
 
 /// Takes the listing from the index without waiting; `None` if it does not hold.
 pub(super) fn take_listing_at_once(folders: &Folders<'_>) -> Option<TakenListing> {
-    let mut index = Index::read_at_once(folders.maildir().root())?;
-    from_index(folders, &mut index).ok()?
+    let index = Index::read_at_once(folders.maildir().root())?;
+    match from_index(folders, index).ok()? {
+        FromIndex::Holds(taken) => Some(taken),
+        FromIndex::Outdated(_) => None,
+    }
+}
+
+/// Whether the index still holds.
+enum FromIndex {
+    Holds(TakenListing),
+    Outdated(Index),
 }
 
 /// Takes the listing out of the index, if it still holds.
-fn from_index(folders: &Folders<'_>, index: &mut Index) -> Result<Option<TakenListing>, Failure> {
+fn from_index(folders: &Folders<'_>, mut index: Index) -> Result<FromIndex, Failure> {
     match index.basis {
         Some(basis) if folders.are_still(&basis)? => {
             let listing = mem::take(&mut index.listing);
-            Ok(Some(TakenListing { listing, basis: Some(basis), stats: ListingStats::default() }))
+            let (stats, left_out) = (ListingStats::default(), Vec::new());
+            let basis = Some(basis);
+            Ok(FromIndex::Holds(TakenListing { listing, basis, stats, index, left_out }))
         }
-        _ => Ok(None),
+        _ => Ok(FromIndex::Outdated(index)),
     }
 }
 

@@ -101,6 +101,9 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::Maildrop(OpenError::Unavailable(_)) => {
             "the maildrop cannot be read now; wait and try again".into()
         }
+        Fault::Maildrop(OpenError::Guarded(_)) => {
+            "the maildrop has changed and waits for the administrator; try again later".into()
+        }
         Fault::NoSuchLanguage => "this language is not available".into(),
         Fault::Command(CommandError::NoSuchMessage) => "no such message".into(),
         Fault::Deleted => "message is already deleted".into(),

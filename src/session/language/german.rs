@@ -110,6 +110,9 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::Maildrop(OpenError::Unavailable(_)) => {
             later("das Postfach kann zurzeit nicht gelesen werden")
         }
+        Fault::Maildrop(OpenError::Guarded(_)) => {
+            later("das Postfach hat sich verändert und wird von der Verwaltung geprüft")
+        }
         Fault::NoSuchLanguage => "in dieser Sprache gibt es keine Antworten".into(),
         Fault::Command(CommandError::NoSuchMessage) => "diese Nachricht gibt es nicht".into(),
         Fault::Deleted => "diese Nachricht ist bereits gelöscht".into(),

@@ -90,6 +90,7 @@ fn faults() -> Vec<Fault> {
         in_use(Some(SystemTime::now())),
         in_use(Some(SystemTime::UNIX_EPOCH)),
         Fault::Maildrop(OpenError::Unavailable(failure())),
+        Fault::Maildrop(OpenError::Guarded(failure())),
         Fault::NoSuchLanguage,
         Fault::Command(CommandError::NoSuchMessage),
         Fault::Deleted,

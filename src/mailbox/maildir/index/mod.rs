@@ -6,11 +6,13 @@
 //! little-endian.
 //!
 //! ```abnf
-//! file     = magic basis count *entry checksum
-//! magic    = "restante index" separator "5"
+//! file     = magic basis count [mark] *entry checksum
+//! magic    = "restante index" separator version
 //! separator = " " / ";" / "!" / "_" ; before the flags in the names; a space for ":"
+//! version  = "5" / "6"             ; with a mark, it is 6
 //! basis    = 56OCTET               ; of the listing, see `stamp`; zeros for none
 //! count    = 8OCTET                ; how many entries follow; see `entry`
+//! mark     = 16OCTET               ; of `restante.uids`, see `uids`; nothing without that file
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
@@ -30,8 +32,9 @@ use super::lock::Root;
 use super::own_file;
 use super::separator::Separator;
 use super::sightings::Sightings;
-use super::stamp::Basis;
+use super::stamp::{Basis, Moment};
 use super::system::{Output, preadv2, read_exact_at};
+use super::uids::Mark;
 use super::wait::Wait;
 
 /// The index that an earlier session wrote; empty when there is none.
@@ -41,6 +44,22 @@ pub(super) struct Index {
     pub(super) listing: Listing,
     /// The basis of the listing, if the folders did not change while it was taken.
     pub(super) basis: Option<Basis>,
+    /// What that session knew of `restante.uids`.
+    pub(super) state: KnownState,
+    /// When it was written, by the clock of the file system.
+    pub(super) written: Option<Moment>,
+}
+
+/// What an index says about `restante.uids`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum KnownState {
+    /// Nothing: there is no index, or none that can be used.
+    #[default]
+    Unknown,
+    /// There was no such file: the unique-ids were made of the file names.
+    Absent,
+    /// It had this mark.
+    Present(Mark),
 }
 
 impl Index {
@@ -48,14 +67,17 @@ impl Index {
     pub(super) fn read(root: &Root) -> Self {
         let (path, separator) = (root.path().display(), root.separator());
         match read(root) {
-            Ok(Some(bytes)) if is_of_another_kind(&bytes, separator) => {
+            Ok(Some((bytes, _))) if is_of_another_kind(&bytes, separator) => {
                 tracing::debug!(%path, "the index is of another kind and not used");
                 Self::default()
             }
-            Ok(Some(bytes)) => Self::parse(bytes, separator).unwrap_or_else(|| {
-                tracing::warn!(%path, "the index is damaged and not used");
-                Self::default()
-            }),
+            Ok(Some((bytes, written))) => match Self::parse(bytes, separator) {
+                Some(index) => Self { written: Some(written), ..index },
+                None => {
+                    tracing::warn!(%path, "the index is damaged and not used");
+                    Self::default()
+                }
+            },
             Ok(None) => Self::default(),
             Err(error) => {
                 tracing::warn!(%path, %error, "the index cannot be read");
@@ -94,17 +116,51 @@ impl Index {
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return None;
         }
-        let (words, _) =
-            content.strip_prefix(&magic(separator))?.split_first_chunk::<{ 8 * WORDS }>()?;
+        let (version, words) = after_name(content, separator)?;
         let mut words = words.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
         let mut word = || words.next()?.ok();
         let basis = [word()?, word()?, word()?, word()?, word()?, word()?, word()?];
         let count = word()?;
-        let end = content.len();
-        let listing = Listing::parse(bytes, HEADER, end)?;
+        let state = match version {
+            Version::WithoutMark => KnownState::Absent,
+            Version::WithMark => KnownState::Present(Mark::from_words([word()?, word()?])),
+        };
+        let (start, end) = (version.header(), content.len());
+        let listing = Listing::parse(bytes, start, end)?;
         let complete = u64::from(listing.count()) == count;
-        complete.then(|| Self { listing, basis: Basis::from_words(basis) })
+        complete.then(|| Self { listing, basis: Basis::from_words(basis), state, written: None })
     }
+}
+
+/// The two versions that are read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    WithoutMark,
+    WithMark,
+}
+
+impl Version {
+    fn digit(self) -> u8 {
+        match self {
+            Self::WithoutMark => b'5',
+            Self::WithMark => b'6',
+        }
+    }
+
+    /// The octets before the entries.
+    fn header(self) -> usize {
+        match self {
+            Self::WithoutMark => HEADER,
+            Self::WithMark => HEADER + 8 * MARK_WORDS,
+        }
+    }
+}
+
+/// The version of an index for this separator, and the octets after it.
+fn after_name(bytes: &[u8], separator: Separator) -> Option<(Version, &[u8])> {
+    [Version::WithoutMark, Version::WithMark]
+        .into_iter()
+        .find_map(|version| Some((version, bytes.strip_prefix(&magic(separator, version))?)))
 }
 
 /// Looks messages up in the order of the listing.
@@ -139,9 +195,16 @@ impl<'a> Cursor<'a> {
 /// Readers see the old index or the new one. It is not synced: after a crash, a part of it fails
 /// the checksum. An index that is too large to be read is not written; the old one is then removed,
 /// because it may have entries that are wrong.
-pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
+pub(super) fn write(
+    root: &Root,
+    listing: &Listing,
+    basis: Option<&Basis>,
+    mark: Option<Mark>,
+) -> io::Result<()> {
     if size_of(listing) <= LARGEST {
-        return replace(root, listing, basis);
+        return own_file::replace(root, INDEX_FILE, NEW_FILE, |file| {
+            write_to(file, root.separator(), listing, basis, mark)
+        });
     }
     if is_first_time(root.path()) {
         let (path, messages) = (root.path().display(), listing.count());
@@ -150,9 +213,9 @@ pub(super) fn write(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io
     own_file::remove(root, INDEX_FILE)
 }
 
-/// The octets of the index of a listing.
+/// The most octets that the index of a listing can have.
 fn size_of(listing: &Listing) -> usize {
-    HEADER + listing.as_bytes().len() + CHECKSUM
+    Version::WithMark.header() + listing.as_bytes().len() + CHECKSUM
 }
 
 /// Whether this is the first time that this Maildir has too many messages.
@@ -161,29 +224,28 @@ fn is_first_time(path: &Path) -> bool {
     LOGGED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
 }
 
-fn replace(root: &Root, listing: &Listing, basis: Option<&Basis>) -> io::Result<()> {
-    own_file::replace(root, INDEX_FILE, NEW_FILE, |file| {
-        write_to(file, &magic(root.separator()), listing, basis)
-    })
-}
-
 fn write_to(
     file: OwnedFd,
-    magic: &[u8],
+    separator: Separator,
     listing: &Listing,
     basis: Option<&Basis>,
+    mark: Option<Mark>,
 ) -> io::Result<()> {
+    let version = if mark.is_some() { Version::WithMark } else { Version::WithoutMark };
     let mut output = BufWriter::new(Output(file));
     let mut checksum = crc32fast::Hasher::new();
     let mut write = |bytes: &[u8]| {
         checksum.update(bytes);
         output.write_all(bytes)
     };
-    write(magic)?;
+    write(&magic(separator, version))?;
     for word in basis.map_or([0; 7], |basis| basis.to_words()) {
         write(&word.to_le_bytes())?;
     }
     write(&u64::from(listing.count()).to_le_bytes())?;
+    for word in mark.into_iter().flat_map(Mark::to_words) {
+        write(&word.to_le_bytes())?;
+    }
     write(listing.as_bytes())?;
     output.write_all(&checksum.finalize().to_le_bytes())?;
     output.flush()
@@ -198,7 +260,7 @@ enum ReadError {
     TooBig,
 }
 
-fn read(root: &Root) -> Result<Option<Vec<u8>>, ReadError> {
+fn read(root: &Root) -> Result<Option<(Vec<u8>, Moment)>, ReadError> {
     let opened = own_file::open(root, INDEX_FILE, OFlags::RDONLY, Wait::IfNeedBe)?;
     let Some((file, stat)) = opened else { return Ok(None) };
     let size = size(&stat).ok_or(ReadError::TooBig)?;
@@ -209,28 +271,28 @@ fn read(root: &Root) -> Result<Option<Vec<u8>>, ReadError> {
         let rest = bytes.get_mut(HEADER..).unwrap_or_default();
         read_exact_at(&file, rest, HEADER as u64).map_err(own_file::Error::System)?;
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, Moment::of_modification(&stat))))
 }
 
 /// Whether an index with this header can have this size. If not, the rest is not read.
 fn fits(header: &[u8], size: usize, separator: Separator) -> bool {
-    let count = header.strip_prefix(&magic(separator)).and_then(<[u8]>::last_chunk::<8>);
-    let count = count.and_then(|count| usize::try_from(u64::from_le_bytes(*count)).ok());
-    let entries = size.checked_sub(HEADER + CHECKSUM);
-    count.zip(entries).is_some_and(|(count, entries)| {
+    let fits = |(version, words): (Version, &[u8])| {
+        let count = usize::try_from(u64::from_le_bytes(*words.last_chunk()?)).ok()?;
+        let entries = size.checked_sub(version.header() + CHECKSUM)?;
         let fewest = count.saturating_mul(FEWEST_BYTES);
-        (fewest..=count.saturating_mul(MOST_BYTES)).contains(&entries)
-    })
+        Some((fewest..=count.saturating_mul(MOST_BYTES)).contains(&entries))
+    };
+    after_name(header, separator).and_then(fits).unwrap_or_default()
 }
 
 /// Whether it was written by another version, or with another separator: then its unique names are
 /// not those of now.
 fn is_of_another_kind(bytes: &[u8], separator: Separator) -> bool {
-    bytes.starts_with(NAME) && !bytes.starts_with(&magic(separator))
+    bytes.starts_with(NAME) && after_name(bytes, separator).is_none()
 }
 
-fn magic(separator: Separator) -> [u8; MAGIC_LENGTH] {
-    let mut magic = [b'5'; MAGIC_LENGTH];
+fn magic(separator: Separator, version: Version) -> [u8; MAGIC_LENGTH] {
+    let mut magic = [version.digit(); MAGIC_LENGTH];
     let (name, rest) = magic.split_at_mut(NAME.len());
     name.copy_from_slice(NAME);
     if let Some(place) = rest.first_mut() {
@@ -255,7 +317,10 @@ const WORDS: usize = 8;
 /// The index of about a thousand messages: it is parsed on a worker thread, which must be quick.
 const SMALL: usize = 64 << 10;
 
-/// The octets before the entries.
+/// The words of a mark.
+const MARK_WORDS: usize = 2;
+
+/// The octets up to the count, which all versions have.
 const HEADER: usize = MAGIC_LENGTH + 8 * WORDS;
 
 /// The octets after the entries.

@@ -33,7 +33,7 @@ fn listing(messages: &[(&str, u64)]) -> Listing {
 /// The bytes of an index.
 fn written(messages: &[(&str, u64)]) -> Vec<u8> {
     let maildir = tempfile::tempdir().unwrap();
-    write(&root(maildir.path()), &listing(messages), None).unwrap();
+    write(&root(maildir.path()), &listing(messages), None, None).unwrap();
     fs::read(maildir.path().join(INDEX_FILE)).unwrap()
 }
 
@@ -51,7 +51,7 @@ fn entries_are_found_in_order() {
     let maildir = tempfile::tempdir().unwrap();
     let root = root(maildir.path());
     let listing = listing(&[("1.a", 10), ("2.b", 20), ("3.c", 1 << 40), ("odd", 0)]);
-    write(&root, &listing.without(&BTreeSet::from([Position(1)])), None).unwrap();
+    write(&root, &listing.without(&BTreeSet::from([Position(1)])), None, None).unwrap();
     let index = Index::read(&root);
     let mut cursor = index.cursor();
     let mut find = |name| found(&mut cursor, name).map(|sizes| sizes.physical);
@@ -79,7 +79,7 @@ fn sizes_that_cannot_be_make_an_index_unsound() {
         let mut builder = Builder::default();
         let sizes = Sizes { physical: 10, octets, form };
         builder.push((Folder::New, b"1.a"), None, Namesake::None, sizes).unwrap();
-        write(&root, &builder.finish(), None).unwrap();
+        write(&root, &builder.finish(), None, None).unwrap();
         let index = Index::read(&root);
         assert_eq!(found(&mut index.cursor(), "1.a").is_some(), sound, "{octets} {form:?}");
     }
@@ -100,7 +100,7 @@ fn an_index_of_an_earlier_version_is_not_used() {
 fn an_index_for_names_with_another_separator_is_not_used() {
     let maildir = tempfile::tempdir().unwrap();
     let root = root(maildir.path()).with_separator(Separator::Semicolon);
-    write(&root, &listing(&[("1.a", 10)]), None).unwrap();
+    write(&root, &listing(&[("1.a", 10)]), None, None).unwrap();
     let bytes = fs::read(maildir.path().join(INDEX_FILE)).unwrap();
     assert!(bytes.starts_with(b"restante index;5"));
     for separator in Separator::ALL {
@@ -112,12 +112,35 @@ fn an_index_for_names_with_another_separator_is_not_used() {
     assert_eq!(Index::read(&root.with_separator(Separator::Colon)).listing.count(), 0);
 }
 
+#[test]
+fn an_index_has_the_mark_of_the_state_or_none() {
+    let maildir = tempfile::tempdir().unwrap();
+    let root = root(maildir.path());
+    assert_eq!(Index::read(&root).state, KnownState::Unknown);
+    let listing = listing(&[("1.a", 10), ("2.b", 20)]);
+    let mark = Mark::from_words([3, 1 << 40]);
+    for (mark, state, version) in
+        [(Some(mark), KnownState::Present(mark), b'6'), (None, KnownState::Absent, b'5')]
+    {
+        write(&root, &listing, None, mark).unwrap();
+        let bytes = fs::read(maildir.path().join(INDEX_FILE)).unwrap();
+        assert_eq!(bytes[15], version);
+        let index = Index::read(&root);
+        assert_eq!((index.state, index.listing.count()), (state, 2));
+        assert!(index.written.is_some());
+        assert_eq!(Index::read_at_once(&root).map_or(state, |index| index.state), state);
+        for at in 0..bytes.len() {
+            assert!(Index::parse(bytes[..at].to_vec(), Separator::Colon).is_none());
+        }
+    }
+}
+
 /// Any user who can write to a Maildir can put a file there under the name of the index.
 #[test]
 fn an_index_of_another_owner_is_not_read() {
     let maildir = tempfile::tempdir().unwrap();
     let root = root(maildir.path());
-    write(&root, &listing(&[("1.a", 10)]), None).unwrap();
+    write(&root, &listing(&[("1.a", 10)]), None, None).unwrap();
     assert_eq!(Index::read(&root).listing.count(), 1);
     // Only the superuser can give a file away.
     if chown(maildir.path().join(INDEX_FILE), Some(*OWN_USER + 1), None).is_ok() {
@@ -157,10 +180,10 @@ fn an_index_that_would_not_be_read_is_not_written() {
     let counts: Vec<_> = (0..=names.len()).collect();
     let most = counts.partition_point(|&count| size_of(&listed(count)) <= LARGEST) - 1;
     for _ in 0..2 {
-        write(&root, &listed(most), None).unwrap();
+        write(&root, &listed(most), None, None).unwrap();
         assert_eq!(Index::read(&root).listing.count() as usize, most);
         // An older index would have messages that must be forgotten.
-        write(&root, &listed(most + 1), None).unwrap();
+        write(&root, &listed(most + 1), None, None).unwrap();
         assert!(!maildir.path().join(INDEX_FILE).exists());
         assert!(!is_first_time(maildir.path()), "it has been logged");
     }
@@ -199,7 +222,7 @@ proptest! {
             bytes.truncate(bytes.len() - 4);
             bytes
         } else {
-            [&magic(Separator::Colon)[..], &[0; 56], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
+            [&magic(Separator::Colon, Version::WithoutMark)[..], &[0; 56], &(content.len() as u64 / 20).to_le_bytes(), &content].concat()
         };
         for (at, byte) in splices {
             let length = bytes.len();

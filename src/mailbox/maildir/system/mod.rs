@@ -66,6 +66,28 @@ pub(super) fn read_exact_at(file: &File, mut buffer: &mut [u8], offset: u64) -> 
     Ok(())
 }
 
+/// Reads a file from its start to its end.
+#[derive(Debug)]
+pub(super) struct Input<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl<'a> Input<'a> {
+    /// Reads this file.
+    pub(super) fn of(file: &'a File) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl io::Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = pread(self.file, buffer, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
 /// Writes a file from its start to its end.
 #[derive(Debug)]
 pub(super) struct Output(pub(super) OwnedFd);

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::open_maildrop::OpenMaildrop;
 use super::super::time_limit::TimeLimit;
-use super::super::{MaildirMaildrop, MaildirStore, PathTemplate, Separator};
+use super::super::{MaildirMaildrop, MaildirStore, PathTemplate};
 use super::support::{Maildir, read, unique_ids};
 use crate::login::Identity;
 use crate::mailbox::{Mailbox, Maildrop, MessageError, OpenError, Position};
-use crate::threads::{self, Bounds, ByFileSystem};
+use crate::threads::{Bounds, ByFileSystem};
 
 /// A Maildir that cannot be read completely has no listing, and no file is made in it.
 #[tokio::test]
@@ -169,8 +169,10 @@ async fn a_long_count_is_given_up_when_no_login_waits() {
         let _waiting = is_wanted.then_some(waiting);
         let limit = TimeLimit::until_cancelled(cancellation.clone()).within(Duration::ZERO);
         let mut result = None;
-        let path = maildir.path("");
-        OpenMaildrop::open(&path, Separator::Colon, threads::mail(), &limit, |opened| {
+        let store = MaildirStore::new(PathTemplate::new(maildir.path("")));
+        let identity = Identity::for_test("mrose");
+        let terms = store.terms(identity.username(), None, maildir.path("")).unwrap();
+        OpenMaildrop::open(&terms, &limit, |opened| {
             result = Some(opened);
         });
         match result.unwrap() {

@@ -1,8 +1,10 @@
 //! Tests of the whole Maildir store on real directories. The tests of its parts are beside them.
 
 mod compressed;
+mod continuity;
 mod creation;
 mod faults;
+mod guard;
 mod identity;
 mod listings;
 mod messages;

@@ -1,7 +1,6 @@
 //! Reading `restante.uids` and writing to it, so that it is on the disk before a client sees it.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::num::NonZeroU32;
 
 use rustix::fs::{OFlags, Stat};
@@ -10,7 +9,7 @@ use rustix::io::Errno;
 use super::super::file_id::FileId;
 use super::super::lock::Root;
 use super::super::own_file;
-use super::super::system::{Output, fdatasync, fsync, ftruncate, pread};
+use super::super::system::{Input, Output, fdatasync, fsync, ftruncate};
 use super::super::wait::Wait;
 use super::line::LONGEST_NAME;
 use super::text::Batch;
@@ -35,7 +34,7 @@ impl State {
         // A server that was killed may have written a batch without syncing it.
         let synced = fdatasync(&file).map_err(io::Error::from);
         synced.and_then(|()| sync_directory(root)).map_err(Error::Read)?;
-        let open = || BufReader::with_capacity(BUFFER, Input { file: &file, at: 0 });
+        let open = || BufReader::with_capacity(BUFFER, Input::of(&file));
         Ok(Self { file: Some(Found::of(&stat)), ..Self::parse(open)? })
     }
 
@@ -124,20 +123,6 @@ impl Found {
     fn of(stat: &Stat) -> Self {
         let octets = u64::try_from(stat.st_size).unwrap_or_default();
         Self { id: FileId::of(stat), octets, is_linked: stat.st_nlink > 1 }
-    }
-}
-
-/// Reads a file from its start to its end.
-struct Input<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = pread(self.file, buffer, self.at)?;
-        self.at += length as u64;
-        Ok(length)
     }
 }
 

@@ -16,7 +16,8 @@
 //! count      = 1*DIGIT             ; the lines of this batch before its end
 //! checksum   = 8HEXDIG             ; CRC-32 of all octets of the file before this line
 //! id         = 1*255VCHAR          ; %x21-7E
-//! name       = *(%x21-24 / %x26-7E / "%" 2HEXDIG) ; the unique name of the file
+//! name       = *(%x21-24 / %x26-7E / "%" 2HEXDIG) ; the unique name of the file; if files share
+//!                                  ; it, a slash and the inode number follow, but for the first
 //! time       = 1*DIGIT             ; when the removal was noticed, in seconds since 1970
 //! ```
 //!
@@ -35,8 +36,6 @@
 //! - An older copy of the file, say from a backup, is sound. Only something that was written later
 //!   shows its age: each [`Mark`] is greater than the ones before.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the listing uses it next"))]
-
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +49,7 @@ mod text;
 
 use self::file::Found;
 use self::parse::End;
+pub(super) use self::reconcile::Reconciled;
 
 /// The messages that `restante.uids` remembers.
 ///
@@ -66,6 +66,8 @@ pub(super) struct State {
     by_id: Vec<u32>,
     /// The present messages in the order of their names.
     by_name: Vec<u32>,
+    /// Whether there are names with an inode number.
+    has_long_names: bool,
     /// The last sound end; `None` without a file.
     end: Option<End>,
     /// The file as it was read.
@@ -96,6 +98,18 @@ pub(super) struct Mark {
     octets: u64,
 }
 
+impl Mark {
+    /// The mark in two words, as the index keeps it.
+    pub(super) fn to_words(self) -> [u64; 2] {
+        [self.generation, self.octets]
+    }
+
+    /// Reads the words of [`to_words`](Self::to_words).
+    pub(super) fn from_words([generation, octets]: [u64; 2]) -> Self {
+        Self { generation, octets }
+    }
+}
+
 /// A message that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Remembered<'a> {
@@ -107,6 +121,16 @@ pub(super) struct Remembered<'a> {
 }
 
 impl State {
+    /// Whether there is a file.
+    pub(super) fn exists(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Whether files share a unique name, or have shared it.
+    pub(super) fn has_long_names(&self) -> bool {
+        self.has_long_names
+    }
+
     /// The mark of the file; the least one without a file.
     pub(super) fn mark(&self) -> Mark {
         let octets = self.end.map_or(0, |end| end.octets);
@@ -114,12 +138,14 @@ impl State {
     }
 
     /// The sources of the unique-ids when the file was made first.
-    pub(super) fn origin(&self) -> &[u8] {
+    #[cfg(test)]
+    fn origin(&self) -> &[u8] {
         &self.origin
     }
 
     /// The messages, with the removed ones, in the order of first listing.
-    pub(super) fn messages(&self) -> impl Iterator<Item = Remembered<'_>> {
+    #[cfg(test)]
+    fn messages(&self) -> impl Iterator<Item = Remembered<'_>> {
         let listed = self.records.iter().filter(|record| record.kind != Kind::Superseded);
         listed.map(|record| self.remembered(*record))
     }
@@ -176,6 +202,7 @@ impl State {
         self.bytes.extend_from_slice(&of_name.to_le_bytes());
         self.bytes.extend_from_slice(id);
         self.bytes.extend_from_slice(name);
+        self.has_long_names |= name.contains(&b'/');
         self.records.push(Record { start, kind });
         Ok(at)
     }

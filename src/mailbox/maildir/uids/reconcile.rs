@@ -46,8 +46,8 @@ impl State {
     ///
     /// - Each message is given by its unique name, with the unique-ids that the sources propose for
     ///   it, the best one first. The order is that of the sources.
-    /// - All messages must be given, also those that cannot be read: one that is not counts as
-    ///   removed. Of several messages of one name only the first counts; where files share their
+    /// - A message that is not given counts as removed, unless it is [kept](Reconciled::keep). Of
+    ///   several messages of one name only the first counts; where files share their
     ///   unique name, the caller makes it longer.
     /// - A known message keeps its unique-id, whatever is proposed.
     /// - A new message gets the first proposal that can be a unique-id and that no other message
@@ -102,7 +102,37 @@ impl State {
     }
 }
 
+impl Added<'_> {
+    /// Its place among the messages that were given.
+    pub(in super::super) fn given(&self) -> usize {
+        self.given
+    }
+}
+
 impl Reconciled<'_> {
+    /// Keeps messages that are present, although they were not given: they are not removed.
+    pub(in super::super) fn keep<'n>(
+        &mut self,
+        state: &State,
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) {
+        let kept = names.into_iter().filter_map(|name| state.present(name));
+        let kept = kept.collect::<HashSet<_>>();
+        if !kept.is_empty() {
+            self.removed.retain(|record| !kept.contains(record));
+        }
+    }
+
+    /// The listing as it will be: the place of each message among those that were given, and its
+    /// unique-id.
+    pub(in super::super) fn listing<'s>(
+        &'s self,
+        state: &'s State,
+    ) -> impl Iterator<Item = (usize, &'s [u8])> {
+        let known = self.known.iter().map(|known| (known.given, state.id(known.record)));
+        known.chain(self.added.iter().map(|added| (added.given, &*added.id)))
+    }
+
     /// Writes what is new to the file, and syncs it. Then the listing may be shown.
     ///
     /// If that fails, the listing has the known messages only, and the error is for the log. The
@@ -160,9 +190,9 @@ pub(in super::super) struct Assigned {
 }
 
 impl Assigned {
-    /// The mark of the file as it is now.
-    pub(in super::super) fn mark(&self) -> Mark {
-        self.state.mark()
+    /// The mark of the file as it is now; `None` if there is none, because there are no messages.
+    pub(in super::super) fn mark(&self) -> Option<Mark> {
+        self.state.exists().then(|| self.state.mark())
     }
 
     /// The listing: the place of each message among those that were given, and its unique-id.

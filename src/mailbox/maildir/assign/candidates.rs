@@ -1,0 +1,102 @@
+//! The messages of a listing, and the names by which `restante.uids` knows them.
+//!
+//! A message is known by its unique name. Files that share one have longer names: the unique name,
+//! a slash and the inode number. The file that was there first keeps the plain name, as it keeps
+//! its unique-id (see `match_index`).
+//!
+//! Without the index it is unknown which file was first. If `restante.uids` knows all files of the
+//! name but one, that one was first.
+
+use std::borrow::Cow;
+
+use super::super::super::Position;
+use super::super::entry::{Entry, Namesake};
+use super::super::index::KnownState;
+use super::super::inode::{Inode, may_be};
+use super::super::take_listing::TakenListing;
+use super::super::uids::State;
+
+/// A message that may be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate<'a> {
+    /// Its position in the listing.
+    pub(super) at: Position,
+    pub(super) entry: Entry<'a>,
+    /// Whether the index of the last session has it.
+    pub(super) was_listed: bool,
+    /// Its name in `restante.uids`.
+    pub(super) key: Cow<'a, [u8]>,
+}
+
+/// The messages of a listing.
+pub(super) fn candidates<'a>(taken: &'a TakenListing, state: &State) -> Vec<Candidate<'a>> {
+    let entries = taken.listing.entries().collect::<Vec<_>>();
+    let is_unchanged = taken.is_unchanged();
+    let mut last = taken.index.cursor();
+    let mut candidates = Vec::with_capacity(entries.len());
+    for group in entries.chunk_by(|a, b| a.unique_name() == b.unique_name()) {
+        let Some(first) = group.first() else { continue };
+        let known = last.find(&first.key());
+        let shared = group.len() > 1 || known.clone().any(|entry| entry.is_shared());
+        let was_listed = |entry: &Entry<'_>| {
+            let is = |last: Entry<'_>| !shared || may_be(last.inode, entry.inode);
+            is_unchanged || known.clone().any(is)
+        };
+        let group = Group { entries: group, state, index_is_known: is_index_known(taken) };
+        for entry in group.entries {
+            // The listing has no more messages than a `u32` can count.
+            let at = Position(u32::try_from(candidates.len()).unwrap_or(u32::MAX));
+            let was_listed = was_listed(entry);
+            let key = group.key(entry, was_listed);
+            candidates.push(Candidate { at, entry: *entry, was_listed, key });
+        }
+    }
+    candidates
+}
+
+/// The longer name of a file that shares its unique name.
+pub(super) fn long_key(unique: &[u8], inode: Option<Inode>) -> Vec<u8> {
+    [unique, b"/", Inode::number(inode).to_string().as_bytes()].concat()
+}
+
+fn is_index_known(taken: &TakenListing) -> bool {
+    taken.index.state != KnownState::Unknown
+}
+
+/// The messages of one unique name.
+struct Group<'g, 'a> {
+    entries: &'g [Entry<'a>],
+    state: &'g State,
+    index_is_known: bool,
+}
+
+impl<'a> Group<'_, 'a> {
+    fn key(&self, entry: &Entry<'a>, was_listed: bool) -> Cow<'a, [u8]> {
+        let unique = entry.unique_name();
+        if self.has_long_key(entry) {
+            return Cow::Owned(long_key(unique, entry.inode));
+        }
+        let is_first = match entry.namesake {
+            Namesake::None | Namesake::Itself | Namesake::First => true,
+            Namesake::Later => {
+                // A file that the index does not have has come later.
+                let may_be_first = was_listed || !self.index_is_known;
+                may_be_first && self.is_first_by_exclusion()
+            }
+        };
+        if is_first { Cow::Borrowed(unique) } else { Cow::Owned(long_key(unique, entry.inode)) }
+    }
+
+    /// Whether all files but one have longer names, and the plain name is known.
+    fn is_first_by_exclusion(&self) -> bool {
+        let others = self.entries.iter().filter(|entry| !self.has_long_key(entry));
+        let unique = self.entries.first().map(Entry::unique_name).unwrap_or_default();
+        others.count() == 1 && self.state.by_name(unique).is_some()
+    }
+
+    fn has_long_key(&self, entry: &Entry<'_>) -> bool {
+        entry.inode.is_some()
+            && self.state.has_long_names()
+            && self.state.by_name(&long_key(entry.unique_name(), entry.inode)).is_some()
+    }
+}

@@ -1,0 +1,284 @@
+//! The unique-ids of the messages of a listing, as clients see them.
+//!
+//! - With `restante.uids`, a message has the unique-id that clients have been shown. That holds
+//!   whatever the configuration says.
+//! - A message that is not in that file gets its unique-id from the configured sources. The lists
+//!   of other servers are read only then. It is written down before it is shown.
+//! - When that file is made first, the messages in the index have been shown with unique-ids that
+//!   are made of their names. They keep them.
+//! - Without that file and without other sources, unique-ids are made of names, and the listing is
+//!   shown as it is.
+//!
+//! `settings` is the configuration, `lists` reads the lists of other servers, `candidates` finds
+//! the names by which `restante.uids` knows messages, and `sources` asks the sources.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::time::SystemTime;
+
+use super::super::{Failure, OpenError, Position};
+use super::entry::Entry;
+use super::folders::Folders;
+use super::guard::{self, Change, Objection};
+use super::index::KnownState;
+use super::lock::Root;
+use super::shown::Shown;
+use super::take_listing::TakenListing;
+use super::uids::{self, Mark, Reconciled, State};
+use crate::config;
+use crate::protocol::UniqueId;
+
+mod candidates;
+mod lists;
+mod settings;
+mod sources;
+
+use self::candidates::{Candidate, candidates, long_key};
+pub(super) use self::lists::Unclaimed;
+pub(super) use self::settings::{Places, Settings};
+
+/// What decides on the unique-ids of a login.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) places: &'a Places,
+    pub(super) guard: &'a config::Guard,
+    pub(super) purpose: Purpose,
+}
+
+/// What the unique-ids are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A client sees them. They are written down before.
+    Show,
+    /// The operator sees them. Nothing is written.
+    Preview,
+}
+
+/// The messages that clients see, with their unique-ids.
+#[derive(Debug, Default)]
+pub(super) struct Assignment {
+    /// `None` if they are those of the listing.
+    pub(super) shown: Option<Shown>,
+    /// The mark of `restante.uids`; `None` without that file.
+    pub(super) mark: Option<Mark>,
+    /// New messages that are not shown, because their unique-ids could not be written down.
+    pub(super) unsaved: BTreeSet<Position>,
+    /// Why a login would be refused; only with [`Purpose::Preview`].
+    pub(super) objection: Option<Objection>,
+}
+
+/// Assigns unique-ids to the messages of a listing.
+///
+/// # Errors
+/// When they cannot be known or written down, and when the guard refuses to show them.
+pub(super) fn assign(
+    folders: &Folders<'_>,
+    taken: &TakenListing,
+    rules: &Rules<'_>,
+) -> Result<Assignment, OpenError> {
+    let assigning = Assigning { folders, taken, rules };
+    if taken.index.state == KnownState::Absent && rules.settings.are_plain() {
+        return assigning.by_name();
+    }
+    let root = folders.maildir().root();
+    let state =
+        State::read(root, &rules.settings.origin()).map_err(|error| unusable(root, error))?;
+    assigning.warn_of_age(&state);
+    if state.exists() || rules.settings.have_other_sources() {
+        return assigning.by_state(state);
+    }
+    assigning.by_name()
+}
+
+struct Assigning<'a> {
+    folders: &'a Folders<'a>,
+    taken: &'a TakenListing,
+    rules: &'a Rules<'a>,
+}
+
+impl<'a> Assigning<'a> {
+    /// Unique-ids are made of names.
+    fn by_name(&self) -> Result<Assignment, OpenError> {
+        let Self { taken, .. } = self;
+        let differs = |last: &Entry<'_>, now: Position| {
+            self.has_state_been_lost() || last.unique_id() != taken.listing.entry(now).unique_id()
+        };
+        let change = match self.has_state_been_lost() {
+            true => Change::By(&differs),
+            false => Change::OnlyByRenaming(&differs),
+        };
+        let objection = self.unclaimed().or_else(|| self.objection(&change));
+        let objection = self.enforce(objection)?;
+        let deleted = self.deleted()?;
+        let shown = if deleted.is_empty() {
+            None
+        } else {
+            let visible = taken.positions().filter(|at| !deleted.contains(at));
+            let messages = visible.map(|at| (at, taken.listing.entry(at).unique_id()));
+            Some(Shown::of(&taken.listing, messages).map_err(OpenError::Unavailable)?)
+        };
+        Ok(Assignment { shown, objection, ..Assignment::default() })
+    }
+
+    /// Unique-ids are those of `restante.uids`, and new ones from the sources.
+    fn by_state(&self, state: State) -> Result<Assignment, OpenError> {
+        let Self { folders, taken, rules } = self;
+        let root = folders.maildir().root();
+        let candidates = candidates(taken, &state);
+        let (known, new) = candidates
+            .iter()
+            .partition::<Vec<_>, _>(|candidate| state.by_name(&candidate.key).is_some());
+        let keep_names = !state.exists() && taken.index.state == KnownState::Absent;
+        let (named, new) =
+            new.into_iter().partition::<Vec<_>, _>(|new| keep_names && new.was_listed);
+        let named_ids =
+            named.iter().map(|it| it.entry.unique_id().as_str().as_bytes()).collect::<HashSet<_>>();
+        let is_used = |id: &[u8]| state.by_id(id).is_some() || named_ids.contains(id);
+        let sourced =
+            sources::ask(folders, rules, &new, is_used).map_err(OpenError::Unavailable)?;
+        let known = known.into_iter().map(|candidate| Given { candidate, id: None });
+        let named = named.into_iter().map(|candidate| {
+            let id = candidate.entry.unique_id().as_str().as_bytes().to_vec();
+            Given { candidate, id: Some(id) }
+        });
+        let sourced = sourced
+            .into_iter()
+            .map(|(candidate, id)| Given { candidate, id: Some(id.as_str().as_bytes().to_vec()) });
+        let given = known.chain(named).chain(sourced).collect::<Vec<_>>();
+        let present = given.iter().map(|given| (&*given.candidate.key, given.id.as_deref()));
+        let mut reconciled = state.reconcile(present, SystemTime::now());
+        for left_out in &taken.left_out {
+            let long = long_key(&left_out.unique, left_out.inode);
+            reconciled.keep(&state, [&*left_out.unique, &long]);
+        }
+        let objection = self.objection_to(&state, &reconciled, &given);
+        let objection = self.enforce(objection)?;
+        let deleted = self.deleted()?;
+        let show = |messages: &mut dyn Iterator<Item = (usize, &[u8])>| {
+            let positions =
+                messages.filter_map(|(nth, id)| Some((given.get(nth)?.candidate.at, id)));
+            let visible = positions.filter(|(at, _)| !deleted.contains(at));
+            let visible = visible.filter_map(|(at, id)| Some((at, UniqueId::try_from(id).ok()?)));
+            Shown::of(&taken.listing, visible).map(Some).map_err(OpenError::Unavailable)
+        };
+        if rules.purpose == Purpose::Preview {
+            let shown = show(&mut reconciled.listing(&state))?;
+            return Ok(Assignment { shown, objection, ..Assignment::default() });
+        }
+        let assigned = reconciled.save(state, root).map_err(|error| unusable(root, error))?;
+        let mut unsaved = BTreeSet::new();
+        if let Some(error) = &assigned.error {
+            let saved = assigned.listing().map(|(nth, _)| nth).collect::<HashSet<_>>();
+            let given = given.iter().enumerate().filter(|(nth, _)| !saved.contains(nth));
+            unsaved.extend(given.map(|(_, given)| given.candidate.at));
+            let (path, hidden) = (root.path().display(), unsaved.len());
+            tracing::error!(
+                %path, %error, hidden,
+                "new messages are not shown, because their unique-ids cannot be written down"
+            );
+        }
+        let shown = show(&mut assigned.listing())?;
+        Ok(Assignment { shown, mark: assigned.mark(), unsaved, objection })
+    }
+
+    /// The objection to unique-ids that are about to be written down.
+    fn objection_to(
+        &self,
+        state: &State,
+        reconciled: &Reconciled<'_>,
+        given: &[Given<'_, '_>],
+    ) -> Option<Objection> {
+        let mut ids = vec![None; self.taken.listing.count() as usize];
+        for message in reconciled.listing(state) {
+            let (nth, id) = message;
+            let at = given.get(nth).map(|given| given.candidate.at.0 as usize);
+            if let Some(place) = at.and_then(|at| ids.get_mut(at)) {
+                *place = Some(id);
+            }
+        }
+        let id_of = |at: Position| ids.get(at.0 as usize).copied().flatten();
+        match self.taken.index.state {
+            // What was shown of the messages that the index has is in the file.
+            KnownState::Present(_) => {
+                let new = reconciled.added.iter().filter_map(|added| given.get(added.given()));
+                let new = new.map(|given| given.candidate.at).collect::<HashSet<_>>();
+                if new.len() < self.rules.guard.least.get() as usize {
+                    return self.objection(&Change::OnlyByRenaming(&|_, now| new.contains(&now)));
+                }
+                self.objection(&Change::By(&|_, now| new.contains(&now)))
+            }
+            KnownState::Absent => self.objection(&Change::By(&|last, now| {
+                Some(last.unique_id().as_str().as_bytes()) != id_of(now)
+            })),
+            KnownState::Unknown => None,
+        }
+    }
+
+    fn objection(&self, change: &Change<'_>) -> Option<Objection> {
+        guard::objection(self.rules.guard, self.folders, self.taken, change)
+    }
+
+    /// The objection to making unique-ids of names where another server has made others.
+    fn unclaimed(&self) -> Option<Objection> {
+        let is_possible = self.taken.index.state == KnownState::Unknown
+            && self.taken.listing.count() > 0
+            && !self.rules.settings.are_set()
+            && self.rules.guard.mode != config::GuardMode::Off;
+        let root = self.folders.maildir().root();
+        let list = if is_possible { lists::unclaimed(root, self.rules.places) } else { None };
+        list.map(Objection::from)
+    }
+
+    /// Enforces an objection; returns it if that is only a preview.
+    fn enforce(&self, objection: Option<Objection>) -> Result<Option<Objection>, OpenError> {
+        match (objection, self.rules.purpose) {
+            (Some(objection), Purpose::Show) => {
+                guard::enforce(self.rules.guard, self.folders, objection).map(|()| None)
+            }
+            (objection, _) => Ok(objection),
+        }
+    }
+
+    /// The messages that are hidden by a keyword of Dovecot.
+    fn deleted(&self) -> Result<HashSet<Position>, OpenError> {
+        let root = self.folders.maildir().root();
+        let Rules { settings, places, .. } = self.rules;
+        let letter =
+            lists::deleted_letter(root, settings, places).map_err(OpenError::Unavailable)?;
+        let Some(letter) = letter else { return Ok(HashSet::new()) };
+        let has_flag = |at: &Position| {
+            let name = self.taken.listing.entry(*at).name;
+            root.separator().flags(name).contains(&letter)
+        };
+        Ok(self.taken.positions().filter(has_flag).collect())
+    }
+
+    /// Whether the last session had `restante.uids`, and this one does not.
+    fn has_state_been_lost(&self) -> bool {
+        matches!(self.taken.index.state, KnownState::Present(_))
+    }
+
+    /// Logs that the file is older than the index.
+    fn warn_of_age(&self, state: &State) {
+        let KnownState::Present(mark) = self.taken.index.state else { return };
+        if state.mark() < mark {
+            let path = self.folders.maildir().root().path().display();
+            tracing::error!(
+                %path,
+                "restante.uids is missing or older than the last session; restore the latest one"
+            );
+        }
+    }
+}
+
+/// A message with the unique-id that is proposed for it, if it is new.
+struct Given<'c, 'a> {
+    candidate: &'c Candidate<'a>,
+    id: Option<Vec<u8>>,
+}
+
+fn unusable(root: &Root, error: uids::Error) -> OpenError {
+    let what = format!("find the unique-ids of {}", root.path().display());
+    OpenError::Unavailable(Failure::new(what, io::Error::other(error)))
+}

@@ -1,0 +1,106 @@
+//! How messages get their unique-ids: the configuration, and the places of the lists of one user.
+
+use std::path::{Path, PathBuf};
+
+use super::super::super::Failure;
+use super::super::path::PathTemplate;
+use super::super::uidl::{FormatError, UidlFormat};
+use crate::config::{self, Duplicates, NewMailOrder, UidlSource};
+use crate::protocol::Username;
+
+/// `[maildir]` of the configuration, as far as it is about unique-ids.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Settings {
+    /// `None` if they are not set.
+    sources: Option<Vec<UidlSource>>,
+    pub(super) order: NewMailOrder,
+    /// `None` if there are no settings.
+    pub(super) format: Option<UidlFormat>,
+    pub(super) reuse_xuidl: bool,
+    pub(super) duplicates: Duplicates,
+    /// The IMAP keyword of messages that are not shown.
+    pub(super) deleted_flag: Option<String>,
+    control: Option<PathTemplate>,
+    map: Option<PathTemplate>,
+}
+
+impl Settings {
+    /// Takes the settings of the configuration.
+    ///
+    /// # Errors
+    /// When `dovecot.format` is invalid.
+    pub(in super::super) fn new(maildir: &config::Maildir) -> Result<Self, FormatError> {
+        let config::Maildir { uidl, order, dovecot, map, .. } = maildir;
+        let template = |path: &Option<PathBuf>| path.clone().map(PathTemplate::new);
+        Ok(Self {
+            sources: uidl.clone(),
+            order: *order,
+            format: Some(UidlFormat::parse(&dovecot.format)?),
+            reuse_xuidl: dovecot.reuse_xuidl,
+            duplicates: dovecot.duplicates,
+            deleted_flag: dovecot.deleted_flag.clone(),
+            control: template(&dovecot.control),
+            map: template(map),
+        })
+    }
+
+    /// Whether the listing has all that clients see, unless there is `restante.uids`.
+    pub(in super::super) fn are_plain(&self) -> bool {
+        !self.have_other_sources() && self.deleted_flag.is_none()
+    }
+
+    /// Whether the operator has set the sources.
+    pub(super) fn are_set(&self) -> bool {
+        self.sources.is_some()
+    }
+
+    /// Whether there are other sources than the names of the files.
+    pub(super) fn have_other_sources(&self) -> bool {
+        self.sources() != [UidlSource::Name]
+    }
+
+    /// The sources, the first one first.
+    pub(super) fn sources(&self) -> &[UidlSource] {
+        self.sources.as_deref().unwrap_or(&[UidlSource::Name])
+    }
+
+    /// The sources as they are written in the configuration.
+    pub(super) fn origin(&self) -> String {
+        self.sources().iter().map(|source| word(*source)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The places of the lists of a user.
+    ///
+    /// # Errors
+    /// When a template cannot be filled in.
+    pub(in super::super) fn places(
+        &self,
+        user: &Username,
+        home: Option<&Path>,
+    ) -> Result<Places, Failure> {
+        let fill = |template: &Option<PathTemplate>| {
+            let template = template.as_ref();
+            template.map(|template| template.path(user, home, None)).transpose()
+        };
+        Ok(Places { control: fill(&self.control)?, map: fill(&self.map)? })
+    }
+}
+
+/// Where the lists of a user are.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Places {
+    /// The directory of Dovecot's list; the Maildir by default.
+    pub(super) control: Option<PathBuf>,
+    /// The operator's own list.
+    pub(super) map: Option<PathBuf>,
+}
+
+fn word(source: UidlSource) -> &'static str {
+    match source {
+        UidlSource::Dovecot => "dovecot",
+        UidlSource::Courier => "courier",
+        UidlSource::BaseName => "base-name",
+        UidlSource::Map => "map",
+        UidlSource::Name => "name",
+    }
+}

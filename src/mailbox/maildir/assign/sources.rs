@@ -1,0 +1,75 @@
+//! Unique-ids from the configured sources, for messages that have never been shown.
+
+use super::super::super::Failure;
+use super::super::folder::OpenFile;
+use super::super::folders::Folders;
+use super::super::header;
+use super::super::stamp::Moment;
+use super::super::uidl::{DovecotSource, Source, TakenId, take_over};
+use super::Rules;
+use super::candidates::Candidate;
+use super::lists::Lists;
+use super::settings::Settings;
+use crate::config::{NewMailOrder, UidlSource};
+
+/// Chooses unique-ids for new messages, which are given in the order of the listing. Returns them
+/// in the order in which they are to be listed.
+///
+/// # Errors
+/// When a list cannot be used.
+pub(super) fn ask<'c, 'a>(
+    folders: &Folders<'_>,
+    rules: &Rules<'_>,
+    new: &[&'c Candidate<'a>],
+    is_used: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<(&'c Candidate<'a>, TakenId)>, Failure> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (root, settings) = (folders.maildir().root(), rules.settings);
+    let mut new = new.to_vec();
+    if settings.order == NewMailOrder::Modified {
+        new.sort_by_cached_key(|candidate| modified(folders, candidate));
+    }
+    let base_names = new.iter().map(|new| root.separator().before_flags(new.entry.name));
+    let base_names = base_names.collect::<Vec<_>>();
+    let lists = Lists::read(root, settings, rules.places, &base_names)?;
+    let sources = sources(settings, &lists);
+    let mut head = Vec::new();
+    let is_used = |id: &TakenId| is_used(id.as_str().as_bytes());
+    let taken = take_over(&base_names, &sources, settings.order, is_used, |nth| {
+        let entry = new.get(nth)?.entry;
+        let OpenFile { file, .. } = folders.open_file(entry.folder, entry.name).ok()?;
+        head.resize(HEAD, 0);
+        let length = header::read(&file, &mut head)?;
+        Some(header::field(head.get(..length)?, b"x-uidl")?.to_vec())
+    });
+    let chosen = taken.into_iter().filter_map(|taken| Some((*new.get(taken.position)?, taken.id)));
+    Ok(chosen.collect())
+}
+
+fn sources<'a>(settings: &'a Settings, lists: &'a Lists) -> Vec<Source<'a>> {
+    let source = |source: &UidlSource| match source {
+        UidlSource::Dovecot => {
+            let Settings { format, reuse_xuidl, duplicates, .. } = settings;
+            let (reuse_xuidl, duplicates) = (*reuse_xuidl, *duplicates);
+            let (list, format) = lists.dovecot.as_ref().zip(format.as_ref())?;
+            Some(Source::Dovecot(DovecotSource { list, format, reuse_xuidl, duplicates }))
+        }
+        UidlSource::Courier => lists.courier.as_ref().map(Source::Courier),
+        UidlSource::Map => lists.map.as_ref().map(Source::Map),
+        UidlSource::BaseName => Some(Source::BaseName),
+        UidlSource::Name => Some(Source::Name),
+    };
+    settings.sources().iter().filter_map(source).collect()
+}
+
+/// The time by which qmail-pop3d sorts. Files that have been renamed meanwhile come last.
+fn modified(folders: &Folders<'_>, candidate: &Candidate<'_>) -> (bool, Option<Moment>) {
+    let entry = candidate.entry;
+    let modified = folders.modified(entry.folder, entry.name).ok();
+    (modified.is_none(), modified)
+}
+
+/// The octets of a message in which its header is searched.
+const HEAD: usize = 64 << 10;

@@ -1,0 +1,162 @@
+//! The guard: it refuses a login that would show clients other unique-ids than before, so that they
+//! would download all their mail again.
+//!
+//! - *Unclaimed*: another server has served this Maildir, and its list is not configured as a
+//!   source.
+//! - *Changed*: messages that are still there would have other unique-ids.
+//! - *Replaced*: nearly all names are gone, and as many new files have the same octets in the same
+//!   order. The Maildir has been copied or restored without its names.
+//!
+//! A refused login does no harm: no client forgets a message because of it. What was there before
+//! is what the index has, so there is no refusal without an index, except for unclaimed lists. New,
+//! removed and moved mail is no change.
+
+use std::collections::BTreeSet;
+
+use super::super::{Failure, OpenError, Position};
+use super::assign::Unclaimed;
+use super::entry::Entry;
+use super::folders::Folders;
+use super::take_listing::TakenListing;
+use crate::config::{self, GuardMode};
+
+mod compare;
+
+use self::compare::Comparison;
+
+/// Why a listing should not be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    /// There is a list of another server that no source reads.
+    #[error(
+        "{list} has the unique-ids that clients know, and maildir.uidl is not set: write \
+         uidl = [\"{source_word}\", \"base-name\"] under [maildir]; or uidl = [\"name\"], if clients \
+         may download all mail again"
+    )]
+    Unclaimed {
+        /// The name of the list.
+        list: &'static str,
+        /// The source that reads it.
+        source_word: &'static str,
+    },
+    /// Messages would have other unique-ids.
+    #[error(
+        "{changed} of the {of} messages that are still there would have other unique-ids, and \
+         clients would download them again: restore the configuration, the file names and \
+         restante.uids; or run restante guard accept USER"
+    )]
+    Changed {
+        /// How many.
+        changed: u32,
+        /// How many messages are still there.
+        of: u32,
+    },
+    /// Messages have other file names.
+    #[error(
+        "{replaced} of {of} messages have other file names, as if they had been copied or restored \
+         without their names, and clients would download them again: restore the names; or run \
+         restante guard accept USER"
+    )]
+    Replaced {
+        /// How many.
+        replaced: u32,
+        /// How many messages the last session had.
+        of: u32,
+    },
+}
+
+impl From<Unclaimed> for Objection {
+    fn from(unclaimed: Unclaimed) -> Self {
+        let (list, source_word) = match unclaimed {
+            Unclaimed::Dovecot => ("dovecot-uidlist", "dovecot"),
+            Unclaimed::Courier => ("courierpop3dsizelist", "courier"),
+        };
+        Self::Unclaimed { list, source_word }
+    }
+}
+
+/// Whether messages would have other unique-ids than before.
+pub(super) enum Change<'a> {
+    /// If the file with this old entry is the one with this new position, whether its unique-id
+    /// would differ.
+    By(&'a dyn Fn(&Entry<'_>, Position) -> bool),
+    /// None of them that is where it was. Only files with other names could have.
+    OnlyByRenaming(&'a dyn Fn(&Entry<'_>, Position) -> bool),
+}
+
+/// Objects to a listing that differs too much from the last one.
+pub(super) fn objection(
+    settings: &config::Guard,
+    folders: &Folders<'_>,
+    taken: &TakenListing,
+    change: &Change<'_>,
+) -> Option<Objection> {
+    let gone = taken.stats.not_found;
+    let (differs, may_differ) = match change {
+        Change::By(differs) => (differs, true),
+        Change::OnlyByRenaming(differs) => (differs, gone >= settings.least.get()),
+    };
+    if settings.mode == GuardMode::Off || !may_differ && gone < settings.least.get() {
+        return None;
+    }
+    let comparison = Comparison::of(folders, taken);
+    changed(settings, &comparison, differs).or_else(|| replaced(settings, &comparison))
+}
+
+fn changed(
+    settings: &config::Guard,
+    comparison: &Comparison<'_>,
+    differs: &dyn Fn(&Entry<'_>, Position) -> bool,
+) -> Option<Objection> {
+    let of = count(comparison.still_there.len());
+    let changed = comparison.still_there.iter().filter(|(last, now)| differs(last, *now));
+    let changed = count(changed.count());
+    let is_much = changed >= settings.least.get() && is_share(changed, settings.share, of);
+    is_much.then_some(Objection::Changed { changed, of })
+}
+
+fn replaced(settings: &config::Guard, comparison: &Comparison<'_>) -> Option<Objection> {
+    let of = comparison.remembered;
+    let pairs = compare::same_in_order(&comparison.gone, &comparison.new);
+    let replaced = count(pairs.len());
+    let least = settings.least.get();
+    // Mail of few different sizes, say of one program, pairs by chance.
+    let distinct = count(pairs.iter().collect::<BTreeSet<_>>().len());
+    let is_distinct = distinct >= least.div_ceil(2);
+    let is_much = replaced >= least && is_share(replaced, NEARLY_ALL, of) && is_distinct;
+    is_much.then_some(Objection::Replaced { replaced, of })
+}
+
+/// Refuses a login, or warns.
+///
+/// # Errors
+/// When the guard is set to refuse.
+pub(super) fn enforce(
+    settings: &config::Guard,
+    folders: &Folders<'_>,
+    objection: Objection,
+) -> Result<(), OpenError> {
+    let path = folders.maildir().root().path().display();
+    match settings.mode {
+        GuardMode::Refuse => {
+            let error = std::io::Error::other(objection);
+            Err(OpenError::Guarded(Failure::new(format!("show the mail in {path}"), error)))
+        }
+        GuardMode::Warn => {
+            tracing::warn!(%path, %objection, "clients may download mail again");
+            Ok(())
+        }
+        GuardMode::Off => Ok(()),
+    }
+}
+
+fn is_share(part: u32, percent: u8, of: u32) -> bool {
+    u64::from(part) * 100 >= u64::from(percent) * u64::from(of)
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// The share of messages, in per cent, whose replacement is taken for that of all.
+const NEARLY_ALL: u8 = 80;
