@@ -219,6 +219,34 @@ fn a_reload_that_needs_more_files_is_refused_and_says_what_to_do() {
     server.logged(&["SIGHUP: the old configuration stays in use", "checkpassword", "restart"]);
 }
 
+#[test]
+fn lists_of_another_server_can_be_read_where_they_were_at_the_start() {
+    let (inside, outside) = (Place::new(), Place::new());
+    let configured = |lists: &Place| {
+        format!(
+            "[maildir]\nuidl = [\"map\", \"dovecot\"]\nmap.path = \"{0}/ids-of-{{user}}\"\n\
+             dovecot.control = \"{0}/control/{{user}}/.INBOX\"\n",
+            lists.path("").display()
+        )
+    };
+    for lists in [&inside, &outside] {
+        fs::create_dir(lists.path("control")).unwrap();
+    }
+    let place = place("");
+    let text = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let with_lists = |lists| text.replace("[maildir]\n", &configured(lists));
+    place.write("restante.toml", with_lists(&inside));
+    let server = place.serve();
+    if !has_landlock(&server) {
+        return;
+    }
+    server.signal(Signal::SIGHUP);
+    server.logged(&["SIGHUP: the configuration is in use"]);
+    place.write("restante.toml", with_lists(&outside));
+    server.signal(Signal::SIGHUP);
+    server.logged(&["SIGHUP: the old configuration stays in use", "cannot be reached", "restart"]);
+}
+
 /// A Maildir that the credential file names only after the start.
 #[test]
 fn mail_outside_of_the_sandbox_is_refused_and_the_log_says_what_to_do() {

@@ -75,6 +75,7 @@ impl FileAccess {
             access.add_store(section);
         }
         access.add_mail(config);
+        access.add_lists(config);
         access
     }
 
@@ -190,6 +191,28 @@ impl FileAccess {
             self.add(&root, Extent::Write);
             for target in links::below(&root, &config.maildir.path) {
                 self.add(&target, Extent::Write);
+            }
+        }
+    }
+
+    /// Grants reading the lists of unique-ids that are outside of the Maildirs.
+    fn add_lists(&mut self, config: &Config) {
+        let Config { maildir, sandbox, .. } = config;
+        for path in maildir.dovecot.control.iter().chain(&maildir.map) {
+            let template = PathTemplate::new(path);
+            match template.root() {
+                Some(root) if root.as_os_str().is_empty() => self.add(Path::new("."), Extent::Read),
+                Some(root) => {
+                    self.add(root, Extent::Read);
+                    for target in links::below(root, path) {
+                        self.add(&target, Extent::Read);
+                    }
+                }
+                // Otherwise, these name the home directories.
+                None if sandbox.mail_directories.is_empty() => {
+                    self.add(Path::new("/"), Extent::Read);
+                }
+                None => {}
             }
         }
     }
