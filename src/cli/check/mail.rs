@@ -19,8 +19,9 @@ use crate::protocol::Username;
 
 /// The location of a user's mail.
 pub(super) struct Maildir {
-    user: Username,
-    path: PathBuf,
+    pub(super) user: Username,
+    pub(super) home: Option<PathBuf>,
+    pub(super) path: PathBuf,
 }
 
 impl Examination<'_> {
@@ -34,7 +35,7 @@ impl Examination<'_> {
         let template = PathTemplate::new(&maildir.path);
         let maildirs = self.maildirs(&template, users);
         match maildirs.first() {
-            Some(Maildir { user, path }) => {
+            Some(Maildir { user, path, .. }) => {
                 self.report.does("mail", format!("{}  for {user}", path.display()));
             }
             None => self.report.does("mail", template.as_path().display().to_string()),
@@ -60,6 +61,7 @@ impl Examination<'_> {
         if let Some(server_user) = server_user {
             self.closed(server_user, &sample);
         }
+        self.lists(maildir, &sample, server_user);
     }
 
     /// The Maildirs of these users. Warns about users for whom the template cannot be filled in.
@@ -73,7 +75,7 @@ impl Examination<'_> {
         let mut maildirs = Vec::with_capacity(users.len());
         for (user, Attributes { home, mail, .. }) in users {
             match template.path(&user, home.as_deref(), mail.as_deref()) {
-                Ok(path) => maildirs.push(Maildir { user, path }),
+                Ok(path) => maildirs.push(Maildir { user, home, path }),
                 Err(_) if home.is_none() && is_by_home => homeless.push(user),
                 Err(_) => without_domain.push(user),
             }
@@ -96,7 +98,7 @@ impl Examination<'_> {
     fn shared(&mut self, maildirs: &[Maildir]) {
         let mut owners: HashMap<&Path, &Username> = HashMap::with_capacity(maildirs.len());
         let mut shared = Vec::new();
-        for Maildir { user, path } in maildirs {
+        for Maildir { user, path, .. } in maildirs {
             // The same user may be in two stores.
             if let Some(other) = owners.insert(path, user).filter(|other| *other != user) {
                 shared.push((path, other, user));
@@ -163,7 +165,7 @@ impl Examination<'_> {
                 false => Some((maildir, " until it is created".to_owned())),
             })
             .collect();
-        let Some((Maildir { user, path }, why)) = without.first() else { return };
+        let Some((Maildir { user, path, .. }, why)) = without.first() else { return };
         let users = counted_users(without.len(), format_args!("{} for {user}", path.display()));
         self.warn(KEY, format!("there is no Maildir yet for {users}, who cannot log in{why}"));
     }
@@ -214,7 +216,9 @@ impl Examination<'_> {
     fn closed(&mut self, server_user: &ServerUser, sample: &[&Maildir]) {
         let closed: Vec<_> = sample
             .iter()
-            .filter_map(|Maildir { user, path }| Some((user, server_user.obstacle_to_mail(path)?)))
+            .filter_map(|Maildir { user, path, .. }| {
+                Some((user, server_user.obstacle_to_mail(path)?))
+            })
             .collect();
         let Some((user, obstacle)) = closed.first() else { return };
         let users = counted_users(closed.len(), user);
@@ -229,7 +233,7 @@ fn absolute(path: &Path) -> impl Display {
 }
 
 /// Why a path is not a directory. `None` also if the current user cannot see it.
-fn missing(directory: &Path) -> Option<&'static str> {
+pub(super) fn missing(directory: &Path) -> Option<&'static str> {
     match fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => None,
         Ok(_) => Some("is not a directory"),

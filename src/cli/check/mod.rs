@@ -21,6 +21,7 @@ mod access;
 mod account;
 mod certificates;
 mod listeners;
+mod lists;
 mod mail;
 mod report;
 mod stores;
@@ -140,6 +141,7 @@ fn examine(file: &Path, circumstances: &Circumstances) -> (Report, Option<Partia
     if let Some(server_user) = &server_user {
         examination.files(server_user);
     }
+    examination.uidl_format();
     examination.mail(users, server_user.as_ref());
     (report, Some(config))
 }

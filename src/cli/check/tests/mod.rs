@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 mod certificates;
+mod lists;
 mod mail;
 
 /// The lines of a report.
