@@ -16,6 +16,7 @@ pub mod demo;
 pub mod hash;
 pub mod maildir;
 pub mod man;
+pub mod migrate;
 mod password;
 pub mod serve;
 pub mod user;
@@ -77,6 +78,7 @@ impl Cli {
             Command::User(args) => user::run(args),
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
+            Command::Migrate(args) => migrate::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }
@@ -121,6 +123,8 @@ enum Command {
     /// and the server creates no Maildir, so a user whose mail is not mounted never sees an empty
     /// maildrop. Run it while the mail is mounted, once for each file system with mail.
     InitRoot(maildir::Args),
+    /// Move from another POP3 server, or back, without a second download of any message.
+    Migrate(migrate::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
     /// Print the manual page, or write the manual pages of all commands.

@@ -19,11 +19,11 @@
 //!   replaces files of the store.
 //! - Unique-ids: `assign` finds those that clients see. `uids` remembers the ones that are not made
 //!   of file names, `uidl` takes them over from other servers, and `guard` refuses logins that
-//!   would change them. `shown` has the order and the unique-ids that clients see; `preview` shows
-//!   them to the operator.
+//!   would change them. `shown` has the order and the unique-ids that clients see.
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
 //!   `quota` and `removal_report`; `compressed` messages; `header` reads fields of messages.
 //!   `permits` bounds what all sessions use together.
+//! - Without a session: `locked_listing` for commands.
 //! - `system` has all system calls for files.
 
 use std::io;
@@ -56,6 +56,7 @@ mod inode;
 mod listing;
 mod lock;
 mod locked;
+mod locked_listing;
 mod maildrop;
 mod match_index;
 mod message;
@@ -65,7 +66,6 @@ mod opening;
 mod own_file;
 mod path;
 mod permits;
-mod preview;
 mod quota;
 mod removal;
 mod removal_report;
@@ -90,12 +90,12 @@ use assign::Settings;
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
 pub use guard::Objection;
+pub use locked_listing::{ListedMessage, LockedListing};
 pub use maildrop::MaildirMaildrop;
 pub use message::MaildirMessage;
 use open_maildrop::{OpenMaildrop, Terms};
 use opening::Opening;
 pub use path::PathTemplate;
-pub use preview::{Preview, PreviewedMessage};
 pub use removal::hold_at_most;
 pub use resolve::{is_link_trusted, untrusted_link};
 pub use separator::{Separator, foreign_separator};

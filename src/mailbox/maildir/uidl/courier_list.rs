@@ -22,6 +22,10 @@ use super::lines::{LineEnd, Lines, base_name, decimal};
 /// A `courierpop3dsizelist`.
 #[derive(Debug)]
 pub struct CourierList {
+    /// The number of the next message; 0 in version 0.
+    pub next: u64,
+    /// The UIDVALIDITY of new messages; 0 if the header has none.
+    pub uid_validity: u64,
     /// The unique-ids of existing messages by their base names.
     pub ids: HashMap<Box<[u8]>, CourierId>,
     /// How many lines are no record.
@@ -61,11 +65,11 @@ impl CourierList {
         input: impl BufRead,
         mut wanted: impl FnMut(&[u8]) -> bool,
     ) -> Result<Self, CourierError> {
-        let mut list = Self { ids: HashMap::new(), ignored_lines: 0 };
+        let mut list = Self { next: 0, uid_validity: 0, ids: HashMap::new(), ignored_lines: 0 };
         let (mut lines, mut version) = (Lines::new(input, LONGEST_LINE), Version::Zero);
         while let Some(line) = lines.next_line()? {
             if let (1, [b'/', header @ ..]) = (line.number, line.octets) {
-                version = parse_header(header)?;
+                (version, list.next, list.uid_validity) = parse_header(header)?;
                 continue;
             }
             if line.end == LineEnd::EndOfFile {
@@ -90,11 +94,13 @@ enum Version {
     TwoOrThree,
 }
 
-fn parse_header(text: &[u8]) -> Result<Version, CourierError> {
+/// The version, the next number, and the UIDVALIDITY or 0.
+fn parse_header(text: &[u8]) -> Result<(Version, u64, u64), CourierError> {
     let mut fields = text.split(|octet| *octet == b' ').map(decimal::<u64>);
-    match (fields.next().flatten(), fields.next().flatten()) {
-        (Some(1), Some(_)) => Ok(Version::One),
-        (Some(2 | 3), Some(_)) => Ok(Version::TwoOrThree),
+    let mut field = || fields.next().flatten();
+    match (field(), field()) {
+        (Some(1), Some(next)) => Ok((Version::One, next, 0)),
+        (Some(2 | 3), Some(next)) => Ok((Version::TwoOrThree, next, field().unwrap_or(0))),
         (Some(other), Some(_)) => Err(CourierError::UnsupportedVersion(other)),
         _ => Err(CourierError::InvalidHeader),
     }

@@ -5,6 +5,7 @@
 //!   operator's own list.
 //! - `keywords` has the names of Dovecot's flags.
 //! - `take_over` chooses an id for each message; `order` has the other servers' orders of names.
+//! - `export` writes the lists of Dovecot and Courier.
 //! - A *base name* is a file name without flags: up to `:`, sizes (`,S=` and `,W=`) included. The
 //!   other servers find messages by it.
 //!
@@ -13,6 +14,7 @@
 
 mod courier_list;
 mod dovecot_uidlist;
+mod export;
 mod keywords;
 mod lines;
 mod map;
@@ -28,8 +30,10 @@ pub use courier_list::{CourierError, CourierId, CourierList};
 pub use dovecot_uidlist::{
     BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
 };
+pub use export::{Exported, Listed, Omitted, Reason, courier_list, dovecot_list};
 pub use keywords::{KeywordError, keyword_letter};
 pub use map::{IdMap, MapError, MapProblem};
+pub use order::displaced;
 pub use take_over::{DovecotSource, Source, Taken, take_over};
 pub use taken_id::{NotTakenId, TakenId};
 pub use uidl_format::{FormatError, UidlFormat, UidlValues};

@@ -1,4 +1,4 @@
-//! The orders in which Dovecot and Courier list base names.
+//! The orders in which Dovecot and Courier list base names, and how far two orders differ.
 //!
 //! Both compare octets as signed, and the `:` that ends a base name takes part in the comparison.
 
@@ -23,6 +23,21 @@ pub(super) fn dovecot(a: &[u8], b: &[u8]) -> Ordering {
 /// Courier's order: by the number at the beginning, which may have a sign, then by name.
 pub(super) fn courier(a: &[u8], b: &[u8]) -> Ordering {
     courier_number(a).cmp(&courier_number(b)).then_with(|| signed(a).cmp(signed(b)))
+}
+
+/// How many of the messages must move to bring all into ascending order.
+pub fn displaced(positions: impl IntoIterator<Item = usize>) -> usize {
+    // The last position of the best ascending sequence of each length.
+    let (mut ends, mut count) = (Vec::new(), 0);
+    for position in positions {
+        count += 1;
+        let longer_than = ends.partition_point(|end| *end < position);
+        match ends.get_mut(longer_than) {
+            Some(end) => *end = position,
+            None => ends.push(position),
+        }
+    }
+    count - ends.len()
 }
 
 /// The number at the beginning of a name, and the rest of the name.
@@ -120,5 +135,14 @@ mod tests {
             "99999999999999999999.big.h",
         ];
         assert_order(courier, &names);
+    }
+
+    #[test]
+    fn messages_that_must_move() {
+        for (positions, expected) in
+            [(&[][..], 0), (&[3, 5, 9], 0), (&[9, 3, 5], 1), (&[3, 2, 1], 2), (&[2, 3, 0, 1, 4], 2)]
+        {
+            assert_eq!(displaced(positions.iter().copied()), expected, "{positions:?}");
+        }
     }
 }

@@ -14,19 +14,19 @@ use crate::config::{Duplicates, NewMailOrder};
 const DEFAULT_2_3: &str = "%08Xu%08Xv";
 const DEFAULT_2_4: &str = "%{uid | hex(8)}%{uidvalidity | hex(8)}";
 
-fn fixture(file: &str) -> Vec<u8> {
+pub(super) fn fixture(file: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::read(root.join("tests/fixtures/continuity").join(file)).unwrap()
 }
 
-fn base_names_of_fixture(folder: &str) -> Vec<Vec<u8>> {
+pub(super) fn base_names_of_fixture(folder: &str) -> Vec<Vec<u8>> {
     let names = fixture(&format!("{folder}/names"));
     let lines = names.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| base_name(line).to_vec()).collect()
 }
 
 /// The unique-ids of an answer to UIDL.
-fn answer(file: &str) -> Vec<String> {
+pub(super) fn answer(file: &str) -> Vec<String> {
     let text = String::from_utf8(fixture(file)).unwrap();
     let ids = text.lines().enumerate().map(|(index, line)| {
         let (number, id) = line.split_once(' ').unwrap();
@@ -36,15 +36,15 @@ fn answer(file: &str) -> Vec<String> {
     ids.collect()
 }
 
-fn dovecot(list: &[u8]) -> DovecotList {
+pub(super) fn dovecot(list: &[u8]) -> DovecotList {
     DovecotList::read(list, |_| true).unwrap()
 }
 
-fn courier(list: &[u8]) -> CourierList {
+pub(super) fn courier(list: &[u8]) -> CourierList {
     CourierList::read(list, |_| true).unwrap()
 }
 
-fn format(text: &str) -> UidlFormat {
+pub(super) fn format(text: &str) -> UidlFormat {
     UidlFormat::parse(text).unwrap()
 }
 

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead};
+use std::num::NonZeroU32;
 
 use memchr::memchr;
 
@@ -45,6 +46,10 @@ pub struct DovecotRecord {
     pub uidl: Option<Box<[u8]>>,
     /// The GUID of the message, if it is not the base name.
     pub guid: Option<Box<[u8]>>,
+    /// The octets of the file, if its name does not have them.
+    pub physical_octets: Option<u64>,
+    /// The octets with CRLF line ends, if the file name does not have them.
+    pub virtual_octets: Option<u64>,
 }
 
 /// A `dovecot-uidlist` of which nothing can be used.
@@ -133,6 +138,17 @@ pub enum Problem {
 }
 
 impl DovecotList {
+    /// The list of a Maildir that Dovecot has not seen.
+    pub fn new(uid_validity: NonZeroU32) -> Self {
+        Self {
+            uid_validity: uid_validity.get(),
+            next_uid: 1,
+            mailbox_guid: None,
+            records: HashMap::new(),
+            damage: None,
+        }
+    }
+
     /// Reads a list, and keeps the records of the base names that are `wanted`.
     ///
     /// # Errors
@@ -262,6 +278,8 @@ struct Fields<'a> {
     uidl: Option<&'a [u8]>,
     order: Option<&'a [u8]>,
     guid: Option<&'a [u8]>,
+    physical_octets: Option<&'a [u8]>,
+    virtual_octets: Option<&'a [u8]>,
 }
 
 impl<'a> Record<'a> {
@@ -295,6 +313,8 @@ impl<'a> Record<'a> {
             order: self.fields.order.and_then(decimal).unwrap_or(u32::MAX),
             uidl: self.fields.uidl.map(Box::from),
             guid: self.fields.guid.map(Box::from),
+            physical_octets: self.fields.physical_octets.and_then(decimal),
+            virtual_octets: self.fields.virtual_octets.and_then(decimal),
         }
     }
 }
@@ -329,6 +349,8 @@ fn take_fields(mut text: &[u8]) -> Result<(Fields<'_>, &[u8]), Problem> {
             [b'P', value @ ..] => _ = fields.uidl.get_or_insert(value),
             [b'O', value @ ..] => _ = fields.order.get_or_insert(value),
             [b'G', value @ ..] => _ = fields.guid.get_or_insert(value),
+            [b'S', value @ ..] => _ = fields.physical_octets.get_or_insert(value),
+            [b'W', value @ ..] => _ = fields.virtual_octets.get_or_insert(value),
             _ => {}
         }
         text = trim_spaces(rest);

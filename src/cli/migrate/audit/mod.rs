@@ -1,0 +1,155 @@
+//! `restante migrate audit`: compares what another server lists with what this one would list.
+//!
+//! - The other server is asked (`old`), or its answers have been saved (`capture`).
+//! - `compare` finds the differences, `report` prints them.
+//! - `state` has the users that are done, so that an interrupted audit can continue.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::accounts::{Account, Accounts, Selection};
+use super::client::ServerUrl;
+use super::listing::Listing;
+use crate::cli::{CONFIG, Failure};
+use crate::config::Config;
+use crate::mailbox::maildir::LockedListing;
+use crate::server::{self, separator};
+
+mod capture;
+mod compare;
+mod old;
+mod report;
+mod state;
+
+use compare::Comparison;
+use report::{COULD_NOT_ASK, Format, Report};
+use state::State;
+
+/// `restante migrate audit`
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    old: old::ServerArgs,
+    /// Print a JSON object to standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// A directory with the answers of the other server: USER.uidl for each user, and USER.list if
+    /// the octets are to be compared as well.
+    #[arg(long, value_name = "DIR")]
+    capture: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["user", "all"],
+        help = "The other server: pop3s://HOST[:PORT], or pop3://HOST[:PORT] with STLS"
+    )]
+    old: Option<ServerUrl>,
+}
+
+const AFTER_HELP: &str = "Exit codes:
+  0  all users have the same listing on both servers
+  1  some have not
+  2  some could not be compared
+
+The answers of a server, for one user:
+  curl -su USER:PASSWORD pop3s://old.example.org/ -X UIDL > DIR/USER.uidl
+  curl -su USER:PASSWORD pop3s://old.example.org/ > DIR/USER.list";
+
+/// Compares the listings of users, and prints how they differ.
+///
+/// # Errors
+/// [`Failure`] with the exit code 1 when they differ, or 2 when they could not be compared.
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let unusable = |failure: Failure| failure.exit_with(COULD_NOT_ASK);
+    let config = Config::load(&args.config).map_err(Failure::of).map_err(unusable)?;
+    let audit = || {
+        // The server's user reads the mail, but root may have made the other files.
+        let format = if args.json { Format::Json } else { Format::Text };
+        match (args.source.capture, args.source.old) {
+            (Some(directory), _) => captured(&config, &directory, &args.selection, format),
+            (None, Some(url)) => asked(&config, url, &args.old, format),
+            (None, None) => Err(Failure::new("no server is named; write --old or --capture")),
+        }
+    };
+    audit().map_err(unusable)?.finish()
+}
+
+/// Compares with saved answers.
+fn captured(
+    config: &Config,
+    directory: &Path,
+    selection: &Selection,
+    format: Format,
+) -> Result<Report, Failure> {
+    let accounts = Accounts::read(config)?.selected(selection)?;
+    server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    let mut report = Report::new(format, accounts.len());
+    for account in accounts {
+        let listing = capture::listing(directory, &account.user).map_err(|error| error.to_string());
+        let compared = listing.and_then(|listing| compared(config, &account, &listing));
+        match compared {
+            Ok(comparison) => report.compared(account.user.as_str(), &comparison)?,
+            Err(why) => report.failed(account.user.as_str(), &why)?,
+        }
+    }
+    Ok(report)
+}
+
+/// Compares with a server that is running.
+fn asked(
+    config: &Config,
+    url: ServerUrl,
+    args: &old::ServerArgs,
+    format: Format,
+) -> Result<Report, Failure> {
+    let accounts = Accounts::read(config)?;
+    let (mut logins, server) = (args.logins()?, args.server(url)?);
+    let mut state = args.state.as_deref().map(State::open).transpose().map_err(Failure::of)?;
+    server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    let mut report = Report::new(format, logins.len());
+    let done = state.iter_mut().flat_map(|state| std::mem::take(&mut state.done));
+    let done = done.collect::<HashMap<_, _>>();
+    for login in logins.extract_if(.., |login| done.contains_key(login.user.as_str())) {
+        if let Some(comparison) = done.get(login.user.as_str()) {
+            report.compared(login.user.as_str(), comparison)?;
+        }
+    }
+    args.ask(server, logins, |user, listing| {
+        let name = user.as_str().to_owned();
+        let compared = listing.map_err(|error| error.to_string()).and_then(|listing| {
+            let account = accounts.account(user).map_err(|error| error.to_string())?;
+            compared(config, &account, &listing)
+        });
+        match compared {
+            Ok(comparison) => {
+                report.compared(&name, &comparison)?;
+                state
+                    .as_mut()
+                    .map_or(Ok(()), |state| state.add(&name, &comparison))
+                    .map_err(Failure::of)
+            }
+            Err(why) => report.failed(&name, &why),
+        }
+    })?;
+    Ok(report)
+}
+
+/// Compares a listing of another server with that of this one.
+fn compared(config: &Config, account: &Account, other: &Listing) -> Result<Comparison, String> {
+    let own = LockedListing::take(&account.path, separator(&config.maildir));
+    let own = own.map_err(|error| error.to_string())?;
+    Ok(Comparison::of(other, own.messages().map(|own| (own.id.as_bytes(), own.octets))))
+}

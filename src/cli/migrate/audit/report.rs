@@ -1,0 +1,130 @@
+//! The report: a line for each user and a total, or a JSON object.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::{Map, Value, json};
+
+use super::compare::Comparison;
+use crate::cli::{Failure, print};
+
+/// Collects and prints what was found out.
+#[derive(Debug)]
+pub(super) struct Report {
+    format: Format,
+    /// How many users there are.
+    all: usize,
+    total: Comparison,
+    same: usize,
+    different: usize,
+    failed: usize,
+    users: Map<String, Value>,
+}
+
+/// How the report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+impl Report {
+    pub(super) fn new(format: Format, all: usize) -> Self {
+        Self {
+            format,
+            all,
+            total: Comparison::default(),
+            same: 0,
+            different: 0,
+            failed: 0,
+            users: Map::new(),
+        }
+    }
+
+    /// Adds a user whose listings have been compared.
+    pub(super) fn compared(&mut self, user: &str, comparison: &Comparison) -> Result<(), Failure> {
+        self.total.add(comparison);
+        if comparison.differs() {
+            self.different += 1;
+        } else {
+            self.same += 1;
+        }
+        let value = || serde_json::to_value(comparison).unwrap_or_default();
+        self.add(user, &comparison.to_string(), value)
+    }
+
+    /// Adds a user whose listings could not be compared.
+    pub(super) fn failed(&mut self, user: &str, why: &str) -> Result<(), Failure> {
+        self.failed += 1;
+        self.add(user, why, || json!({ "error": why }))
+    }
+
+    fn add(
+        &mut self,
+        user: &str,
+        text: &str,
+        value: impl FnOnce() -> Value,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => {
+                self.show_progress("")?;
+                print(format!("{user}: {text}\n"))?;
+            }
+            Format::Json => _ = self.users.insert(user.to_owned(), value()),
+        }
+        self.show_progress(&format!("{} of {} users", self.done(), self.all))
+    }
+
+    /// Replaces the line on the terminal that shows how far the audit is.
+    fn show_progress(&self, text: &str) -> Result<(), Failure> {
+        let mut terminal = io::stderr();
+        if self.all < 2 || !terminal.is_terminal() {
+            return Ok(());
+        }
+        let text = if self.done() == self.all { "" } else { text };
+        let written = write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush());
+        written.map_err(|error| Failure::new(format!("cannot write to the terminal: {error}")))
+    }
+
+    fn done(&self) -> usize {
+        self.same + self.different + self.failed
+    }
+
+    /// Prints the total.
+    ///
+    /// # Errors
+    /// The consequence: exit code 1 if a user differs, 2 if one could not be compared.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let Self { all, total, same, different, failed, .. } = &self;
+        match self.format {
+            Format::Text if *all == 1 => {}
+            Format::Text => print(format!("all {all} users: {total}\n"))?,
+            Format::Json => {
+                let object = json!({
+                    "users": self.users,
+                    "total": total,
+                    "users-same": same,
+                    "users-different": different,
+                    "users-failed": failed,
+                });
+                let text = serde_json::to_string_pretty(&object).map_err(Failure::of)?;
+                print(text + "\n")?;
+            }
+        }
+        if *failed > 0 {
+            let what = format!("{failed} of {all} users could not be compared");
+            return Err(Failure::new(what).exit_with(COULD_NOT_ASK));
+        }
+        if *different > 0 {
+            let what = format!(
+                "the listings of {different} of {all} users differ, so their clients would notice \
+                 the move"
+            );
+            return Err(Failure::new(what).exit_with(DIFFERENT));
+        }
+        Ok(())
+    }
+}
+
+/// Exit codes.
+pub(super) const DIFFERENT: u8 = 1;
+pub(super) const COULD_NOT_ASK: u8 = 2;

@@ -1,0 +1,77 @@
+//! Lines to and from the server, each of a bounded length and time.
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+
+use super::{Error, MAX_LINE, Shown, within};
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    stream: BufReader<S>,
+    line: Vec<u8>,
+}
+
+/// The first line of a reply.
+#[derive(Debug)]
+pub(super) enum Status {
+    Ok,
+    Err(Shown),
+    /// The server expects a response (RFC 5034 §4).
+    Continue,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), line: Vec::new() }
+    }
+
+    /// Sends commands, each with its CRLF.
+    pub(super) async fn send(&mut self, commands: &[u8]) -> Result<(), Error> {
+        within(self.stream.write_all(commands)).await??;
+        Ok(within(self.stream.flush()).await??)
+    }
+
+    /// The first line of a reply.
+    pub(super) async fn status(&mut self) -> Result<Status, Error> {
+        match self.line().await? {
+            [b'+', b' ', ..] | b"+" => Ok(Status::Continue),
+            line if begins(line, b"+OK") => Ok(Status::Ok),
+            line if begins(line, b"-ERR") => Ok(Status::Err(Shown::new(line))),
+            line => Err(Error::NotPop3(Shown::new(line))),
+        }
+    }
+
+    /// The next line of a reply of several lines; `None` after the last one.
+    pub(super) async fn next_line(&mut self) -> Result<Option<&[u8]>, Error> {
+        // RFC 1939 §3: a line that begins with a dot has one more.
+        Ok(match self.line().await? {
+            b"." => None,
+            [b'.', line @ ..] | line => Some(line),
+        })
+    }
+
+    /// The stream, if everything that the server sent has been read.
+    pub(super) fn into_stream(self) -> Result<S, Error> {
+        if self.stream.buffer().is_empty() {
+            Ok(self.stream.into_inner())
+        } else {
+            Err(Error::TextBeforeTls)
+        }
+    }
+
+    /// The next line, without its line ending.
+    async fn line(&mut self) -> Result<&[u8], Error> {
+        self.line.clear();
+        let mut bounded = (&mut self.stream).take(MAX_LINE as u64 + 1);
+        within(bounded.read_until(b'\n', &mut self.line)).await??;
+        match self.line.strip_suffix(b"\n") {
+            Some(line) => Ok(line.strip_suffix(b"\r").unwrap_or(line)),
+            None if self.line.len() > MAX_LINE => Err(Error::LongLine),
+            None => Err(Error::Closed),
+        }
+    }
+}
+
+fn begins(line: &[u8], word: &[u8]) -> bool {
+    line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}

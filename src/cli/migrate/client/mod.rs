@@ -1,0 +1,144 @@
+//! A POP3 client that asks another server for the listing of a maildrop.
+//!
+//! It removes nothing: it never sends DELE, and it sends RSET before QUIT, in case the server marks
+//! messages on its own.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+
+use super::listing::{BadLine, Listing};
+use crate::protocol::{Secret, Username};
+
+mod connection;
+mod session;
+mod tls;
+mod url;
+
+pub(super) use tls::Connector;
+pub(super) use url::{Scheme, ServerUrl};
+
+/// A server and how it is reached.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// Where it is.
+    pub(super) url: ServerUrl,
+    /// Whether passwords may be sent without TLS to a server at `pop3://`.
+    pub(super) cleartext: bool,
+    /// The TLS client.
+    pub(super) connector: Connector,
+}
+
+/// A user of the other server.
+#[derive(Debug)]
+pub(super) struct Login {
+    /// The name of the user, here and there.
+    pub(super) user: Username,
+    /// The password there.
+    pub(super) password: Secret<Vec<u8>>,
+}
+
+impl Server {
+    /// Logs in and asks for the unique-ids and octets of all messages.
+    pub(super) async fn listing(&self, login: &Login) -> Result<Listing, Error> {
+        let stream = within(TcpStream::connect((self.url.host.as_str(), self.url.port))).await?;
+        let stream = stream.map_err(Error::Connect)?;
+        match self.url.scheme {
+            Scheme::Pop3s => {
+                let mut session = session::greeted(self.secured(stream).await?).await?;
+                session.listing(login).await
+            }
+            Scheme::Pop3 if self.cleartext => session::greeted(stream).await?.listing(login).await,
+            Scheme::Pop3 => {
+                let stream = session::greeted(stream).await?.start_tls().await?;
+                // RFC 2595 §4: what the server said before TLS does not count.
+                let mut session = session::after_tls(self.secured(stream).await?);
+                session.listing(login).await
+            }
+        }
+    }
+
+    async fn secured(&self, stream: TcpStream) -> Result<tls::Stream, Error> {
+        let name = ServerName::try_from(self.url.host.clone())?;
+        within(self.connector.connect(name, stream)).await?.map_err(Error::Tls)
+    }
+}
+
+/// Why a server could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The server does not accept connections.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// The host of the address is neither a name nor an address.
+    #[error("the host cannot be named in TLS: {0}")]
+    Host(#[from] InvalidDnsNameError),
+    /// The handshake failed.
+    #[error("the TLS handshake failed: {0}; --insecure accepts any certificate")]
+    Tls(#[source] io::Error),
+    /// The connection broke.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The server does not answer.
+    #[error("the server has not answered for {} s", PATIENCE.as_secs())]
+    Silent,
+    /// The greeting or reply is no POP3.
+    #[error("the server answers \"{0}\", which is not POP3")]
+    NotPop3(Shown),
+    /// A command was refused.
+    #[error("the server refuses {command}: {reply}")]
+    Refused {
+        /// The command without its arguments.
+        command: &'static str,
+        /// What the server said.
+        reply: Shown,
+    },
+    /// The server sent text after its reply to STLS, which may be an attack.
+    #[error("the server sent text before TLS began")]
+    TextBeforeTls,
+    /// A line is too long.
+    #[error("a line of the server has more than {MAX_LINE} octets")]
+    LongLine,
+    /// A listing is too long.
+    #[error("the server lists more than {MAX_MESSAGES} messages")]
+    TooMany,
+    /// A line of a listing is invalid.
+    #[error("the server lists: {0}")]
+    BadLine(#[from] BadLine),
+}
+
+/// Text of the server, escaped.
+#[derive(Debug)]
+pub(super) struct Shown(String);
+
+impl Shown {
+    fn new(line: &[u8]) -> Self {
+        const MOST: usize = 200;
+        Self(line.get(..MOST).unwrap_or(line).escape_ascii().to_string())
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The result of an operation that does not take too long.
+async fn within<T>(operation: impl Future<Output = T>) -> Result<T, Error> {
+    tokio::time::timeout(PATIENCE, operation).await.map_err(|_| Error::Silent)
+}
+
+/// How long the server may take for each line.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// RFC 1939 §3 allows 512 octets; unique-ids of other servers may be longer than it says.
+const MAX_LINE: usize = 1024;
+
+const MAX_MESSAGES: usize = 10_000_000;

@@ -1,0 +1,165 @@
+//! The dialogue: capabilities, the login, listings, and the end.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, Status};
+use super::{Error, Login, MAX_MESSAGES, Shown};
+use crate::cli::migrate::listing::{BadLine, Listing};
+use crate::protocol::Secret;
+
+/// A session, from the greeting on.
+#[derive(Debug)]
+pub(super) struct Session<S>(Connection<S>);
+
+/// What the server says that it can do (RFC 2449 §5).
+#[derive(Clone, Copy, Debug, Default)]
+struct Capabilities {
+    plain: bool,
+    pipelining: bool,
+}
+
+/// Waits for the greeting.
+pub(super) async fn greeted<S>(stream: S) -> Result<Session<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection = Connection::new(stream);
+    match connection.status().await? {
+        Status::Ok => Ok(Session(connection)),
+        Status::Err(reply) => Err(Error::Refused { command: "the connection", reply }),
+        Status::Continue => Err(Error::NotPop3(Shown::new(b"+"))),
+    }
+}
+
+/// The session after STLS, which has no greeting.
+pub(super) fn after_tls<S>(stream: S) -> Session<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    Session(Connection::new(stream))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Sends STLS and returns the stream for the handshake.
+    pub(super) async fn start_tls(mut self) -> Result<S, Error> {
+        self.command("STLS", b"STLS\r\n").await?;
+        self.0.into_stream()
+    }
+
+    /// Logs in, asks for the listing, and ends the session.
+    pub(super) async fn listing(&mut self, login: &Login) -> Result<Listing, Error> {
+        let before = self.capabilities().await?;
+        self.log_in(login, before).await?;
+        // A server may offer more after the login, or less.
+        let pipelining = self.capabilities().await?.pipelining;
+        let mut listing = Listing::default();
+        if pipelining {
+            self.0.send(b"UIDL\r\nLIST\r\n").await?;
+        } else {
+            self.0.send(b"UIDL\r\n").await?;
+        }
+        self.lines("UIDL", |line| listing.push_id(line)).await?;
+        if !pipelining {
+            self.0.send(b"LIST\r\n").await?;
+        }
+        self.lines("LIST", |line| listing.push_octets(line)).await?;
+        // The listing is complete, whatever happens now.
+        self.end().await.ok();
+        Ok(listing)
+    }
+
+    /// Ends the session so that nothing can be removed.
+    async fn end(&mut self) -> Result<(), Error> {
+        self.command("RSET", b"RSET\r\n").await?;
+        self.command("QUIT", b"QUIT\r\n").await
+    }
+
+    /// What the server offers; nothing if it does not know CAPA.
+    async fn capabilities(&mut self) -> Result<Capabilities, Error> {
+        let mut capabilities = Capabilities::default();
+        self.0.send(b"CAPA\r\n").await?;
+        if let Status::Err(_) | Status::Continue = self.0.status().await? {
+            return Ok(capabilities);
+        }
+        while let Some(line) = self.0.next_line().await? {
+            let line = line.to_ascii_uppercase();
+            let mut words = line.split(|octet| *octet == b' ');
+            match words.next() {
+                Some(b"PIPELINING") => capabilities.pipelining = true,
+                Some(b"SASL") => capabilities.plain = words.any(|word| word == b"PLAIN"),
+                Some(_) | None => {}
+            }
+        }
+        Ok(capabilities)
+    }
+
+    async fn log_in(&mut self, login: &Login, offered: Capabilities) -> Result<(), Error> {
+        if offered.plain {
+            return self.auth_plain(login).await;
+        }
+        let user = [b"USER ", login.user.as_str().as_bytes(), b"\r\n"].concat();
+        self.command("USER", &user).await?;
+        let password =
+            Secret::new([b"PASS ", login.password.expose().as_slice(), b"\r\n"].concat());
+        self.command("PASS", password.expose()).await
+    }
+
+    /// RFC 4616: the name and the password in one response, which RFC 5034 §4 allows to send at once
+    /// if the command is short enough.
+    async fn auth_plain(&mut self, login: &Login) -> Result<(), Error> {
+        let user = login.user.as_str().as_bytes();
+        let message =
+            Secret::new([b"\0", user, b"\0", login.password.expose().as_slice()].concat());
+        let response = Secret::new(STANDARD.encode(message.expose()));
+        let command = Secret::new(format!("AUTH PLAIN {}\r\n", response.expose()));
+        let is_short = command.expose().len() <= MAX_COMMAND;
+        self.0.send(if is_short { command.expose().as_bytes() } else { b"AUTH PLAIN\r\n" }).await?;
+        let status = match self.0.status().await? {
+            // Some servers ask again for what they have been sent.
+            Status::Continue => {
+                let response = Secret::new(format!("{}\r\n", response.expose()));
+                self.0.send(response.expose().as_bytes()).await?;
+                self.0.status().await?
+            }
+            status @ (Status::Ok | Status::Err(_)) => status,
+        };
+        accepted("AUTH", status)
+    }
+
+    /// Sends a command and expects a positive reply of one line.
+    async fn command(&mut self, name: &'static str, line: &[u8]) -> Result<(), Error> {
+        self.0.send(line).await?;
+        accepted(name, self.0.status().await?)
+    }
+
+    /// Reads a listing.
+    async fn lines(
+        &mut self,
+        command: &'static str,
+        mut push: impl FnMut(&[u8]) -> Result<(), BadLine>,
+    ) -> Result<(), Error> {
+        accepted(command, self.0.status().await?)?;
+        let mut count = 0;
+        while let Some(line) = self.0.next_line().await? {
+            count += 1;
+            if count > MAX_MESSAGES {
+                return Err(Error::TooMany);
+            }
+            push(line)?;
+        }
+        Ok(())
+    }
+}
+
+fn accepted(command: &'static str, status: Status) -> Result<(), Error> {
+    match status {
+        Status::Ok => Ok(()),
+        Status::Err(reply) => Err(Error::Refused { command, reply }),
+        Status::Continue => Err(Error::NotPop3(Shown::new(b"+"))),
+    }
+}
+
+/// RFC 2449 §4: the longest command, with its CRLF.
+const MAX_COMMAND: usize = 255;

@@ -1,0 +1,183 @@
+//! The server that is to serve the mail: its list of a user is read, made again, and replaced.
+
+use std::fmt;
+use std::io::BufReader;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::Format;
+use super::list_file::{self, Kind, ListFile, Written};
+use crate::cli::migrate::accounts::Account;
+use crate::config::{Config, Duplicates};
+use crate::mailbox::maildir::uidl::{
+    BadLine, CourierError, CourierList, DovecotError, DovecotList, DovecotSource, Exported,
+    FormatError, Listed, Reason, UidlFormat, courier_list, dovecot_list,
+};
+use crate::mailbox::maildir::{LockedListing, PathTemplate, Separator};
+use crate::mailbox::{self, OpenError};
+use crate::server;
+
+/// The server that is to serve the mail, and its settings.
+pub(super) struct Target {
+    server: Server,
+    separator: Separator,
+    now: NonZeroU32,
+}
+
+enum Server {
+    Dovecot { format: UidlFormat, reuse_xuidl: bool, control: Option<PathTemplate> },
+    Courier,
+}
+
+/// Why the list of a user was not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    File(#[from] list_file::Error),
+    #[error("{}: {error}", path.display())]
+    Dovecot { path: PathBuf, error: DovecotError },
+    #[error("{}: {error}", path.display())]
+    Courier { path: PathBuf, error: CourierError },
+    #[error(transparent)]
+    Path(#[from] mailbox::Failure),
+}
+
+impl Target {
+    pub(super) fn new(format: Format, config: &Config) -> Result<Self, FormatError> {
+        let dovecot = &config.maildir.dovecot;
+        let server = match format {
+            Format::Dovecot => Server::Dovecot {
+                format: UidlFormat::parse(&dovecot.format)?,
+                reuse_xuidl: dovecot.reuse_xuidl,
+                control: dovecot.control.as_deref().map(PathTemplate::new),
+            },
+            Format::Courier => Server::Courier,
+        };
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = u32::try_from(since.as_secs()).ok().and_then(NonZeroU32::new);
+        let separator = server::separator(&config.maildir);
+        Ok(Self { server, separator, now: now.unwrap_or(NonZeroU32::MAX) })
+    }
+
+    /// Writes the list of a user, for whom no session can begin meanwhile.
+    pub(super) fn export(&self, account: &Account) -> Result<Export, Error> {
+        let listing = LockedListing::take(&account.path, self.separator)?;
+        let messages = listing.messages().map(|message| Listed {
+            id: message.id.as_bytes(),
+            base_name: base_name(message.file_name),
+            octets: message.octets,
+        });
+        let messages = messages.collect::<Vec<_>>();
+        let removed = listing.removed_ids();
+        let (file, exported, damage) = match &self.server {
+            Server::Dovecot { format, reuse_xuidl, control } => {
+                let directory = match control {
+                    Some(control) => account.fill_in(control)?,
+                    None => account.path.clone(),
+                };
+                let file = ListFile::open(&directory, Kind::Dovecot)?;
+                let list = self.read_dovecot(&file)?;
+                let source = DovecotSource {
+                    list: &list,
+                    format,
+                    reuse_xuidl: *reuse_xuidl,
+                    duplicates: Duplicates::Allow,
+                };
+                let exported = dovecot_list(&source, &messages, removed);
+                (file, exported, list.damage)
+            }
+            Server::Courier => {
+                let file = ListFile::open(&account.path, Kind::Courier)?;
+                let list = read_courier(&file)?;
+                let exported = courier_list(list.as_ref(), self.now, &messages, removed);
+                (file, exported, None)
+            }
+        };
+        let written = file.replace(&exported.text, &account.path)?;
+        Ok(Export::new(&exported, &messages, file.path(), written, damage))
+    }
+
+    /// Dovecot's list, or a new one.
+    fn read_dovecot(&self, file: &ListFile) -> Result<DovecotList, Error> {
+        let Some(list) = file.read()? else { return Ok(DovecotList::new(self.now)) };
+        DovecotList::read(BufReader::new(list), |_| true)
+            .map_err(|error| Error::Dovecot { path: file.path().to_owned(), error })
+    }
+}
+
+fn read_courier(file: &ListFile) -> Result<Option<CourierList>, Error> {
+    let Some(list) = file.read()? else { return Ok(None) };
+    let list = CourierList::read(BufReader::new(list), |_| false);
+    list.map(Some).map_err(|error| Error::Courier { path: file.path().to_owned(), error })
+}
+
+/// The name by which the other servers find a message.
+fn base_name(file_name: &[u8]) -> &[u8] {
+    file_name.split(|octet| *octet == b':').next().unwrap_or(file_name)
+}
+
+/// What was exported for a user.
+#[derive(Debug)]
+pub(super) struct Export {
+    path: PathBuf,
+    written: Written,
+    messages: usize,
+    moved: usize,
+    damage: Option<BadLine>,
+    /// The unique-ids that are not in the list, and why.
+    pub(super) omitted: Vec<(String, Reason)>,
+}
+
+impl Export {
+    fn new(
+        exported: &Exported,
+        messages: &[Listed<'_>],
+        path: &Path,
+        written: Written,
+        damage: Option<BadLine>,
+    ) -> Self {
+        let id = |position: usize| {
+            let id = messages.get(position).map(|message| message.id.escape_ascii().to_string());
+            id.unwrap_or_default()
+        };
+        let omitted = exported.omitted.iter().map(|omitted| (id(omitted.position), omitted.reason));
+        Self {
+            path: path.to_owned(),
+            written,
+            messages: exported.messages,
+            moved: exported.moved,
+            damage,
+            omitted: omitted.collect(),
+        }
+    }
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.written {
+            Written::Unchanged => writeln!(f, "{} messages, unchanged: {path}", self.messages)?,
+            Written::Replaced(None) => writeln!(f, "{} messages: {path}", self.messages)?,
+            Written::Replaced(Some(old)) => {
+                writeln!(f, "{} messages: {path}, the old list is {old}", self.messages)?;
+            }
+        }
+        if let Some(damage) = &self.damage {
+            writeln!(f, "  {damage} in the old list; what followed it has new UIDs")?;
+        }
+        if self.moved > 0 {
+            writeln!(
+                f,
+                "  {} messages have another place in the order of that server",
+                self.moved
+            )?;
+        }
+        for (id, reason) in &self.omitted {
+            writeln!(f, "  {id}: {reason}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! `restante migrate` as an operator runs it: audits of servers and of saved answers, and lists for
+//! other servers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::support::{IMPLICIT, OFF, PROGRAM, Place, STARTTLS};
+
+/// The output and the exit code of a command.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `restante migrate` with these words and the configuration of `place`.
+fn migrate(place: &Place, words: &[&str]) -> Said {
+    let mut command = Command::new(PROGRAM);
+    command.arg("migrate").args(words).arg("--config").arg(place.path("restante.toml"));
+    let output = command.output().unwrap();
+    let text = |octets| String::from_utf8(octets).unwrap();
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn assert_says(said: &Said, code: i32, stdout: &str) {
+    assert_eq!((said.code, said.stdout.as_str()), (Some(code), stdout), "{}", said.stderr);
+}
+
+/// A place with three messages of the user mrose, and one of the user other.
+fn place() -> Place {
+    let place = Place::new();
+    place.user("other");
+    place.configure(&[OFF, STARTTLS, IMPLICIT], "allow-cleartext = true\n");
+    for number in 1..=3 {
+        place.deliver(number, b"Subject: a message\n\ntext\n");
+    }
+    place.deliver_to("other", 7, b"Subject: another\n\ntext\n");
+    place
+}
+
+const ID: &str = "M1P1.localhost";
+
+#[test]
+fn a_server_with_the_same_mail() {
+    let place = place();
+    place.write("old-users", "mrose\ttanstaaf\nother\ttanstaaf\n");
+    let server = place.serve();
+    let users = place.path("old-users");
+    let users = users.to_str().unwrap();
+    for (url, options) in [
+        (format!("pop3://{}", server.address(0)), &["--cleartext"][..]),
+        (format!("pop3://{}", server.address(1)), &["--insecure"]),
+        (format!("pop3s://{}", server.address(2)), &["--insecure", "--parallel", "1"]),
+    ] {
+        let words = [&["audit", "--old", &url, "--users", users], options].concat();
+        let said = migrate(&place, &words);
+        assert_eq!(said.code, Some(0), "{url}: {said:?}");
+        let mut lines = said.stdout.lines().collect::<Vec<_>>();
+        lines.sort_unstable();
+        assert_eq!(lines, ["all 2 users: 4 same", "mrose: 3 same", "other: 1 same"]);
+    }
+    assert_eq!(place.messages(), 3);
+}
+
+#[test]
+fn a_server_that_cannot_be_asked() {
+    let place = place();
+    place.write("old-users", "mrose\twrong\n");
+    let server = place.serve();
+    let users = place.path("old-users");
+    let ask = |address: &str, options: &[&str]| {
+        let words = [&["audit", "--old", address, "--users", users.to_str().unwrap()], options];
+        let said = migrate(&place, &words.concat());
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert_eq!(said.stderr, "restante: 1 of 1 users could not be compared\n");
+        said.stdout
+    };
+    let plain = format!("pop3://{}", server.address(0));
+    let starttls = format!("pop3://{}", server.address(1));
+    let implicit = format!("pop3s://{}", server.address(2));
+    // STLS is not offered without TLS.
+    assert!(ask(&plain, &[]).starts_with("mrose: the server refuses STLS: -ERR "));
+    let said = ask(&starttls, &[]);
+    assert!(
+        said.starts_with("mrose: the TLS handshake failed: invalid peer certificate"),
+        "{said}"
+    );
+    let said = ask(&implicit, &["--insecure"]);
+    assert!(said.starts_with("mrose: the server refuses AUTH: -ERR [AUTH] "), "{said}");
+    // Each speaks another protocol.
+    assert!(ask(&plain.replace("pop3", "pop3s"), &[]).contains("TLS handshake failed"));
+    drop(server);
+    assert!(ask(&plain, &["--cleartext"]).starts_with("mrose: cannot connect: "));
+}
+
+#[test]
+fn a_server_with_other_mail_and_users_that_are_done() {
+    let (old, place) = (place(), place());
+    fs::remove_file(place.path(&format!("mrose/Maildir/new/2.{ID}"))).unwrap();
+    place.deliver(9, b"Subject: a new one\n\ntext\n");
+    old.write("logins", "mrose\ttanstaaf\nother\ttanstaaf\nnew\ttanstaaf\n");
+    let server = old.serve();
+    let (url, logins) = (format!("pop3://{}", server.address(0)), old.path("logins"));
+    let state = old.path("state");
+    let words = ["audit", "--old", &url, "--cleartext", "--users", logins.to_str().unwrap()];
+    let words = [&words[..], &["--parallel", "1", "--state", state.to_str().unwrap()]].concat();
+    let said = migrate(&place, &words);
+    let refused = "new: the server refuses AUTH: -ERR [AUTH] wrong user name or password\n";
+    let compared = "mrose: 2 same, 1 missing, 1 added\nother: 1 same\n";
+    let total = "all 3 users: 3 same, 1 missing, 1 added\n";
+    assert_says(&said, 2, &format!("{compared}{refused}{total}"));
+    // Only the user that failed is asked again.
+    let logged_in = server.count("logged in");
+    let said = migrate(&place, &words);
+    assert_says(&said, 2, &format!("{compared}{refused}{total}"));
+    assert_eq!(server.count("logged in"), logged_in);
+    old.write("logins", "mrose\ttanstaaf\n");
+    let said = migrate(&place, &words);
+    assert_says(&said, 1, "mrose: 2 same, 1 missing, 1 added\n");
+    assert!(said.stderr.contains("the listings of 1 of 1 users differ"), "{}", said.stderr);
+}
+
+#[test]
+fn saved_answers() {
+    let place = place();
+    let capture = place.path("capture");
+    fs::create_dir(&capture).unwrap();
+    fs::set_permissions(&capture, fs::Permissions::from_mode(0o755)).unwrap();
+    let save = |name: &str, text: &str| fs::write(capture.join(name), text).unwrap();
+    let directory = capture.to_str().unwrap();
+    let one = ["audit", "--capture", directory, "--user", "mrose"];
+    save("mrose.uidl", &format!("1 1.{ID}\r\n2 2.{ID}\r\n3 3.{ID}\r\n"));
+    assert_says(&migrate(&place, &one), 0, "mrose: 3 same\n");
+    save("mrose.list", "+OK 3 messages\n1 28\n2 28\n3 30\n.\n");
+    assert_says(&migrate(&place, &one), 0, "mrose: 3 same, 1 with other octets\n");
+    save("mrose.uidl", &format!("1 3.{ID}\n2 1.{ID}\n3 1.{ID}\n4 a b\n5 gone\n"));
+    let differs = "mrose: 2 same, 1 missing, 1 added, 1 in another order, 1 doubled, 1 \
+                   illegal\n";
+    let said = migrate(&place, &one);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(1), differs), "{said:?}");
+    // The other user has no file.
+    let all = ["audit", "--capture", directory, "--all", "--json"];
+    let said = migrate(&place, &all);
+    assert_eq!(said.code, Some(2));
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["users"]["mrose"]["missing"], 1);
+    assert!(report["users"]["other"]["error"].as_str().unwrap().contains("other.uidl: No such"));
+    assert_eq!((&report["users-different"], &report["users-failed"]), (&1.into(), &1.into()));
+    save("mrose.uidl", "1 a\n3 b\n");
+    let said = migrate(&place, &one);
+    let expected = format!("mrose: {directory}/mrose.uidl: \"3 b\" is not \"2 unique-id\"\n");
+    assert_says(&said, 2, &expected);
+}
+
+#[test]
+fn a_list_for_dovecot() {
+    let place = place();
+    let path = place.path("mrose/Maildir/dovecot-uidlist");
+    let export = ["export", "--format", "dovecot", "--all"];
+    place.write("mrose/Maildir/dovecot-uidlist", format!("3 V7 N5\n2 :3.{ID}\n4 :1.{ID}\n"));
+    let said = migrate(&place, &export);
+    let lists =
+        ["mrose", "other"].map(|user| place.path(&format!("{user}/Maildir/dovecot-uidlist")));
+    let [mrose, other] = lists.each_ref().map(|path| path.display());
+    let kept = ", the old list is dovecot-uidlist.before-restante";
+    let expected = format!("mrose: 3 messages: {mrose}{kept}\nother: 1 messages: {other}\n");
+    assert_says(&said, 0, &expected);
+    let list = format!("3 V7 N6\n2 P :3.{ID}\n4 P O1 :1.{ID}\n5 P O2 :2.{ID}\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), list);
+    let said = migrate(&place, &export);
+    let unchanged = format!("mrose: 3 messages, unchanged: {mrose}\n");
+    assert!(said.stdout.starts_with(&unchanged), "{said:?}");
+    // Neither a list that cannot be understood nor one that Dovecot writes is replaced.
+    fs::write(&path, "9 nonsense\n").unwrap();
+    let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
+    let why = "line 1: version 9 is not supported; versions 1 and 3 are";
+    assert_says(&said, 1, &format!("mrose: {mrose}: {why}\n"));
+    place.write("mrose/Maildir/dovecot-uidlist.lock", "");
+    let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stdout.contains("because Dovecot writes its list now"), "{said:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "9 nonsense\n");
+}
+
+#[test]
+fn a_list_for_courier() {
+    let place = place();
+    let said = migrate(&place, &["export", "--format", "courier", "--user", "mrose"]);
+    let path = place.path("mrose/Maildir/courierpop3dsizelist");
+    assert_says(&said, 0, &format!("mrose: 3 messages: {}\n", path.display()));
+    let list = fs::read_to_string(path).unwrap();
+    let (header, records) = list.split_once('\n').unwrap();
+    let time = header.strip_prefix("/3 1 ").unwrap();
+    let expected = [1, 2, 3].map(|number| format!("{number}.{ID}:2, 28 0:{time}:0\n"));
+    assert_eq!(records, expected.concat());
+    // A name with a size is longer than the unique-id.
+    place.write(&format!("mrose/Maildir/new/4.{ID},S=26"), "Subject: a message\n\ntext\n");
+    let said = migrate(&place, &["export", "--format", "courier", "--user", "mrose"]);
+    assert_eq!(said.code, Some(1));
+    let why = "Courier's unique-ids are UIDn-UIDVALIDITY or the file name";
+    assert!(said.stdout.ends_with(&format!("\n  4.{ID}: {why}\n")), "{said:?}");
+    assert!(said.stderr.contains("do not have all messages"), "{said:?}");
+}
