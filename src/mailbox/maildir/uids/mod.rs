@@ -144,7 +144,8 @@ impl State {
     }
 
     /// The messages, with the removed ones, in the order of first listing.
-    pub(super) fn messages(&self) -> impl Iterator<Item = Remembered<'_>> {
+    #[cfg(test)]
+    fn messages(&self) -> impl Iterator<Item = Remembered<'_>> {
         let listed = self.records.iter().filter(|record| record.kind != Kind::Superseded);
         listed.map(|record| self.remembered(*record))
     }
