@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use super::Failure;
-use crate::config::Config;
+use crate::config::{Fault, PartialConfig};
 use crate::server::{self, Sandbox, Source};
 use crate::telemetry;
 
@@ -26,7 +26,9 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when it cannot start, or when a listening socket breaks.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::of)?;
+    let config = PartialConfig::load(&args.config).map_err(Failure::of)?;
+    let place = Some(config.place_of(FORMAT));
+    let (config, _) = config.finish().map_err(Failure::of)?;
     let sockets = server::bind(&config.listen).map_err(|error| match error.in_use() {
         Some(_) => Failure::new(format!("{error}; stop it, or change [[listen]]")),
         None => Failure::of(error),
@@ -43,6 +45,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let file = args.config.display();
         warn!("{file} cannot be read again as the user of run-as, SIGHUP will fail: {error}");
     }
-    let source = Source::File { path: args.config, level: log.level() };
-    server::run(config, sockets, source, sandbox).map_err(Failure::of)
+    let source = Source::File { path: args.config.clone(), level: log.level() };
+    server::run(config, sockets, source, sandbox).map_err(|error| match error {
+        server::Error::Format(error) => {
+            let fault = Fault { place, key: FORMAT.to_owned(), what: error.to_string() };
+            Failure::new(fault.line(&args.config))
+        }
+        other => Failure::of(other),
+    })
 }
+
+/// The key whose syntax only the mailbox knows.
+const FORMAT: &str = "maildir.dovecot.format";

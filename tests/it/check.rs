@@ -103,6 +103,33 @@ fn a_kind_that_is_not_built_is_told_with_its_feature() {
 }
 
 #[test]
+fn a_wrong_format_of_unique_ids_is_told_with_its_place() {
+    let (_dir, config) = usable();
+    let run_as = if nix::unistd::geteuid().is_root() { "run-as = \"daemon\"\n" } else { "" };
+    let usable = fs::read_to_string(&config).unwrap();
+    let wrong = "[maildir]\ndovecot.format = \"%08Xk\"\nuidl = [\"dovecot\"]";
+    let wrong = run_as.to_owned() + &usable.replace("[maildir]", wrong);
+    fs::write(&config, &wrong).unwrap();
+    for (path, mode) in [("", 0o755), ("users", 0o644)] {
+        let path = config.parent().unwrap().join(path);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let serve = Command::new(env!("CARGO_BIN_EXE_restante"))
+        .args(["serve", "--config"])
+        .arg(&config)
+        .output()
+        .expect("the program runs");
+    let line = 1 + wrong.lines().position(|line| line.starts_with("dovecot.format")).unwrap();
+    let place = format!("{}:{line}:18", config.display());
+    let told = format!("{place}: maildir.dovecot.format: there is no variable %k; ");
+    for output in [check(&config), serve] {
+        let stderr = text(output.stderr);
+        assert!(stderr.contains(&told), "{told} is not in {stderr}");
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+    }
+}
+
+#[test]
 fn programs_get_an_object() {
     let (_dir, config) = usable();
     let output = check_with(&config, &["--json"]);
