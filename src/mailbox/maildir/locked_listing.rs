@@ -1,19 +1,26 @@
-//! What a login to a Maildir lists, for commands that need it without a session.
+//! What a login to a Maildir lists, for commands that need it without a session; and the
+//! confirmation that clients may see it.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::super::OpenError;
-use super::assign::{Places, Purpose};
+use super::MaildirStore;
+use super::assign::{Places, Purpose, Settings};
+use super::guard::Objection;
 use super::open_maildrop::{OpenMaildrop, Terms};
 use super::separator::Separator;
 use super::time_limit::TimeLimit;
 use crate::config::{Guard, GuardMode};
+use crate::protocol::Username;
 use crate::threads;
 
 /// The listing of a Maildir, which is locked until this is dropped.
 #[derive(Debug)]
-pub struct LockedListing(OpenMaildrop);
+pub struct LockedListing {
+    opened: OpenMaildrop,
+    objection: Option<Objection>,
+    removed_ids: Vec<Vec<u8>>,
+}
 
 /// A message as a login lists it.
 #[derive(Clone, Copy, Debug)]
@@ -27,33 +34,99 @@ pub struct ListedMessage<'a> {
 }
 
 impl LockedListing {
-    /// Locks the Maildir at `path` and takes the listing. Nothing is remembered of it.
+    /// Locks the Maildir at `path` and takes the listing, with the unique-ids of `restante.uids` or
+    /// of the names. Nothing is remembered of it.
     ///
     /// # Errors
     /// [`OpenError`] when a login would fail.
     pub fn take(path: &Path, separator: Separator) -> Result<Self, OpenError> {
-        let terms = Terms {
+        Self::of(&Terms {
             path: path.to_owned(),
             separator,
             pools: threads::mail(),
-            settings: Arc::default(),
+            settings: Settings::default().into(),
             places: Places::default(),
-            guard: Guard { mode: GuardMode::Off, ..Guard::default() },
-        };
-        let (maildir, taken, assignment) = terms.assign(Purpose::Preview, &TimeLimit::bounded())?;
-        Ok(Self(OpenMaildrop::new(maildir, taken, assignment, terms.pools)))
+            guard: Guard::default(),
+        })
+    }
+
+    fn of(terms: &Terms) -> Result<Self, OpenError> {
+        let (maildir, taken, mut assignment) =
+            terms.assign(Purpose::Preview, &TimeLimit::bounded())?;
+        let objection = assignment.objection.take();
+        let removed_ids = std::mem::take(&mut assignment.removed_ids);
+        let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
+        Ok(Self { opened, objection, removed_ids })
+    }
+
+    /// The path of the Maildir.
+    pub fn path(&self) -> &Path {
+        self.opened.maildir.root().path()
     }
 
     /// The messages in the order of the listing.
     pub fn messages(&self) -> impl Iterator<Item = ListedMessage<'_>> {
-        self.0.messages().map(|(at, id)| {
-            let entry = self.0.listing.entry(at);
-            ListedMessage { id: id.as_str(), file_name: entry.name, octets: entry.sizes.octets }
+        self.opened.messages().map(|(at, unique_id)| {
+            let entry = self.opened.listing.entry(at);
+            let (id, octets) = (unique_id.as_str(), entry.sizes.octets);
+            ListedMessage { id, file_name: entry.name, octets }
         })
     }
 
     /// The unique-ids of messages that have been removed, and that clients may still remember.
     pub fn removed_ids(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
+        self.removed_ids.iter().map(Vec::as_slice)
+    }
+
+    /// Why the guard would refuse a login, or warn.
+    pub fn objection(&self) -> Option<Objection> {
+        self.objection
+    }
+}
+
+/// For commands. They block, and lock the Maildir as a login does. A credential store may say where
+/// the home directory and the mail of a user are.
+impl MaildirStore {
+    /// What a login of a user would list. Writes nothing.
+    ///
+    /// # Errors
+    /// Those of a login, but for objections of the guard.
+    pub fn preview(
+        &self,
+        user: &Username,
+        home: Option<&Path>,
+        mail: Option<&Path>,
+    ) -> Result<LockedListing, OpenError> {
+        LockedListing::of(&self.terms_of(user, home, mail)?)
+    }
+
+    /// Takes the listing of a user whatever the guard says, and writes the index and
+    /// `restante.uids`, so that later logins find no change. Returns the number of messages.
+    ///
+    /// # Errors
+    /// Those of a login, but for objections of the guard.
+    pub fn accept(
+        &self,
+        user: &Username,
+        home: Option<&Path>,
+        mail: Option<&Path>,
+    ) -> Result<u32, OpenError> {
+        let terms = self.terms_of(user, home, mail)?;
+        let guard = Guard { mode: GuardMode::Off, ..terms.guard };
+        let terms = Terms { guard, ..terms };
+        let (maildir, taken, assignment) = terms.assign(Purpose::Show, &TimeLimit::bounded())?;
+        let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
+        opened.remember().map_err(OpenError::Unavailable)?;
+        Ok(opened.count())
+    }
+
+    fn terms_of(
+        &self,
+        user: &Username,
+        home: Option<&Path>,
+        mail: Option<&Path>,
+    ) -> Result<Terms, OpenError> {
+        let path = self.template.path(user, home, mail).map_err(OpenError::Unavailable)?;
+        self.terms(user, home, path).map_err(OpenError::Unavailable)
     }
 }

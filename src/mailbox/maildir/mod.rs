@@ -19,8 +19,7 @@
 //!   replaces files of the store.
 //! - Unique-ids: `assign` finds those that clients see. `uids` remembers the ones that are not made
 //!   of file names, `uidl` takes them over from other servers, and `guard` refuses logins that
-//!   would change them. `shown` has the order and the unique-ids that clients see; `preview` shows
-//!   them to the operator.
+//!   would change them. `shown` has the order and the unique-ids that clients see.
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
 //!   `quota` and `removal_report`; `compressed` messages; `header` reads fields of messages.
 //!   `permits` bounds what all sessions use together.
@@ -67,7 +66,6 @@ mod opening;
 mod own_file;
 mod path;
 mod permits;
-mod preview;
 mod quota;
 mod removal;
 mod removal_report;
@@ -98,7 +96,6 @@ pub use message::MaildirMessage;
 use open_maildrop::{OpenMaildrop, Terms};
 use opening::Opening;
 pub use path::PathTemplate;
-pub use preview::{Preview, PreviewedMessage};
 pub use removal::hold_at_most;
 pub use resolve::{is_link_trusted, untrusted_link};
 pub use separator::{Separator, foreign_separator};

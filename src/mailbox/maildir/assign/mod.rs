@@ -66,6 +66,8 @@ pub(super) struct Assignment {
     pub(super) unsaved: BTreeSet<Position>,
     /// Why a login would be refused; only with [`Purpose::Preview`].
     pub(super) objection: Option<Objection>,
+    /// The unique-ids of removed messages; only with [`Purpose::Preview`].
+    pub(super) removed_ids: Vec<Vec<u8>>,
 }
 
 /// Assigns unique-ids to the messages of a listing.
@@ -164,7 +166,9 @@ impl<'a> Assigning<'a> {
         };
         if rules.purpose == Purpose::Preview {
             let shown = show(&mut reconciled.listing(&state))?;
-            return Ok(Assignment { shown, objection, ..Assignment::default() });
+            let removed = state.messages().filter(|message| message.removed.is_some());
+            let removed_ids = removed.map(|message| message.id.to_vec()).collect();
+            return Ok(Assignment { shown, objection, removed_ids, ..Assignment::default() });
         }
         let assigned = reconciled.save(state, root).map_err(|error| unusable(root, error))?;
         let mut unsaved = BTreeSet::new();
@@ -179,7 +183,8 @@ impl<'a> Assigning<'a> {
             );
         }
         let shown = show(&mut assigned.listing())?;
-        Ok(Assignment { shown, mark: assigned.mark(), unsaved, objection })
+        let mark = assigned.mark();
+        Ok(Assignment { shown, mark, unsaved, objection, ..Assignment::default() })
     }
 
     /// The objection to unique-ids that are about to be written down.

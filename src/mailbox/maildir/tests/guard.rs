@@ -36,18 +36,19 @@ async fn refused(maildir: &Maildir, store: &MaildirStore, expected: &str) {
     let identity = Identity::for_test("mrose");
     maildir.come_to_rest();
     let preview = store.preview(identity.username(), None, None).unwrap();
-    assert!(preview.objection.unwrap().to_string().contains(expected));
+    assert!(preview.objection().unwrap().to_string().contains(expected));
+    let previewed = preview.messages().map(|message| message.id.to_owned()).collect::<Vec<_>>();
+    drop(preview);
     assert_eq!(maildir.tree(), before);
     assert_eq!(fs::read(maildir.path("restante.uids")).ok(), state);
     maildir.come_to_rest();
     let messages = store.accept(identity.username(), None, None).unwrap();
     let listed = login(store).await.unwrap();
     assert_eq!(listed.len(), messages as usize);
-    let previewed = preview.messages.into_iter().map(|message| message.unique_id);
-    assert_eq!(listed, previewed.collect::<Vec<_>>());
+    assert_eq!(listed, previewed);
     maildir.come_to_rest();
     let preview = store.preview(identity.username(), None, None).unwrap();
-    assert_eq!(preview.objection, None);
+    assert_eq!(preview.objection(), None);
 }
 
 /// A Maildir of messages with different octets, which has been listed.

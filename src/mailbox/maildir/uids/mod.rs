@@ -144,8 +144,7 @@ impl State {
     }
 
     /// The messages, with the removed ones, in the order of first listing.
-    #[cfg(test)]
-    fn messages(&self) -> impl Iterator<Item = Remembered<'_>> {
+    pub(super) fn messages(&self) -> impl Iterator<Item = Remembered<'_>> {
         let listed = self.records.iter().filter(|record| record.kind != Kind::Superseded);
         listed.map(|record| self.remembered(*record))
     }

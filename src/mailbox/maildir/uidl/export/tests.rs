@@ -214,7 +214,8 @@ proptest! {
         let again = DovecotList::read(exported.text.as_slice(), |_| true).unwrap();
         prop_assert_eq!(&again.damage, &None);
         let names = shown.iter().map(|(_, name)| name.as_slice()).rev().collect::<Vec<_>>();
-        let taken = take_over(&names, &[Source::Dovecot(source(&again, &format))], NewMailOrder::Number, |_| false, |_| None);
+        let sources = [Source::Dovecot(source(&again, &format))];
+        let taken = take_over(&names, &sources, NewMailOrder::Number, |_| false, |_| None);
         let taken = taken.iter().map(|taken| taken.id.as_str()).collect::<Vec<_>>();
         prop_assert_eq!(taken, shown.iter().map(|(id, _)| id).collect::<Vec<_>>());
         // New mail gets an id that no message has.
