@@ -248,11 +248,8 @@ impl Reloadable<MaildirStore, Store> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let stores::Stores { passwords, tokens } =
             stores::open(&config.credentials, auth.weak_schemes.into())?;
-        let mailbox = MaildirStore::new(PathTemplate::new(&maildir.path))
-            .with_separator(separator(maildir))
-            .with_missing(if maildir.create { Missing::Make } else { Missing::Refuse })
-            .with_unique_ids(maildir, &config.guard)?
-            .within(within);
+        let missing = if maildir.create { Missing::Make } else { Missing::Refuse };
+        let mailbox = maildirs(config)?.with_missing(missing).within(within);
         let rules = Rules {
             turns: Arc::clone(turns),
             hash_wait: auth.hash_wait,
@@ -279,6 +276,16 @@ impl Reloadable<MaildirStore, Store> {
         let env = Env::new(mailbox, authenticator.with_token_providers(tokens), policy);
         Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
     }
+}
+
+/// The Maildirs of a configuration.
+///
+/// # Errors
+/// When `maildir.dovecot.format` is invalid.
+pub fn maildirs(config: &Config) -> Result<MaildirStore, FormatError> {
+    MaildirStore::new(PathTemplate::new(&config.maildir.path))
+        .with_separator(separator(&config.maildir))
+        .with_unique_ids(&config.maildir, &config.guard)
 }
 
 /// The separator of flags in file names.

@@ -30,9 +30,17 @@ fn assert_says(said: &Said, code: i32, stdout: &str) {
 
 /// A place with three messages of the user mrose, and one of the user other.
 fn place() -> Place {
+    place_with("[\"name\"]")
+}
+
+/// The same with other sources of unique-ids.
+fn place_with(uidl: &str) -> Place {
     let place = Place::new();
     place.user("other");
     place.configure(&[OFF, STARTTLS, IMPLICIT], "allow-cleartext = true\n");
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let sources = format!("[maildir]\nuidl = {uidl}\n");
+    place.write("restante.toml", config.replace("[maildir]\n", &sources));
     for number in 1..=3 {
         place.deliver(number, b"Subject: a message\n\ntext\n");
     }
@@ -83,10 +91,7 @@ fn a_server_that_cannot_be_asked() {
     // STLS is not offered without TLS.
     assert!(ask(&plain, &[]).starts_with("mrose: the server refuses STLS: -ERR "));
     let said = ask(&starttls, &[]);
-    assert!(
-        said.starts_with("mrose: the TLS handshake failed: invalid peer certificate"),
-        "{said}"
-    );
+    assert!(said.starts_with("mrose: invalid peer certificate: "), "{said}");
     let said = ask(&implicit, &["--insecure"]);
     assert!(said.starts_with("mrose: the server refuses AUTH: -ERR [AUTH] "), "{said}");
     // Each speaks another protocol.
@@ -202,4 +207,47 @@ fn a_list_for_courier() {
     let why = "Courier's unique-ids are UIDn-UIDVALIDITY or the file name";
     assert!(said.stdout.ends_with(&format!("\n  4.{ID}: {why}\n")), "{said:?}");
     assert!(said.stderr.contains("do not have all messages"), "{said:?}");
+}
+
+/// From Dovecot and back, with the list and without it.
+#[test]
+fn unique_ids_go_there_and_back() {
+    let place = place_with("[\"dovecot\", \"base-name\"]");
+    let list = format!("3 V7 N9\n2 :3.{ID}\n4 PX :1.{ID}\n");
+    place.write("mrose/Maildir/dovecot-uidlist", &list);
+    let capture = place.path("mrose.uidl");
+    fs::write(capture, format!("1 0000000200000007\n2 X\n3 2.{ID}\n")).unwrap();
+    let directory = place.path("");
+    let audit = ["audit", "--capture", directory.to_str().unwrap(), "--user", "mrose"];
+    assert_says(&migrate(&place, &audit), 0, "mrose: 3 same\n");
+    let said = migrate(&place, &["apply", "--all"]);
+    assert_says(&said, 0, "4 messages of 2 users\n");
+    let export = ["export", "--format", "dovecot", "--user", "mrose"];
+    let said = migrate(&place, &export);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let path = place.path("mrose/Maildir/dovecot-uidlist");
+    let list = list.replace("N9", "N10") + &format!("9 P :2.{ID}\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), list);
+    // Without the list, all that clients know is in the state of Restante.
+    fs::remove_file(&path).unwrap();
+    fs::remove_file(place.path(&format!("mrose/Maildir/new/1.{ID}"))).unwrap();
+    assert_says(&migrate(&place, &["apply", "--user", "mrose"]), 0, "2 messages of 1 users\n");
+    let said = migrate(&place, &export);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let list = fs::read_to_string(&path).unwrap();
+    let (header, records) = list.split_once('\n').unwrap();
+    assert!(header.starts_with("3 V1") && header.ends_with(" N3"), "{header}");
+    assert_eq!(records, format!("1 P0000000200000007 :3.{ID}\n2 P :2.{ID}\n"));
+    // A login of these users would be refused now.
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let config = config.lines().filter(|line| !line.starts_with("uidl"));
+    place.write("restante.toml", config.map(|line| format!("{line}\n")).collect::<String>());
+    place.write("other/Maildir/dovecot-uidlist", "3 V7 N9\n");
+    fs::remove_file(place.path("other/Maildir/restante.uids")).unwrap();
+    fs::remove_file(place.path("other/Maildir/restante.index")).unwrap();
+    for words in [&["apply", "--all"][..], &["export", "--format", "dovecot", "--all"]] {
+        let said = migrate(&place, words);
+        assert_eq!(said.code, Some(1));
+        assert!(said.stdout.contains("maildir.uidl is not set: write uidl = "), "{said:?}");
+    }
 }

@@ -1,12 +1,17 @@
 //! The users of a migration, and where their mail is.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::super::Failure;
 use crate::config::{Config, Credentials, FileSection};
 use crate::credentials::{Attributes, edit};
-use crate::mailbox::{self, maildir::PathTemplate};
+use crate::mailbox::maildir::{LockedListing, MaildirStore, PathTemplate};
+use crate::mailbox::{self, OpenError};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 
@@ -22,15 +27,27 @@ pub(super) struct Selection {
     all: bool,
 }
 
-/// A user and the path of their Maildir.
-#[derive(Debug)]
+/// A user, and where a credential store says that their mail is.
+#[derive(Clone, Debug)]
 pub(super) struct Account {
     pub(super) user: Username,
-    pub(super) path: PathBuf,
-    home: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
+    pub(super) mail: Option<PathBuf>,
 }
 
 impl Account {
+    /// What a login of the user would list. Writes nothing.
+    pub(super) fn listing(&self, store: &MaildirStore) -> Result<LockedListing, OpenError> {
+        let Self { user, home, mail } = self;
+        waiting(|| store.preview(user, home.as_deref(), mail.as_deref()))
+    }
+
+    /// Remembers what a login of the user lists. Returns the number of messages.
+    pub(super) fn apply(&self, store: &MaildirStore) -> Result<u32, OpenError> {
+        let Self { user, home, mail } = self;
+        waiting(|| store.apply(user, home.as_deref(), mail.as_deref()))
+    }
+
     /// The path that another template gives for this user.
     pub(super) fn fill_in(&self, template: &PathTemplate) -> Result<PathBuf, mailbox::Failure> {
         template.path(&self.user, self.home.as_deref(), None)
@@ -39,7 +56,6 @@ impl Account {
 
 /// The users of a configuration.
 pub(super) struct Accounts {
-    template: PathTemplate,
     listed: Vec<(Username, Attributes)>,
 }
 
@@ -56,7 +72,7 @@ impl Accounts {
         let mut seen = HashSet::new();
         // The first store that knows a user decides.
         listed.retain(|(user, _)| seen.insert(user.clone()));
-        Ok(Self { template: PathTemplate::new(&config.maildir.path), listed })
+        Ok(Self { listed })
     }
 
     /// The selected users.
@@ -65,24 +81,38 @@ impl Accounts {
             Some(name) => {
                 let name = Username::try_from(name.as_str())
                     .map_err(|error| Failure::new(format!("the user name {error}")))?;
-                Ok(vec![self.account(name)?])
+                Ok(vec![self.account(name)])
             }
             None if selection.all => {
                 let users = self.listed.iter();
-                users.map(|(user, _)| self.account(user.clone())).collect()
+                Ok(users.map(|(user, _)| self.account(user.clone())).collect())
             }
             None => Err(Failure::new("no user is named; write --user NAME, or --all")),
         }
     }
 
     /// The account of a user, also of one that is in no credential file.
-    pub(super) fn account(&self, user: Username) -> Result<Account, Failure> {
+    pub(super) fn account(&self, user: Username) -> Account {
         let listed = self.listed.iter().find(|(listed, _)| *listed == user);
         let (home, mail) = listed.map_or((None, None), |(_, attributes)| {
-            (attributes.home.as_deref(), attributes.mail.as_deref())
+            (attributes.home.clone(), attributes.mail.clone())
         });
-        let path = self.template.path(&user, home, mail).map_err(Failure::of)?;
-        let home = home.map(Path::to_owned);
-        Ok(Account { user, path, home })
+        Account { user, home, mail }
     }
 }
+
+/// Waits a little for a session of the user that is about to end.
+fn waiting<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Err(OpenError::InUse { .. }) if Instant::now() < deadline => {
+                thread::park_timeout(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);

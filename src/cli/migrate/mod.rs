@@ -1,19 +1,22 @@
 //! `restante migrate`: a move from another POP3 server, after which no client downloads twice.
 //!
-//! - `plan` prints the configuration for the mail of Dovecot; `doveconf` translates its settings.
+//! - `plan` prints the configuration for the mail of Dovecot, or what users would see; `doveconf` translates its settings.
+//! - `apply` remembers unique-ids as logins do.
 //! - `audit` compares the listings of both servers, `export` writes the lists of the old one.
 //! - `accounts` are the users and their Maildirs, `client` asks another server, `listing` is its
-//!   answer.
+//!   answer; `progress` is a line on the terminal.
 
 use super::Failure;
 
 mod accounts;
+mod apply;
 mod audit;
 mod client;
 mod doveconf;
 mod export;
 mod listing;
 mod plan;
+mod progress;
 
 /// `restante migrate`
 #[derive(Debug, clap::Args)]
@@ -24,8 +27,13 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print the configuration for mail that Dovecot has served.
+    /// Print the configuration for mail that Dovecot has served, or what users would see.
     Plan(plan::Args),
+    /// Remember the unique-ids of users in restante.uids, as their logins would.
+    ///
+    /// Afterwards the lists of the old server are not read any more, and may be removed. It can be run
+    /// again at any time: it takes only what is new.
+    Apply(apply::Args),
     /// Compare what another server lists with what this one would list.
     ///
     /// Asks the other server for the unique-ids of all messages, or takes them from files, and prints
@@ -47,6 +55,7 @@ enum Command {
 pub fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Plan(args) => plan::run(args),
+        Command::Apply(args) => apply::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Export(args) => export::run(args),
     }

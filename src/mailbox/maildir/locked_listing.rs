@@ -5,14 +5,12 @@ use std::path::Path;
 
 use super::super::OpenError;
 use super::MaildirStore;
-use super::assign::{Places, Purpose, Settings};
+use super::assign::Purpose;
 use super::guard::Objection;
 use super::open_maildrop::{OpenMaildrop, Terms};
-use super::separator::Separator;
 use super::time_limit::TimeLimit;
 use crate::config::{Guard, GuardMode};
 use crate::protocol::Username;
-use crate::threads;
 
 /// The listing of a Maildir, which is locked until this is dropped.
 #[derive(Debug)]
@@ -34,22 +32,6 @@ pub struct ListedMessage<'a> {
 }
 
 impl LockedListing {
-    /// Locks the Maildir at `path` and takes the listing, with the unique-ids of `restante.uids` or
-    /// of the names. Nothing is remembered of it.
-    ///
-    /// # Errors
-    /// [`OpenError`] when a login would fail.
-    pub fn take(path: &Path, separator: Separator) -> Result<Self, OpenError> {
-        Self::of(&Terms {
-            path: path.to_owned(),
-            separator,
-            pools: threads::mail(),
-            settings: Settings::default().into(),
-            places: Places::default(),
-            guard: Guard::default(),
-        })
-    }
-
     fn of(terms: &Terms) -> Result<Self, OpenError> {
         let (maildir, taken, mut assignment) =
             terms.assign(Purpose::Preview, &TimeLimit::bounded())?;
@@ -113,11 +95,21 @@ impl MaildirStore {
     ) -> Result<u32, OpenError> {
         let terms = self.terms_of(user, home, mail)?;
         let guard = Guard { mode: GuardMode::Off, ..terms.guard };
-        let terms = Terms { guard, ..terms };
-        let (maildir, taken, assignment) = terms.assign(Purpose::Show, &TimeLimit::bounded())?;
-        let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
-        opened.remember().map_err(OpenError::Unavailable)?;
-        Ok(opened.count())
+        remember(&Terms { guard, ..terms })
+    }
+
+    /// Takes the listing of a user as a login does, and writes the index and `restante.uids`.
+    /// Returns the number of messages.
+    ///
+    /// # Errors
+    /// Those of a login.
+    pub fn apply(
+        &self,
+        user: &Username,
+        home: Option<&Path>,
+        mail: Option<&Path>,
+    ) -> Result<u32, OpenError> {
+        remember(&self.terms_of(user, home, mail)?)
     }
 
     fn terms_of(
@@ -129,4 +121,11 @@ impl MaildirStore {
         let path = self.template.path(user, home, mail).map_err(OpenError::Unavailable)?;
         self.terms(user, home, path).map_err(OpenError::Unavailable)
     }
+}
+
+fn remember(terms: &Terms) -> Result<u32, OpenError> {
+    let (maildir, taken, assignment) = terms.assign(Purpose::Show, &TimeLimit::bounded())?;
+    let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
+    opened.remember().map_err(OpenError::Unavailable)?;
+    Ok(opened.count())
 }

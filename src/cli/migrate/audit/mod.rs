@@ -12,8 +12,8 @@ use super::client::ServerUrl;
 use super::listing::Listing;
 use crate::cli::{CONFIG, Failure};
 use crate::config::Config;
-use crate::mailbox::maildir::LockedListing;
-use crate::server::{self, separator};
+use crate::mailbox::maildir::MaildirStore;
+use crate::server;
 
 mod capture;
 mod compare;
@@ -94,12 +94,13 @@ fn captured(
     selection: &Selection,
     format: Format,
 ) -> Result<Report, Failure> {
+    let store = server::maildirs(config).map_err(Failure::of)?;
     let accounts = Accounts::read(config)?.selected(selection)?;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     let mut report = Report::new(format, accounts.len());
     for account in accounts {
         let listing = capture::listing(directory, &account.user).map_err(|error| error.to_string());
-        let compared = listing.and_then(|listing| compared(config, &account, &listing));
+        let compared = listing.and_then(|listing| compared(&store, &account, &listing));
         match compared {
             Ok(comparison) => report.compared(account.user.as_str(), &comparison)?,
             Err(why) => report.failed(account.user.as_str(), &why)?,
@@ -115,6 +116,7 @@ fn asked(
     args: &old::ServerArgs,
     format: Format,
 ) -> Result<Report, Failure> {
+    let store = server::maildirs(config).map_err(Failure::of)?;
     let accounts = Accounts::read(config)?;
     let (mut logins, server) = (args.logins()?, args.server(url)?);
     let mut state = args.state.as_deref().map(State::open).transpose().map_err(Failure::of)?;
@@ -129,10 +131,9 @@ fn asked(
     }
     args.ask(server, logins, |user, listing| {
         let name = user.as_str().to_owned();
-        let compared = listing.map_err(|error| error.to_string()).and_then(|listing| {
-            let account = accounts.account(user).map_err(|error| error.to_string())?;
-            compared(config, &account, &listing)
-        });
+        let compared = listing
+            .map_err(|error| error.to_string())
+            .and_then(|listing| compared(&store, &accounts.account(user), &listing));
         match compared {
             Ok(comparison) => {
                 report.compared(&name, &comparison)?;
@@ -148,8 +149,15 @@ fn asked(
 }
 
 /// Compares a listing of another server with that of this one.
-fn compared(config: &Config, account: &Account, other: &Listing) -> Result<Comparison, String> {
-    let own = LockedListing::take(&account.path, separator(&config.maildir));
+fn compared(
+    store: &MaildirStore,
+    account: &Account,
+    other: &Listing,
+) -> Result<Comparison, String> {
+    let own = account.listing(store);
     let own = own.map_err(|error| error.to_string())?;
+    if let Some(objection) = own.objection() {
+        return Err(format!("a login would be refused: {objection}"));
+    }
     Ok(Comparison::of(other, own.messages().map(|own| (own.id.as_bytes(), own.octets))))
 }

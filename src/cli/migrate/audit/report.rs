@@ -1,10 +1,9 @@
 //! The report: a line for each user and a total, or a JSON object.
 
-use std::io::{self, IsTerminal, Write};
-
 use serde_json::{Map, Value, json};
 
 use super::compare::Comparison;
+use crate::cli::migrate::progress::Progress;
 use crate::cli::{Failure, print};
 
 /// Collects and prints what was found out.
@@ -18,6 +17,7 @@ pub(super) struct Report {
     different: usize,
     failed: usize,
     users: Map<String, Value>,
+    progress: Progress,
 }
 
 /// How the report is printed.
@@ -37,6 +37,7 @@ impl Report {
             different: 0,
             failed: 0,
             users: Map::new(),
+            progress: Progress::new(all),
         }
     }
 
@@ -66,27 +67,12 @@ impl Report {
     ) -> Result<(), Failure> {
         match self.format {
             Format::Text => {
-                self.show_progress("")?;
+                self.progress.clear()?;
                 print(format!("{user}: {text}\n"))?;
             }
             Format::Json => _ = self.users.insert(user.to_owned(), value()),
         }
-        self.show_progress(&format!("{} of {} users", self.done(), self.all))
-    }
-
-    /// Replaces the line on the terminal that shows how far the audit is.
-    fn show_progress(&self, text: &str) -> Result<(), Failure> {
-        let mut terminal = io::stderr();
-        if self.all < 2 || !terminal.is_terminal() {
-            return Ok(());
-        }
-        let text = if self.done() == self.all { "" } else { text };
-        let written = write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush());
-        written.map_err(|error| Failure::new(format!("cannot write to the terminal: {error}")))
-    }
-
-    fn done(&self) -> usize {
-        self.same + self.different + self.failed
+        self.progress.show(self.same + self.different + self.failed)
     }
 
     /// Prints the total.

@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::listing::{BadLine, Listing};
@@ -63,7 +64,16 @@ impl Server {
 
     async fn secured(&self, stream: TcpStream) -> Result<tls::Stream, Error> {
         let name = ServerName::try_from(self.url.host.clone())?;
-        within(self.connector.connect(name, stream)).await?.map_err(Error::Tls)
+        within(self.connector.connect(name, stream)).await?.map_err(of_handshake)
+    }
+}
+
+fn of_handshake(error: io::Error) -> Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidCertificate(_)) = inner {
+        Error::Certificate(error)
+    } else {
+        Error::Tls(error)
     }
 }
 
@@ -77,8 +87,11 @@ pub(super) enum Error {
     #[error("the host cannot be named in TLS: {0}")]
     Host(#[from] InvalidDnsNameError),
     /// The handshake failed.
-    #[error("the TLS handshake failed: {0}; --insecure accepts any certificate")]
+    #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
+    /// The certificate is not trusted.
+    #[error("{0}; correct that, or accept any certificate with --insecure")]
+    Certificate(#[source] io::Error),
     /// The connection broke.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),

@@ -14,14 +14,14 @@ use crate::mailbox::maildir::uidl::{
     BadLine, CourierError, CourierList, DovecotError, DovecotList, DovecotSource, Exported,
     FormatError, Listed, Reason, UidlFormat, courier_list, dovecot_list,
 };
-use crate::mailbox::maildir::{LockedListing, PathTemplate, Separator};
+use crate::mailbox::maildir::{MaildirStore, Objection, PathTemplate};
 use crate::mailbox::{self, OpenError};
 use crate::server;
 
 /// The server that is to serve the mail, and its settings.
 pub(super) struct Target {
     server: Server,
-    separator: Separator,
+    store: MaildirStore,
     now: NonZeroU32,
 }
 
@@ -35,6 +35,8 @@ enum Server {
 pub(super) enum Error {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("a login would be refused: {0}")]
+    Guarded(Objection),
     #[error(transparent)]
     File(#[from] list_file::Error),
     #[error("{}: {error}", path.display())]
@@ -58,25 +60,29 @@ impl Target {
         };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since.as_secs()).ok().and_then(NonZeroU32::new);
-        let separator = server::separator(&config.maildir);
-        Ok(Self { server, separator, now: now.unwrap_or(NonZeroU32::MAX) })
+        let store = server::maildirs(config)?;
+        Ok(Self { server, store, now: now.unwrap_or(NonZeroU32::MAX) })
     }
 
     /// Writes the list of a user, for whom no session can begin meanwhile.
     pub(super) fn export(&self, account: &Account) -> Result<Export, Error> {
-        let listing = LockedListing::take(&account.path, self.separator)?;
+        // Until this is dropped, no session begins.
+        let listing = account.listing(&self.store)?;
+        if let Some(objection) = listing.objection() {
+            return Err(Error::Guarded(objection));
+        }
         let messages = listing.messages().map(|message| Listed {
             id: message.id.as_bytes(),
             base_name: base_name(message.file_name),
             octets: message.octets,
         });
         let messages = messages.collect::<Vec<_>>();
-        let removed = listing.removed_ids();
+        let (path, removed) = (listing.path(), listing.removed_ids());
         let (file, exported, damage) = match &self.server {
             Server::Dovecot { format, reuse_xuidl, control } => {
                 let directory = match control {
                     Some(control) => account.fill_in(control)?,
-                    None => account.path.clone(),
+                    None => path.to_owned(),
                 };
                 let file = ListFile::open(&directory, Kind::Dovecot)?;
                 let list = self.read_dovecot(&file)?;
@@ -90,13 +96,13 @@ impl Target {
                 (file, exported, list.damage)
             }
             Server::Courier => {
-                let file = ListFile::open(&account.path, Kind::Courier)?;
+                let file = ListFile::open(path, Kind::Courier)?;
                 let list = read_courier(&file)?;
                 let exported = courier_list(list.as_ref(), self.now, &messages, removed);
                 (file, exported, None)
             }
         };
-        let written = file.replace(&exported.text, &account.path)?;
+        let written = file.replace(&exported.text, path)?;
         Ok(Export::new(&exported, &messages, file.path(), written, damage))
     }
 

@@ -1,0 +1,53 @@
+//! `restante migrate apply`: remembers the unique-ids of all users, so that the lists of the old
+//! server are not needed any more.
+
+use std::path::PathBuf;
+
+use super::accounts::{Accounts, Selection};
+use super::progress::Progress;
+use crate::cli::{CONFIG, Failure, print};
+use crate::config::Config;
+use crate::server;
+
+/// `restante migrate apply`
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Takes the listings of users as logins do, and prints for whom that failed.
+///
+/// # Errors
+/// [`Failure`] when the login of a user would fail.
+#[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::of)?;
+    let store = server::maildirs(&config).map_err(Failure::of)?;
+    let users = Accounts::read(&config)?.selected(&args.selection)?;
+    server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    let progress = Progress::new(users.len());
+    let (mut messages, mut failed) = (0_u64, 0);
+    for (index, account) in users.iter().enumerate() {
+        match account.apply(&store) {
+            Ok(count) => messages += u64::from(count),
+            Err(error) => {
+                failed += 1;
+                progress.clear()?;
+                print(format!("{}: {error}\n", account.user.as_str()))?;
+            }
+        }
+        progress.show(index + 1)?;
+    }
+    print(format!("{messages} messages of {} users\n", users.len() - failed))?;
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(format!(
+            "{failed} of {} users have not been applied; correct that, and run it again",
+            users.len()
+        ))),
+    }
+}
