@@ -44,18 +44,18 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
         domain: Option<Arc<str>>,
         evictable: Arc<Evictable>,
     ) {
-        let report = EndReport::new(peer, domain, evictable, self.env.authenticator.throttle());
+        let mut report = EndReport::new(peer, domain, evictable, self.env.authenticator.throttle());
         stream.limit_silence(Some(SILENCE));
         match mode {
-            TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
-            TlsMode::Starttls => self.serve_plain(stream, true, report).await,
-            TlsMode::Off => self.serve_plain(stream, false, report).await,
+            TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, &mut report).await,
+            TlsMode::Starttls => self.serve_plain(stream, true, &mut report).await,
+            TlsMode::Off => self.serve_plain(stream, false, &mut report).await,
         }
     }
 
-    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, mut report: EndReport<'_>) {
+    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, report: &mut EndReport<'_>) {
         let stls = stls && self.certificates.is_some();
-        let link = self.link(Security::Cleartext { stls }, &report);
+        let link = self.link(Security::Cleartext { stls }, report);
         let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
         if let End::StartTls = end {
             return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
@@ -74,8 +74,8 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
         close_unless_evicted(closing, &link).await;
     }
 
-    async fn serve_tls(&self, stream: TcpStream, security: Security, mut report: EndReport<'_>) {
-        let mut link = self.link(security, &report);
+    async fn serve_tls(&self, stream: TcpStream, security: Security, report: &mut EndReport<'_>) {
+        let mut link = self.link(security, report);
         let mut stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
             Ok(stream) => stream,
             Err(reason) => return report.log(&reason),
@@ -322,11 +322,7 @@ impl<'a> EndReport<'a> {
         }
     }
 
-    fn log(mut self, reason: &EndReason) {
-        self.write(reason);
-    }
-
-    fn write(&mut self, reason: &EndReason) {
+    fn log(&mut self, reason: &EndReason) {
         self.written = true;
         let summary = &self.summary;
         if summary.user.is_none() && !self.throttle.logs(self.peer, Entry::Connection) {
@@ -352,7 +348,7 @@ impl Drop for EndReport<'_> {
     fn drop(&mut self) {
         if !self.written {
             let why = if std::thread::panicking() { "fault-in-server" } else { "cut-off" };
-            self.write(&EndReason::new(why));
+            self.log(&EndReason::new(why));
         }
     }
 }

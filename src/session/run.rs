@@ -1,5 +1,7 @@
 //! The loop of a session: it reads a line, lets the state answer it, and takes the next state.
 
+use std::pin::pin;
+
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
@@ -111,7 +113,7 @@ async fn check_protocol<M: Mailbox, C: CredentialStore>(
     };
     while undecided(dialogue.wire.unread()) {
         let deadline = Deadline { until: context.link.login_deadline, or: End::LoginTimeout };
-        dialogue.wire.fill(deadline, stopping(context.env)).await?;
+        dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
     }
     match WrongProtocol::recognise(dialogue.wire.unread()) {
         Some(protocol) => Err(End::WrongProtocol(protocol)),
@@ -144,7 +146,7 @@ async fn read<M: Mailbox, C: CredentialStore>(
             State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
                 let until = context.link.login_deadline;
                 let deadline = Deadline { until, or: End::LoginTimeout };
-                dialogue.wire.fill(deadline, stopping(context.env)).await?;
+                dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
             }
             State::Transaction(transaction) => {
                 // Counted from the time of the last reply: only a complete command prolongs it, not
@@ -154,7 +156,8 @@ async fn read<M: Mailbox, C: CredentialStore>(
                 let deadline = Deadline { until, or: End::IdleTimeout };
                 // A client in the middle of a command is not idle.
                 let idle_since = dialogue.wire.unread().is_empty().then_some(since);
-                dialogue.wire.fill(deadline, transaction.recalled(idle_since, context.env)).await?;
+                let recalled = pin!(transaction.recalled(idle_since, context.env));
+                dialogue.wire.fill(deadline, recalled).await?;
             }
         }
     }

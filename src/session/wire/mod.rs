@@ -98,11 +98,11 @@ impl<'s> Wire<'s> {
     }
 
     /// Waits for octets from the client, after all output has been sent, unless the session is
-    /// `recalled` before.
+    /// `recalled` before. The caller pins `recalled`: an argument takes its memory twice.
     pub(super) async fn fill(
         &mut self,
         deadline: Deadline,
-        recalled: impl Future<Output = End>,
+        recalled: Pin<&mut impl Future<Output = End>>,
     ) -> Result<(), End> {
         // A waiting session holds no buffers.
         self.output = Vec::new();

@@ -1,6 +1,7 @@
 //! Clients that are slow, silent, or gone.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -103,7 +104,7 @@ async fn a_part_of_a_line_is_acknowledged_while_the_rest_is_awaited() {
             // The second time the rest of the line does not come.
             for _ in 0..2 {
                 let deadline = Deadline { until: Instant::now() + second, or: End::IdleTimeout };
-                match wire.fill(deadline, pending()).await {
+                match wire.fill(deadline, pin!(pending())).await {
                     Ok(()) | Err(End::IdleTimeout) => {}
                     Err(end) => panic!("{end}"),
                 }
@@ -132,7 +133,7 @@ async fn a_client_with_more_to_read_may_be_silent_for_longer_until_it_sends_agai
         assert!(sent.is_ok() && read.is_ok());
         for _ in 0..2 {
             client.write_all(b"NOOP\r\n").await.unwrap();
-            wire.fill(deadline(), pending()).await.unwrap();
+            wire.fill(deadline(), pin!(pending())).await.unwrap();
         }
         assert_eq!(*stream.limits.lock().unwrap(), limits, "{lines}");
     }
@@ -197,7 +198,7 @@ async fn a_slow_reader_is_not_idle_until_it_stops() {
         wire.line(&"x".repeat(40_000).as_str());
         wire.flush().await.unwrap();
         let idle = Deadline { until: Instant::now() + 2 * LIMIT, or: End::IdleTimeout };
-        let (after, outcome) = ending(client, wire.fill(idle, pending())).await;
+        let (after, outcome) = ending(client, wire.fill(idle, pin!(pending()))).await;
         assert_eq!(outcome.unwrap_err().to_string(), expected.to_string());
         let limit = if everything { 2 * LIMIT } else { LIMIT };
         let slack = Duration::from_secs(6);
