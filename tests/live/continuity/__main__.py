@@ -4,23 +4,26 @@
 
 An old server serves a made history: deliveries in the manners of several programs, sessions by POP3
 and IMAP. What it answers to UIDL and LIST is then expected of Restante on the same Maildir: the same
-unique-ids of the same messages, in the same order. That holds after a restart, without the old
-lists, and with new mail; Dovecot's IMAP server goes on beside it; and a client with its saved state
-fetches no message again.
+unique-ids of the same messages, in the same order. That holds after restarts, without the old lists
+and the index, with new mail, removals and flags, and on the way back, after `restante migrate
+export`. Clients with their saved state fetch no message again, in both directions. Dovecot's IMAP
+server goes on beside Restante, the server is killed while it takes over, and the guard refuses
+logins.
 
 The old servers are Dovecot 2.3 with each of its formats, and Courier. `--debian-13` adds Dovecot 2.4
 and the newer Courier, in a Debian 13 that is made once in target/continuity. `--qmail-pop3d PROGRAM`
 adds that program. `--thunderbird` adds Thunderbird to the clients.
 
 Prints a line for each check and a closing line; the exit code is 1 if one failed. Words after the
-program restrict the run to the checks whose names contain one of them; the checks of a move depend on
-each other. Only root can run Dovecot.
+program restrict the run to the parts whose names begin with one of them, for example "Courier". Only
+root can run Dovecot.
 """
 
 import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Sequence
@@ -28,9 +31,10 @@ from typing import Callable, Optional, Sequence
 from continuity import beside, debian, dovecot24, guard, kills
 from continuity.clients import CLIENTS, Polls, Saved
 from continuity.front import Front
+from continuity.history import Orderly
 from continuity.listing import ask
 from continuity.made import Made
-from continuity.moves import FROM_DOVECOT, Move, Taking, uidl
+from continuity.moves import FROM_COURIER, FROM_DOVECOT, FROM_QMAIL, Keys, Move, Taking, uidl
 from continuity.old import FORMATS, Dovecot23, Format, Old
 from lib.clients import Client, Fetchmail
 from lib.process import free_port
@@ -40,8 +44,8 @@ from lib.thunderbird import Thunderbird
 
 # The messages of the Maildir that is taken over while the server is killed.
 LARGE = 1000
-FROM_COURIER = (uidl("courier", "base-name"),)
-FROM_QMAIL = (uidl("base-name"), 'order = "modified"')
+# Those of the Maildir that comes back from a copy.
+ORDERLY = 40
 
 
 def main() -> int:
@@ -93,6 +97,7 @@ class Suite:
         """Runs the parts that are wanted."""
         served = self.made.by_dovecot()
         self._dovecot("Dovecot 2.3", served, FORMATS, self._dovecot_23)
+        self._part("Dovecot 2.3, %f, by base names", lambda name: self._by_base_names(name, served))
         self._program("Courier", debian.courier, FROM_COURIER)
         self._part("beside Dovecot's IMAP", lambda name: self._beside(name, served))
         self._part("guard", lambda name: self._guard(name, served))
@@ -108,7 +113,7 @@ class Suite:
 
     def _part(self, name: str, body: Callable[[str], None]) -> None:
         words = self.arguments.words
-        if words and not any(word in name for word in words):
+        if words and not any(name.startswith(word) for word in words):
             return
         try:
             body(name)
@@ -126,27 +131,24 @@ class Suite:
             )
         for form in forms[:2]:
             self._part(f"clients of {server}, {form.name}", lambda name: self._clients(
-                name, served, lambda accounts: of(accounts, form, form.dovecot),
-                FROM_DOVECOT, more(form),
+                name, served, lambda accounts: of(accounts, form, form.dovecot), keys_of(form)
             ))
 
     def _program(
-        self, server: str, program: Callable[[], list[str]], maildir: Sequence[str]
+        self, server: str, program: Callable[[], list[str]], keys: Keys
     ) -> None:
         """A POP3 server behind `Front`, and its clients."""
-        has_list = maildir == FROM_COURIER
-
         def front(accounts: list[Account]) -> Front:
             return Front(self.site, self.made.name(), accounts, program())
 
         def moved(name: str) -> None:
             account = self.made.user(self.made.by_program(program()))
-            lists = account.maildir if has_list else None
-            self._move(name, front([account]), account, maildir, "", lists)
+            lists = account.maildir if keys.list_of else None
+            self._move(name, front([account]), account, keys, lists)
 
         self._part(server, moved)
         self._part(f"clients of {server}", lambda name: self._clients(
-            name, self.made.by_program(program()), front, maildir, ""
+            name, self.made.by_program(program()), front, keys
         ))
 
     def _dovecot_23(
@@ -172,11 +174,12 @@ class Suite:
         of: Callable[[list[Account], Format, tuple[str, ...]], Dovecot23],
     ) -> None:
         account = self.made.user(served)
-        keys, lists = more(form), account.maildir
+        keys, lists = keys_of(form), account.maildir
         if form.is_elsewhere:
             for path in account.maildir.glob("dovecot*"):
                 path.unlink()
-            keys += f'control = "{self._control()}/{{user}}/.INBOX"\n'
+            control = f'control = "{self._control()}/{{user}}/.INBOX"\n'
+            keys = replace(keys, sections=keys.sections + control)
             lists = self._control() / account.user / ".INBOX"
         if form.before:
             earlier = of([account], form, form.before)
@@ -184,18 +187,25 @@ class Suite:
             ask(earlier.port, account)
             earlier.stop()
         old = of([account], form, form.dovecot)
-        self._move(name, old, account, FROM_DOVECOT, keys, lists)
+        self._move(name, old, account, keys, lists)
+
+    def _by_base_names(self, name: str, served: Account) -> None:
+        """Without a list that tells the order."""
+        account, form = self.made.user(served), FORMATS[1]
+        keys = Keys((uidl("base-name"),), list_of="dovecot")
+        old = self._dovecot_23([account], form, form.dovecot)
+        server = Taking(self.site, self.made.name(), old.port, keys)
+        history = self.made.history(account)
+        Move(self.report, name, history, old, server, account.maildir, is_in_order=False).run()
 
     def _move(
-        self, name: str, old: Old, account: Account, maildir: Sequence[str], keys: str,
-        lists: Optional[Path],
+        self, name: str, old: Old, account: Account, keys: Keys, lists: Optional[Path]
     ) -> None:
-        server = Taking(self.site, self.made.name(), old.port, maildir, keys)
+        server = Taking(self.site, self.made.name(), old.port, keys)
         Move(self.report, name, self.made.history(account), old, server, lists).run()
 
     def _clients(
-        self, name: str, served: Account, front: Callable[[list[Account]], Old],
-        maildir: Sequence[str], keys: str,
+        self, name: str, served: Account, front: Callable[[list[Account]], Old], keys: Keys
     ) -> None:
         saved = [self._saved(kind, served) for kind in self.kinds]
         polls = Polls(self.report, name, saved)
@@ -205,7 +215,7 @@ class Suite:
             polls.old(old.port)
         finally:
             old.stop()
-        server = Taking(self.site, self.made.name(), old.port, maildir, keys)
+        server = Taking(self.site, self.made.name(), old.port, keys)
         try:
             server.start()
             polls.moved(old.port)
@@ -229,18 +239,27 @@ class Suite:
         self.report.check(name, lambda: beside.goes_on(dovecot, history, server))
 
     def _guard(self, name: str, served: Account) -> None:
-        saved = self._saved(Fetchmail, served)
-        dovecot = Dovecot23(self.site, self.made.name(), [saved.account])
-        dovecot.start()
+        self._guarded(f"{name}: unclaimed", guard.unclaimed, self.made.user(served))
+        self._guarded(f"{name}: lost", guard.lost, self.made.user(served))
+        account = self.made.user()
+        Orderly(self.site, account, self.arguments.seed).deliver(ORDERLY)
+        self._guarded(f"{name}: replaced", guard.replaced, account)
+
+    def _guarded(
+        self, name: str, check: Callable[[Dovecot23, Saved, Taking], str], account: Account
+    ) -> None:
+        """A check of a Maildir that fetchmail has polled on Dovecot."""
+        saved = Saved(Fetchmail(self.site), self.made.history(account))
+        dovecot = Dovecot23(self.site, self.made.name(), [account])
+        server = Taking(self.site, self.made.name(), dovecot.port, FROM_DOVECOT)
         try:
+            dovecot.start()
             saved.all(dovecot.port)
-        finally:
             dovecot.stop()
-        server = Taking(self.site, self.made.name(), dovecot.port)
-        try:
-            self.report.check(f"{name}: unclaimed", lambda: guard.unclaimed(saved, server))
+            self.report.check(name, lambda: check(dovecot, saved, server))
         finally:
             server.kill()
+            dovecot.stop()
 
     def _kills(self, name: str) -> None:
         account = self.made.user()
@@ -255,9 +274,9 @@ class Suite:
         self.report.check(name, lambda: kills.rounds(self.made, account, listing, count))
 
 
-def more(form: Format) -> str:
-    """The section of Restante for a format."""
-    return f"[maildir.dovecot]\n{form.restante}"
+def keys_of(form: Format) -> Keys:
+    """The keys for a format of Dovecot."""
+    return replace(FROM_DOVECOT, sections=f"[maildir.dovecot]\n{form.restante}")
 
 
 if __name__ == "__main__":

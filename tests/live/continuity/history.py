@@ -62,6 +62,12 @@ def _long(choice: random.Random, time: int, message: Message) -> str:
     return _maildrop(choice, time, message).replace(".mx1,", ".mx1.of.the.hosting.example.org,")
 
 
+def _very_long(choice: random.Random, time: int, message: Message) -> str:
+    # Over the 128 characters that fetchmail takes, and up to the 255 of a file name with its flags.
+    name = _maildrop(choice, time, message)
+    return name.replace(".mx1,", f".mx1{'.a-long-host-name' * 9},")
+
+
 NAMERS: tuple[Namer, ...] = (
     _postfix, _maildrop, _exim, _procmail, _procmail_without_number, _getmail, _dovecot, _qmail,
     _long,
@@ -81,15 +87,22 @@ def pid(choice: random.Random) -> int:
 class History:
     """The deliveries to one Maildir."""
 
+    # Which programs deliver, how many of a hundred clocks are behind, and when it begins.
+    namers, behind, begin = NAMERS, 5, 1_700_000_000
+
     def __init__(self, site: Site, account: Account, seed: object) -> None:
         self.site, self.account = site, account
         self.choice = random.Random(f"{seed}")
-        self._time = 1_700_000_000
+        self._time = self.begin
         self._number = 0
 
     def deliver(self, count: int) -> list[str]:
         """Delivers so many messages to `new`. Returns their tokens."""
-        return [self._deliver_one() for _ in range(count)]
+        return [self._deliver_one(self.choice.choice(self.namers)) for _ in range(count)]
+
+    def deliver_with_long_name(self) -> None:
+        """Delivers a message whose name is too long for fetchmail."""
+        self._deliver_one(_very_long)
 
     def move_and_flag(self, count: int) -> None:
         """Moves messages from `new` to `cur` and changes flags, as a mail program does."""
@@ -102,32 +115,41 @@ class History:
             path.rename(path.with_name(f"{name}:2,{flags}"))
 
     def remove(self, count: int) -> None:
-        """Removes files, as another program does.
+        """Removes files, as another program does."""
+        for path in self.sample(count):
+            path.unlink()
 
-        A message with a keyword stays: Dovecot's `pop3_deleted_flag` may have hidden it.
+    def sample(self, count: int) -> list[Path]:
+        """Some messages in `cur`.
+
+        One with a keyword is not among them: Dovecot's `pop3_deleted_flag` may have hidden it.
         """
         files = sorted((self.account.maildir / "cur").iterdir())
-        for path in self._sample([each for each in files if not KEYWORD.search(each.name)], count):
-            path.unlink()
+        return self._sample([path for path in files if not KEYWORD.search(path.name)], count)
 
     def _sample(self, paths: list[Path], count: int) -> list[Path]:
         return self.choice.sample(paths, min(count, len(paths)))
 
-    def _deliver_one(self) -> str:
+    def _deliver_one(self, namer: Namer) -> str:
         choice = self.choice
         self._number += 1
         self._time += choice.randrange(6000)
-        # Some clocks are behind.
-        time = self._time - (1_000_000 if choice.randrange(20) == 0 else 0)
-        token = f"{self.account.user}-{self._number}"
+        time = self._time - (1_000_000 if choice.randrange(100) < self.behind else 0)
+        token = f"{self.account.user}-{self.begin}-{self._number}"
         message = text(token, choice, self._number)
-        name = choice.choice(NAMERS)(choice, time, message)
+        name = namer(choice, time, message)
         temporary = self.account.maildir / "tmp" / name
         temporary.write_bytes(message.stored)
         os.utime(temporary, (time, time))
         self.site.own(temporary, SERVER_USER)
         temporary.rename(self.account.maildir / "new" / name)
         return token
+
+
+class Orderly(History):
+    """Later deliveries by Postfix, one after the other."""
+
+    namers, behind, begin = (_postfix,), 0, 1_790_000_000
 
 
 def text(token: str, choice: random.Random, number: int) -> Message:

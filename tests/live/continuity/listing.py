@@ -50,11 +50,13 @@ def _token(pop: Pop3, number: int) -> str:
     return token_of(b"\n".join(pop.lines(f"TOP {number} 0")))
 
 
-def same(old: Listing, new: Listing) -> str:
-    """The same messages in the same order with the same unique-ids.
+def same(old: Listing, new: Listing, is_in_order: bool = True) -> str:
+    """The same messages with the same unique-ids, in the same order if they have one.
 
     Restante lists no unique-id twice: of messages that share one, the first keeps it.
     """
+    if not is_in_order:
+        old, new = (sorted(listing, key=lambda each: each.id) for listing in (old, new))
     wanted = set(ids(old))
     firsts = {each.id: number for number, each in reversed(list(enumerate(old)))}
     other = [
@@ -70,7 +72,8 @@ def same(old: Listing, new: Listing) -> str:
     )
     _must_be_single(new)
     others = len(old) - len(wanted)
-    return f"{len(wanted)} unique-ids" + (f", and {others} for doubled ones" if others else "")
+    said = f"{len(wanted)} unique-ids" + (f", and {others} for doubled ones" if others else "")
+    return said if is_in_order else f"{said}, in any order"
 
 
 def followed(before: Listing, now: Listing) -> Listing:

@@ -1,14 +1,15 @@
 """A move in place: an old server has served a Maildir, and Restante serves it afterwards."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Callable, Optional
 
 from continuity.history import History
 from continuity.listing import Listing, ask, followed, ids, same
 from continuity.old import Old, pop3_session
 from lib.pop3 import Pop3
-from lib.process import run
+from lib.process import SERVER_USER, run
 from lib.report import Report, require
 from lib.server import CLEARTEXT, Clear
 from lib.site import Account, Site
@@ -17,16 +18,39 @@ from lib.site import Account, Site
 LISTS = ("dovecot-uidlist*", "dovecot-uidvalidity*", "dovecot.index*", "courierpop3dsizelist*")
 
 
+def uidl(*sources: str) -> str:
+    """The key of these sources."""
+    return "uidl = [" + ", ".join(f'"{source}"' for source in sources) + "]"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The configuration for mail of an old server."""
+
+    # Lines of `[maildir]`, and other sections.
+    maildir: tuple[str, ...] = ()
+    sections: str = ""
+    # The old server for which a list can be written, and whether that tells it the order.
+    list_of: Optional[str] = None
+    has_order: bool = True
+
+
+FROM_DOVECOT = Keys((uidl("dovecot", "base-name"),), list_of="dovecot")
+FROM_COURIER = Keys((uidl("courier", "base-name"),), list_of="courier", has_order=False)
+FROM_QMAIL = Keys((uidl("base-name"), 'order = "modified"'))
+
+
 class Taking(Clear):
     """A server that takes unique-ids over, on the port of the old server."""
 
-    def __init__(
-        self, site: Site, name: str, port: int, maildir: Sequence[str] = (), more: str = ""
-    ) -> None:
+    def __init__(self, site: Site, name: str, port: int, keys: Keys) -> None:
         super().__init__(site, name, allow_cleartext=True)
         self.ports[CLEARTEXT] = port
-        self.maildir = tuple(maildir)
-        self.more = more
+        self.use(keys)
+
+    def use(self, keys: Keys) -> None:
+        """Has these keys from the next start on."""
+        self.keys, self.maildir, self.more = keys, keys.maildir, keys.sections
 
     def restart(self) -> None:
         """Stops and starts it."""
@@ -35,12 +59,11 @@ class Taking(Clear):
 
     def export(self, account: Account) -> None:
         """Writes the list of the old server, if that has any."""
-        for kind in ("dovecot", "courier"):
-            if f'"{kind}"' in self.maildir[0]:
-                run([
-                    self.site.program, "migrate", "export", "--config", self.config(),
-                    "--format", kind, "--user", account.user,
-                ], who=None)
+        if self.keys.list_of is not None:
+            run([
+                self.site.program, "migrate", "export", "--config", self.config(),
+                "--format", self.keys.list_of, "--user", account.user,
+            ], who=None)
 
     def errors(self) -> list[str]:
         """The errors in its log."""
@@ -48,13 +71,13 @@ class Taking(Clear):
         return [line for line in text.split("\n") if " ERROR " in line or "panicked" in line]
 
 
-def uidl(*sources: str) -> str:
-    """The key of these sources."""
-    return "uidl = [" + ", ".join(f'"{source}"' for source in sources) + "]"
-
-
-# Of a Maildir that Dovecot has served with its default format.
-FROM_DOVECOT = (uidl("dovecot", "base-name"),)
+def remove_lists(directory: Path) -> int:
+    """Removes the lists of the old server. Returns the number of its files."""
+    gone = [path for pattern in LISTS for path in directory.glob(pattern)]
+    require(bool(gone), f"no lists in {directory}")
+    for path in gone:
+        path.unlink()
+    return len(gone)
 
 
 class Move:
@@ -62,12 +85,16 @@ class Move:
 
     def __init__(
         self, report: Report, name: str, history: History, old: Old, server: Taking,
-        lists: Optional[Path],
+        lists: Optional[Path], is_in_order: bool = True,
     ) -> None:
-        """`lists` is the directory of the old server's lists."""
+        """`lists` is the directory of the old server's lists.
+
+        If the order is not that of the old server, only the unique-ids are.
+        """
         self.report, self.name, self.history = report, name, history
         self.account = history.account
         self.old, self.server, self.lists = old, server, lists
+        self.is_in_order = is_in_order
         self.listed: Listing = []
         self.shown: Listing = []
 
@@ -76,6 +103,7 @@ class Move:
         self.old.start()
         try:
             self.history.deliver(4)
+            self.history.deliver_with_long_name()
             pop3_session(self.old.port, self.history)
             self.listed = ask(self.old.port, self.account)
         finally:
@@ -90,6 +118,7 @@ class Move:
                 self._check("without the old lists", lambda: self._without(lists))
             self._check("without the index", self._without_index)
             self._check("new mail, flags and removals", self._goes_on)
+            self._check("a removed message comes back", self._comes_back)
             self._check("after another restart", self._restarted)
             self._check("log without errors", self._log)
             self._check("handed back", self._handed_back)
@@ -102,11 +131,12 @@ class Move:
     def _taken_over(self) -> str:
         self.server.start()
         listing = self._ask()
-        said = same(self.listed, listing)
+        said = same(self.listed, listing, self.is_in_order)
         self.shown = listing
         files = Counter(file.octets for file in self.account.files().values())
         require(not Counter(each.octets for each in listing) - files, "LIST is not what RETR sends")
-        other = sum(old.octets != new.octets for old, new in zip(self.listed, listing))
+        counted = {each.id: each.octets for each in self.listed}
+        other = sum(counted.get(each.id) != each.octets for each in listing)
         return f"{said}; {other} messages have other octets"
 
     def _restarted(self) -> str:
@@ -115,12 +145,9 @@ class Move:
 
     def _without(self, lists: Path) -> str:
         self.server.stop()
-        gone = [path for pattern in LISTS for path in lists.glob(pattern)]
-        require(bool(gone), f"no lists in {lists}")
-        for path in gone:
-            path.unlink()
+        count = remove_lists(lists)
         self.server.start()
-        return f"{self._as_shown()}; {len(gone)} files removed"
+        return f"{self._as_shown()}; {count} files removed"
 
     def _without_index(self) -> str:
         self.server.stop()
@@ -145,6 +172,20 @@ class Move:
         self.shown = now
         return f"{len(now)} unique-ids, {len(new)} of them new"
 
+    def _comes_back(self) -> str:
+        """It has its old name, and another unique-id, because a client forgets none."""
+        path, = self.history.sample(1)
+        text = path.read_bytes()
+        path.unlink()
+        require(not followed(self.shown, self._ask()), "there is new mail")
+        path.write_bytes(text)
+        self.history.site.own(path, SERVER_USER)
+        now = self._ask()
+        new = followed(self.shown, now)
+        require(ids(new) == ids(now[-1:]), f"{len(new)} are new")
+        self.shown = now
+        return f"with the unique-id {new[0].id}"
+
     def _log(self) -> str:
         self.server.stop()
         require(not self.server.errors(), f"{self.server.errors()[:3]}")
@@ -154,7 +195,7 @@ class Move:
         self.server.export(self.account)
         self.old.start()
         try:
-            return same(self.shown, ask(self.old.port, self.account))
+            return same(self.shown, ask(self.old.port, self.account), self.server.keys.has_order)
         finally:
             self.old.stop()
 
