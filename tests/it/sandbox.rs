@@ -1,7 +1,7 @@
 //! The privileges that the process drops before it serves, as seen from outside.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _, lchown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -219,24 +219,41 @@ fn a_reload_that_needs_more_files_is_refused_and_says_what_to_do() {
     server.logged(&["SIGHUP: the old configuration stays in use", "checkpassword", "restart"]);
 }
 
+/// Directories with Dovecot's list of the first message, and a list of the operator's own of the
+/// second one.
+fn lists_elsewhere() -> Place {
+    let place = Place::new();
+    for folder in ["control", "control/mrose", "control/mrose/.INBOX", "ids"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    let list = "3 V1700000000 N8 G0123456789abcdef0123456789abcdef\n7 :1.M1P1.localhost\n";
+    place.write("control/mrose/.INBOX/dovecot-uidlist", list);
+    place.write("ids/mrose", "2.M1P1.localhost\town-id-of-2\n");
+    for path in ["", "control", "control/mrose", "control/mrose/.INBOX", "ids"] {
+        fs::set_permissions(place.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    place
+}
+
 #[test]
 fn lists_of_another_server_can_be_read_where_they_were_at_the_start() {
-    let (inside, outside) = (Place::new(), Place::new());
-    let configured = |lists: &Place| {
-        format!(
-            "[maildir]\nuidl = [\"map\", \"dovecot\"]\nmap.path = \"{0}/ids-of-{{user}}\"\n\
-             dovecot.control = \"{0}/control/{{user}}/.INBOX\"\n",
-            lists.path("").display()
-        )
-    };
-    for lists in [&inside, &outside] {
-        fs::create_dir(lists.path("control")).unwrap();
-    }
+    let (inside, outside) = (lists_elsewhere(), lists_elsewhere());
     let place = place("");
+    place.deliver(2, b"Subject: two\n\nsecond\n");
     let text = fs::read_to_string(place.path("restante.toml")).unwrap();
-    let with_lists = |lists| text.replace("[maildir]\n", &configured(lists));
+    let with_lists = |lists: &Place| {
+        let keys = format!(
+            "[maildir]\nuidl = [\"map\", \"dovecot\"]\nmap.path = \"{0}ids/{{user}}\"\n\
+             dovecot.control = \"{0}control/{{user}}/.INBOX\"\n",
+            lists.path("").display()
+        );
+        text.replace("[maildir]\n", &keys)
+    };
     place.write("restante.toml", with_lists(&inside));
     let server = place.serve();
+    let mut client = logged_in(&server);
+    assert_eq!(client.ask("UIDL 1"), "+OK 1 000000076553f100");
+    assert_eq!(client.ask("UIDL 2"), "+OK 2 own-id-of-2");
     if !has_landlock(&server) {
         return;
     }
