@@ -26,7 +26,8 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when it cannot start, or when a listening socket breaks.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let config = PartialConfig::load(&args.config).map_err(Failure::of)?;
+    let Args { config: file } = args;
+    let config = PartialConfig::load(&file).map_err(Failure::of)?;
     let place = Some(config.place_of(FORMAT));
     let (config, _) = config.finish().map_err(Failure::of)?;
     let sockets = server::bind(&config.listen).map_err(|error| match error.in_use() {
@@ -38,20 +39,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     // Before the first thread, which writes the log.
-    let sandbox = Sandbox::enter(&config, &args.config);
+    let sandbox = Sandbox::enter(&config, &file);
     let log = telemetry::start(&config.log)
         .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
-    if let Err(error) = File::open(&args.config) {
-        let file = args.config.display();
+    if let Err(error) = File::open(&file) {
+        let file = file.display();
         warn!("{file} cannot be read again as the user of run-as, SIGHUP will fail: {error}");
     }
-    let source = Source::File { path: args.config.clone(), level: log.level() };
-    server::run(config, sockets, source, sandbox).map_err(|error| match error {
-        server::Error::Format(error) => {
-            let fault = Fault { place, key: FORMAT.to_owned(), what: error.to_string() };
-            Failure::new(fault.line(&args.config))
-        }
-        other => Failure::of(other),
+    let source = Source::File { path: file.clone(), level: log.level() };
+    server::run(config, sockets, source, sandbox).map_err(|error| {
+        let server::Error::Format(wrong) = error else { return Failure::of(error) };
+        let fault = Fault { place, key: FORMAT.to_owned(), what: wrong.to_string() };
+        Failure::new(fault.line(&file))
     })
 }
 
