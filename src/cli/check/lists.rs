@@ -115,9 +115,9 @@ impl Examination<'_> {
             self.warn(
                 UIDL,
                 format!(
-                    "is not set, and {users} may have unique-ids of another server, in {}/{name}; write \
-                     uidl = [\"{source}\"] in [maildir], or clients download all mail again; if no \
-                     client has used POP3 there, write uidl = [\"name\"]",
+                    "is not set, and {}/{name} has the unique-ids that clients of {users} know; write \
+                     uidl = [\"{source}\", \"base-name\"] under [maildir], or uidl = [\"name\"] if \
+                     clients may download all mail again",
                     first.path.display()
                 ),
             );
