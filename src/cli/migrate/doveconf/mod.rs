@@ -148,10 +148,9 @@ fn write_section(text: &mut String, name: &str, keys: impl Iterator<Item = (&'st
 fn version(text: &str) -> String {
     let first = text.lines().next().and_then(|line| line.strip_prefix("# "));
     let word = first.and_then(|line| line.split(' ').next()).unwrap_or_default();
-    match word.starts_with(|c: char| c.is_ascii_digit()) {
-        true => format!(" {word}"),
-        false => String::new(),
-    }
+    let is_version = word.starts_with(|c: char| c.is_ascii_digit())
+        && word.bytes().all(|octet| octet.is_ascii_graphic());
+    if is_version { format!(" {word}") } else { String::new() }
 }
 
 /// The placeholder for home directories.

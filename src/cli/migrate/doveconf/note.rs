@@ -53,9 +53,13 @@ pub(super) enum Note {
 }
 
 impl Note {
-    /// The lines of the comment.
+    /// The lines of the comment. Control characters, which TOML does not allow there, are escaped.
     pub(super) fn comment(&self) -> String {
-        let text = self.to_string();
+        let escaped = |c: char| match c.is_control() {
+            true => c.escape_default().to_string(),
+            false => c.to_string(),
+        };
+        let text: String = self.to_string().chars().map(escaped).collect();
         let (mut lines, mut line) = (String::new(), "#".to_owned());
         for word in text.split(' ') {
             if line.chars().count() + word.chars().count() >= WIDTH {

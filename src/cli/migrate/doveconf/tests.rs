@@ -1,5 +1,8 @@
 //! Parts of the output of doveconf, and their translation.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -103,4 +106,48 @@ fn notes_are_comments_of_any_length() {
     let long = "x".repeat(1000);
     let note = Note::Filter(long.clone()).comment();
     assert!(note.contains(&format!("\n# \"{long}\"\n# apply ")), "{note}");
+}
+
+/// Lines with the names of settings that are translated, and any values.
+fn output() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        4 => (
+            prop::sample::select(vec![
+                "mail_location",
+                "mail_path",
+                "mail_driver",
+                "mail_home",
+                "mail_control_path",
+                "auth_username_format",
+                "pop3_uidl_format",
+                "pop3_deleted_flag",
+                "dovecot_config_version",
+                "driver",
+                "args",
+                "inbox",
+            ]),
+            "(maildir:|~/|/|%)?(\\PC|[%{}|:\"\\\\\r\t\u{1b}]|user|yes|static){0,8}",
+        )
+            .prop_map(|(name, value)| format!("{name} = {value}")),
+        1 => prop::sample::select(vec![
+            "protocol pop3 {",
+            "namespace inbox {",
+            "remote \u{7f} {",
+            "userdb a\u{1b}b {",
+            "}",
+        ])
+        .prop_map(str::to_owned),
+        1 => "\\PC{0,8}",
+    ];
+    vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn sections_are_valid_whatever_the_values(text in output()) {
+        if let Ok(sections) = translate(&text) {
+            let parsed = sections.parse::<toml::Table>();
+            prop_assert!(parsed.is_ok(), "{:?} in {sections:?}", parsed.unwrap_err());
+        }
+    }
 }
