@@ -251,3 +251,31 @@ fn unique_ids_go_there_and_back() {
         assert!(said.stdout.contains("maildir.uidl is not set: write uidl = "), "{said:?}");
     }
 }
+
+#[test]
+fn what_users_would_see() {
+    let place = place_with("[\"dovecot\", \"base-name\"]");
+    let write = |records: &str| {
+        place.write("mrose/Maildir/dovecot-uidlist", format!("3 V7 N9\n{records}"));
+    };
+    write(&format!("2 :3.{ID}\n4 PX :1.{ID}\n"));
+    let plan = ["plan", "--all"];
+    let other = "other: 0 same, 1 new\n";
+    assert_says(&migrate(&place, &plan), 0, &format!("mrose: 2 same, 1 new\n{other}"));
+    write(&format!("2 PX :3.{ID}\n4 PX :1.{ID}\n5 Pk\u{e4}se :2.{ID}\n"));
+    let expected = format!("mrose: 1 same, 1 doubled, 1 illegal\n{other}");
+    assert_says(&migrate(&place, &plan), 0, &expected);
+    let in_maildir = place.path("mrose/Maildir");
+    assert!(!in_maildir.join("restante.uids").exists());
+    // What has been listed once stays, whatever the list says later.
+    write(&format!("2 :3.{ID}\n4 PX :1.{ID}\n5 :2.{ID}\n"));
+    assert_eq!(migrate(&place, &["apply", "--all"]).code, Some(0));
+    write(&format!("1 :1.{ID}\n2 :3.{ID}\n5 :2.{ID}\n"));
+    place.write(&format!("mrose/Maildir/new/4.{ID},S=9"), "Subject: a message\n\ntext\n");
+    let said = migrate(&place, &["plan", "--user", "mrose"]);
+    let expected = "mrose: 2 same, 1 new, 1 with another unique-id, 1 in another order, 1 with a \
+                    wrong size in the name\n";
+    assert_says(&said, 1, expected);
+    assert!(said.stderr.contains("1 of 1 users would notice the move"), "{said:?}");
+    assert_eq!(migrate(&place, &["plan"]).code, Some(1));
+}

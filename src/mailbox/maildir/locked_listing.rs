@@ -6,7 +6,9 @@ use std::path::Path;
 use super::super::OpenError;
 use super::MaildirStore;
 use super::assign::Purpose;
+use super::entry::{Form, Sizes};
 use super::guard::Objection;
+use super::name;
 use super::open_maildrop::{OpenMaildrop, Terms};
 use super::time_limit::TimeLimit;
 use crate::config::{Guard, GuardMode};
@@ -29,6 +31,8 @@ pub struct ListedMessage<'a> {
     pub file_name: &'a [u8],
     /// The octets in LIST.
     pub octets: u64,
+    /// Whether the name has another size (`,S=`) than the file. Dovecot does not serve the message.
+    pub has_wrong_size: bool,
 }
 
 impl LockedListing {
@@ -50,8 +54,12 @@ impl LockedListing {
     pub fn messages(&self) -> impl Iterator<Item = ListedMessage<'_>> {
         self.opened.messages().map(|(at, unique_id)| {
             let entry = self.opened.listing.entry(at);
-            let (id, octets) = (unique_id.as_str(), entry.sizes.octets);
-            ListedMessage { id, file_name: entry.name, octets }
+            let Sizes { physical, octets, form } = entry.sizes;
+            let in_name = name::size(entry.name, self.opened.maildir.root().separator());
+            // The name of a compressed message has the size of what is compressed.
+            let has_wrong_size =
+                form == Form::Plain && in_name.is_some_and(|size| size != physical);
+            ListedMessage { id: unique_id.as_str(), file_name: entry.name, octets, has_wrong_size }
         })
     }
 

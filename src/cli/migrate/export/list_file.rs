@@ -19,7 +19,7 @@ use crate::mailbox::maildir::untrusted_link;
 
 /// The list of a Maildir, which the other server does not write until this is dropped.
 #[derive(Debug)]
-pub(super) struct ListFile {
+pub(in super::super) struct ListFile {
     directory: OwnedFd,
     path: PathBuf,
     kind: Kind,
@@ -28,7 +28,7 @@ pub(super) struct ListFile {
 
 /// Whose list it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     Dovecot,
     Courier,
 }
@@ -44,7 +44,7 @@ impl Kind {
 
 /// Why a list cannot be exported.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in super::super) enum Error {
     /// Another user could have made the link.
     #[error("{0}")]
     Link(String),
@@ -75,8 +75,8 @@ pub(super) enum Written {
 }
 
 impl ListFile {
-    /// Opens the directory of a list, and locks the list as its server does.
-    pub(super) fn open(directory: &Path, kind: Kind) -> Result<Self, Error> {
+    /// Opens the directory of a list, to read the list.
+    pub(in super::super) fn look(directory: &Path, kind: Kind) -> Result<Self, Error> {
         if let Some(why) = untrusted_link(directory, geteuid().as_raw()) {
             return Err(Error::Link(why));
         }
@@ -84,21 +84,27 @@ impl ListFile {
         let opened = openat(CWD, directory, flags, Mode::empty());
         let opened = opened.map_err(|error| system("open", directory, error))?;
         let path = directory.join(kind.name());
+        Ok(Self { directory: opened, path, kind, _lock: None })
+    }
+
+    /// The same, and locks the list as its server does.
+    pub(super) fn open(directory: &Path, kind: Kind) -> Result<Self, Error> {
+        let list = Self::look(directory, kind)?;
         let lock = match kind {
-            Kind::Dovecot => Some(Lock::take(&opened, &path)?),
+            Kind::Dovecot => Some(Lock::take(&list.directory, &list.path)?),
             // Courier does not lock its list.
             Kind::Courier => None,
         };
-        Ok(Self { directory: opened, path, kind, _lock: lock })
+        Ok(Self { _lock: lock, ..list })
     }
 
     /// The path of the list.
-    pub(super) fn path(&self) -> &Path {
+    pub(in super::super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Opens the list; `None` if there is none.
-    pub(super) fn read(&self) -> Result<Option<File>, Error> {
+    pub(in super::super) fn read(&self) -> Result<Option<File>, Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&self.directory, self.kind.name(), flags, Mode::empty()) {
             Ok(file) => file,

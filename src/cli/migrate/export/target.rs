@@ -121,7 +121,7 @@ fn read_courier(file: &ListFile) -> Result<Option<CourierList>, Error> {
 }
 
 /// The name by which the other servers find a message.
-fn base_name(file_name: &[u8]) -> &[u8] {
+pub(in super::super) fn base_name(file_name: &[u8]) -> &[u8] {
     file_name.split(|octet| *octet == b':').next().unwrap_or(file_name)
 }
 

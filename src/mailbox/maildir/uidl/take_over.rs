@@ -101,7 +101,7 @@ struct Message<'a> {
 
 impl Source<'_> {
     /// The unique-id of a message; `None` if the source does not know the message.
-    fn id(&self, base: &[u8], xuidl: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    pub fn id(&self, base: &[u8], xuidl: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
         match self {
             Self::Dovecot(dovecot) => dovecot.id(base, xuidl),
             Self::Courier(list) => list.ids.get(base).map(|id| id.text(base)),

@@ -4,8 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::accounts::Selection;
 use super::doveconf;
-use crate::cli::{Failure, print};
+use crate::cli::{CONFIG, Failure, print};
+
+mod users;
 
 /// `restante migrate plan`
 #[derive(Debug, clap::Args)]
@@ -16,17 +19,24 @@ pub(super) struct Args {
     /// The output of `doveconf -n` of Dovecot 2.3 or 2.4; `-` for standard input.
     ///
     /// Prints the section [maildir] to write, with comments on settings that have no equivalent.
-    #[arg(long, value_name = "FILE")]
-    doveconf: PathBuf,
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "all"])]
+    doveconf: Option<PathBuf>,
+    /// The configuration file, with --user and --all.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
 }
 
-/// Prints the sections of the configuration that the settings of Dovecot correspond to.
+/// Prints what users would see, or the sections of the configuration that the settings of Dovecot
+/// correspond to.
 ///
 /// # Errors
-/// [`Failure`] when they cannot be read, or the mail is not in Maildirs.
+/// [`Failure`] when users would notice the move, or when the settings cannot be read or the mail is
+/// not in Maildirs.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let file = &args.doveconf;
+    let Some(file) = &args.doveconf else { return users::run(&args.config, &args.selection) };
     let name = if is_standard_input(file) { Path::new("standard input") } else { file };
     let failure = |why: String| Failure::new(format!("{}: {why}", name.display()));
     let text = read(file).map_err(|error| failure(format!("cannot be read: {error}")))?;
