@@ -13,6 +13,7 @@ pub mod check;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod guard;
 pub mod hash;
 pub mod maildir;
 pub mod man;
@@ -76,6 +77,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Config(args) => config::run(args),
             Command::User(args) => user::run(args),
+            Command::Guard(args) => guard::run(args),
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
             Command::Migrate(args) => migrate::run(args),
@@ -115,6 +117,11 @@ enum Command {
     Config(config::Args),
     /// Add, change, remove or list the users of a credential file; test a login.
     User(user::Args),
+    /// Say whether the guard refuses the logins of a user, and accept a change of unique-ids.
+    ///
+    /// The guard refuses logins that would show clients other unique-ids than before, so that they
+    /// would download all mail again.
+    Guard(guard::Args),
     /// Print the hash of a password.
     Hash(hash::Args),
     /// Mark a directory as a mail root, below which the server may create missing Maildirs.

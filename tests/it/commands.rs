@@ -49,6 +49,7 @@ fn each_command_has_a_manual_page() {
         ("restante-user-test", "wrong password"),
         ("restante-man", "\\-\\-directory"),
         ("restante-migrate-plan", "\\-\\-doveconf"),
+        ("restante-guard-accept", "unique\\-id"),
     ] {
         let page = page(name);
         assert!(page.starts_with(".ie \\n(.g") && page.contains(words), "{name}: {page}");

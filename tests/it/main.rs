@@ -22,6 +22,7 @@ mod config;
 mod corpus;
 mod creation;
 mod doveconf;
+mod guard;
 mod hostile;
 mod journal;
 mod limits;

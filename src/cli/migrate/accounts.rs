@@ -29,17 +29,24 @@ pub(super) struct Selection {
 
 /// A user, and where a credential store says that their mail is.
 #[derive(Clone, Debug)]
-pub(super) struct Account {
-    pub(super) user: Username,
+pub(in crate::cli) struct Account {
+    pub(in crate::cli) user: Username,
     pub(super) home: Option<PathBuf>,
     pub(super) mail: Option<PathBuf>,
 }
 
 impl Account {
     /// What a login of the user would list. Writes nothing.
-    pub(super) fn listing(&self, store: &MaildirStore) -> Result<LockedListing, OpenError> {
+    pub(in crate::cli) fn listing(&self, store: &MaildirStore) -> Result<LockedListing, OpenError> {
         let Self { user, home, mail } = self;
         waiting(|| store.preview(user, home.as_deref(), mail.as_deref()))
+    }
+
+    /// Lets the user see the mail as it is now, whatever the guard says. Returns the number of
+    /// messages.
+    pub(in crate::cli) fn accept(&self, store: &MaildirStore) -> Result<u32, OpenError> {
+        let Self { user, home, mail } = self;
+        waiting(|| store.accept(user, home.as_deref(), mail.as_deref()))
     }
 
     /// Remembers what a login of the user lists. Returns the number of messages.
@@ -55,13 +62,13 @@ impl Account {
 }
 
 /// The users of a configuration.
-pub(super) struct Accounts {
+pub(in crate::cli) struct Accounts {
     listed: Vec<(Username, Attributes)>,
 }
 
 impl Accounts {
     /// Reads the credential files.
-    pub(super) fn read(config: &Config) -> Result<Self, Failure> {
+    pub(in crate::cli) fn read(config: &Config) -> Result<Self, Failure> {
         let weak = WeakSchemes::from(config.auth.weak_schemes);
         let mut listed = Vec::new();
         for store in &config.credentials {
@@ -92,7 +99,7 @@ impl Accounts {
     }
 
     /// The account of a user, also of one that is in no credential file.
-    pub(super) fn account(&self, user: Username) -> Account {
+    pub(in crate::cli) fn account(&self, user: Username) -> Account {
         let listed = self.listed.iter().find(|(listed, _)| *listed == user);
         let (home, mail) = listed.map_or((None, None), |(_, attributes)| {
             (attributes.home.clone(), attributes.mail.clone())

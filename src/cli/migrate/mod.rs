@@ -8,7 +8,7 @@
 
 use super::Failure;
 
-mod accounts;
+pub(super) mod accounts;
 mod apply;
 mod audit;
 mod client;

@@ -1,0 +1,108 @@
+//! `restante guard`: what the guard says about the mail of a user, and the confirmation that clients
+//! may see it.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use super::migrate::accounts::{Account, Accounts};
+use super::{CONFIG, Failure, print};
+use crate::config::{Config, GuardMode};
+use crate::mailbox::OpenError;
+use crate::mailbox::maildir::{MaildirStore, Objection};
+use crate::protocol::Username;
+use crate::server;
+
+/// `restante guard`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Say whether a login would be refused, and why.
+    ///
+    /// Takes the listing as a login would, and writes nothing. The exit code is 0 if a login would
+    /// show the mail, and 1 if it would be refused.
+    Status(UserArgs),
+    /// Let clients see the mail with the unique-ids that it has now.
+    ///
+    /// Takes the listing as a login would, and remembers it, so that later logins find no change.
+    /// Clients download each message again whose unique-id is another than before.
+    Accept(UserArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct UserArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// The name of the user.
+    user: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`] when it failed, or when a login would be refused.
+pub fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Status(args) => status(&args),
+        Command::Accept(args) => accept(&args),
+    }
+}
+
+fn status(args: &UserArgs) -> Result<(), Failure> {
+    let Subject { config, store, account } = Subject::of(args)?;
+    let user = &account.user;
+    let previewed = server::as_server(config.run_as.as_ref(), || {
+        let listing = account.listing(&store)?;
+        Ok::<_, OpenError>((listing.messages().count(), listing.objection()))
+    });
+    let (messages, objection) =
+        previewed.map_err(Failure::of)?.map_err(|error| refused(user, error))?;
+    match (objection, config.guard.mode) {
+        (Some(objection), GuardMode::Refuse) => Err(refused(user, with_name(objection, user))),
+        (Some(objection), GuardMode::Warn | GuardMode::Off) => {
+            let objection = with_name(objection, user);
+            print(format!("{user}: a login shows {messages} messages; but {objection}\n"))
+        }
+        (None, _) => print(format!("{user}: a login shows {messages} messages\n")),
+    }
+}
+
+fn accept(args: &UserArgs) -> Result<(), Failure> {
+    let Subject { config, store, account } = Subject::of(args)?;
+    let user = &account.user;
+    let accepted = server::as_server(config.run_as.as_ref(), || account.accept(&store));
+    let messages = accepted.map_err(Failure::of)?.map_err(|error| refused(user, error))?;
+    print(format!("{user}: {messages} messages are accepted as they are now\n"))
+}
+
+/// The user of a command.
+struct Subject {
+    config: Config,
+    store: MaildirStore,
+    account: Account,
+}
+
+impl Subject {
+    fn of(UserArgs { config, user }: &UserArgs) -> Result<Self, Failure> {
+        let config = Config::load(config).map_err(Failure::of)?;
+        let name = Username::try_from(user.as_str())
+            .map_err(|error| Failure::new(format!("the user name {error}")))?;
+        let account = Accounts::read(&config)?.account(name);
+        let store = server::maildirs(&config).map_err(Failure::of)?;
+        Ok(Self { config, store, account })
+    }
+}
+
+/// Puts the name of the user into the command that is the way out.
+fn with_name(objection: Objection, user: &Username) -> String {
+    objection.to_string().replace("accept USER", &format!("accept {user}"))
+}
+
+fn refused(user: &Username, why: impl Display) -> Failure {
+    Failure::new(format!("{user}: a login would be refused: {why}"))
+}
