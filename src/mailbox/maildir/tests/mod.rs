@@ -5,6 +5,7 @@ mod continuity;
 mod creation;
 mod faults;
 mod guard;
+mod histories;
 mod identity;
 mod listings;
 mod messages;
