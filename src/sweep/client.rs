@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStrea
 use tokio::time::Instant;
 
 use super::record::{Record, RecordedStream};
-use super::scenario::Action;
-use crate::config::FileSection;
+use super::scenario::{Action, Server};
+use crate::config::{self, Config, FileSection, Guard};
 use crate::credentials::FileStore;
 use crate::login::{Authenticator, Rules};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
@@ -22,7 +22,7 @@ use crate::session::{self, End, Env, Link, Policy, Security, Summary};
 pub(super) type TestEnv = Env<MaildirStore, FileStore>;
 
 /// The environment of a server with one user, whose Maildir is at `maildir`.
-pub(super) fn test_env(maildir: &Path, users: &Path) -> TestEnv {
+pub(super) fn test_env(maildir: &Path, users: &Path, server: Server) -> TestEnv {
     fs::write(users, "mrose:{PLAIN}tanstaaf\n").unwrap();
     let store = FileStore::open(&FileSection::from(users), WeakSchemes::Refused).unwrap();
     let authenticator = Authenticator::new(vec![store], Rules::default(), Arc::default()).unwrap();
@@ -31,7 +31,20 @@ pub(super) fn test_env(maildir: &Path, users: &Path) -> TestEnv {
         failure_delay: Duration::ZERO,
         ..Policy::new("pop.example.org")
     };
-    Env::new(MaildirStore::new(PathTemplate::new(maildir)), authenticator, policy)
+    let mut store = MaildirStore::new(PathTemplate::new(maildir));
+    if server == Server::Dovecot {
+        store = store.with_unique_ids(&from_dovecot(), &Guard::default()).unwrap();
+    }
+    Env::new(store, authenticator, policy)
+}
+
+/// The settings for mail that Dovecot has served.
+fn from_dovecot() -> config::Maildir {
+    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
+                [auth]\nallow-cleartext = true\n\
+                [[credentials]]\nkind = \"file\"\npath = \"users\"\n\
+                [maildir]\npath = \"{user}\"\nuidl = [\"dovecot\", \"base-name\"]\n";
+    Config::parse(text, Path::new("restante.toml")).unwrap().maildir
 }
 
 /// Runs a session whose client does `action`, and deletes the messages `to_delete`.

@@ -33,7 +33,7 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new(scenario: &'static Scenario, directory: &Path) -> Self {
-        let env = test_env(&directory.join("Maildir"), &directory.join("users"));
+        let env = test_env(&directory.join("Maildir"), &directory.join("users"), scenario.server);
         let runtime = Builder::new_current_thread().enable_time().max_blocking_threads(4).build();
         let mut fixture = Self {
             scenario,
@@ -91,6 +91,7 @@ impl Fixture {
             self.learn_unique_ids();
         } else if self.scenario.index != Index::None {
             self.listing().unwrap();
+            self.scenario.deliver_new_mail(&self.maildir());
         }
         self.scenario.damage_index(&self.maildir());
     }

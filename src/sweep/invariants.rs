@@ -305,8 +305,18 @@ fn plain(stored: &[u8]) -> Vec<u8> {
 }
 
 /// The names that may be in a Maildir.
-const ALLOWED: [&str; 7] =
-    ["cur", "new", "tmp", "maildirsize", "restante.index", "restante.index.new", "restante.lock"];
+const ALLOWED: [&str; 10] = [
+    "cur",
+    "new",
+    "tmp",
+    "maildirsize",
+    "dovecot-uidlist",
+    "restante.index",
+    "restante.index.new",
+    "restante.lock",
+    "restante.uids",
+    "restante.uids.new",
+];
 
 /// A sweep without violations means something only if violations are found.
 #[test]

@@ -15,6 +15,7 @@ pub(super) struct Scenario {
     pub(super) other_programs: OtherPrograms,
     pub(super) contents: Contents,
     pub(super) file_system: FileSystem,
+    pub(super) server: Server,
 }
 
 /// What the client does once it is logged in.
@@ -63,6 +64,14 @@ pub(super) enum Contents {
     Namesakes,
 }
 
+/// The server that has served the Maildir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    Restante,
+    /// Its list is a source of unique-ids.
+    Dovecot,
+}
+
 /// The file system that the files seem to be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileSystem {
@@ -90,9 +99,10 @@ impl Scenario {
         other_programs: OtherPrograms::None,
         contents: Contents::Plain,
         file_system: FileSystem::Ext4,
+        server: Server::Restante,
     };
 
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self { name: "poll-first", ..Self::BASE },
         Self { name: "poll-again", index: Index::Valid, ..Self::BASE },
         Self { name: "poll-network", file_system: FileSystem::Nfs, ..Self::BASE },
@@ -141,6 +151,20 @@ impl Scenario {
             other_programs: OtherPrograms::Flag,
             ..Self::BASE
         },
+        Self {
+            name: "dovecot-first",
+            action: Action::Delete,
+            server: Server::Dovecot,
+            ..Self::BASE
+        },
+        Self {
+            name: "dovecot-again",
+            action: Action::Delete,
+            index: Index::Valid,
+            other_programs: OtherPrograms::Deliver,
+            server: Server::Dovecot,
+            ..Self::BASE
+        },
     ];
 
     /// Whether it removes messages.
@@ -159,6 +183,9 @@ impl Scenario {
         put("cur/2.b:2,S", &message("two", "\r\n", 20_000));
         put("cur/4.d:2,FS", &message("four", "\n", 150_000));
         put("cur/5.e:2,", b"Subject: five\n\nwithout an end");
+        if self.server == Server::Dovecot {
+            put("dovecot-uidlist", b"3 V7 N9\n2 :4.d\n3 Pthird O1 :3.c\n7 :1.a\n8 :2.b:2,\n");
+        }
         match self.contents {
             Contents::Plain => put("new/3.c", &message("three", "\n", 3000)),
             Contents::Namesakes => {
@@ -172,6 +199,13 @@ impl Scenario {
                 put(&format!("new/6.f,S={}", plain.len()), &compress(&plain));
                 put("maildirsize", b"10000000S\n230000 6\n");
             }
+        }
+    }
+
+    /// Delivers mail that the list of the other server does not have.
+    pub(super) fn deliver_new_mail(&self, maildir: &Path) {
+        if self.server == Server::Dovecot {
+            deliver(maildir, "9.late-0");
         }
     }
 
