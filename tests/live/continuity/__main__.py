@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from continuity import beside, debian, dovecot24, guard, kills
+from continuity import beside, debian, dovecot24, guard, kills, steps
 from continuity.clients import CLIENTS, Polls, Saved
 from continuity.front import Front
 from continuity.history import Orderly
@@ -46,6 +46,9 @@ from lib.thunderbird import Thunderbird
 LARGE = 1000
 # Those of the Maildir that comes back from a copy.
 ORDERLY = 40
+
+# Makes a Dovecot with a format and settings.
+DovecotOf = Callable[[list[Account], Format, tuple[str, ...]], Dovecot23]
 
 
 def main() -> int:
@@ -100,12 +103,18 @@ class Suite:
         self._part("Dovecot 2.3, %f, by base names", lambda name: self._by_base_names(name, served))
         self._program("Courier", debian.courier, FROM_COURIER)
         self._part("beside Dovecot's IMAP", lambda name: self._beside(name, served))
+        self._part("steps from Dovecot 2.3", lambda name: self._steps(
+            name, served, FORMATS, self._dovecot_23
+        ))
         self._part("guard", lambda name: self._guard(name, served))
         self._part("kills", self._kills)
         if self.arguments.debian_13:
             guest = debian.Guest(self.site.root)
             server = partial(self._dovecot_24, guest)
             self._dovecot("Dovecot 2.4", served, dovecot24.FORMATS, server)
+            self._part("steps from Dovecot 2.4", lambda name: self._steps(
+                name, served, dovecot24.FORMATS, server
+            ))
             self._program("Courier of Debian 13", guest.courier, FROM_COURIER)
         if self.arguments.qmail_pop3d:
             program = debian.unprivileged(self.arguments.qmail_pop3d)
@@ -121,8 +130,7 @@ class Suite:
             self.report.expect(False, f"{name}: {type(error).__name__}: {error}")
 
     def _dovecot(
-        self, server: str, served: Account, forms: Sequence[Format],
-        of: Callable[[list[Account], Format, tuple[str, ...]], Dovecot23],
+        self, server: str, served: Account, forms: Sequence[Format], of: DovecotOf
     ) -> None:
         """A Dovecot with all formats, and clients of the first two."""
         for form in forms:
@@ -170,8 +178,7 @@ class Suite:
         return self.site.root / "mail" / "control"
 
     def _from_dovecot(
-        self, name: str, served: Account, form: Format,
-        of: Callable[[list[Account], Format, tuple[str, ...]], Dovecot23],
+        self, name: str, served: Account, form: Format, of: DovecotOf
     ) -> None:
         account = self.made.user(served)
         keys, lists = keys_of(form), account.maildir
@@ -237,6 +244,19 @@ class Suite:
         server = Taking(self.site, self.made.name(), free_port(), FROM_DOVECOT)
         history = self.made.history(account)
         self.report.check(name, lambda: beside.goes_on(dovecot, history, server))
+
+    def _steps(
+        self, name: str, served: Account, forms: Sequence[Format], of: DovecotOf
+    ) -> None:
+        form = forms[3]
+        histories = [self.made.history(self.made.user(served)) for _ in range(3)]
+        accounts = [each.account for each in histories]
+        dovecot = of(accounts, form, form.dovecot)
+        server = Taking(self.site, self.made.name(), dovecot.port, Keys())
+        try:
+            self.report.check(name, lambda: steps.followed(dovecot, histories, server))
+        finally:
+            server.kill()
 
     def _guard(self, name: str, served: Account) -> None:
         self._guarded(f"{name}: unclaimed", guard.unclaimed, self.made.user(served))

@@ -1,0 +1,78 @@
+"""The steps of a move as docs/MIGRATING.md has them: `restante migrate plan`, `audit` and `apply`."""
+
+import tomllib
+
+from continuity.history import History
+from continuity.listing import Listing, ask, ids, same
+from continuity.moves import Keys, Taking, remove_lists, uidl
+from continuity.old import Dovecot23
+from lib.process import run
+from lib.report import require
+from lib.server import CLEARTEXT
+
+
+def followed(dovecot: Dovecot23, histories: list[History], server: Taking) -> str:
+    """The configuration is the one that the plan prints, and the old server is asked by the audit."""
+    dovecot.start()
+    try:
+        old = [ask(dovecot.port, history.account) for history in histories]
+        keys = planned(dovecot, server)
+        server.use(Keys((uidl("name"),)))
+        audit(dovecot, histories, server, code=1)
+        server.use(keys)
+        said = audit(dovecot, histories, server, code=0)
+        captured(histories, old, server)
+    finally:
+        dovecot.stop()
+    for history in histories:
+        migrate(server, "apply", "--user", history.account.user)
+        remove_lists(history.account.maildir)
+    server.start()
+    for history, listing in zip(histories, old):
+        same(listing, ask(server.ports[CLEARTEXT], history.account))
+        history.deliver(2)
+        new = ask(server.ports[CLEARTEXT], history.account)[len(listing):]
+        require(len(new) == 2, f"{len(new)} messages are new")
+    server.stop()
+    return said
+
+
+def planned(dovecot: Dovecot23, server: Taking) -> Keys:
+    """The keys that `plan` prints for what Dovecot's own `doveconf` prints."""
+    settings = server.site.root / "doveconf"
+    command = dovecot.command("doveconf", "-n", "-c", str(dovecot.config))
+    settings.write_text(run([*command], who=None).stdout)
+    plan = migrate(server, "plan", "--doveconf", settings)
+    maildir = tomllib.loads(plan)["maildir"]
+    path = f"{server.site.root}/mail/{{user}}/Maildir"
+    require(maildir["path"] == path, f"the plan has the path {maildir['path']!r}")
+    _, _, section = plan.partition("[maildir.dovecot]")
+    return Keys((uidl(*maildir["uidl"]),), f"[maildir.dovecot]{section}")
+
+
+def audit(dovecot: Dovecot23, histories: list[History], server: Taking, code: int) -> str:
+    """The audit against the old server. Returns its last line."""
+    server.config().write_text(server.configuration())
+    users = server.site.root / "audited"
+    users.write_text(
+        "".join(f"{each.account.user}\t{each.account.password}\n" for each in histories)
+    )
+    words = ["--old", f"pop3://localhost:{dovecot.port}", "--cleartext", "--users", users]
+    return migrate(server, "audit", *words, code=code).strip().split("\n")[-1]
+
+
+def captured(histories: list[History], old: list[Listing], server: Taking) -> None:
+    """The audit against what curl has printed."""
+    directory = server.site.root / f"{server.name}.captured"
+    directory.mkdir()
+    for history, listing in zip(histories, old):
+        lines = (f"{number} {id}\r\n" for number, id in enumerate(ids(listing), 1))
+        (directory / f"{history.account.user}.uidl").write_text("".join(lines), newline="")
+        migrate(server, "audit", "--capture", directory, "--user", history.account.user)
+
+
+def migrate(server: Taking, what: str, *words: object, code: int = 0) -> str:
+    """`restante migrate`. Returns its output."""
+    config = [] if what == "plan" else ["--config", server.config()]
+    command: list[object] = [server.site.program, "migrate", what, *words, *config]
+    return run(command, who=None, codes=(code,)).stdout
