@@ -18,6 +18,7 @@ POP3D = "usr/lib/courier/courier/courierpop3d"
 
 # In its own mount namespace, a command of the guest has the files of the site under the same path.
 ENTER = """
+mount -t tmpfs tmpfs "$0/tmp"
 mkdir -p "$0$1"
 mount --bind "$1" "$0$1"
 mount -t proc proc "$0/proc"

@@ -20,10 +20,13 @@ REFUSED = tuple(range(2, 12))
 def unclaimed(dovecot: Dovecot23, fetchmail: Saved, server: Taking) -> str:
     """The old server's list is there, and `uidl` is not set.
 
-    It is refused. With the line in the configuration, fetchmail fetches nothing again.
+    `check` warns, and the login is refused. With the line, fetchmail fetches nothing again.
     """
     require((fetchmail.account.maildir / "dovecot-uidlist").exists(), f"no list of {dovecot.root}")
     server.use(Keys())
+    server.config().write_text(server.configuration())
+    warnings = run([server.site.program, "check", "--config", server.config()], who=None).stderr
+    require('uidl = ["dovecot"' in warnings, f"`check` names no line to write: {warnings!r}")
     server.start()
     said = refused(server, fetchmail)
     errors = [line for line in server.errors() if fetchmail.account.user in line]
