@@ -446,3 +446,21 @@ fn every_live_suite_is_described() {
         assert!(page.contains(&format!("\n| `{suite}` |")), "{suite} has no row");
     }
 }
+
+/// Suites outside of `.ci/run` take commands from the documents, too.
+#[test]
+fn every_block_that_a_live_suite_names_is_there_once() {
+    let mut named = 0;
+    for (file, text) in files("tests/live", "py") {
+        for call in text.split("block(\"").skip(1) {
+            let mut words = call.split('"');
+            let (page, beginning) = (words.next().unwrap(), words.nth(1).unwrap());
+            let beginning = beginning.replace("\\n", "\n");
+            let document = fs::read_to_string(root().join(page)).unwrap();
+            let found = document.matches(&format!("\n```sh\n{beginning}")).count();
+            assert_eq!(found, 1, "{file}: blocks of {page} that begin with {beginning:?}");
+            named += 1;
+        }
+    }
+    assert!(named > 4, "{named}");
+}

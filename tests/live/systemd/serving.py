@@ -31,7 +31,7 @@ def installs() -> str:
     """README's commands, except for the build, and those of DELIVERY and CONFIGURATION."""
     lines = block("README.md", "cargo build --release\n").removeprefix("cargo build --release\n")
     run("cd /src\n" + lines.replace("target/release/restante", "/live/restante"))
-    run(block("docs/DELIVERY.md", "useradd"))
+    run(block("docs/DELIVERY.md", "useradd --system"))
     run(block("docs/CONFIGURATION.md", "install -d /etc/restante/tls"))
     run(
         f"printf '%s\\n' {PASSWORD} | restante user add --file /etc/restante/users --stdin {USER}\n"
