@@ -315,3 +315,41 @@ const SYSTEM: &[&str] = &[
 /// Of these, files that may be symbolic links to files that are replaced.
 const LINKED: &[&str] =
     &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a configuration with these lines in `[maildir]` may read, but not write.
+    fn readable(directory: &Path, lines: &str) -> Vec<PathBuf> {
+        let text = format!(
+            "hostname = \"pop.example.org\"\nlisten = [{{ address = \"[::]:110\", tls = \"off\" }}]\n\
+             auth.allow-cleartext = true\ncredentials = [{{ kind = \"file\", path = \"users\" }}]\n\
+             [maildir]\npath = \"mail/{{user}}\"\n{lines}"
+        );
+        let file = directory.join("restante.toml");
+        let access = FileAccess::of(&Config::parse(&text, &file).unwrap(), &file);
+        let read = access.grants().filter(|(_, extent)| *extent == Extent::Read);
+        read.map(|(path, _)| path.to_owned()).collect()
+    }
+
+    #[test]
+    fn lists_of_unique_ids_are_granted_for_reading() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().canonicalize().unwrap();
+        for folder in ["mail", "control", "ids"] {
+            fs::create_dir(base.join(folder)).unwrap();
+        }
+        let grants = |lines: &str| readable(&base, lines);
+        assert!(!grants("").contains(&base.join("control")));
+        let both = grants(
+            "uidl = [\"dovecot\", \"map\"]\nmap.path = \"ids/{user}\"\n\
+             dovecot.control = \"control/{user}/.INBOX\"\n",
+        );
+        assert!(both.contains(&base.join("control")) && both.contains(&base.join("ids")));
+        let home = "uidl = [\"map\"]\nmap.path = \"{home}/ids\"\n";
+        assert!(grants(home).contains(&PathBuf::from("/")));
+        let named = grants(&format!("{home}[sandbox]\nmail-directories = [\"/home\"]\n"));
+        assert!(!named.contains(&PathBuf::from("/")));
+    }
+}
