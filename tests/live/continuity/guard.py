@@ -1,7 +1,6 @@
 """The guard: a login is refused before a client sees other unique-ids than before."""
 
 import shutil
-from dataclasses import replace
 
 from continuity.clients import Saved
 from continuity.listing import ask, same
@@ -67,7 +66,7 @@ def replaced(dovecot: Dovecot23, fetchmail: Saved, server: Taking) -> str:
 def lost(dovecot: Dovecot23, fetchmail: Saved, server: Taking) -> str:
     """The state and the old list are lost, and Dovecot has made another list.
 
-    If the guard only warns, the new unique-ids are served.
+    Its operator accepts the new unique-ids.
     """
     poll_on(server, fetchmail)
     maildir = fetchmail.account.maildir
@@ -78,12 +77,12 @@ def lost(dovecot: Dovecot23, fetchmail: Saved, server: Taking) -> str:
     dovecot.stop()
     server.start()
     said = refused(server, fetchmail)
-    server.stop()
-    server.use(replace(FROM_DOVECOT, sections='[guard]\nmode = "warn"\n'))
-    server.start()
+    status = restante_guard(server, fetchmail, "status", code=1)
+    restante_guard(server, fetchmail, "accept")
+    restante_guard(server, fetchmail, "status")
     same(old, ask(server.ports[CLEARTEXT], fetchmail.account))
     server.stop()
-    return said
+    return f"{said}; {status}"
 
 
 def refused(server: Taking, fetchmail: Saved) -> str:
@@ -108,3 +107,10 @@ def poll_on(server: Taking, fetchmail: Saved) -> None:
     fetchmail.none(server.ports[CLEARTEXT])
     fetchmail.new(server.ports[CLEARTEXT])
     server.stop()
+
+
+def restante_guard(server: Taking, fetchmail: Saved, what: str, code: int = 0) -> str:
+    """`restante guard`. Returns its output."""
+    command = [server.site.program, "guard", what, fetchmail.account.user]
+    done = run([*command, "--config", server.config()], who=None, codes=(code,))
+    return " ".join((done.stdout + done.stderr).split())
