@@ -106,6 +106,9 @@ class Suite:
         self._part("steps from Dovecot 2.3", lambda name: self._steps(
             name, served, FORMATS, self._dovecot_23
         ))
+        for place in ("mdbox:~/mdbox", "sdbox:~/sdbox", "mbox:~/mail:INBOX=~/inbox"):
+            name = f"converted from {place.partition(':')[0]}"
+            self._part(name, lambda name: self._converted(name, served, place))
         self._part("guard", lambda name: self._guard(name, served))
         self._part("kills", self._kills)
         if self.arguments.debian_13:
@@ -162,7 +165,8 @@ class Suite:
     def _dovecot_23(
         self, accounts: list[Account], form: Format, settings: tuple[str, ...]
     ) -> Dovecot23:
-        location = f":CONTROL={self._control()}/%u" if form.is_elsewhere else ""
+        maildir = f"maildir:{self.site.root}/mail/%u/Maildir"
+        location = f"{maildir}:CONTROL={self._control()}/%u" if form.is_elsewhere else maildir
         return Dovecot23(self.site, self.made.name(), accounts, *settings, location=location)
 
     def _dovecot_24(
@@ -255,6 +259,20 @@ class Suite:
         server = Taking(self.site, self.made.name(), dovecot.port, Keys())
         try:
             self.report.check(name, lambda: steps.followed(dovecot, histories, server))
+        finally:
+            server.kill()
+
+    def _converted(self, name: str, served: Account, place: str) -> None:
+        account = self.made.user(served)
+        home = f"{self.site.root}/mail/%u"
+        # All formats need the same separator.
+        maildir, other = (
+            Dovecot23(self.site, self.made.name(), [account], location=location.replace("~", home))
+            for location in ("maildir:~/Maildir:LAYOUT=fs", place)
+        )
+        server = Taking(self.site, self.made.name(), other.port, FROM_DOVECOT)
+        try:
+            self.report.check(name, lambda: steps.converted(maildir, other, account, server))
         finally:
             server.kill()
 

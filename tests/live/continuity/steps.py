@@ -1,6 +1,8 @@
 """The steps of a move as docs/MIGRATING.md has them: `restante migrate plan`, `audit` and `apply`."""
 
+import shutil
 import tomllib
+from typing import Iterable
 
 from continuity.history import History
 from continuity.listing import Listing, ask, ids, same
@@ -9,6 +11,7 @@ from continuity.old import Dovecot23
 from lib.process import run
 from lib.report import require
 from lib.server import CLEARTEXT
+from lib.site import Account
 
 
 def followed(dovecot: Dovecot23, histories: list[History], server: Taking) -> str:
@@ -35,6 +38,35 @@ def followed(dovecot: Dovecot23, histories: list[History], server: Taking) -> st
         require(len(new) == 2, f"{len(new)} messages are new")
     server.stop()
     return said
+
+
+def converted(maildir: Dovecot23, other: Dovecot23, account: Account, server: Taking) -> str:
+    """The mail is in another format of Dovecot, which doveadm converts."""
+    # 2: mbox has other UIDs for some messages.
+    doveadm(maildir, account, other.location.replace("%u", account.user), codes=(0, 2))
+    shutil.rmtree(account.maildir)
+    other.start()
+    try:
+        old = ask(other.port, account)
+    finally:
+        other.stop()
+    doveadm(other, account, f"maildir:{account.maildir}:LAYOUT=fs")
+    server.start()
+    said = same(old, ask(server.ports[CLEARTEXT], account))
+    server.stop()
+    return said
+
+
+def doveadm(
+    dovecot: Dovecot23, account: Account, location: str, codes: Iterable[int] = (0,)
+) -> None:
+    """Copies the mail of a user to another place and format."""
+    dovecot.start()
+    try:
+        command = ["doveadm", "-c", dovecot.config, "backup", "-u", account.user, location]
+        run([*command], who=None, codes=codes)
+    finally:
+        dovecot.stop()
 
 
 def planned(dovecot: Dovecot23, server: Taking) -> Keys:

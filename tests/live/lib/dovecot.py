@@ -54,14 +54,14 @@ class Dovecot:
 
     def __init__(
         self, site: Site, name: str, accounts: Iterable[Account], *settings: str,
-        location: str = "", protocols: Iterable[str] = ("pop3", "imap"),
+        location: Optional[str] = None, protocols: Iterable[str] = ("pop3", "imap"),
     ) -> None:
-        """`settings` are further lines, `location` the end of `mail_location`."""
+        """`settings` are further lines, `location` is that of other mail than the Maildirs."""
         self.site = site
         self.root = site.root / name
         self.root.mkdir()
         self.settings = settings
-        self.location = location
+        self.location = location or f"maildir:{site.root}/mail/%u/Maildir"
         self.ports = {protocol: free_port() for protocol in protocols}
         users = self.root / "users"
         users.write_text("".join(f"{each.user}:{{PLAIN}}{each.password}\n" for each in accounts))
@@ -134,7 +134,7 @@ userdb {{
 }}
 first_valid_uid = 1
 first_valid_gid = 1
-mail_location = maildir:{self.site.root}/mail/%u/Maildir{self.location}
+mail_location = {self.location}
 mail_max_userip_connections = 0
 {self.listeners()}""" + "".join(f"{line}\n" for line in self.settings)
 
