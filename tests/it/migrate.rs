@@ -279,3 +279,45 @@ fn what_users_would_see() {
     assert!(said.stderr.contains("1 of 1 users would notice the move"), "{said:?}");
     assert_eq!(migrate(&place, &["plan"]).code, Some(1));
 }
+
+/// Mail that was copied with other file names, and delivered a second time.
+#[test]
+fn copied_mail_is_found_again() {
+    let (old, place) = (Place::new(), place_with("[\"map\", \"base-name\"]"));
+    old.configure(&[OFF], "allow-cleartext = true\n");
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let map = "[maildir.map]\npath = \"maps/{user}\"\n[tls]\n";
+    place.write("restante.toml", config.replace("[tls]\n", map));
+    fs::create_dir(place.path("maps")).unwrap();
+    for number in 1..=3 {
+        fs::remove_file(place.path(&format!("mrose/Maildir/new/{number}.{ID}"))).unwrap();
+    }
+    let mail = |number: u32| format!("From: a@b.c\nMessage-ID: <{number}@b.c>\n\ntext\n");
+    for number in 1..=60 {
+        old.deliver(number, mail(number).as_bytes());
+        let copied = format!("Received: by x\nX-UIDL: 7\n{}", mail(number)).replace('\n', "\r\n");
+        place.deliver(100 + number, copied.as_bytes());
+    }
+    // Two copies of one message, and one message that is only here.
+    for number in [61, 62] {
+        old.deliver(number, mail(61).as_bytes());
+        place.deliver(200 + number, mail(61).as_bytes());
+    }
+    old.deliver(63, b"Subject: only there\n\n");
+    place.deliver(999, b"Subject: only here\n\n");
+    let server = old.serve();
+    place.write("logins", "mrose\ttanstaaf\n");
+    let (url, logins) = (format!("pop3://{}", server.address(0)), place.path("logins"));
+    let asking = ["--old", &url, "--cleartext", "--users", logins.to_str().unwrap()];
+    let maps = place.path("maps");
+    let words = [&["adopt", "--output", maps.to_str().unwrap()], &asking[..]].concat();
+    let said = migrate(&place, &words);
+    assert_says(&said, 1, "mrose: 62 of 63 messages found, 63 are here\n");
+    let map = fs::read_to_string(maps.join("mrose")).unwrap();
+    assert_eq!(map.lines().next(), Some(&*format!("101.{ID}\t1.{ID}")));
+    assert_eq!(map.lines().last(), Some(&*format!("262.{ID}\t62.{ID}")));
+    let said = migrate(&place, &[&["audit"], &asking[..]].concat());
+    assert_says(&said, 1, "mrose: 62 same, 1 missing, 1 added, 60 with other octets\n");
+    // Users who have a map are skipped.
+    assert_says(&migrate(&place, &words), 0, "");
+}

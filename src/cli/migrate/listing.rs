@@ -1,5 +1,7 @@
 //! The listing of a maildrop as another server gives it: what UIDL and LIST print.
 
+use super::digest::Digest;
+
 /// The unique-ids and octets of messages, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
@@ -7,6 +9,8 @@ pub(super) struct Listing {
     pub(super) ids: Vec<Vec<u8>>,
     /// The octets; empty if the server was not asked for them.
     pub(super) octets: Vec<u64>,
+    /// The digests of the headers; empty if the server was not asked for them.
+    pub(super) digests: Vec<Option<Digest>>,
 }
 
 /// A line of a listing is invalid.

@@ -1,6 +1,7 @@
 //! `restante migrate`: a move from another POP3 server, after which no client downloads twice.
 //!
 //! - `plan` prints the configuration for the mail of Dovecot, or what users would see; `doveconf` translates its settings.
+//! - `adopt` finds messages that have been copied, by the `digest` of their headers.
 //! - `apply` remembers unique-ids as logins do.
 //! - `audit` compares the listings of both servers, `export` writes the lists of the old one.
 //! - `accounts` are the users and their Maildirs, `client` asks another server, `listing` is its
@@ -9,9 +10,11 @@
 use super::Failure;
 
 pub(super) mod accounts;
+mod adopt;
 mod apply;
 mod audit;
 mod client;
+mod digest;
 mod doveconf;
 mod export;
 mod listing;
@@ -40,6 +43,12 @@ enum Command {
     /// how many messages are the same, missing, added or in another order. Nothing is changed on
     /// either side.
     Audit(audit::Args),
+    /// Find the messages of another server that have been copied here, and write their unique-ids.
+    ///
+    /// For mail that was copied over IMAP or POP3. Messages are compared by their headers and octets;
+    /// those that are unambiguous are written to a map for maildir.map. Nothing is changed on the other
+    /// server.
+    Adopt(adopt::Args),
     /// Write the list from which Dovecot or Courier serves the unique-ids that clients know from
     /// this server.
     ///
@@ -56,6 +65,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Plan(args) => plan::run(args),
         Command::Apply(args) => apply::run(args),
+        Command::Adopt(args) => adopt::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Export(args) => export::run(args),
     }

@@ -7,7 +7,10 @@ use super::super::OpenError;
 use super::MaildirStore;
 use super::assign::Purpose;
 use super::entry::{Form, Sizes};
+use super::folder::OpenFile;
+use super::folders::Folders;
 use super::guard::Objection;
+use super::header;
 use super::name;
 use super::open_maildrop::{OpenMaildrop, Terms};
 use super::time_limit::TimeLimit;
@@ -61,6 +64,23 @@ impl LockedListing {
                 form == Form::Plain && in_name.is_some_and(|size| size != physical);
             ListedMessage { id: unique_id.as_str(), file_name: entry.name, octets, has_wrong_size }
         })
+    }
+
+    /// The start of each message, with its header if that is not very long; `None` for one that
+    /// cannot be read.
+    ///
+    /// # Errors
+    /// When the folders cannot be opened.
+    pub fn heads(&self) -> Result<impl Iterator<Item = Option<Vec<u8>>>, OpenError> {
+        let folders = Folders::open(&self.opened.maildir).map_err(OpenError::Unavailable)?;
+        Ok(self.opened.messages().map(move |(at, _)| {
+            let entry = self.opened.listing.entry(at);
+            let OpenFile { file, .. } = folders.open_file(entry.folder, entry.name).ok()?;
+            let mut head = vec![0; HEAD];
+            let length = header::read(&file, &mut head)?;
+            head.truncate(length);
+            Some(head)
+        }))
     }
 
     /// The unique-ids of messages that have been removed, and that clients may still remember.
@@ -137,3 +157,6 @@ fn remember(terms: &Terms) -> Result<u32, OpenError> {
     opened.remember().map_err(OpenError::Unavailable)?;
     Ok(opened.count())
 }
+
+/// How much of a message is read for its header.
+const HEAD: usize = 64 << 10;

@@ -101,7 +101,7 @@ mod tests {
 
     fn compare(other: &[&str], own: &[&str]) -> Comparison {
         let ids = other.iter().map(|id| id.as_bytes().to_vec()).collect();
-        let listing = Listing { ids, octets: vec![7; other.len()] };
+        let listing = Listing { ids, octets: vec![7; other.len()], ..Listing::default() };
         let own = own.iter().map(|id| (id.as_bytes(), if *id == "big" { 8 } else { 7 }));
         Comparison::of(&listing, own)
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::accounts::{Account, Accounts, Selection};
-use super::client::ServerUrl;
+use super::client::{ServerUrl, Want};
 use super::listing::Listing;
 use crate::cli::{CONFIG, Failure};
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::server;
 
 mod capture;
 mod compare;
-mod old;
+pub(super) mod old;
 mod report;
 mod state;
 
@@ -37,7 +37,10 @@ pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    old: old::ServerArgs,
+    server: old::ServerArgs,
+    /// Write the users that are done to this file, and skip those that are in it.
+    #[arg(long, value_name = "FILE", requires = "old")]
+    state: Option<PathBuf>,
     /// Print a JSON object to standard output.
     #[arg(long)]
     json: bool,
@@ -80,7 +83,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         let format = if args.json { Format::Json } else { Format::Text };
         match (args.source.capture, args.source.old) {
             (Some(directory), _) => captured(&config, &directory, &args.selection, format),
-            (None, Some(url)) => asked(&config, url, &args.old, format),
+            (None, Some(url)) => asked(&config, url, &args.server, args.state.as_deref(), format),
             (None, None) => Err(Failure::new("no server is named; write --old or --capture")),
         }
     };
@@ -114,12 +117,13 @@ fn asked(
     config: &Config,
     url: ServerUrl,
     args: &old::ServerArgs,
+    state: Option<&Path>,
     format: Format,
 ) -> Result<Report, Failure> {
     let store = server::maildirs(config).map_err(Failure::of)?;
     let accounts = Accounts::read(config)?;
-    let (mut logins, server) = (args.logins()?, args.server(url)?);
-    let mut state = args.state.as_deref().map(State::open).transpose().map_err(Failure::of)?;
+    let (mut logins, server) = (args.logins()?, args.server(url, Want::Listing)?);
+    let mut state = state.map(State::open).transpose().map_err(Failure::of)?;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     let mut report = Report::new(format, logins.len());
     let done = state.iter_mut().flat_map(|state| std::mem::take(&mut state.done));

@@ -9,13 +9,13 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use crate::cli::Failure;
-use crate::cli::migrate::client::{Connector, Error, Login, Server, ServerUrl};
+use crate::cli::migrate::client::{Connector, Error, Login, Server, ServerUrl, Want};
 use crate::cli::migrate::listing::Listing;
 use crate::protocol::{Secret, Username};
 
 /// The options for asking another server.
 #[derive(Debug, clap::Args)]
-pub(super) struct ServerArgs {
+pub(in super::super) struct ServerArgs {
     /// A file with the users of --old: on each line a name, a TAB, and the password there.
     #[arg(long, value_name = "FILE", requires = "old")]
     users: Option<PathBuf>,
@@ -28,14 +28,11 @@ pub(super) struct ServerArgs {
     /// How many users to ask for at a time.
     #[arg(long, value_name = "N", default_value = "8", requires = "old")]
     parallel: NonZeroUsize,
-    /// Write the users that are done to this file, and skip those that are in it.
-    #[arg(long, value_name = "FILE", requires = "old")]
-    pub(super) state: Option<PathBuf>,
 }
 
 impl ServerArgs {
     /// The users of the other server.
-    pub(super) fn logins(&self) -> Result<Vec<Login>, Failure> {
+    pub(in super::super) fn logins(&self) -> Result<Vec<Login>, Failure> {
         let Some(path) = &self.users else {
             return Err(Failure::new("the users of --old are missing; name a file with --users"));
         };
@@ -43,18 +40,18 @@ impl ServerArgs {
     }
 
     /// The other server.
-    pub(super) fn server(&self, url: ServerUrl) -> Result<Server, Failure> {
+    pub(in super::super) fn server(&self, url: ServerUrl, want: Want) -> Result<Server, Failure> {
         let connector =
             if self.insecure { Connector::accepting_any() } else { Connector::verifying() };
         let connector = connector.map_err(Failure::of)?;
-        Ok(Server { url, cleartext: self.cleartext, connector })
+        Ok(Server { url, cleartext: self.cleartext, connector, want })
     }
 
     /// Asks for the listings of all these users, and passes each to `done` when it is there.
     ///
     /// # Errors
     /// Those of `done`, and if there are no threads. Then the other requests are cancelled.
-    pub(super) fn ask(
+    pub(in super::super) fn ask(
         &self,
         server: Server,
         logins: Vec<Login>,

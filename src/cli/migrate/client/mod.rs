@@ -31,6 +31,17 @@ pub(super) struct Server {
     pub(super) cleartext: bool,
     /// The TLS client.
     pub(super) connector: Connector,
+    /// What it is asked for.
+    pub(super) want: Want,
+}
+
+/// What a server is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// The unique-ids and octets.
+    Listing,
+    /// The headers, too.
+    Headers,
 }
 
 /// A user of the other server.
@@ -43,21 +54,23 @@ pub(super) struct Login {
 }
 
 impl Server {
-    /// Logs in and asks for the unique-ids and octets of all messages.
+    /// Logs in and asks for all messages.
     pub(super) async fn listing(&self, login: &Login) -> Result<Listing, Error> {
         let stream = within(TcpStream::connect((self.url.host.as_str(), self.url.port))).await?;
         let stream = stream.map_err(Error::Connect)?;
         match self.url.scheme {
             Scheme::Pop3s => {
                 let mut session = session::greeted(self.secured(stream).await?).await?;
-                session.listing(login).await
+                session.listing(login, self.want).await
             }
-            Scheme::Pop3 if self.cleartext => session::greeted(stream).await?.listing(login).await,
+            Scheme::Pop3 if self.cleartext => {
+                session::greeted(stream).await?.listing(login, self.want).await
+            }
             Scheme::Pop3 => {
                 let stream = session::greeted(stream).await?.start_tls().await?;
                 // RFC 2595 §4: what the server said before TLS does not count.
                 let mut session = session::after_tls(self.secured(stream).await?);
-                session.listing(login).await
+                session.listing(login, self.want).await
             }
         }
     }
@@ -151,7 +164,7 @@ async fn within<T>(operation: impl Future<Output = T>) -> Result<T, Error> {
 /// How long the server may take for each line.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// RFC 1939 §3 allows 512 octets; unique-ids of other servers may be longer than it says.
-const MAX_LINE: usize = 1024;
+/// Lines of headers may be long.
+const MAX_LINE: usize = 1 << 20;
 
 const MAX_MESSAGES: usize = 10_000_000;

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Status};
-use super::{Error, Login, MAX_MESSAGES, Shown};
+use super::{Error, Login, MAX_MESSAGES, Shown, Want};
+use crate::cli::migrate::digest::{Digest, HeaderDigest};
 use crate::cli::migrate::listing::{BadLine, Listing};
 use crate::protocol::Secret;
 
@@ -49,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Logs in, asks for the listing, and ends the session.
-    pub(super) async fn listing(&mut self, login: &Login) -> Result<Listing, Error> {
+    pub(super) async fn listing(&mut self, login: &Login, want: Want) -> Result<Listing, Error> {
         let before = self.capabilities().await?;
         self.log_in(login, before).await?;
         // A server may offer more after the login, or less.
@@ -65,9 +66,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.0.send(b"LIST\r\n").await?;
         }
         self.lines("LIST", |line| listing.push_octets(line)).await?;
+        if want == Want::Headers {
+            self.headers(&mut listing, if pipelining { BATCH } else { 1 }).await?;
+        }
         // The listing is complete, whatever happens now.
         self.end().await.ok();
         Ok(listing)
+    }
+
+    /// Asks for the headers of all messages, `batch` of them at a time.
+    async fn headers(&mut self, listing: &mut Listing, batch: usize) -> Result<(), Error> {
+        let numbers = (1..=listing.ids.len()).collect::<Vec<_>>();
+        for numbers in numbers.chunks(batch) {
+            let commands = numbers.iter().map(|number| format!("TOP {number} 0\r\n"));
+            self.0.send(commands.collect::<String>().as_bytes()).await?;
+            for _ in numbers {
+                listing.digests.push(self.header().await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the reply to TOP; `None` if the message cannot be read.
+    async fn header(&mut self) -> Result<Option<Digest>, Error> {
+        match self.0.status().await? {
+            Status::Ok => {}
+            Status::Err(_) => return Ok(None),
+            Status::Continue => return Err(Error::NotPop3(Shown::new(b"+"))),
+        }
+        let mut digest = HeaderDigest::default();
+        while let Some(line) = self.0.next_line().await? {
+            digest.add(line);
+        }
+        Ok(digest.finish())
     }
 
     /// Ends the session so that nothing can be removed.
@@ -160,6 +191,9 @@ fn accepted(command: &'static str, status: Status) -> Result<(), Error> {
         Status::Continue => Err(Error::NotPop3(Shown::new(b"+"))),
     }
 }
+
+/// How many headers are asked for at a time.
+const BATCH: usize = 50;
 
 /// RFC 2449 §4: the longest command, with its CRLF.
 const MAX_COMMAND: usize = 255;

@@ -1,0 +1,118 @@
+//! Digests of headers, by which a message is found again after it has been copied.
+
+use sha2::{Digest as _, Sha256};
+
+/// The digest of a header.
+pub(super) type Digest = [u8; 32];
+
+/// Digests a header line by line.
+///
+/// - Line ends, blanks at the ends of lines and the blanks of folded lines do not count.
+/// - Fields that a server or a copy may add, change or remove do not count.
+#[derive(Debug, Default)]
+pub(super) struct HeaderDigest {
+    hash: Sha256,
+    octets: usize,
+    /// Whether the last field does not count.
+    is_ignored: bool,
+    is_ended: bool,
+    is_too_long: bool,
+}
+
+impl HeaderDigest {
+    /// The digest of the header at the start of a message; `None` if it is too long.
+    pub(super) fn of(head: &[u8]) -> Option<Digest> {
+        let mut digest = Self::default();
+        for line in head.split(|octet| *octet == b'\n') {
+            digest.add(line);
+        }
+        digest.finish()
+    }
+
+    /// Adds a line. What follows an empty line is not part of the header.
+    pub(super) fn add(&mut self, line: &[u8]) {
+        let text = line.trim_ascii_end();
+        self.is_ended |= text.is_empty();
+        if self.is_ended {
+            return;
+        }
+        self.octets = self.octets.saturating_add(text.len());
+        self.is_too_long |= self.octets > LONGEST;
+        if !matches!(text.first(), Some(b' ' | b'\t')) {
+            let name = text.split(|octet| *octet == b':').next().unwrap_or_default();
+            let name = name.trim_ascii().to_ascii_lowercase();
+            self.is_ignored = IGNORED.iter().any(|ignored| ignored.as_bytes() == name);
+            self.update(b"\n");
+        } else {
+            self.update(b" ");
+        }
+        self.update(text.trim_ascii());
+    }
+
+    fn update(&mut self, text: &[u8]) {
+        if !self.is_ignored {
+            self.hash.update(text);
+        }
+    }
+
+    /// The digest of the lines so far; `None` if there are no fields, or more than can be compared.
+    pub(super) fn finish(self) -> Option<Digest> {
+        (self.octets > 0 && !self.is_too_long).then(|| self.hash.finalize().into())
+    }
+}
+
+/// A longer header is not compared.
+const LONGEST: usize = 60 << 10;
+
+const IGNORED: [&str; 22] = [
+    "content-length",
+    "delivered-to",
+    "envelope-to",
+    "lines",
+    "received",
+    "return-path",
+    "status",
+    "x-envelope-from",
+    "x-envelope-to",
+    "x-evolution",
+    "x-imap",
+    "x-imapbase",
+    "x-keywords",
+    "x-message-flag",
+    "x-mozilla-keys",
+    "x-mozilla-status",
+    "x-mozilla-status2",
+    "x-original-to",
+    "x-status",
+    "x-uid",
+    "x-uidl",
+    "x-yahoo-newman-property",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_copy_changes_does_not_count() {
+        let header = "From: a@b.c\nSubject: one\n two\nMessage-ID: <1@b.c>\n\ntext\n";
+        let digest = HeaderDigest::of(header.as_bytes()).unwrap();
+        for same in [
+            &header.replace('\n', "\r\n"),
+            "Received: from x\n\tby y\nFrom: a@b.c \nSubject: one\n\ttwo\nMessage-ID: <1@b.c>\n",
+            "From: a@b.c\nX-UIDL: 7\nSubject: one\n  two\nMessage-ID: <1@b.c>\nSTATUS: RO\n\nother",
+        ] {
+            assert_eq!(HeaderDigest::of(same.as_bytes()), Some(digest), "{same}");
+        }
+        for other in [
+            "From: a@b.c\nSubject: one\ntwo\nMessage-ID: <1@b.c>\n\n",
+            "From: a@b.c\nSubject: one\n two\nMessage-ID: <2@b.c>\n\n",
+            "Subject: one\n two\nFrom: a@b.c\nMessage-ID: <1@b.c>\n\n",
+        ] {
+            assert_ne!(HeaderDigest::of(other.as_bytes()), Some(digest), "{other}");
+        }
+        assert_eq!(HeaderDigest::of(b""), None);
+        assert_eq!(HeaderDigest::of(b"\ntext: without a header\n"), None);
+        assert_eq!(HeaderDigest::of(&b"a: b\n".repeat(1 << 14)), None);
+    }
+}
