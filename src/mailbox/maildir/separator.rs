@@ -103,6 +103,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn flags_follow_the_separator() {
+        for (name, separator, expected) in [
+            ("1.a:2,FS", Colon, "FS"),
+            ("1.a,S=4:2,", Colon, ""),
+            ("1.a", Colon, ""),
+            ("1.a:1,b", Colon, ""),
+            ("1_a_2,Sb", Underscore, "Sb"),
+        ] {
+            assert_eq!(separator.flags(name.as_bytes()), expected.as_bytes(), "{name}");
+        }
+    }
+
+    #[test]
     fn flags_are_told_from_names() {
         for (separator, name, expected) in [
             (Colon, "1.x:2,S", "1.x"),

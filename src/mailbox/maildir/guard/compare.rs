@@ -145,3 +145,23 @@ fn next_same(a: &[u64], b: &[u64]) -> (usize, usize) {
 
 /// The most numbers that are skipped at once.
 const MOST_SKIPPED: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_numbers_may_be_missing_on_either_side() {
+        let all = (1..=100).collect::<Vec<u64>>();
+        assert_eq!(same_in_order(&all, &all), all);
+        let without = |gap: std::ops::Range<u64>| {
+            all.iter().copied().filter(|number| !gap.contains(number)).collect::<Vec<_>>()
+        };
+        assert_eq!(same_in_order(&without(10..40), &all), without(10..40));
+        assert_eq!(same_in_order(&all, &without(90..101)), without(90..101));
+        assert_eq!(same_in_order(&without(5..8), &without(50..60)).len(), 87);
+        let reversed = all.iter().rev().copied().collect::<Vec<_>>();
+        assert!(same_in_order(&all, &reversed).len() < 20);
+        assert!(same_in_order(&all, &[]).is_empty());
+    }
+}

@@ -239,6 +239,37 @@ fn new_mail_is_last() {
     }
 }
 
+/// By the time of modification, new mail is in the order in which it is given.
+#[test]
+fn new_mail_has_the_order_of_the_names_or_that_in_which_it_is_given() {
+    let list = dovecot(b"3 V7 N7\n1 :3.a\n");
+    let format = format("%u");
+    let sources = [Source::Dovecot(from_dovecot(&list, &format)), Source::BaseName];
+    let names = ["9.a", "3.a", "1.a", "5.a"].map(str::as_bytes);
+    for (order, expected) in [
+        (NewMailOrder::Number, ["1", "1.a", "5.a", "9.a"]),
+        (NewMailOrder::Modified, ["1", "9.a", "1.a", "5.a"]),
+    ] {
+        let taken = take_over(&names, &sources, order, |_| false, |_| None);
+        let ids = taken.iter().map(|taken| taken.id.as_str()).collect::<Vec<_>>();
+        assert_eq!(ids, expected);
+    }
+}
+
+/// The next source is asked, and at last a hash is made.
+#[test]
+fn an_id_that_is_in_use_is_not_given_again() {
+    let list = dovecot(b"3 V7 N7\n1 :1.a\n2 :2.b\n");
+    let format = format("%u");
+    let sources = [Source::Dovecot(from_dovecot(&list, &format)), Source::BaseName];
+    let names = ["1.a", "2.b"].map(str::as_bytes);
+    let used = ["1", "2", "2.b"];
+    let is_used = |id: &TakenId| used.contains(&id.as_str());
+    let taken = take_over(&names, &sources, NewMailOrder::Number, is_used, |_| None);
+    assert_eq!(taken[0].id.as_str(), "1.a");
+    assert_eq!((taken[1].source, taken[1].id.as_str().len()), (None, 64));
+}
+
 /// An id that an earlier source gives to a later message is not given to an earlier one.
 #[test]
 fn no_id_is_listed_twice() {
