@@ -40,6 +40,7 @@ certificate = \"certificate.pem\"
 private-key = \"key.pem\"
 [maildir]
 path = \"mail/{{user}}/Maildir\"
+uidl = [\"name\"]
 [auth]
 allow-cleartext = true
 [throttle]

@@ -36,6 +36,8 @@ def main() -> int:
     report = Report(only=sys.argv[2:])
     site = Site(Path(sys.argv[1]).resolve())
     server = Server(site, "server")
+    # Dovecot delivers to some Maildirs, and has a list of UIDs there.
+    server.maildir = ('uidl = ["name"]',)
     # Accepts passwords without TLS.
     lenient = Server(site, "lenient", allow_cleartext=True)
     try:
