@@ -1,6 +1,7 @@
 //! The users of a migration, and where their mail is.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -63,23 +64,28 @@ impl Account {
 
 /// The users of a configuration.
 pub(in crate::cli) struct Accounts {
-    listed: Vec<(Username, Attributes)>,
+    /// In the order of the credential files.
+    users: Vec<Username>,
+    attributes: HashMap<Username, Attributes>,
 }
 
 impl Accounts {
     /// Reads the credential files.
     pub(in crate::cli) fn read(config: &Config) -> Result<Self, Failure> {
         let weak = WeakSchemes::from(config.auth.weak_schemes);
-        let mut listed = Vec::new();
+        let mut accounts = Self { users: Vec::new(), attributes: HashMap::new() };
         for store in &config.credentials {
             let Credentials::File(FileSection { path, .. }) = store else { continue };
-            let users = edit::list(path, weak).map_err(Failure::of)?;
-            listed.extend(users.into_iter().filter_map(|user| Some((user.name, user.attributes?))));
+            for user in edit::list(path, weak).map_err(Failure::of)? {
+                let Some(attributes) = user.attributes else { continue };
+                // The first store that knows a user decides.
+                if let Entry::Vacant(entry) = accounts.attributes.entry(user.name.clone()) {
+                    entry.insert(attributes);
+                    accounts.users.push(user.name);
+                }
+            }
         }
-        let mut seen = HashSet::new();
-        // The first store that knows a user decides.
-        listed.retain(|(user, _)| seen.insert(user.clone()));
-        Ok(Self { listed })
+        Ok(accounts)
     }
 
     /// The selected users.
@@ -91,8 +97,7 @@ impl Accounts {
                 Ok(vec![self.account(name)])
             }
             None if selection.all => {
-                let users = self.listed.iter();
-                Ok(users.map(|(user, _)| self.account(user.clone())).collect())
+                Ok(self.users.iter().map(|user| self.account(user.clone())).collect())
             }
             None => Err(Failure::new("no user is named; write --user NAME, or --all")),
         }
@@ -100,10 +105,9 @@ impl Accounts {
 
     /// The account of a user, also of one that is in no credential file.
     pub(in crate::cli) fn account(&self, user: Username) -> Account {
-        let listed = self.listed.iter().find(|(listed, _)| *listed == user);
-        let (home, mail) = listed.map_or((None, None), |(_, attributes)| {
-            (attributes.home.clone(), attributes.mail.clone())
-        });
+        let attributes = self.attributes.get(&user);
+        let home = attributes.and_then(|attributes| attributes.home.clone());
+        let mail = attributes.and_then(|attributes| attributes.mail.clone());
         Account { user, home, mail }
     }
 }

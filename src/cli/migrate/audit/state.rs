@@ -5,7 +5,7 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::compare::Comparison;
@@ -34,11 +34,16 @@ impl State {
         let at_path = |error| Error::Io { path: path.to_owned(), error };
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).map_err(at_path)?;
+        let text = io::read_to_string(&file).map_err(at_path)?;
+        // A line without an end was being written when the audit was interrupted.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64).map_err(at_path)?;
+        }
         let mut done = Vec::new();
-        for (index, line) in BufReader::new(&file).lines().enumerate() {
-            let parsed = parse(&line.map_err(at_path)?);
+        for (index, line) in text.get(..whole).unwrap_or_default().lines().enumerate() {
             let bad_line = || Error::Line { path: path.to_owned(), line: index + 1 };
-            done.push(parsed.ok_or_else(bad_line)?);
+            done.push(parse(line).ok_or_else(bad_line)?);
         }
         Ok(Self { file, path: path.to_owned(), done })
     }
@@ -86,6 +91,10 @@ mod tests {
         let done = State::open(&path).unwrap().done;
         let expected = [("mrose@example.org", comparison), ("two words", Comparison::default())];
         assert_eq!(done, expected.map(|(user, comparison)| (user.to_owned(), comparison)));
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{whole}torn\t1\t2")).unwrap();
+        assert_eq!(State::open(&path).unwrap().done, done);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         for bad in ["", "mrose\t1\t2", "mrose\t1\t2\t3\t4\t5\t6\tx", "m\t1\t2\t3\t4\t5\t6\t7\t8"] {
             std::fs::write(&path, format!("m\t1\t2\t3\t4\t5\t6\t7\n{bad}\n")).unwrap();
             let error = State::open(&path).unwrap_err();
