@@ -106,6 +106,7 @@ class Suite:
         self._part("steps from Dovecot 2.3", lambda name: self._steps(
             name, served, FORMATS, self._dovecot_23
         ))
+        self._part("copied by IMAP", lambda name: self._copied(name, served))
         for place in ("mdbox:~/mdbox", "sdbox:~/sdbox", "mbox:~/mail:INBOX=~/inbox"):
             name = f"converted from {place.partition(':')[0]}"
             self._part(name, lambda name: self._converted(name, served, place))
@@ -259,6 +260,19 @@ class Suite:
         server = Taking(self.site, self.made.name(), dovecot.port, Keys())
         try:
             self.report.check(name, lambda: steps.followed(dovecot, histories, server))
+        finally:
+            server.kill()
+
+    def _copied(self, name: str, served: Account) -> None:
+        account, home = self.made.user(served), f"maildir:{self.site.root}/mail/%u"
+        account.maildir.rename(account.maildir.with_name("old"))
+        old, new = (
+            Dovecot23(self.site, self.made.name(), [account], location=f"{home}/{place}")
+            for place in ("old", "Maildir")
+        )
+        server = Taking(self.site, self.made.name(), old.port, Keys())
+        try:
+            self.report.check(name, lambda: steps.adopted(old, new, account, server))
         finally:
             server.kill()
 
