@@ -117,7 +117,7 @@ impl Examination<'_> {
                 format!(
                     "is not set, and {}/{name} has the unique-ids that clients of {users} know; write \
                      uidl = [\"{source}\", \"base-name\"] under [maildir], or uidl = [\"name\"] if \
-                     clients may download all mail again",
+                     clients know the unique-ids of this server already, or may download all mail again",
                     first.path.display()
                 ),
             );

@@ -36,7 +36,8 @@ fn maildirs_with_an_old_list_that_is_not_used_are_counted() {
         format!(
             "restante.toml:15:1: maildir.uidl: is not set, and mail/example.org/{list} has the unique-ids \
              that clients of {users} know; write uidl = [\"{source}\", \"base-name\"] under [maildir], \
-             or uidl = [\"name\"] if clients may download all mail again"
+             or uidl = [\"name\"] if clients know the unique-ids of this server already, or may \
+             download all mail again"
         )
     };
     let both = line("2 users (such as fred@example.org)", "fred/dovecot-uidlist", "dovecot");

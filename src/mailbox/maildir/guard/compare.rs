@@ -14,12 +14,14 @@ use super::super::take_listing::TakenListing;
 pub(super) struct Comparison<'a> {
     /// The number of messages of the last session.
     pub(super) remembered: u32,
-    /// Those that are still there, with their positions now.
+    /// Those that are still there under their unique names, with their positions now.
     pub(super) still_there: Vec<(Entry<'a>, Position)>,
+    /// Those whose files have other unique names.
+    pub(super) renamed: Vec<(Entry<'a>, Position)>,
     /// The octets of those that are gone, in their order.
     pub(super) gone: Vec<u64>,
-    /// The octets of new messages, in their order.
-    pub(super) new: Vec<u64>,
+    /// New messages, in their order.
+    pub(super) new: Vec<Entry<'a>>,
 }
 
 impl<'a> Comparison<'a> {
@@ -30,18 +32,21 @@ impl<'a> Comparison<'a> {
         if !taken.is_unchanged() {
             pairs.find_renamed(|entry| is_as_old_as_the_index(folders, taken, entry));
         }
-        let Pairs { paired, last: gone, now: new } = pairs;
-        let octets = |entries: Vec<(Position, Entry<'_>)>| {
-            entries.into_iter().map(|(_, entry)| entry.sizes.octets).collect()
-        };
-        let remembered = last.count();
-        Self { remembered, still_there: paired, gone: octets(gone), new: octets(new) }
+        let Pairs { paired, renamed, last: gone, now: new } = pairs;
+        Self {
+            remembered: last.count(),
+            still_there: paired,
+            renamed,
+            gone: gone.into_iter().map(|(_, entry)| entry.sizes.octets).collect(),
+            new: new.into_iter().map(|(_, entry)| entry).collect(),
+        }
     }
 }
 
 /// The messages that are in both listings, and those that are in one only.
 struct Pairs<'a> {
     paired: Vec<(Entry<'a>, Position)>,
+    renamed: Vec<(Entry<'a>, Position)>,
     last: Vec<(Position, Entry<'a>)>,
     now: Vec<(Position, Entry<'a>)>,
 }
@@ -50,7 +55,8 @@ impl<'a> Pairs<'a> {
     /// Pairs the messages by their unique names, and by their inodes if files share one.
     fn by_name(last: &'a Listing, now: &'a Listing) -> Self {
         let (last, now) = (positioned(last), positioned(now));
-        let mut pairs = Self { paired: Vec::new(), last: Vec::new(), now: Vec::new() };
+        let (paired, renamed) = (Vec::new(), Vec::new());
+        let mut pairs = Self { paired, renamed, last: Vec::new(), now: Vec::new() };
         let mut groups = now.chunk_by(|(_, a), (_, b)| a.key() == b.key()).peekable();
         for group in last.chunk_by(|(_, a), (_, b)| a.key() == b.key()) {
             let Some((_, first)) = group.first() else { continue };
@@ -88,12 +94,12 @@ impl<'a> Pairs<'a> {
     fn find_renamed(&mut self, is_old: impl Fn(&Entry<'a>) -> bool) {
         let by_inode = self.now.iter().filter_map(|now| Some((now.1.inode?, *now)));
         let mut by_inode = by_inode.collect::<HashMap<Inode, _>>();
-        let (paired, mut renamed) = (&mut self.paired, HashSet::new());
+        let (pairs, mut renamed) = (&mut self.renamed, HashSet::new());
         self.last.retain(|(_, old)| {
             let found = old.inode.and_then(|inode| by_inode.remove(&inode));
             match found.filter(|(_, now)| now.sizes == old.sizes && is_old(now)) {
                 Some((at, _)) => {
-                    paired.push((*old, at));
+                    pairs.push((*old, at));
                     !renamed.insert(at)
                 }
                 None => true,
@@ -115,7 +121,24 @@ fn key<'a>(group: &[(Position, Entry<'a>)]) -> Option<super::super::entry::Key<'
 /// files are made, it is not known to be younger.
 fn is_as_old_as_the_index(folders: &Folders<'_>, taken: &TakenListing, entry: &Entry<'_>) -> bool {
     let born = folders.look(entry.folder, entry.name, None).ok().and_then(|look| look.born);
-    born.zip(taken.index.written).is_none_or(|(born, written)| born <= written)
+    // The clock of the file system is coarse: what has the same time may be younger.
+    born.zip(taken.index.written).is_none_or(|(born, written)| born < written)
+}
+
+/// How many of these files were last written before the index was. Mail that has been delivered
+/// since is younger; copies keep the time, if they are made to preserve it.
+pub(super) fn older_than_the_index(
+    folders: &Folders<'_>,
+    taken: &TakenListing,
+    files: &[Entry<'_>],
+) -> usize {
+    let modified = |file: &Entry<'_>| folders.modified(file.folder, file.name).ok();
+    let is_older = |file: &&Entry<'_>| {
+        modified(file)
+            .zip(taken.index.written)
+            .is_some_and(|(modified, written)| modified < written)
+    };
+    files.iter().filter(is_older).count()
 }
 
 /// The numbers that two sequences have in the same order. A few may be missing in either of them.

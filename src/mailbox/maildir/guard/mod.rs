@@ -3,9 +3,11 @@
 //!
 //! - *Unclaimed*: another server has served this Maildir, and its list is not configured as a
 //!   source.
-//! - *Changed*: messages that are still there would have other unique-ids.
+//! - *Changed*: messages that are still there would have other unique-ids. Files with other names
+//!   count only if they are nearly all: a client that moves mail to and fro renames some.
 //! - *Replaced*: nearly all names are gone, and as many new files have the same octets in the same
-//!   order. The Maildir has been copied or restored without its names.
+//!   order, and were written before the last session. The Maildir has been copied or restored
+//!   without its names.
 //!
 //! A refused login does no harm: no client forgets a message because of it. What was there before
 //! is what the index has, so there is no refusal without an index, except for unclaimed lists. New,
@@ -31,7 +33,7 @@ pub enum Objection {
     #[error(
         "{list} has the unique-ids that clients know, and maildir.uidl is not set: write \
          uidl = [\"{source_word}\", \"base-name\"] under [maildir]; or uidl = [\"name\"], if clients \
-         may download all mail again"
+         know the unique-ids of this server already, or may download all mail again"
     )]
     Unclaimed {
         /// The name of the list.
@@ -41,8 +43,8 @@ pub enum Objection {
     },
     /// Messages would have other unique-ids.
     #[error(
-        "{changed} of the {of} messages that are still there would have other unique-ids, and \
-         clients would download them again: restore the configuration, the file names and \
+        "{changed} of the {of} messages that are still there would have other unique-ids, or ones \
+         that restante.uids does not know, and clients would download them again: restore the configuration, the file names and \
          restante.uids; or run restante guard accept USER"
     )]
     Changed {
@@ -91,16 +93,25 @@ pub(super) fn objection(
     taken: &TakenListing,
     change: &Change<'_>,
 ) -> Option<Objection> {
-    let gone = taken.stats.not_found;
     let (differs, may_differ) = match change {
         Change::By(differs) => (differs, true),
-        Change::OnlyByRenaming(differs) => (differs, gone >= settings.least.get()),
+        Change::OnlyByRenaming(differs) => (differs, has_other_names(settings, taken)),
     };
-    if settings.mode == GuardMode::Off || !may_differ && gone < settings.least.get() {
+    if settings.mode == GuardMode::Off || !may_differ {
         return None;
     }
     let comparison = Comparison::of(folders, taken);
-    changed(settings, &comparison, differs).or_else(|| replaced(settings, &comparison))
+    let files_are_old = |files: &[Entry<'_>]| compare::older_than_the_index(folders, taken, files);
+    changed(settings, &comparison, differs)
+        .or_else(|| replaced(settings, &comparison, files_are_old))
+}
+
+/// Whether enough names are gone, and as many are new.
+fn has_other_names(settings: &config::Guard, taken: &TakenListing) -> bool {
+    let gone = taken.stats.not_found;
+    let still_there = taken.index.listing.count().saturating_sub(gone);
+    let new = taken.listing.count().saturating_sub(still_there);
+    gone.min(new) >= settings.least.get()
 }
 
 fn changed(
@@ -108,23 +119,36 @@ fn changed(
     comparison: &Comparison<'_>,
     differs: &dyn Fn(&Entry<'_>, Position) -> bool,
 ) -> Option<Objection> {
-    let of = count(comparison.still_there.len());
-    let changed = comparison.still_there.iter().filter(|(last, now)| differs(last, *now));
-    let changed = count(changed.count());
+    let Comparison { remembered, still_there, renamed, .. } = comparison;
+    let differing = |pairs: &[(Entry<'_>, Position)]| {
+        count(pairs.iter().filter(|(last, now)| differs(last, *now)).count())
+    };
+    // A client that moves mail to another folder and back renames it.
+    let renamed_by_other =
+        Some(differing(renamed)).filter(|it| is_share(*it, NEARLY_ALL, *remembered));
+    let changed = differing(still_there) + renamed_by_other.unwrap_or_default();
+    let of = count(still_there.len() + renamed.len());
     let is_much = changed >= settings.least.get() && is_share(changed, settings.share, of);
     is_much.then_some(Objection::Changed { changed, of })
 }
 
-fn replaced(settings: &config::Guard, comparison: &Comparison<'_>) -> Option<Objection> {
+fn replaced(
+    settings: &config::Guard,
+    comparison: &Comparison<'_>,
+    older_than_the_index: impl Fn(&[Entry<'_>]) -> usize,
+) -> Option<Objection> {
     let of = comparison.remembered;
-    let pairs = compare::same_in_order(&comparison.gone, &comparison.new);
+    let new = comparison.new.iter().map(|entry| entry.sizes.octets).collect::<Vec<_>>();
+    let pairs = compare::same_in_order(&comparison.gone, &new);
     let replaced = count(pairs.len());
     let least = settings.least.get();
     // Mail of few different sizes, say of one program, pairs by chance.
     let distinct = count(pairs.iter().collect::<BTreeSet<_>>().len());
     let is_distinct = distinct >= least.div_ceil(2);
-    let is_much = replaced >= least && is_share(replaced, NEARLY_ALL, of) && is_distinct;
-    is_much.then_some(Objection::Replaced { replaced, of })
+    let is_much = |part| part >= least && is_share(part, NEARLY_ALL, of);
+    let is_copy =
+        is_distinct && is_much(replaced) && is_much(count(older_than_the_index(&comparison.new)));
+    is_copy.then_some(Objection::Replaced { replaced, of })
 }
 
 /// Refuses a login, or warns.
