@@ -1,5 +1,5 @@
-//! `dovecot-uidlist`: a UID for each message, and a `P` with its unique-id unless Dovecot's format
-//! gives the same.
+//! `dovecot-uidlist`: a UID for each message, and a `P` with its unique-id, which Dovecot serves
+//! whatever its format is.
 
 use std::collections::HashSet;
 
@@ -94,19 +94,9 @@ fn numbers(id: &[u8]) -> impl Iterator<Item = u32> {
 
 fn record<'a>(source: &'a DovecotSource<'_>, message: &Listed<'a>, uid: u32) -> Record<'a> {
     let Listed { id, base_name, .. } = *message;
-    let known = source.list.records.get(base_name);
-    let guid = known.and_then(|known| known.guid.as_deref()).filter(|guid| !guid.is_empty());
-    let values = UidlValues {
-        uid,
-        uid_validity: source.list.uid_validity,
-        base_name,
-        guid: guid.unwrap_or(base_name),
-    };
-    // With a header field that Dovecot reuses, the format would not apply.
-    let follows = !source.reuse_xuidl && source.format.expand(&values) == id;
     // An empty value stands for the base name.
-    let uidl = (!follows).then_some(if id == base_name { b"".as_slice() } else { id });
-    Record { uid, uidl, ..unordered(uid, known, base_name) }
+    let uidl = Some(if id == base_name { b"".as_slice() } else { id });
+    Record { uidl, ..unordered(uid, source.list.records.get(base_name), base_name) }
 }
 
 fn unordered<'a>(uid: u32, known: Option<&'a DovecotRecord>, base_name: &'a [u8]) -> Record<'a> {
