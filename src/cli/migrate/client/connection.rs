@@ -33,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The first line of a reply.
     pub(super) async fn status(&mut self) -> Result<Status, Error> {
-        match self.line().await? {
+        match self.line(MAX_LINE).await? {
             [b'+', b' ', ..] | b"+" => Ok(Status::Continue),
             line if begins(line, b"+OK") => Ok(Status::Ok),
             line if begins(line, b"-ERR") => Ok(Status::Err(Shown::new(line))),
@@ -41,10 +41,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The next line of a reply of several lines; `None` after the last one.
-    pub(super) async fn next_line(&mut self) -> Result<Option<&[u8]>, Error> {
+    /// The next line of a reply of several lines, with at most so many octets; `None` after the last
+    /// one.
+    pub(super) async fn next_line(&mut self, most: usize) -> Result<Option<&[u8]>, Error> {
         // RFC 1939 §3: a line that begins with a dot has one more.
-        Ok(match self.line().await? {
+        Ok(match self.line(most).await? {
             b"." => None,
             [b'.', line @ ..] | line => Some(line),
         })
@@ -60,13 +61,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The next line, without its line ending.
-    async fn line(&mut self) -> Result<&[u8], Error> {
+    async fn line(&mut self, most: usize) -> Result<&[u8], Error> {
         self.line.clear();
-        let mut bounded = (&mut self.stream).take(MAX_LINE as u64 + 1);
+        let mut bounded = (&mut self.stream).take(most as u64 + 1);
         within(bounded.read_until(b'\n', &mut self.line)).await??;
         match self.line.strip_suffix(b"\n") {
             Some(line) => Ok(line.strip_suffix(b"\r").unwrap_or(line)),
-            None if self.line.len() > MAX_LINE => Err(Error::LongLine),
+            None if self.line.len() > most => Err(Error::LongLine(most)),
             None => Err(Error::Closed),
         }
     }

@@ -1,7 +1,7 @@
 //! A POP3 client that asks another server for the listing of a maildrop.
 //!
-//! It removes nothing: it never sends DELE, and it sends RSET before QUIT, in case the server marks
-//! messages on its own.
+//! It removes nothing, because it never sends DELE. Nor does it send RSET, on which a Dovecot with
+//! `pop3_enable_last` removes \\Seen flags.
 
 use std::fmt;
 use std::io;
@@ -56,6 +56,11 @@ pub(super) struct Login {
 impl Server {
     /// Logs in and asks for all messages.
     pub(super) async fn listing(&self, login: &Login) -> Result<Listing, Error> {
+        let asked = tokio::time::timeout(DEADLINE, self.ask(login));
+        asked.await.map_err(|_| Error::TooSlow)?
+    }
+
+    async fn ask(&self, login: &Login) -> Result<Listing, Error> {
         let stream = within(TcpStream::connect((self.url.host.as_str(), self.url.port))).await?;
         let stream = stream.map_err(Error::Connect)?;
         match self.url.scheme {
@@ -128,9 +133,15 @@ pub(super) enum Error {
     /// The server sent text after its reply to STLS, which may be an attack.
     #[error("the server sent text before TLS began")]
     TextBeforeTls,
+    /// It does not come to an end.
+    #[error("the server has not sent everything in {} h", DEADLINE.as_secs() / 3600)]
+    TooSlow,
     /// A line is too long.
-    #[error("a line of the server has more than {MAX_LINE} octets")]
-    LongLine,
+    #[error("a line of the server has more than {0} octets")]
+    LongLine(usize),
+    /// A reply is too long.
+    #[error("the reply of the server to {0} is too long")]
+    LongReply(&'static str),
     /// A listing is too long.
     #[error("the server lists more than {MAX_MESSAGES} messages")]
     TooMany,
@@ -164,7 +175,15 @@ async fn within<T>(operation: impl Future<Output = T>) -> Result<T, Error> {
 /// How long the server may take for each line.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Lines of headers may be long.
-const MAX_LINE: usize = 1 << 20;
+/// How long a server may take for one user.
+const DEADLINE: Duration = Duration::from_secs(2 * 3600);
+
+/// The longest line of a reply, but for headers.
+const MAX_LINE: usize = 1 << 10;
+
+/// The longest header, and the longest line of one.
+const MAX_HEADER: usize = 1 << 20;
+
+const MAX_CAPABILITIES: usize = 100;
 
 const MAX_MESSAGES: usize = 10_000_000;

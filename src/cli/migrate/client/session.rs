@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Status};
-use super::{Error, Login, MAX_MESSAGES, Shown, Want};
+use super::{Error, Login, MAX_CAPABILITIES, MAX_HEADER, MAX_LINE, MAX_MESSAGES, Shown, Want};
 use crate::cli::migrate::digest::{Digest, HeaderDigest};
 use crate::cli::migrate::listing::{BadLine, Listing};
 use crate::protocol::Secret;
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.headers(&mut listing, if pipelining { BATCH } else { 1 }).await?;
         }
         // The listing is complete, whatever happens now.
-        self.end().await.ok();
+        self.command("QUIT", b"QUIT\r\n").await.ok();
         Ok(listing)
     }
 
@@ -94,17 +94,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Status::Err(_) => return Ok(None),
             Status::Continue => return Err(Error::NotPop3(Shown::new(b"+"))),
         }
-        let mut digest = HeaderDigest::default();
-        while let Some(line) = self.0.next_line().await? {
+        let (mut digest, mut octets) = (HeaderDigest::default(), 0);
+        while let Some(line) = self.0.next_line(MAX_HEADER).await? {
+            octets += line.len() + 2;
+            if octets > MAX_HEADER {
+                return Err(Error::LongReply("TOP"));
+            }
             digest.add(line);
         }
         Ok(digest.finish())
-    }
-
-    /// Ends the session so that nothing can be removed.
-    async fn end(&mut self) -> Result<(), Error> {
-        self.command("RSET", b"RSET\r\n").await?;
-        self.command("QUIT", b"QUIT\r\n").await
     }
 
     /// What the server offers; nothing if it does not know CAPA.
@@ -114,7 +112,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Status::Err(_) | Status::Continue = self.0.status().await? {
             return Ok(capabilities);
         }
-        while let Some(line) = self.0.next_line().await? {
+        let mut count = 0;
+        while let Some(line) = self.0.next_line(MAX_LINE).await? {
+            count += 1;
+            if count > MAX_CAPABILITIES {
+                return Err(Error::LongReply("CAPA"));
+            }
             let line = line.to_ascii_uppercase();
             let mut words = line.split(|octet| *octet == b' ');
             match words.next() {
@@ -173,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Result<(), Error> {
         accepted(command, self.0.status().await?)?;
         let mut count = 0;
-        while let Some(line) = self.0.next_line().await? {
+        while let Some(line) = self.0.next_line(MAX_LINE).await? {
             count += 1;
             if count > MAX_MESSAGES {
                 return Err(Error::TooMany);
@@ -197,3 +200,55 @@ const BATCH: usize = 50;
 
 /// RFC 2449 §4: the longest command, with its CRLF.
 const MAX_COMMAND: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::protocol::Username;
+
+    /// What comes of these replies, and what the client sent.
+    async fn asked(replies: &str, want: Want) -> (Result<Listing, Error>, String) {
+        let (near, mut far) = tokio::io::duplex(4 << 20);
+        far.write_all(replies.as_bytes()).await.unwrap();
+        let login = Login {
+            user: Username::try_from("mrose").unwrap(),
+            password: Secret::new(b"tanstaaf".to_vec()),
+        };
+        let mut session = greeted(near).await.unwrap();
+        let listing = session.listing(&login, want).await;
+        drop(session);
+        let mut sent = String::new();
+        far.read_to_string(&mut sent).await.unwrap();
+        (listing, sent)
+    }
+
+    const LOGIN: &str = "+OK\r\n-ERR\r\n+OK\r\n+OK\r\n-ERR\r\n";
+
+    #[tokio::test]
+    async fn nothing_on_the_server_changes() {
+        let replies = format!("{LOGIN}+OK\r\n1 a\r\n.\r\n+OK\r\n1 7\r\n.\r\n+OK\r\n");
+        let (listing, sent) = asked(&replies, Want::Listing).await;
+        assert_eq!(listing.unwrap().ids, [b"a"]);
+        let expected = "CAPA\r\nUSER mrose\r\nPASS tanstaaf\r\nCAPA\r\nUIDL\r\nLIST\r\nQUIT\r\n";
+        assert_eq!(sent, expected);
+    }
+
+    #[tokio::test]
+    async fn replies_are_bounded() {
+        let capabilities = format!("+OK\r\n+OK\r\n{}.\r\n", "X\r\n".repeat(101));
+        let line = format!("{LOGIN}+OK\r\n1 {}\r\n.\r\n", "a".repeat(1024));
+        let header = format!("x: {}\r\n", "y".repeat(995)).repeat(1050);
+        let top =
+            format!("{LOGIN}+OK\r\n1 a\r\n.\r\n+OK\r\n1 7\r\n.\r\n+OK\r\n{header}\r\n.\r\n+OK\r\n");
+        for (replies, expected) in [
+            (capabilities, "the reply of the server to CAPA is too long"),
+            (line, "a line of the server has more than 1024 octets"),
+            (top, "the reply of the server to TOP is too long"),
+        ] {
+            let (listing, _) = asked(&replies, Want::Headers).await;
+            assert_eq!(listing.unwrap_err().to_string(), expected);
+        }
+    }
+}
