@@ -97,7 +97,7 @@ use open_maildrop::{OpenMaildrop, Terms};
 use opening::Opening;
 pub use path::PathTemplate;
 pub use removal::hold_at_most;
-pub use resolve::{is_link_trusted, untrusted_link};
+pub use resolve::{is_link_trusted, open_trusted_directory, untrusted_link};
 pub use separator::{Separator, foreign_separator};
 #[cfg(test)]
 pub(crate) use system::{Extent, Fault, Hit, Journal, Lost, Plan, cut_power};

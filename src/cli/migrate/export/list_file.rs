@@ -9,13 +9,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, fsync, linkat,
-    openat, renameat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, fsync, linkat, openat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::geteuid;
 
-use crate::mailbox::maildir::untrusted_link;
+use crate::mailbox::maildir::open_trusted_directory;
 
 /// The list of a Maildir, which the other server does not write until this is dropped.
 #[derive(Debug)]
@@ -45,9 +44,6 @@ impl Kind {
 /// Why a list cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum Error {
-    /// Another user could have made the link.
-    #[error("{0}")]
-    Link(String),
     /// Dovecot locks its list for a moment.
     #[error(
         "{} exists, because Dovecot writes its list now; try again, or remove that file if it is \
@@ -58,7 +54,7 @@ pub(in super::super) enum Error {
     #[error("{} is not a regular file; remove it", .0.display())]
     NotRegular(PathBuf),
     /// All names for the old list are taken.
-    #[error("{}.before-restante and {BACKUPS} more exist; remove them", .0.display())]
+    #[error("{}.before-restante and {} more exist; remove them", .0.display(), BACKUPS - 1)]
     Backups(PathBuf),
     /// An error of the system.
     #[error("cannot {what} {}: {error}", path.display())]
@@ -77,12 +73,7 @@ pub(super) enum Written {
 impl ListFile {
     /// Opens the directory of a list, to read the list.
     pub(in super::super) fn look(directory: &Path, kind: Kind) -> Result<Self, Error> {
-        if let Some(why) = untrusted_link(directory, geteuid().as_raw()) {
-            return Err(Error::Link(why));
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = openat(CWD, directory, flags, Mode::empty());
-        let opened = opened.map_err(|error| system("open", directory, error))?;
+        let opened = open_trusted(directory)?;
         let path = directory.join(kind.name());
         Ok(Self { directory: opened, path, kind, _lock: None })
     }
@@ -126,8 +117,7 @@ impl ListFile {
         if self.is(text)? {
             return Ok(Written::Unchanged);
         }
-        let like = openat(CWD, maildir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let like = like.and_then(fstat).map_err(|error| system("open", maildir, error))?;
+        let like = fstat(open_trusted(maildir)?).map_err(|error| system("open", maildir, error))?;
         let new = format!("{}.restante", self.kind.name());
         let in_list = |error| system("write", &self.path, error);
         // A crash may have left one.
@@ -221,6 +211,12 @@ impl Drop for Lock {
         // Dovecot takes the lock away after two minutes.
         unlink(&self.0, LOCK).ok();
     }
+}
+
+/// Opens a directory, following only links that another user could not have made.
+fn open_trusted(path: &Path) -> Result<OwnedFd, Error> {
+    let opened = open_trusted_directory(path);
+    opened.map_err(|error| Error::System { what: "open", path: path.to_owned(), error })
 }
 
 fn unlink(directory: impl AsFd, name: &str) -> Result<(), Errno> {

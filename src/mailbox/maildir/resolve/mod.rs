@@ -57,6 +57,14 @@ pub(super) fn open_directory_for(
     }
 }
 
+/// Opens a directory to list and change its files, following only symbolic links that are trusted.
+///
+/// # Errors
+/// Those of open(2), and one that names the link that is not followed.
+pub fn open_trusted_directory(path: &Path) -> io::Result<OwnedFd> {
+    open_directory(path, OFlags::RDONLY, Wait::IfNeedBe)
+}
+
 /// The error that names the symbolic link which a server that runs as the user `server` does not
 /// follow to a directory; `None` if there is no such link.
 pub fn untrusted_link(path: &Path, server: u32) -> Option<String> {
