@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use super::migrate::accounts::{Account, Accounts};
 use super::{CONFIG, Failure, print};
-use crate::config::{Config, GuardMode};
+use crate::config::Config;
 use crate::mailbox::OpenError;
-use crate::mailbox::maildir::{MaildirStore, Objection};
+use crate::mailbox::maildir::MaildirStore;
 use crate::protocol::Username;
 use crate::server;
 
@@ -58,17 +58,16 @@ fn status(args: &UserArgs) -> Result<(), Failure> {
     let user = &account.user;
     let previewed = server::as_server(config.run_as.as_ref(), || {
         let listing = account.listing(&store)?;
-        Ok::<_, OpenError>((listing.messages().count(), listing.objection()))
+        let guarded = account.guarded(&listing, config.guard.mode);
+        Ok::<_, OpenError>((listing.messages().count(), guarded))
     });
-    let (messages, objection) =
+    let (messages, guarded) =
         previewed.map_err(Failure::of)?.map_err(|error| refused(user, error))?;
-    match (objection, config.guard.mode) {
-        (Some(objection), GuardMode::Refuse) => Err(refused(user, with_name(objection, user))),
-        (Some(objection), GuardMode::Warn | GuardMode::Off) => {
-            let objection = with_name(objection, user);
-            print(format!("{user}: a login shows {messages} messages; but {objection}\n"))
+    match guarded.map_err(|why| refused(user, why))? {
+        Some(warning) => {
+            print(format!("{user}: a login shows {messages} messages; but {warning}\n"))
         }
-        (None, _) => print(format!("{user}: a login shows {messages} messages\n")),
+        None => print(format!("{user}: a login shows {messages} messages\n")),
     }
 }
 
@@ -76,7 +75,9 @@ fn accept(args: &UserArgs) -> Result<(), Failure> {
     let Subject { config, store, account } = Subject::of(args)?;
     let user = &account.user;
     let accepted = server::as_server(config.run_as.as_ref(), || account.accept(&store));
-    let messages = accepted.map_err(Failure::of)?.map_err(|error| refused(user, error))?;
+    let messages = accepted
+        .map_err(Failure::of)?
+        .map_err(|error| Failure::new(format!("{user}: cannot be accepted: {error}")))?;
     print(format!("{user}: {messages} messages are accepted as they are now\n"))
 }
 
@@ -89,18 +90,14 @@ struct Subject {
 
 impl Subject {
     fn of(UserArgs { config, user }: &UserArgs) -> Result<Self, Failure> {
-        let config = Config::load(config).map_err(Failure::of)?;
+        let file = config;
+        let config = Config::load(file).map_err(Failure::of)?;
         let name = Username::try_from(user.as_str())
             .map_err(|error| Failure::new(format!("the user name {error}")))?;
-        let account = Accounts::read(&config)?.account(name);
-        let store = server::maildirs(&config).map_err(Failure::of)?;
+        let account = Accounts::read(&config)?.account(name)?;
+        let store = server::maildirs(&config).map_err(|error| Failure::of_format(file, &error))?;
         Ok(Self { config, store, account })
     }
-}
-
-/// Puts the name of the user into the command that is the way out.
-fn with_name(objection: Objection, user: &Username) -> String {
-    objection.to_string().replace("accept USER", &format!("accept {user}"))
 }
 
 fn refused(user: &Username, why: impl Display) -> Failure {

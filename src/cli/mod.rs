@@ -5,9 +5,13 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::{Fault, PartialConfig};
+use crate::mailbox::maildir::uidl::FormatError;
 
 pub mod check;
 pub mod completions;
@@ -24,6 +28,9 @@ pub mod user;
 
 /// The default of `--config`.
 const CONFIG: &str = "/etc/restante/restante.toml";
+
+/// The key whose syntax only the mailbox knows.
+const FORMAT: &str = "maildir.dovecot.format";
 
 /// The optional features, and whether this program was built with them.
 const FEATURES: [(&str, bool); 4] = [
@@ -155,6 +162,13 @@ impl Failure {
     /// A failure whose message is that of an error.
     fn of(error: impl Error) -> Self {
         Self::new(error.to_string())
+    }
+
+    /// The failure that names the key whose syntax only the mailbox knows.
+    fn of_format(file: &Path, error: &FormatError) -> Self {
+        let place = PartialConfig::load(file).ok().map(|config| config.place_of(FORMAT));
+        let fault = Fault { place, key: FORMAT.to_owned(), what: error.to_string() };
+        Self::new(fault.line(file))
     }
 
     /// The same failure with another exit code.

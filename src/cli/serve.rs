@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-use super::Failure;
+use super::{FORMAT, Failure};
 use crate::config::{Fault, PartialConfig};
 use crate::server::{self, Sandbox, Source};
 use crate::telemetry;
@@ -53,6 +53,3 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Failure::new(fault.line(&file))
     })
 }
-
-/// The key whose syntax only the mailbox knows.
-const FORMAT: &str = "maildir.dovecot.format";

@@ -52,7 +52,7 @@ mod watchdog;
 pub use listen::{BindError, Socket, bind, try_bind};
 pub use port_owner::PortOwner;
 pub use privileges::{PrivilegeError, as_server, assume};
-pub use sandbox::{Sandbox, drop_bounding_set};
+pub use sandbox::{Sandbox, drop_bounding_set, may_locate_mail};
 
 /// The source of the configuration for a reload.
 #[derive(Clone, Debug)]

@@ -132,7 +132,7 @@ fn saved_answers() {
     let place = place();
     let capture = place.path("capture");
     fs::create_dir(&capture).unwrap();
-    fs::set_permissions(&capture, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&capture, fs::Permissions::from_mode(0o700)).unwrap();
     let save = |name: &str, text: &str| fs::write(capture.join(name), text).unwrap();
     let directory = capture.to_str().unwrap();
     let one = ["audit", "--capture", directory, "--user", "mrose"];
@@ -153,6 +153,12 @@ fn saved_answers() {
     assert_eq!(report["users"]["mrose"]["missing"], 1);
     assert!(report["users"]["other"]["error"].as_str().unwrap().contains("other.uidl: No such"));
     assert_eq!((&report["users-different"], &report["users-failed"]), (&1.into(), &1.into()));
+    // A report that cannot be written is not one that says that users differ.
+    let mut unwritten = Command::new(PROGRAM);
+    unwritten.args(["migrate", "audit", "--json", "--capture", directory, "--user", "mrose"]);
+    unwritten.arg("--config").arg(place.path("restante.toml"));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(unwritten.stdout(full).status().unwrap().code(), Some(2));
     save("mrose.uidl", "1 a\n3 b\n");
     let said = migrate(&place, &one);
     let expected = format!("mrose: {directory}/mrose.uidl: \"3 b\" is not \"2 unique-id\"\n");
@@ -177,6 +183,14 @@ fn a_list_for_dovecot() {
     let said = migrate(&place, &export);
     let unchanged = format!("mrose: 3 messages, unchanged: {mrose}\n");
     assert!(said.stdout.starts_with(&unchanged), "{said:?}");
+    // What cannot be read is not left out in silence.
+    place.deliver(4, b"Subject: a message\n\ntext\n");
+    let unreadable = place.path(&format!("mrose/Maildir/new/4.{ID}"));
+    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o000)).unwrap();
+    let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
+    let why = "the message cannot be read; correct that, and export again";
+    assert_says(&said, 1, &format!("mrose: 3 messages, unchanged: {mrose}\n  4.{ID}: {why}\n"));
+    fs::remove_file(unreadable).unwrap();
     // Neither a list that cannot be understood nor one that Dovecot writes is replaced.
     fs::write(&path, "9 nonsense\n").unwrap();
     let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
@@ -226,7 +240,8 @@ fn unique_ids_go_there_and_back() {
     let said = migrate(&place, &export);
     assert_eq!(said.code, Some(0), "{said:?}");
     let path = place.path("mrose/Maildir/dovecot-uidlist");
-    let list = list.replace("N9", "N10") + &format!("9 P :2.{ID}\n");
+    let list = list.replace("N9", "N10").replace("2 :", "2 P0000000200000007 :");
+    let list = list + &format!("9 P :2.{ID}\n");
     assert_eq!(fs::read_to_string(&path).unwrap(), list);
     // Without the list, all that clients know is in the state of Restante.
     fs::remove_file(&path).unwrap();
@@ -264,7 +279,13 @@ fn what_users_would_see() {
     assert_says(&migrate(&place, &plan), 0, &format!("mrose: 2 same, 1 new\n{other}"));
     write(&format!("2 PX :3.{ID}\n4 PX :1.{ID}\n5 Pk\u{e4}se :2.{ID}\n"));
     let expected = format!("mrose: 1 same, 1 doubled, 1 illegal\n{other}");
-    assert_says(&migrate(&place, &plan), 0, &expected);
+    assert_says(&migrate(&place, &plan), 1, &expected);
+    write(&format!("2 :3.{ID}\nnonsense\n4 PX :1.{ID}\n"));
+    let damage = "line 3: it does not begin with a UID in dovecot-uidlist; the messages after it \
+                  count as new";
+    let expected = format!("mrose: 1 same, 2 new\n  {damage}\n{other}");
+    assert_says(&migrate(&place, &plan), 1, &expected);
+    write(&format!("2 PX :3.{ID}\n4 PX :1.{ID}\n5 Pk\u{e4}se :2.{ID}\n"));
     let in_maildir = place.path("mrose/Maildir");
     assert!(!in_maildir.join("restante.uids").exists());
     // What has been listed once stays, whatever the list says later.
@@ -278,6 +299,77 @@ fn what_users_would_see() {
     assert_says(&said, 1, expected);
     assert!(said.stderr.contains("1 of 1 users would notice the move"), "{said:?}");
     assert_eq!(migrate(&place, &["plan"]).code, Some(1));
+}
+
+/// Nobody is left out in silence.
+#[test]
+fn users_that_cannot_be_listed() {
+    let place = place();
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let program = "[[credentials]]\nkind = \"checkpassword\"\ncommand = [\"/bin/false\"]\n[auth]\n";
+    let both = config.replace("[auth]\n", program);
+    place.write("restante.toml", &both);
+    let plan = ["plan", "--all"];
+    let said = migrate(&place, &plan);
+    assert_says(&said, 1, "mrose: 0 same, 3 new\nother: 0 same, 1 new\n");
+    let unlisted = "the users of the store of kind \"checkpassword\" cannot be listed";
+    assert!(said.stderr.contains(unlisted), "{said:?}");
+    // Such a store does not say where mail is.
+    let said = migrate(&place, &["apply", "--user", "other"]);
+    assert_says(&said, 0, "1 messages of 1 users\n");
+    place.write(
+        "restante.toml",
+        both.replace("kind = \"file\"\npath = \"users\"\n[[credentials]]\n", ""),
+    );
+    let said = migrate(&place, &plan);
+    assert_says(&said, 1, "");
+    assert!(said.stderr.contains(unlisted), "{said:?}");
+    // Users who cannot log in have mail all the same, if it is known where.
+    place.write("restante.toml", &config);
+    let users = fs::read_to_string(place.path("users")).unwrap();
+    place.write("users", format!("{users}nologin:x::::::nologin\nlost:x::::::mail=mbox:~/mail\n"));
+    let said = migrate(&place, &["apply", "--all"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stdout.contains("lost: ") && said.stdout.contains("nologin: "), "{said:?}");
+}
+
+/// Only a login would tell where the mail of other users is.
+#[cfg(feature = "sql")]
+#[test]
+fn a_database_that_says_where_mail_is() {
+    let place = place();
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let store = "[[credentials]]\nkind = \"sql\"\nurl = \"postgres://restante@127.0.0.1:1/mail\"\n\
+                 query = \"SELECT password, mail FROM users WHERE name = {user}\"\n[auth]\n";
+    place.write("restante.toml", config.replace("[auth]\n", store));
+    let said = migrate(&place, &["apply", "--user", "third"]);
+    assert_says(&said, 1, "");
+    let why = "the location of third's mail comes from the store of kind \"sql\", which cannot be \
+               asked without a login";
+    assert!(said.stderr.contains(why), "{said:?}");
+    assert_says(&migrate(&place, &["apply", "--user", "other"]), 0, "1 messages of 1 users\n");
+}
+
+/// What the guard would only log is a warning.
+#[test]
+fn a_guard_that_warns() {
+    let place = place();
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    let config = config.replace("uidl = [\"name\"]\n", "");
+    place.write("restante.toml", config.replace("[auth]\n", "[guard]\nmode = \"warn\"\n[auth]\n"));
+    place.write("mrose/Maildir/dovecot-uidlist", "3 V7 N9\n");
+    let said = migrate(&place, &["plan", "--user", "mrose"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.starts_with("mrose: 0 same, 3 new; but dovecot-uidlist has"), "{said:?}");
+    place.write("mrose.uidl", format!("1 1.{ID}\n2 2.{ID}\n3 3.{ID}\n"));
+    let directory = place.path("");
+    let audit = ["audit", "--capture", directory.to_str().unwrap(), "--user", "mrose"];
+    let said = migrate(&place, &audit);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.starts_with("mrose: 3 same; but dovecot-uidlist has"), "{said:?}");
+    let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.contains("\n  a login shows these messages, but dovecot-uid"), "{said:?}");
 }
 
 /// Mail that was copied with other file names, and delivered a second time.

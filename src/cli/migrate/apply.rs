@@ -26,9 +26,12 @@ pub(super) struct Args {
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::of)?;
-    let store = server::maildirs(&config).map_err(Failure::of)?;
-    let users = Accounts::read(&config)?.selected(&args.selection)?;
+    let store =
+        server::maildirs(&config).map_err(|error| Failure::of_format(&args.config, &error))?;
+    let selected = Accounts::read(&config)?.selected(&args.selection)?;
+    let users = &selected.accounts;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    selected.print_left_out()?;
     let progress = Progress::new(users.len());
     let (mut messages, mut failed) = (0_u64, 0);
     for (index, account) in users.iter().enumerate() {
@@ -37,14 +40,14 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             Err(error) => {
                 failed += 1;
                 progress.clear()?;
-                print(format!("{}: {error}\n", account.user.as_str()))?;
+                print(format!("{}: {}\n", account.user, account.named(error)))?;
             }
         }
         progress.show(index + 1)?;
     }
     print(format!("{messages} messages of {} users\n", users.len() - failed))?;
     match failed {
-        0 => Ok(()),
+        0 => selected.is_complete(),
         _ => Err(Failure::new(format!(
             "{failed} of {} users have not been applied; correct that, and run it again",
             users.len()

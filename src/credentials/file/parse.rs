@@ -124,7 +124,7 @@ impl Entry<'_> {
     }
 
     /// The attributes in the extra fields, and the home directory.
-    fn attributes(&self) -> Result<Attributes, AccountError> {
+    pub(super) fn attributes(&self) -> Result<Attributes, AccountError> {
         let mut attributes = Attributes::default();
         for attribute in Attribute::ALL {
             let key = match attribute {

@@ -23,6 +23,7 @@ pub struct LockedListing {
     opened: OpenMaildrop,
     objection: Option<Objection>,
     removed_ids: Vec<Vec<u8>>,
+    unreadable: Vec<Box<[u8]>>,
 }
 
 /// A message as a login lists it.
@@ -44,8 +45,9 @@ impl LockedListing {
             terms.assign(Purpose::Preview, &TimeLimit::bounded())?;
         let objection = assignment.objection.take();
         let removed_ids = std::mem::take(&mut assignment.removed_ids);
+        let unreadable = taken.left_out.iter().map(|left_out| left_out.unique.clone()).collect();
         let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
-        Ok(Self { opened, objection, removed_ids })
+        Ok(Self { opened, objection, removed_ids, unreadable })
     }
 
     /// The path of the Maildir.
@@ -86,6 +88,11 @@ impl LockedListing {
     /// The unique-ids of messages that have been removed, and that clients may still remember.
     pub fn removed_ids(&self) -> impl Iterator<Item = &[u8]> {
         self.removed_ids.iter().map(Vec::as_slice)
+    }
+
+    /// The names of messages that are left out because they cannot be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = &[u8]> {
+        self.unreadable.iter().map(AsRef::as_ref)
     }
 
     /// Why the guard would refuse a login, or warn.

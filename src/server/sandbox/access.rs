@@ -229,7 +229,7 @@ fn anywhere(config: &Config) -> Option<Anywhere> {
 
 /// Whether a store may provide the location of mail. It may return `true` for a query or a file that
 /// has the word in another sense.
-fn may_locate_mail(section: &Credentials) -> bool {
+pub fn may_locate_mail(section: &Credentials) -> bool {
     match section {
         Credentials::File(file) => {
             let text = fs::read(&file.path).map(Zeroizing::new);

@@ -24,6 +24,7 @@ mod system_calls;
 
 use access::{FileAccess, NotGranted};
 
+pub use access::may_locate_mail;
 pub use process::drop_bounding_set;
 
 /// The restrictions in force.

@@ -53,7 +53,8 @@ pub(super) struct Args {
 /// [`Failure`] when the messages of a user could not be compared, or not all of them were found.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::of)?;
-    let store = server::maildirs(&config).map_err(Failure::of)?;
+    let store =
+        server::maildirs(&config).map_err(|error| Failure::of_format(&args.config, &error))?;
     let accounts = Accounts::read(&config)?;
     let mut logins = args.server.logins()?;
     logins.retain(|login| !args.output.join(login.user.as_str()).exists());
@@ -61,8 +62,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let (all, progress) = (logins.len(), Progress::new(logins.len()));
     let (mut done, mut failed, mut incomplete) = (0, 0, 0);
     args.server.ask(server, logins, |user, listing| {
-        let account = accounts.account(user);
+        let name = user.as_str().to_owned();
         let adopted = listing.map_err(|error| error.to_string()).and_then(|listing| {
+            let account = accounts.account(user).map_err(|failure| failure.to_string())?;
             adopt(&store, config.run_as.as_ref(), &account, &listing, &args.output)
         });
         let text = match adopted {
@@ -77,7 +79,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         };
         done += 1;
         progress.clear()?;
-        print(format!("{}: {text}\n", account.user.as_str()))?;
+        print(format!("{name}: {text}\n"))?;
         progress.show(done)
     })?;
     match (failed, incomplete) {

@@ -11,7 +11,7 @@ use super::accounts::{Account, Accounts, Selection};
 use super::client::{ServerUrl, Want};
 use super::listing::Listing;
 use crate::cli::{CONFIG, Failure};
-use crate::config::Config;
+use crate::config::{Config, GuardMode};
 use crate::mailbox::maildir::MaildirStore;
 use crate::server;
 
@@ -22,7 +22,7 @@ mod report;
 mod state;
 
 use compare::Comparison;
-use report::{COULD_NOT_ASK, Format, Report};
+use report::{COULD_NOT_ASK, Compared, Format, Report};
 use state::State;
 
 /// `restante migrate audit`
@@ -78,12 +78,17 @@ The answers of a server, for one user:
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let unusable = |failure: Failure| failure.exit_with(COULD_NOT_ASK);
     let config = Config::load(&args.config).map_err(Failure::of).map_err(unusable)?;
+    let store = server::maildirs(&config)
+        .map_err(|error| Failure::of_format(&args.config, &error))
+        .map_err(unusable)?;
     let audit = || {
         // The server's user reads the mail, but root may have made the other files.
         let format = if args.json { Format::Json } else { Format::Text };
         match (args.source.capture, args.source.old) {
-            (Some(directory), _) => captured(&config, &directory, &args.selection, format),
-            (None, Some(url)) => asked(&config, url, &args.server, args.state.as_deref(), format),
+            (Some(directory), _) => captured(&config, &store, &directory, &args.selection, format),
+            (None, Some(url)) => {
+                asked(&config, &store, url, &args.server, args.state.as_deref(), format)
+            }
             (None, None) => Err(Failure::new("no server is named; write --old or --capture")),
         }
     };
@@ -93,34 +98,41 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 /// Compares with saved answers.
 fn captured(
     config: &Config,
+    store: &MaildirStore,
     directory: &Path,
     selection: &Selection,
     format: Format,
 ) -> Result<Report, Failure> {
-    let store = server::maildirs(config).map_err(Failure::of)?;
-    let accounts = Accounts::read(config)?.selected(selection)?;
+    let selected = Accounts::read(config)?.selected(selection)?;
+    let listings = selected.accounts.iter();
+    let listings = listings.map(|account| (account, capture::listing(directory, &account.user)));
+    let listings = listings.collect::<Vec<_>>();
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
-    let mut report = Report::new(format, accounts.len());
-    for account in accounts {
-        let listing = capture::listing(directory, &account.user).map_err(|error| error.to_string());
-        let compared = listing.and_then(|listing| compared(&store, &account, &listing));
-        match compared {
-            Ok(comparison) => report.compared(account.user.as_str(), &comparison)?,
+    let mut report = Report::new(format, listings.len() + selected.left_out.len());
+    for (user, why) in &selected.left_out {
+        report.failed(user.as_str(), why)?;
+    }
+    for (account, listing) in listings {
+        let listing = listing.map_err(|error| error.to_string());
+        let mode = config.guard.mode;
+        match listing.and_then(|listing| compared(store, mode, account, &listing)) {
+            Ok(compared) => report.compared(account.user.as_str(), &compared)?,
             Err(why) => report.failed(account.user.as_str(), &why)?,
         }
     }
+    report.incomplete = selected.is_complete().err();
     Ok(report)
 }
 
 /// Compares with a server that is running.
 fn asked(
     config: &Config,
+    store: &MaildirStore,
     url: ServerUrl,
     args: &old::ServerArgs,
     state: Option<&Path>,
     format: Format,
 ) -> Result<Report, Failure> {
-    let store = server::maildirs(config).map_err(Failure::of)?;
     let accounts = Accounts::read(config)?;
     let (mut logins, server) = (args.logins()?, args.server(url, Want::Listing)?);
     let mut state = state.map(State::open).transpose().map_err(Failure::of)?;
@@ -130,20 +142,22 @@ fn asked(
     let done = done.collect::<HashMap<_, _>>();
     for login in logins.extract_if(.., |login| done.contains_key(login.user.as_str())) {
         if let Some(comparison) = done.get(login.user.as_str()) {
-            report.compared(login.user.as_str(), comparison)?;
+            let compared = Compared { comparison: *comparison, warning: None };
+            report.compared(login.user.as_str(), &compared)?;
         }
     }
     args.ask(server, logins, |user, listing| {
         let name = user.as_str().to_owned();
-        let compared = listing
-            .map_err(|error| error.to_string())
-            .and_then(|listing| compared(&store, &accounts.account(user), &listing));
+        let compared = listing.map_err(|error| error.to_string()).and_then(|listing| {
+            let account = accounts.account(user).map_err(|failure| failure.to_string())?;
+            compared(store, config.guard.mode, &account, &listing)
+        });
         match compared {
-            Ok(comparison) => {
-                report.compared(&name, &comparison)?;
+            Ok(compared) => {
+                report.compared(&name, &compared)?;
                 state
                     .as_mut()
-                    .map_or(Ok(()), |state| state.add(&name, &comparison))
+                    .map_or(Ok(()), |state| state.add(&name, &compared.comparison))
                     .map_err(Failure::of)
             }
             Err(why) => report.failed(&name, &why),
@@ -155,13 +169,14 @@ fn asked(
 /// Compares a listing of another server with that of this one.
 fn compared(
     store: &MaildirStore,
+    mode: GuardMode,
     account: &Account,
     other: &Listing,
-) -> Result<Comparison, String> {
+) -> Result<Compared, String> {
     let own = account.listing(store);
     let own = own.map_err(|error| error.to_string())?;
-    if let Some(objection) = own.objection() {
-        return Err(format!("a login would be refused: {objection}"));
-    }
-    Ok(Comparison::of(other, own.messages().map(|own| (own.id.as_bytes(), own.octets))))
+    let warning = account.guarded(&own, mode);
+    let warning = warning.map_err(|why| format!("a login would be refused: {why}"))?;
+    let messages = own.messages().map(|own| (own.id.as_bytes(), own.octets));
+    Ok(Compared { comparison: Comparison::of(other, messages), warning })
 }

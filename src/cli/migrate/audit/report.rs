@@ -18,6 +18,15 @@ pub(super) struct Report {
     failed: usize,
     users: Map<String, Value>,
     progress: Progress,
+    /// Why there are users who were not compared.
+    pub(super) incomplete: Option<Failure>,
+}
+
+/// What was found out about a user.
+pub(super) struct Compared {
+    pub(super) comparison: Comparison,
+    /// What the guard says about the mail.
+    pub(super) warning: Option<String>,
 }
 
 /// How the report is printed.
@@ -38,19 +47,28 @@ impl Report {
             failed: 0,
             users: Map::new(),
             progress: Progress::new(all),
+            incomplete: None,
         }
     }
 
     /// Adds a user whose listings have been compared.
-    pub(super) fn compared(&mut self, user: &str, comparison: &Comparison) -> Result<(), Failure> {
+    pub(super) fn compared(&mut self, user: &str, compared: &Compared) -> Result<(), Failure> {
+        let Compared { comparison, warning } = compared;
         self.total.add(comparison);
         if comparison.differs() {
             self.different += 1;
         } else {
             self.same += 1;
         }
-        let value = || serde_json::to_value(comparison).unwrap_or_default();
-        self.add(user, &comparison.to_string(), value)
+        let mut value = serde_json::to_value(comparison).unwrap_or_default();
+        let mut text = comparison.to_string();
+        if let Some(warning) = warning {
+            text = format!("{text}; but {warning}");
+            if let Value::Object(value) = &mut value {
+                value.insert("warning".to_owned(), json!(warning));
+            }
+        }
+        self.add(user, &text, || value)
     }
 
     /// Adds a user whose listings could not be compared.
@@ -75,27 +93,13 @@ impl Report {
         self.progress.show(self.same + self.different + self.failed)
     }
 
-    /// Prints the total.
+    /// Prints the total, and says what follows.
     ///
     /// # Errors
     /// The consequence: exit code 1 if a user differs, 2 if one could not be compared.
-    pub(super) fn finish(self) -> Result<(), Failure> {
-        let Self { all, total, same, different, failed, .. } = &self;
-        match self.format {
-            Format::Text if *all == 1 => {}
-            Format::Text => print(format!("all {all} users: {total}\n"))?,
-            Format::Json => {
-                let object = json!({
-                    "users": self.users,
-                    "total": total,
-                    "users-same": same,
-                    "users-different": different,
-                    "users-failed": failed,
-                });
-                let text = serde_json::to_string_pretty(&object).map_err(Failure::of)?;
-                print(text + "\n")?;
-            }
-        }
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        self.print_total().map_err(|failure| failure.exit_with(COULD_NOT_ASK))?;
+        let Self { all, different, failed, .. } = &self;
         if *failed > 0 {
             let what = format!("{failed} of {all} users could not be compared");
             return Err(Failure::new(what).exit_with(COULD_NOT_ASK));
@@ -107,7 +111,26 @@ impl Report {
             );
             return Err(Failure::new(what).exit_with(DIFFERENT));
         }
-        Ok(())
+        self.incomplete.take().map_or(Ok(()), |why| Err(why.exit_with(COULD_NOT_ASK)))
+    }
+
+    fn print_total(&self) -> Result<(), Failure> {
+        let Self { all, total, same, different, failed, .. } = self;
+        match self.format {
+            Format::Text if *all == 1 => Ok(()),
+            Format::Text => print(format!("all {all} users: {total}\n")),
+            Format::Json => {
+                let object = json!({
+                    "users": self.users,
+                    "total": total,
+                    "users-same": same,
+                    "users-different": different,
+                    "users-failed": failed,
+                });
+                let text = serde_json::to_string_pretty(&object).map_err(Failure::of)?;
+                print(text + "\n")
+            }
+        }
     }
 }
 

@@ -42,12 +42,15 @@ enum Format {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::of)?;
     let accounts = Accounts::read(&config)?;
-    let users = accounts.selected(&args.selection)?;
-    let target = Target::new(args.format, &config).map_err(Failure::of)?;
+    let selected = accounts.selected(&args.selection)?;
+    let users = &selected.accounts;
+    let target = Target::new(args.format, &config)
+        .map_err(|error| Failure::of_format(&args.config, &error))?;
     // The list belongs to the user that the mail belongs to.
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    selected.print_left_out()?;
     let (mut failed, mut incomplete) = (0, 0);
-    for account in &users {
+    for account in users {
         match target.export(account) {
             Ok(export) => {
                 incomplete += usize::from(!export.omitted.is_empty());
@@ -60,7 +63,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         }
     }
     match (failed, incomplete) {
-        (0, 0) => Ok(()),
+        (0, 0) => selected.is_complete(),
         (0, _) => Err(Failure::new(format!(
             "the lists of {incomplete} of {} users do not have all messages; clients will download \
              the others again",

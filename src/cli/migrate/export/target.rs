@@ -9,12 +9,12 @@ use std::time::SystemTime;
 use super::Format;
 use super::list_file::{self, Kind, ListFile, Written};
 use crate::cli::migrate::accounts::Account;
-use crate::config::{Config, Duplicates};
+use crate::config::{Config, Duplicates, GuardMode};
 use crate::mailbox::maildir::uidl::{
     BadLine, CourierError, CourierList, DovecotError, DovecotList, DovecotSource, Exported,
     FormatError, Listed, Reason, UidlFormat, courier_list, dovecot_list,
 };
-use crate::mailbox::maildir::{MaildirStore, Objection, PathTemplate};
+use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::mailbox::{self, OpenError};
 use crate::server;
 
@@ -22,6 +22,7 @@ use crate::server;
 pub(super) struct Target {
     server: Server,
     store: MaildirStore,
+    mode: GuardMode,
     now: NonZeroU32,
 }
 
@@ -36,7 +37,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("a login would be refused: {0}")]
-    Guarded(Objection),
+    Guarded(String),
     #[error(transparent)]
     File(#[from] list_file::Error),
     #[error("{}: {error}", path.display())]
@@ -61,16 +62,15 @@ impl Target {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since.as_secs()).ok().and_then(NonZeroU32::new);
         let store = server::maildirs(config)?;
-        Ok(Self { server, store, now: now.unwrap_or(NonZeroU32::MAX) })
+        let now = now.unwrap_or(NonZeroU32::MAX);
+        Ok(Self { server, store, mode: config.guard.mode, now })
     }
 
     /// Writes the list of a user, for whom no session can begin meanwhile.
     pub(super) fn export(&self, account: &Account) -> Result<Export, Error> {
         // Until this is dropped, no session begins.
         let listing = account.listing(&self.store)?;
-        if let Some(objection) = listing.objection() {
-            return Err(Error::Guarded(objection));
-        }
+        let warning = account.guarded(&listing, self.mode).map_err(Error::Guarded)?;
         let messages = listing.messages().map(|message| Listed {
             id: message.id.as_bytes(),
             base_name: base_name(message.file_name),
@@ -103,7 +103,11 @@ impl Target {
             }
         };
         let written = file.replace(&exported.text, path)?;
-        Ok(Export::new(&exported, &messages, file.path(), written, damage))
+        let mut export = Export::new(&exported, &messages, file.path(), written, damage);
+        export.warning = warning;
+        let unreadable = listing.unreadable().map(|name| name.escape_ascii().to_string());
+        export.omitted.extend(unreadable.map(|name| (name, Reason::Unreadable)));
+        Ok(export)
     }
 
     /// Dovecot's list, or a new one.
@@ -133,6 +137,8 @@ pub(super) struct Export {
     messages: usize,
     moved: usize,
     damage: Option<BadLine>,
+    /// What the guard says.
+    warning: Option<String>,
     /// The unique-ids that are not in the list, and why.
     pub(super) omitted: Vec<(String, Reason)>,
 }
@@ -156,6 +162,7 @@ impl Export {
             messages: exported.messages,
             moved: exported.moved,
             damage,
+            warning: None,
             omitted: omitted.collect(),
         }
     }
@@ -173,6 +180,9 @@ impl fmt::Display for Export {
         }
         if let Some(damage) = &self.damage {
             writeln!(f, "  {damage} in the old list; what followed it has new UIDs")?;
+        }
+        if let Some(warning) = &self.warning {
+            writeln!(f, "  a login shows these messages, but {warning}")?;
         }
         if self.moved > 0 {
             writeln!(

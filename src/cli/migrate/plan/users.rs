@@ -25,9 +25,11 @@ use crate::server;
 /// a login would fail.
 pub(super) fn run(file: &Path, selection: &Selection) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of)?;
-    let planning = Planning::new(&config).map_err(Failure::of)?;
-    let users = Accounts::read(&config)?.selected(selection)?;
+    let planning = Planning::new(&config).map_err(|error| Failure::of_format(file, &error))?;
+    let selected = Accounts::read(&config)?.selected(selection)?;
+    let users = &selected.accounts;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
+    selected.print_left_out()?;
     let progress = Progress::new(users.len());
     let mut noticed = 0;
     for (index, account) in users.iter().enumerate() {
@@ -41,7 +43,7 @@ pub(super) fn run(file: &Path, selection: &Selection) -> Result<(), Failure> {
         progress.show(index + 1)?;
     }
     match noticed {
-        0 => Ok(()),
+        0 => selected.is_complete(),
         _ => Err(Failure::new(format!(
             "{noticed} of {} users would notice the move; correct the configuration before they \
              log in",
@@ -58,7 +60,7 @@ struct Planning<'a> {
 }
 
 /// Counts of the messages of a user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Plan {
     /// They have the unique-id that the old server has in its list.
     same: usize,
@@ -74,6 +76,10 @@ struct Plan {
     moved: usize,
     /// Their names have another size than their files, so Dovecot does not serve them.
     wrong_size: usize,
+    /// What is wrong with the lists.
+    damage: Vec<String>,
+    /// What the guard says, if it lets the user log in.
+    warning: Option<String>,
 }
 
 impl<'a> Planning<'a> {
@@ -89,9 +95,8 @@ impl<'a> Planning<'a> {
 
     fn plan(&self, account: &Account) -> Result<Plan, String> {
         let listing = account.listing(&self.store).map_err(|error| error.to_string())?;
-        if let Some(objection) = listing.objection() {
-            return Err(format!("a login would be refused: {objection}"));
-        }
+        let warning = account.guarded(&listing, self.config.guard.mode);
+        let warning = warning.map_err(|why| format!("a login would be refused: {why}"))?;
         let lists = self.lists(account, listing.path())?;
         let sources = lists.sources(self);
         let messages = listing.messages().collect::<Vec<_>>();
@@ -102,6 +107,8 @@ impl<'a> Planning<'a> {
         let mut plan = Plan {
             moved: displaced(places.clone().map(|taken| taken.position)),
             wrong_size: messages.iter().filter(|message| message.has_wrong_size).count(),
+            damage: lists.damage(),
+            warning,
             ..Plan::default()
         };
         let taken =
@@ -148,6 +155,20 @@ struct Lists {
 }
 
 impl Lists {
+    fn damage(&self) -> Vec<String> {
+        let dovecot = self.dovecot.iter().filter_map(|list| list.damage.as_ref());
+        let dovecot = dovecot.map(|damage| {
+            format!("{damage} in dovecot-uidlist; the messages after it count as new")
+        });
+        let courier = self.courier.iter().map(|list| list.ignored_lines).filter(|count| *count > 0);
+        let courier = courier.map(|count| {
+            format!(
+                "{count} lines of courierpop3dsizelist are invalid; their messages count as new"
+            )
+        });
+        dovecot.chain(courier).collect()
+    }
+
     fn sources<'a>(&'a self, planning: &'a Planning<'_>) -> Vec<Source<'a>> {
         let settings = &planning.config.maildir.dovecot;
         let dovecot = self.dovecot.iter().map(|list| {
@@ -183,7 +204,7 @@ fn read<L, E: fmt::Display>(
 
 impl Plan {
     fn is_noticed(&self) -> bool {
-        self.changed + self.moved > 0
+        self.changed + self.moved + self.doubled + self.illegal + self.damage.len() > 0
     }
 }
 
@@ -203,6 +224,9 @@ impl fmt::Display for Plan {
                 write!(f, ", {count} {what}")?;
             }
         }
-        Ok(())
+        if let Some(warning) = &self.warning {
+            write!(f, "; but {warning}")?;
+        }
+        self.damage.iter().try_for_each(|damage| write!(f, "\n  {damage}"))
     }
 }

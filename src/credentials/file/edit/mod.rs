@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub use self::error::{EditError, EditProblem};
 use self::locked::{Locked, create, names};
 use super::diagnostic::CannotLogIn;
-use super::parse::{Line, lines};
+use super::parse::{AccountError, Line, lines};
 use super::source::Source;
 use super::table;
 use crate::credentials::{Account, Attributes};
@@ -41,7 +41,7 @@ pub struct User {
     pub name: Username,
     /// Why this user cannot log in, if that is so.
     pub unusable: Option<CannotLogIn>,
-    /// The attributes of the user; `None` when they cannot be used.
+    /// The attributes of the user, also of one who cannot log in; `None` when they cannot be read.
     pub attributes: Option<Attributes>,
 }
 
@@ -170,7 +170,12 @@ pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
         .map(|entry| {
             let account = entry.account(weak);
             let unusable = table::cannot_log_in(&account);
-            let attributes = account.ok().map(|account| account.attributes);
+            let attributes = match account {
+                Ok(account) => Some(account.attributes),
+                // The mail may be elsewhere.
+                Err(AccountError::MailPlace(_)) => None,
+                Err(_) => entry.attributes().ok(),
+            };
             User { name: entry.name, unusable, attributes }
         })
         .collect())

@@ -62,6 +62,9 @@ pub enum Reason {
     /// A record of Courier has two numbers.
     #[error("Courier's unique-ids are UIDn-UIDVALIDITY or the file name")]
     NotOfCourier,
+    /// It is not in the listing.
+    #[error("the message cannot be read; correct that, and export again")]
+    Unreadable,
 }
 
 /// Finds the names that a list cannot have.
