@@ -1,28 +1,53 @@
 //! Reading fields in the header of a message, without the rest of the message.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use memchr::memchr;
+use tokio::time::Instant;
 
 use super::compressed::{Contents, Decoder, Format};
 use super::system::{duplicate, fstat, pread};
 
-/// Reads the start of a message. Returns the number of octets; `None` if it takes too long to
-/// decompress.
+/// Reads the start of a message. Returns the number of octets; `None` if it cannot be read, or
+/// takes too long to decompress.
 pub(super) fn read(file: impl AsFd, head: &mut [u8]) -> Option<usize> {
+    read_within(MOMENT, file, head).ok().flatten()
+}
+
+/// Reads the start of a message. Returns the number of octets; `None` if it cannot be decompressed
+/// at any time.
+///
+/// # Errors
+/// When it cannot be read now, or not in this time.
+pub(super) fn read_within(
+    limit: Duration,
+    file: impl AsFd,
+    head: &mut [u8],
+) -> io::Result<Option<usize>> {
     // One read is enough.
-    let length = pread(&file, &mut *head, 0).ok()?;
-    match Contents::of(head.get(..length)?) {
-        Contents::Plain => Some(length),
+    let length = pread(&file, &mut *head, 0)?;
+    match Contents::of(head.get(..length).unwrap_or_default()) {
+        Contents::Plain => Ok(Some(length)),
         Contents::Compressed(
             format @ (Format::Gzip | Format::Zstd | Format::Lz4 | Format::DovecotLz4),
         ) => {
-            let size = u64::try_from(fstat(&file).ok()?.st_size).ok()?;
-            let file = duplicate(&file).ok()?;
-            Decoder::within(MOMENT, format, file, size).fill(head).ok()
+            let size = u64::try_from(fstat(&file)?.st_size).unwrap_or_default();
+            let file = duplicate(&file)?;
+            let start = Instant::now();
+            match Decoder::within(limit, format, file, size).fill(head) {
+                Ok(length) => Ok(Some(length)),
+                // The file is damaged.
+                Err(error)
+                    if error.kind() == io::ErrorKind::InvalidData && start.elapsed() < limit =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
         }
-        Contents::Compressed(Format::Bzip2 | Format::Xz) | Contents::Unreadable(_) => None,
+        Contents::Compressed(Format::Bzip2 | Format::Xz) | Contents::Unreadable(_) => Ok(None),
     }
 }
 
@@ -68,6 +93,19 @@ const MOMENT: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is not read now may have the field.
+    #[test]
+    fn an_error_is_not_a_missing_field() {
+        let mut head = [0; 64];
+        let directory = std::fs::File::open("/").unwrap();
+        assert!(read_within(MOMENT, &directory, &mut head).is_err());
+        let damaged = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(damaged.path(), b"\x1f\x8bxxxx").unwrap();
+        let time = Duration::from_secs(60);
+        assert_eq!(read_within(time, damaged.as_file(), &mut head).unwrap(), None);
+        assert!(read_within(Duration::ZERO, damaged.as_file(), &mut head).is_err());
+    }
 
     #[test]
     fn the_first_field_of_a_name_counts() {

@@ -1,5 +1,9 @@
 //! Unique-ids from the configured sources, for messages that have never been shown.
 
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
 use super::super::super::Failure;
 use super::super::folder::OpenFile;
 use super::super::folders::Folders;
@@ -16,7 +20,7 @@ use crate::config::{NewMailOrder, UidlSource};
 /// in the order in which they are to be listed.
 ///
 /// # Errors
-/// When a list cannot be used.
+/// When a list cannot be used, or a message cannot be read whose header has its unique-id.
 pub(super) fn ask<'c, 'a>(
     folders: &Folders<'_>,
     rules: &Rules<'_>,
@@ -37,13 +41,25 @@ pub(super) fn ask<'c, 'a>(
     let sources = sources(settings, &lists);
     let mut head = Vec::new();
     let is_used = |id: &TakenId| is_used(id.as_str().as_bytes());
+    let mut failure = None;
     let taken = take_over(&base_names, &sources, settings.order, is_used, |nth| {
-        let entry = new.get(nth)?.entry;
-        let OpenFile { file, .. } = folders.open_file(entry.folder, entry.name).ok()?;
+        let entry = new.get(nth).filter(|_| failure.is_none())?.entry;
         head.resize(HEAD, 0);
-        let length = header::read(&file, &mut head)?;
-        Some(header::field(head.get(..length)?, b"x-uidl")?.to_vec())
+        let file = folders.open_file(entry.folder, entry.name);
+        let read =
+            file.and_then(|OpenFile { file, .. }| header::read_within(HEAD_TIME, &file, &mut head));
+        match read {
+            Ok(length) => Some(header::field(head.get(..length?)?, b"x-uidl")?.to_vec()),
+            Err(error) => {
+                failure = Some(unread(root.path(), entry.name, error));
+                None
+            }
+        }
     });
+    // Without the field, messages would have other unique-ids for good.
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     let chosen = taken.into_iter().filter_map(|taken| Some((*new.get(taken.position)?, taken.id)));
     Ok(chosen.collect())
 }
@@ -64,6 +80,11 @@ fn sources<'a>(settings: &'a Settings, lists: &'a Lists) -> Vec<Source<'a>> {
     settings.sources().iter().filter_map(source).collect()
 }
 
+fn unread(maildir: &Path, name: &[u8], error: io::Error) -> Failure {
+    let (maildir, name) = (maildir.display(), name.escape_ascii());
+    Failure::new(format!("read the header of {name} in {maildir}"), error)
+}
+
 /// The time by which qmail-pop3d sorts. Files that have been renamed meanwhile come last.
 fn modified(folders: &Folders<'_>, candidate: &Candidate<'_>) -> (bool, Option<Moment>) {
     let entry = candidate.entry;
@@ -73,3 +94,6 @@ fn modified(folders: &Folders<'_>, candidate: &Candidate<'_>) -> (bool, Option<M
 
 /// The octets of a message in which its header is searched.
 const HEAD: usize = 64 << 10;
+
+/// The time limit for decompressing them.
+const HEAD_TIME: Duration = Duration::from_secs(1);
