@@ -4,12 +4,11 @@
 //! and without waiting, must be a regular file, and is read line by line.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufReader};
-use std::os::fd::AsFd;
+use std::io::{self, BufReader, Read as _, Take};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags};
 use rustix::io::Errno;
 
 use super::super::super::Failure;
@@ -22,7 +21,7 @@ use super::super::uidl::{
     keyword_letter,
 };
 use super::super::wait::{Wait, open_at};
-use super::settings::{Places, Settings};
+use super::settings::{Place, Places, Settings};
 use crate::config::UidlSource;
 
 /// The lists of a user; `None` for those that do not exist or are not wanted.
@@ -51,11 +50,11 @@ impl Lists {
         for source in settings.sources() {
             match source {
                 UidlSource::Dovecot => {
-                    let read = |input: Buffered<'_>| Ok(DovecotList::read(input, is_wanted)?);
+                    let read = |input: &mut Buffered<'_>| Ok(DovecotList::read(input, is_wanted)?);
                     lists.dovecot = reader.dovecot(DOVECOT_LIST, read)?;
                 }
                 UidlSource::Courier => {
-                    let read = |input: Buffered<'_>| Ok(CourierList::read(input, is_wanted)?);
+                    let read = |input: &mut Buffered<'_>| Ok(CourierList::read(input, is_wanted)?);
                     lists.courier = reader.in_maildir(COURIER_LIST, read)?;
                 }
                 UidlSource::Map => lists.map = reader.map()?,
@@ -88,17 +87,21 @@ pub(super) fn deleted_letter(
     places: &Places,
 ) -> Result<Option<u8>, Failure> {
     let Some(keyword) = &settings.deleted_flag else { return Ok(None) };
-    let read = |input: Buffered<'_>| Ok(keyword_letter(input, keyword)?);
+    let read = |input: &mut Buffered<'_>| Ok(keyword_letter(input, keyword)?);
     Ok(Reader { root, places }.dovecot(DOVECOT_KEYWORDS, read)?.flatten())
 }
 
 /// The list of another server in a Maildir: its name, and the value of `uidl` to take it over.
-pub(super) fn unclaimed(root: &Root, places: &Places) -> Option<Unclaimed> {
+///
+/// # Errors
+/// When it cannot be known whether there is one.
+pub(super) fn unclaimed(root: &Root, places: &Places) -> Result<Option<Unclaimed>, Failure> {
     let reader = Reader { root, places };
-    if reader.dovecot_exists() {
-        return Some(Unclaimed::Dovecot);
+    if reader.dovecot_exists()? {
+        return Ok(Some(Unclaimed::Dovecot));
     }
-    exists(root.directory(), COURIER_LIST).then_some(Unclaimed::Courier)
+    let courier = exists(root.directory(), COURIER_LIST, root.path())?;
+    Ok(courier.then_some(Unclaimed::Courier))
 }
 
 /// A list that no configured source reads.
@@ -118,10 +121,13 @@ impl Reader<'_> {
     fn dovecot<T>(
         &self,
         name: &str,
-        read: impl FnOnce(Buffered<'_>) -> Result<T, ListError>,
+        read: impl FnOnce(&mut Buffered<'_>) -> Result<T, ListError>,
     ) -> Result<Option<T>, Failure> {
         match &self.places.control {
-            Some(directory) => in_directory(directory, name, read),
+            Some(place) => {
+                let directory = Directory { path: &place.path, place };
+                directory.read(name, read)
+            }
             None => self.in_maildir(name, read),
         }
     }
@@ -129,48 +135,83 @@ impl Reader<'_> {
     fn in_maildir<T>(
         &self,
         name: &str,
-        read: impl FnOnce(Buffered<'_>) -> Result<T, ListError>,
+        read: impl FnOnce(&mut Buffered<'_>) -> Result<T, ListError>,
     ) -> Result<Option<T>, Failure> {
         read_file(self.root.directory(), name, &self.root.path().join(name), read)
     }
 
     fn map(&self) -> Result<Option<IdMap>, Failure> {
-        let Some(path) = &self.places.map else { return Ok(None) };
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        let Some(place) = &self.places.map else { return Ok(None) };
+        let (Some(path), Some(name)) = (place.path.parent(), place.path.file_name()) else {
             return Ok(None);
         };
-        in_directory(directory, name, |input| Ok(IdMap::read(input)?))
+        Directory { path, place }.read(name, |input| Ok(IdMap::read(input)?))
     }
 
-    fn dovecot_exists(&self) -> bool {
-        match &self.places.control {
-            Some(directory) => open_directory(directory, OFlags::PATH, Wait::IfNeedBe)
-                .is_ok_and(|directory| exists(directory, DOVECOT_LIST)),
-            None => exists(self.root.directory(), DOVECOT_LIST),
+    fn dovecot_exists(&self) -> Result<bool, Failure> {
+        let Some(place) = &self.places.control else {
+            return exists(self.root.directory(), DOVECOT_LIST, self.root.path());
+        };
+        match (Directory { path: &place.path, place }).open() {
+            Ok(Some(directory)) => exists(directory, DOVECOT_LIST, &place.path),
+            Ok(None) => Ok(false),
+            Err(failure) if failure.source().kind() == io::ErrorKind::NotADirectory => Ok(false),
+            Err(failure) => Err(failure),
         }
     }
 }
 
-type Buffered<'a> = BufReader<Input<'a>>;
+/// A directory outside the Maildir.
+struct Directory<'a> {
+    path: &'a Path,
+    /// The setting that leads there.
+    place: &'a Place,
+}
 
-fn in_directory<T>(
-    directory: &Path,
-    name: impl AsRef<Path>,
-    read: impl FnOnce(Buffered<'_>) -> Result<T, ListError>,
-) -> Result<Option<T>, Failure> {
-    let path = directory.join(&name);
-    match open_directory(directory, OFlags::PATH, Wait::IfNeedBe) {
-        Ok(directory) => read_file(&directory, name.as_ref(), &path, read),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::new(format!("open {}", directory.display()), error)),
+impl Directory<'_> {
+    /// `None` if the user has none.
+    fn open(&self) -> Result<Option<OwnedFd>, Failure> {
+        match open_directory(self.path, OFlags::PATH, Wait::IfNeedBe) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.check_root().map(|()| None)
+            }
+            Err(error) => Err(Failure::new(format!("open {}", self.path.display()), error)),
+        }
+    }
+
+    fn read<T>(
+        &self,
+        name: impl AsRef<Path>,
+        read: impl FnOnce(&mut Buffered<'_>) -> Result<T, ListError>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(directory) = self.open()? else { return Ok(None) };
+        let path = self.path.join(&name);
+        let read = read_file(&directory, name.as_ref(), &path, read)?;
+        if read.is_none() {
+            self.check_root()?;
+        }
+        Ok(read)
+    }
+
+    /// The part of the path that all users share must exist. Else it is mistyped, or not mounted,
+    /// and all users would seem to have no list.
+    fn check_root(&self) -> Result<(), Failure> {
+        let Place { root: Some(root), key, .. } = self.place else { return Ok(()) };
+        let path = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+        let what = || format!("find {}, where {key} has the lists of all users", path.display());
+        let found = statat(CWD, path, AtFlags::empty());
+        found.map(drop).map_err(|error| Failure::new(what(), error.into()))
     }
 }
+
+type Buffered<'a> = BufReader<Take<Input<'a>>>;
 
 fn read_file<T>(
     directory: impl AsFd,
     name: impl AsRef<Path>,
     path: &Path,
-    read: impl FnOnce(Buffered<'_>) -> Result<T, ListError>,
+    read: impl FnOnce(&mut Buffered<'_>) -> Result<T, ListError>,
 ) -> Result<Option<T>, Failure> {
     let failed = |error: io::Error| Failure::new(format!("read {}", path.display()), error);
     let file = match open_at(directory, name.as_ref(), TO_READ, Wait::IfNeedBe) {
@@ -178,18 +219,30 @@ fn read_file<T>(
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(failed(error.into())),
     };
-    let OpenFile { file, .. } = OpenFile::of(file).map_err(failed)?;
-    let input = buffered(&file);
-    read(input).map(Some).map_err(|error| failed(io::Error::other(error)))
+    let OpenFile { file, size, .. } = OpenFile::of(file).map_err(failed)?;
+    let largest =
+        if name.as_ref() == Path::new(DOVECOT_KEYWORDS) { MOST_KEYWORDS } else { LARGEST };
+    let too_large = || failed(io::Error::other(ListError::TooLarge(largest)));
+    if size > largest {
+        return Err(too_large());
+    }
+    // It may grow while it is read.
+    let input = Input::of(&file).take(largest + 1);
+    let mut input = BufReader::with_capacity(BUFFER, input);
+    let list = read(&mut input).map_err(|error| failed(io::Error::other(error)))?;
+    if input.get_ref().limit() == 0 { Err(too_large()) } else { Ok(Some(list)) }
 }
 
-fn buffered(file: &File) -> Buffered<'_> {
-    BufReader::with_capacity(BUFFER, Input::of(file))
-}
-
-fn exists(directory: impl AsFd, name: &str) -> bool {
-    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
-    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+/// Whether there is a regular file with this name in a directory, which is at `path`.
+fn exists(directory: impl AsFd, name: &str, path: &Path) -> Result<bool, Failure> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(error) => {
+            let what = format!("look for {}", path.join(name).display());
+            Err(Failure::new(what, error.into()))
+        }
+    }
 }
 
 /// Why a list cannot be used.
@@ -209,6 +262,8 @@ pub(super) enum ListError {
     Map(#[from] MapError),
     #[error("{0}")]
     Keywords(#[from] KeywordError),
+    #[error("larger than {0} octets, which is the most that is read")]
+    TooLarge(u64),
 }
 
 const DOVECOT_LIST: &str = "dovecot-uidlist";
@@ -216,3 +271,9 @@ const DOVECOT_KEYWORDS: &str = "dovecot-keywords";
 const COURIER_LIST: &str = "courierpop3dsizelist";
 
 const BUFFER: usize = 64 << 10;
+
+/// The most octets of a list: some ten million messages.
+const LARGEST: u64 = 1 << 30;
+
+/// The most octets of `dovecot-keywords`. In file names there are letters for 26 keywords only.
+const MOST_KEYWORDS: u64 = 64 << 10;

@@ -110,7 +110,7 @@ impl<'a> Assigning<'a> {
             true => Change::By(&differs),
             false => Change::OnlyByRenaming(&differs),
         };
-        let objection = self.unclaimed().or_else(|| self.objection(&change));
+        let objection = self.unclaimed()?.or_else(|| self.objection(&change));
         let objection = self.enforce(objection)?;
         let deleted = self.deleted()?;
         let shown = if deleted.is_empty() {
@@ -225,14 +225,17 @@ impl<'a> Assigning<'a> {
     }
 
     /// The objection to making unique-ids of names where another server has made others.
-    fn unclaimed(&self) -> Option<Objection> {
+    fn unclaimed(&self) -> Result<Option<Objection>, OpenError> {
         let is_possible = self.taken.index.state == KnownState::Unknown
             && self.taken.listing.count() > 0
             && !self.rules.settings.are_set()
             && self.rules.guard.mode != config::GuardMode::Off;
         let root = self.folders.maildir().root();
-        let list = if is_possible { lists::unclaimed(root, self.rules.places) } else { None };
-        list.map(Objection::from)
+        if !is_possible {
+            return Ok(None);
+        }
+        let list = lists::unclaimed(root, self.rules.places).map_err(OpenError::Unavailable)?;
+        Ok(list.map(Objection::from))
     }
 
     /// Enforces an objection; returns it if that is only a preview.

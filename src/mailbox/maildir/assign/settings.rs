@@ -78,11 +78,15 @@ impl Settings {
         user: &Username,
         home: Option<&Path>,
     ) -> Result<Places, Failure> {
-        let fill = |template: &Option<PathTemplate>| {
-            let template = template.as_ref();
-            template.map(|template| template.path(user, home, None)).transpose()
+        let fill = |template: &Option<PathTemplate>, key| {
+            let Some(template) = template else { return Ok(None) };
+            let root = template.root().map(Path::to_owned);
+            Ok(Some(Place { path: template.path(user, home, None)?, root, key }))
         };
-        Ok(Places { control: fill(&self.control)?, map: fill(&self.map)? })
+        Ok(Places {
+            control: fill(&self.control, "maildir.dovecot.control")?,
+            map: fill(&self.map, "maildir.map.path")?,
+        })
     }
 }
 
@@ -90,9 +94,19 @@ impl Settings {
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Places {
     /// The directory of Dovecot's list; the Maildir by default.
-    pub(super) control: Option<PathBuf>,
+    pub(super) control: Option<Place>,
     /// The operator's own list.
-    pub(super) map: Option<PathBuf>,
+    pub(super) map: Option<Place>,
+}
+
+/// A file or directory of a user, outside the Maildir.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// The part of the path that all users share, if there is one. It must exist.
+    pub(super) root: Option<PathBuf>,
+    /// The setting that says it.
+    pub(super) key: &'static str,
 }
 
 fn word(source: UidlSource) -> &'static str {
