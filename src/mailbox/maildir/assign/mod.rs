@@ -150,10 +150,10 @@ impl<'a> Assigning<'a> {
         let given = known.chain(named).chain(sourced).collect::<Vec<_>>();
         let present = given.iter().map(|given| (&*given.candidate.key, given.id.as_deref()));
         let mut reconciled = state.reconcile(present, SystemTime::now());
-        for left_out in &taken.left_out {
-            let long = long_key(&left_out.unique, left_out.inode);
-            reconciled.keep(&state, [&*left_out.unique, &long]);
-        }
+        let long = taken.left_out.iter().map(|it| long_key(&it.unique, it.inode));
+        let long = long.collect::<Vec<_>>();
+        let left_out = taken.left_out.iter().map(|it| &*it.unique);
+        reconciled.keep(&state, left_out.chain(long.iter().map(Vec::as_slice)));
         let objection = self.objection_to(&state, &reconciled, &given);
         let objection = self.enforce(objection)?;
         let deleted = self.deleted()?;

@@ -110,7 +110,8 @@ impl Added<'_> {
 }
 
 impl Reconciled<'_> {
-    /// Keeps messages that are present, although they were not given: they are not removed.
+    /// Keeps messages that are present, although they were not given: they are not removed. All of
+    /// them are passed at once.
     pub(in super::super) fn keep<'n>(
         &mut self,
         state: &State,
