@@ -159,7 +159,10 @@ impl MaildirStore {
 }
 
 fn remember(terms: &Terms) -> Result<u32, OpenError> {
-    let (maildir, taken, assignment) = terms.assign(Purpose::Show, &TimeLimit::bounded())?;
+    let (maildir, taken, mut assignment) = terms.assign(Purpose::Show, &TimeLimit::bounded())?;
+    if let Some(error) = assignment.error.take() {
+        return Err(OpenError::Unavailable(error));
+    }
     let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
     opened.remember().map_err(OpenError::Unavailable)?;
     Ok(opened.count())

@@ -64,10 +64,7 @@ pub(super) fn replace(
 ) -> io::Result<()> {
     // We have the lock, so no other session uses this name. A crash leaves at most one such file,
     // which is removed: it may have another name elsewhere.
-    remove(root, temporary)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(root.directory(), temporary, flags, Mode::RUSR | Mode::WUSR)?;
-    note_owner(&file);
+    let file = make(root, temporary)?;
     let written = write(file)
         .and_then(|()| Ok(renameat(root.directory(), temporary, root.directory(), name)?));
     if written.is_err() {
@@ -75,6 +72,20 @@ pub(super) fn replace(
         unlinkat(root.directory(), temporary, AtFlags::empty()).ok();
     }
     written
+}
+
+/// Finds out which owner the file system gives to new files, by a file that is removed again.
+pub(super) fn find_owner(root: &Root, temporary: &str) -> io::Result<()> {
+    make(root, temporary)?;
+    remove(root, temporary)
+}
+
+fn make(root: &Root, name: &str) -> io::Result<OwnedFd> {
+    remove(root, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(root.directory(), name, flags, Mode::RUSR | Mode::WUSR)?;
+    note_owner(&file);
+    Ok(file)
 }
 
 /// Removes a file, if it exists.
@@ -100,6 +111,16 @@ fn note_owner(made: &OwnedFd) {
     }
 }
 
+/// For tests of them.
+#[cfg(test)]
+pub(super) static TESTING: Mutex<()> = Mutex::new(());
+
+/// Forgets the owners, as when the server is started again.
+#[cfg(test)]
+pub(super) fn forget_owners() {
+    mapped_owners(BTreeMap::clear);
+}
+
 fn mapped_owners<T>(with: impl FnOnce(&mut BTreeMap<u64, u32>) -> T) -> T {
     static OWNERS: Mutex<BTreeMap<u64, u32>> = Mutex::new(BTreeMap::new());
     with(&mut OWNERS.lock().unwrap_or_else(PoisonError::into_inner))
@@ -120,6 +141,7 @@ mod tests {
     /// A file system may map all owners to one user, who then counts as the server's own.
     #[test]
     fn a_file_of_the_owner_that_the_file_system_gives_is_own() {
+        let _owners = super::TESTING.lock().unwrap();
         let file = tempfile::tempfile().unwrap();
         if fchown(&file, Some(*OWN_USER + 2), None).is_ok() {
             assert!(!is_own(&fstat(&file).unwrap()));

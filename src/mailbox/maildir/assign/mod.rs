@@ -20,11 +20,11 @@ use super::super::{Failure, OpenError, Position};
 use super::entry::Entry;
 use super::folders::Folders;
 use super::guard::{self, Change, Objection};
-use super::index::KnownState;
+use super::index::{self, KnownState};
 use super::lock::Root;
 use super::shown::Shown;
 use super::take_listing::TakenListing;
-use super::uids::{self, Mark, Reconciled, State};
+use super::uids::{self, Mark, Reconciled, State, sync_directory};
 use crate::config;
 use crate::protocol::UniqueId;
 
@@ -64,6 +64,8 @@ pub(super) struct Assignment {
     pub(super) mark: Option<Mark>,
     /// New messages that are not shown, because their unique-ids could not be written down.
     pub(super) unsaved: BTreeSet<Position>,
+    /// Why something could not be written down. The listing is sound, but not complete.
+    pub(super) error: Option<Failure>,
     /// Why a login would be refused; only with [`Purpose::Preview`].
     pub(super) objection: Option<Objection>,
     /// The unique-ids of removed messages; only with [`Purpose::Preview`].
@@ -84,8 +86,12 @@ pub(super) fn assign(
         return assigning.by_name();
     }
     let root = folders.maildir().root();
-    let state =
-        State::read(root, &rules.settings.origin()).map_err(|error| unusable(root, error))?;
+    let synced = match taken.index.state {
+        KnownState::Present(mark) => Some(mark),
+        KnownState::Absent | KnownState::Unknown => None,
+    };
+    let state = State::read(root, &rules.settings.origin(), synced);
+    let state = state.map_err(|error| unusable(root, error))?;
     assigning.warn_of_age(&state);
     if state.exists() || rules.settings.have_other_sources() {
         return assigning.by_state(state);
@@ -170,7 +176,11 @@ impl<'a> Assigning<'a> {
             let removed_ids = removed.map(|message| message.id.to_vec()).collect();
             return Ok(Assignment { shown, objection, removed_ids, ..Assignment::default() });
         }
-        let assigned = reconciled.save(state, root).map_err(|error| unusable(root, error))?;
+        let last_mark = state.exists().then(|| state.mark());
+        let mut assigned = reconciled.save(state, root).map_err(|error| unusable(root, error))?;
+        if assigned.mark().is_some() {
+            self.remove_index_without_mark()?;
+        }
         let mut unsaved = BTreeSet::new();
         if let Some(error) = &assigned.error {
             let saved = assigned.listing().map(|(nth, _)| nth).collect::<HashSet<_>>();
@@ -183,8 +193,24 @@ impl<'a> Assigning<'a> {
             );
         }
         let shown = show(&mut assigned.listing())?;
-        let mark = assigned.mark();
-        Ok(Assignment { shown, mark, unsaved, objection, ..Assignment::default() })
+        // The mark says that the file is synced up to there.
+        let mark = if assigned.error.is_some() { last_mark } else { assigned.mark() };
+        let what = || format!("write the unique-ids of {} down", root.path().display());
+        let error = assigned.error.take();
+        let error = error.map(|error| Failure::new(what(), io::Error::other(error)));
+        Ok(Assignment { shown, mark, unsaved, error, objection, ..Assignment::default() })
+    }
+
+    /// Removes an index that was written without `restante.uids`. After a power cut it would hide
+    /// that file, and clients have been shown the unique-ids that are there.
+    fn remove_index_without_mark(&self) -> Result<(), OpenError> {
+        if self.taken.index.state != KnownState::Absent {
+            return Ok(());
+        }
+        let root = self.folders.maildir().root();
+        let what = || format!("remove the last index of {}", root.path().display());
+        let removed = index::remove(root).and_then(|()| sync_directory(root));
+        removed.map_err(|error| OpenError::Unavailable(Failure::new(what(), error)))
     }
 
     /// The objection to unique-ids that are about to be written down.

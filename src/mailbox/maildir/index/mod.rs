@@ -210,6 +210,11 @@ pub(super) fn write(
         let (path, messages) = (root.path().display(), listing.count());
         tracing::warn!(%path, messages, "too many messages for an index; logins will take longer");
     }
+    remove(root)
+}
+
+/// Removes the index of a Maildir.
+pub(super) fn remove(root: &Root) -> io::Result<()> {
     own_file::remove(root, INDEX_FILE)
 }
 

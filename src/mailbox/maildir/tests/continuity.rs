@@ -234,6 +234,94 @@ async fn lists_may_be_elsewhere() {
     assert_eq!(login(&store(&maildir, &section)).await, ["2", "mapped"]);
 }
 
+/// Why a login is refused.
+async fn refusal(store: &MaildirStore) -> String {
+    match open(store).await {
+        Err(OpenError::Unavailable(failure)) => failure.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A path that is mistyped, or not mounted, is not one where no user has a list.
+#[tokio::test]
+async fn the_place_of_all_lists_must_exist() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    let lists = tempfile::tempdir().unwrap();
+    let root = lists.path().join("mounted");
+    let control = Dovecot { control: Some(root.join("{user}")), ..Dovecot::default() };
+    let map = Some(root.join("{user}.map"));
+    let flag = Dovecot { deleted_flag: Some("x".to_owned()), ..control.clone() };
+    let sections = [
+        ("dovecot.control", config::Maildir { dovecot: control.clone(), ..section(DOVECOT) }),
+        ("dovecot.control", config::Maildir { dovecot: control, ..section(&[]) }),
+        ("dovecot.control", config::Maildir { dovecot: flag, ..section(&[UidlSource::Name]) }),
+        ("map.path", config::Maildir { map, ..section(&[UidlSource::Map]) }),
+    ];
+    for (key, section) in &sections {
+        let refusal = refusal(&store(&maildir, section)).await;
+        let path = root.to_str().unwrap();
+        assert!(refusal.contains(&format!("find {path}, where maildir.{key} ")), "{refusal}");
+        assert_eq!(maildir.tree(), ["/restante.lock", "new/1.a"]);
+    }
+    fs::create_dir(root).unwrap();
+    for (_, section) in &sections {
+        assert_eq!(login(&store(&maildir, section)).await, ["1.a"]);
+        maildir.come_to_rest();
+        for file in ["restante.index", "restante.uids"] {
+            drop(fs::remove_file(maildir.path(file)));
+        }
+    }
+}
+
+/// Another server may have a list that cannot be looked for.
+#[tokio::test]
+async fn an_error_is_not_the_absence_of_a_list() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    let too_long = maildir.path("{user}".to_owned() + &"x".repeat(300));
+    let dovecot = Dovecot { control: Some(too_long), ..Dovecot::default() };
+    let section = config::Maildir { dovecot, ..section(&[]) };
+    let refusal = refusal(&store(&maildir, &section)).await;
+    assert!(refusal.contains("too long"), "{refusal}");
+}
+
+#[tokio::test]
+async fn lists_are_bounded() {
+    let deleted_flag = Some("x".to_owned());
+    let flag = Dovecot { deleted_flag, ..Dovecot::default() };
+    for (list, most, section) in [
+        ("dovecot-uidlist", 1 << 30, section(DOVECOT)),
+        ("courierpop3dsizelist", 1 << 30, section(COURIER)),
+        ("dovecot-keywords", 64 << 10, config::Maildir { dovecot: flag, ..section(&[]) }),
+    ] {
+        let maildir = Maildir::with(&[("new/1.a", b"a\n"), (list, b"")]);
+        let file = File::options().write(true).open(maildir.path(list)).unwrap();
+        if file.set_len(most + 1).is_ok() {
+            let refusal = refusal(&store(&maildir, &section)).await;
+            assert!(refusal.contains(list) && refusal.contains("larger than"), "{refusal}");
+        }
+    }
+}
+
+/// After a power cut it would hide the unique-ids that have been shown.
+#[tokio::test]
+async fn an_index_of_names_is_removed_before_others_are_shown() {
+    let maildir = Maildir::with(&[("new/1.a", b"a\n")]);
+    assert_eq!(login(&store(&maildir, &section(&[UidlSource::Name]))).await, ["1.a"]);
+    maildir.come_to_rest();
+    maildir.deliver("2.b", b"b\n");
+    maildir.put("dovecot-uidlist", b"3 V7 N4\n2 :2.b\n");
+    // So it cannot be replaced.
+    fs::create_dir_all(maildir.path("restante.index.new/x")).unwrap();
+    let dovecot = Dovecot { format: "%u".into(), ..Dovecot::default() };
+    let section = config::Maildir { dovecot, ..section(DOVECOT) };
+    let expected = ["1.a", "2"];
+    let mut listed = login(&store(&maildir, &section)).await;
+    listed.sort();
+    assert_eq!(listed, expected);
+    maildir.come_to_rest();
+    assert!(!maildir.exists("restante.index"));
+}
+
 #[tokio::test]
 async fn x_uidl_and_duplicates_are_as_dovecot_has_them() {
     let maildir = Maildir::with(&[
@@ -343,6 +431,14 @@ async fn new_mail_is_hidden_while_it_cannot_be_written_down() {
     for _ in 0..2 {
         assert_eq!(login(&store).await, expected);
         maildir.come_to_rest();
+    }
+    let identity = Identity::for_test("mrose");
+    for command in [MaildirStore::apply, MaildirStore::accept] {
+        let failure = match command(&store, identity.username(), None, None) {
+            Err(OpenError::Unavailable(failure)) => failure.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(failure.contains("cannot write restante.uids"), "{failure}");
     }
     assert_eq!(fs::read(maildir.path("restante.uids")).unwrap(), state);
     fs::remove_dir_all(maildir.path("restante.uids.new")).unwrap();

@@ -13,17 +13,34 @@ use super::super::system::{Input, Output, fdatasync, fsync, ftruncate};
 use super::super::wait::Wait;
 use super::line::LONGEST_NAME;
 use super::text::Batch;
-use super::{Error, STATE_FILE, State};
+use super::{Error, Mark, STATE_FILE, State};
 
 impl State {
     /// Reads the file of a Maildir. Without a file there are no messages, and the first batch makes
     /// one with `origin`: the sources of the unique-ids, say `dovecot,base-name`.
     ///
+    /// `synced` is the mark up to which the file is known to be on the disk.
+    ///
     /// # Errors
     /// When there is a file that cannot be used. Then no listing may be shown: clients would fetch
     /// the messages again.
-    pub(in super::super) fn read(root: &Root, origin: &str) -> Result<Self, Error> {
-        let opened = own_file::open(root, STATE_FILE, OFlags::RDONLY, Wait::IfNeedBe)?;
+    pub(in super::super) fn read(
+        root: &Root,
+        origin: &str,
+        synced: Option<Mark>,
+    ) -> Result<Self, Error> {
+        let open = || own_file::open(root, STATE_FILE, OFlags::RDONLY, Wait::IfNeedBe);
+        let opened = match open() {
+            // Since it was started, the server has not made a file there.
+            Err(own_file::Error::OfAnotherUser(_)) => {
+                if let Err(error) = own_file::find_owner(root, NEW_FILE) {
+                    let path = root.path().display();
+                    tracing::debug!(%path, %error, "the owner of new files is unknown");
+                }
+                open()?
+            }
+            opened => opened?,
+        };
         let Some((file, stat)) = opened else {
             let origin = origin.bytes().take(LONGEST_NAME).collect();
             return Ok(Self { origin, ..Self::default() });
@@ -31,11 +48,16 @@ impl State {
         if stat.st_size > LARGEST {
             return Err(Error::TooLarge);
         }
-        // A server that was killed may have written a batch without syncing it.
-        let synced = fdatasync(&file).map_err(io::Error::from);
-        synced.and_then(|()| sync_directory(root)).map_err(Error::Read)?;
         let open = || BufReader::with_capacity(BUFFER, Input::of(&file));
-        Ok(Self { file: Some(Found::of(&stat)), ..Self::parse(open)? })
+        let found = Found::of(&stat);
+        let state = Self { file: Some(found), ..Self::parse(open)? };
+        let is_whole = state.end.is_some_and(|end| end.octets == found.octets);
+        if !(is_whole && synced == Some(state.mark())) {
+            // A server that was killed may have written a batch without syncing it.
+            let synced = fdatasync(&file).map_err(io::Error::from);
+            synced.and_then(|()| sync_directory(root)).map_err(Error::Read)?;
+        }
+        Ok(state)
     }
 
     /// Writes a batch, which has been added to the records. Nothing is written if it is empty.
@@ -126,7 +148,8 @@ impl Found {
     }
 }
 
-fn sync_directory(root: &Root) -> io::Result<()> {
+/// Syncs the names of the files in a Maildir.
+pub(in super::super) fn sync_directory(root: &Root) -> io::Result<()> {
     match fsync(root.directory()) {
         // The errors of file systems that cannot sync a directory.
         Ok(()) | Err(Errno::INVAL | Errno::BADF) => Ok(()),

@@ -48,6 +48,7 @@ mod reconcile;
 mod text;
 
 use self::file::Found;
+pub(super) use self::file::sync_directory;
 use self::parse::End;
 pub(super) use self::reconcile::Reconciled;
 

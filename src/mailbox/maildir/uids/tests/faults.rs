@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, fs};
 
 use rustix::io::Errno;
@@ -15,7 +17,7 @@ use rustix::process::Signal;
 
 use super::super::super::lock::{Root, TryLock};
 use super::super::super::{Extent, Fault, Journal, Lost, Plan, cut_power};
-use super::on_disk::{listing, login};
+use super::on_disk::{listing, login, root};
 use super::*;
 
 /// The messages of the logins. The fifth appends to the file, and the sixth rewrites it.
@@ -144,7 +146,30 @@ fn child() {
     }
 }
 
+/// What the last session has synced is not synced again.
+fn count_calls() {
+    let maildir = Before::new().maildir;
+    let root = root(maildir.path());
+    let calls = |synced| {
+        let count = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&count);
+        let other: Box<dyn FnMut(u64) + Send> =
+            Box::new(move |number| counter.store(number, Ordering::Relaxed));
+        Plan { other: Some(other), ..Plan::default() }.arm();
+        let mark = State::read(&root, "", synced).unwrap().mark();
+        Plan::disarm();
+        (mark, count.load(Ordering::Relaxed))
+    };
+    let (mark, with_sync) = calls(None);
+    assert_eq!(calls(Some(mark)), (mark, with_sync - 2));
+    assert_eq!(calls(Some(Mark::default())), (mark, with_sync));
+    let mut file = fs::File::options().append(true).open(maildir.path().join(STATE_FILE)).unwrap();
+    std::io::Write::write_all(&mut file, b"x").unwrap();
+    assert_eq!(calls(Some(mark)), (mark, with_sync));
+}
+
 fn fail(directory: &Path) {
+    count_calls();
     let errors = [Errno::IO, Errno::NOSPC, Errno::INTR, Errno::ROFS].map(Fault::Error);
     let faults = errors.into_iter().chain([Fault::Short]);
     let all = faults.flat_map(|fault| [(fault, Extent::Once), (fault, Extent::ForGood)]);

@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
+use std::thread;
 
 use rustix::fs::{CWD, Mode};
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
 
 use super::super::super::lock::{Root, TryLock};
 use super::super::super::own_file::OWN_USER;
@@ -47,7 +50,7 @@ pub(super) fn root(path: &Path) -> Root {
 }
 
 pub(super) fn login(root: &Root, present: &[Given<'_>]) -> Result<Assigned, Error> {
-    let state = State::read(root, "map")?;
+    let state = State::read(root, "map", None)?;
     let reconciled = reconcile(&state, present, day(0));
     reconciled.save(state, root)
 }
@@ -81,12 +84,12 @@ fn the_file_is_made_and_appended_to_and_then_replaced() {
     assert_eq!(maildir.inode(), inode);
     assert!(maildir.text().starts_with(&text));
     assert!(second.mark() > first.mark());
-    assert_eq!(second.mark(), Some(State::read(&maildir.root(), "").unwrap().mark()));
+    assert_eq!(second.mark(), Some(State::read(&maildir.root(), "", None).unwrap().mark()));
     for number in 0..10 {
         let name = format!("3.{number}");
         let both = maildir.login(&[("2.b", &[]), (&name, &[])]);
         assert_eq!(whole(&both)[0], row(0, "B"));
-        assert_eq!(both.mark(), Some(State::read(&maildir.root(), "").unwrap().mark()));
+        assert_eq!(both.mark(), Some(State::read(&maildir.root(), "", None).unwrap().mark()));
     }
     assert_ne!(maildir.inode(), inode);
     assert!(maildir.text().starts_with("restante uids 1 2 map\n"), "{}", maildir.text());
@@ -113,6 +116,30 @@ fn a_file_of_another_owner_or_kind_is_refused() {
     }
 }
 
+/// A file system may give all files to one user. After a start of the server, it is unknown to whom.
+#[test]
+fn the_owner_that_the_file_system_gives_is_found_out() {
+    let maildir = Maildir::new();
+    let _owners = own_file::TESTING.lock().unwrap();
+    let other = Uid::from_raw(*OWN_USER + 3);
+    // Only the superuser can make files of other users.
+    if chown(maildir.path(""), Some(other.as_raw()), None).is_err() {
+        return;
+    }
+    let path = maildir.path("");
+    let logins = thread::spawn(move || {
+        set_thread_res_uid(None, Some(other), None).unwrap();
+        for ids in [["A"], ["B"]] {
+            own_file::forget_owners();
+            assert_eq!(whole(&login(&root(&path), &[("1.a", &ids)]).unwrap()), [row(0, "A")]);
+        }
+    });
+    logins.join().unwrap();
+    assert_eq!(fs::metadata(maildir.path(STATE_FILE)).unwrap().uid(), other.as_raw());
+    assert!(!maildir.path("restante.uids.new").exists());
+    own_file::forget_owners();
+}
+
 #[test]
 fn what_cannot_be_written_is_not_shown() {
     let maildir = Maildir::new();
@@ -126,7 +153,7 @@ fn what_cannot_be_written_is_not_shown() {
     assert_eq!(whole(&maildir.login(&present[..1])), [row(0, "A")]);
     // Another program replaces the file between the two steps of a login.
     let (root, text) = (maildir.root(), maildir.text());
-    let state = State::read(&root, "").unwrap();
+    let state = State::read(&root, "", None).unwrap();
     let reconciled = reconcile(&state, &present, day(0));
     fs::write(maildir.path("other"), &text).unwrap();
     fs::rename(maildir.path("other"), maildir.path(STATE_FILE)).unwrap();
@@ -181,7 +208,7 @@ fn a_file_with_another_name_is_not_written_to() {
     assert_eq!(fs::read_to_string(&backup).unwrap(), text);
     // The backup is sound, and older.
     fs::rename(&backup, maildir.path(STATE_FILE)).unwrap();
-    assert!(State::read(&maildir.root(), "").unwrap().mark() < listed.mark().unwrap());
+    assert!(State::read(&maildir.root(), "", None).unwrap().mark() < listed.mark().unwrap());
     let listed = maildir.login(&[("1.a", &["X"]), ("2.b", &["A", "B"])]);
     assert_eq!(whole(&listed), [row(0, "A"), row(1, "B")]);
 }
@@ -192,7 +219,7 @@ fn a_file_from_another_maildir_gives_no_unique_id() {
     other.login(&[("1.a", &["A"]), ("2.b", &["B"])]);
     fs::copy(other.path(STATE_FILE), maildir.path(STATE_FILE)).unwrap();
     let root = maildir.root();
-    let state = State::read(&root, "").unwrap();
+    let state = State::read(&root, "", None).unwrap();
     let reconciled = reconcile(&state, &[("3.c", &["A", "C"]), ("4.d", &["D"])], day(0));
     let counts = [reconciled.known.len(), reconciled.added.len(), reconciled.removed.len()];
     assert_eq!(counts, [0, 2, 2]);
