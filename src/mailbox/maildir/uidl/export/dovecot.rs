@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::super::dovecot_uidlist::DovecotRecord;
 use super::super::lines::decimal;
 use super::super::take_over::DovecotSource;
-use super::super::uidl_format::UidlValues;
+use super::super::uidl_format::{UidlFormat, UidlValues};
 use super::{Exported, Listed, Names, Omitted, Reason};
 
 /// Writes the list that makes Dovecot serve `messages` in their order.
@@ -67,19 +67,26 @@ impl Uids<'_> {
     }
 }
 
-/// A UID above those of the list, and above those from which the format would make one of `ids`.
+/// A UID above those of the list, and above those from which the format, or a usual one that the
+/// other Dovecot may have, would make one of `ids`.
 fn next_uid<'a>(source: &DovecotSource<'_>, ids: impl Iterator<Item = &'a [u8]>) -> u32 {
+    let usual = USUAL_FORMATS.iter().filter_map(|format| UidlFormat::parse(format).ok());
+    let usual = usual.collect::<Vec<_>>();
     ids.fold(source.list.next_uid, |next, id| {
         let made_of = |uid: &u32| {
             let uid_validity = source.list.uid_validity;
             let values = UidlValues { uid: *uid, uid_validity, base_name: b"", guid: b"" };
-            source.format.expand(&values) == id
+            let mut formats = usual.iter().chain([source.format]);
+            formats.any(|format| format.expand(&values) == id)
         };
         let highest =
             numbers(id).filter(|uid| *uid >= next && *uid < u32::MAX).filter(made_of).max();
         highest.map_or(next, |uid| uid + 1)
     })
 }
+
+/// The formats that are made of UIDs in the comments of Dovecot's 20-pop3.conf, and its default.
+const USUAL_FORMATS: [&str; 5] = ["%08Xu%08Xv", "%08Xv%08Xu", "%u", "%v.%u", "%v-%u"];
 
 /// The numbers in a unique-id that may be a UID, in decimal or hexadecimal.
 fn numbers(id: &[u8]) -> impl Iterator<Item = u32> {

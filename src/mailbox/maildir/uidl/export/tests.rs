@@ -134,6 +134,15 @@ fn fields_of_dovecot_records() {
 }
 
 #[test]
+fn another_format_gives_no_id_again() {
+    let (list, format) = (dovecot(b"3 V7 N2\n"), format("%f"));
+    for id in ["40", "7.40", "7-40", "0000002800000007", "0000000700000028"] {
+        let exported = dovecot_list(&source(&list, &format), &[], [id.as_bytes()]);
+        assert_eq!(text(&exported), "3 V7 N41\n", "{id}");
+    }
+}
+
+#[test]
 fn names_that_dovecot_cannot_list() {
     let (list, format) = (dovecot(b"3 V7 N4294967294\n"), format("%u"));
     let shown =
