@@ -27,7 +27,7 @@ pub(super) struct Target {
 }
 
 enum Server {
-    Dovecot { format: UidlFormat, reuse_xuidl: bool, control: Option<PathTemplate> },
+    Dovecot { format: UidlFormat, control: Option<PathTemplate> },
     Courier,
 }
 
@@ -54,7 +54,6 @@ impl Target {
         let server = match format {
             Format::Dovecot => Server::Dovecot {
                 format: UidlFormat::parse(&dovecot.format)?,
-                reuse_xuidl: dovecot.reuse_xuidl,
                 control: dovecot.control.as_deref().map(PathTemplate::new),
             },
             Format::Courier => Server::Courier,
@@ -79,7 +78,7 @@ impl Target {
         let messages = messages.collect::<Vec<_>>();
         let (path, removed) = (listing.path(), listing.removed_ids());
         let (file, exported, damage) = match &self.server {
-            Server::Dovecot { format, reuse_xuidl, control } => {
+            Server::Dovecot { format, control } => {
                 let directory = match control {
                     Some(control) => account.fill_in(control)?,
                     None => path.to_owned(),
@@ -89,7 +88,7 @@ impl Target {
                 let source = DovecotSource {
                     list: &list,
                     format,
-                    reuse_xuidl: *reuse_xuidl,
+                    reuse_xuidl: false,
                     duplicates: Duplicates::Allow,
                 };
                 let exported = dovecot_list(&source, &messages, removed);
