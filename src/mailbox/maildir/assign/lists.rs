@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::super::super::Failure;
 use super::super::folder::{OpenFile, TO_READ};
+use super::super::guard::Objection;
 use super::super::lock::Root;
 use super::super::resolve::open_directory;
 use super::super::system::{Input, statat};
@@ -91,24 +92,17 @@ pub(super) fn deleted_letter(
     Ok(Reader { root, places }.dovecot(DOVECOT_KEYWORDS, read)?.flatten())
 }
 
-/// The list of another server in a Maildir: its name, and the value of `uidl` to take it over.
+/// The objection to a list of another server in a Maildir that no configured source reads.
 ///
 /// # Errors
 /// When it cannot be known whether there is one.
-pub(super) fn unclaimed(root: &Root, places: &Places) -> Result<Option<Unclaimed>, Failure> {
-    let reader = Reader { root, places };
-    if reader.dovecot_exists()? {
-        return Ok(Some(Unclaimed::Dovecot));
+pub(super) fn unclaimed(root: &Root, places: &Places) -> Result<Option<Objection>, Failure> {
+    let of = |list, source_word| Some(Objection::Unclaimed { list, source_word });
+    if (Reader { root, places }).dovecot_exists()? {
+        return Ok(of(DOVECOT_LIST, "dovecot"));
     }
     let courier = exists(root.directory(), COURIER_LIST, root.path())?;
-    Ok(courier.then_some(Unclaimed::Courier))
-}
-
-/// A list that no configured source reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Unclaimed {
-    Dovecot,
-    Courier,
+    Ok(if courier { of(COURIER_LIST, "courier") } else { None })
 }
 
 struct Reader<'a> {

@@ -34,7 +34,6 @@ mod settings;
 mod sources;
 
 use self::candidates::{Candidate, candidates, long_key};
-pub(super) use self::lists::Unclaimed;
 pub(super) use self::settings::{Places, Settings};
 
 /// What decides on the unique-ids of a login.
@@ -260,8 +259,7 @@ impl<'a> Assigning<'a> {
         if !is_possible {
             return Ok(None);
         }
-        let list = lists::unclaimed(root, self.rules.places).map_err(OpenError::Unavailable)?;
-        Ok(list.map(Objection::from))
+        lists::unclaimed(root, self.rules.places).map_err(OpenError::Unavailable)
     }
 
     /// Enforces an objection; returns it if that is only a preview.

@@ -16,7 +16,6 @@
 use std::collections::BTreeSet;
 
 use super::super::{Failure, OpenError, Position};
-use super::assign::Unclaimed;
 use super::entry::Entry;
 use super::folders::Folders;
 use super::take_listing::TakenListing;
@@ -65,16 +64,6 @@ pub enum Objection {
         /// How many messages the last session had.
         of: u32,
     },
-}
-
-impl From<Unclaimed> for Objection {
-    fn from(unclaimed: Unclaimed) -> Self {
-        let (list, source_word) = match unclaimed {
-            Unclaimed::Dovecot => ("dovecot-uidlist", "dovecot"),
-            Unclaimed::Courier => ("courierpop3dsizelist", "courier"),
-        };
-        Self::Unclaimed { list, source_word }
-    }
 }
 
 /// Whether messages would have other unique-ids than before.
