@@ -10,7 +10,7 @@ use super::report::counted_users;
 use super::unit::{PathAccess, UNIT_NAME};
 use crate::config::{self, UidlSource};
 use crate::mailbox::maildir::PathTemplate;
-use crate::mailbox::maildir::uidl::UidlFormat;
+use crate::mailbox::maildir::uidl::{COURIER_LIST, DOVECOT_LIST, UidlFormat};
 
 /// A list of unique-ids, and the key that leads to it.
 struct List {
@@ -108,7 +108,7 @@ impl Examination<'_> {
     fn unclaimed(&mut self, sample: &[&Maildir]) {
         let never_listed = |it: &&&Maildir| !OWN.iter().any(|own| exists(it, own));
         let unclaimed: Vec<_> = sample.iter().filter(never_listed).collect();
-        for (source, name) in [("dovecot", DOVECOT), ("courier", COURIER)] {
+        for (source, name) in [("dovecot", DOVECOT_LIST), ("courier", COURIER_LIST)] {
             let with_list: Vec<_> = unclaimed.iter().filter(|it| exists(it, name)).collect();
             let Some(first) = with_list.first() else { continue };
             let users = counted_users(with_list.len(), &first.user);
@@ -137,10 +137,10 @@ fn lists_of(maildir: &config::Maildir, user: &Maildir) -> Vec<List> {
         None => (UIDL, Some(user.path.clone())),
     };
     if let Some(directory) = directory.filter(|_| uses(UidlSource::Dovecot)) {
-        lists.push(List { key, path: directory.join(DOVECOT) });
+        lists.push(List { key, path: directory.join(DOVECOT_LIST) });
     }
     if uses(UidlSource::Courier) {
-        lists.push(List { key: UIDL, path: user.path.join(COURIER) });
+        lists.push(List { key: UIDL, path: user.path.join(COURIER_LIST) });
     }
     let map = maildir.map.as_ref().and_then(filled);
     lists.extend(map.map(|path| List { key: MAP, path }));
@@ -155,10 +155,6 @@ fn exists(maildir: &Maildir, name: &str) -> bool {
 const UIDL: &str = "maildir.uidl";
 const CONTROL: &str = "maildir.dovecot.control";
 const MAP: &str = "maildir.map.path";
-
-/// The lists of Dovecot and Courier.
-const DOVECOT: &str = "dovecot-uidlist";
-const COURIER: &str = "courierpop3dsizelist";
 
 /// The files that show that this server has listed the mail.
 const OWN: [&str; 2] = ["restante.uids", "restante.index"];

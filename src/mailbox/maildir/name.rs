@@ -3,6 +3,8 @@
 //!
 //! Sizes in names (`,S=` and `,W=`) are not used as sizes of messages; `,S=` is used for the quota.
 
+use std::str::FromStr;
+
 use memchr::{memchr, memmem};
 use sha2::{Digest, Sha256};
 
@@ -27,9 +29,14 @@ pub(super) fn size(file_name: &[u8], separator: Separator) -> Option<u64> {
     let base = separator.before_flags(file_name);
     let value = base.get(memmem::find(base, b",S=")? + 3..)?;
     let digits = value.get(..memchr(b',', value).unwrap_or(value.len()))?;
+    decimal(digits)
+}
+
+/// The number that `digits` are; `None` if there are no digits, other octets, or too many digits.
+pub(super) fn decimal<T: FromStr>(digits: &[u8]) -> Option<T> {
     // Unlike `parse`, this accepts no sign.
-    let text = str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
-    text.parse().ok()
+    let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The time of delivery in a unique name: its leading decimal number, by which listings are sorted.
@@ -151,5 +158,13 @@ mod tests {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert!(UniqueId::try_from(&hash(b"")[..]).is_ok());
+    }
+
+    #[test]
+    fn decimals_are_digits_only() {
+        assert_eq!(decimal::<u32>(b"007"), Some(7));
+        for bad in [&b""[..], b"+1", b"-1", b" 1", b"1x", b"4294967296"] {
+            assert_eq!(decimal::<u32>(bad), None, "{}", bad.escape_ascii());
+        }
     }
 }

@@ -20,8 +20,7 @@ use crate::cli::{CONFIG, Failure, print};
 use crate::config::{Config, RunAs};
 use crate::mailbox::OpenError;
 use crate::mailbox::maildir::MaildirStore;
-use crate::mailbox::maildir::uidl::TakenId;
-use crate::protocol::Username;
+use crate::protocol::{UniqueId, Username};
 use crate::server::{self, PrivilegeError};
 
 mod pair;
@@ -115,7 +114,7 @@ fn adopt(
     let (mut map, mut ids) = (Vec::new(), HashSet::new());
     for (at, here) in pair(&of_old, &of_new.collect::<Vec<_>>()) {
         let (Some(id), Some(own)) = (old.ids.get(at), own.get(here)) else { continue };
-        let is_legal = TakenId::try_from(id.clone()).is_ok();
+        let is_legal = UniqueId::try_from(&id[..]).is_ok();
         let is_name_legal =
             !own.base_name.iter().any(|octet| matches!(octet, b'\t' | b'\n' | b'\r'));
         if is_legal && is_name_legal && ids.insert(id) {

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::cli::migrate::listing::Listing;
-use crate::mailbox::maildir::uidl::{TakenId, displaced};
+use crate::mailbox::maildir::uidl::displaced;
+use crate::protocol::UniqueId;
 
 /// How two listings of a maildrop differ, as counts of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -72,7 +73,7 @@ impl Comparison {
 }
 
 fn is_legal(id: &[u8]) -> bool {
-    TakenId::try_from(id.to_vec()).is_ok()
+    UniqueId::try_from(id).is_ok()
 }
 
 /// `240 same, 2 missing, 1 in another order`: counts of 0 are left out.

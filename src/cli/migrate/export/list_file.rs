@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::mailbox::maildir::open_trusted_directory;
+use crate::mailbox::maildir::uidl::{COURIER_LIST, DOVECOT_LIST};
 
 /// The list of a Maildir, which the other server does not write until this is dropped.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub(in super::super) enum Kind {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::Dovecot => "dovecot-uidlist",
-            Self::Courier => "courierpop3dsizelist",
+            Self::Dovecot => DOVECOT_LIST,
+            Self::Courier => COURIER_LIST,
         }
     }
 }

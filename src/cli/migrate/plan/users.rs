@@ -12,10 +12,10 @@ use crate::cli::migrate::progress::Progress;
 use crate::cli::{Failure, print};
 use crate::config::{Config, UidlSource};
 use crate::mailbox::maildir::uidl::{
-    CourierList, DovecotList, DovecotSource, FormatError, Source, TakenId, UidlFormat, displaced,
-    take_over,
+    CourierList, DovecotList, DovecotSource, FormatError, Source, UidlFormat, displaced, take_over,
 };
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
+use crate::protocol::UniqueId;
 use crate::server;
 
 /// Prints what each user would see.
@@ -121,7 +121,7 @@ impl<'a> Planning<'a> {
                 Some(_) => &mut plan.changed,
                 None => match sources.iter().find_map(|source| source.id(name, || None)) {
                     None => &mut plan.new,
-                    Some(id) if TakenId::try_from(id.clone()).is_err() => &mut plan.illegal,
+                    Some(id) if UniqueId::try_from(&id[..]).is_err() => &mut plan.illegal,
                     Some(_) => &mut plan.doubled,
                 },
             };

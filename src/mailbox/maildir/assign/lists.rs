@@ -18,8 +18,8 @@ use super::super::lock::Root;
 use super::super::resolve::open_directory;
 use super::super::system::{Input, statat};
 use super::super::uidl::{
-    CourierError, CourierList, DovecotError, DovecotList, IdMap, KeywordError, MapError,
-    keyword_letter,
+    COURIER_LIST, CourierError, CourierList, DOVECOT_LIST, DovecotError, DovecotList, IdMap,
+    KeywordError, MapError, keyword_letter,
 };
 use super::super::wait::{Wait, open_at};
 use super::settings::{Place, Places, Settings};
@@ -260,9 +260,7 @@ pub(super) enum ListError {
     TooLarge(u64),
 }
 
-const DOVECOT_LIST: &str = "dovecot-uidlist";
 const DOVECOT_KEYWORDS: &str = "dovecot-keywords";
-const COURIER_LIST: &str = "courierpop3dsizelist";
 
 const BUFFER: usize = 64 << 10;
 

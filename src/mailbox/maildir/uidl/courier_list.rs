@@ -17,7 +17,8 @@ use std::io::{self, BufRead};
 
 use memchr::memrchr;
 
-use super::lines::{LineEnd, Lines, base_name, decimal};
+use super::lines::{LineEnd, Lines, base_name};
+use crate::mailbox::maildir::name::decimal;
 
 /// A `courierpop3dsizelist`.
 #[derive(Debug)]

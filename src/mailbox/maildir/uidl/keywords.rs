@@ -3,7 +3,8 @@
 
 use std::io::{self, BufRead};
 
-use super::lines::{LineEnd, Lines, decimal};
+use super::lines::{LineEnd, Lines};
+use crate::mailbox::maildir::name::decimal;
 
 /// A `dovecot-keywords` that cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! Reading the lines of a list one at a time, each of a bounded length.
 
 use std::io::{self, BufRead, Read as _};
-use std::str::FromStr;
 
 /// The lines of a list.
 #[derive(Debug)]
@@ -55,13 +54,6 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The number that `digits` are; `None` if there are no digits, other octets, or too many digits.
-pub(super) fn decimal<T: FromStr>(digits: &[u8]) -> Option<T> {
-    // Unlike `parse`, this accepts no sign.
-    let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
 /// The part of a file name in a list by which the message is found.
 pub(super) fn base_name(file_name: &[u8]) -> &[u8] {
     file_name.split(|octet| *octet == b':').next().unwrap_or(file_name)
@@ -87,13 +79,5 @@ mod tests {
             (6, "666", LineEnd::EndOfFile),
         ];
         assert_eq!(read, expected.map(|(number, text, end)| (number, text.to_owned(), end)));
-    }
-
-    #[test]
-    fn decimals_are_digits_only() {
-        assert_eq!(decimal::<u32>(b"007"), Some(7));
-        for bad in [&b""[..], b"+1", b"-1", b" 1", b"1x", b"4294967296"] {
-            assert_eq!(decimal::<u32>(bad), None, "{}", bad.escape_ascii());
-        }
     }
 }

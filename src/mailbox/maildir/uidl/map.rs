@@ -7,7 +7,8 @@ use std::io::{self, BufRead};
 use memchr::memchr;
 
 use super::lines::{LineEnd, Lines, base_name};
-use super::taken_id::{NotTakenId, TakenId};
+use super::taken_id::TakenId;
+use crate::protocol::NotUniqueId;
 
 /// Unique-ids by base names.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub enum MapProblem {
     NoName,
     /// The unique-id is illegal.
     #[error("the unique-id is {0}")]
-    IllegalId(#[from] NotTakenId),
+    IllegalId(#[from] NotUniqueId),
     /// Two messages cannot share a unique-id.
     #[error("the unique-id is the same as in line {0}; remove one of these lines")]
     SameId(u64),
@@ -118,9 +119,9 @@ mod tests {
             ("a\t1\n\n", 2, MapProblem::NoName),
             ("\t1\n", 1, MapProblem::NoName),
             (":2,\t1\n", 1, MapProblem::NoName),
-            ("a\t\n", 1, MapProblem::IllegalId(NotTakenId)),
-            ("a\t1\nb\t2 \n", 2, MapProblem::IllegalId(NotTakenId)),
-            ("a\t1\tx\n", 1, MapProblem::IllegalId(NotTakenId)),
+            ("a\t\n", 1, MapProblem::IllegalId(NotUniqueId)),
+            ("a\t1\nb\t2 \n", 2, MapProblem::IllegalId(NotUniqueId)),
+            ("a\t1\tx\n", 1, MapProblem::IllegalId(NotUniqueId)),
             ("a\t1\nb\t2\nc\t1\n", 3, MapProblem::SameId(1)),
             ("a\t1\na:2,S\t2\n", 2, MapProblem::SameName),
             (&long, 1, MapProblem::TooLong),

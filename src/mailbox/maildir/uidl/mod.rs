@@ -26,6 +26,12 @@ mod tests;
 mod uidl_filter;
 mod uidl_format;
 
+/// The file of Dovecot's list.
+pub const DOVECOT_LIST: &str = "dovecot-uidlist";
+
+/// The file of Courier's list.
+pub const COURIER_LIST: &str = "courierpop3dsizelist";
+
 pub use courier_list::{CourierError, CourierId, CourierList};
 pub use dovecot_uidlist::{
     BadLine, DovecotError, DovecotList, DovecotRecord, HeaderError, Problem,
@@ -35,5 +41,5 @@ pub use keywords::{KeywordError, keyword_letter};
 pub use map::{IdMap, MapError, MapProblem};
 pub use order::displaced;
 pub use take_over::{DovecotSource, Source, Taken, take_over};
-pub use taken_id::{NotTakenId, TakenId};
+pub use taken_id::TakenId;
 pub use uidl_format::{FormatError, UidlFormat, UidlValues};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::protocol::{NotUniqueId, UniqueId};
+
 /// A unique-id that another server may have given: 1 to 255 characters in the range 0x21 to 0x7E.
 ///
 /// RFC 1939 §7 UIDL allows 70 characters, but qmail-pop3d and Dovecot's `%f` list longer names, and
@@ -10,28 +12,17 @@ use std::fmt;
 pub struct TakenId(Box<str>);
 
 impl TakenId {
-    const MAX_CHARACTERS: usize = 255;
-
     /// The characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// These octets are no unique-id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not 1 to 255 characters in the range 0x21 to 0x7E")]
-pub struct NotTakenId;
-
 impl TryFrom<Vec<u8>> for TakenId {
-    type Error = NotTakenId;
+    type Error = NotUniqueId;
 
-    fn try_from(octets: Vec<u8>) -> Result<Self, NotTakenId> {
-        let right_length = (1..=Self::MAX_CHARACTERS).contains(&octets.len());
-        if !right_length || !octets.iter().all(u8::is_ascii_graphic) {
-            return Err(NotTakenId);
-        }
-        String::from_utf8(octets).map(|text| Self(text.into())).map_err(|_| NotTakenId)
+    fn try_from(octets: Vec<u8>) -> Result<Self, NotUniqueId> {
+        UniqueId::try_from(octets.as_slice()).map(|id| Self(id.as_str().into()))
     }
 }
 
@@ -57,7 +48,7 @@ mod tests {
             assert_eq!(TakenId::try_from(good.to_vec()).unwrap().as_str().as_bytes(), good);
         }
         for bad in [&b""[..], b"a b", b"a\x7f", b"k\xc3\xa4se", b"a\r", &[b'x'; 256]] {
-            assert_eq!(TakenId::try_from(bad.to_vec()), Err(NotTakenId), "{}", bad.escape_ascii());
+            assert_eq!(TakenId::try_from(bad.to_vec()), Err(NotUniqueId), "{}", bad.escape_ascii());
         }
     }
 }

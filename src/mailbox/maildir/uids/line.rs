@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 use memchr::memchr;
 
+use super::super::name::decimal;
 use super::Error;
+use crate::protocol::UniqueId;
 
 /// A line, without its LF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +28,9 @@ impl<'a> Line<'a> {
             b"-" => Self::Removed {
                 id: id(field()?)?,
                 name: unescape(field()?)?,
-                at: number(field()?)?,
+                at: decimal(field()?)?,
             },
-            b"=" => Self::End { count: number(field()?)?, checksum: hexadecimal(field()?)? },
+            b"=" => Self::End { count: decimal(field()?)?, checksum: hexadecimal(field()?)? },
             _ => return None,
         };
         field().is_none().then_some(parsed)
@@ -71,7 +72,7 @@ impl Header {
             return Err(Error::UnknownVersion);
         }
         let mut header = || {
-            let generation = number(fields.next()?)?;
+            let generation = decimal(fields.next()?)?;
             let origin = unescape(fields.next()?)?.into_owned();
             fields.next().is_none().then_some(Self { generation, origin })
         };
@@ -88,20 +89,13 @@ impl Header {
     }
 }
 
-/// Whether these octets can be a unique-id. RFC 1939 §7 UIDL allows 70 of them only; other servers
-/// have shown longer ones.
+/// Whether these octets can be a unique-id.
 pub(super) fn is_id(octets: &[u8]) -> bool {
-    (1..=LONGEST_ID).contains(&octets.len()) && octets.iter().all(u8::is_ascii_graphic)
+    UniqueId::try_from(octets).is_ok()
 }
 
 fn id(field: &[u8]) -> Option<&[u8]> {
     is_id(field).then_some(field)
-}
-
-fn number<T: FromStr>(field: &[u8]) -> Option<T> {
-    // `parse` would accept a sign.
-    let digits = str::from_utf8(field).ok().filter(|text| !text.starts_with('+'))?;
-    digits.parse().ok()
 }
 
 /// A checksum, only as it is written: each changed octet must make it another one.
@@ -149,8 +143,6 @@ fn unescape(field: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 const NAME: &[u8] = b"restante uids ";
 const VERSION: &[u8] = b"1";
-
-const LONGEST_ID: usize = 255;
 
 /// More than any name: a file name, with an inode number where files share their unique name.
 pub(super) const LONGEST_NAME: usize = 400;

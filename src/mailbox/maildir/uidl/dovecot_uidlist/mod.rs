@@ -15,7 +15,8 @@ use std::num::NonZeroU32;
 
 use memchr::memchr;
 
-use super::lines::{Line, LineEnd, Lines, base_name, decimal};
+use super::lines::{Line, LineEnd, Lines, base_name};
+use crate::mailbox::maildir::name::decimal;
 
 #[cfg(test)]
 mod tests;
