@@ -151,9 +151,7 @@ async fn an_abandoned_login_gives_the_lock_back_and_keeps_what_it_counted() {
             .is_err()
     );
     drop(release);
-    while !maildir.exists("restante.index") {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    maildir.wait_for_index();
     let maildrop = maildir.open().await;
     assert_eq!((maildrop.count(), maildrop.stats().opened), (300, 0));
 }

@@ -215,6 +215,8 @@ async fn nothing_is_removed_from_a_maildir_that_was_replaced() {
     for replaced in ["cur", "new", ""] {
         let maildir = Maildir::with(&[("cur/1.a:2,S", b"a\n"), ("new/2.b", b"b\n")]);
         let maildrop = maildir.open().await;
+        // Else `cp` may find a file that is about to be renamed.
+        maildir.wait_for_index();
         let path = maildir.path(replaced);
         let path = path.to_str().unwrap().trim_end_matches('/').to_owned();
         let old = format!("{path}.old");

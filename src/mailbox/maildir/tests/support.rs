@@ -72,6 +72,13 @@ impl Maildir {
         }
     }
 
+    /// Waits until its first index is written, which may be after `open` has returned.
+    pub(super) fn wait_for_index(&self) {
+        while !self.exists("restante.index") {
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// The names in it that are not directories of every Maildir, sorted.
     pub(super) fn tree(&self) -> Vec<String> {
         let mut names = Vec::new();
