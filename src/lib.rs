@@ -8,6 +8,7 @@
 //! - [`password`]: password schemes, what they cost, and new passwords. No I/O.
 //! - [`credentials`]: credential stores, of which each kind has a file or folder.
 //! - [`login`]: passwords, proofs, tokens and certificates become an identity, or a refusal.
+//! - [`uidl`]: unique-ids made of file names, and those of other servers by their lists. No I/O.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
 //! - [`telemetry`]: how log lines look and where they go.
@@ -28,3 +29,4 @@ pub mod session;
 mod sweep;
 pub mod telemetry;
 pub mod threads;
+pub mod uidl;

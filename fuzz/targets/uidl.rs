@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use restante::config::{Duplicates, NewMailOrder};
-use restante::mailbox::maildir::uidl::{
+use restante::uidl::{
     CourierList, DovecotList, DovecotSource, IdMap, Source, UidlFormat, take_over,
 };
 

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Fault, PartialConfig};
-use crate::mailbox::maildir::uidl::FormatError;
+use crate::uidl::FormatError;
 
 pub mod check;
 pub mod completions;

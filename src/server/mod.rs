@@ -25,11 +25,11 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::{BadFile, OpenError, Store};
 use crate::login::{Authenticator, NoRandomness, Rules, Throttle, Turns};
-use crate::mailbox::maildir::uidl::FormatError;
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::session::{Env, Policy};
 use crate::telemetry::LevelHandle;
 use crate::threads;
+use crate::uidl::FormatError;
 
 mod accept;
 pub mod account;

@@ -48,7 +48,8 @@ fn rooms_use_only_the_rooms_that_they_may() {
             "limits" | "password" => &["protocol"],
             "credentials" => &["protocol", "threads", "limits", "password", "config"],
             "login" => &["protocol", "threads", "limits", "password", "config", "credentials"],
-            "mailbox" => &["protocol", "threads", "config", "login"],
+            "uidl" => &["protocol", "config"],
+            "mailbox" => &["protocol", "threads", "config", "login", "uidl"],
             "session" => &["protocol", "limits", "credentials", "login", "mailbox"],
             "telemetry" => &["protocol", "config"],
             "server" => &[
@@ -58,6 +59,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "password",
                 "credentials",
                 "login",
+                "uidl",
                 "mailbox",
                 "session",
                 "config",
@@ -68,6 +70,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "password",
                 "credentials",
                 "login",
+                "uidl",
                 "mailbox",
                 "session",
                 "config",
@@ -132,7 +135,7 @@ fn a_room_is_seen_in_whatever_way_it_is_named() {
 
 #[test]
 fn rooms_use_only_the_crates_that_they_may() {
-    let banned: [(&str, &[&str]); 8] = [
+    let banned: [(&str, &[&str]); 9] = [
         (
             "src/protocol",
             &["tokio", "tracing", "std::fs", "std::net", "std::io::Read", "std::time"],
@@ -143,6 +146,7 @@ fn rooms_use_only_the_crates_that_they_may() {
         ("src/password", &["tokio", "tracing", "std::fs", "std::net", "std::io", "std::time"]),
         ("src/credentials/file", &["tokio::net"]),
         ("src/login", &["tokio::net", "std::fs", "sqlx", "ldap3", "ureq", "jsonwebtoken"]),
+        ("src/uidl", &["tokio", "tracing", "rustix", "std::fs", "std::net", "std::time"]),
         ("src/config", &["tokio", "tracing", "rustls"]),
     ];
     let mut wrong = Vec::new();

@@ -10,7 +10,7 @@ use super::report::counted_users;
 use super::unit::{PathAccess, UNIT_NAME};
 use crate::config::{self, UidlSource};
 use crate::mailbox::maildir::PathTemplate;
-use crate::mailbox::maildir::uidl::{COURIER_LIST, DOVECOT_LIST, UidlFormat};
+use crate::uidl::{COURIER_LIST, DOVECOT_LIST, UidlFormat};
 
 /// A list of unique-ids, and the key that leads to it.
 struct List {

@@ -18,8 +18,9 @@ use memchr::memchr3;
 
 use super::folder::Folder;
 use super::inode::Inode;
-use super::name::{self, HASH_LENGTH};
+use super::name;
 use crate::protocol::UniqueId;
+use crate::uidl::by_name::{self, HASH_LENGTH};
 
 /// A message of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl<'a> Entry<'a> {
             && self.name.len() <= LONGEST_NAME
             && memchr3(b'/', b'\0', b'\n', self.name).is_none()
             && self.unique <= self.name.len()
-            && self.id_text().is_some_and(name::is_short_id)
+            && self.id_text().is_some_and(by_name::is_short_id)
     }
 
     /// Parses the first entry; returns it and the bytes after it.

@@ -17,9 +17,9 @@
 //!   the sizes that `match_index` finds and `count` counts, within a `time_limit`. `listing` and
 //!   `entry` are its bytes; `stamp` says whether the index still holds. `own_file` opens and
 //!   replaces files of the store.
-//! - Unique-ids: `assign` finds those that clients see. `uids` remembers the ones that are not made
-//!   of file names, `uidl` takes them over from other servers, and `guard` refuses logins that
-//!   would change them. `shown` has the order and the unique-ids that clients see.
+//! - Unique-ids: `assign` finds those that clients see, by the lists of other servers if there are
+//!   such. `uids` remembers the ones that are not made of file names, and `guard` refuses logins
+//!   that would change them. `shown` has the order and the unique-ids that clients see.
 //! - A session: `open_maildrop` and `maildrop`, `message` for RETR, `removal` for UPDATE with
 //!   `quota` and `removal_report`; `compressed` messages; `header` reads fields of messages.
 //!   `permits` bounds what all sessions use together.
@@ -38,6 +38,7 @@ use crate::config;
 use crate::login::Identity;
 use crate::protocol::Username;
 use crate::threads::{self, ByFileSystem, PoolError};
+use crate::uidl::FormatError;
 
 mod assign;
 mod compressed;
@@ -81,7 +82,6 @@ mod take_listing;
 #[cfg(test)]
 mod tests;
 mod time_limit;
-pub mod uidl;
 mod uids;
 mod view;
 mod wait;
@@ -102,7 +102,6 @@ pub use separator::{Separator, foreign_separator};
 #[cfg(test)]
 pub(crate) use system::{Extent, Fault, Hit, Journal, Lost, Plan, cut_power};
 use time_limit::TimeLimit;
-use uidl::FormatError;
 
 /// The Maildirs of all users.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::cli::migrate::listing::Listing;
-use crate::mailbox::maildir::uidl::displaced;
 use crate::protocol::UniqueId;
+use crate::uidl::displaced;
 
 /// How two listings of a maildrop differ, as counts of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]

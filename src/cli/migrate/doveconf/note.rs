@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::settings::Settings;
 use super::variable::NoPlaceholder;
-use crate::mailbox::maildir::uidl::{FormatError, UidlFormat};
+use crate::uidl::{FormatError, UidlFormat};
 
 /// A comment. `Display` is its text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

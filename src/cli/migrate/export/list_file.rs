@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::mailbox::maildir::open_trusted_directory;
-use crate::mailbox::maildir::uidl::{COURIER_LIST, DOVECOT_LIST};
+use crate::uidl::{COURIER_LIST, DOVECOT_LIST};
 
 /// The list of a Maildir, which the other server does not write until this is dropped.
 #[derive(Debug)]

@@ -10,13 +10,13 @@ use super::Format;
 use super::list_file::{self, Kind, ListFile, Written};
 use crate::cli::migrate::accounts::Account;
 use crate::config::{Config, Duplicates, GuardMode};
-use crate::mailbox::maildir::uidl::{
-    BadLine, CourierError, CourierList, DovecotError, DovecotList, DovecotSource, Exported,
-    FormatError, Listed, Reason, UidlFormat, courier_list, dovecot_list,
-};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::mailbox::{self, OpenError};
 use crate::server;
+use crate::uidl::{
+    BadLine, CourierError, CourierList, DovecotError, DovecotList, DovecotSource, Exported,
+    FormatError, Listed, Reason, UidlFormat, courier_list, dovecot_list,
+};
 
 /// The server that is to serve the mail, and its settings.
 pub(super) struct Target {

@@ -11,12 +11,12 @@ use crate::cli::migrate::export::target::base_name;
 use crate::cli::migrate::progress::Progress;
 use crate::cli::{Failure, print};
 use crate::config::{Config, UidlSource};
-use crate::mailbox::maildir::uidl::{
-    CourierList, DovecotList, DovecotSource, FormatError, Source, UidlFormat, displaced, take_over,
-};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::protocol::UniqueId;
 use crate::server;
+use crate::uidl::{
+    CourierList, DovecotList, DovecotSource, FormatError, Source, UidlFormat, displaced, take_over,
+};
 
 /// Prints what each user would see.
 ///

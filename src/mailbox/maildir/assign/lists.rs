@@ -17,13 +17,13 @@ use super::super::guard::Objection;
 use super::super::lock::Root;
 use super::super::resolve::open_directory;
 use super::super::system::{Input, statat};
-use super::super::uidl::{
-    COURIER_LIST, CourierError, CourierList, DOVECOT_LIST, DovecotError, DovecotList, IdMap,
-    KeywordError, MapError, keyword_letter,
-};
 use super::super::wait::{Wait, open_at};
 use super::settings::{Place, Places, Settings};
 use crate::config::UidlSource;
+use crate::uidl::{
+    COURIER_LIST, CourierError, CourierList, DOVECOT_LIST, DovecotError, DovecotList, IdMap,
+    KeywordError, MapError, keyword_letter,
+};
 
 /// The lists of a user; `None` for those that do not exist or are not wanted.
 #[derive(Debug, Default)]

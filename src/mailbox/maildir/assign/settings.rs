@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::super::Failure;
 use super::super::path::PathTemplate;
-use super::super::uidl::{FormatError, UidlFormat};
 use crate::config::{self, Duplicates, NewMailOrder, UidlSource};
 use crate::protocol::Username;
+use crate::uidl::{FormatError, UidlFormat};
 
 /// `[maildir]` of the configuration, as far as it is about unique-ids.
 #[derive(Clone, Debug, Default)]

@@ -9,12 +9,12 @@ use super::super::folder::OpenFile;
 use super::super::folders::Folders;
 use super::super::header;
 use super::super::stamp::Moment;
-use super::super::uidl::{DovecotSource, Source, TakenId, take_over};
 use super::Rules;
 use super::candidates::Candidate;
 use super::lists::Lists;
 use super::settings::Settings;
 use crate::config::{NewMailOrder, UidlSource};
+use crate::uidl::{DovecotSource, Source, TakenId, take_over};
 
 /// Chooses unique-ids for new messages, which are given in the order of the listing. Returns them
 /// in the order in which they are to be listed.

@@ -22,10 +22,10 @@ use rustix::io::Errno;
 
 use super::super::Failure;
 use super::folder::Folder;
-use super::name;
 use super::resolve::open_directory;
 use super::system::{Output, fsync, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
 use super::wait::Wait;
+use crate::uidl::by_name;
 
 /// What a login does when its Maildir does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -300,7 +300,7 @@ fn sync(directory: &OwnedFd) -> Result<(), Errno> {
 /// a valid name of a Maildir.
 fn unfinished_name(name: &OsStr) -> OsString {
     let mut unfinished = OsString::from(".restante.");
-    unfinished.push(OsStr::from_bytes(&name::hash(name.as_bytes())));
+    unfinished.push(OsStr::from_bytes(&by_name::hash(name.as_bytes())));
     unfinished
 }
 

@@ -10,6 +10,7 @@ use super::folder::Folder;
 use super::inode::Inode;
 use super::name;
 use super::separator::Separator;
+use crate::uidl::by_name;
 
 /// Messages in their order.
 #[derive(Debug, Default)]
@@ -126,12 +127,12 @@ impl Builder {
             Namesake::Later => {
                 // A unique name has no slash, so this is never the hash of one.
                 let number = Inode::number(inode).to_be_bytes();
-                hash = name::hash(&[unique, b"/", &number].concat());
+                hash = by_name::hash(&[unique, b"/", &number].concat());
                 IdText::Hash(&hash)
             }
-            _ if name::is_unique_id(unique) => IdText::Name,
+            _ if by_name::is_unique_id(unique) => IdText::Name,
             Namesake::None | Namesake::Itself | Namesake::First => {
-                hash = name::hash(unique);
+                hash = by_name::hash(unique);
                 IdText::Hash(&hash)
             }
         };

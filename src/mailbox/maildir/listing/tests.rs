@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::super::entry::Form;
-use super::super::name::HASH_LENGTH;
 use super::*;
+use crate::uidl::by_name::{self, HASH_LENGTH};
 
 const SIZES: Sizes = Sizes { physical: 100, octets: 104, form: Form::Plain };
 
@@ -77,21 +77,21 @@ fn rows_give_back_what_was_put_in() {
     let ids = (0..5).map(|at| listing.entry(Position(at)).unique_id().as_str()).collect::<Vec<_>>();
     assert_eq!(ids[0], "1.a");
     assert_eq!(ids[1], "2.b");
-    assert_eq!(ids[3].as_bytes(), name::hash(&long.as_bytes()[..82]));
+    assert_eq!(ids[3].as_bytes(), by_name::hash(&long.as_bytes()[..82]));
     assert!(ids[2..].iter().all(|id| id.len() == HASH_LENGTH));
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 5);
 }
 
 #[test]
 fn a_name_that_is_the_hash_of_another_gets_a_hash_of_its_own() {
-    let hash = name::hash(b"a b");
+    let hash = by_name::hash(b"a b");
     let mut builder = Builder::default();
     for name in [&b"a b"[..], &hash] {
         builder.push((Folder::New, name), None, Namesake::None, SIZES).unwrap();
     }
     let listing = builder.finish();
     assert_eq!(listing.entry(Position(0)).unique_id().as_str().as_bytes(), hash);
-    assert_eq!(listing.entry(Position(1)).unique_id().as_str().as_bytes(), name::hash(&hash));
+    assert_eq!(listing.entry(Position(1)).unique_id().as_str().as_bytes(), by_name::hash(&hash));
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 
 use memchr::memchr;
 
-use super::super::name::decimal;
 use super::Error;
 use crate::protocol::UniqueId;
+use crate::uidl::decimal;
 
 /// A line, without its LF.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::num::NonZeroU32;
 use std::time::SystemTime;
 
 use super::super::lock::Root;
-use super::super::name;
 use super::line::{LONGEST_NAME, Line, is_id};
 use super::text::Batch;
 use super::{Error, Kind, Mark, State};
+use crate::uidl::by_name;
 
 /// What a login finds in a Maildir, compared with what the file remembers.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl State {
         let mut number = 1_u64;
         loop {
             // A unique name has no slash, so no source proposes the hash of this.
-            let id = name::hash(&[name, b"/", number.to_string().as_bytes()].concat());
+            let id = by_name::hash(&[name, b"/", number.to_string().as_bytes()].concat());
             if is_free(&id) {
                 return Cow::Owned(id.to_vec());
             }

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
-use super::super::name;
 use super::line::{Header, LONGEST_LINE, Line, is_id};
 use super::reconcile::{Reconciled, seconds};
 use super::*;
+use crate::uidl::by_name;
 
 /// A message: its unique name, and the unique-ids that are proposed for it.
 type Given<'a> = (&'a str, &'a [&'a str]);
@@ -215,7 +215,7 @@ fn the_first_listing_decides() {
 fn a_unique_id_is_given_once() {
     let mut disk = Disk::default();
     let long = "x".repeat(256);
-    let hash = |name: &str, number| text(&name::hash(format!("{name}/{number}").as_bytes()));
+    let hash = |name: &str, number| text(&by_name::hash(format!("{name}/{number}").as_bytes()));
     let present: [Given<'_>; 6] = [
         ("1.a", &["A"]),
         ("2.b", &["A", "", "b b", "B"]),

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use super::super::courier_list::{CourierId, CourierList};
+use super::super::lines::decimal;
 use super::super::order;
 use super::{Exported, Listed, Names, Omitted, Reason};
-use crate::mailbox::maildir::name::decimal;
 
 /// Writes the list that makes Courier serve `messages`, in its own order, which is that of names.
 ///

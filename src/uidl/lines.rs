@@ -1,6 +1,7 @@
-//! Reading the lines of a list one at a time, each of a bounded length.
+//! Reading the lines of a list one at a time, each of a bounded length, and the numbers in them.
 
 use std::io::{self, BufRead, Read as _};
+use std::str::FromStr;
 
 /// The lines of a list.
 #[derive(Debug)]
@@ -59,9 +60,24 @@ pub(super) fn base_name(file_name: &[u8]) -> &[u8] {
     file_name.split(|octet| *octet == b':').next().unwrap_or(file_name)
 }
 
+/// The number that `digits` are; `None` if there are no digits, other octets, or too many digits.
+pub fn decimal<T: FromStr>(digits: &[u8]) -> Option<T> {
+    // Unlike `parse`, this accepts no sign.
+    let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decimals_are_digits_only() {
+        assert_eq!(decimal::<u32>(b"007"), Some(7));
+        for bad in [&b""[..], b"+1", b"-1", b" 1", b"1x", b"4294967296"] {
+            assert_eq!(decimal::<u32>(bad), None, "{}", bad.escape_ascii());
+        }
+    }
 
     #[test]
     fn lines_are_bounded() {

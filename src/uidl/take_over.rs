@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use super::by_name::{self, without_sizes};
 use super::courier_list::CourierList;
 use super::dovecot_uidlist::{DovecotList, DovecotRecord};
 use super::map::IdMap;
@@ -10,7 +11,6 @@ use super::order;
 use super::taken_id::TakenId;
 use super::uidl_format::{UidlFormat, UidlValues};
 use crate::config::{Duplicates, NewMailOrder};
-use crate::mailbox::maildir::name;
 
 /// Where unique-ids come from.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +107,7 @@ impl Source<'_> {
             Self::Courier(list) => list.ids.get(base).map(|id| id.text(base)),
             Self::BaseName => Some(base.to_vec()),
             Self::Map(map) => {
-                let id = map.get(base).or_else(|| map.get(name::without_sizes(base)));
+                let id = map.get(base).or_else(|| map.get(without_sizes(base)));
                 id.map(|id| id.as_str().as_bytes().to_vec())
             }
             Self::Name => Some(id_of_name(base)),
@@ -188,7 +188,7 @@ impl<F: Fn(&TakenId) -> bool> Ids<F> {
     fn choose_by_name(&mut self, message: Message<'_>) {
         let base = message.base_name;
         let mut ids = std::iter::once(id_of_name(base)).chain((2..=u64::MAX).map(|number| {
-            name::hash(&[base, b"\0", number.to_string().as_bytes()].concat()).to_vec()
+            by_name::hash(&[base, b"\0", number.to_string().as_bytes()].concat()).to_vec()
         }));
         while let (false, Some(id)) = (self.is_chosen(message), ids.next()) {
             if let Ok(id) = TakenId::try_from(id) {
@@ -204,8 +204,8 @@ impl<F: Fn(&TakenId) -> bool> Ids<F> {
 
 /// The unique-id of a message that comes from no other server.
 fn id_of_name(base: &[u8]) -> Vec<u8> {
-    let unique = name::without_sizes(base);
-    if name::is_unique_id(unique) { unique.to_vec() } else { name::hash(unique).to_vec() }
+    let unique = without_sizes(base);
+    if by_name::is_unique_id(unique) { unique.to_vec() } else { by_name::hash(unique).to_vec() }
 }
 
 /// The place of a message in the listing, before names are compared.

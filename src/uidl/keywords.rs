@@ -3,8 +3,7 @@
 
 use std::io::{self, BufRead};
 
-use super::lines::{LineEnd, Lines};
-use crate::mailbox::maildir::name::decimal;
+use super::lines::{LineEnd, Lines, decimal};
 
 /// A `dovecot-keywords` that cannot be read.
 #[derive(Debug, thiserror::Error)]

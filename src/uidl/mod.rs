@@ -1,6 +1,8 @@
-//! Unique-ids that another server gave to the messages of a Maildir, and its order of the messages.
-//! A client that sees them again does not download its mail twice.
+//! Unique-ids: those that are made of file names, and those that another server gave to the messages
+//! of a Maildir, with its order of the messages. A client that sees them again does not download its
+//! mail twice.
 //!
+//! - `by_name` makes them of file names.
 //! - `dovecot_uidlist` and `uidl_format` are Dovecot's, `courier_list` is Courier's, `map` is the
 //!   operator's own list.
 //! - `keywords` has the names of Dovecot's flags.
@@ -12,6 +14,7 @@
 //! There is no I/O here but reading from a `BufRead`. Lists are read line by line, and only what
 //! belongs to existing messages is kept.
 
+pub mod by_name;
 mod courier_list;
 mod dovecot_uidlist;
 mod export;
@@ -38,6 +41,7 @@ pub use dovecot_uidlist::{
 };
 pub use export::{Exported, Listed, Omitted, Reason, courier_list, dovecot_list};
 pub use keywords::{KeywordError, keyword_letter};
+pub use lines::decimal;
 pub use map::{IdMap, MapError, MapProblem};
 pub use order::displaced;
 pub use take_over::{DovecotSource, Source, Taken, take_over};

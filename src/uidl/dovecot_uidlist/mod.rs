@@ -15,8 +15,7 @@ use std::num::NonZeroU32;
 
 use memchr::memchr;
 
-use super::lines::{Line, LineEnd, Lines, base_name};
-use crate::mailbox::maildir::name::decimal;
+use super::lines::{Line, LineEnd, Lines, base_name, decimal};
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@
 
 use memchr::memchr;
 
+use super::lines::decimal;
 use super::uidl_filter::{Algorithm, Bucket, Cut, Filter, hexlify};
-use crate::mailbox::maildir::name::decimal;
 
 /// A format of unique-ids.
 #[derive(Clone, Debug, PartialEq, Eq)]

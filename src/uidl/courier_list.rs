@@ -17,8 +17,7 @@ use std::io::{self, BufRead};
 
 use memchr::memrchr;
 
-use super::lines::{LineEnd, Lines, base_name};
-use crate::mailbox::maildir::name::decimal;
+use super::lines::{LineEnd, Lines, base_name, decimal};
 
 /// A `courierpop3dsizelist`.
 #[derive(Debug)]

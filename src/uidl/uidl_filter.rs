@@ -1,9 +1,10 @@
 //! What Dovecot does to a variable in `pop3_uidl_format`: filters of 2.4, modifiers and widths of 2.3.
 
-use crate::mailbox::maildir::name::decimal;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
+
+use super::lines::decimal;
 
 /// A change to the value of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

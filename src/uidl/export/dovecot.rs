@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::super::dovecot_uidlist::DovecotRecord;
+use super::super::lines::decimal;
 use super::super::take_over::DovecotSource;
 use super::super::uidl_format::{UidlFormat, UidlValues};
 use super::{Exported, Listed, Names, Omitted, Reason};
-use crate::mailbox::maildir::name::decimal;
 
 /// Writes the list that makes Dovecot serve `messages` in their order.
 ///
