@@ -65,6 +65,19 @@ pub enum UidlSource {
     Name,
 }
 
+impl UidlSource {
+    /// The word for it in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dovecot => "dovecot",
+            Self::Courier => "courier",
+            Self::BaseName => "base-name",
+            Self::Map => "map",
+            Self::Name => "name",
+        }
+    }
+}
+
 /// The order in which new mail is listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -44,6 +44,6 @@ pub use keywords::{KeywordError, keyword_letter};
 pub use lines::decimal;
 pub use map::{IdMap, MapError, MapProblem};
 pub use order::displaced;
-pub use take_over::{DovecotSource, Source, Taken, take_over};
+pub use take_over::{DovecotSource, PassedOver, Source, Taken, take_over};
 pub use taken_id::TakenId;
 pub use uidl_format::{FormatError, UidlFormat, UidlValues};

@@ -49,6 +49,17 @@ pub struct Taken {
     pub id: TakenId,
     /// The index of its source; `None` if no source has a legal one that is not another message's.
     pub source: Option<usize>,
+    /// The index of the first source whose unique-id for the message it does not have, and why.
+    pub passed_over: Option<(usize, PassedOver)>,
+}
+
+/// Why a message does not have the unique-id of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassedOver {
+    /// It cannot be a unique-id.
+    Illegal,
+    /// Another message has it.
+    Doubled,
 }
 
 /// Chooses a unique-id for each message, in the order of the listing.
@@ -72,7 +83,8 @@ pub fn take_over(
 ) -> Vec<Taken> {
     let listed = in_listing_order(names, sources, order);
     let by_uid = in_uid_order(&listed, sources);
-    let mut ids = Ids { chosen: vec![None; names.len()], used: HashSet::new(), is_used };
+    let choices = (0..names.len()).map(|_| Choice::default()).collect();
+    let mut ids = Ids { choices, used: HashSet::new(), is_used };
     for (index, source) in sources.iter().enumerate() {
         let mut seen = HashMap::new();
         for message in &by_uid {
@@ -82,7 +94,7 @@ pub fn take_over(
             }
             let id = source.id(message.base_name, || xuidl(message.position));
             let id = if source.renames() { id.map(|id| renamed(id, &mut seen)) } else { id };
-            if let Some(id) = id.and_then(|id| TakenId::try_from(id).ok()) {
+            if let Some(id) = id {
                 ids.choose(*message, id, Some(index));
             }
         }
@@ -163,24 +175,38 @@ fn renamed(mut id: Vec<u8>, seen: &mut HashMap<Vec<u8>, u32>) -> Vec<u8> {
 
 /// The ids that are chosen so far.
 struct Ids<F> {
-    chosen: Vec<Option<Taken>>,
+    choices: Vec<Choice>,
     used: HashSet<TakenId>,
     is_used: F,
 }
 
+/// What is chosen for a message.
+#[derive(Default)]
+struct Choice {
+    /// The id and the index of its source.
+    id: Option<(TakenId, Option<usize>)>,
+    passed_over: Option<(usize, PassedOver)>,
+}
+
 impl<F: Fn(&TakenId) -> bool> Ids<F> {
     fn is_chosen(&self, message: Message<'_>) -> bool {
-        self.chosen.get(message.position).is_some_and(Option::is_some)
+        self.choices.get(message.position).is_some_and(|choice| choice.id.is_some())
     }
 
-    /// Chooses an id unless the message has one, or another message has this id.
-    fn choose(&mut self, message: Message<'_>, id: TakenId, source: Option<usize>) {
-        if let Some(chosen @ None) = self.chosen.get_mut(message.position)
-            && !(self.is_used)(&id)
-            && self.used.insert(id.clone())
-        {
-            *chosen = Some(Taken { position: message.position, id, source });
-        }
+    /// Chooses an id that is legal and not another message's, unless the message has one.
+    fn choose(&mut self, message: Message<'_>, id: Vec<u8>, source: Option<usize>) {
+        let Some(choice @ Choice { id: None, .. }) = self.choices.get_mut(message.position) else {
+            return;
+        };
+        let why = match TakenId::try_from(id) {
+            Ok(id) if !(self.is_used)(&id) && self.used.insert(id.clone()) => {
+                choice.id = Some((id, source));
+                return;
+            }
+            Ok(_) => PassedOver::Doubled,
+            Err(_) => PassedOver::Illegal,
+        };
+        choice.passed_over = choice.passed_over.or(source.map(|source| (source, why)));
     }
 
     /// Chooses the unique name or a hash of it; if another message has that, a hash of the name and
@@ -191,14 +217,14 @@ impl<F: Fn(&TakenId) -> bool> Ids<F> {
             by_name::hash(&[base, b"\0", number.to_string().as_bytes()].concat()).to_vec()
         }));
         while let (false, Some(id)) = (self.is_chosen(message), ids.next()) {
-            if let Ok(id) = TakenId::try_from(id) {
-                self.choose(message, id, None);
-            }
+            self.choose(message, id, None);
         }
     }
 
     fn take(&mut self, message: Message<'_>) -> Option<Taken> {
-        self.chosen.get_mut(message.position)?.take()
+        let Choice { id, passed_over } = self.choices.get_mut(message.position)?;
+        let (id, source) = id.take()?;
+        Some(Taken { position: message.position, id, source, passed_over: *passed_over })
     }
 }
 

@@ -30,6 +30,7 @@ mod links;
 mod login;
 mod maildrop;
 mod migrate;
+mod plan;
 mod rust_source;
 mod sandbox;
 mod serve;

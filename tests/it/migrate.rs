@@ -194,8 +194,9 @@ fn a_list_for_dovecot() {
     // Neither a list that cannot be understood nor one that Dovecot writes is replaced.
     fs::write(&path, "9 nonsense\n").unwrap();
     let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
-    let why = "line 1: version 9 is not supported; versions 1 and 3 are";
-    assert_says(&said, 1, &format!("mrose: {mrose}: {why}\n"));
+    let why = "line 1: version 9 is not supported; versions 1 and 3 are; restore the file from a \
+               backup, or remove it: then IMAP clients download the mail again";
+    assert_says(&said, 1, &format!("mrose: read {mrose}: {why}\n"));
     place.write("mrose/Maildir/dovecot-uidlist.lock", "");
     let said = migrate(&place, &["export", "--format", "dovecot", "--user", "mrose"]);
     assert_eq!(said.code, Some(1));
@@ -275,15 +276,19 @@ fn what_users_would_see() {
     };
     write(&format!("2 :3.{ID}\n4 PX :1.{ID}\n"));
     let plan = ["plan", "--all"];
-    let other = "other: 0 same, 1 new\n";
-    assert_says(&migrate(&place, &plan), 0, &format!("mrose: 2 same, 1 new\n{other}"));
+    let other = "other: 0 same, 1 new (1 base-name)\n";
+    assert_says(
+        &migrate(&place, &plan),
+        0,
+        &format!("mrose: 2 same, 1 new (1 base-name, 2 dovecot)\n{other}"),
+    );
     write(&format!("2 PX :3.{ID}\n4 PX :1.{ID}\n5 Pk\u{e4}se :2.{ID}\n"));
-    let expected = format!("mrose: 1 same, 1 doubled, 1 illegal\n{other}");
+    let expected = format!("mrose: 1 same, 1 doubled, 1 illegal (2 base-name, 1 dovecot)\n{other}");
     assert_says(&migrate(&place, &plan), 1, &expected);
     write(&format!("2 :3.{ID}\nnonsense\n4 PX :1.{ID}\n"));
     let damage = "line 3: it does not begin with a UID in dovecot-uidlist; the messages after it \
                   count as new";
-    let expected = format!("mrose: 1 same, 2 new\n  {damage}\n{other}");
+    let expected = format!("mrose: 1 same, 2 new (2 base-name, 1 dovecot)\n  {damage}\n{other}");
     assert_says(&migrate(&place, &plan), 1, &expected);
     write(&format!("2 PX :3.{ID}\n4 PX :1.{ID}\n5 Pk\u{e4}se :2.{ID}\n"));
     let in_maildir = place.path("mrose/Maildir");
@@ -295,7 +300,7 @@ fn what_users_would_see() {
     place.write(&format!("mrose/Maildir/new/4.{ID},S=9"), "Subject: a message\n\ntext\n");
     let said = migrate(&place, &["plan", "--user", "mrose"]);
     let expected = "mrose: 2 same, 1 new, 1 with another unique-id, 1 in another order, 1 with a \
-                    wrong size in the name\n";
+                    wrong size in the name (1 base-name, 3 restante.uids)\n";
     assert_says(&said, 1, expected);
     assert!(said.stderr.contains("1 of 1 users would notice the move"), "{said:?}");
     assert_eq!(migrate(&place, &["plan"]).code, Some(1));
@@ -311,7 +316,7 @@ fn users_that_cannot_be_listed() {
     place.write("restante.toml", &both);
     let plan = ["plan", "--all"];
     let said = migrate(&place, &plan);
-    assert_says(&said, 1, "mrose: 0 same, 3 new\nother: 0 same, 1 new\n");
+    assert_says(&said, 1, "mrose: 0 same, 3 new (3 name)\nother: 0 same, 1 new (1 name)\n");
     let unlisted = "the users of the store of kind \"checkpassword\" cannot be listed";
     assert!(said.stderr.contains(unlisted), "{said:?}");
     // Such a store does not say where mail is.
@@ -360,7 +365,10 @@ fn a_guard_that_warns() {
     place.write("mrose/Maildir/dovecot-uidlist", "3 V7 N9\n");
     let said = migrate(&place, &["plan", "--user", "mrose"]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stdout.starts_with("mrose: 0 same, 3 new; but dovecot-uidlist has"), "{said:?}");
+    assert!(
+        said.stdout.starts_with("mrose: 0 same, 3 new (3 name); but dovecot-uidlist has"),
+        "{said:?}"
+    );
     place.write("mrose.uidl", format!("1 1.{ID}\n2 2.{ID}\n3 3.{ID}\n"));
     let directory = place.path("");
     let audit = ["audit", "--capture", directory.to_str().unwrap(), "--user", "mrose"];

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::super::{Failure, print};
 use crate::config::{Config, Credentials, FileSection, GuardMode};
 use crate::credentials::{Attributes, edit};
-use crate::mailbox::maildir::{LockedListing, MaildirStore, PathTemplate};
-use crate::mailbox::{self, OpenError};
+use crate::mailbox::OpenError;
+use crate::mailbox::maildir::{LockedListing, MaildirStore};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 use crate::server;
@@ -76,11 +76,6 @@ impl Account {
     /// Puts the name of the user into the command that is the way out.
     pub(super) fn named(&self, why: impl Display) -> String {
         why.to_string().replace("accept USER", &format!("accept {}", self.user))
-    }
-
-    /// The path that another template gives for this user.
-    pub(super) fn fill_in(&self, template: &PathTemplate) -> Result<PathBuf, mailbox::Failure> {
-        template.path(&self.user, self.home.as_deref(), None)
     }
 }
 

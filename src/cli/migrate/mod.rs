@@ -5,7 +5,7 @@
 //! - `apply` remembers unique-ids as logins do.
 //! - `audit` compares the listings of both servers, `export` writes the lists of the old one.
 //! - `accounts` are the users and their Maildirs, `client` asks another server, `listing` is its
-//!   answer; `progress` is a line on the terminal.
+//!   answer; `counts` and `progress` are what is printed.
 
 use super::Failure;
 
@@ -14,6 +14,7 @@ mod adopt;
 mod apply;
 mod audit;
 mod client;
+mod counts;
 mod digest;
 mod doveconf;
 mod export;

@@ -87,6 +87,9 @@ fn folded(rest: &[u8]) -> Option<&[u8]> {
     (matches!(rest.first(), Some(b' ' | b'\t')) && !line.is_empty()).then_some(line)
 }
 
+/// The octets at the start of a message in which its header is searched.
+pub(super) const LONGEST: usize = 64 << 10;
+
 /// The time limit for decompressing the start of a message.
 const MOMENT: Duration = Duration::from_millis(50);
 

@@ -1,28 +1,35 @@
 //! What a login to a Maildir lists, for commands that need it without a session; and the
 //! confirmation that clients may see it.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::super::OpenError;
+use super::super::{OpenError, Position};
 use super::MaildirStore;
-use super::assign::Purpose;
-use super::entry::{Form, Sizes};
+use super::assign::{ListComparison, Places, Purpose, Settings, courier_list, dovecot_list};
+use super::entry::{Entry, Form, Sizes};
 use super::folder::OpenFile;
 use super::folders::Folders;
 use super::guard::Objection;
 use super::header;
+use super::lock::Root;
 use super::name;
 use super::open_maildrop::{OpenMaildrop, Terms};
 use super::time_limit::TimeLimit;
-use crate::config::{Guard, GuardMode};
+use crate::config::{Guard, GuardMode, UidlSource};
 use crate::protocol::Username;
+use crate::uidl::{CourierList, DovecotList};
 
 /// The listing of a Maildir, which is locked until this is dropped.
 #[derive(Debug)]
 pub struct LockedListing {
     opened: OpenMaildrop,
+    settings: Arc<Settings>,
+    places: Places,
     objection: Option<Objection>,
     removed_ids: Vec<Vec<u8>>,
+    sources: Option<HashMap<Position, UidlSource>>,
     unreadable: Vec<Box<[u8]>>,
 }
 
@@ -31,8 +38,12 @@ pub struct LockedListing {
 pub struct ListedMessage<'a> {
     /// The unique-id.
     pub id: &'a str,
+    /// Where the unique-id comes from; `None` if it is in `restante.uids`.
+    pub source: Option<UidlSource>,
     /// The name of its file.
     pub file_name: &'a [u8],
+    /// The same without flags.
+    pub base_name: &'a [u8],
     /// The octets in LIST.
     pub octets: u64,
     /// Whether the name has another size (`,S=`) than the file. Dovecot does not serve the message.
@@ -40,32 +51,78 @@ pub struct ListedMessage<'a> {
 }
 
 impl LockedListing {
-    fn of(terms: &Terms) -> Result<Self, OpenError> {
+    fn of(terms: Terms) -> Result<Self, OpenError> {
         let (maildir, taken, mut assignment) =
             terms.assign(Purpose::Preview, &TimeLimit::bounded())?;
         let objection = assignment.objection.take();
         let removed_ids = std::mem::take(&mut assignment.removed_ids);
+        let sources = assignment.sources.take();
         let unreadable = taken.left_out.iter().map(|left_out| left_out.unique.clone()).collect();
         let opened = OpenMaildrop::new(maildir, taken, assignment, terms.pools);
-        Ok(Self { opened, objection, removed_ids, unreadable })
+        let Terms { settings, places, .. } = terms;
+        Ok(Self { opened, settings, places, objection, removed_ids, sources, unreadable })
     }
 
     /// The path of the Maildir.
     pub fn path(&self) -> &Path {
-        self.opened.maildir.root().path()
+        self.root().path()
+    }
+
+    fn root(&self) -> &Root {
+        self.opened.maildir.root()
     }
 
     /// The messages in the order of the listing.
     pub fn messages(&self) -> impl Iterator<Item = ListedMessage<'_>> {
         self.opened.messages().map(|(at, unique_id)| {
-            let entry = self.opened.listing.entry(at);
-            let Sizes { physical, octets, form } = entry.sizes;
-            let in_name = name::size(entry.name, self.opened.maildir.root().separator());
+            let Entry { name: file_name, sizes, .. } = self.opened.listing.entry(at);
+            let Sizes { physical, octets, form } = sizes;
+            let separator = self.root().separator();
+            let in_name = name::size(file_name, separator);
             // The name of a compressed message has the size of what is compressed.
             let has_wrong_size =
                 form == Form::Plain && in_name.is_some_and(|size| size != physical);
-            ListedMessage { id: unique_id.as_str(), file_name: entry.name, octets, has_wrong_size }
+            let source = match &self.sources {
+                Some(of_new) => of_new.get(&at).copied(),
+                None => Some(UidlSource::Name),
+            };
+            let (id, base_name) = (unique_id.as_str(), separator.before_flags(file_name));
+            ListedMessage { id, source, file_name, base_name, octets, has_wrong_size }
         })
+    }
+
+    /// Compares the messages with the lists of other servers that the configuration names.
+    ///
+    /// # Errors
+    /// Those of a login that has to take the unique-ids over.
+    pub fn compare_lists(&self) -> Result<ListComparison, OpenError> {
+        let Self { opened, settings, places, .. } = self;
+        let compared = Folders::open(&opened.maildir).and_then(|folders| {
+            let listing = (&folders, &opened.listing);
+            ListComparison::of(listing, settings, places, opened.messages())
+        });
+        compared.map_err(OpenError::Unavailable)
+    }
+
+    /// The directory of Dovecot's list of this Maildir.
+    pub fn dovecot_directory(&self) -> &Path {
+        self.places.control().unwrap_or_else(|| self.path())
+    }
+
+    /// Dovecot's list of this Maildir, with the records of all files.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn dovecot_list(&self) -> Result<Option<DovecotList>, OpenError> {
+        dovecot_list(self.root(), &self.places).map_err(OpenError::Unavailable)
+    }
+
+    /// Courier's list of this Maildir, without its records.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn courier_list(&self) -> Result<Option<CourierList>, OpenError> {
+        courier_list(self.root()).map_err(OpenError::Unavailable)
     }
 
     /// The start of each message, with its header if that is not very long; `None` for one that
@@ -78,7 +135,7 @@ impl LockedListing {
         Ok(self.opened.messages().map(move |(at, _)| {
             let entry = self.opened.listing.entry(at);
             let OpenFile { file, .. } = folders.open_file(entry.folder, entry.name).ok()?;
-            let mut head = vec![0; HEAD];
+            let mut head = vec![0; header::LONGEST];
             let length = header::read(&file, &mut head)?;
             head.truncate(length);
             Some(head)
@@ -114,7 +171,7 @@ impl MaildirStore {
         home: Option<&Path>,
         mail: Option<&Path>,
     ) -> Result<LockedListing, OpenError> {
-        LockedListing::of(&self.terms_of(user, home, mail)?)
+        LockedListing::of(self.terms_of(user, home, mail)?)
     }
 
     /// Takes the listing of a user whatever the guard says, and writes the index and
@@ -167,6 +224,3 @@ fn remember(terms: &Terms) -> Result<u32, OpenError> {
     opened.remember().map_err(OpenError::Unavailable)?;
     Ok(opened.count())
 }
-
-/// How much of a message is read for its header.
-const HEAD: usize = 64 << 10;

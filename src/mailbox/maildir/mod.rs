@@ -87,6 +87,7 @@ mod view;
 mod wait;
 
 use assign::Settings;
+pub use assign::{InList, ListComparison};
 pub use create::{Made, Missing, could_create, create, is_mail_root, mark_root};
 pub use directories::{examine, examine_for};
 pub use guard::Objection;

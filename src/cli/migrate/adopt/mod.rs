@@ -13,7 +13,6 @@ use super::accounts::{Account, Accounts};
 use super::audit::old::ServerArgs;
 use super::client::{ServerUrl, Want};
 use super::digest::HeaderDigest;
-use super::export::target::base_name;
 use super::listing::Listing;
 use super::progress::Progress;
 use crate::cli::{CONFIG, Failure, print};
@@ -135,7 +134,7 @@ fn own(store: &MaildirStore, account: &Account) -> Result<Vec<Own>, OpenError> {
     let listing = account.listing(store)?;
     let heads = listing.heads()?;
     let own = listing.messages().zip(heads).map(|(message, head)| Own {
-        base_name: base_name(message.file_name).to_vec(),
+        base_name: message.base_name.to_vec(),
         key: Key { digest: head.as_deref().and_then(HeaderDigest::of), octets: message.octets },
     });
     Ok(own.collect())

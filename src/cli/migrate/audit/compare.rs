@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use crate::cli::migrate::counts::write_counts;
 use crate::cli::migrate::listing::Listing;
 use crate::protocol::UniqueId;
 use crate::uidl::displaced;
@@ -76,23 +77,21 @@ fn is_legal(id: &[u8]) -> bool {
     UniqueId::try_from(id).is_ok()
 }
 
-/// `240 same, 2 missing, 1 in another order`: counts of 0 are left out.
+/// `240 same, 2 missing, 1 in another order`
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} same", self.same)?;
-        for (count, what) in [
-            (self.missing, "missing"),
-            (self.added, "added"),
-            (self.moved, "in another order"),
-            (self.doubled, "doubled"),
-            (self.illegal, "illegal"),
-            (self.octets, "with other octets"),
-        ] {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        Ok(())
+        write_counts(
+            f,
+            (self.same, "same"),
+            &[
+                (self.missing, "missing"),
+                (self.added, "added"),
+                (self.moved, "in another order"),
+                (self.doubled, "doubled"),
+                (self.illegal, "illegal"),
+                (self.octets, "with other octets"),
+            ],
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! The list of another server on the disk: how it is locked, read and replaced.
+//! The list of another server on the disk: how it is locked and replaced.
 //!
 //! Whoever can write to the directory of the list cannot make this write elsewhere: the directory
 //! is opened once, and no link in it is followed.
@@ -19,7 +19,7 @@ use crate::uidl::{COURIER_LIST, DOVECOT_LIST};
 
 /// The list of a Maildir, which the other server does not write until this is dropped.
 #[derive(Debug)]
-pub(in super::super) struct ListFile {
+pub(super) struct ListFile {
     directory: OwnedFd,
     path: PathBuf,
     kind: Kind,
@@ -28,7 +28,7 @@ pub(in super::super) struct ListFile {
 
 /// Whose list it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Kind {
+pub(super) enum Kind {
     Dovecot,
     Courier,
 }
@@ -44,7 +44,7 @@ impl Kind {
 
 /// Why a list cannot be exported.
 #[derive(Debug, thiserror::Error)]
-pub(in super::super) enum Error {
+pub(super) enum Error {
     /// Dovecot locks its list for a moment.
     #[error(
         "{} exists, because Dovecot writes its list now; try again, or remove that file if it is \
@@ -72,31 +72,25 @@ pub(super) enum Written {
 }
 
 impl ListFile {
-    /// Opens the directory of a list, to read the list.
-    pub(in super::super) fn look(directory: &Path, kind: Kind) -> Result<Self, Error> {
-        let opened = open_trusted(directory)?;
-        let path = directory.join(kind.name());
-        Ok(Self { directory: opened, path, kind, _lock: None })
-    }
-
-    /// The same, and locks the list as its server does.
+    /// Opens the directory of a list, and locks the list as its server does.
     pub(super) fn open(directory: &Path, kind: Kind) -> Result<Self, Error> {
-        let list = Self::look(directory, kind)?;
+        let path = directory.join(kind.name());
+        let directory = open_trusted(directory)?;
         let lock = match kind {
-            Kind::Dovecot => Some(Lock::take(&list.directory, &list.path)?),
+            Kind::Dovecot => Some(Lock::take(&directory, &path)?),
             // Courier does not lock its list.
             Kind::Courier => None,
         };
-        Ok(Self { _lock: lock, ..list })
+        Ok(Self { directory, path, kind, _lock: lock })
     }
 
     /// The path of the list.
-    pub(in super::super) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Opens the list; `None` if there is none.
-    pub(in super::super) fn read(&self) -> Result<Option<File>, Error> {
+    fn read(&self) -> Result<Option<File>, Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&self.directory, self.kind.name(), flags, Mode::empty()) {
             Ok(file) => file,

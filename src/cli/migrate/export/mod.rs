@@ -8,8 +8,8 @@ use crate::cli::{CONFIG, Failure, print};
 use crate::config::Config;
 use crate::server;
 
-pub(super) mod list_file;
-pub(super) mod target;
+mod list_file;
+mod target;
 
 use target::Target;
 

@@ -1,7 +1,6 @@
 //! The server that is to serve the mail: its list of a user is read, made again, and replaced.
 
 use std::fmt;
-use std::io::BufReader;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,12 +9,12 @@ use super::Format;
 use super::list_file::{self, Kind, ListFile, Written};
 use crate::cli::migrate::accounts::Account;
 use crate::config::{Config, Duplicates, GuardMode};
-use crate::mailbox::maildir::{MaildirStore, PathTemplate};
-use crate::mailbox::{self, OpenError};
+use crate::mailbox::OpenError;
+use crate::mailbox::maildir::MaildirStore;
 use crate::server;
 use crate::uidl::{
-    BadLine, CourierError, CourierList, DovecotError, DovecotList, DovecotSource, Exported,
-    FormatError, Listed, Reason, UidlFormat, courier_list, dovecot_list,
+    BadLine, DovecotList, DovecotSource, Exported, FormatError, Listed, Reason, UidlFormat,
+    courier_list, dovecot_list,
 };
 
 /// The server that is to serve the mail, and its settings.
@@ -27,7 +26,7 @@ pub(super) struct Target {
 }
 
 enum Server {
-    Dovecot { format: UidlFormat, control: Option<PathTemplate> },
+    Dovecot(UidlFormat),
     Courier,
 }
 
@@ -40,22 +39,12 @@ pub(super) enum Error {
     Guarded(String),
     #[error(transparent)]
     File(#[from] list_file::Error),
-    #[error("{}: {error}", path.display())]
-    Dovecot { path: PathBuf, error: DovecotError },
-    #[error("{}: {error}", path.display())]
-    Courier { path: PathBuf, error: CourierError },
-    #[error(transparent)]
-    Path(#[from] mailbox::Failure),
 }
 
 impl Target {
     pub(super) fn new(format: Format, config: &Config) -> Result<Self, FormatError> {
-        let dovecot = &config.maildir.dovecot;
         let server = match format {
-            Format::Dovecot => Server::Dovecot {
-                format: UidlFormat::parse(&dovecot.format)?,
-                control: dovecot.control.as_deref().map(PathTemplate::new),
-            },
+            Format::Dovecot => Server::Dovecot(UidlFormat::parse(&config.maildir.dovecot.format)?),
             Format::Courier => Server::Courier,
         };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -72,19 +61,16 @@ impl Target {
         let warning = account.guarded(&listing, self.mode).map_err(Error::Guarded)?;
         let messages = listing.messages().map(|message| Listed {
             id: message.id.as_bytes(),
-            base_name: base_name(message.file_name),
+            base_name: message.base_name,
             octets: message.octets,
         });
         let messages = messages.collect::<Vec<_>>();
         let (path, removed) = (listing.path(), listing.removed_ids());
         let (file, exported, damage) = match &self.server {
-            Server::Dovecot { format, control } => {
-                let directory = match control {
-                    Some(control) => account.fill_in(control)?,
-                    None => path.to_owned(),
-                };
-                let file = ListFile::open(&directory, Kind::Dovecot)?;
-                let list = self.read_dovecot(&file)?;
+            Server::Dovecot(format) => {
+                let file = ListFile::open(listing.dovecot_directory(), Kind::Dovecot)?;
+                let list = listing.dovecot_list()?;
+                let list = list.unwrap_or_else(|| DovecotList::new(self.now));
                 let source = DovecotSource {
                     list: &list,
                     format,
@@ -96,7 +82,7 @@ impl Target {
             }
             Server::Courier => {
                 let file = ListFile::open(path, Kind::Courier)?;
-                let list = read_courier(&file)?;
+                let list = listing.courier_list()?;
                 let exported = courier_list(list.as_ref(), self.now, &messages, removed);
                 (file, exported, None)
             }
@@ -108,24 +94,6 @@ impl Target {
         export.omitted.extend(unreadable.map(|name| (name, Reason::Unreadable)));
         Ok(export)
     }
-
-    /// Dovecot's list, or a new one.
-    fn read_dovecot(&self, file: &ListFile) -> Result<DovecotList, Error> {
-        let Some(list) = file.read()? else { return Ok(DovecotList::new(self.now)) };
-        DovecotList::read(BufReader::new(list), |_| true)
-            .map_err(|error| Error::Dovecot { path: file.path().to_owned(), error })
-    }
-}
-
-fn read_courier(file: &ListFile) -> Result<Option<CourierList>, Error> {
-    let Some(list) = file.read()? else { return Ok(None) };
-    let list = CourierList::read(BufReader::new(list), |_| false);
-    list.map(Some).map_err(|error| Error::Courier { path: file.path().to_owned(), error })
-}
-
-/// The name by which the other servers find a message.
-pub(in super::super) fn base_name(file_name: &[u8]) -> &[u8] {
-    file_name.split(|octet| *octet == b':').next().unwrap_or(file_name)
 }
 
 /// What was exported for a user.

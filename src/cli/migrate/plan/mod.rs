@@ -10,6 +10,8 @@ use crate::cli::{CONFIG, Failure, print};
 
 mod users;
 
+use users::Extent;
+
 /// `restante migrate plan`
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -26,6 +28,10 @@ pub(super) struct Args {
     config: PathBuf,
     #[command(flatten)]
     selection: Selection,
+    /// Print the messages, too: the message-number and the unique-id of each, where the unique-id
+    /// comes from, and the name of the file.
+    #[arg(long, conflicts_with = "doveconf")]
+    messages: bool,
 }
 
 /// Prints what users would see, or the sections of the configuration that the settings of Dovecot
@@ -36,7 +42,10 @@ pub(super) struct Args {
 /// not in Maildirs.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let Some(file) = &args.doveconf else { return users::run(&args.config, &args.selection) };
+    let Some(file) = &args.doveconf else {
+        let extent = if args.messages { Extent::Messages } else { Extent::Counts };
+        return users::run(&args.config, &args.selection, extent);
+    };
     let name = if is_standard_input(file) { Path::new("standard input") } else { file };
     let failure = |why: String| Failure::new(format!("{}: {why}", name.display()));
     let text = read(file).map_err(|error| failure(format!("cannot be read: {error}")))?;

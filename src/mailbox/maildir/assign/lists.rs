@@ -78,6 +78,31 @@ impl Lists {
     }
 }
 
+/// Dovecot's list, to be replaced, with the records of all files.
+///
+/// # Errors
+/// When it cannot be used.
+pub(in super::super) fn dovecot_list(
+    root: &Root,
+    places: &Places,
+) -> Result<Option<DovecotList>, Failure> {
+    let read = |input: &mut Buffered<'_>| {
+        DovecotList::read(input, |_| true).map_err(ListError::DovecotToReplace)
+    };
+    Reader { root, places }.dovecot(DOVECOT_LIST, read)
+}
+
+/// Courier's list, to be replaced, without its records.
+///
+/// # Errors
+/// When it cannot be used.
+pub(in super::super) fn courier_list(root: &Root) -> Result<Option<CourierList>, Failure> {
+    let read = |input: &mut Buffered<'_>| {
+        CourierList::read(input, |_| false).map_err(ListError::CourierToReplace)
+    };
+    Reader { root, places: &Places::default() }.in_maildir(COURIER_LIST, read)
+}
+
 /// The letter in file names of the keyword by which messages are hidden.
 ///
 /// # Errors
@@ -252,6 +277,12 @@ pub(super) enum ListError {
          download the mail again"
     )]
     Courier(#[from] CourierError),
+    #[error(
+        "{0}; restore the file from a backup, or remove it: then IMAP clients download the mail again"
+    )]
+    DovecotToReplace(#[source] DovecotError),
+    #[error("{0}; restore the file from a backup, or remove it")]
+    CourierToReplace(#[source] CourierError),
     #[error("{0}")]
     Map(#[from] MapError),
     #[error("{0}")]

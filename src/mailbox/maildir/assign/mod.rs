@@ -10,9 +10,10 @@
 //!   shown as it is.
 //!
 //! `settings` is the configuration, `lists` reads the lists of other servers, `candidates` finds
-//! the names by which `restante.uids` knows messages, and `sources` asks the sources.
+//! the names by which `restante.uids` knows messages, and `sources` asks the sources. For the
+//! operator, `compare_lists` compares what clients see with those lists.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::time::SystemTime;
 
@@ -25,16 +26,20 @@ use super::lock::Root;
 use super::shown::Shown;
 use super::take_listing::TakenListing;
 use super::uids::{self, Mark, Reconciled, State, sync_directory};
-use crate::config;
+use crate::config::{self, UidlSource};
 use crate::protocol::UniqueId;
 
 mod candidates;
+mod compare_lists;
 mod lists;
 mod settings;
 mod sources;
 
 use self::candidates::{Candidate, candidates, long_key};
+pub use self::compare_lists::{InList, ListComparison};
+pub(super) use self::lists::{courier_list, dovecot_list};
 pub(super) use self::settings::{Places, Settings};
+use self::sources::Sourced;
 
 /// What decides on the unique-ids of a login.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,9 @@ pub(super) struct Assignment {
     pub(super) objection: Option<Objection>,
     /// The unique-ids of removed messages; only with [`Purpose::Preview`].
     pub(super) removed_ids: Vec<Vec<u8>>,
+    /// Where the unique-ids of new messages come from; only with [`Purpose::Preview`]. `None` if
+    /// there is no `restante.uids`, and all are made of names.
+    pub(super) sources: Option<HashMap<Position, UidlSource>>,
 }
 
 /// Assigns unique-ids to the messages of a listing.
@@ -142,18 +150,21 @@ impl<'a> Assigning<'a> {
         let named_ids =
             named.iter().map(|it| it.entry.unique_id().as_str().as_bytes()).collect::<HashSet<_>>();
         let is_used = |id: &[u8]| state.by_id(id).is_some() || named_ids.contains(id);
-        let sourced =
-            sources::ask(folders, rules, &new, is_used).map_err(OpenError::Unavailable)?;
-        let known = known.into_iter().map(|candidate| Given { candidate, id: None });
+        let entries = new.iter().map(|candidate| candidate.entry).collect();
+        let asked = sources::ask(folders, rules.settings, rules.places, entries, is_used);
+        let asked = asked.map_err(OpenError::Unavailable)?;
+        let known = known.into_iter().map(|candidate| Given { candidate, new: None });
         let named = named.into_iter().map(|candidate| {
             let id = candidate.entry.unique_id().as_str().as_bytes().to_vec();
-            Given { candidate, id: Some(id) }
+            Given { candidate, new: Some((id, UidlSource::Name)) }
         });
-        let sourced = sourced
-            .into_iter()
-            .map(|(candidate, id)| Given { candidate, id: Some(id.as_str().as_bytes().to_vec()) });
+        let sourced =
+            asked.sourced.into_iter().filter_map(|Sourced { nth, id, source, .. }| {
+                let id = id.as_str().as_bytes().to_vec();
+                Some(Given { candidate: new.get(nth)?, new: Some((id, source)) })
+            });
         let given = known.chain(named).chain(sourced).collect::<Vec<_>>();
-        let present = given.iter().map(|given| (&*given.candidate.key, given.id.as_deref()));
+        let present = given.iter().map(|given| (&*given.candidate.key, given.id()));
         let mut reconciled = state.reconcile(present, SystemTime::now());
         let long = taken.left_out.iter().map(|it| long_key(&it.unique, it.inode));
         let long = long.collect::<Vec<_>>();
@@ -173,7 +184,16 @@ impl<'a> Assigning<'a> {
             let shown = show(&mut reconciled.listing(&state))?;
             let removed = state.messages().filter(|message| message.removed.is_some());
             let removed_ids = removed.map(|message| message.id.to_vec()).collect();
-            return Ok(Assignment { shown, objection, removed_ids, ..Assignment::default() });
+            let sources =
+                given.iter().filter_map(|it| Some((it.candidate.at, it.new.as_ref()?.1))).collect();
+            let sources = Some(sources);
+            return Ok(Assignment {
+                shown,
+                objection,
+                removed_ids,
+                sources,
+                ..Assignment::default()
+            });
         }
         let last_mark = state.exists().then(|| state.mark());
         let mut assigned = reconciled.save(state, root).map_err(|error| unusable(root, error))?;
@@ -304,10 +324,17 @@ impl<'a> Assigning<'a> {
     }
 }
 
-/// A message with the unique-id that is proposed for it, if it is new.
+/// A message.
 struct Given<'c, 'a> {
     candidate: &'c Candidate<'a>,
-    id: Option<Vec<u8>>,
+    /// If it is new, the unique-id that is proposed for it, and where that comes from.
+    new: Option<(Vec<u8>, UidlSource)>,
+}
+
+impl Given<'_, '_> {
+    fn id(&self) -> Option<&[u8]> {
+        self.new.as_ref().map(|(id, _)| id.as_slice())
+    }
 }
 
 fn unusable(root: &Root, error: uids::Error) -> OpenError {

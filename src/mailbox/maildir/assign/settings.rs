@@ -66,7 +66,7 @@ impl Settings {
 
     /// The sources as they are written in the configuration.
     pub(super) fn origin(&self) -> String {
-        self.sources().iter().map(|source| word(*source)).collect::<Vec<_>>().join(",")
+        self.sources().iter().map(|source| source.word()).collect::<Vec<_>>().join(",")
     }
 
     /// The places of the lists of a user.
@@ -99,6 +99,13 @@ pub(in super::super) struct Places {
     pub(super) map: Option<Place>,
 }
 
+impl Places {
+    /// The directory of Dovecot's list, if it is not the Maildir.
+    pub(in super::super) fn control(&self) -> Option<&Path> {
+        self.control.as_ref().map(|control| control.path.as_path())
+    }
+}
+
 /// A file or directory of a user, outside the Maildir.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -107,14 +114,4 @@ pub(super) struct Place {
     pub(super) root: Option<PathBuf>,
     /// The setting that says it.
     pub(super) key: &'static str,
-}
-
-fn word(source: UidlSource) -> &'static str {
-    match source {
-        UidlSource::Dovecot => "dovecot",
-        UidlSource::Courier => "courier",
-        UidlSource::BaseName => "base-name",
-        UidlSource::Map => "map",
-        UidlSource::Name => "name",
-    }
 }
