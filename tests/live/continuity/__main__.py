@@ -34,7 +34,9 @@ from continuity.front import Front
 from continuity.history import Orderly
 from continuity.listing import ask
 from continuity.made import Made
-from continuity.moves import FROM_COURIER, FROM_DOVECOT, FROM_QMAIL, Keys, Move, Taking, uidl
+from continuity.moves import (
+    FROM_COURIER, FROM_DOVECOT, FROM_QMAIL, FROM_QMAIL_BY_NUMBER, Keys, Move, Taking, uidl,
+)
 from continuity.old import FORMATS, Dovecot23, Format, Old
 from lib.clients import Client, Fetchmail
 from lib.process import free_port
@@ -123,6 +125,7 @@ class Suite:
         if self.arguments.qmail_pop3d:
             program = debian.unprivileged(self.arguments.qmail_pop3d)
             self._program("qmail-pop3d", lambda: program, FROM_QMAIL)
+            self._program("qmail-pop3d, by number", lambda: program, FROM_QMAIL_BY_NUMBER)
 
     def _part(self, name: str, body: Callable[[str], None]) -> None:
         words = self.arguments.words
@@ -204,11 +207,11 @@ class Suite:
     def _by_base_names(self, name: str, served: Account) -> None:
         """Without a list that tells the order."""
         account, form = self.made.user(served), FORMATS[1]
-        keys = Keys((uidl("base-name"),), list_of="dovecot")
+        keys = Keys((uidl("base-name"),), is_in_order=False, list_of="dovecot")
         old = self._dovecot_23([account], form, form.dovecot)
         server = Taking(self.site, self.made.name(), old.port, keys)
         history = self.made.history(account)
-        Move(self.report, name, history, old, server, account.maildir, is_in_order=False).run()
+        Move(self.report, name, history, old, server, account.maildir).run()
 
     def _move(
         self, name: str, old: Old, account: Account, keys: Keys, lists: Optional[Path]

@@ -1,5 +1,6 @@
 """A move in place: an old server has served a Maildir, and Restante serves it afterwards."""
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class Keys:
     # Lines of `[maildir]`, and other sections.
     maildir: tuple[str, ...] = ()
     sections: str = ""
+    # Whether mail that has never been listed is in the order of the old server.
+    is_in_order: bool = True
     # The old server for which a list can be written, and whether that tells it the order.
     list_of: Optional[str] = None
     has_order: bool = True
@@ -37,7 +40,9 @@ class Keys:
 
 FROM_DOVECOT = Keys((uidl("dovecot", "base-name"),), list_of="dovecot")
 FROM_COURIER = Keys((uidl("courier", "base-name"),), list_of="courier", has_order=False)
-FROM_QMAIL = Keys((uidl("base-name"), 'order = "modified"'))
+# It has no list: it sorts by the time of the last modification, wherever Restante lists new mail.
+FROM_QMAIL = Keys((uidl("base-name"), 'order = "modified"'), has_order=False)
+FROM_QMAIL_BY_NUMBER = Keys((uidl("base-name"),), is_in_order=False, has_order=False)
 
 
 class Taking(Clear):
@@ -85,18 +90,16 @@ class Move:
 
     def __init__(
         self, report: Report, name: str, history: History, old: Old, server: Taking,
-        lists: Optional[Path], is_in_order: bool = True,
+        lists: Optional[Path],
     ) -> None:
-        """`lists` is the directory of the old server's lists.
-
-        If the order is not that of the old server, only the unique-ids are.
-        """
+        """`lists` is the directory of the old server's lists."""
         self.report, self.name, self.history = report, name, history
         self.account = history.account
         self.old, self.server, self.lists = old, server, lists
-        self.is_in_order = is_in_order
         self.listed: Listing = []
         self.shown: Listing = []
+        # The messages that have come back under their names.
+        self.returned: set[str] = set()
 
     def run(self) -> None:
         """Runs all of them, after a last visit to the old server."""
@@ -131,7 +134,7 @@ class Move:
     def _taken_over(self) -> str:
         self.server.start()
         listing = self._ask()
-        said = same(self.listed, listing, self.is_in_order)
+        said = same(self.listed, listing, self.server.keys.is_in_order)
         self.shown = listing
         files = Counter(file.octets for file in self.account.files().values())
         require(not Counter(each.octets for each in listing) - files, "LIST is not what RETR sends")
@@ -175,15 +178,16 @@ class Move:
     def _comes_back(self) -> str:
         """It has its old name, and another unique-id, because a client forgets none."""
         path, = self.history.sample(1)
-        text = path.read_bytes()
+        kept = shutil.copy2(path, self.account.maildir.parent / path.name)
         path.unlink()
         require(not followed(self.shown, self._ask()), "there is new mail")
-        path.write_bytes(text)
+        shutil.move(kept, path)
         self.history.site.own(path, SERVER_USER)
         now = self._ask()
         new = followed(self.shown, now)
         require(ids(new) == ids(now[-1:]), f"{len(new)} are new")
         self.shown = now
+        self.returned = {new[0].token}
         return f"with the unique-id {new[0].id}"
 
     def _log(self) -> str:
@@ -192,12 +196,20 @@ class Move:
         return "none"
 
     def _handed_back(self) -> str:
+        keys = self.server.keys
         self.server.export(self.account)
         self.old.start()
         try:
-            return same(self.shown, ask(self.old.port, self.account), self.server.keys.has_order)
+            old = ask(self.old.port, self.account)
         finally:
             self.old.stop()
+        # Without a list, the old server cannot know that their unique-ids have changed.
+        besides = self.returned if keys.list_of is None else set()
+        shown, listed = (
+            [each for each in listing if each.token not in besides] for listing in (self.shown, old)
+        )
+        require(len(listed) == len(shown), f"{len(old)} are listed, not {len(self.shown)}")
+        return same(shown, listed, keys.has_order)
 
     def _as_shown(self) -> str:
         return same(self.shown, self._ask())
