@@ -93,11 +93,11 @@ pub(super) fn assign(
         return assigning.by_name();
     }
     let root = folders.maildir().root();
-    let synced = match taken.index.state {
+    let last = match taken.index.state {
         KnownState::Present(mark) => Some(mark),
         KnownState::Absent | KnownState::Unknown => None,
     };
-    let state = State::read(root, &rules.settings.origin(), synced);
+    let state = State::read(root, &rules.settings.origin(), last);
     let state = state.map_err(|error| unusable(root, error))?;
     assigning.warn_of_age(&state);
     if state.exists() || rules.settings.have_other_sources() {
@@ -311,14 +311,14 @@ impl<'a> Assigning<'a> {
         matches!(self.taken.index.state, KnownState::Present(_))
     }
 
-    /// Logs that the file is older than the index.
+    /// Logs that the file is not the one that the last session had, and no later one.
     fn warn_of_age(&self, state: &State) {
-        let KnownState::Present(mark) = self.taken.index.state else { return };
-        if state.mark() < mark {
+        if matches!(self.taken.index.state, KnownState::Present(_)) && !state.continues_last() {
             let path = self.folders.maildir().root().path().display();
             tracing::error!(
                 %path,
-                "restante.uids is missing or older than the last session; restore the latest one"
+                "restante.uids is missing, or is not the one of the last session or a later one; \
+                 restore the latest one"
             );
         }
     }

@@ -9,10 +9,10 @@
 //! file     = magic basis count [mark] *entry checksum
 //! magic    = "restante index" separator version
 //! separator = " " / ";" / "!" / "_" ; before the flags in the names; a space for ":"
-//! version  = "5" / "6"             ; with a mark, it is 6
+//! version  = "5" / "7"             ; with a mark, it is 7; the mark of 6 had no checksum
 //! basis    = 56OCTET               ; of the listing, see `stamp`; zeros for none
 //! count    = 8OCTET                ; how many entries follow; see `entry`
-//! mark     = 16OCTET               ; of `restante.uids`, see `uids`; nothing without that file
+//! mark     = 24OCTET               ; of `restante.uids`, see `uids`; nothing without that file
 //! checksum = 4OCTET                ; CRC-32 of everything before
 //! ```
 
@@ -34,7 +34,7 @@ use super::separator::Separator;
 use super::sightings::Sightings;
 use super::stamp::{Basis, Moment};
 use super::system::{Output, preadv2, read_exact_at};
-use super::uids::Mark;
+use super::uids::{MARK_WORDS, Mark};
 use super::wait::Wait;
 
 /// The index that an earlier session wrote; empty when there is none.
@@ -123,7 +123,9 @@ impl Index {
         let count = word()?;
         let state = match version {
             Version::WithoutMark => KnownState::Absent,
-            Version::WithMark => KnownState::Present(Mark::from_words([word()?, word()?])),
+            Version::WithMark => {
+                KnownState::Present(Mark::from_words([word()?, word()?, word()?])?)
+            }
         };
         let (start, end) = (version.header(), content.len());
         let listing = Listing::parse(bytes, start, end)?;
@@ -143,7 +145,7 @@ impl Version {
     fn digit(self) -> u8 {
         match self {
             Self::WithoutMark => b'5',
-            Self::WithMark => b'6',
+            Self::WithMark => b'7',
         }
     }
 
@@ -321,9 +323,6 @@ const WORDS: usize = 8;
 
 /// The index of about a thousand messages: it is parsed on a worker thread, which must be quick.
 const SMALL: usize = 64 << 10;
-
-/// The words of a mark.
-const MARK_WORDS: usize = 2;
 
 /// The octets up to the count, which all versions have.
 const HEADER: usize = MAGIC_LENGTH + 8 * WORDS;

@@ -118,9 +118,9 @@ fn an_index_has_the_mark_of_the_state_or_none() {
     let root = root(maildir.path());
     assert_eq!(Index::read(&root).state, KnownState::Unknown);
     let listing = listing(&[("1.a", 10), ("2.b", 20)]);
-    let mark = Mark::from_words([3, 1 << 40]);
+    let mark = Mark::from_words([3, 1 << 40, 0xfedc_ba98]).unwrap();
     for (mark, state, version) in
-        [(Some(mark), KnownState::Present(mark), b'6'), (None, KnownState::Absent, b'5')]
+        [(Some(mark), KnownState::Present(mark), b'7'), (None, KnownState::Absent, b'5')]
     {
         write(&root, &listing, None, mark).unwrap();
         let bytes = fs::read(maildir.path().join(INDEX_FILE)).unwrap();

@@ -19,7 +19,7 @@ impl State {
     /// Reads the file of a Maildir. Without a file there are no messages, and the first batch makes
     /// one with `origin`: the sources of the unique-ids, say `dovecot,base-name`.
     ///
-    /// `synced` is the mark up to which the file is known to be on the disk.
+    /// `last` is the mark that the last session had: up to there, the file is on the disk.
     ///
     /// # Errors
     /// When there is a file that cannot be used. Then no listing may be shown: clients would fetch
@@ -27,7 +27,7 @@ impl State {
     pub(in super::super) fn read(
         root: &Root,
         origin: &str,
-        synced: Option<Mark>,
+        last: Option<Mark>,
     ) -> Result<Self, Error> {
         let open = || own_file::open(root, STATE_FILE, OFlags::RDONLY, Wait::IfNeedBe);
         let opened = match open() {
@@ -50,9 +50,9 @@ impl State {
         }
         let open = || BufReader::with_capacity(BUFFER, Input::of(&file));
         let found = Found::of(&stat);
-        let state = Self { file: Some(found), ..Self::parse(open)? };
+        let state = Self { file: Some(found), ..Self::parse(open, last)? };
         let is_whole = state.end.is_some_and(|end| end.octets == found.octets);
-        if !(is_whole && synced == Some(state.mark())) {
+        if !(is_whole && last == Some(state.mark())) {
             // A server that was killed may have written a batch without syncing it.
             let synced = fdatasync(&file).map_err(io::Error::from);
             synced.and_then(|()| sync_directory(root)).map_err(Error::Read)?;

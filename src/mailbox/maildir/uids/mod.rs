@@ -33,8 +33,10 @@
 //! - A file from another Maildir has none of the names that are here. All its messages count as
 //!   removed, and those that are here as new; `Reconciled` has both. They get no unique-id that the
 //!   file knows.
-//! - An older copy of the file, say from a backup, is sound. Only something that was written later
-//!   shows its age: each [`Mark`] is greater than the ones before.
+//! - An older copy of the file, say from a backup, is sound. So the index keeps a [`Mark`]: the end
+//!   that the last session saw. A later file has that end, with the same checksum; an older copy
+//!   does not, even if more has been appended to it elsewhere. A file that has been rewritten has
+//!   no earlier ends. Then only its generation is compared.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
@@ -73,6 +75,8 @@ pub(super) struct State {
     end: Option<End>,
     /// The file as it was read.
     file: Option<Found>,
+    /// Whether it is the file with the mark that it was read with, or a later one.
+    continues_last: bool,
 }
 
 /// A line about a message.
@@ -92,24 +96,35 @@ enum Kind {
     Superseded,
 }
 
-/// The age of the file. A later state of the same file has a greater mark.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A sound end of the file, by which a later session finds out whether it has the same file, or one
+/// that continues it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     generation: u64,
+    /// The octets up to the end.
     octets: u64,
+    /// Their CRC-32.
+    checksum: u32,
 }
 
 impl Mark {
-    /// The mark in two words, as the index keeps it.
-    pub(super) fn to_words(self) -> [u64; 2] {
-        [self.generation, self.octets]
+    fn of(generation: u64, end: &End) -> Self {
+        Self { generation, octets: end.octets, checksum: end.checksum }
+    }
+
+    /// The mark in words, as the index keeps it.
+    pub(super) fn to_words(self) -> [u64; MARK_WORDS] {
+        [self.generation, self.octets, self.checksum.into()]
     }
 
     /// Reads the words of [`to_words`](Self::to_words).
-    pub(super) fn from_words([generation, octets]: [u64; 2]) -> Self {
-        Self { generation, octets }
+    pub(super) fn from_words([generation, octets, checksum]: [u64; MARK_WORDS]) -> Option<Self> {
+        Some(Self { generation, octets, checksum: u32::try_from(checksum).ok()? })
     }
 }
+
+/// The words of a mark.
+pub(super) const MARK_WORDS: usize = 3;
 
 /// A message that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +147,14 @@ impl State {
         self.has_long_names
     }
 
-    /// The mark of the file; the least one without a file.
+    /// The mark of the file; without a file, one that no file has.
     pub(super) fn mark(&self) -> Mark {
-        let octets = self.end.map_or(0, |end| end.octets);
-        Mark { generation: self.generation, octets }
+        self.end.map_or_else(Mark::default, |end| Mark::of(self.generation, &end))
+    }
+
+    /// Whether it is the file with the mark that it was read with, or has been written to since.
+    pub(super) fn continues_last(&self) -> bool {
+        self.continues_last
     }
 
     /// The sources of the unique-ids when the file was made first.

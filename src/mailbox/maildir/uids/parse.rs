@@ -6,7 +6,7 @@ use std::io::{BufRead, Read};
 use crc32fast::Hasher;
 
 use super::line::{Header, LONGEST_LINE, Line};
-use super::{Error, Kind, State};
+use super::{Error, Kind, Mark, State};
 
 /// The end of a sound batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,21 @@ pub(super) struct End {
 }
 
 impl State {
-    /// Parses the file, which `open` opens at its start each time.
+    /// Parses the file, which `open` opens at its start each time. `last` is the mark that the last
+    /// session had.
     ///
     /// # Errors
     /// When it cannot be read, or is damaged and was not merely cut in its last batch.
-    pub(super) fn parse<R: BufRead>(open: impl Fn() -> R) -> Result<Self, Error> {
-        let (Header { generation, origin }, end) = last_end(open())?;
-        let mut state = Self { generation, origin, end: Some(end), ..Self::default() };
+    pub(super) fn parse<R: BufRead>(
+        open: impl Fn() -> R,
+        last: Option<Mark>,
+    ) -> Result<Self, Error> {
+        let mut state = Self::default();
+        let (Header { generation, origin }, end) = last_end(open(), |generation, end| {
+            let is_rewritten = last.is_some_and(|last| last.generation < generation);
+            state.continues_last |= is_rewritten || last == Some(Mark::of(generation, &end));
+        })?;
+        let mut state = Self { generation, origin, end: Some(end), ..state };
         let mut lines = Lines::new(open());
         // The header.
         lines.next()?;
@@ -93,8 +101,8 @@ impl State {
     }
 }
 
-/// Finds the last sound end.
-fn last_end(input: impl BufRead) -> Result<(Header, End), Error> {
+/// Finds the last sound end. Calls `each` with the generation and each sound end.
+fn last_end(input: impl BufRead, mut each: impl FnMut(u64, End)) -> Result<(Header, End), Error> {
     let mut lines = Lines::new(input);
     let damaged = |line| Error::Damaged { line };
     let line = lines.next()?.ok_or(damaged(1))?;
@@ -119,7 +127,9 @@ fn last_end(input: impl BufRead) -> Result<(Header, End), Error> {
             return Err(damaged(first));
         } else {
             let checksum = checksum.clone().finalize();
-            sound = Some(End { octets: lines.octets, lines: lines.count, checksum });
+            let end = End { octets: lines.octets, lines: lines.count, checksum };
+            each(header.generation, end);
+            sound = Some(end);
         }
         first = lines.count + 1;
     }

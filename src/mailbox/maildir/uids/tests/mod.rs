@@ -28,14 +28,14 @@ fn reconcile<'a>(state: &State, present: &[Given<'a>], now: SystemTime) -> Recon
     state.reconcile(given, now)
 }
 
-/// The file in memory.
+/// The file in memory, and the mark of the last session.
 #[derive(Clone, Default)]
-struct Disk(Option<Vec<u8>>);
+struct Disk(Option<Vec<u8>>, Option<Mark>);
 
 impl Disk {
     fn read(&self) -> Result<State, Error> {
         match &self.0 {
-            Some(bytes) => State::parse(|| &bytes[..]),
+            Some(bytes) => State::parse(|| &bytes[..], self.1),
             None => Ok(State { origin: b"map,base name".to_vec(), ..State::default() }),
         }
     }
@@ -270,18 +270,56 @@ fn the_clock_may_be_anything() {
     }
 }
 
-#[test]
-fn later_files_have_greater_marks() {
+/// The file after each of some logins.
+fn files() -> Vec<Disk> {
     let mut disk = Disk::default();
-    let mut marks = vec![disk.read().unwrap().mark()];
     let names = (0..40).map(|number| format!("1.{number}")).collect::<Vec<_>>();
-    for pair in names.windows(2) {
+    let login = |pair: &[String]| {
         let present: Vec<Given<'_>> = pair.iter().map(|name| (name.as_str(), &[][..])).collect();
         disk.login(&present, day(0));
-        marks.push(disk.read().unwrap().mark());
+        disk.clone()
+    };
+    names.windows(2).map(login).collect()
+}
+
+fn continues(file: &Disk, last: Mark) -> bool {
+    Disk(file.0.clone(), Some(last)).read().unwrap().continues_last()
+}
+
+#[test]
+fn later_files_continue_earlier_ones() {
+    let files = files();
+    assert!(files.last().unwrap().read().unwrap().generation > 1);
+    for (nth, file) in files.iter().enumerate() {
+        let last = file.read().unwrap().mark();
+        for (other, file) in files.iter().enumerate() {
+            assert_eq!(continues(file, last), other >= nth, "{other} after {nth}");
+        }
+        let none = Disk(None, Some(last)).read().unwrap();
+        assert!(!none.continues_last());
+        assert!(!file.read().unwrap().continues_last(), "there is no mark");
     }
-    assert!(marks.is_sorted_by(|a, b| a < b), "{marks:?}");
-    assert!(marks.last().unwrap().generation > 1);
+}
+
+/// It may be as long as the file of the last session, or longer.
+#[test]
+fn an_old_copy_that_was_appended_to_elsewhere_continues_nothing() {
+    let mut disk = Disk::default();
+    disk.login(&[("1.a", &["A"])], day(0));
+    let mut copy = disk.clone();
+    disk.login(&[("1.a", &[]), ("2.b", &["B"])], day(1));
+    let last = disk.read().unwrap().mark();
+    assert!(!continues(&copy, last));
+    copy.login(&[("1.a", &[]), ("2.b", &["X"])], day(1));
+    assert_eq!(copy.read().unwrap().mark().octets, last.octets);
+    assert!(!continues(&copy, last));
+    for name in ["3.c", "4.d"] {
+        copy.login(&[("1.a", &[]), ("2.b", &[]), (name, &[])], day(2));
+        assert!(!continues(&copy, last));
+    }
+    assert!(continues(&disk, last));
+    disk.login(&[("1.a", &[]), ("2.b", &[]), ("3.c", &[])], day(2));
+    assert!(continues(&disk, last));
 }
 
 /// The file of some logins, and its length after each.
@@ -307,7 +345,7 @@ fn a_file_that_is_cut_is_read_to_its_last_sound_end() {
     let whole = disk.0.unwrap();
     let known = [&["A", "B"][..], &["A", "B", "C"], &["A", "C"], &["A", "C", "D", "E"]];
     for length in 0..=whole.len() {
-        let mut cut = Disk(Some(whole[..length].to_vec()));
+        let mut cut = Disk(Some(whole[..length].to_vec()), None);
         let batches = ends.iter().filter(|end| **end <= length).count();
         let Some(last) = batches.checked_sub(1) else {
             assert!(matches!(cut.read(), Err(Error::Damaged { .. })), "{length}");
@@ -335,7 +373,7 @@ fn damage_before_the_last_batch_is_noticed() {
         for bit in 0..8 {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << bit;
-            let read = Disk(Some(damaged)).read();
+            let read = Disk(Some(damaged), None).read();
             // The last end of the two before it may still be sound.
             match read {
                 Err(Error::Damaged { .. } | Error::UnknownVersion) => assert!(at < ends[2]),
@@ -354,7 +392,7 @@ fn contradictions_are_refused() {
         let end =
             Line::End { count: lines.lines().count() as u64, checksum: crc32fast::hash(&text) };
         end.append_to(&mut text);
-        Disk(Some(text))
+        Disk(Some(text), None)
     };
     assert!(with("").read().is_ok());
     assert!(with("+ A 1.a\n- A 1.a 7\n").read().is_ok());
@@ -391,7 +429,7 @@ fn a_message_takes_little_memory() {
 proptest! {
     #[test]
     fn any_bytes_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        prop_assert!(Disk(Some(bytes)).read().is_err());
+        prop_assert!(Disk(Some(bytes), None).read().is_err());
     }
 
     /// Whatever sound batches say, no unique-id is of two messages.
@@ -403,7 +441,7 @@ proptest! {
         let mut file = format!("restante uids 1 1 map\n{text}").into_bytes();
         let checksum = crc32fast::hash(&file);
         Line::End { count: lines.len() as u64, checksum }.append_to(&mut file);
-        if let Ok(state) = Disk(Some(file)).read() {
+        if let Ok(state) = Disk(Some(file), None).read() {
             let mut ids = state.messages().map(|message| message.id).collect::<Vec<_>>();
             let count = ids.len();
             ids.sort_unstable();
