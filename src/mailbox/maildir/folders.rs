@@ -104,6 +104,15 @@ impl<'a> Folders<'a> {
         Ok(Moment::of_modification(&stat))
     }
 
+    /// When a file was last modified or renamed.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn changed(&self, folder: Folder, name: &[u8]) -> Result<Moment, Errno> {
+        let stat = statat(self.fd(folder), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Moment::of_change(&stat))
+    }
+
     /// The identity of a regular file: of the one that is held open, or else of the one with the
     /// name.
     ///

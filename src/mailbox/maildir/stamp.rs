@@ -6,7 +6,7 @@
 //! later stamp. That clock is the file system's own, taken from a file that has just been touched:
 //! its granularity need not be known, and no other machine's clock is trusted.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Stat, Statx, StatxFlags};
 
@@ -42,6 +42,12 @@ impl Moment {
         let Statx { stx_mask, stx_btime, .. } = stat;
         let known = StatxFlags::from_bits_retain(*stx_mask).contains(StatxFlags::BTIME);
         known.then(|| Self::new(stx_btime.tv_sec, Some(stx_btime.tv_nsec.into())))
+    }
+
+    /// An earlier time.
+    pub(super) fn before(self, by: Duration) -> Self {
+        let nanoseconds = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(nanoseconds))
     }
 
     fn new(seconds: i64, nanoseconds: Option<i64>) -> Self {

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use super::super::{Failure, OpenError, Position};
 use super::entry::Entry;
 use super::folders::Folders;
-use super::guard::{self, Change, Objection};
+use super::guard::{self, Change, Objection, UnknownMail};
 use super::index::{self, KnownState};
 use super::lock::Root;
 use super::shown::Shown;
@@ -261,8 +261,22 @@ impl<'a> Assigning<'a> {
             KnownState::Absent => self.objection(&Change::By(&|last, now| {
                 Some(last.unique_id().as_str().as_bytes()) != id_of(now)
             })),
-            KnownState::Unknown => None,
+            KnownState::Unknown => self.foreign_state(state, reconciled, given),
         }
+    }
+
+    /// The objection to a file that is not of this Maildir, if there is no index to compare with.
+    fn foreign_state(
+        &self,
+        state: &State,
+        reconciled: &Reconciled<'_>,
+        given: &[Given<'_, '_>],
+    ) -> Option<Objection> {
+        let Self { folders, taken, rules } = self;
+        let new = reconciled.added.iter().filter_map(|added| given.get(added.given()));
+        let new = new.map(|given| given.candidate.entry).collect::<Vec<_>>();
+        let unknown = UnknownMail { state, of: taken.listing.count(), new: &new };
+        guard::foreign_state(rules.guard, folders, &unknown)
     }
 
     fn objection(&self, change: &Change<'_>) -> Option<Objection> {

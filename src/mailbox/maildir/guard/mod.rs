@@ -8,10 +8,13 @@
 //! - *Replaced*: nearly all names are gone, and as many new files have the same octets in the same
 //!   order, and were written before the last session. The Maildir has been copied or restored
 //!   without its names.
+//! - *Foreign*: there is no index, and `restante.uids` does not know messages that were there before
+//!   it was last written. It is an old copy, or that of another Maildir, or the separator before the
+//!   flags is another one now.
 //!
 //! A refused login does no harm: no client forgets a message because of it. What was there before
-//! is what the index has, so there is no refusal without an index, except for unclaimed lists. New,
-//! removed and moved mail is no change.
+//! is what the index has, so without an index only unclaimed lists and a foreign state are refused.
+//! New, removed and moved mail is no change.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +25,10 @@ use super::take_listing::TakenListing;
 use crate::config::{self, GuardMode};
 
 mod compare;
+mod foreign;
 
 use self::compare::Comparison;
+pub(super) use self::foreign::{UnknownMail, objection as foreign_state};
 
 /// Why a listing should not be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +68,32 @@ pub enum Objection {
         replaced: u32,
         /// How many messages the last session had.
         of: u32,
+    },
+    /// `restante.uids` does not know messages that were there when it was written.
+    #[error(
+        "{unknown} of {of} messages are older than restante.uids, but not in it, so it is an old \
+         copy or that of another Maildir, and clients would download them again: restore the \
+         latest restante.uids of this Maildir; or run restante guard accept USER"
+    )]
+    ForeignState {
+        /// How many.
+        unknown: u32,
+        /// How many messages there are.
+        of: u32,
+    },
+    /// `restante.uids` knows messages by names that were read with another separator.
+    #[error(
+        "restante.uids has {known} of {of} messages by names in which {separator} separates the flags, \
+         and clients would download them again: write flag-separator = \"{separator}\" under \
+         [maildir]; or run restante guard accept USER"
+    )]
+    OtherSeparator {
+        /// How many.
+        known: u32,
+        /// How many messages there are.
+        of: u32,
+        /// That separator.
+        separator: char,
     },
 }
 

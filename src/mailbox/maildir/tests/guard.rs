@@ -12,13 +12,13 @@ use crate::config::{Dovecot, Guard, GuardMode, Maildir as Section, UidlSource};
 use crate::login::Identity;
 use crate::mailbox::{Maildrop, OpenError, Position};
 
-fn store_with(maildir: &Maildir, section: &Section, mode: GuardMode) -> MaildirStore {
+pub(super) fn store_with(maildir: &Maildir, section: &Section, mode: GuardMode) -> MaildirStore {
     let guard = Guard { mode, ..Guard::default() };
     maildir.store().with_unique_ids(section, &guard).unwrap()
 }
 
 /// The unique-ids that a login lists, or why it is refused.
-async fn login(store: &MaildirStore) -> Result<Vec<String>, String> {
+pub(super) async fn login(store: &MaildirStore) -> Result<Vec<String>, String> {
     match open(store).await {
         Ok(maildrop) => Ok(unique_ids(&maildrop)),
         Err(OpenError::Guarded(failure)) => Err(failure.to_string()),
@@ -27,7 +27,7 @@ async fn login(store: &MaildirStore) -> Result<Vec<String>, String> {
 }
 
 /// Checks that logins are refused until the operator accepts the change, and what they say.
-async fn refused(maildir: &Maildir, store: &MaildirStore, expected: &str) {
+pub(super) async fn refused(maildir: &Maildir, store: &MaildirStore, expected: &str) {
     maildir.come_to_rest();
     let before = maildir.tree();
     let state = fs::read(maildir.path("restante.uids")).ok();
@@ -54,7 +54,10 @@ async fn refused(maildir: &Maildir, store: &MaildirStore, expected: &str) {
 }
 
 /// A Maildir of messages with different octets, which has been listed.
-async fn listed(store_of: impl Fn(&Maildir) -> MaildirStore, messages: usize) -> Maildir {
+pub(super) async fn listed(
+    store_of: impl Fn(&Maildir) -> MaildirStore,
+    messages: usize,
+) -> Maildir {
     let maildir = Maildir::new();
     for message in 0..messages {
         let name = format!("cur/{}.a:2,", 1000 + message);
@@ -71,12 +74,12 @@ fn by_name(maildir: &Maildir) -> MaildirStore {
     store(maildir, &section(&[]))
 }
 
-fn by_state(maildir: &Maildir) -> MaildirStore {
+pub(super) fn by_state(maildir: &Maildir) -> MaildirStore {
     store(maildir, &section(&[UidlSource::BaseName]))
 }
 
 /// The files in `cur`, in the order of their names.
-fn files(maildir: &Maildir) -> Vec<String> {
+pub(super) fn files(maildir: &Maildir) -> Vec<String> {
     let entries = fs::read_dir(maildir.path("cur")).unwrap();
     let mut names =
         entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
@@ -197,11 +200,11 @@ async fn messages_that_were_copied_without_their_names() {
     }
 }
 
+type Change = fn(&Maildir);
+
 /// None of these makes clients download anything again that they could have kept.
-#[tokio::test]
-async fn mail_comes_and_goes() {
-    type Change = fn(&Maildir);
-    let changes: [(&str, Change); 10] = [
+pub(super) fn harmless_changes() -> [(&'static str, Change); 10] {
+    [
         ("nothing", |_| ()),
         ("flags", |maildir| {
             for name in files(maildir) {
@@ -249,9 +252,13 @@ async fn mail_comes_and_goes() {
                 maildir.rename("tmp/edited", &format!("cur/{name}"));
             }
         }),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn mail_comes_and_goes() {
     for store_of in [by_name, by_state] {
-        for (name, change) in changes {
+        for (name, change) in harmless_changes() {
             let maildir = listed(store_of, 40).await;
             change(&maildir);
             login(&store_of(&maildir)).await.unwrap_or_else(|why| panic!("{name}: {why}"));
@@ -298,6 +305,11 @@ fn objections_name_the_way_out() {
     for (objection, way) in [
         (Objection::Changed { changed: 1, of: 2 }, "restante guard accept USER"),
         (Objection::Replaced { replaced: 1, of: 2 }, "restante guard accept USER"),
+        (Objection::ForeignState { unknown: 1, of: 2 }, "restante guard accept USER"),
+        (
+            Objection::OtherSeparator { known: 1, of: 2, separator: ';' },
+            "flag-separator = \";\" under [maildir]",
+        ),
     ] {
         assert!(objection.to_string().contains(way), "{objection}");
     }

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 
 use super::super::MaildirStore;
-use super::continuity::{DOVECOT, open, section, store};
+use super::continuity::{DOVECOT, open, section};
 use super::support::{Maildir, runtime, unique_ids};
 use crate::config::{self, Dovecot};
 use crate::mailbox::{Maildrop, Position};
@@ -65,8 +66,10 @@ impl History {
         let maildir = Maildir::new();
         let dovecot = Dovecot { format: "%u-%v".to_owned(), ..Dovecot::default() };
         let section = config::Maildir { dovecot, ..section(DOVECOT) };
+        let guard = config::Guard { share: 1, least: NonZeroU32::MIN, ..config::Guard::default() };
         Self {
-            store: store(&maildir, &section),
+            // A guard that refuses the least change.
+            store: maildir.store().with_unique_ids(&section, &guard).unwrap(),
             maildir,
             present: BTreeMap::new(),
             returns: HashMap::new(),

@@ -4,6 +4,7 @@ mod compressed;
 mod continuity;
 mod creation;
 mod faults;
+mod foreign_state;
 mod guard;
 mod histories;
 mod identity;

@@ -2,14 +2,16 @@
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{OFlags, Stat};
+use rustix::fs::{OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::super::file_id::FileId;
 use super::super::lock::Root;
 use super::super::own_file;
-use super::super::system::{Input, Output, fdatasync, fsync, ftruncate};
+use super::super::stamp::Moment;
+use super::super::system::{Input, Output, fdatasync, fsync, ftruncate, futimens};
 use super::super::wait::Wait;
 use super::line::LONGEST_NAME;
 use super::text::Batch;
@@ -50,8 +52,9 @@ impl State {
         }
         let open = || BufReader::with_capacity(BUFFER, Input::of(&file));
         let found = Found::of(&stat);
-        let state = Self { file: Some(found), ..Self::parse(open, last)? };
+        let mut state = Self { file: Some(found), ..Self::parse(open, last)? };
         let is_whole = state.end.is_some_and(|end| end.octets == found.octets);
+        state.written = is_whole.then(|| Moment::of_modification(&stat));
         if !(is_whole && last == Some(state.mark())) {
             // A server that was killed may have written a batch without syncing it.
             let synced = fdatasync(&file).map_err(io::Error::from);
@@ -125,11 +128,20 @@ impl State {
         if let Err(error) = write() {
             // Otherwise the next login would find the batch, which may never reach the disk.
             ftruncate(&output.0, end.octets).ok();
+            keep_modification(&output.0, &stat).ok();
             return Err(Error::Write(error));
         }
         self.end = Some(new_end);
         Ok(())
     }
+}
+
+/// Gives a file the time of its last modification back: it has no new batch.
+fn keep_modification(file: &OwnedFd, stat: &Stat) -> io::Result<()> {
+    let tv_nsec = i64::try_from(stat.st_mtime_nsec).map_err(io::Error::other)?;
+    let last_modification = Timespec { tv_sec: stat.st_mtime, tv_nsec };
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    Ok(futimens(file, &Timestamps { last_access, last_modification })?)
 }
 
 /// A file that was read.

@@ -32,7 +32,7 @@
 //! What the file cannot tell alone:
 //! - A file from another Maildir has none of the names that are here. All its messages count as
 //!   removed, and those that are here as new; `Reconciled` has both. They get no unique-id that the
-//!   file knows.
+//!   file knows. The guard compares the times of the files.
 //! - An older copy of the file, say from a backup, is sound. So the index keeps a [`Mark`]: the end
 //!   that the last session saw. A later file has that end, with the same checksum; an older copy
 //!   does not, even if more has been appended to it elsewhere. A file that has been rewritten has
@@ -42,6 +42,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use super::own_file;
+use super::stamp::Moment;
 
 mod file;
 mod line;
@@ -75,6 +76,8 @@ pub(super) struct State {
     end: Option<End>,
     /// The file as it was read.
     file: Option<Found>,
+    /// When the last batch was written, as far as that is known.
+    written: Option<Moment>,
     /// Whether it is the file with the mark that it was read with, or a later one.
     continues_last: bool,
 }
@@ -155,6 +158,11 @@ impl State {
     /// Whether it is the file with the mark that it was read with, or has been written to since.
     pub(super) fn continues_last(&self) -> bool {
         self.continues_last
+    }
+
+    /// When the last batch was written; `None` if the file has something else after it.
+    pub(super) fn written(&self) -> Option<Moment> {
+        self.written
     }
 
     /// The sources of the unique-ids when the file was made first.
