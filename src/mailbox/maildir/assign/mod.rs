@@ -285,7 +285,8 @@ impl<'a> Assigning<'a> {
 
     /// The objection to making unique-ids of names where another server has made others.
     fn unclaimed(&self) -> Result<Option<Objection>, OpenError> {
-        let is_possible = self.taken.index.state == KnownState::Unknown
+        let was_listed = self.taken.index.is_lost || self.taken.index.state != KnownState::Unknown;
+        let is_possible = !was_listed
             && self.taken.listing.count() > 0
             && !self.rules.settings.are_set()
             && self.rules.guard.mode != config::GuardMode::Off;

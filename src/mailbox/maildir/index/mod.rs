@@ -46,6 +46,9 @@ pub(super) struct Index {
     pub(super) basis: Option<Basis>,
     /// What that session knew of `restante.uids`.
     pub(super) state: KnownState,
+    /// Whether there is a file that cannot be used, for a Maildir without `restante.uids`: clients
+    /// have been shown unique-ids that are made of the file names.
+    pub(super) is_lost: bool,
     /// When it was written, by the clock of the file system.
     pub(super) written: Option<Moment>,
 }
@@ -69,15 +72,18 @@ impl Index {
         match read(root) {
             Ok(Some((bytes, _))) if is_of_another_kind(&bytes, separator) => {
                 tracing::debug!(%path, "the index is of another kind and not used");
-                Self::default()
+                Self { is_lost: !has_mark(&bytes), ..Self::default() }
             }
-            Ok(Some((bytes, written))) => match Self::parse(bytes, separator) {
-                Some(index) => Self { written: Some(written), ..index },
-                None => {
-                    tracing::warn!(%path, "the index is damaged and not used");
-                    Self::default()
-                }
-            },
+            Ok(Some((bytes, written))) => {
+                let is_lost = !has_mark(&bytes);
+                Self::parse(bytes, separator).map_or_else(
+                    || {
+                        tracing::warn!(%path, "the index is damaged and not used");
+                        Self { is_lost, ..Self::default() }
+                    },
+                    |index| Self { written: Some(written), ..index },
+                )
+            }
             Ok(None) => Self::default(),
             Err(error) => {
                 tracing::warn!(%path, %error, "the index cannot be read");
@@ -130,7 +136,8 @@ impl Index {
         let (start, end) = (version.header(), content.len());
         let listing = Listing::parse(bytes, start, end)?;
         let complete = u64::from(listing.count()) == count;
-        complete.then(|| Self { listing, basis: Basis::from_words(basis), state, written: None })
+        let basis = Basis::from_words(basis);
+        complete.then(|| Self { listing, basis, state, ..Self::default() })
     }
 }
 
@@ -156,6 +163,12 @@ impl Version {
             Self::WithMark => HEADER + 8 * MARK_WORDS,
         }
     }
+}
+
+/// Whether it says that there was `restante.uids`. If its head is damaged, it does not.
+fn has_mark(bytes: &[u8]) -> bool {
+    let version = bytes.strip_prefix(NAME).and_then(|rest| rest.get(1));
+    version.is_some_and(|version| VERSIONS_WITH_MARK.contains(version))
 }
 
 /// The version of an index for this separator, and the octets after it.
@@ -316,6 +329,7 @@ fn size(stat: &Stat) -> Option<usize> {
 const INDEX_FILE: &str = "restante.index";
 const NEW_FILE: &str = "restante.index.new";
 const NAME: &[u8; 14] = b"restante index";
+const VERSIONS_WITH_MARK: [u8; 2] = *b"67";
 const MAGIC_LENGTH: usize = NAME.len() + 2;
 
 /// Seven words of the basis, and the count.

@@ -133,6 +133,36 @@ async fn lists_that_no_source_reads() {
     }
 }
 
+/// The lock file proves nothing: refused logins make it, and commands that show nothing to clients.
+#[tokio::test]
+async fn an_index_that_cannot_be_used_shows_that_clients_know_names() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(Damage, bool); 7] = [
+        (|index| index.clear(), false),
+        (|index| index.fill(0), false),
+        (|index| index[40] ^= 1, false),
+        (|index| index[15] = b'2', false),
+        (|index| index[14] = b';', false),
+        (|index| index[15] = b'6', true),
+        (|index| index[15] = b'7', true),
+    ];
+    for (damage, is_refused) in damages {
+        let maildir = fixture("dovecot-small");
+        let listed = login(&store(&maildir, &section(&[UidlSource::Name]))).await.unwrap();
+        maildir.come_to_rest();
+        let mut index = fs::read(maildir.path("restante.index")).unwrap();
+        damage(&mut index);
+        fs::write(maildir.path("restante.index"), index).unwrap();
+        if !is_refused {
+            assert_eq!(login(&by_name(&maildir)).await.unwrap(), listed);
+            maildir.come_to_rest();
+            maildir.remove("restante.index");
+        }
+        assert!(maildir.exists("restante.lock"));
+        refused(&maildir, &by_name(&maildir), "dovecot-uidlist").await;
+    }
+}
+
 #[tokio::test]
 async fn messages_with_other_names() {
     for store_of in [by_name, by_state] {
