@@ -25,7 +25,7 @@ struct Input {
 fuzz_target!(|input: Input| {
     let dovecot = DovecotList::read(input.dovecot.as_slice(), |_| true).ok();
     let courier = CourierList::read(input.courier.as_slice(), |_| true).ok();
-    let map = IdMap::read(input.map.as_slice()).ok();
+    let map = IdMap::read(input.map.as_slice(), |name| name).ok();
     let format = UidlFormat::parse(&input.format).ok();
     let mut sources = Vec::new();
     if let (Some(list), Some(format)) = (&dovecot, &format) {

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 
 use memchr::memchr;
 
-use super::lines::{LineEnd, Lines, base_name};
+use super::lines::{LineEnd, Lines};
 use super::taken_id::TakenId;
 use crate::protocol::NotUniqueId;
 
@@ -53,12 +53,12 @@ pub enum MapProblem {
 }
 
 impl IdMap {
-    /// Reads a map.
+    /// Reads a map. `base_name` cuts the flags off a file name.
     ///
     /// # Errors
     ///
     /// `input` cannot be read, or a line of it is invalid.
-    pub fn read(input: impl BufRead) -> Result<Self, MapError> {
+    pub fn read(input: impl BufRead, base_name: impl Fn(&[u8]) -> &[u8]) -> Result<Self, MapError> {
         let (mut ids, mut lines_of_ids) = (HashMap::new(), HashMap::new());
         let mut lines = Lines::new(input, LONGEST_LINE);
         while let Some(read) = lines.next_line()? {
@@ -67,7 +67,7 @@ impl IdMap {
             if read.end == LineEnd::TooLong {
                 return Err(at_line(MapProblem::TooLong));
             }
-            let (name, id) = parse(read.octets).map_err(at_line)?;
+            let (name, id) = parse(read.octets, &base_name).map_err(at_line)?;
             match lines_of_ids.entry(id.clone()) {
                 Entry::Occupied(first) => return Err(at_line(MapProblem::SameId(*first.get()))),
                 Entry::Vacant(entry) => entry.insert(line),
@@ -85,7 +85,7 @@ impl IdMap {
     }
 }
 
-fn parse(line: &[u8]) -> Result<(&[u8], TakenId), MapProblem> {
+fn parse(line: &[u8], base_name: impl Fn(&[u8]) -> &[u8]) -> Result<(&[u8], TakenId), MapProblem> {
     let (name, tab_and_id) = line.split_at(memchr(b'\t', line).ok_or(MapProblem::NoName)?);
     let name = base_name(name);
     if name.is_empty() {
@@ -99,11 +99,13 @@ const LONGEST_LINE: u64 = 1024;
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::base_name;
     use super::*;
 
     #[test]
     fn names_may_have_flags_and_spaces() {
-        let map = IdMap::read(&b"1.a:2,S\tone\r\n2.b c,S=4\tt!o\n3.d\tthree"[..]).unwrap();
+        let map =
+            IdMap::read(&b"1.a:2,S\tone\r\n2.b c,S=4\tt!o\n3.d\tthree"[..], base_name).unwrap();
         let get = |name: &str| map.get(name.as_bytes()).map(TakenId::as_str);
         assert_eq!(get("1.a"), Some("one"));
         assert_eq!(get("2.b c,S=4"), Some("t!o"));
@@ -126,7 +128,9 @@ mod tests {
             ("a\t1\na:2,S\t2\n", 2, MapProblem::SameName),
             (&long, 1, MapProblem::TooLong),
         ] {
-            let MapError::Line { line, problem } = IdMap::read(map.as_bytes()).unwrap_err() else {
+            let MapError::Line { line, problem } =
+                IdMap::read(map.as_bytes(), base_name).unwrap_err()
+            else {
                 panic!("{map}")
             };
             assert_eq!((line, problem), (expected_line, expected), "{map}");

@@ -223,7 +223,7 @@ fn new_mail_is_last() {
     let (dovecot, format) = (dovecot(b"3 V7 N7\n1 :3.a\n2 :1.a\n"), format("%v-%u"));
     let from_dovecot = Source::Dovecot(from_dovecot(&dovecot, &format));
     let courier = courier(b"/3 3 9\n3.a:2, 5 1:9:0\n2.a,S=4:2, 5 2:9:0\n");
-    let map = IdMap::read(&b"2.a\tmapped\n"[..]).unwrap();
+    let map = IdMap::read(&b"2.a\tmapped\n"[..], base_name).unwrap();
     let (courier, map) = (Source::Courier(&courier), Source::Map(&map));
     let base_name = Source::BaseName;
     for (sources, expected) in [
@@ -336,7 +336,7 @@ proptest! {
         let (dovecot, courier, map) = (
             DovecotList::read(dovecot.as_slice(), |_| true).ok(),
             CourierList::read(courier.as_slice(), |_| true).ok(),
-            IdMap::read(map.as_slice()).ok(),
+            IdMap::read(map.as_slice(), base_name).ok(),
         );
         let format = format(text);
         let duplicates = if rename { Duplicates::Rename } else { Duplicates::Allow };
@@ -370,5 +370,5 @@ fn check_readers(octets: &[u8]) {
     if let Ok(list) = CourierList::read(octets, |_| true) {
         assert!(list.ids.keys().all(|name| !name.is_empty()));
     }
-    drop(IdMap::read(octets));
+    drop(IdMap::read(octets, base_name));
 }

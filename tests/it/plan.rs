@@ -127,7 +127,7 @@ fn several_sources_in_their_order() {
     ] {
         place.write(&format!("mrose/Maildir/{name}"), message);
     }
-    place.write("mrose/map", "1.a\tmapped\n");
+    place.write("mrose/map", "1.a;2,\tmapped\n");
     place.write("mrose/Maildir/courierpop3dsizelist", "/3 9 7\n2.b:2, 27 3:7:0\n");
     place.write(
         "mrose/Maildir/dovecot-uidlist",

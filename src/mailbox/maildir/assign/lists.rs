@@ -164,7 +164,9 @@ impl Reader<'_> {
         let (Some(path), Some(name)) = (place.path.parent(), place.path.file_name()) else {
             return Ok(None);
         };
-        Directory { path, place }.read(name, |input| Ok(IdMap::read(input)?))
+        let separator = self.root.separator();
+        Directory { path, place }
+            .read(name, |input| Ok(IdMap::read(input, |name| separator.before_flags(name))?))
     }
 
     fn dovecot_exists(&self) -> Result<bool, Failure> {
