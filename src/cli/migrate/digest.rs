@@ -3,7 +3,22 @@
 use sha2::{Digest as _, Sha256};
 
 /// The digest of a header.
-pub(super) type Digest = [u8; 32];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Digest {
+    pub(super) kind: Kind,
+    pub(super) hash: [u8; 32],
+}
+
+/// What follows if messages have the same digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// They have the same Message-ID, so they are copies of one message.
+    WithId,
+    /// They may be different messages: a program sends the same header twice in a second.
+    WithoutId,
+    /// Nothing: no field counts.
+    Empty,
+}
 
 /// Digests a header line by line.
 ///
@@ -13,6 +28,9 @@ pub(super) type Digest = [u8; 32];
 pub(super) struct HeaderDigest {
     hash: Sha256,
     octets: usize,
+    /// Whether a field counts.
+    has_fields: bool,
+    has_id: bool,
     /// Whether the last field does not count.
     is_ignored: bool,
     is_ended: bool,
@@ -39,9 +57,12 @@ impl HeaderDigest {
         self.octets = self.octets.saturating_add(text.len());
         self.is_too_long |= self.octets > LONGEST;
         if !matches!(text.first(), Some(b' ' | b'\t')) {
-            let name = text.split(|octet| *octet == b':').next().unwrap_or_default();
-            let name = name.trim_ascii().to_ascii_lowercase();
+            let mut parts = text.splitn(2, |octet| *octet == b':');
+            let name = parts.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
             self.is_ignored = IGNORED.iter().any(|ignored| ignored.as_bytes() == name);
+            self.has_fields |= !self.is_ignored;
+            let mut has_value = || parts.next().is_some_and(|value| !value.trim_ascii().is_empty());
+            self.has_id |= name == b"message-id" && has_value();
             self.update(b"\n");
         } else {
             self.update(b" ");
@@ -55,9 +76,14 @@ impl HeaderDigest {
         }
     }
 
-    /// The digest of the lines so far; `None` if there are no fields, or more than can be compared.
+    /// The digest of the lines so far; `None` if there are more than can be compared.
     pub(super) fn finish(self) -> Option<Digest> {
-        (self.octets > 0 && !self.is_too_long).then(|| self.hash.finalize().into())
+        let kind = match (self.has_fields, self.has_id) {
+            (false, _) => Kind::Empty,
+            (true, false) => Kind::WithoutId,
+            (true, true) => Kind::WithId,
+        };
+        (!self.is_too_long).then(|| Digest { kind, hash: self.hash.finalize().into() })
     }
 }
 
@@ -111,8 +137,24 @@ mod tests {
         ] {
             assert_ne!(HeaderDigest::of(other.as_bytes()), Some(digest), "{other}");
         }
-        assert_eq!(HeaderDigest::of(b""), None);
-        assert_eq!(HeaderDigest::of(b"\ntext: without a header\n"), None);
         assert_eq!(HeaderDigest::of(&b"a: b\n".repeat(1 << 14)), None);
+    }
+
+    #[test]
+    fn not_every_header_identifies_a_message() {
+        for (header, expected) in [
+            ("Subject: a\nMessage-ID: <1@b.c>\n\n", Kind::WithId),
+            ("message-id:<1@b.c>\n\n", Kind::WithId),
+            ("Subject: a\nMessage-ID: \n\n", Kind::WithoutId),
+            ("Subject: a\n\nMessage-ID: <1@b.c>\n", Kind::WithoutId),
+            ("Received: from x\n\tby y\nStatus: RO\n\n", Kind::Empty),
+            ("\ntext: without a header\n", Kind::Empty),
+            ("", Kind::Empty),
+        ] {
+            assert_eq!(HeaderDigest::of(header.as_bytes()).unwrap().kind, expected, "{header}");
+        }
+        let digests = ["Received: a\n\n", "Status: RO\n\n"].map(str::as_bytes);
+        let [one, other] = digests.map(HeaderDigest::of);
+        assert_eq!(one, other);
     }
 }

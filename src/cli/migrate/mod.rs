@@ -46,9 +46,9 @@ enum Command {
     Audit(audit::Args),
     /// Find the messages of another server that have been copied here, and write their unique-ids.
     ///
-    /// For mail that was copied over IMAP or POP3. Messages are compared by their headers and octets;
-    /// those that are unambiguous are written to a map for maildir.map. Nothing is changed on the other
-    /// server.
+    /// For mail that was copied over IMAP or POP3. Messages are compared by their headers, octets and
+    /// order; those that are unambiguous are written to a map for maildir.map. Nothing is changed on
+    /// the other server.
     Adopt(adopt::Args),
     /// Write the list from which Dovecot or Courier serves the unique-ids that clients know from
     /// this server.

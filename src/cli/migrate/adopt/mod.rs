@@ -5,6 +5,7 @@
 //! compared: by their headers, their octets and their order. `pair` decides.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::accounts::{Account, Accounts};
 use super::audit::old::ServerArgs;
 use super::client::{ServerUrl, Want};
-use super::digest::HeaderDigest;
+use super::digest::{HeaderDigest, Kind};
 use super::listing::Listing;
 use super::progress::Progress;
 use crate::cli::{CONFIG, Failure, print};
@@ -43,6 +44,9 @@ pub(super) struct Args {
     /// The directory for the maps, a file for each user. Users who have one are skipped.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// Replace the maps of users who have one.
+    #[arg(long)]
+    replace: bool,
 }
 
 /// Writes a map for each user.
@@ -55,7 +59,16 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         server::maildirs(&config).map_err(|error| Failure::of_format(&args.config, &error))?;
     let accounts = Accounts::read(&config)?;
     let mut logins = args.server.logins()?;
-    logins.retain(|login| !args.output.join(login.user.as_str()).exists());
+    if !args.replace {
+        for login in logins.extract_if(.., |login| map_path(&args.output, &login.user).exists()) {
+            let path = map_path(&args.output, &login.user);
+            print(format!(
+                "{}: skipped, because {} exists; --replace makes it again\n",
+                login.user,
+                path.display()
+            ))?;
+        }
+    }
     let server = args.server.server(args.old, Want::Headers)?;
     let (all, progress) = (logins.len(), Progress::new(logins.len()));
     let (mut done, mut failed, mut incomplete) = (0, 0, 0);
@@ -66,9 +79,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             adopt(&store, config.run_as.as_ref(), &account, &listing, &args.output)
         });
         let text = match adopted {
-            Ok(Adopted { paired, of, here }) => {
-                incomplete += usize::from(paired < of);
-                format!("{paired} of {of} messages found, {here} are here")
+            Ok(adopted) => {
+                incomplete += usize::from(adopted.paired < adopted.of);
+                adopted.to_string()
             }
             Err(why) => {
                 failed += 1;
@@ -95,6 +108,19 @@ struct Adopted {
     paired: usize,
     of: usize,
     here: usize,
+    /// Messages that are not found, and whose headers have no field that counts.
+    unidentified: usize,
+}
+
+impl fmt::Display for Adopted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { paired, of, here, unidentified } = self;
+        write!(f, "{paired} of {of} messages found, {here} are here")?;
+        match unidentified {
+            0 => Ok(()),
+            _ => write!(f, "; {unidentified} not identified: no field of their headers counts"),
+        }
+    }
 }
 
 fn adopt(
@@ -110,8 +136,12 @@ fn adopt(
     let octets = old.octets.iter().zip(&old.digests);
     let of_old = octets.map(|(octets, digest)| Key { digest: *digest, octets: *octets });
     let (of_old, of_new) = (of_old.collect::<Vec<_>>(), own.iter().map(|own| own.key));
+    let pairs = pair(&of_old, &of_new.collect::<Vec<_>>());
+    let empty = of_old.iter().filter(|key| has_no_header(key)).count();
+    let paired = pairs.iter().filter_map(|(at, _)| of_old.get(*at));
+    let unidentified = empty.saturating_sub(paired.filter(|key| has_no_header(key)).count());
     let (mut map, mut ids) = (Vec::new(), HashSet::new());
-    for (at, here) in pair(&of_old, &of_new.collect::<Vec<_>>()) {
+    for (at, here) in pairs {
         let (Some(id), Some(own)) = (old.ids.get(at), own.get(here)) else { continue };
         let is_legal = UniqueId::try_from(&id[..]).is_ok();
         let is_name_legal =
@@ -121,7 +151,11 @@ fn adopt(
         }
     }
     write(output, &account.user, &map)?;
-    Ok(Adopted { paired: ids.len(), of: old.ids.len(), here: own.len() })
+    Ok(Adopted { paired: ids.len(), of: old.ids.len(), here: own.len(), unidentified })
+}
+
+fn has_no_header(key: &Key) -> bool {
+    key.digest.is_some_and(|digest| digest.kind == Kind::Empty)
 }
 
 /// A message here.
@@ -140,9 +174,13 @@ fn own(store: &MaildirStore, account: &Account) -> Result<Vec<Own>, OpenError> {
     Ok(own.collect())
 }
 
+fn map_path(directory: &Path, user: &Username) -> PathBuf {
+    directory.join(user.as_str())
+}
+
 /// Writes the map of a user, which appears whole or not at all.
 fn write(directory: &Path, user: &Username, map: &[u8]) -> Result<(), String> {
-    let path = directory.join(user.as_str());
+    let path = map_path(directory, user);
     let written = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".adopt.").tempfile_in(directory)?;
         file.write_all(map)?;
@@ -150,7 +188,7 @@ fn write(directory: &Path, user: &Username, map: &[u8]) -> Result<(), String> {
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         file.as_file().set_permissions(readable)?;
         file.as_file().sync_all()?;
-        file.persist_noclobber(&path)?;
+        file.persist(&path)?;
         fs::File::open(directory)?.sync_all()
     };
     written().map_err(|error| format!("{}: {error}", path.display()))
