@@ -125,6 +125,11 @@ fn a_server_with_other_mail_and_users_that_are_done() {
     let said = migrate(&place, &words);
     assert_says(&said, 1, "mrose: 2 same, 1 missing, 1 added\n");
     assert!(said.stderr.contains("the listings of 1 of 1 users differ"), "{}", said.stderr);
+    let config = fs::read_to_string(place.path("restante.toml")).unwrap();
+    place.write("restante.toml", config.replace("[\"name\"]", "[\"base-name\"]"));
+    let said = migrate(&place, &words);
+    assert_says(&said, 2, "");
+    assert!(said.stderr.contains("is of an audit with other settings"), "{}", said.stderr);
 }
 
 #[test]

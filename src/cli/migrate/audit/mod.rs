@@ -5,7 +5,11 @@
 //! - `state` has the users that are done, so that an interrupted audit can continue.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{self, Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 use super::accounts::{Account, Accounts, Selection};
 use super::client::{ServerUrl, Want};
@@ -23,7 +27,7 @@ mod state;
 
 use compare::Comparison;
 use report::{COULD_NOT_ASK, Compared, Format, Report};
-use state::State;
+use state::{State, Subject};
 
 /// `restante migrate audit`
 #[derive(Debug, clap::Args)]
@@ -38,7 +42,8 @@ pub(super) struct Args {
     selection: Selection,
     #[command(flatten)]
     server: old::ServerArgs,
-    /// Write the users that are done to this file, and skip those that are in it.
+    /// Write the users that are done to this file, and skip those that are in it. It is refused if it
+    /// is of another server, file of users or configuration.
     #[arg(long, value_name = "FILE", requires = "old")]
     state: Option<PathBuf>,
     /// Print a JSON object to standard output.
@@ -87,7 +92,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         match (args.source.capture, args.source.old) {
             (Some(directory), _) => captured(&config, &store, &directory, &args.selection, format),
             (None, Some(url)) => {
-                asked(&config, &store, url, &args.server, args.state.as_deref(), format)
+                let subject = subject(&args.config, &url, args.server.users())?;
+                let state = args.state.map(|path| State::open(&path, &subject)).transpose();
+                let state = state.map_err(Failure::of)?;
+                asked(&config, &store, url, &args.server, state, format)
             }
             (None, None) => Err(Failure::new("no server is named; write --old or --capture")),
         }
@@ -124,18 +132,33 @@ fn captured(
     Ok(report)
 }
 
+/// What an audit of a running server is of.
+fn subject(config: &Path, url: &ServerUrl, users: Option<&Path>) -> Result<Subject, Failure> {
+    let unreadable = |error| Failure::new(format!("{}: {error}", config.display()));
+    let digest = Sha256::digest(fs::read(config).map_err(unreadable)?);
+    let place = |path: &Path| {
+        let absolute = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        absolute.as_os_str().as_bytes().escape_ascii().to_string()
+    };
+    Ok(Subject {
+        server: url.to_string(),
+        users: users.map(place).unwrap_or_default(),
+        configuration: place(config),
+        digest: digest.iter().map(|octet| format!("{octet:02x}")).collect(),
+    })
+}
+
 /// Compares with a server that is running.
 fn asked(
     config: &Config,
     store: &MaildirStore,
     url: ServerUrl,
     args: &old::ServerArgs,
-    state: Option<&Path>,
+    mut state: Option<State>,
     format: Format,
 ) -> Result<Report, Failure> {
     let accounts = Accounts::read(config)?;
     let (mut logins, server) = (args.logins()?, args.server(url, Want::Listing)?);
-    let mut state = state.map(State::open).transpose().map_err(Failure::of)?;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     let mut report = Report::new(format, logins.len());
     let done = state.iter_mut().flat_map(|state| std::mem::take(&mut state.done));

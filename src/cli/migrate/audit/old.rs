@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::cli::Failure;
 use crate::cli::migrate::client::{Connector, Error, Login, Server, ServerUrl, Want};
 use crate::cli::migrate::listing::Listing;
-use crate::protocol::{Secret, Username};
+use crate::protocol::{ClaimedName, Secret, Username};
 
 /// The options for asking another server.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,11 @@ pub(in super::super) struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// The file with the users of the other server.
+    pub(super) fn users(&self) -> Option<&Path> {
+        self.users.as_deref()
+    }
+
     /// The users of the other server.
     pub(in super::super) fn logins(&self) -> Result<Vec<Login>, Failure> {
         let Some(path) = &self.users else {
@@ -93,7 +98,7 @@ fn read_logins(path: &Path) -> Result<Vec<Login>, Failure> {
         let user =
             Username::try_from(name).map_err(|error| at_line(format!("the name {error}")))?;
         let password = tab_and_password.get(1..).unwrap_or_default().to_vec();
-        Ok(Login { user, password: Secret::new(password) })
+        Ok(Login { user, name: ClaimedName::new(name.as_bytes()), password: Secret::new(password) })
     });
     logins.collect()
 }
@@ -108,10 +113,17 @@ mod tests {
         let path = directory.path().join("users");
         fs::write(&path, "Mrose@example.org\ttan staaf\r\n\nb\t\u{e4}\tx\nc\t\n").unwrap();
         let logins = read_logins(&path).unwrap();
-        let logins = logins.iter().map(|login| (login.user.as_str(), login.password.expose()));
-        let expected = [("mrose@example.org", "tan staaf"), ("b", "\u{e4}\tx"), ("c", "")];
-        let expected = expected.map(|(user, password)| (user, password.as_bytes().to_vec()));
-        assert!(logins.eq(expected.iter().map(|(user, password)| (*user, password))));
+        let logins = logins.iter().map(|Login { user, name, password }| {
+            (user.as_str(), name.to_string(), password.expose().as_slice())
+        });
+        let expected = [
+            ("mrose@example.org", "Mrose@example.org", "tan staaf"),
+            ("b", "b", "\u{e4}\tx"),
+            ("c", "c", ""),
+        ];
+        let expected =
+            expected.map(|(user, name, password)| (user, name.to_owned(), password.as_bytes()));
+        assert!(logins.eq(expected));
         for (text, expected) in [
             ("a\tb\nmrose\n", ":2: write a name, a TAB and a password"),
             ("\tb\n", ":1: the name is empty, or has an empty part beside its @"),

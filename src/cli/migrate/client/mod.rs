@@ -12,7 +12,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::listing::{BadLine, Listing};
-use crate::protocol::{Secret, Username};
+use crate::protocol::{ClaimedName, Secret, Username};
 
 mod connection;
 mod session;
@@ -47,8 +47,10 @@ pub(super) enum Want {
 /// A user of the other server.
 #[derive(Debug)]
 pub(super) struct Login {
-    /// The name of the user, here and there.
+    /// The name of the user here.
     pub(super) user: Username,
+    /// The name there, which may have capital letters.
+    pub(super) name: ClaimedName,
     /// The password there.
     pub(super) password: Secret<Vec<u8>>,
 }

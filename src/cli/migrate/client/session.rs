@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if offered.plain {
             return self.auth_plain(login).await;
         }
-        let user = [b"USER ", login.user.as_str().as_bytes(), b"\r\n"].concat();
+        let user = [b"USER ", login.name.as_bytes(), b"\r\n"].concat();
         self.command("USER", &user).await?;
         let password =
             Secret::new([b"PASS ", login.password.expose().as_slice(), b"\r\n"].concat());
@@ -143,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// RFC 4616: the name and the password in one response, which RFC 5034 §4 allows to send at once
     /// if the command is short enough.
     async fn auth_plain(&mut self, login: &Login) -> Result<(), Error> {
-        let user = login.user.as_str().as_bytes();
+        let user = login.name.as_bytes();
         let message =
             Secret::new([b"\0", user, b"\0", login.password.expose().as_slice()].concat());
         let response = Secret::new(STANDARD.encode(message.expose()));
@@ -206,7 +206,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::protocol::Username;
+    use crate::protocol::{ClaimedName, Username};
 
     /// What comes of these replies, and what the client sent.
     async fn asked(replies: &str, want: Want) -> (Result<Listing, Error>, String) {
@@ -214,6 +214,7 @@ mod tests {
         far.write_all(replies.as_bytes()).await.unwrap();
         let login = Login {
             user: Username::try_from("mrose").unwrap(),
+            name: ClaimedName::new(&b"MRose"[..]),
             password: Secret::new(b"tanstaaf".to_vec()),
         };
         let mut session = greeted(near).await.unwrap();
@@ -231,7 +232,7 @@ mod tests {
         let replies = format!("{LOGIN}+OK\r\n1 a\r\n.\r\n+OK\r\n1 7\r\n.\r\n+OK\r\n");
         let (listing, sent) = asked(&replies, Want::Listing).await;
         assert_eq!(listing.unwrap().ids, [b"a"]);
-        let expected = "CAPA\r\nUSER mrose\r\nPASS tanstaaf\r\nCAPA\r\nUIDL\r\nLIST\r\nQUIT\r\n";
+        let expected = "CAPA\r\nUSER MRose\r\nPASS tanstaaf\r\nCAPA\r\nUIDL\r\nLIST\r\nQUIT\r\n";
         assert_eq!(sent, expected);
     }
 

@@ -1,5 +1,6 @@
 //! The address of a server: `pop3s://HOST[:PORT]`, or `pop3://HOST[:PORT]`.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// The address of a POP3 server.
@@ -18,6 +19,22 @@ pub(in super::super) enum Scheme {
     Pop3,
     /// With TLS.
     Pop3s,
+}
+
+/// `pop3s://HOST:PORT`
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Pop3 => "pop3",
+            Scheme::Pop3s => "pop3s",
+        };
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
 }
 
 /// This is no address of a server.
