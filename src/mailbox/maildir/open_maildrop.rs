@@ -1,6 +1,7 @@
 //! An open maildrop: its listing, and what the session has found out since it was taken.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -83,7 +84,7 @@ impl OpenMaildrop {
         // A listing with messages that are not shown is written at the end, without them.
         let is_due = index_is_stale || basis_is_new || opened.mark_is_new;
         if is_due && !opened.is_index_stale() {
-            opened.write_index(&writing, &opened.listing, opened.basis.as_ref());
+            opened.write_index(&writing);
         }
     }
 
@@ -135,14 +136,8 @@ impl OpenMaildrop {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn remember(&self) -> Result<(), Failure> {
-        let root = self.maildir.root();
-        let stale = lock(&self.stale).clone();
-        let written = match stale.is_empty() {
-            true => index::write(root, &self.listing, self.basis.as_ref(), self.mark),
-            false => index::write(root, &self.listing.without(&stale), None, self.mark),
-        };
-        let what = || format!("write the index of {}", root.path().display());
-        written.map_err(|error| Failure::new(what(), error))
+        let what = || format!("write the index of {}", self.maildir.root().path().display());
+        self.try_write_index(&self.lock_index()).map_err(|error| Failure::new(what(), error))
     }
 
     /// How the listing was taken.
@@ -242,24 +237,31 @@ impl OpenMaildrop {
 
     /// Writes the index without the removed messages and without those that it was wrong about.
     ///
-    /// A removal and the end of the session may both write; the later of them leaves out all. The
-    /// index then has no basis: the folders have changed, or a message has without them.
+    /// A removal and the end of the session may both write; the later of them leaves out all.
     pub(super) fn write_index_without(
         &self,
         writing: &MutexGuard<'_, ()>,
         removed: BTreeSet<Position>,
     ) {
         lock(&self.stale).extend(removed);
-        let stale = lock(&self.stale).clone();
-        self.write_index(writing, &self.listing.without(&stale), None);
+        self.write_index(writing);
     }
 
-    fn write_index(&self, _writing: &MutexGuard<'_, ()>, listing: &Listing, basis: Option<&Basis>) {
-        let root = self.maildir.root();
-        if let Err(error) = index::write(root, listing, basis, self.mark) {
-            let path = root.path().display();
+    fn write_index(&self, writing: &MutexGuard<'_, ()>) {
+        if let Err(error) = self.try_write_index(writing) {
+            let path = self.maildir.root().path().display();
             tracing::warn!(%path, %error, "the index cannot be written; logins will take longer");
         }
+    }
+
+    fn try_write_index(&self, _writing: &MutexGuard<'_, ()>) -> io::Result<()> {
+        let root = self.maildir.root();
+        let stale = lock(&self.stale).clone();
+        if stale.is_empty() {
+            return index::write(root, &self.listing, self.basis.as_ref(), self.mark);
+        }
+        // There is no basis: the folders have changed, or a message has without them.
+        index::write(root, &self.listing.without(&stale), None, self.mark)
     }
 }
 
