@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use super::migrate::accounts::{Account, Accounts};
+use super::migrate::accounts::{Account, Accounts, NO_MAILDIR, load};
 use super::{CONFIG, Failure, print};
 use crate::config::Config;
 use crate::mailbox::OpenError;
@@ -57,12 +57,14 @@ fn status(args: &UserArgs) -> Result<(), Failure> {
     let Subject { config, store, account } = Subject::of(args)?;
     let user = &account.user;
     let previewed = server::as_server(config.run_as.as_ref(), || {
-        let listing = account.listing(&store)?;
+        let Some(listing) = account.listing(&store)? else { return Ok(None) };
         let guarded = account.guarded(&listing, config.guard.mode);
-        Ok::<_, OpenError>((listing.messages().count(), guarded))
+        Ok::<_, OpenError>(Some((listing.messages().count(), guarded)))
     });
-    let (messages, guarded) =
-        previewed.map_err(Failure::of)?.map_err(|error| refused(user, error))?;
+    let previewed = previewed.map_err(Failure::of)?.map_err(|error| refused(user, error))?;
+    let Some((messages, guarded)) = previewed else {
+        return print(format!("{user}: {NO_MAILDIR}\n"));
+    };
     match guarded.map_err(|why| refused(user, why))? {
         Some(warning) => {
             print(format!("{user}: a login shows {messages} messages; but {warning}\n"))
@@ -78,7 +80,12 @@ fn accept(args: &UserArgs) -> Result<(), Failure> {
     let messages = accepted
         .map_err(Failure::of)?
         .map_err(|error| Failure::new(format!("{user}: cannot be accepted: {error}")))?;
-    print(format!("{user}: {messages} messages are accepted as they are now\n"))
+    match messages {
+        Some(messages) => {
+            print(format!("{user}: {messages} messages are accepted as they are now\n"))
+        }
+        None => print(format!("{user}: {NO_MAILDIR}\n")),
+    }
 }
 
 /// The user of a command.
@@ -90,12 +97,8 @@ struct Subject {
 
 impl Subject {
     fn of(UserArgs { config, user }: &UserArgs) -> Result<Self, Failure> {
-        let file = config;
-        let config = Config::load(file).map_err(Failure::of)?;
-        let name = Username::try_from(user.as_str())
-            .map_err(|error| Failure::new(format!("the user name {error}")))?;
-        let account = Accounts::read(&config)?.account(name)?;
-        let store = server::maildirs(&config).map_err(|error| Failure::of_format(file, &error))?;
+        let (config, store) = load(config)?;
+        let account = Accounts::read(&config)?.by_name(user)?;
         Ok(Self { config, store, account })
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, print};
 use crate::config::Config;
-use crate::mailbox::maildir::{self, Made, PathTemplate};
+use crate::mailbox::maildir::{self, Made, MailOwner, PathTemplate};
 use crate::protocol::Username;
 use crate::server;
 
@@ -36,7 +36,8 @@ pub fn init_root(args: Args) -> Result<(), Failure> {
 
 /// The path of a user's Maildir, if no store provides another location.
 pub(super) fn path(config: &Config, user: &Username) -> Result<PathBuf, Failure> {
-    PathTemplate::new(&config.maildir.path).path(user, None, None).map_err(Failure::of)
+    let owner = MailOwner { user, home: None, mail: None };
+    PathTemplate::new(&config.maildir.path).maildir(owner).map_err(Failure::of)
 }
 
 /// Creates the Maildir of a user at `path`, owned by the user that the server runs as.

@@ -248,8 +248,7 @@ impl Reloadable<MaildirStore, Store> {
         let Config { maildir, pop3, auth, limits, timeouts, .. } = config;
         let stores::Stores { passwords, tokens } =
             stores::open(&config.credentials, auth.weak_schemes.into())?;
-        let missing = if maildir.create { Missing::Make } else { Missing::Refuse };
-        let mailbox = maildirs(config)?.with_missing(missing).within(within);
+        let mailbox = maildirs(config)?.within(within);
         let rules = Rules {
             turns: Arc::clone(turns),
             hash_wait: auth.hash_wait,
@@ -283,7 +282,9 @@ impl Reloadable<MaildirStore, Store> {
 /// # Errors
 /// When `maildir.dovecot.format` is invalid.
 pub fn maildirs(config: &Config) -> Result<MaildirStore, FormatError> {
+    let missing = if config.maildir.create { Missing::Make } else { Missing::Refuse };
     MaildirStore::new(PathTemplate::new(&config.maildir.path))
+        .with_missing(missing)
         .with_separator(separator(&config.maildir))
         .with_unique_ids(&config.maildir, &config.guard)
 }

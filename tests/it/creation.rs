@@ -182,3 +182,34 @@ fn user_test_knows_what_a_login_would_make() {
     let refused = fail(&place, "user test --stdin --config CONFIG jon");
     assert!(refused.contains("without the directory cur"), "{refused}");
 }
+
+/// Commands take a Maildir that the login will make for one without mail.
+#[test]
+fn a_user_without_a_maildir_has_nothing_to_migrate() {
+    let place = place();
+    place.write("mrose.uidl", "");
+    place.write("bob.uidl", "1 a\n");
+    let directory = place.path("");
+    let capture = format!("--capture {} --config CONFIG", directory.display());
+    let commands = [
+        "migrate plan --user mrose --config CONFIG",
+        "migrate apply --user mrose --config CONFIG",
+        "migrate export --format dovecot --user mrose --config CONFIG",
+        "guard status mrose --config CONFIG",
+        "guard accept mrose --config CONFIG",
+        &format!("migrate audit --user mrose {capture}"),
+    ];
+    // Without a mail root, the login would fail as well.
+    for command in commands {
+        let said = fail(&place, command);
+        assert!(said.contains("No such file or directory"), "{command}: {said}");
+    }
+    succeed(&place, "init-root ROOT");
+    for command in commands {
+        let said = succeed(&place, command);
+        assert!(said.contains("there is no Maildir yet"), "{command}: {said}");
+    }
+    let said = fail(&place, &format!("migrate audit --user bob {capture}"));
+    assert!(said.starts_with("bob: 0 same, 1 missing; but there is no Maildir yet"), "{said}");
+    assert_eq!(fs::read_dir(place.path("vmail")).unwrap().count(), 1);
+}

@@ -128,9 +128,7 @@ impl Examination<'_> {
 /// The lists that the configuration uses for a user, whether or not they exist.
 fn lists_of(maildir: &config::Maildir, user: &Maildir) -> Vec<List> {
     let uses = |source| maildir.uidl.iter().flatten().any(|used| *used == source);
-    let filled = |template: &PathBuf| {
-        PathTemplate::new(template).path(&user.user, user.home.as_deref(), None).ok()
-    };
+    let filled = |template: &PathBuf| PathTemplate::new(template).fill_in(user.owner()).ok();
     let mut lists = Vec::new();
     let (key, directory) = match &maildir.dovecot.control {
         Some(control) => (CONTROL, filled(control)),

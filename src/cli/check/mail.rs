@@ -14,7 +14,7 @@ use super::access::{ServerUser, is_read_only};
 use super::report::{counted, counted_users};
 use super::unit::{PathAccess, UNIT_NAME, Unit};
 use crate::credentials::Attributes;
-use crate::mailbox::maildir::{PathTemplate, could_create};
+use crate::mailbox::maildir::{MailOwner, PathTemplate, could_create};
 use crate::protocol::Username;
 
 /// The location of a user's mail.
@@ -22,6 +22,12 @@ pub(super) struct Maildir {
     pub(super) user: Username,
     pub(super) home: Option<PathBuf>,
     pub(super) path: PathBuf,
+}
+
+impl Maildir {
+    pub(super) fn owner(&self) -> MailOwner<'_> {
+        MailOwner { user: &self.user, home: self.home.as_deref(), mail: None }
+    }
 }
 
 impl Examination<'_> {
@@ -74,7 +80,9 @@ impl Examination<'_> {
         let (mut homeless, mut without_domain) = (Vec::new(), Vec::new());
         let mut maildirs = Vec::with_capacity(users.len());
         for (user, Attributes { home, mail, .. }) in users {
-            match template.path(&user, home.as_deref(), mail.as_deref()) {
+            let (home_of, mail) = (home.as_deref(), mail.as_deref());
+            let owner = MailOwner { user: &user, home: home_of, mail };
+            match template.maildir(owner) {
                 Ok(path) => maildirs.push(Maildir { user, home, path }),
                 Err(_) if home.is_none() && is_by_home => homeless.push(user),
                 Err(_) => without_domain.push(user),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -12,10 +12,17 @@ use super::super::{Failure, print};
 use crate::config::{Config, Credentials, FileSection, GuardMode};
 use crate::credentials::{Attributes, edit};
 use crate::mailbox::OpenError;
-use crate::mailbox::maildir::{LockedListing, MaildirStore};
+use crate::mailbox::maildir::{LockedListing, MailOwner, MaildirStore};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 use crate::server;
+
+/// Reads the configuration, and makes the store of its Maildirs.
+pub(in crate::cli) fn load(file: &Path) -> Result<(Config, MaildirStore), Failure> {
+    let config = Config::load(file).map_err(Failure::of)?;
+    let store = server::maildirs(&config).map_err(|error| Failure::of_format(file, &error))?;
+    Ok((config, store))
+}
 
 /// Which users.
 #[derive(Debug, clap::Args)]
@@ -38,23 +45,30 @@ pub(in crate::cli) struct Account {
 }
 
 impl Account {
-    /// What a login of the user would list. Writes nothing.
-    pub(in crate::cli) fn listing(&self, store: &MaildirStore) -> Result<LockedListing, OpenError> {
+    fn owner(&self) -> MailOwner<'_> {
         let Self { user, home, mail } = self;
-        waiting(|| store.preview(user, home.as_deref(), mail.as_deref()))
+        MailOwner { user, home: home.as_deref(), mail: mail.as_deref() }
+    }
+
+    /// What a login of the user would list. Writes nothing. `None` if the login would make the
+    /// Maildir.
+    pub(in crate::cli) fn listing(
+        &self,
+        store: &MaildirStore,
+    ) -> Result<Option<LockedListing>, OpenError> {
+        waiting(|| store.preview(self.owner()))
     }
 
     /// Lets the user see the mail as it is now, whatever the guard says. Returns the number of
-    /// messages.
-    pub(in crate::cli) fn accept(&self, store: &MaildirStore) -> Result<u32, OpenError> {
-        let Self { user, home, mail } = self;
-        waiting(|| store.accept(user, home.as_deref(), mail.as_deref()))
+    /// messages; `None` if a login would make the Maildir.
+    pub(in crate::cli) fn accept(&self, store: &MaildirStore) -> Result<Option<u32>, OpenError> {
+        waiting(|| store.accept(self.owner()))
     }
 
-    /// Remembers what a login of the user lists. Returns the number of messages.
-    pub(super) fn apply(&self, store: &MaildirStore) -> Result<u32, OpenError> {
-        let Self { user, home, mail } = self;
-        waiting(|| store.apply(user, home.as_deref(), mail.as_deref()))
+    /// Remembers what a login of the user lists. Returns the number of messages; `None` if the login
+    /// would make the Maildir.
+    pub(super) fn apply(&self, store: &MaildirStore) -> Result<Option<u32>, OpenError> {
+        waiting(|| store.apply(self.owner()))
     }
 
     /// What the guard says about a listing: a warning, if there is one.
@@ -168,9 +182,7 @@ impl Accounts {
     pub(super) fn selected(&self, selection: &Selection) -> Result<Selected, Failure> {
         match &selection.user {
             Some(name) => {
-                let name = Username::try_from(name.as_str())
-                    .map_err(|error| Failure::new(format!("the user name {error}")))?;
-                let accounts = vec![self.account(name)?];
+                let accounts = vec![self.by_name(name)?];
                 Ok(Selected { accounts, left_out: Vec::new(), unlisted: None })
             }
             None if selection.all => {
@@ -186,11 +198,18 @@ impl Accounts {
         }
     }
 
+    /// The account of the user with this name, as it is written on the command line.
+    pub(in crate::cli) fn by_name(&self, name: &str) -> Result<Account, Failure> {
+        let user = Username::try_from(name)
+            .map_err(|error| Failure::new(format!("the user name {error}")))?;
+        self.account(user)
+    }
+
     /// The account of a user, also of one that is in no credential file.
     ///
     /// # Errors
     /// When only a login would tell where the mail of the user is.
-    pub(in crate::cli) fn account(&self, user: Username) -> Result<Account, Failure> {
+    pub(super) fn account(&self, user: Username) -> Result<Account, Failure> {
         let attributes = self.attributes.get(&user);
         if let Some((_, why)) = self.left_out.iter().find(|(left_out, _)| *left_out == user) {
             return Err(Failure::new(format!("{user}: {why}")));
@@ -219,6 +238,10 @@ fn waiting<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
         }
     }
 }
+
+/// What is said about users for whom a login would make the Maildir.
+pub(in crate::cli) const NO_MAILDIR: &str =
+    "there is no Maildir yet, so there is nothing to do; a login makes it";
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);

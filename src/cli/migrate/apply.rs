@@ -3,10 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::accounts::{Accounts, Selection};
+use super::accounts::{Accounts, NO_MAILDIR, Selection, load};
 use super::progress::Progress;
 use crate::cli::{CONFIG, Failure, print};
-use crate::config::Config;
 use crate::server;
 
 /// `restante migrate apply`
@@ -25,9 +24,7 @@ pub(super) struct Args {
 /// [`Failure`] when the login of a user would fail.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::of)?;
-    let store =
-        server::maildirs(&config).map_err(|error| Failure::of_format(&args.config, &error))?;
+    let (config, store) = load(&args.config)?;
     let selected = Accounts::read(&config)?.selected(&args.selection)?;
     let users = &selected.accounts;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
@@ -36,7 +33,11 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let (mut messages, mut failed) = (0_u64, 0);
     for (index, account) in users.iter().enumerate() {
         match account.apply(&store) {
-            Ok(count) => messages += u64::from(count),
+            Ok(Some(count)) => messages += u64::from(count),
+            Ok(None) => {
+                progress.clear()?;
+                print(format!("{}: {NO_MAILDIR}\n", account.user))?;
+            }
             Err(error) => {
                 failed += 1;
                 progress.clear()?;

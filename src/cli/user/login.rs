@@ -119,7 +119,7 @@ enum MailError {
 /// The location of a user's mail, with a remark if it does not exist yet.
 fn maildir(config: &Config, identity: &Identity) -> Result<String, MailError> {
     let template = PathTemplate::new(&config.maildir.path);
-    let path = template.path(identity.username(), identity.home(), identity.mail())?;
+    let path = template.maildir(identity.into())?;
     match examine(&path) {
         Ok(()) => {}
         Err(missing)

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
+
 use super::super::{OpenError, Position};
 use super::MaildirStore;
 use super::assign::{ListComparison, Places, Purpose, Settings, courier_list, dovecot_list};
+use super::create::{Missing, could_create};
 use super::entry::{Entry, Form, Sizes};
 use super::folder::OpenFile;
 use super::folders::Folders;
@@ -16,9 +20,10 @@ use super::header;
 use super::lock::Root;
 use super::name;
 use super::open_maildrop::{OpenMaildrop, Terms};
+use super::path::MailOwner;
+use super::system::statat;
 use super::time_limit::TimeLimit;
 use crate::config::{Guard, GuardMode, UidlSource};
-use crate::protocol::Username;
 use crate::uidl::{CourierList, DovecotList};
 
 /// The listing of a Maildir, which is locked until this is dropped.
@@ -158,60 +163,58 @@ impl LockedListing {
     }
 }
 
-/// For commands. They block, and lock the Maildir as a login does. A credential store may say where
-/// the home directory and the mail of a user are.
+/// For commands. They block, and lock the Maildir as a login does.
 impl MaildirStore {
-    /// What a login of a user would list. Writes nothing.
+    /// What a login of a user would list. Writes nothing. `None` if there is no Maildir yet, and the
+    /// login would make it.
     ///
     /// # Errors
     /// Those of a login, but for objections of the guard.
-    pub fn preview(
-        &self,
-        user: &Username,
-        home: Option<&Path>,
-        mail: Option<&Path>,
-    ) -> Result<LockedListing, OpenError> {
-        LockedListing::of(self.terms_of(user, home, mail)?)
+    pub fn preview(&self, owner: MailOwner<'_>) -> Result<Option<LockedListing>, OpenError> {
+        self.with_terms(owner, LockedListing::of)
     }
 
     /// Takes the listing of a user whatever the guard says, and writes the index and
-    /// `restante.uids`, so that later logins find no change. Returns the number of messages.
+    /// `restante.uids`, so that later logins find no change. Returns the number of messages; `None`
+    /// if there is no Maildir yet, and a login would make it.
     ///
     /// # Errors
     /// Those of a login, but for objections of the guard.
-    pub fn accept(
-        &self,
-        user: &Username,
-        home: Option<&Path>,
-        mail: Option<&Path>,
-    ) -> Result<u32, OpenError> {
-        let terms = self.terms_of(user, home, mail)?;
-        let guard = Guard { mode: GuardMode::Off, ..terms.guard };
-        remember(&Terms { guard, ..terms })
+    pub fn accept(&self, owner: MailOwner<'_>) -> Result<Option<u32>, OpenError> {
+        self.with_terms(owner, |terms| {
+            let guard = Guard { mode: GuardMode::Off, ..terms.guard };
+            remember(&Terms { guard, ..terms })
+        })
     }
 
     /// Takes the listing of a user as a login does, and writes the index and `restante.uids`.
-    /// Returns the number of messages.
+    /// Returns the number of messages; `None` if there is no Maildir yet, and a login would make it.
     ///
     /// # Errors
     /// Those of a login.
-    pub fn apply(
-        &self,
-        user: &Username,
-        home: Option<&Path>,
-        mail: Option<&Path>,
-    ) -> Result<u32, OpenError> {
-        remember(&self.terms_of(user, home, mail)?)
+    pub fn apply(&self, owner: MailOwner<'_>) -> Result<Option<u32>, OpenError> {
+        self.with_terms(owner, |terms| remember(&terms))
     }
 
-    fn terms_of(
+    fn with_terms<T>(
         &self,
-        user: &Username,
-        home: Option<&Path>,
-        mail: Option<&Path>,
-    ) -> Result<Terms, OpenError> {
-        let path = self.template.path(user, home, mail).map_err(OpenError::Unavailable)?;
-        self.terms(user, home, path).map_err(OpenError::Unavailable)
+        owner: MailOwner<'_>,
+        open: impl FnOnce(Terms) -> Result<T, OpenError>,
+    ) -> Result<Option<T>, OpenError> {
+        let path = self.template.maildir(owner).map_err(OpenError::Unavailable)?;
+        if self.would_make(owner, &path) {
+            return Ok(None);
+        }
+        open(self.terms(owner, path).map_err(OpenError::Unavailable)?).map(Some)
+    }
+
+    /// Whether a login of a user would make the Maildir at `path`.
+    fn would_make(&self, owner: MailOwner<'_>, path: &Path) -> bool {
+        let is_missing =
+            || matches!(statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT));
+        self.missing == Missing::Make
+            && is_missing()
+            && could_create(path, self.highest_root(owner)).is_ok()
     }
 }
 

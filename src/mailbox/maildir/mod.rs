@@ -36,7 +36,6 @@ use tracing::Span;
 use super::{Failure, Mailbox, OpenError};
 use crate::config;
 use crate::login::Identity;
-use crate::protocol::Username;
 use crate::threads::{self, ByFileSystem, PoolError};
 use crate::uidl::FormatError;
 
@@ -96,7 +95,7 @@ pub use maildrop::MaildirMaildrop;
 pub use message::MaildirMessage;
 use open_maildrop::{OpenMaildrop, Terms};
 use opening::Opening;
-pub use path::PathTemplate;
+pub use path::{MailOwner, PathTemplate};
 pub use removal::hold_at_most;
 pub use resolve::{is_link_trusted, open_trusted_directory, untrusted_link};
 pub use separator::{Separator, foreign_separator};
@@ -186,23 +185,25 @@ impl MaildirStore {
         }
     }
 
-    fn terms(&self, user: &Username, home: Option<&Path>, path: PathBuf) -> Result<Terms, Failure> {
+    fn terms(&self, owner: MailOwner<'_>, path: PathBuf) -> Result<Terms, Failure> {
         Ok(Terms {
             path,
             separator: self.separator,
             pools: self.threads,
             settings: Arc::clone(&self.settings),
-            places: self.settings.places(user, home)?,
+            places: self.settings.places(owner)?,
             guard: self.guard.clone(),
         })
     }
 
-    /// Makes what is missing of the Maildir of `identity` at `path`.
-    async fn make(&self, identity: &Identity, path: &Path) -> Result<(), OpenError> {
-        let highest = match identity.mail() {
-            Some(_) => None,
-            None => self.template.root().map(Path::to_owned),
-        };
+    /// The highest directory that may be the mail root of a Maildir that is made.
+    fn highest_root(&self, owner: MailOwner<'_>) -> Option<&Path> {
+        self.template.root().filter(|_| owner.mail.is_none())
+    }
+
+    /// Makes what is missing of the Maildir of `owner` at `path`.
+    async fn make(&self, owner: MailOwner<'_>, path: &Path) -> Result<(), OpenError> {
+        let highest = self.highest_root(owner).map(Path::to_owned);
         let what = format!("make the Maildir {}", path.display());
         let threads = self.threads.of(path);
         let (path, span) = (path.to_owned(), Span::current());
@@ -255,23 +256,20 @@ impl Mailbox for MaildirStore {
         identity: &Identity,
         cancellation: &CancellationToken,
     ) -> Result<MaildirMaildrop, OpenError> {
-        let path = self
-            .template
-            .path(identity.username(), identity.home(), identity.mail())
-            .map_err(OpenError::Unavailable)?;
+        let owner = MailOwner::from(identity);
+        let path = self.template.maildir(owner).map_err(OpenError::Unavailable)?;
         if self.settings.are_plain()
             && let Some(opened) = OpenMaildrop::open_at_once(&path, self.separator, self.threads)
         {
             return Ok(MaildirMaildrop::new(Arc::new(opened)));
         }
-        let (user, home) = (identity.username(), identity.home());
-        let terms = self.terms(user, home, path.clone()).map_err(OpenError::Unavailable)?;
+        let terms = self.terms(owner, path.clone()).map_err(OpenError::Unavailable)?;
         let opened = match self.open_blocking(terms.clone(), cancellation).await {
             Err(OpenError::Unavailable(failure))
                 if self.missing == Missing::Make
                     && failure.source().kind() == io::ErrorKind::NotFound =>
             {
-                self.make(identity, &path).await?;
+                self.make(owner, &path).await?;
                 self.open_blocking(terms, cancellation).await
             }
             result => result,

@@ -6,7 +6,25 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
+use crate::login::Identity;
 use crate::protocol::{Placeholder, Username};
+
+/// A user, and where a credential store says that their home directory and their mail are.
+#[derive(Clone, Copy, Debug)]
+pub struct MailOwner<'a> {
+    /// The name.
+    pub user: &'a Username,
+    /// The home directory, if a store says so.
+    pub home: Option<&'a Path>,
+    /// The Maildir, if a store says so.
+    pub mail: Option<&'a Path>,
+}
+
+impl<'a> From<&'a Identity> for MailOwner<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self { user: identity.username(), home: identity.home(), mail: identity.mail() }
+    }
+}
 
 /// A path in which `{user}`, `{local}` and `{domain}` stand for the name of a user and the parts
 /// before and after its last `@`, and `{home}` for the home directory that a credential store says.
@@ -23,21 +41,21 @@ impl PathTemplate {
         Self(template.into())
     }
 
-    /// The Maildir of a user whose home directory is `home` and whose mail is in `mail`, if a store
-    /// says so; `mail` overrides the template.
+    /// The Maildir of a user. If a store says where that is, the template does not count.
     ///
     /// # Errors
     /// [`Failure`] when the template needs a domain and the name has none, or a
     /// home directory and no store says which.
-    pub fn path(
-        &self,
-        user: &Username,
-        home: Option<&Path>,
-        mail: Option<&Path>,
-    ) -> Result<PathBuf, Failure> {
-        if let Some(mail) = mail {
-            return Ok(mail.to_owned());
-        }
+    pub fn maildir(&self, owner: MailOwner<'_>) -> Result<PathBuf, Failure> {
+        owner.mail.map_or_else(|| self.fill_in(owner), |mail| Ok(mail.to_owned()))
+    }
+
+    /// The path with the names of a user and the home directory filled in.
+    ///
+    /// # Errors
+    /// As [`PathTemplate::maildir`].
+    pub fn fill_in(&self, owner: MailOwner<'_>) -> Result<PathBuf, Failure> {
+        let MailOwner { user, home, .. } = owner;
         let mut path = Vec::new();
         let mut rest = self.0.as_os_str().as_bytes();
         while let Some((&first, after)) = rest.split_first() {
@@ -93,10 +111,14 @@ impl PathTemplate {
 mod tests {
     use super::*;
 
+    fn owner(user: &Username) -> MailOwner<'_> {
+        MailOwner { user, home: None, mail: None }
+    }
+
     fn path(template: &str, user: &str) -> Result<String, Failure> {
         let user = Username::try_from(user).unwrap();
-        let path =
-            PathTemplate::new(template).path(&user, Some(Path::new("/home/{user}")), None)?;
+        let home = Some(Path::new("/home/{user}"));
+        let path = PathTemplate::new(template).maildir(MailOwner { home, ..owner(&user) })?;
         Ok(path.into_os_string().into_string().unwrap())
     }
 
@@ -133,7 +155,7 @@ mod tests {
     #[test]
     fn a_template_need_not_be_utf8() {
         let template = PathTemplate::new(OsString::from_vec(b"/\xff/{local}".to_vec()));
-        let path = template.path(&Username::try_from("mrose").unwrap(), None, None).unwrap();
+        let path = template.maildir(owner(&Username::try_from("mrose").unwrap())).unwrap();
         assert_eq!(path.as_os_str().as_bytes(), b"/\xff/mrose");
     }
 
@@ -142,14 +164,15 @@ mod tests {
         let text = path("/m/{domain}/{local}", "mrose").unwrap_err().to_string();
         assert!(text.contains("{domain}") && text.contains("mrose"), "{text}");
         let homeless = PathTemplate::new("{home}/Maildir");
-        let failure = homeless.path(&Username::try_from("mrose").unwrap(), None, None).unwrap_err();
+        let failure = homeless.maildir(owner(&Username::try_from("mrose").unwrap())).unwrap_err();
         assert!(failure.to_string().contains("{home}"), "{failure}");
     }
 
     #[test]
     fn the_mail_attribute_of_a_store_overrides_the_template() {
         let user = Username::try_from("mrose").unwrap();
-        let path = PathTemplate::new("/m/{domain}").path(&user, None, Some(Path::new("/srv/m")));
+        let mail = Some(Path::new("/srv/m"));
+        let path = PathTemplate::new("/m/{domain}").maildir(MailOwner { mail, ..owner(&user) });
         assert_eq!(path.unwrap(), Path::new("/srv/m"));
     }
 }

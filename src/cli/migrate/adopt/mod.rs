@@ -10,14 +10,14 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::accounts::{Account, Accounts};
+use super::accounts::{Account, Accounts, load};
 use super::audit::old::ServerArgs;
 use super::client::{ServerUrl, Want};
 use super::digest::{HeaderDigest, Kind};
 use super::listing::Listing;
 use super::progress::Progress;
 use crate::cli::{CONFIG, Failure, print};
-use crate::config::{Config, RunAs};
+use crate::config::RunAs;
 use crate::mailbox::OpenError;
 use crate::mailbox::maildir::MaildirStore;
 use crate::protocol::{UniqueId, Username};
@@ -54,9 +54,7 @@ pub(super) struct Args {
 /// # Errors
 /// [`Failure`] when the messages of a user could not be compared, or not all of them were found.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::of)?;
-    let store =
-        server::maildirs(&config).map_err(|error| Failure::of_format(&args.config, &error))?;
+    let (config, store) = load(&args.config)?;
     let accounts = Accounts::read(&config)?;
     let mut logins = args.server.logins()?;
     if !args.replace {
@@ -158,14 +156,24 @@ fn has_no_header(key: &Key) -> bool {
     key.digest.is_some_and(|digest| digest.kind == Kind::Empty)
 }
 
+/// Why there are no messages to compare with.
+#[derive(Debug, thiserror::Error)]
+enum OwnError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("there is no Maildir yet; copy the mail first")]
+    NoMaildir,
+}
+
 /// A message here.
 struct Own {
     base_name: Vec<u8>,
     key: Key,
 }
 
-fn own(store: &MaildirStore, account: &Account) -> Result<Vec<Own>, OpenError> {
-    let listing = account.listing(store)?;
+fn own(store: &MaildirStore, account: &Account) -> Result<Vec<Own>, OwnError> {
+    // A map of no messages would be of no use.
+    let listing = account.listing(store)?.ok_or(OwnError::NoMaildir)?;
     let heads = listing.heads()?;
     let own = listing.messages().zip(heads).map(|(message, head)| Own {
         base_name: message.base_name.to_vec(),

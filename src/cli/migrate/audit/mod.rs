@@ -11,7 +11,7 @@ use std::path::{self, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::accounts::{Account, Accounts, Selection};
+use super::accounts::{Account, Accounts, Selection, load};
 use super::client::{ServerUrl, Want};
 use super::listing::Listing;
 use crate::cli::{CONFIG, Failure};
@@ -82,10 +82,7 @@ The answers of a server, for one user:
 /// [`Failure`] with the exit code 1 when they differ, or 2 when they could not be compared.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let unusable = |failure: Failure| failure.exit_with(COULD_NOT_ASK);
-    let config = Config::load(&args.config).map_err(Failure::of).map_err(unusable)?;
-    let store = server::maildirs(&config)
-        .map_err(|error| Failure::of_format(&args.config, &error))
-        .map_err(unusable)?;
+    let (config, store) = load(&args.config).map_err(unusable)?;
     let audit = || {
         // The server's user reads the mail, but root may have made the other files.
         let format = if args.json { Format::Json } else { Format::Text };
@@ -196,8 +193,11 @@ fn compared(
     account: &Account,
     other: &Listing,
 ) -> Result<Compared, String> {
-    let own = account.listing(store);
-    let own = own.map_err(|error| error.to_string())?;
+    let own = account.listing(store).map_err(|error| error.to_string())?;
+    let Some(own) = own else {
+        let warning = Some("there is no Maildir yet; a login makes it".to_owned());
+        return Ok(Compared { comparison: Comparison::of(other, []), warning });
+    };
     let warning = account.guarded(&own, mode);
     let warning = warning.map_err(|why| format!("a login would be refused: {why}"))?;
     let messages = own.messages().map(|own| (own.id.as_bytes(), own.octets));

@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::accounts::{Accounts, Selection};
+use super::accounts::{Accounts, NO_MAILDIR, Selection, load};
 use crate::cli::{CONFIG, Failure, print};
-use crate::config::Config;
 use crate::server;
 
 mod list_file;
@@ -40,11 +39,11 @@ enum Format {
 /// [`Failure`] when a list cannot be written, or does not have all messages.
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::of)?;
+    let (config, store) = load(&args.config)?;
     let accounts = Accounts::read(&config)?;
     let selected = accounts.selected(&args.selection)?;
     let users = &selected.accounts;
-    let target = Target::new(args.format, &config)
+    let target = Target::new(args.format, &config, store)
         .map_err(|error| Failure::of_format(&args.config, &error))?;
     // The list belongs to the user that the mail belongs to.
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
@@ -52,7 +51,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let (mut failed, mut incomplete) = (0, 0);
     for account in users {
         match target.export(account) {
-            Ok(export) => {
+            Ok(None) => print(format!("{}: {NO_MAILDIR}\n", account.user.as_str()))?,
+            Ok(Some(export)) => {
                 incomplete += usize::from(!export.omitted.is_empty());
                 print(format!("{}: {export}", account.user.as_str()))?;
             }

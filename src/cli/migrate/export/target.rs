@@ -11,7 +11,6 @@ use crate::cli::migrate::accounts::Account;
 use crate::config::{Config, Duplicates, GuardMode};
 use crate::mailbox::OpenError;
 use crate::mailbox::maildir::MaildirStore;
-use crate::server;
 use crate::uidl::{
     BadLine, DovecotList, DovecotSource, Exported, FormatError, Listed, Reason, UidlFormat,
     courier_list, dovecot_list,
@@ -42,22 +41,26 @@ pub(super) enum Error {
 }
 
 impl Target {
-    pub(super) fn new(format: Format, config: &Config) -> Result<Self, FormatError> {
+    pub(super) fn new(
+        format: Format,
+        config: &Config,
+        store: MaildirStore,
+    ) -> Result<Self, FormatError> {
         let server = match format {
             Format::Dovecot => Server::Dovecot(UidlFormat::parse(&config.maildir.dovecot.format)?),
             Format::Courier => Server::Courier,
         };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = u32::try_from(since.as_secs()).ok().and_then(NonZeroU32::new);
-        let store = server::maildirs(config)?;
         let now = now.unwrap_or(NonZeroU32::MAX);
         Ok(Self { server, store, mode: config.guard.mode, now })
     }
 
     /// Writes the list of a user, for whom no session can begin meanwhile.
-    pub(super) fn export(&self, account: &Account) -> Result<Export, Error> {
+    /// `None` if there is no Maildir yet.
+    pub(super) fn export(&self, account: &Account) -> Result<Option<Export>, Error> {
         // Until this is dropped, no session begins.
-        let listing = account.listing(&self.store)?;
+        let Some(listing) = account.listing(&self.store)? else { return Ok(None) };
         let warning = account.guarded(&listing, self.mode).map_err(Error::Guarded)?;
         let messages = listing.messages().map(|message| Listed {
             id: message.id.as_bytes(),
@@ -92,7 +95,7 @@ impl Target {
         export.warning = warning;
         let unreadable = listing.unreadable().map(|name| name.escape_ascii().to_string());
         export.omitted.extend(unreadable.map(|name| (name, Reason::Unreadable)));
-        Ok(export)
+        Ok(Some(export))
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use crate::cli::migrate::accounts::{Account, Accounts, Selection};
+use crate::cli::migrate::accounts::{Account, Accounts, NO_MAILDIR, Selection, load};
 use crate::cli::migrate::counts::write_counts;
 use crate::cli::migrate::progress::Progress;
 use crate::cli::{Failure, print};
-use crate::config::{Config, GuardMode};
+use crate::config::GuardMode;
 use crate::mailbox::maildir::{InList, ListComparison, ListedMessage, MaildirStore};
 use crate::server;
 
@@ -27,8 +27,7 @@ pub(super) enum Extent {
 /// [`Failure`] when a client would download messages again that the old server has listed, or when
 /// a login would fail.
 pub(super) fn run(file: &Path, selection: &Selection, extent: Extent) -> Result<(), Failure> {
-    let config = Config::load(file).map_err(Failure::of)?;
-    let store = server::maildirs(&config).map_err(|error| Failure::of_format(file, &error))?;
+    let (config, store) = load(file)?;
     let selected = Accounts::read(&config)?.selected(selection)?;
     let users = &selected.accounts;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
@@ -38,7 +37,8 @@ pub(super) fn run(file: &Path, selection: &Selection, extent: Extent) -> Result<
     for (index, account) in users.iter().enumerate() {
         let planned = plan(account, &store, config.guard.mode, extent);
         let (text, is_noticed) = match planned {
-            Ok(plan) => (plan.to_string(), plan.is_noticed()),
+            Ok(Some(plan)) => (plan.to_string(), plan.is_noticed()),
+            Ok(None) => (NO_MAILDIR.to_owned(), false),
             Err(why) => (why, true),
         };
         noticed += usize::from(is_noticed);
@@ -83,13 +83,15 @@ struct Plan {
     messages: Vec<String>,
 }
 
+/// What a user would see; `None` if a login would make the Maildir.
 fn plan(
     account: &Account,
     store: &MaildirStore,
     mode: GuardMode,
     extent: Extent,
-) -> Result<Plan, String> {
+) -> Result<Option<Plan>, String> {
     let listing = account.listing(store).map_err(|error| error.to_string())?;
+    let Some(listing) = listing else { return Ok(None) };
     let warning = account.guarded(&listing, mode);
     let warning = warning.map_err(|why| format!("a login would be refused: {why}"))?;
     let compared = listing.compare_lists().map_err(|error| error.to_string())?;
@@ -101,7 +103,7 @@ fn plan(
             plan.messages.push(line(number, &message, *in_list));
         }
     }
-    Ok(plan)
+    Ok(Some(plan))
 }
 
 fn damage(compared: &ListComparison) -> Vec<String> {

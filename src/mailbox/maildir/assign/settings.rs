@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::super::Failure;
-use super::super::path::PathTemplate;
+use super::super::path::{MailOwner, PathTemplate};
 use crate::config::{self, Duplicates, NewMailOrder, UidlSource};
-use crate::protocol::Username;
 use crate::uidl::{FormatError, UidlFormat};
 
 /// `[maildir]` of the configuration, as far as it is about unique-ids.
@@ -73,15 +72,11 @@ impl Settings {
     ///
     /// # Errors
     /// When a template cannot be filled in.
-    pub(in super::super) fn places(
-        &self,
-        user: &Username,
-        home: Option<&Path>,
-    ) -> Result<Places, Failure> {
+    pub(in super::super) fn places(&self, owner: MailOwner<'_>) -> Result<Places, Failure> {
         let fill = |template: &Option<PathTemplate>, key| {
             let Some(template) = template else { return Ok(None) };
             let root = template.root().map(Path::to_owned);
-            Ok(Some(Place { path: template.path(user, home, None)?, root, key }))
+            Ok(Some(Place { path: template.fill_in(owner)?, root, key }))
         };
         Ok(Places {
             control: fill(&self.control, "maildir.dovecot.control")?,

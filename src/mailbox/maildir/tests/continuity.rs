@@ -434,7 +434,7 @@ async fn new_mail_is_hidden_while_it_cannot_be_written_down() {
     }
     let identity = Identity::for_test("mrose");
     for command in [MaildirStore::apply, MaildirStore::accept] {
-        let failure = match command(&store, identity.username(), None, None) {
+        let failure = match command(&store, (&identity).into()) {
             Err(OpenError::Unavailable(failure)) => failure.to_string(),
             other => panic!("{other:?}"),
         };

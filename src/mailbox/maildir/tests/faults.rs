@@ -169,7 +169,7 @@ async fn a_long_count_is_given_up_when_no_login_waits() {
         let mut result = None;
         let store = MaildirStore::new(PathTemplate::new(maildir.path("")));
         let identity = Identity::for_test("mrose");
-        let terms = store.terms(identity.username(), None, maildir.path("")).unwrap();
+        let terms = store.terms((&identity).into(), maildir.path("")).unwrap();
         OpenMaildrop::open(&terms, &limit, |opened| {
             result = Some(opened);
         });

@@ -37,19 +37,19 @@ pub(super) async fn refused(maildir: &Maildir, store: &MaildirStore, expected: &
     }
     let identity = Identity::for_test("mrose");
     maildir.come_to_rest();
-    let preview = store.preview(identity.username(), None, None).unwrap();
+    let preview = store.preview((&identity).into()).unwrap().unwrap();
     assert!(preview.objection().unwrap().to_string().contains(expected));
     let previewed = preview.messages().map(|message| message.id.to_owned()).collect::<Vec<_>>();
     drop(preview);
     assert_eq!(maildir.tree(), before);
     assert_eq!(fs::read(maildir.path("restante.uids")).ok(), state);
     maildir.come_to_rest();
-    let messages = store.accept(identity.username(), None, None).unwrap();
+    let messages = store.accept((&identity).into()).unwrap().unwrap();
     let listed = login(store).await.unwrap();
     assert_eq!(listed.len(), messages as usize);
     assert_eq!(listed, previewed);
     maildir.come_to_rest();
-    let preview = store.preview(identity.username(), None, None).unwrap();
+    let preview = store.preview((&identity).into()).unwrap().unwrap();
     assert_eq!(preview.objection(), None);
 }
 
