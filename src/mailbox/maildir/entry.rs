@@ -241,6 +241,11 @@ impl<'a> Key<'a> {
     pub(super) fn new(unique: &'a [u8]) -> Self {
         Self { delivered: name::delivery_time(unique), unique }
     }
+
+    /// The unique name.
+    pub(super) fn unique(&self) -> &'a [u8] {
+        self.unique
+    }
 }
 
 const IN_NEW: u8 = 1;

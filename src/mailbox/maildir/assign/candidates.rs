@@ -13,42 +13,48 @@ use super::super::super::Position;
 use super::super::entry::{Entry, Namesake};
 use super::super::index::KnownState;
 use super::super::inode::{Inode, may_be};
+use super::super::listing::{Group, Listing};
 use super::super::take_listing::TakenListing;
 use super::super::uids::State;
 
 /// A message that may be shown.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate<'a> {
+    listing: &'a Listing,
     /// Its position in the listing.
     pub(super) at: Position,
-    pub(super) entry: Entry<'a>,
     /// Whether the index of the last session has it.
     pub(super) was_listed: bool,
     /// Its name in `restante.uids`.
     pub(super) key: Cow<'a, [u8]>,
 }
 
+impl<'a> Candidate<'a> {
+    pub(super) fn entry(&self) -> Entry<'a> {
+        self.listing.entry(self.at)
+    }
+}
+
 /// The messages of a listing.
 pub(super) fn candidates<'a>(taken: &'a TakenListing, state: &State) -> Vec<Candidate<'a>> {
-    let entries = taken.listing.entries().collect::<Vec<_>>();
+    let listing = &taken.listing;
     let is_unchanged = taken.is_unchanged();
     let mut last = taken.index.cursor();
-    let mut candidates = Vec::with_capacity(entries.len());
-    for group in entries.chunk_by(|a, b| a.unique_name() == b.unique_name()) {
-        let Some(first) = group.first() else { continue };
-        let known = last.find(&first.key());
-        let shared = group.len() > 1 || known.clone().any(|entry| entry.is_shared());
+    let mut candidates = Vec::with_capacity(listing.count() as usize);
+    for group in listing.groups() {
+        let known = last.find(&group.key);
+        let shared = group.positions().len() > 1 || known.clone().any(|entry| entry.is_shared());
         let was_listed = |entry: &Entry<'_>| {
             let is = |last: Entry<'_>| !shared || may_be(last.inode, entry.inode);
             is_unchanged || known.clone().any(is)
         };
-        let group = Group { entries: group, state, index_is_known: is_index_known(taken) };
-        for entry in group.entries {
-            // The listing has no more messages than a `u32` can count.
-            let at = Position(u32::try_from(candidates.len()).unwrap_or(u32::MAX));
-            let was_listed = was_listed(entry);
-            let key = group.key(entry, was_listed);
-            candidates.push(Candidate { at, entry: *entry, was_listed, key });
+        let index_is_known = is_index_known(taken);
+        let names = Names { listing, group: &group, state, index_is_known };
+        for at in group.positions() {
+            let entry = listing.entry(at);
+            let was_listed = was_listed(&entry);
+            let key = names.key(&entry, was_listed);
+            candidates.push(Candidate { listing, at, was_listed, key });
         }
     }
     candidates
@@ -63,14 +69,15 @@ fn is_index_known(taken: &TakenListing) -> bool {
     taken.index.state != KnownState::Unknown
 }
 
-/// The messages of one unique name.
-struct Group<'g, 'a> {
-    entries: &'g [Entry<'a>],
+/// The names of the messages of one unique name.
+struct Names<'g, 'a> {
+    listing: &'a Listing,
+    group: &'g Group<'a>,
     state: &'g State,
     index_is_known: bool,
 }
 
-impl<'a> Group<'_, 'a> {
+impl<'a> Names<'_, 'a> {
     fn key(&self, entry: &Entry<'a>, was_listed: bool) -> Cow<'a, [u8]> {
         let unique = entry.unique_name();
         if self.has_long_key(entry) {
@@ -89,9 +96,9 @@ impl<'a> Group<'_, 'a> {
 
     /// Whether all files but one have longer names, and the plain name is known.
     fn is_first_by_exclusion(&self) -> bool {
-        let others = self.entries.iter().filter(|entry| !self.has_long_key(entry));
-        let unique = self.entries.first().map(Entry::unique_name).unwrap_or_default();
-        others.count() == 1 && self.state.by_name(unique).is_some()
+        let entries = self.group.positions().map(|at| self.listing.entry(at));
+        let others = entries.filter(|entry| !self.has_long_key(entry));
+        others.count() == 1 && self.state.by_name(self.group.key.unique()).is_some()
     }
 
     fn has_long_key(&self, entry: &Entry<'_>) -> bool {

@@ -147,15 +147,17 @@ impl<'a> Assigning<'a> {
         let keep_names = !state.exists() && taken.index.state == KnownState::Absent;
         let (named, new) =
             new.into_iter().partition::<Vec<_>, _>(|new| keep_names && new.was_listed);
-        let named_ids =
-            named.iter().map(|it| it.entry.unique_id().as_str().as_bytes()).collect::<HashSet<_>>();
+        let named_ids = named
+            .iter()
+            .map(|it| it.entry().unique_id().as_str().as_bytes())
+            .collect::<HashSet<_>>();
         let is_used = |id: &[u8]| state.by_id(id).is_some() || named_ids.contains(id);
-        let entries = new.iter().map(|candidate| candidate.entry).collect();
+        let entries = new.iter().map(|candidate| candidate.entry()).collect();
         let asked = sources::ask(folders, rules.settings, rules.places, entries, is_used);
         let asked = asked.map_err(OpenError::Unavailable)?;
         let known = known.into_iter().map(|candidate| Given { candidate, new: None });
         let named = named.into_iter().map(|candidate| {
-            let id = candidate.entry.unique_id().as_str().as_bytes().to_vec();
+            let id = candidate.entry().unique_id().as_str().as_bytes().to_vec();
             Given { candidate, new: Some((id, UidlSource::Name)) }
         });
         let sourced =
@@ -254,13 +256,17 @@ impl<'a> Assigning<'a> {
                 let new = reconciled.added.iter().filter_map(|added| given.get(added.given()));
                 let new = new.map(|given| given.candidate.at).collect::<HashSet<_>>();
                 if new.len() < self.rules.guard.least.get() as usize {
-                    return self.objection(&Change::OnlyByRenaming(&|_, now| new.contains(&now)));
+                    let change = Change::OnlyByRenaming(&|_, now| new.contains(&now));
+                    return self.objection(&change);
                 }
                 self.objection(&Change::By(&|_, now| new.contains(&now)))
             }
-            KnownState::Absent => self.objection(&Change::By(&|last, now| {
-                Some(last.unique_id().as_str().as_bytes()) != id_of(now)
-            })),
+            KnownState::Absent => {
+                let differs = |last: &Entry<'_>, now: Position| {
+                    Some(last.unique_id().as_str().as_bytes()) != id_of(now)
+                };
+                self.objection(&Change::By(&differs))
+            }
             KnownState::Unknown => self.foreign_state(state, reconciled, given),
         }
     }
@@ -274,7 +280,7 @@ impl<'a> Assigning<'a> {
     ) -> Option<Objection> {
         let Self { folders, taken, rules } = self;
         let new = reconciled.added.iter().filter_map(|added| given.get(added.given()));
-        let new = new.map(|given| given.candidate.entry).collect::<Vec<_>>();
+        let new = new.map(|given| given.candidate.entry()).collect::<Vec<_>>();
         let unknown = UnknownMail { state, of: taken.listing.count(), new: &new };
         guard::foreign_state(rules.guard, folders, &unknown)
     }

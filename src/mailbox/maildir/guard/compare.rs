@@ -6,143 +6,153 @@ use super::super::super::Position;
 use super::super::entry::Entry;
 use super::super::folders::Folders;
 use super::super::inode::Inode;
-use super::super::listing::Listing;
+use super::super::listing::{Group, Listing};
 use super::super::take_listing::TakenListing;
 
+/// If the file with this old entry is the one with this new position, whether its unique-id would
+/// differ.
+pub(super) type Differs<'a> = &'a dyn Fn(&Entry<'_>, Position) -> bool;
+
 /// The messages of two listings.
-#[derive(Debug, Default)]
 pub(super) struct Comparison<'a> {
+    folders: &'a Folders<'a>,
+    taken: &'a TakenListing,
+    last: &'a Listing,
+    differs: Differs<'a>,
     /// The number of messages of the last session.
     pub(super) remembered: u32,
-    /// Those that are still there under their unique names, with their positions now.
-    pub(super) still_there: Vec<(Entry<'a>, Position)>,
+    /// Those that are still there under their unique names.
+    pub(super) still_there: Tally,
     /// Those whose files have other unique names.
-    pub(super) renamed: Vec<(Entry<'a>, Position)>,
-    /// The octets of those that are gone, in their order.
-    pub(super) gone: Vec<u64>,
-    /// New messages, in their order.
-    pub(super) new: Vec<Entry<'a>>,
+    pub(super) renamed: Tally,
+    /// The positions of those that are gone, in the last listing.
+    pub(super) gone: Vec<Position>,
+    /// The positions of new messages.
+    pub(super) new: Vec<Position>,
+}
+
+/// A number of messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) count: u32,
+    /// Those that would have another unique-id.
+    pub(super) differing: u32,
 }
 
 impl<'a> Comparison<'a> {
     /// Compares a listing with the one in the index.
-    pub(super) fn of(folders: &Folders<'_>, taken: &'a TakenListing) -> Self {
+    pub(super) fn of(
+        folders: &'a Folders<'a>,
+        taken: &'a TakenListing,
+        differs: Differs<'a>,
+    ) -> Self {
         let last = if taken.is_unchanged() { &taken.listing } else { &taken.index.listing };
-        let mut pairs = Pairs::by_name(last, &taken.listing);
+        let (still_there, renamed) = (Tally::default(), Tally::default());
+        let (gone, new, remembered) = (Vec::new(), Vec::new(), last.count());
+        let mut comparison =
+            Self { folders, taken, last, differs, remembered, still_there, renamed, gone, new };
+        comparison.pair_by_name();
         if !taken.is_unchanged() {
-            pairs.find_renamed(|entry| is_as_old_as_the_index(folders, taken, entry));
+            comparison.pair_renamed();
         }
-        let Pairs { paired, renamed, last: gone, now: new } = pairs;
-        Self {
-            remembered: last.count(),
-            still_there: paired,
-            renamed,
-            gone: gone.into_iter().map(|(_, entry)| entry.sizes.octets).collect(),
-            new: new.into_iter().map(|(_, entry)| entry).collect(),
-        }
+        comparison
     }
-}
 
-/// The messages that are in both listings, and those that are in one only.
-struct Pairs<'a> {
-    paired: Vec<(Entry<'a>, Position)>,
-    renamed: Vec<(Entry<'a>, Position)>,
-    last: Vec<(Position, Entry<'a>)>,
-    now: Vec<(Position, Entry<'a>)>,
-}
-
-impl<'a> Pairs<'a> {
     /// Pairs the messages by their unique names, and by their inodes if files share one.
-    fn by_name(last: &'a Listing, now: &'a Listing) -> Self {
-        let (last, now) = (positioned(last), positioned(now));
-        let (paired, renamed) = (Vec::new(), Vec::new());
-        let mut pairs = Self { paired, renamed, last: Vec::new(), now: Vec::new() };
-        let mut groups = now.chunk_by(|(_, a), (_, b)| a.key() == b.key()).peekable();
-        for group in last.chunk_by(|(_, a), (_, b)| a.key() == b.key()) {
-            let Some((_, first)) = group.first() else { continue };
-            while let Some(new) = groups.next_if(|now| key(now) < key(group)) {
-                pairs.now.extend(new);
+    fn pair_by_name(&mut self) {
+        let mut groups = self.taken.listing.groups().peekable();
+        for last in self.last.groups() {
+            while let Some(new) = groups.next_if(|now| now.key < last.key) {
+                self.new.extend(new.positions());
             }
-            match groups.next_if(|now| key(now) == Some(first.key())) {
-                Some(same) => pairs.add(group, same),
-                None => pairs.last.extend(group),
+            match groups.next_if(|now| now.key == last.key) {
+                Some(now) => self.pair_group(&last, &now),
+                None => self.gone.extend(last.positions()),
             }
         }
-        pairs.now.extend(groups.flatten());
-        pairs
+        self.new.extend(groups.flat_map(|group| group.positions()));
     }
 
-    /// Adds the messages of one unique name.
-    fn add(&mut self, last: &[(Position, Entry<'a>)], now: &[(Position, Entry<'a>)]) {
-        if let ([(_, last)], [(at, _)]) = (last, now) {
-            self.paired.push((*last, *at));
-            return;
-        }
-        let mut now = now.to_vec();
-        for (old, entry) in last {
-            match now.iter().position(|(_, now)| now.inode == entry.inode) {
-                Some(found) => self.paired.push((*entry, now.swap_remove(found).0)),
-                None => self.last.push((*old, *entry)),
-            }
-        }
-        now.sort_unstable_by_key(|(at, _)| *at);
-        self.now.extend(now);
-    }
-
-    /// Pairs the files that have been renamed: those with the same inode and the same sizes that
-    /// `is_old`. The inode number of a removed file may be that of a new one.
-    fn find_renamed(&mut self, is_old: impl Fn(&Entry<'a>) -> bool) {
-        let by_inode = self.now.iter().filter_map(|now| Some((now.1.inode?, *now)));
-        let mut by_inode = by_inode.collect::<HashMap<Inode, _>>();
-        let (pairs, mut renamed) = (&mut self.renamed, HashSet::new());
-        self.last.retain(|(_, old)| {
-            let found = old.inode.and_then(|inode| by_inode.remove(&inode));
-            match found.filter(|(_, now)| now.sizes == old.sizes && is_old(now)) {
-                Some((at, _)) => {
-                    pairs.push((*old, at));
-                    !renamed.insert(at)
+    fn pair_group(&mut self, last: &Group<'_>, now: &Group<'_>) {
+        let is_single = last.positions().len() == 1 && now.positions().len() == 1;
+        let mut left = now.positions().collect::<Vec<_>>();
+        for old in last.positions() {
+            let inode = self.last.entry(old).inode;
+            let is_same = |now: &Position| is_single || self.now(*now).inode == inode;
+            match left.iter().position(is_same) {
+                Some(found) => {
+                    let now = left.remove(found);
+                    self.still_there = self.with(self.still_there, old, now);
                 }
-                None => true,
+                None => self.gone.push(old),
             }
-        });
-        self.now.retain(|(at, _)| !renamed.contains(at));
+        }
+        self.new.extend(left);
     }
-}
 
-fn positioned(listing: &Listing) -> Vec<(Position, Entry<'_>)> {
-    (0..).map(Position).zip(listing.entries()).collect()
-}
+    /// Pairs the files that have been renamed: those with the same inode and the same sizes that are
+    /// as old. The inode number of a removed file may be that of a new one.
+    fn pair_renamed(&mut self) {
+        let by_inode = self.new.iter().filter_map(|now| Some((self.now(*now).inode?, *now)));
+        let mut by_inode = by_inode.collect::<HashMap<Inode, _>>();
+        let (mut gone, mut renamed) = (std::mem::take(&mut self.gone), HashSet::new());
+        gone.retain(|old| {
+            let entry = self.last.entry(*old);
+            let found = entry.inode.and_then(|inode| by_inode.remove(&inode));
+            let is_renamed = |now: &Position| {
+                let now = self.now(*now);
+                now.sizes == entry.sizes && self.is_as_old_as_the_index(&now)
+            };
+            let Some(now) = found.filter(is_renamed) else { return true };
+            self.renamed = self.with(self.renamed, *old, now);
+            !renamed.insert(now)
+        });
+        self.gone = gone;
+        self.new.retain(|at| !renamed.contains(at));
+    }
 
-fn key<'a>(group: &[(Position, Entry<'a>)]) -> Option<super::super::entry::Key<'a>> {
-    group.first().map(|(_, entry)| entry.key())
-}
+    fn with(&self, Tally { count, differing }: Tally, last: Position, now: Position) -> Tally {
+        let differs = (self.differs)(&self.last.entry(last), now);
+        Tally { count: count + 1, differing: differing + u32::from(differs) }
+    }
 
-/// Whether a file was made before the index was written. If the file system does not record when
-/// files are made, it is not known to be younger.
-fn is_as_old_as_the_index(folders: &Folders<'_>, taken: &TakenListing, entry: &Entry<'_>) -> bool {
-    let born = folders.look(entry.folder, entry.name, None).ok().and_then(|look| look.born);
-    // The clock of the file system is coarse: what has the same time may be younger.
-    born.zip(taken.index.written).is_none_or(|(born, written)| born < written)
-}
+    fn now(&self, at: Position) -> Entry<'a> {
+        self.taken.listing.entry(at)
+    }
 
-/// How many of these files were last written before the index was. Mail that has been delivered
-/// since is younger; copies keep the time, if they are made to preserve it.
-pub(super) fn older_than_the_index(
-    folders: &Folders<'_>,
-    taken: &TakenListing,
-    files: &[Entry<'_>],
-) -> usize {
-    let modified = |file: &Entry<'_>| folders.modified(file.folder, file.name).ok();
-    let is_older = |file: &&Entry<'_>| {
-        modified(file)
-            .zip(taken.index.written)
-            .is_some_and(|(modified, written)| modified < written)
-    };
-    files.iter().filter(is_older).count()
+    /// Whether a file was made before the index was written. If the file system does not record when
+    /// files are made, it is not known to be younger.
+    fn is_as_old_as_the_index(&self, entry: &Entry<'_>) -> bool {
+        let look = self.folders.look(entry.folder, entry.name, None);
+        let born = look.ok().and_then(|look| look.born);
+        // The clock of the file system is coarse: what has the same time may be younger.
+        born.zip(self.taken.index.written).is_none_or(|(born, written)| born < written)
+    }
+
+    /// How many new files were last written before the index was. Mail that has been delivered since
+    /// is younger; copies keep the time, if they are made to preserve it.
+    pub(super) fn older_than_the_index(&self) -> usize {
+        let modified = |file: &Entry<'_>| self.folders.modified(file.folder, file.name).ok();
+        let is_older = |at: &&Position| {
+            modified(&self.now(**at))
+                .zip(self.taken.index.written)
+                .is_some_and(|(modified, written)| modified < written)
+        };
+        self.new.iter().filter(is_older).count()
+    }
+
+    /// The octets of the messages that are gone, as far as new ones have the same in the same order.
+    pub(super) fn copied(&self) -> Vec<u64> {
+        let octets = |listing: &Listing, positions: &[Position]| {
+            positions.iter().map(|at| listing.entry(*at).sizes.octets).collect::<Vec<_>>()
+        };
+        let new = octets(&self.taken.listing, &self.new);
+        same_in_order(&octets(self.last, &self.gone), &new)
+    }
 }
 
 /// The numbers that two sequences have in the same order. A few may be missing in either of them.
-pub(super) fn same_in_order(mut a: &[u64], mut b: &[u64]) -> Vec<u64> {
+fn same_in_order(mut a: &[u64], mut b: &[u64]) -> Vec<u64> {
     let mut same = Vec::new();
     while let (Some(first), Some(other)) = (a.first(), b.first()) {
         let (skip_a, skip_b) = if first == other { (0, 0) } else { next_same(a, b) };

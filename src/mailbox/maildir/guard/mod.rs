@@ -120,10 +120,8 @@ pub(super) fn objection(
     if settings.mode == GuardMode::Off || !may_differ {
         return None;
     }
-    let comparison = Comparison::of(folders, taken);
-    let files_are_old = |files: &[Entry<'_>]| compare::older_than_the_index(folders, taken, files);
-    changed(settings, &comparison, differs)
-        .or_else(|| replaced(settings, &comparison, files_are_old))
+    let comparison = Comparison::of(folders, taken, differs);
+    changed(settings, &comparison).or_else(|| replaced(settings, &comparison))
 }
 
 /// Whether enough names are gone, and as many are new.
@@ -134,40 +132,28 @@ fn has_other_names(settings: &config::Guard, taken: &TakenListing) -> bool {
     gone.min(new) >= settings.least.get()
 }
 
-fn changed(
-    settings: &config::Guard,
-    comparison: &Comparison<'_>,
-    differs: &dyn Fn(&Entry<'_>, Position) -> bool,
-) -> Option<Objection> {
+fn changed(settings: &config::Guard, comparison: &Comparison<'_>) -> Option<Objection> {
     let Comparison { remembered, still_there, renamed, .. } = comparison;
-    let differing = |pairs: &[(Entry<'_>, Position)]| {
-        count(pairs.iter().filter(|(last, now)| differs(last, *now)).count())
-    };
     // A client that moves mail to another folder and back renames it.
     let renamed_by_other =
-        Some(differing(renamed)).filter(|it| is_share(*it, NEARLY_ALL, *remembered));
-    let changed = differing(still_there) + renamed_by_other.unwrap_or_default();
-    let of = count(still_there.len() + renamed.len());
+        Some(renamed.differing).filter(|it| is_share(*it, NEARLY_ALL, *remembered));
+    let changed = still_there.differing + renamed_by_other.unwrap_or_default();
+    let of = still_there.count + renamed.count;
     let is_much = changed >= settings.least.get() && is_share(changed, settings.share, of);
     is_much.then_some(Objection::Changed { changed, of })
 }
 
-fn replaced(
-    settings: &config::Guard,
-    comparison: &Comparison<'_>,
-    older_than_the_index: impl Fn(&[Entry<'_>]) -> usize,
-) -> Option<Objection> {
-    let of = comparison.remembered;
-    let new = comparison.new.iter().map(|entry| entry.sizes.octets).collect::<Vec<_>>();
-    let pairs = compare::same_in_order(&comparison.gone, &new);
-    let replaced = count(pairs.len());
-    let least = settings.least.get();
-    // Mail of few different sizes, say of one program, pairs by chance.
-    let distinct = count(pairs.iter().collect::<BTreeSet<_>>().len());
-    let is_distinct = distinct >= least.div_ceil(2);
+fn replaced(settings: &config::Guard, comparison: &Comparison<'_>) -> Option<Objection> {
+    let (of, least) = (comparison.remembered, settings.least.get());
     let is_much = |part| part >= least && is_share(part, NEARLY_ALL, of);
-    let is_copy =
-        is_distinct && is_much(replaced) && is_much(count(older_than_the_index(&comparison.new)));
+    let is_possible = is_much(count(comparison.gone.len())) && is_much(count(comparison.new.len()));
+    let copied = if is_possible { comparison.copied() } else { Vec::new() };
+    let replaced = count(copied.len());
+    // Mail of few different sizes, say of one program, pairs by chance.
+    let distinct = count(copied.iter().collect::<BTreeSet<_>>().len());
+    let is_copy = is_much(replaced)
+        && distinct >= least.div_ceil(2)
+        && is_much(count(comparison.older_than_the_index()));
     is_copy.then_some(Objection::Replaced { replaced, of })
 }
 

@@ -2,10 +2,11 @@
 //! as in the index. `entry` is the format of one message.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::ops::Range;
+use std::{io, iter};
 
 use super::super::{Failure, Position};
-use super::entry::{Entry, IdText, Namesake, Sizes};
+use super::entry::{Entry, IdText, Key, Namesake, Sizes};
 use super::folder::Folder;
 use super::inode::Inode;
 use super::name;
@@ -76,6 +77,20 @@ impl Listing {
         self.positions().map(|at| self.entry(at))
     }
 
+    /// The messages of each unique name, in the order of these names.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        let mut rest = (0..self.count()).peekable();
+        iter::from_fn(move || {
+            let first = rest.next()?;
+            let key = self.entry(Position(first)).key();
+            let mut end = first + 1;
+            while rest.next_if(|at| self.entry(Position(*at)).key() == key).is_some() {
+                end += 1;
+            }
+            Some(Group { key, positions: first..end })
+        })
+    }
+
     fn positions(&self) -> impl Iterator<Item = Position> {
         (0..self.count()).map(Position)
     }
@@ -92,6 +107,20 @@ impl Listing {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.starts.capacity() * size_of::<u32>()
+    }
+}
+
+/// The messages of one unique name.
+#[derive(Clone, Debug)]
+pub(super) struct Group<'a> {
+    pub(super) key: Key<'a>,
+    positions: Range<u32>,
+}
+
+impl Group<'_> {
+    /// Their positions.
+    pub(super) fn positions(&self) -> impl ExactSizeIterator<Item = Position> + Clone + use<> {
+        self.positions.clone().map(Position)
     }
 }
 
