@@ -123,7 +123,7 @@ impl<'a> Assigning<'a> {
             true => Change::By(&differs),
             false => Change::OnlyByRenaming(&differs),
         };
-        let objection = self.unclaimed()?.or_else(|| self.objection(&change));
+        let objection = self.unclaimed()?.or_else(|| self.objection(&change, None));
         let objection = self.enforce(objection)?;
         let deleted = self.deleted()?;
         let shown = if deleted.is_empty() {
@@ -257,15 +257,15 @@ impl<'a> Assigning<'a> {
                 let new = new.map(|given| given.candidate.at).collect::<HashSet<_>>();
                 if new.len() < self.rules.guard.least.get() as usize {
                     let change = Change::OnlyByRenaming(&|_, now| new.contains(&now));
-                    return self.objection(&change);
+                    return self.objection(&change, Some(state));
                 }
-                self.objection(&Change::By(&|_, now| new.contains(&now)))
+                self.objection(&Change::By(&|_, now| new.contains(&now)), Some(state))
             }
             KnownState::Absent => {
                 let differs = |last: &Entry<'_>, now: Position| {
                     Some(last.unique_id().as_str().as_bytes()) != id_of(now)
                 };
-                self.objection(&Change::By(&differs))
+                self.objection(&Change::By(&differs), None)
             }
             KnownState::Unknown => self.foreign_state(state, reconciled, given),
         }
@@ -285,8 +285,8 @@ impl<'a> Assigning<'a> {
         guard::foreign_state(rules.guard, folders, &unknown)
     }
 
-    fn objection(&self, change: &Change<'_>) -> Option<Objection> {
-        guard::objection(self.rules.guard, self.folders, self.taken, change)
+    fn objection(&self, change: &Change<'_>, state: Option<&State>) -> Option<Objection> {
+        guard::objection(self.rules.guard, self.folders, self.taken, change, state)
     }
 
     /// The objection to making unique-ids of names where another server has made others.

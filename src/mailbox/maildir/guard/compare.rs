@@ -8,6 +8,7 @@ use super::super::folders::Folders;
 use super::super::inode::Inode;
 use super::super::listing::{Group, Listing};
 use super::super::take_listing::TakenListing;
+use super::super::uids::State;
 
 /// If the file with this old entry is the one with this new position, whether its unique-id would
 /// differ.
@@ -141,13 +142,19 @@ impl<'a> Comparison<'a> {
         self.new.iter().filter(is_older).count()
     }
 
-    /// The octets of the messages that are gone, as far as new ones have the same in the same order.
-    pub(super) fn copied(&self) -> Vec<u64> {
+    /// The octets of the messages that are gone, as far as new ones have the same in the same order:
+    /// in that of their names, or in that in which clients see them.
+    pub(super) fn copied(&self, state: Option<&State>) -> Vec<u64> {
         let octets = |listing: &Listing, positions: &[Position]| {
             positions.iter().map(|at| listing.entry(*at).sizes.octets).collect::<Vec<_>>()
         };
         let new = octets(&self.taken.listing, &self.new);
-        same_in_order(&octets(self.last, &self.gone), &new)
+        let by_name = same_in_order(&octets(self.last, &self.gone), &new);
+        let Some(state) = state else { return by_name };
+        let mut gone = self.gone.clone();
+        gone.sort_by_key(|at| state.place(self.last.entry(*at).unique_name()));
+        let by_state = same_in_order(&octets(self.last, &gone), &new);
+        if by_state.len() > by_name.len() { by_state } else { by_name }
     }
 }
 

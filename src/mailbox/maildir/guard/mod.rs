@@ -22,6 +22,7 @@ use super::super::{Failure, OpenError, Position};
 use super::entry::Entry;
 use super::folders::Folders;
 use super::take_listing::TakenListing;
+use super::uids::State;
 use crate::config::{self, GuardMode};
 
 mod compare;
@@ -106,12 +107,14 @@ pub(super) enum Change<'a> {
     OnlyByRenaming(&'a dyn Fn(&Entry<'_>, Position) -> bool),
 }
 
-/// Objects to a listing that differs too much from the last one.
+/// Objects to a listing that differs too much from the last one, which was shown with `state` if that
+/// existed.
 pub(super) fn objection(
     settings: &config::Guard,
     folders: &Folders<'_>,
     taken: &TakenListing,
     change: &Change<'_>,
+    state: Option<&State>,
 ) -> Option<Objection> {
     let (differs, may_differ) = match change {
         Change::By(differs) => (differs, true),
@@ -121,7 +124,7 @@ pub(super) fn objection(
         return None;
     }
     let comparison = Comparison::of(folders, taken, differs);
-    changed(settings, &comparison).or_else(|| replaced(settings, &comparison))
+    changed(settings, &comparison).or_else(|| replaced(settings, &comparison, state))
 }
 
 /// Whether enough names are gone, and as many are new.
@@ -143,11 +146,15 @@ fn changed(settings: &config::Guard, comparison: &Comparison<'_>) -> Option<Obje
     is_much.then_some(Objection::Changed { changed, of })
 }
 
-fn replaced(settings: &config::Guard, comparison: &Comparison<'_>) -> Option<Objection> {
+fn replaced(
+    settings: &config::Guard,
+    comparison: &Comparison<'_>,
+    state: Option<&State>,
+) -> Option<Objection> {
     let (of, least) = (comparison.remembered, settings.least.get());
     let is_much = |part| part >= least && is_share(part, NEARLY_ALL, of);
     let is_possible = is_much(count(comparison.gone.len())) && is_much(count(comparison.new.len()));
-    let copied = if is_possible { comparison.copied() } else { Vec::new() };
+    let copied = if is_possible { comparison.copied(state) } else { Vec::new() };
     let replaced = count(copied.len());
     // Mail of few different sizes, say of one program, pairs by chance.
     let distinct = count(copied.iter().collect::<BTreeSet<_>>().len());

@@ -232,6 +232,25 @@ async fn messages_that_were_copied_without_their_names() {
 
 type Change = fn(&Maildir);
 
+/// Programs copy messages in the order in which another server lists them, or in that of their
+/// names. The two differ if mail with older names has come later.
+#[tokio::test]
+async fn messages_that_were_copied_in_the_order_of_clients() {
+    for first in [0, 20] {
+        let maildir = listed(by_state, 20).await;
+        for message in 0..20 {
+            let text = format!("{}\n", "y".repeat(100 + message));
+            maildir.put(format!("cur/0{}.b:2,", 100 + message), text.as_bytes());
+        }
+        // The clock of the file system is coarse.
+        thread::park_timeout(Duration::from_millis(20));
+        login(&by_state(&maildir)).await.unwrap();
+        maildir.come_to_rest();
+        copy(&maildir, &files(&maildir), |nth| format!("{}.copy:2,S", 2000 + (first + nth) % 40));
+        refused(&maildir, &by_state(&maildir), "40 of 40 messages have other file names").await;
+    }
+}
+
 /// None of these makes clients download anything again that they could have kept.
 pub(super) fn harmless_changes() -> [(&'static str, Change); 10] {
     [

@@ -182,6 +182,11 @@ impl State {
         Some(self.remembered(self.record(self.present(name)?)))
     }
 
+    /// The place, in the order of first listing, of the message that is present under a unique name.
+    pub(super) fn place(&self, name: &[u8]) -> Option<u32> {
+        self.present(name)
+    }
+
     /// The message that has, or had, a unique-id.
     pub(super) fn by_id(&self, id: &[u8]) -> Option<Remembered<'_>> {
         let end = self.by_id.partition_point(|at| self.id(*at) <= id);
