@@ -1,5 +1,5 @@
 //! A `restante.uids` that is not that of the Maildir, without an index that could tell: when logins
-//! are refused, and when not.
+//! are refused, and when not. And one that is damaged.
 
 use std::fs::{self, File};
 use std::thread;
@@ -12,7 +12,7 @@ use super::continuity::open;
 use super::guard::{by_state, files, harmless_changes, listed, login, refused, store_with};
 use super::support::{Maildir, runtime};
 use crate::config::{GuardMode, UidlSource};
-use crate::mailbox::{Maildrop, Position};
+use crate::mailbox::{Maildrop, OpenError, Position};
 
 /// Lets the clock of the file system advance.
 fn wait() {
@@ -149,6 +149,28 @@ async fn times_that_say_nothing() {
     let text = fs::read(maildir.path("restante.uids")).unwrap();
     fs::write(maildir.path("restante.uids"), [&text[..], b"+ a"].concat()).unwrap();
     assert_eq!(login(&by_state(&maildir)).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn a_damaged_state_is_not_used() {
+    let maildir = listed(by_state, 20).await;
+    maildir.deliver("3000.new", b"new\n");
+    login(&by_state(&maildir)).await.unwrap();
+    maildir.come_to_rest();
+    let mut text = fs::read(maildir.path("restante.uids")).unwrap();
+    text[60] ^= 1;
+    fs::write(maildir.path("restante.uids"), &text).unwrap();
+    for lost in [false, true] {
+        if lost {
+            lose_index(&maildir);
+        }
+        let Err(OpenError::Unavailable(why)) = open(&by_state(&maildir)).await else {
+            panic!("it is used")
+        };
+        let why = why.to_string();
+        assert!(why.contains("damaged in line 2; restore it from a backup"), "{why}");
+        assert_eq!(fs::read(maildir.path("restante.uids")).unwrap(), text);
+    }
 }
 
 proptest! {
