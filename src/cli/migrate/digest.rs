@@ -90,7 +90,7 @@ impl HeaderDigest {
 /// A longer header is not compared.
 const LONGEST: usize = 60 << 10;
 
-const IGNORED: [&str; 22] = [
+const IGNORED: [&str; 24] = [
     "content-length",
     "delivered-to",
     "envelope-to",
@@ -108,8 +108,10 @@ const IGNORED: [&str; 22] = [
     "x-mozilla-keys",
     "x-mozilla-status",
     "x-mozilla-status2",
+    "x-offlineimap",
     "x-original-to",
     "x-status",
+    "x-tuid",
     "x-uid",
     "x-uidl",
     "x-yahoo-newman-property",
@@ -126,6 +128,7 @@ mod tests {
         for same in [
             &header.replace('\n', "\r\n"),
             "Received: from x\n\tby y\nFrom: a@b.c \nSubject: one\n\ttwo\nMessage-ID: <1@b.c>\n",
+            "From: a@b.c\nSubject: one\n two\nMessage-ID: <1@b.c>\nX-TUID: of mbsync\n\n",
             "From: a@b.c\nX-UIDL: 7\nSubject: one\n  two\nMessage-ID: <1@b.c>\nSTATUS: RO\n\nother",
         ] {
             assert_eq!(HeaderDigest::of(same.as_bytes()), Some(digest), "{same}");
