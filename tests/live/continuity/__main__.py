@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from continuity import beside, debian, dovecot24, guard, kills, steps
+from continuity import beside, copied, debian, dovecot24, guard, kills, steps
 from continuity.clients import CLIENTS, Polls, Saved
 from continuity.front import Front
 from continuity.history import Orderly
@@ -38,7 +38,7 @@ from continuity.moves import (
     FROM_COURIER, FROM_DOVECOT, FROM_QMAIL, FROM_QMAIL_BY_NUMBER, Keys, Move, Taking, uidl,
 )
 from continuity.old import FORMATS, Dovecot23, Format, Old
-from lib.clients import Client, Fetchmail
+from lib.clients import Client, Fetchmail, Getmail
 from lib.process import free_port
 from lib.report import Report
 from lib.site import Account, Site
@@ -104,11 +104,13 @@ class Suite:
         self._dovecot("Dovecot 2.3", served, FORMATS, self._dovecot_23)
         self._part("Dovecot 2.3, %f, by base names", lambda name: self._by_base_names(name, served))
         self._program("Courier", debian.courier, FROM_COURIER)
+        self._part("Courier, asked by the audit", self._audited)
         self._part("beside Dovecot's IMAP", lambda name: self._beside(name, served))
         self._part("steps from Dovecot 2.3", lambda name: self._steps(
             name, served, FORMATS, self._dovecot_23
         ))
-        self._part("copied by IMAP", lambda name: self._copied(name, served))
+        for program, copy in (("IMAP", copied.by_appends), ("mbsync", copied.by_mbsync)):
+            self._part(f"copied by {program}", lambda name: self._copied(name, served, copy))
         for place in ("mdbox:~/mdbox", "sdbox:~/sdbox", "mbox:~/mail:INBOX=~/inbox"):
             name = f"converted from {place.partition(':')[0]}"
             self._part(name, lambda name: self._converted(name, served, place))
@@ -266,16 +268,28 @@ class Suite:
         finally:
             server.kill()
 
-    def _copied(self, name: str, served: Account) -> None:
+    def _audited(self, name: str) -> None:
+        courier = debian.courier()
+        account = self.made.user(self.made.by_program(courier))
+        front = Front(self.site, self.made.name(), [account], courier)
+        server = Taking(self.site, self.made.name(), free_port(), FROM_COURIER)
+        front.start()
+        try:
+            self.report.check(name, lambda: steps.audited(front, account, server, FROM_COURIER))
+        finally:
+            front.stop()
+
+    def _copied(self, name: str, served: Account, copy: copied.Copy) -> None:
         account, home = self.made.user(served), f"maildir:{self.site.root}/mail/%u"
         account.maildir.rename(account.maildir.with_name("old"))
         old, new = (
             Dovecot23(self.site, self.made.name(), [account], location=f"{home}/{place}")
             for place in ("old", "Maildir")
         )
+        saved = Saved(Getmail(self.site), self.made.history(account))
         server = Taking(self.site, self.made.name(), old.port, Keys())
         try:
-            self.report.check(name, lambda: steps.adopted(old, new, account, server))
+            self.report.check(name, lambda: copied.adopted(old, new, saved, server, copy))
         finally:
             server.kill()
 

@@ -1,17 +1,18 @@
 """The steps of a move as docs/MIGRATING.md has them: `restante migrate plan`, `audit` and `apply`."""
 
-import imaplib
 import shutil
 import tomllib
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Iterable
 
+from continuity.front import Front
 from continuity.history import History
 from continuity.listing import Listing, ask, ids, same
 from continuity.moves import Keys, Taking, remove_lists, uidl
 from continuity.old import Dovecot23
-from lib.process import LOOPBACK, SERVER_USER, run
+from continuity.tls import Stls, Tls
+from lib.process import run
 from lib.report import require
 from lib.server import CLEARTEXT
 from lib.site import Account
@@ -41,51 +42,6 @@ def followed(dovecot: Dovecot23, histories: list[History], server: Taking) -> st
         require(len(new) == 2, f"{len(new)} messages are new")
     server.stop()
     return said
-
-
-def adopted(old: Dovecot23, new: Dovecot23, account: Account, server: Taking) -> str:
-    """The mail was copied by IMAP, which gives it other names. The unique-ids are found again.
-
-    Of messages that are there more than once, they may be ambiguous.
-    """
-    for dovecot in (old, new):
-        dovecot.start()
-    try:
-        listing = ask(old.port, account)
-        copy(old.ports["imap"], new.ports["imap"], account)
-        new.stop()
-        maps = server.site.root / "maps"
-        maps.mkdir()
-        server.site.own(maps, SERVER_USER)
-        server.config().write_text(server.configuration())
-        asking = ["--old", f"pop3://localhost:{old.port}", "--cleartext", "--users"]
-        words = [*asking, users_file(server, [account]), "--output", maps]
-        migrate(server, "adopt", *words, codes=(0, 1))
-    finally:
-        old.stop()
-        new.stop()
-    server.use(Keys((uidl("map", "name"),), f'[maildir.map]\npath = "{maps}/{{user}}"\n'))
-    server.start()
-    counts = Counter(each.token for each in listing)
-    wanted = {(each.id, each.token) for each in listing if counts[each.token] == 1}
-    now = {(each.id, each.token) for each in ask(server.ports[CLEARTEXT], account)}
-    require(wanted <= now, f"not found: {sorted(wanted - now)[:3]} of {len(wanted)}")
-    server.stop()
-    return f"{len(wanted)} messages of {len(listing)} must be found"
-
-
-def copy(source: int, target: int, account: Account) -> None:
-    """Copies all mail of the inbox from one port to another."""
-    clients = [imaplib.IMAP4(LOOPBACK, port, timeout=60) for port in (source, target)]
-    for client in clients:
-        client.login(account.user, account.password)
-        client.select("INBOX")
-    _, found = clients[0].fetch("1:*", "(BODY.PEEK[])")
-    for item in found:
-        if isinstance(item, tuple):
-            clients[1].append("INBOX", "", "", item[1])
-    for client in clients:
-        client.logout()
 
 
 def converted(maildir: Dovecot23, other: Dovecot23, account: Account, server: Taking) -> str:
@@ -131,10 +87,33 @@ def planned(dovecot: Dovecot23, server: Taking) -> Keys:
 
 
 def audit(dovecot: Dovecot23, histories: list[History], server: Taking, code: int) -> str:
-    """The audit against the old server. Returns its last line."""
+    """The audit against Dovecot. Returns its last line."""
+    old = [f"pop3://localhost:{dovecot.port}", "--cleartext"]
+    return asked(server, old, [each.account for each in histories], code)
+
+
+def audited(old: Front, account: Account, server: Taking, keys: Keys) -> str:
+    """The exit codes of the audit against a server with TLS, with which `keys` agree."""
+    listing = ask(old.port, account)
+    wrong = replace(account, password="wrong")
+    for kind, scheme in ((Tls, "pop3s"), (Stls, "pop3")):
+        with kind(server.site, old.port) as front:
+            url = f"{scheme}://localhost:{front.port}"
+            server.use(keys)
+            asked(server, [url, "--insecure"], [account], code=0)
+            server.use(Keys((uidl("name"),)))
+            asked(server, [url, "--insecure"], [account], code=1)
+            asked(server, [url, "--insecure"], [wrong], code=2)
+            # The certificate is of no known authority.
+            asked(server, [url], [account], code=2)
+    require(ask(old.port, account) == listing, "the audit has changed the mail")
+    return f"{len(listing)} unique-ids, by TLS and STLS"
+
+
+def asked(server: Taking, old: list[str], accounts: list[Account], code: int) -> str:
+    """The audit of these users, which ends with this code. Returns its last line."""
     server.config().write_text(server.configuration())
-    users = users_file(server, [each.account for each in histories])
-    words = ["--old", f"pop3://localhost:{dovecot.port}", "--cleartext", "--users", users]
+    words = ["--old", *old, "--users", users_file(server, accounts)]
     return migrate(server, "audit", *words, codes=(code,)).strip().split("\n")[-1]
 
 
