@@ -1,7 +1,8 @@
 //! The location of the mail: the directory above all of it, and the Maildirs of users.
 //!
-//! The paths of Maildirs are computed for all users. The Maildirs themselves are examined only for a
-//! sample, unless `--users` is given: there may be 100 000 of them on a network file system.
+//! The paths of Maildirs are computed for all users, and old lists are looked for in all. Otherwise
+//! the Maildirs are examined only for a sample, unless `--users` is given: there may be 100 000 of
+//! them on a network file system.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -67,7 +68,7 @@ impl Examination<'_> {
         if let Some(server_user) = server_user {
             self.closed(server_user, &sample);
         }
-        self.lists(maildir, &sample, server_user);
+        self.lists(maildir, &maildirs, &sample, server_user);
     }
 
     /// The Maildirs of these users. Warns about users for whom the template cannot be filled in.

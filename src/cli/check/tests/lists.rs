@@ -56,6 +56,31 @@ fn maildirs_with_an_old_list_that_is_not_used_are_counted() {
     }
 }
 
+/// Whatever the size of the sample.
+#[test]
+fn an_old_list_of_any_user_is_found() {
+    let users: Vec<_> = (0..150).map(|number| format!("user{number}")).collect();
+    let fixture = fixture(&users.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    // The sample has every second one.
+    for number in [1, 3, 149] {
+        fixture.write(&format!("mail/example.org/user{number}/courierpop3dsizelist"), "");
+    }
+    let [warning] = &warnings(&fixture.report(), "maildir.uidl")[..] else { panic!("one warning") };
+    let words = "user1/courierpop3dsizelist has the unique-ids that clients of 3 users (such as \
+                 user1@example.org) know; ";
+    assert!(warning.contains(words), "{warning}");
+}
+
+/// Where Dovecot had it, if the configuration says where.
+#[test]
+fn an_old_list_elsewhere_is_found() {
+    let fixture = fixture(&["fred"], "dovecot.control = \"control/{local}\"\n");
+    fs::create_dir_all(fixture.path("control/fred")).unwrap();
+    fixture.write("control/fred/dovecot-uidlist", "");
+    let [warning] = &warnings(&fixture.report(), "maildir.uidl")[..] else { panic!("one warning") };
+    assert!(warning.contains(" control/fred/dovecot-uidlist has the unique-ids "), "{warning}");
+}
+
 #[test]
 fn a_wrong_format_is_an_error_at_its_place() {
     let lines = "uidl = [\"dovecot\"]\n[maildir.dovecot]\nformat = \"%u%k\"\n";
