@@ -93,7 +93,11 @@ pub fn take_over(
                 continue;
             }
             let id = source.id(message.base_name, || xuidl(message.position));
-            let id = if source.renames() { id.map(|id| renamed(id, &mut seen)) } else { id };
+            let id = if source.renames() {
+                id.map(|id| renamed(id, &mut seen, |id| ids.is_used(id)))
+            } else {
+                id
+            };
             if let Some(id) = id {
                 ids.choose(*message, id, Some(index));
             }
@@ -164,10 +168,26 @@ impl DovecotSource<'_> {
 }
 
 /// The id under which Dovecot lists a message with `duplicates = rename`; `seen` counts the ids.
-fn renamed(mut id: Vec<u8>, seen: &mut HashMap<Vec<u8>, u32>) -> Vec<u8> {
-    while let Some(count) = seen.get_mut(&id) {
-        *count = count.saturating_add(1);
-        id.extend_from_slice(format!("-{count}").as_bytes());
+///
+/// Messages whose ids are used already have been counted before.
+fn renamed(
+    mut id: Vec<u8>,
+    seen: &mut HashMap<Vec<u8>, u32>,
+    is_used: impl Fn(&[u8]) -> bool,
+) -> Vec<u8> {
+    let numbered = |id: &[u8], number: u32| [id, format!("-{number}").as_bytes()].concat();
+    loop {
+        let count = match seen.get(&id) {
+            Some(count) => *count,
+            None if is_used(&id) => {
+                let mut numbers = 2..u32::MAX;
+                numbers.find(|number| !is_used(&numbered(&id, *number))).unwrap_or(2) - 1
+            }
+            None => break,
+        };
+        let count = count.saturating_add(1);
+        let next = numbered(&id, count);
+        seen.insert(std::mem::replace(&mut id, next), count);
     }
     seen.insert(id.clone(), 1);
     id
@@ -189,6 +209,10 @@ struct Choice {
 }
 
 impl<F: Fn(&TakenId) -> bool> Ids<F> {
+    fn is_used(&self, id: &[u8]) -> bool {
+        TakenId::try_from(id.to_vec()).is_ok_and(|id| (self.is_used)(&id))
+    }
+
     fn is_chosen(&self, message: Message<'_>) -> bool {
         self.choices.get(message.position).is_some_and(|choice| choice.id.is_some())
     }
