@@ -10,44 +10,55 @@ use tokio::time::Instant;
 use super::compressed::{Contents, Decoder, Format};
 use super::system::{duplicate, fstat, pread};
 
-/// Reads the start of a message. Returns the number of octets; `None` if it cannot be read, or
-/// takes too long to decompress.
-pub(super) fn read(file: impl AsFd, head: &mut [u8]) -> Option<usize> {
-    read_within(MOMENT, file, head).ok().flatten()
-}
-
 /// Reads the start of a message. Returns the number of octets; `None` if it cannot be decompressed
 /// at any time.
 ///
 /// # Errors
-/// When it cannot be read now, or not in this time.
-pub(super) fn read_within(
+/// When it cannot be read now, or not in a second.
+pub(super) fn read(file: impl AsFd, head: &mut [u8]) -> io::Result<Option<usize>> {
+    let (length, contents) = read_stored(&file, head)?;
+    decompressed(PATIENCE, file, head, length, contents)
+}
+
+/// Reads the start of a message, if that takes but a moment. `None` if it does not, or if the message
+/// cannot be read.
+pub(super) fn read_quickly(file: impl AsFd, head: &mut [u8]) -> Option<usize> {
+    match read_stored(&file, head).ok()? {
+        // The first octets take as long as a block of nearly a megabyte.
+        (_, Contents::Compressed(Format::Bzip2 | Format::Xz)) => None,
+        (length, contents) => decompressed(MOMENT, file, head, length, contents).ok()?,
+    }
+}
+
+/// Reads the start of a message as it is stored.
+fn read_stored(file: impl AsFd, head: &mut [u8]) -> io::Result<(usize, Contents)> {
+    // One read is enough.
+    let length = pread(file, &mut *head, 0)?;
+    Ok((length, Contents::of(head.get(..length).unwrap_or_default())))
+}
+
+fn decompressed(
     limit: Duration,
     file: impl AsFd,
     head: &mut [u8],
+    length: usize,
+    contents: Contents,
 ) -> io::Result<Option<usize>> {
-    // One read is enough.
-    let length = pread(&file, &mut *head, 0)?;
-    match Contents::of(head.get(..length).unwrap_or_default()) {
-        Contents::Plain => Ok(Some(length)),
-        Contents::Compressed(
-            format @ (Format::Gzip | Format::Zstd | Format::Lz4 | Format::DovecotLz4),
-        ) => {
-            let size = u64::try_from(fstat(&file)?.st_size).unwrap_or_default();
-            let file = duplicate(&file)?;
-            let start = Instant::now();
-            match Decoder::within(limit, format, file, size).fill(head) {
-                Ok(length) => Ok(Some(length)),
-                // The file is damaged.
-                Err(error)
-                    if error.kind() == io::ErrorKind::InvalidData && start.elapsed() < limit =>
-                {
-                    Ok(None)
-                }
-                Err(error) => Err(error),
-            }
+    let format = match contents {
+        Contents::Plain => return Ok(Some(length)),
+        Contents::Unreadable(_) => return Ok(None),
+        Contents::Compressed(format) => format,
+    };
+    let size = u64::try_from(fstat(&file)?.st_size).unwrap_or_default();
+    let file = duplicate(&file)?;
+    let start = Instant::now();
+    match Decoder::within(limit, format, file, size).fill(head) {
+        Ok(length) => Ok(Some(length)),
+        // The file is damaged.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData && start.elapsed() < limit => {
+            Ok(None)
         }
-        Contents::Compressed(Format::Bzip2 | Format::Xz) | Contents::Unreadable(_) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -90,7 +101,8 @@ fn folded(rest: &[u8]) -> Option<&[u8]> {
 /// The octets at the start of a message in which its header is searched.
 pub(super) const LONGEST: usize = 64 << 10;
 
-/// The time limit for decompressing the start of a message.
+/// The time limits for decompressing the start of a message.
+const PATIENCE: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
@@ -102,12 +114,15 @@ mod tests {
     fn an_error_is_not_a_missing_field() {
         let mut head = [0; 64];
         let directory = std::fs::File::open("/").unwrap();
-        assert!(read_within(MOMENT, &directory, &mut head).is_err());
+        assert!(read(&directory, &mut head).is_err());
         let damaged = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(damaged.path(), b"\x1f\x8bxxxx").unwrap();
-        let time = Duration::from_secs(60);
-        assert_eq!(read_within(time, damaged.as_file(), &mut head).unwrap(), None);
-        assert!(read_within(Duration::ZERO, damaged.as_file(), &mut head).is_err());
+        let mut within = |limit| {
+            let (length, contents) = read_stored(damaged.as_file(), &mut head)?;
+            decompressed(limit, damaged.as_file(), &mut head, length, contents)
+        };
+        assert_eq!(within(Duration::from_secs(60)).unwrap(), None);
+        assert!(within(Duration::ZERO).is_err());
     }
 
     #[test]

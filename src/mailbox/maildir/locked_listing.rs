@@ -141,7 +141,7 @@ impl LockedListing {
             let entry = self.opened.listing.entry(at);
             let OpenFile { file, .. } = folders.open_file(entry.folder, entry.name).ok()?;
             let mut head = vec![0; header::LONGEST];
-            let length = header::read(&file, &mut head)?;
+            let length = header::read(&file, &mut head).ok()??;
             head.truncate(length);
             Some(head)
         }))

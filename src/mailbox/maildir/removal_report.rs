@@ -70,7 +70,7 @@ const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(40);
 
 fn read_message_id(file: &OwnedFd, head: &mut [u8]) -> Option<String> {
-    let length = header::read(file, head)?;
+    let length = header::read_quickly(file, head)?;
     message_id(head.get(..length)?)
 }
 

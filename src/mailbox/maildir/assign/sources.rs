@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use super::super::super::Failure;
 use super::super::entry::Entry;
@@ -58,8 +57,7 @@ pub(super) fn ask(
         let (_, entry) = messages.get(nth).filter(|_| failure.is_none())?;
         head.resize(header::LONGEST, 0);
         let file = folders.open_file(entry.folder, entry.name);
-        let read =
-            file.and_then(|OpenFile { file, .. }| header::read_within(HEAD_TIME, &file, &mut head));
+        let read = file.and_then(|OpenFile { file, .. }| header::read(&file, &mut head));
         match read {
             Ok(length) => Some(header::field(head.get(..length?)?, b"x-uidl")?.to_vec()),
             Err(error) => {
@@ -116,6 +114,3 @@ fn modified(folders: &Folders<'_>, entry: &Entry<'_>) -> (bool, Option<Moment>) 
     let modified = folders.modified(entry.folder, entry.name).ok();
     (modified.is_none(), modified)
 }
-
-/// The time limit for decompressing the header of a message.
-const HEAD_TIME: Duration = Duration::from_secs(1);

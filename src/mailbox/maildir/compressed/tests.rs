@@ -19,7 +19,7 @@ use super::*;
 const FORMATS: [Format; 6] =
     [Format::Gzip, Format::Bzip2, Format::Xz, Format::Zstd, Format::Lz4, Format::DovecotLz4];
 
-fn encoded(format: Format, contents: &[u8]) -> Vec<u8> {
+pub(in super::super) fn encoded(format: Format, contents: &[u8]) -> Vec<u8> {
     match format {
         Format::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());

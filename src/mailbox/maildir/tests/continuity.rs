@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::compressed::Format;
+use super::super::compressed::tests::encoded;
 use super::super::{MaildirMaildrop, MaildirStore};
 use super::support::{Maildir, listing, positions, read, unique_ids};
 use crate::config::{self, Dovecot, Duplicates, NewMailOrder, UidlSource};
@@ -333,7 +335,14 @@ async fn x_uidl_and_duplicates_are_as_dovecot_has_them() {
     let (reuse_xuidl, duplicates) = (true, Duplicates::Rename);
     let dovecot = Dovecot { format: "%u".into(), reuse_xuidl, duplicates, ..Dovecot::default() };
     let section = config::Maildir { dovecot, ..section(DOVECOT) };
-    assert_eq!(login(&store(&maildir, &section)).await, ["same", "same-2", "3"]);
+    let store = store(&maildir, &section);
+    assert_eq!(login(&store).await, ["same", "same-2", "3"]);
+    // Dovecot's IMAP goes on beside, and counts the messages that are known here.
+    maildir.come_to_rest();
+    maildir.put("new/4.d", &encoded(Format::Bzip2, b"X-UIDL: same\n\n"));
+    maildir.put("new/5.e", &encoded(Format::Xz, b"X-UIDL: same\n\n"));
+    maildir.put("dovecot-uidlist", b"3 V7 N6\n1 :1.a\n2 :2.b\n3 :3.c\n4 :4.d\n5 :5.e\n");
+    assert_eq!(login(&store).await, ["same", "same-2", "3", "same-3", "same-4"]);
 }
 
 #[tokio::test]
