@@ -127,6 +127,7 @@ impl Connections {
         let (mode, domain) = (entry.tls, entry.default_domain.clone());
         // At level `error`, so that every line of the session has the address.
         let span = error_span!("session", %peer);
+        let peer = peer.ip();
         let serving = async move {
             let _panic_report = PanicReport;
             let reloadable = shared.current();
@@ -136,7 +137,7 @@ impl Connections {
                 certificates: shared.tls.as_deref(),
             };
             let evictable = Arc::clone(&admission.evictable);
-            connection.serve(stream, peer.ip(), mode, domain, evictable).await;
+            connection.serve(stream, peer, mode, domain, evictable).await;
             drop(admission);
         };
         self.0.spawn(serving.instrument(span));

@@ -36,67 +36,85 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
     /// Serves a connection to its end, which is always logged.
     ///
     /// The address of the client is in the current span.
-    pub(super) async fn serve(
+    pub(super) fn serve(
         &self,
         stream: TcpStream,
         peer: IpAddr,
         mode: TlsMode,
         domain: Option<Arc<str>>,
         evictable: Arc<Evictable>,
-    ) {
+    ) -> impl Future<Output = ()> {
         let mut report = EndReport::new(peer, domain, evictable, self.env.authenticator.throttle());
         stream.limit_silence(Some(SILENCE));
-        match mode {
-            TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, &mut report).await,
-            TlsMode::Starttls => self.serve_plain(stream, true, &mut report).await,
-            TlsMode::Off => self.serve_plain(stream, false, &mut report).await,
+        // A block, because the arguments of an `async fn` take their memory twice.
+        async move {
+            let report = &mut report;
+            match mode {
+                TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
+                TlsMode::Starttls => self.serve_plain(stream, true, report).await,
+                TlsMode::Off => self.serve_plain(stream, false, report).await,
+            }
         }
     }
 
-    async fn serve_plain(&self, mut stream: TcpStream, stls: bool, report: &mut EndReport<'_>) {
+    fn serve_plain(
+        &self,
+        mut stream: TcpStream,
+        stls: bool,
+        report: &mut EndReport<'_>,
+    ) -> impl Future<Output = ()> {
         let stls = stls && self.certificates.is_some();
         let link = self.link(Security::Cleartext { stls }, report);
-        let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
-        if let End::StartTls = end {
-            return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
+        async move {
+            let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
+            if let End::StartTls = end {
+                return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
+            }
+            report.log(&EndReason::of(&end));
+            if let End::WriteTimeout = end {
+                return reset(&stream);
+            }
+            if let End::Evicted = end {
+                return close(&mut stream, Duration::ZERO).await;
+            }
+            let closing = async {
+                close(&mut stream, CLOSE).await;
+                linger(&mut stream).await;
+            };
+            close_unless_evicted(closing, &link).await;
         }
-        report.log(&EndReason::of(&end));
-        if let End::WriteTimeout = end {
-            return reset(&stream);
-        }
-        if let End::Evicted = end {
-            return close(&mut stream, Duration::ZERO).await;
-        }
-        let closing = async {
-            close(&mut stream, CLOSE).await;
-            linger(&mut stream).await;
-        };
-        close_unless_evicted(closing, &link).await;
     }
 
-    async fn serve_tls(&self, stream: TcpStream, security: Security, report: &mut EndReport<'_>) {
+    fn serve_tls(
+        &self,
+        stream: TcpStream,
+        security: Security,
+        report: &mut EndReport<'_>,
+    ) -> impl Future<Output = ()> {
         let mut link = self.link(security, report);
-        let mut stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
-            Ok(stream) => stream,
-            Err(reason) => return report.log(&reason),
-        };
-        let protection = Protection::of(&stream);
-        link.tls = Some(protection.version);
-        report.protection = Some(protection);
-        let end = session::run(&mut *stream, self.env, &link, &mut report.summary).await;
-        report.log(&EndReason::of(&end));
-        if let End::WriteTimeout = end {
-            return reset(stream.get_ref().0.stream());
+        async move {
+            let mut stream = match Box::pin(self.shake_hands(stream, &mut link)).await {
+                Ok(stream) => stream,
+                Err(reason) => return report.log(&reason),
+            };
+            let protection = Protection::of(&stream);
+            link.tls = Some(protection.version);
+            report.protection = Some(protection);
+            let end = session::run(&mut *stream, self.env, &link, &mut report.summary).await;
+            report.log(&EndReason::of(&end));
+            if let End::WriteTimeout = end {
+                return reset(stream.get_ref().0.stream());
+            }
+            // Closing sends close_notify, so that the client can tell the end from an attack.
+            if let End::Evicted = end {
+                return close(&mut stream, Duration::ZERO).await;
+            }
+            let closing = async {
+                close(&mut *stream, CLOSE).await;
+                linger(stream.get_mut().0.stream_mut()).await;
+            };
+            close_unless_evicted(closing, &link).await;
         }
-        // Closing sends close_notify, so that the client can tell the end from an attack.
-        if let End::Evicted = end {
-            return close(&mut stream, Duration::ZERO).await;
-        }
-        let closing = async {
-            close(&mut *stream, CLOSE).await;
-            linger(stream.get_mut().0.stream_mut()).await;
-        };
-        close_unless_evicted(closing, &link).await;
     }
 
     /// Performs the TLS handshake, which is part of the login, and stores its results in `link`.

@@ -14,7 +14,6 @@ use super::fault::Fault;
 use super::language::Language;
 use super::state::{Line, Next, State};
 use super::stream::Stream;
-use super::wire::Deadline;
 use crate::credentials::CredentialStore;
 use crate::login::Refusal;
 use crate::mailbox::Mailbox;
@@ -112,7 +111,7 @@ async fn check_protocol<M: Mailbox, C: CredentialStore>(
             && WrongProtocol::recognise(unread).is_none()
     };
     while undecided(dialogue.wire.unread()) {
-        let deadline = Deadline { until: context.link.login_deadline, or: End::LoginTimeout };
+        let deadline = context.link.login_deadline;
         dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
     }
     match WrongProtocol::recognise(dialogue.wire.unread()) {
@@ -144,20 +143,19 @@ async fn read<M: Mailbox, C: CredentialStore>(
         dialogue.wire.flush().await?;
         match state {
             State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
-                let until = context.link.login_deadline;
-                let deadline = Deadline { until, or: End::LoginTimeout };
+                let deadline = context.link.login_deadline;
                 dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
             }
             State::Transaction(transaction) => {
                 // Counted from the time of the last reply: only a complete command prolongs it, not
                 // single octets (RFC 1939 §3).
                 let since = *since.get_or_insert_with(Instant::now);
-                let until = since + context.env.policy.idle;
-                let deadline = Deadline { until, or: End::IdleTimeout };
+                let deadline = since + context.env.policy.idle;
                 // A client in the middle of a command is not idle.
                 let idle_since = dialogue.wire.unread().is_empty().then_some(since);
-                let recalled = pin!(transaction.recalled(idle_since, context.env));
-                dialogue.wire.fill(deadline, recalled).await?;
+                // Boxed, so that a connection before login holds no memory for it.
+                let mut recalled = Box::pin(transaction.recalled(idle_since, context.env));
+                dialogue.wire.fill(deadline, recalled.as_mut()).await?;
             }
         }
     }

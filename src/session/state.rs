@@ -20,7 +20,7 @@ pub(super) enum State<M: Mailbox> {
     Authorization(Authorization),
     Exchange(Box<ExpectResponse>),
     TokenRefused(TokenRefused),
-    Transaction(Transaction<M>),
+    Transaction(Box<Transaction<M>>),
 }
 
 /// The result of a handler: the command has been answered, and this is next. An error ends the

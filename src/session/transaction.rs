@@ -40,7 +40,7 @@ impl<M: Mailbox> Transaction<M> {
         identity: Identity,
         wait: Duration,
         context: Context<'_, M, C>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Box<Self>, Fault> {
         let env = context.env;
         // Only a client that knows the password learns what follows (RFC 2449 §8.1).
         let limit = identity.sessions().map_or(env.policy.sessions_per_user, NonZeroU32::get);
@@ -57,14 +57,14 @@ impl<M: Mailbox> Transaction<M> {
             let ask = || session.shared().notify_waiters();
             let maildrop = mailbox.open_within(&identity, &own, wait, ask).await;
             let listing = Listing::new(maildrop.map_err(Fault::Maildrop)?);
-            Ok(Self { listing, identity, session })
+            Ok(Box::new(Self { listing, identity, session }))
         };
         let _waiting = cancellation.drop_guard();
         Finish::new(opening.in_current_span()).await
     }
 
     pub(super) async fn handle<C: CredentialStore>(
-        mut self,
+        mut self: Box<Self>,
         command: Command,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
@@ -201,7 +201,7 @@ impl<M: Mailbox> Transaction<M> {
         }
     }
 
-    pub(super) fn stay(self) -> Next<M> {
+    pub(super) fn stay(self: Box<Self>) -> Next<M> {
         Next::Continue(State::Transaction(self))
     }
 

@@ -39,12 +39,6 @@ pub(super) struct Wire<'s> {
     login_deadline: Option<Instant>,
 }
 
-/// When to stop waiting for the client, and how the session ends then.
-pub(super) struct Deadline {
-    pub(super) until: Instant,
-    pub(super) or: End,
-}
-
 impl<'s> Wire<'s> {
     pub(super) fn new(
         stream: &'s mut dyn Stream,
@@ -97,11 +91,12 @@ impl<'s> Wire<'s> {
         if self.peer_gone { Err(End::PeerClosed) } else { Ok(()) }
     }
 
-    /// Waits for octets from the client, after all output has been sent, unless the session is
-    /// `recalled` before. The caller pins `recalled`: an argument takes its memory twice.
+    /// Waits for octets from the client, after all output has been sent, until a deadline, and unless
+    /// the session is `recalled` before. The caller pins `recalled`: an argument takes its memory
+    /// twice.
     pub(super) async fn fill(
         &mut self,
-        deadline: Deadline,
+        deadline: Instant,
         recalled: Pin<&mut impl Future<Output = End>>,
     ) -> Result<(), End> {
         // A waiting session holds no buffers.
@@ -123,21 +118,22 @@ impl<'s> Wire<'s> {
     }
 
     /// Waits for octets from the client. The client is not idle while it takes earlier output.
-    async fn read(&mut self, mut deadline: Deadline) -> Result<usize, End> {
+    async fn read(&mut self, mut deadline: Instant) -> Result<usize, End> {
         let mut pace = Pace::new(self.write_timeout);
         loop {
-            let look = if self.may_be_silent { pace.next_look() } else { deadline.until };
-            let until = look.min(deadline.until);
+            let look = if self.may_be_silent { pace.next_look() } else { deadline };
+            let until = look.min(deadline);
             if let Ok(read) = timeout_at(until, receive(self.stream, &mut self.input)).await {
                 return read.map_err(lost);
             }
-            if deadline.until <= Instant::now() {
-                return Err(deadline.or);
+            if deadline <= Instant::now() {
+                let is_logged_in = self.login_deadline.is_none();
+                return Err(if is_logged_in { End::IdleTimeout } else { End::LoginTimeout });
             }
             let taken = self.stream.taken();
             if let Some(busy) = pace.look(taken.octets) {
                 if self.login_deadline.is_none() {
-                    deadline.until += busy;
+                    deadline += busy;
                 }
             } else if pace.has_stopped() && !taken.all {
                 return Err(End::WriteTimeout);

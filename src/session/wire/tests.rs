@@ -103,9 +103,9 @@ async fn a_part_of_a_line_is_acknowledged_while_the_rest_is_awaited() {
             client.write_all(piece).await.unwrap();
             // The second time the rest of the line does not come.
             for _ in 0..2 {
-                let deadline = Deadline { until: Instant::now() + second, or: End::IdleTimeout };
+                let deadline = Instant::now() + second;
                 match wire.fill(deadline, pin!(pending())).await {
-                    Ok(()) | Err(End::IdleTimeout) => {}
+                    Ok(()) | Err(End::LoginTimeout) => {}
                     Err(end) => panic!("{end}"),
                 }
                 while wire.next_line(LineLimit::Command).unwrap().is_some() {}
@@ -121,7 +121,7 @@ async fn a_client_with_more_to_read_may_be_silent_for_longer_until_it_sends_agai
     let (mut client, pipe) = duplex(64 * 1024);
     let mut stream = Counted::new(pipe);
     let minute = Duration::from_secs(60);
-    let deadline = || Deadline { until: Instant::now() + minute, or: End::IdleTimeout };
+    let deadline = || Instant::now() + minute;
     for (lines, limits) in [(1, &[][..]), (20_000, &[None, Some(SILENCE)]), (10, &[])] {
         stream.limits.lock().unwrap().clear();
         let mut wire = Wire::new(&mut stream, 10 * minute, Instant::now() + 30 * minute);
@@ -197,7 +197,7 @@ async fn a_slow_reader_is_not_idle_until_it_stops() {
         wire.lift_deadline();
         wire.line(&"x".repeat(40_000).as_str());
         wire.flush().await.unwrap();
-        let idle = Deadline { until: Instant::now() + 2 * LIMIT, or: End::IdleTimeout };
+        let idle = Instant::now() + 2 * LIMIT;
         let (after, outcome) = ending(client, wire.fill(idle, pin!(pending()))).await;
         assert_eq!(outcome.unwrap_err().to_string(), expected.to_string());
         let limit = if everything { 2 * LIMIT } else { LIMIT };
