@@ -141,9 +141,9 @@ impl<'a> Assigning<'a> {
         let Self { folders, taken, rules } = self;
         let root = folders.maildir().root();
         let candidates = candidates(taken, &state);
-        let (known, new) = candidates
-            .iter()
-            .partition::<Vec<_>, _>(|candidate| state.by_name(&candidate.key).is_some());
+        let mut search = state.search();
+        let (known, new) =
+            candidates.iter().partition::<Vec<_>, _>(|candidate| search.knows(&candidate.key));
         let keep_names = !state.exists() && taken.index.state == KnownState::Absent;
         let (named, new) =
             new.into_iter().partition::<Vec<_>, _>(|new| keep_names && new.was_listed);

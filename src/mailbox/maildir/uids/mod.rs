@@ -187,6 +187,11 @@ impl State {
         self.present(name)
     }
 
+    /// Finds many messages by their names.
+    pub(super) fn search(&self) -> Search<'_> {
+        Search { state: self, next: 0 }
+    }
+
     /// The message that has, or had, a unique-id.
     pub(super) fn by_id(&self, id: &[u8]) -> Option<Remembered<'_>> {
         let end = self.by_id.partition_point(|at| self.id(*at) <= id);
@@ -196,8 +201,12 @@ impl State {
 
     /// The record of the message that is present under a unique name.
     fn present(&self, name: &[u8]) -> Option<u32> {
-        let found = self.by_name.binary_search_by(|at| self.name(*at).cmp(name));
-        found.ok().and_then(|place| self.by_name.get(place).copied())
+        self.by_name.get(self.nth_name(name)?).copied()
+    }
+
+    /// The index of a name in `by_name`.
+    fn nth_name(&self, name: &[u8]) -> Option<usize> {
+        self.by_name.binary_search_by(|at| self.name(*at).cmp(name)).ok()
     }
 
     fn remembered(&self, record: Record) -> Remembered<'_> {
@@ -257,6 +266,33 @@ impl State {
         self.bytes.capacity()
             + self.records.capacity() * size_of::<Record>()
             + positions * size_of::<u32>()
+    }
+}
+
+/// A search for messages, which is fastest in the order of their names.
+#[derive(Debug)]
+pub(super) struct Search<'s> {
+    state: &'s State,
+    /// The index in `by_name` that follows the message found last.
+    next: usize,
+}
+
+impl Search<'_> {
+    /// Whether a message is present under a unique name.
+    pub(super) fn knows(&mut self, name: &[u8]) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The record of the message that is present under a unique name.
+    fn find(&mut self, name: &[u8]) -> Option<u32> {
+        let next = self.state.by_name.get(self.next).copied();
+        if let Some(at) = next.filter(|at| self.state.name(*at) == name) {
+            self.next += 1;
+            return Some(at);
+        }
+        let nth = self.state.nth_name(name)?;
+        self.next = nth + 1;
+        self.state.by_name.get(nth).copied()
     }
 }
 

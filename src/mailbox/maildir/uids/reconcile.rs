@@ -60,8 +60,9 @@ impl State {
         let mut is_present = vec![false; self.records.len()];
         let (mut known, mut added) = (Vec::new(), Vec::new());
         let (mut names, mut taken) = (HashSet::new(), HashSet::new());
+        let mut search = self.search();
         for (given, (name, proposals)) in present.into_iter().enumerate() {
-            if let Some(record) = self.present(name) {
+            if let Some(record) = search.find(name) {
                 let seen = is_present.get_mut(record as usize);
                 if seen.is_some_and(|seen| !mem::replace(seen, true)) {
                     known.push(Message { record, given });

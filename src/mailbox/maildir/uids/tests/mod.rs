@@ -129,6 +129,21 @@ fn the_file_is_text() {
 }
 
 #[test]
+fn names_are_found_in_any_order() {
+    let mut disk = Disk::default();
+    disk.login(&[("3.c", &["UID1"]), ("1.a", &["UID2"]), ("2.b", &["UID3"])], day(0));
+    let state = disk.read().unwrap();
+    let queries =
+        ["1.a", "2.b", "3.c", "3.c", "0", "2.b", "2.c", "3.c", "4.d", "1.a", "1.a", "2.b"];
+    let mut search = state.search();
+    let found = queries.map(|name| search.find(name.as_bytes()).map(|at| text(state.id(at))));
+    let expected = queries.map(|name| state.by_name(name.as_bytes()).map(|found| text(found.id)));
+    assert_eq!(found, expected);
+    let ids = ["UID2", "UID3", "UID1"].map(|id| Some(id.to_owned()));
+    assert_eq!(found[..3], ids);
+}
+
+#[test]
 fn lines_give_back_what_was_put_in() {
     let every_octet = (0..=255).collect::<Vec<_>>();
     let long = "x".repeat(255);
