@@ -71,6 +71,6 @@ impl UnknownMail<'_> {
     }
 }
 
-/// Messages that arrive while a login counts the others are older than what it writes (not in
-/// tests).
+/// A message that arrives while a login counts the others is older than the batch that this login
+/// writes, by less than this. In tests, nothing arrives meanwhile.
 const LONGEST_LOGIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 * 60 });

@@ -49,8 +49,8 @@ pub enum Objection {
     /// Messages would have other unique-ids.
     #[error(
         "{changed} of the {of} messages that are still there would have other unique-ids, or ones \
-         that restante.uids does not know, and clients would download them again: restore the configuration, the file names and \
-         restante.uids; or run restante guard accept USER"
+         that restante.uids does not know, and clients would download them again: restore the \
+         configuration, the file names and restante.uids; or run restante guard accept USER"
     )]
     Changed {
         /// How many.
