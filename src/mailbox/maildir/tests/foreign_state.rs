@@ -151,6 +151,25 @@ async fn times_that_say_nothing() {
     assert_eq!(login(&by_state(&maildir)).await.unwrap().len(), 20);
 }
 
+/// An earlier version kept the mark of the state without a checksum.
+#[tokio::test]
+async fn an_index_of_an_earlier_version() {
+    let maildir = Maildir::new();
+    for name in ["cur/1.a:2,", "cur/1.a:2,S", "new/1.a", "cur/2.b:2,"] {
+        maildir.put(name, b"x\n");
+        login(&by_state(&maildir)).await.unwrap();
+    }
+    let expected = login(&by_state(&maildir)).await.unwrap();
+    maildir.come_to_rest();
+    let mut index = fs::read(maildir.path("restante.index")).unwrap();
+    index[15] = b'6';
+    fs::write(maildir.path("restante.index"), index).unwrap();
+    for _ in 0..2 {
+        assert_eq!(login(&by_state(&maildir)).await.unwrap(), expected);
+    }
+    assert_eq!(expected.len(), 4);
+}
+
 #[tokio::test]
 async fn a_damaged_state_is_not_used() {
     let maildir = listed(by_state, 20).await;
