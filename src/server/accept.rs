@@ -96,8 +96,7 @@ impl Listener {
     ) {
         // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        match shared.connection_limits.admit(peer.ip(), &shared.current().limits, &shared.throttle)
-        {
+        match shared.connection_limits.admit(peer, &shared.current().limits, &shared.throttle) {
             Ok(admission) => connections.start(shared, admission, stream, peer, &self.entry),
             Err(reached) => {
                 if let Some(passed_over) = shared.refusals.due() {
@@ -127,7 +126,6 @@ impl Connections {
         let (mode, domain) = (entry.tls, entry.default_domain.clone());
         // At level `error`, so that every line of the session has the address.
         let span = error_span!("session", %peer);
-        let peer = peer.ip();
         let serving = async move {
             let _panic_report = PanicReport;
             let reloadable = shared.current();
@@ -136,8 +134,8 @@ impl Connections {
                 timeouts: &reloadable.timeouts,
                 certificates: shared.tls.as_deref(),
             };
-            let evictable = Arc::clone(&admission.evictable);
-            connection.serve(stream, peer, mode, domain, evictable).await;
+            let open = Arc::clone(&admission.connection);
+            connection.serve(stream, mode, domain, open).await;
             drop(admission);
         };
         self.0.spawn(serving.instrument(span));

@@ -4,13 +4,12 @@
 //! gets a new stream, so that no state from before the handshake is kept.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::rustls::{self, ProtocolVersion};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
@@ -22,7 +21,7 @@ use crate::limits::Entry;
 use crate::login::Throttle;
 use crate::mailbox::Mailbox;
 use crate::protocol::{Username, WrongProtocol};
-use crate::session::{self, End, Env, Evictable, Link, SILENCE, Security, Stream, Summary, Taken};
+use crate::session::{self, End, Env, Link, Open, SILENCE, Security, Stream, Taken};
 
 /// The environment of a connection.
 pub(super) struct Connection<'a, M, C> {
@@ -39,12 +38,11 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
     pub(super) fn serve(
         &self,
         stream: TcpStream,
-        peer: IpAddr,
         mode: TlsMode,
         domain: Option<Arc<str>>,
-        evictable: Arc<Evictable>,
+        connection: Arc<Open>,
     ) -> impl Future<Output = ()> {
-        let mut report = EndReport::new(peer, domain, evictable, self.env.authenticator.throttle());
+        let mut report = EndReport::new(connection, domain, self.env.authenticator.throttle());
         stream.limit_silence(Some(SILENCE));
         // A block, because the arguments of an `async fn` take their memory twice.
         async move {
@@ -66,7 +64,7 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
         let stls = stls && self.certificates.is_some();
         let link = self.link(Security::Cleartext { stls }, report);
         async move {
-            let end = session::run(&mut stream, self.env, &link, &mut report.summary).await;
+            let end = session::run(&mut stream, self.env, &link).await;
             if let End::StartTls = end {
                 return Box::pin(self.serve_tls(stream, Security::UpgradedTls, report)).await;
             }
@@ -74,14 +72,14 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
             if let End::WriteTimeout = end {
                 return reset(&stream);
             }
-            if let End::Evicted = end {
+            if let End::Evicted | End::Kicked = end {
                 return close(&mut stream, Duration::ZERO).await;
             }
             let closing = async {
                 close(&mut stream, CLOSE).await;
                 linger(&mut stream).await;
             };
-            close_unless_evicted(closing, &link).await;
+            close_unless_ended(closing, &link).await;
         }
     }
 
@@ -98,22 +96,22 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
                 Err(reason) => return report.log(&reason),
             };
             let protection = Protection::of(&stream);
-            link.tls = Some(protection.version);
+            link.connection.handle().set_tls(protection.version);
             report.protection = Some(protection);
-            let end = session::run(&mut *stream, self.env, &link, &mut report.summary).await;
+            let end = session::run(&mut *stream, self.env, &link).await;
             report.log(&EndReason::of(&end));
             if let End::WriteTimeout = end {
                 return reset(stream.get_ref().0.stream());
             }
             // Closing sends close_notify, so that the client can tell the end from an attack.
-            if let End::Evicted = end {
+            if let End::Evicted | End::Kicked = end {
                 return close(&mut stream, Duration::ZERO).await;
             }
             let closing = async {
                 close(&mut *stream, CLOSE).await;
                 linger(stream.get_mut().0.stream_mut()).await;
             };
-            close_unless_evicted(closing, &link).await;
+            close_unless_ended(closing, &link).await;
         }
     }
 
@@ -135,7 +133,7 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
                 Err(_) => return Err(EndReason::of(&End::LoginTimeout)),
             },
             () = self.env.drain.cancelled() => return Err(EndReason::of(&End::Shutdown)),
-            () = link.evictable.evicted() => return Err(EndReason::of(&End::Evicted)),
+            end = link.connection.handle().ended() => return Err(EndReason::of(&end)),
         };
         stream.get_mut().0.forget();
         let connection = stream.get_ref().1;
@@ -148,12 +146,9 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
     }
 
     fn link(&self, security: Security, report: &EndReport<'_>) -> Link {
-        let link = Link::new(security, report.peer, report.opened + self.timeouts.login);
-        Link {
-            default_domain: report.domain.clone(),
-            evictable: Arc::clone(&report.evictable),
-            ..link
-        }
+        let deadline = report.connection.handle().opened() + self.timeouts.login;
+        let link = Link::new(security, Arc::clone(&report.connection), deadline);
+        Link { default_domain: report.domain.clone(), ..link }
     }
 }
 
@@ -187,12 +182,12 @@ async fn handshake(stream: TcpStream, config: &TlsConfig) -> Result<Protected, E
     handshake.await.map_err(|(error, opening)| EndReason::of_handshake(&error, &opening, config))
 }
 
-/// Closes a connection in an orderly way, unless it is evicted meanwhile.
-async fn close_unless_evicted(closing: impl Future<Output = ()>, link: &Link) {
+/// Closes a connection in an orderly way, unless the server ends it meanwhile.
+async fn close_unless_ended(closing: impl Future<Output = ()>, link: &Link) {
     tokio::select! {
         biased;
         () = closing => {}
-        () = link.evictable.evicted() => {}
+        _ = link.connection.handle().ended() => {}
     }
 }
 
@@ -259,6 +254,7 @@ impl EndReason {
             | End::TooManyFailedLogins
             | End::PlaintextAfterStls
             | End::Evicted
+            | End::Kicked
             | End::StoresDown
             | End::Shutdown => None,
         };
@@ -291,13 +287,10 @@ const UNWANTED_PROXY: &str = "a proxy sends the PROXY protocol, which is not sup
 /// panics.
 struct EndReport<'a> {
     throttle: &'a Throttle,
-    peer: IpAddr,
+    connection: Arc<Open>,
     /// The domain for user names without one, on this connection.
     domain: Option<Arc<str>>,
-    evictable: Arc<Evictable>,
-    opened: Instant,
     protection: Option<Protection>,
-    summary: Summary,
     written: bool,
 }
 
@@ -322,28 +315,15 @@ impl Protection {
 }
 
 impl<'a> EndReport<'a> {
-    fn new(
-        peer: IpAddr,
-        domain: Option<Arc<str>>,
-        evictable: Arc<Evictable>,
-        throttle: &'a Throttle,
-    ) -> Self {
-        Self {
-            throttle,
-            peer,
-            domain,
-            evictable,
-            opened: Instant::now(),
-            protection: None,
-            summary: Summary::default(),
-            written: false,
-        }
+    fn new(connection: Arc<Open>, domain: Option<Arc<str>>, throttle: &'a Throttle) -> Self {
+        Self { throttle, connection, domain, protection: None, written: false }
     }
 
     fn log(&mut self, reason: &EndReason) {
         self.written = true;
-        let summary = &self.summary;
-        if summary.user.is_none() && !self.throttle.logs(self.peer, Entry::Connection) {
+        let handle = self.connection.handle();
+        let summary = handle.activity().summary;
+        if summary.user.is_none() && !self.throttle.logs(handle.peer().ip(), Entry::Connection) {
             return;
         }
         info!(
@@ -354,7 +334,7 @@ impl<'a> EndReport<'a> {
             removed = summary.removed,
             left = summary.left,
             octets = summary.octets,
-            seconds = (self.opened.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            seconds = (handle.opened().elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             why = %reason.why,
             detail = reason.detail.as_deref(),
             "session ended"

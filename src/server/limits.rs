@@ -1,6 +1,6 @@
 //! Limits on connections: on all of them, and on those from one network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::config::Limits;
 use crate::limits::{Level, Network, Rate};
 use crate::login::Throttle;
-use crate::session::{Evictable, EvictionQueue, Slot, Slots};
+use crate::session::{Connections, Open, Slot, Slots};
 
 /// Counts the open connections, and refuses new ones that exceed a limit.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct ConnectionLimits {
     all: Arc<Slots<()>>,
     by_network: Arc<Slots<Network>>,
     rate: Rate,
-    queue: Arc<EvictionQueue>,
+    connections: Arc<Connections>,
     evictions: ThrottledWarning,
 }
 
@@ -28,7 +28,7 @@ impl ConnectionLimits {
             all: Slots::new(),
             by_network: Slots::new(),
             rate: Rate::new(BURST),
-            queue: Arc::default(),
+            connections: Arc::default(),
             evictions: ThrottledWarning::default(),
         }
     }
@@ -41,21 +41,21 @@ impl ConnectionLimits {
     /// not: otherwise an attacker could evict all clients by connections that are refused.
     pub(super) fn admit(
         &self,
-        peer: IpAddr,
+        peer: SocketAddr,
         limits: &Limits,
         throttle: &Throttle,
     ) -> Result<Admission, LimitReached> {
         let most = limits.connections.get();
         let all = self.all.take((), most).ok_or(LimitReached::All)?;
-        let networks = match throttle.trusts(peer) {
+        let networks = match throttle.trusts(peer.ip()) {
             true => Vec::new(),
-            false => self.take_of_networks(peer, limits)?,
+            false => self.take_of_networks(peer.ip(), limits)?,
         };
         if u64::from(self.open()) * 4 > u64::from(most) * 3 {
             self.make_room();
         }
-        let evictable = Arc::new(self.queue.enter(peer));
-        Ok(Admission { evictable, _all: all, _networks: networks })
+        let connection = Arc::new(self.connections.enter(peer));
+        Ok(Admission { connection, _all: all, _networks: networks })
     }
 
     fn take_of_networks(
@@ -75,7 +75,7 @@ impl ConnectionLimits {
     }
 
     fn make_room(&self) {
-        let Some(network) = self.queue.evict() else { return };
+        let Some(network) = self.connections.evict() else { return };
         if let Some(passed_over) = self.evictions.due() {
             warn!(
                 %network,
@@ -98,7 +98,7 @@ const BURST: Duration = Duration::from_secs(10);
 /// Permission to serve a connection. Dropping it makes room for another one.
 #[derive(Debug)]
 pub(super) struct Admission {
-    pub(super) evictable: Arc<Evictable>,
+    pub(super) connection: Arc<Open>,
     _all: Slot<()>,
     _networks: Vec<Slot<Network>>,
 }
@@ -171,7 +171,7 @@ mod tests {
     fn admissions_are_bounded_and_given_back() {
         let limits = crate::server::fixture::limits(3, 2);
         let (connection_limits, throttle) = (ConnectionLimits::new(), Throttle::default());
-        let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let (here, there) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:1".parse().unwrap());
         let first = connection_limits.admit(here, &limits, &throttle).unwrap();
         let _second = connection_limits.admit(here, &limits, &throttle).unwrap();
         assert_eq!(
@@ -197,7 +197,8 @@ mod tests {
                     true => format!("{prefix}{:x}::1", n << 6),
                     false => format!("{prefix}{n}"),
                 };
-                connection_limits.admit(address.parse().unwrap(), &limits, &throttle).ok()
+                let peer = SocketAddr::new(address.parse().unwrap(), 1);
+                connection_limits.admit(peer, &limits, &throttle).ok()
             };
             let admitted: Vec<_> = (0..100).flat_map(|n| [admit(n), admit(n)]).flatten().collect();
             assert_eq!(admitted.len(), most, "{prefix}");

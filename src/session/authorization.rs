@@ -93,9 +93,9 @@ impl Authorization {
         // RFC 1939 §7 PASS: after a failure the client begins again with USER.
         match self.claimed {
             Some(name) => {
-                let _held = context.link.evictable.hold()?;
+                let _held = context.link.handle().hold()?;
                 let authenticator = &context.env.authenticator;
-                let verified = authenticator.authenticate(&name, password, context.link.peer);
+                let verified = authenticator.authenticate(&name, password, context.link.peer());
                 // Boxed, as all of a login is: other commands need no memory for it.
                 let logging_in = Self::default().log_in(&name, USER, verified, answer, context);
                 Box::pin(logging_in).await
@@ -170,7 +170,6 @@ impl Authorization {
                 let totals = transaction.listing.totals();
                 log_success(transaction.user(), mechanism, totals, context.link);
                 answer.logged_in(transaction.user(), totals.messages);
-                context.link.evictable.logged_in();
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }
@@ -206,7 +205,7 @@ impl Authorization {
 fn log_success(user: &Username, mechanism: &'static str, totals: Totals, link: &Link) {
     let Totals { messages, octets } = totals;
     let user = user.as_str();
-    tracing::info!(user, mechanism, tls = link.tls, messages, octets, "login succeeded");
+    tracing::info!(user, mechanism, tls = link.handle().tls(), messages, octets, "login succeeded");
 }
 
 /// The name of a login with USER and PASS in the log.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::end::{End, Summary};
+use super::connections::{Activity, Handle};
+use super::end::End;
 use super::env::{Link, Policy};
 use super::fault::{Fault, Strike};
 use super::language::{Language, Notice};
@@ -20,7 +21,7 @@ use crate::protocol::{Extent, LanguageRange, Line, Reply, ReplyText, Username};
 pub(super) struct Dialogue<'s> {
     pub(super) wire: Wire<'s>,
     policy: &'s Policy,
-    summary: &'s mut Summary,
+    handle: &'s Handle,
     throttle: &'s Throttle,
     peer: IpAddr,
     /// The lines of the client before login.
@@ -37,15 +38,14 @@ impl<'s> Dialogue<'s> {
         stream: &'s mut dyn Stream,
         policy: &'s Policy,
         throttle: &'s Throttle,
-        link: &Link,
-        summary: &'s mut Summary,
+        link: &'s Link,
     ) -> Self {
         Self {
             wire: Wire::new(stream, policy.write, link.login_deadline),
             policy,
-            summary,
+            handle: &link.handle(),
             throttle,
-            peer: link.peer,
+            peer: link.peer(),
             before_login: 0,
             bad_in_a_row: 0,
             failed_logins: 0,
@@ -217,8 +217,11 @@ impl Answer<'_, '_> {
         self.dialogue.announce(notice);
         self.dialogue.wire.body(message, extent).await?;
         if extent == Extent::Whole {
-            self.dialogue.summary.retrieved += 1;
-            self.dialogue.summary.octets += message.octets();
+            let octets = message.octets();
+            self.dialogue.handle.change(|Activity { summary, .. }| {
+                summary.retrieved += 1;
+                summary.octets += octets;
+            });
         }
         Ok(Replied(()))
     }
@@ -252,13 +255,9 @@ impl Answer<'_, '_> {
     /// The client has logged in: lifts the login deadline, and begins the summary.
     pub(super) fn logged_in(&mut self, user: &Username, messages: u32) {
         self.dialogue.wire.lift_deadline();
-        let summary = &mut *self.dialogue.summary;
-        summary.user = Some(user.clone());
-        summary.left = u64::from(messages);
-    }
-
-    /// The summary of this session, to be filled in.
-    pub(super) fn summary(&mut self) -> &mut Summary {
-        self.dialogue.summary
+        self.dialogue.handle.change(|Activity { summary, .. }| {
+            summary.user = Some(user.clone());
+            summary.left = u64::from(messages);
+        });
     }
 }

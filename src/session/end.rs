@@ -35,6 +35,8 @@ pub enum End {
     WrongProtocol(WrongProtocol),
     /// It had not logged in, and its place was needed for another connection.
     Evicted,
+    /// The operator has ended it.
+    Kicked,
     /// No user can log in, because no credential store answers.
     StoresDown,
     /// The server stops.
@@ -62,6 +64,7 @@ impl End {
             | Self::TooManyFailedLogins
             | Self::BodyFailed(_)
             | Self::Evicted
+            | Self::Kicked
             | Self::StoresDown
             | Self::Shutdown => false,
         }
@@ -87,6 +90,7 @@ impl fmt::Display for End {
             Self::WrongProtocol(WrongProtocol::Proxy) => "proxy-protocol",
             Self::WrongProtocol(_) => "wrong-protocol",
             Self::Evicted => "evicted",
+            Self::Kicked => "kicked",
             Self::StoresDown => "stores-down",
             Self::Shutdown => "shutdown",
             Self::Broken(_) => "broken",

@@ -1,6 +1,6 @@
 //! What the server passes to a session: shared services, the policy, and its connection.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::evictable::{Evictable, EvictionQueue};
+use super::connections::{Connections, Handle, Open};
 use super::slots::Slots;
 use crate::login::Authenticator;
 use crate::protocol::Username;
@@ -109,10 +109,6 @@ impl Policy {
 pub struct Link {
     /// Whether passwords are safe on it.
     pub security: Security,
-    /// The address of the client.
-    pub peer: IpAddr,
-    /// The version of TLS, for the log.
-    pub tls: Option<&'static str>,
     /// The channel bindings for SASL mechanisms.
     pub channel: Channel,
     /// The users that the client has a certificate for.
@@ -121,23 +117,37 @@ pub struct Link {
     pub default_domain: Option<Arc<str>>,
     /// The time by which the client must have logged in.
     pub login_deadline: Instant,
-    /// Lets the server end the connection before login.
-    pub evictable: Arc<Evictable>,
+    /// The connection among those of the server.
+    pub connection: Arc<Open>,
 }
 
 impl Link {
-    /// A connection without channel bindings, certificate or other connections in its queue.
-    pub fn new(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
+    /// A connection without channel bindings and certificate.
+    pub fn new(security: Security, connection: Arc<Open>, login_deadline: Instant) -> Self {
         Self {
             security,
-            peer,
-            tls: None,
             channel: Channel::default(),
             certificate: Vec::new(),
             default_domain: None,
             login_deadline,
-            evictable: Arc::new(Arc::<EvictionQueue>::default().enter(peer)),
+            connection,
         }
+    }
+
+    /// The only connection of a server, from `peer`.
+    pub fn alone(security: Security, peer: IpAddr, login_deadline: Instant) -> Self {
+        let connection = Arc::<Connections>::default().enter(SocketAddr::new(peer, 0));
+        Self::new(security, Arc::new(connection), login_deadline)
+    }
+
+    /// What all tasks share of the connection.
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        self.connection.handle()
+    }
+
+    /// The address of the client.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.handle().peer().ip()
     }
 }
 

@@ -5,7 +5,6 @@ use tokio::time::{Instant, timeout_at};
 use super::authorization::{Authorization, log_failure};
 use super::context::Context;
 use super::dialogue::{Answer, Replied};
-use super::env::Link;
 use super::fault::Fault;
 use super::state::{Next, State, Turn};
 use crate::credentials::CredentialStore;
@@ -118,7 +117,7 @@ impl Exchange {
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> Turn<M> {
-        let _held = context.link.evictable.hold()?;
+        let _held = context.link.handle().hold()?;
         match stage {
             Stage::Claim(exchange) => self.claim(exchange.step(response), answer, context).await,
             Stage::Proof(exchange, login) => match exchange.step(&response) {
@@ -148,13 +147,14 @@ impl Exchange {
             Step::Challenge(exchange) => Ok(self.challenge(Stage::Claim(exchange), answer)),
             Step::Verify(name, password) => {
                 let name = context.whole(name);
-                let verified = authenticator.authenticate(&name, password, context.link.peer);
+                let verified = authenticator.authenticate(&name, password, context.link.peer());
                 self.log_in(&name, verified, answer, context).await
             }
             Step::NeedKeys(awaiting) => {
                 let (name, begun) = (context.whole(awaiting.name().clone()), Instant::now());
                 let awaiting = awaiting.about(name.clone());
-                match in_time(authenticator.begin_scram(awaiting, context.link.peer), context).await
+                match in_time(authenticator.begin_scram(awaiting, context.link.peer()), context)
+                    .await
                 {
                     Ok((exchange, login)) => {
                         Ok(self.challenge(Stage::Proof(exchange, login), answer))
@@ -168,8 +168,8 @@ impl Exchange {
             Step::NoToken(dialect) => Ok(self.explain(&unnamed(), dialect, answer, context)),
             Step::External(wanted) => {
                 let wanted = wanted.map(|name| context.whole(name));
-                let Link { certificate, peer, .. } = context.link;
-                let certified = authenticator.certify(certificate, wanted.as_ref(), *peer);
+                let (certificate, peer) = (&context.link.certificate, context.link.peer());
+                let certified = authenticator.certify(certificate, wanted.as_ref(), peer);
                 let name = wanted.clone().unwrap_or_else(unnamed);
                 self.log_in(&name, certified, answer, context).await
             }
@@ -186,7 +186,7 @@ impl Exchange {
         context: Context<'_, M, C>,
     ) -> Turn<M> {
         let (name, begun) = (proof.name().clone(), Instant::now());
-        let proved = context.env.authenticator.end_scram(login, proof, context.link.peer);
+        let proved = context.env.authenticator.end_scram(login, proof, context.link.peer());
         match in_time(proved, context).await {
             Ok((identity, server_final)) => {
                 Ok(self.challenge(Stage::Proved(identity, server_final), answer))
@@ -206,7 +206,8 @@ impl Exchange {
         let name = name.map(|name| context.whole(name));
         let begun = Instant::now();
         let shown = name.clone().unwrap_or_else(|| ClaimedName::new(Vec::new()));
-        let redeeming = context.env.authenticator.redeem(name.as_ref(), &token, context.link.peer);
+        let redeeming =
+            context.env.authenticator.redeem(name.as_ref(), &token, context.link.peer());
         match in_time(redeeming, context).await {
             Ok(identity) => self.log_in(&shown, async { Ok(identity) }, answer, context).await,
             Err(Fault::Refused(Refusal::BadToken)) => {

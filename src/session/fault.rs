@@ -31,6 +31,8 @@ pub(super) enum Fault {
     TooManyCommands,
     /// The server needs this connection, which has not logged in, for another client.
     Evicted,
+    /// The operator has ended the session.
+    Kicked,
     /// A command of the TRANSACTION state, before login.
     LogInFirst,
     /// A command of the AUTHORIZATION state, after login.
@@ -97,7 +99,7 @@ impl Fault {
             | Self::TooManyCommands
             | Self::NoSuchLanguage
             | Self::Deleted => (Strike::None, None),
-            Self::Evicted | Self::Message(..) | Self::NotRemoved { .. } => {
+            Self::Evicted | Self::Kicked | Self::Message(..) | Self::NotRemoved { .. } => {
                 (Strike::None, Some(SysTemp))
             }
             Self::Line(_)

@@ -46,6 +46,11 @@ impl<D: Maildrop> Listing<D> {
         !self.marked.is_empty()
     }
 
+    /// The number of messages that are marked as deleted.
+    pub(super) fn marked(&self) -> u32 {
+        self.all.messages - self.live.messages
+    }
+
     pub(super) fn maildrop(&self) -> &D {
         &self.maildrop
     }

@@ -11,11 +11,11 @@
 
 mod authorization;
 mod capabilities;
+mod connections;
 mod context;
 mod dialogue;
 mod end;
 mod env;
-mod evictable;
 mod exchange;
 mod fault;
 mod finish;
@@ -30,9 +30,9 @@ mod transaction;
 mod update;
 mod wire;
 
+pub use connections::{Activity, Connections, Handle, Open};
 pub use end::{End, Summary};
 pub use env::{Env, Link, Policy, Security};
-pub use evictable::{Evictable, EvictionQueue};
 pub use run::run;
 pub use slots::{Slot, Slots};
 pub use stream::{SILENCE, Stream, Taken};

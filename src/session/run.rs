@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::authorization::Authorization;
 use super::context::Context;
 use super::dialogue::{Dialogue, Replied};
-use super::end::{End, Summary};
+use super::end::End;
 use super::env::{Env, Link, Security};
 use super::fault::Fault;
 use super::language::Language;
@@ -23,25 +23,30 @@ use crate::protocol::{LineLimit, Reply, ReplyText, Secret, WrongProtocol};
 ///
 /// - All replies have been sent when it returns, unless the client is gone or does not read.
 /// - `stream` is left open: the server decides what follows (see [`End::StartTls`]).
-/// - `summary` is always up to date, in case the session is cut off.
+/// - [`Link::handle`] is always up to date, in case the session is cut off.
 pub async fn run<M: Mailbox, C: CredentialStore>(
     stream: &mut impl Stream,
     env: &Env<M, C>,
     link: &Link,
-    summary: &mut Summary,
 ) -> End {
-    let mut dialogue =
-        Dialogue::new(stream, &env.policy, env.authenticator.throttle(), link, summary);
+    let mut dialogue = Dialogue::new(stream, &env.policy, env.authenticator.throttle(), link);
     let outcome = tokio::select! {
         biased;
         outcome = answer_commands(&mut dialogue, Context { env, link }) => outcome,
-        () = link.evictable.evicted() => Err(End::Evicted),
+        end = link.handle().ended() => Err(end),
     };
     match outcome {
         Ok(farewell) => dialogue.wire.finish().await.err().unwrap_or(farewell),
         Err(End::Evicted) => {
             dialogue.dismiss(&Fault::Evicted).await;
             End::Evicted
+        }
+        Err(End::Kicked) => {
+            // No reply can come in the middle of another one.
+            if link.handle().idle().is_some() {
+                dialogue.dismiss(&Fault::Kicked).await;
+            }
+            End::Kicked
         }
         Err(end) => {
             if let End::BodyFailed(error) = &end {
@@ -135,21 +140,26 @@ async fn read<M: Mailbox, C: CredentialStore>(
     };
     let mut since = None;
     loop {
-        match dialogue.wire.next_line(limit) {
-            Ok(Some(line)) => return Ok(Ok(Secret::new(line.to_vec()))),
-            Ok(None) => {}
-            Err(fault) => return Ok(Err(fault)),
+        let line = match dialogue.wire.next_line(limit) {
+            Ok(Some(line)) => Some(Ok(Secret::new(line.to_vec()))),
+            Ok(None) => None,
+            Err(fault) => Some(Err(fault)),
+        };
+        if let Some(line) = line {
+            context.link.handle().works();
+            return Ok(line);
         }
         dialogue.wire.flush().await?;
+        // Counted from the time of the last reply: only a complete command prolongs it, not single
+        // octets (RFC 1939 §3).
+        let since = *since.get_or_insert_with(Instant::now);
+        context.link.handle().waits(since);
         match state {
             State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
                 let deadline = context.link.login_deadline;
                 dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
             }
             State::Transaction(transaction) => {
-                // Counted from the time of the last reply: only a complete command prolongs it, not
-                // single octets (RFC 1939 §3).
-                let since = *since.get_or_insert_with(Instant::now);
                 let deadline = since + context.env.policy.idle;
                 // A client in the middle of a command is not idle.
                 let idle_since = dialogue.wire.unread().is_empty().then_some(since);

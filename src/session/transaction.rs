@@ -109,11 +109,15 @@ impl<M: Mailbox> Transaction<M> {
                 Err(fault) => answer.fault(&fault),
             },
             Command::Dele(number) => match self.listing.mark(number) {
-                Ok(()) => answer.say(Notice::Marked(number)),
+                Ok(()) => {
+                    self.show_marks(context);
+                    answer.say(Notice::Marked(number))
+                }
                 Err(fault) => answer.fault(&fault),
             },
             Command::Rset => {
                 self.listing.reset();
+                self.show_marks(context);
                 answer.say(Notice::Totals(self.listing.totals()))
             }
             Command::Noop => answer.ok(""),
@@ -133,6 +137,12 @@ impl<M: Mailbox> Transaction<M> {
             | Command::Stls => answer.fault(&Fault::AlreadyLoggedIn),
         };
         Ok((replied, self.stay()))
+    }
+
+    /// Lets other tasks see the number of marks.
+    fn show_marks<C>(&self, context: Context<'_, M, C>) {
+        let marked = self.listing.marked();
+        context.link.handle().change(|activity| activity.marked = marked);
     }
 
     /// Carries out a command of a client that is gone: only the marks for QUIT still matter.

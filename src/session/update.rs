@@ -2,6 +2,7 @@
 
 use tracing::Level;
 
+use super::connections::Activity;
 use super::context::Context;
 use super::dialogue::{Answer, Replied};
 use super::end::End;
@@ -36,6 +37,7 @@ impl<M: Mailbox> Transaction<M> {
             return Ok(answer.say(Notice::NothingRemoved(left)));
         }
         answer.flush_mail().await?;
+        context.link.handle().begin_update()?;
         let observer = observer(self.identity.username().clone(), context.env);
         let removal = context.env.removals.spawn(maildrop.remove(positions, observer)).await;
         let failed = match removal {
@@ -44,9 +46,10 @@ impl<M: Mailbox> Transaction<M> {
             Err(_panicked) => Some((marked, None)),
         };
         let remaining = failed.as_ref().map_or(0, |(remaining, _)| *remaining);
-        let summary = answer.summary();
-        summary.removed = u64::from(marked - remaining);
-        summary.left = u64::from(left) + u64::from(remaining);
+        context.link.handle().change(|Activity { summary, .. }| {
+            summary.removed = u64::from(marked - remaining);
+            summary.left = u64::from(left) + u64::from(remaining);
+        });
         Ok(match failed {
             None => answer.say(Notice::Removed(marked, left)),
             Some((remaining, cause)) => {

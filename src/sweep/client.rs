@@ -16,7 +16,7 @@ use crate::credentials::FileStore;
 use crate::login::{Authenticator, Rules};
 use crate::mailbox::maildir::{MaildirStore, PathTemplate};
 use crate::password::WeakSchemes;
-use crate::session::{self, End, Env, Link, Policy, Security, Summary};
+use crate::session::{self, End, Env, Link, Policy, Security};
 
 /// The environment that all sessions of a scenario share.
 pub(super) type TestEnv = Env<MaildirStore, FileStore>;
@@ -58,10 +58,9 @@ pub(super) async fn run_session(
     let session = async {
         let deadline = Instant::now() + Duration::from_secs(120);
         let security = Security::Cleartext { stls: false };
-        let link = Link::new(security, IpAddr::V4(Ipv4Addr::LOCALHOST), deadline);
+        let link = Link::alone(security, IpAddr::V4(Ipv4Addr::LOCALHOST), deadline);
         let mut stream = RecordedStream { stream: far, record: record.clone() };
-        let mut summary = Summary::default();
-        session::run(&mut stream, env, &link, &mut summary).await
+        session::run(&mut stream, env, &link).await
     };
     let mut client = Client { stream: BufReader::new(near), record };
     let play = async {

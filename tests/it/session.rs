@@ -174,8 +174,7 @@ fn pipelined(
         let (mut client, mut server) = tokio::io::duplex(1 << 20);
         client.write_all(input).await.unwrap();
         let link = link(Security::ImplicitTls);
-        let mut summary = Summary::default();
-        let session = session::run(&mut server, &env, &link, &mut summary);
+        let session = session::run(&mut server, &env, &link);
         let mut turns = 0;
         let other = async {
             meanwhile(&env);
@@ -234,7 +233,7 @@ fn a_slow_reader_is_not_idle() {
         let (mut reader, mut writer) = tokio::io::split(client);
         let link = link(Security::ImplicitTls);
         let session = async {
-            let why = session::run(&mut server, &env, &link, &mut Summary::default()).await;
+            let why = session::run(&mut server, &env, &link).await;
             drop(server);
             why
         };
@@ -294,8 +293,7 @@ fn a_login_that_ran_out_of_time_keeps_its_place_until_the_store_answers() {
         let (mut client, mut server) = tokio::io::duplex(1024);
         client.write_all(logged_in()).await.unwrap();
         let link = link(Security::ImplicitTls);
-        let mut summary = Summary::default();
-        let end = session::run(&mut server, &env, &link, &mut summary).await;
+        let end = session::run(&mut server, &env, &link).await;
         assert!(matches!(end, End::LoginTimeout), "{end}");
         drop(server);
         let mut said = String::new();
@@ -326,8 +324,7 @@ fn mail_that_was_lost_on_the_way_is_not_removed() {
         let (mut client, mut server) = tokio::io::duplex(36 * 1024);
         client.write_all(&[logged_in(), b"RETR 1\r\n"].concat()).await.unwrap();
         let link = link(Security::ImplicitTls);
-        let mut summary = Summary::default();
-        let session = session::run(&mut server, &env, &link, &mut summary);
+        let session = session::run(&mut server, &env, &link);
         let vanishing = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             client.write_all(b"DELE 1\r\nQUIT\r\n").await.unwrap();
@@ -337,4 +334,43 @@ fn mail_that_was_lost_on_the_way_is_not_removed() {
         assert!(matches!(end, End::PeerClosed), "{end}");
         assert_eq!(store.unique_ids(&mrose()), ["id"]);
     });
+}
+
+/// The operator ends a session: the client is told, unless that would be in the middle of a reply,
+/// and keeps its mail.
+#[test]
+fn a_session_that_is_kicked_removes_nothing() {
+    for (sent, told) in [
+        (
+            "DELE 1\r\n",
+            "-ERR [SYS/TEMP] the operator has ended this session; nothing is removed\r\n",
+        ),
+        ("DELE 1\r\nRETR 2\r\n", ""),
+    ] {
+        let store = MemoryStore::default();
+        store.deliver(&mrose(), "one", &b"x\n"[..]);
+        store.deliver(&mrose(), "two", "x\n".repeat(10_000).into_bytes());
+        let env = env(store.clone());
+        let output = paused_runtime().block_on(async {
+            let (mut client, mut server) = tokio::io::duplex(1024);
+            client.write_all(&[logged_in(), sent.as_bytes()].concat()).await.unwrap();
+            let link = link(Security::ImplicitTls);
+            let handle = link.connection.handle();
+            let kicking = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let activity = handle.activity();
+                assert_eq!((activity.marked, handle.idle().is_some()), (1, !told.is_empty()));
+                assert!(handle.kick());
+            };
+            let (end, ()) = tokio::join!(session::run(&mut server, &env, &link), kicking);
+            assert!(matches!(end, End::Kicked), "{end}");
+            drop(server);
+            let mut output = String::new();
+            client.read_to_string(&mut output).await.unwrap();
+            output
+        });
+        assert_eq!(output.matches("-ERR").count(), usize::from(!told.is_empty()), "{output}");
+        assert!(output.ends_with(told), "{output}");
+        assert_eq!(store.unique_ids(&mrose()), ["one", "two"]);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use restante::credentials::FileStore;
 use restante::mailbox::memory::MemoryStore;
-use restante::session::{self, End, Env, Security, Summary};
+use restante::session::{self, End, Env, Security};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ impl Device {
         let env = Arc::clone(env);
         let session = tokio::spawn(async move {
             let link = link(Security::ImplicitTls);
-            session::run(&mut server, &env, &link, &mut Summary::default()).await
+            session::run(&mut server, &env, &link).await
         });
         let mut device = Self { stream: BufReader::new(client), session };
         assert!(device.line().await.starts_with("+OK"));

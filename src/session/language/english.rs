@@ -50,6 +50,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::TooManyBadCommands => "too many bad commands".into(),
         Fault::TooManyCommands => "too many commands before login".into(),
         Fault::Evicted => "too many connections, and this one has not logged in; try again".into(),
+        Fault::Kicked => "the operator has ended this session; nothing is removed".into(),
         Fault::LogInFirst => "log in first".into(),
         Fault::AlreadyLoggedIn => "already logged in".into(),
         Fault::UserFirst => "send USER first".into(),

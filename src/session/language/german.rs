@@ -51,6 +51,7 @@ pub(super) fn explain(fault: &Fault) -> Cow<'static, str> {
         Fault::Evicted => {
             "zu viele Verbindungen, und diese ist nicht angemeldet; bitte nochmals versuchen".into()
         }
+        Fault::Kicked => "die Sitzung wurde vom Betreiber beendet; es wird nichts gelöscht".into(),
         Fault::LogInFirst => "bitte zuerst anmelden".into(),
         Fault::AlreadyLoggedIn => "die Anmeldung ist bereits erfolgt".into(),
         Fault::UserFirst => "bitte zuerst USER senden".into(),

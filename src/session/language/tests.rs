@@ -62,6 +62,7 @@ fn faults() -> Vec<Fault> {
         Fault::TooManyBadCommands,
         Fault::TooManyCommands,
         Fault::Evicted,
+        Fault::Kicked,
         Fault::LogInFirst,
         Fault::AlreadyLoggedIn,
         Fault::UserFirst,

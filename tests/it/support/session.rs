@@ -22,7 +22,7 @@ pub const MESSAGES: [&str; 3] = [
 
 /// A new connection from [`PEER`].
 pub fn link(security: Security) -> Link {
-    Link::new(security, PEER, Instant::now() + Duration::from_secs(120))
+    Link::alone(security, PEER, Instant::now() + Duration::from_secs(120))
 }
 
 /// Runs a session whose client sends `input`, in pieces of at most `piece` octets, and then closes
@@ -36,10 +36,10 @@ pub async fn converse<M: Mailbox, C: CredentialStore>(
     let (client, mut server) = tokio::io::duplex(piece.max(1));
     let (mut reader, mut writer) = tokio::io::split(client);
     let session = async {
-        let mut summary = Summary::default();
-        let end = session::run(&mut server, env, &link(security), &mut summary).await;
+        let link = link(security);
+        let end = session::run(&mut server, env, &link).await;
         drop(server);
-        (end, summary)
+        (end, link.connection.handle().activity().summary)
     };
     let send = async {
         // The session may end before it has read everything.

@@ -17,7 +17,7 @@ use restante::login::{Authenticator, Rules};
 use restante::mailbox::maildir::{MaildirStore, PathTemplate};
 use restante::password::WeakSchemes;
 use restante::protocol::Username;
-use restante::session::{self, End, Env, Link, Policy, Security, Summary};
+use restante::session::{self, End, Env, Link, Policy, Security};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
@@ -131,10 +131,10 @@ impl Player {
         let (handshakes, mut shaken) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let peer = Ipv4Addr::LOCALHOST.into();
-            let link = Link::new(security, peer, Instant::now() + login);
+            let link = Link::alone(security, peer, Instant::now() + login);
             let mut link = Link { certificate, ..link };
             loop {
-                let end = session::run(&mut server, &env, &link, &mut Summary::default()).await;
+                let end = session::run(&mut server, &env, &link).await;
                 ended.send(end.to_string()).expect("the player is there");
                 if !matches!(end, End::StartTls) || shaken.recv().await.is_none() {
                     return;
