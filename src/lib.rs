@@ -9,6 +9,7 @@
 //! - [`credentials`]: credential stores, of which each kind has a file or folder.
 //! - [`login`]: passwords, proofs, tokens and certificates become an identity, or a refusal.
 //! - [`uidl`]: unique-ids made of file names, and those of other servers by their lists. No I/O.
+//! - [`control`]: the control socket: its requests and answers, and the side of the commands.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
 //! - [`telemetry`]: how log lines look and where they go.
@@ -17,6 +18,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod credentials;
 pub mod limits;
 pub mod login;

@@ -16,6 +16,7 @@ use crate::uidl::FormatError;
 pub mod check;
 pub mod completions;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod guard;
 pub mod hash;
@@ -84,6 +85,10 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Config(args) => config::run(args),
             Command::User(args) => user::run(args),
+            Command::Status(args) => control::status::run(args),
+            Command::Sessions(args) => control::sessions::run(args),
+            Command::Kick(args) => control::sessions::kick(args),
+            Command::Reload(args) => control::reload::run(args),
             Command::Guard(args) => guard::run(args),
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
@@ -122,6 +127,22 @@ enum Command {
     /// configuration file. Secrets are kept in separate files and are not printed. A file with errors
     /// is refused, as by check.
     Config(config::Args),
+    /// Print the state of a running server.
+    ///
+    /// Its listeners, connections, logins, credential stores, certificates and last reload.
+    Status(control::status::Args),
+    /// List the open connections of a running server.
+    Sessions(control::sessions::Args),
+    /// End connections of a running server.
+    ///
+    /// Messages that are marked as deleted are not removed. A session that already removes messages is
+    /// not disturbed, and ends after that.
+    Kick(control::sessions::KickArgs),
+    /// Let a running server read its configuration again.
+    ///
+    /// The new configuration applies to new connections. If it has errors, they are printed, and the
+    /// old one stays in use.
+    Reload(control::reload::Args),
     /// Add, change, remove or list the users of a credential file; test a login.
     User(user::Args),
     /// Say whether the guard refuses the logins of a user, and accept a change of unique-ids.

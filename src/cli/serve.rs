@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{FORMAT, Failure};
 use crate::config::{Fault, PartialConfig};
-use crate::server::{self, Sandbox, Source};
+use crate::server::{self, ControlSocket, Sandbox, Source};
 use crate::telemetry;
 
 /// `restante serve`
@@ -34,6 +34,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(_) => Failure::new(format!("{error}; stop it, or change [[listen]]")),
         None => Failure::of(error),
     })?;
+    let control = ControlSocket::bind(&config.control);
     if config.sandbox.no_new_privileges {
         server::drop_bounding_set();
     }
@@ -46,8 +47,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let file = file.display();
         warn!("{file} cannot be read again as the user of run-as, SIGHUP will fail: {error}");
     }
+    let control = control.unwrap_or_else(|error| {
+        match error.is_expected() {
+            true => debug!("{error}"),
+            false => warn!("{error}"),
+        }
+        None
+    });
     let source = Source::File { path: file.clone(), level: log.level() };
-    server::run(config, sockets, source, sandbox).map_err(|error| {
+    server::run(config, sockets, control, source, sandbox).map_err(|error| {
         let server::Error::Format(wrong) = error else { return Failure::of(error) };
         let fault = Fault { place, key: FORMAT.to_owned(), what: wrong.to_string() };
         Failure::new(fault.line(&file))

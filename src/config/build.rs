@@ -19,8 +19,8 @@ use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
 use super::setting::Settings;
 use super::{
-    Auth, KeyPair, Limits, Log, LogFormat, LogLevel, Pop3, Sandbox, ThrottleSection, Timeouts,
-    TlsMode, open_files, value,
+    Auth, Control, KeyPair, Limits, Log, LogFormat, LogLevel, Pop3, Sandbox, ThrottleSection,
+    Timeouts, TlsMode, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
 
@@ -123,6 +123,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
     let timeouts = timeouts(&root.section("timeouts"));
     let log = log(&root.section("log"));
     let sandbox = sandbox(&root.section("sandbox"));
+    let control = control(&root.section("control"));
     PartialConfig {
         file: PathBuf::new(),
         text: String::new(),
@@ -145,6 +146,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         timeouts,
         log,
         sandbox,
+        control,
     }
 }
 
@@ -359,6 +361,13 @@ fn sandbox(section: &Section<'_>) -> Sandbox {
         no_new_privileges: section.flag("no-new-privileges", true),
         core_dumps: section.flag("core-dumps", false),
     }
+}
+
+fn control(section: &Section<'_>) -> Control {
+    let enabled = section.flag("enabled", true);
+    let path = section.entry("path").and_then(|entry| entry.path(Control::PATH));
+    section.default("path", Control::PATH);
+    Control { enabled, path: path.unwrap_or_else(|| Control::PATH.into()) }
 }
 
 fn processors() -> NonZeroU32 {

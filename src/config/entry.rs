@@ -86,6 +86,14 @@ impl<'a> Entry<'a> {
 
     /// The path of a file, such as `example`.
     pub(super) fn file(&self, example: &str) -> Option<PathBuf> {
+        let path = self.path(example)?;
+        let (section, key) = &self.key;
+        self.document.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));
+        Some(path)
+    }
+
+    /// The path of a file that need not exist, such as `example`.
+    pub(super) fn path(&self, example: &str) -> Option<PathBuf> {
         let text = self.text(example)?;
         if text.is_empty() || text.contains('\0') {
             self.refuse(format!("{text:?} is not the path of a file; write one such as {example}"));
@@ -93,8 +101,6 @@ impl<'a> Entry<'a> {
         }
         let path = self.document.base.join(text);
         self.set(path.to_string_lossy().as_ref());
-        let (section, key) = &self.key;
-        self.document.files.borrow_mut().push((format!("{section}.{key}"), path.clone()));
         Some(path)
     }
 

@@ -73,6 +73,8 @@ pub struct Config {
     pub log: Log,
     /// Restrictions of the process.
     pub sandbox: Sandbox,
+    /// The control socket.
+    pub control: Control,
 }
 
 impl Config {
@@ -114,6 +116,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "timeouts",
             "log",
             "sandbox",
+            "control",
         ],
     ),
     ("listen", &["address", "tls", "default-domain"]),
@@ -165,6 +168,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("timeouts", &["idle", "login", "write", "shutdown-grace"]),
     ("log", &["format", "level", "removals"]),
     ("sandbox", &["landlock", "mail-directories", "seccomp", "no-new-privileges", "core-dumps"]),
+    ("control", &["enabled", "path"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -324,6 +328,20 @@ pub struct Sandbox {
     pub no_new_privileges: bool,
     /// Whether core dumps and debuggers of the same user are allowed.
     pub core_dumps: bool,
+}
+
+/// `[control]`: the socket for `restante status` and the other commands about a running server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Control {
+    /// The file, unless the configuration names another one.
+    pub const PATH: &str = "/run/restante/control";
 }
 
 /// The format of a log line.

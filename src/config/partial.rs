@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
-    Auth, Config, Credentials, Guard, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox,
-    ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
+    Auth, Config, Control, Credentials, Guard, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs,
+    Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -57,6 +57,8 @@ pub struct PartialConfig {
     pub log: Log,
     /// Restrictions of the process.
     pub sandbox: Sandbox,
+    /// The control socket.
+    pub control: Control,
 }
 
 /// `[[listen]]`
@@ -155,6 +157,7 @@ impl PartialConfig {
             timeouts: self.timeouts,
             log: self.log,
             sandbox: self.sandbox,
+            control: self.control,
         })
     }
 }

@@ -86,6 +86,11 @@ impl ConnectionLimits {
         }
     }
 
+    /// The open connections.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// The number of open connections.
     pub(super) fn open(&self) -> u32 {
         self.all.held(&())

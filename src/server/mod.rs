@@ -9,6 +9,7 @@
 //! - `supervise`: signals, reload, stop. `service_manager`: notifications of the service manager.
 //!   `watchdog`: whether the server makes progress. `accept`: a loop for each socket. `connection`:
 //!   one client.
+//! - `control`: the control socket.
 //! - `sandbox`: restrictions of the process.
 //! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates and their renewal. `limits`: limits on connections.
@@ -34,6 +35,7 @@ use crate::uidl::FormatError;
 mod accept;
 pub mod account;
 mod connection;
+mod control;
 #[cfg(test)]
 mod fixture;
 mod limits;
@@ -49,6 +51,7 @@ mod supervise;
 pub mod tls;
 mod watchdog;
 
+pub use control::{ControlError, ControlSocket};
 pub use listen::{BindError, Socket, bind, try_bind};
 pub use port_owner::PortOwner;
 pub use privileges::{PrivilegeError, as_server, assume};
@@ -75,6 +78,7 @@ pub enum Source {
 pub fn run(
     config: Config,
     sockets: Vec<Socket>,
+    control: Option<ControlSocket>,
     source: Source,
     sandbox: Sandbox,
 ) -> Result<(), Error> {
@@ -87,7 +91,7 @@ pub fn run(
     // Tokio, and packages that build on it, resolve host names in blocking threads of the runtime.
     // With one such thread, tokio does not panic if the system refuses to start others.
     runtime.spawn_blocking(|| ());
-    let outcome = runtime.block_on(supervise::supervise(config, sockets, source, sandbox));
+    let outcome = runtime.block_on(supervise::supervise(config, sockets, control, source, sandbox));
     // Only work on a file system that does not answer can still be running. Do not wait for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome

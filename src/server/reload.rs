@@ -1,14 +1,18 @@
-//! SIGHUP: applies a changed configuration as far as possible, and logs which keys need a restart.
+//! SIGHUP and `restante reload`: applies a changed configuration as far as possible, and logs which keys need a restart.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
+use super::control::unix_time;
 use super::sandbox::SandboxError;
 use super::service_manager::ServiceManager;
 use super::{Sandbox, Shared, Source};
 use crate::config::{Config, Faults};
+use crate::control::{LastReload, Reloaded};
 use crate::credentials::Store;
 use crate::mailbox::maildir::MaildirStore;
 use crate::threads;
@@ -22,62 +26,94 @@ pub(super) struct Reload {
     /// The restrictions of the process, which cannot be lifted.
     pub(super) sandbox: Sandbox,
     pub(super) service_manager: Arc<ServiceManager>,
-    pub(super) one_at_a_time: Mutex<()>,
+    pub(super) last: Mutex<Option<LastReload>>,
 }
 
 impl Reload {
-    /// Begins a reload, in a thread for the file system of the configuration.
-    pub(super) fn start(self: Arc<Self>) {
+    /// Begins a reload, in a thread for the file system of the configuration. `done` is called with
+    /// its outcome, unless no thread can be had.
+    pub(super) fn start(
+        self: Arc<Self>,
+        trigger: Trigger,
+        done: impl FnOnce(Result<Reloaded, ReloadError>) + Send + 'static,
+    ) {
         let place = match &self.source {
             Source::File { path, .. } => path.clone(),
             Source::Fixed => PathBuf::new(),
         };
-        if let Err(error) = threads::files().of(&place).start(move || self.run()) {
-            error!("SIGHUP: the old configuration stays in use: {error}");
+        let reload = move || done(self.run(trigger));
+        if let Err(error) = threads::files().of(&place).start(reload) {
+            error!("{trigger}: the old configuration stays in use: {error}");
         }
+    }
+
+    /// The last reload, if there was one.
+    pub(super) fn last(&self) -> Option<LastReload> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the configuration and applies it to new connections. If a part of it is invalid, the old
     /// one stays in use as a whole.
-    pub(super) fn run(&self) {
-        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+    fn run(&self, trigger: Trigger) -> Result<Reloaded, ReloadError> {
+        // One reload at a time.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         self.service_manager.reloading();
         let outcome = self.read_again();
         match &outcome {
-            Ok(()) => info!("SIGHUP: the configuration is in use for new connections"),
-            Err(error @ ReloadError::NoFile) => warn!("SIGHUP: {error}"),
+            Ok(_) => info!("{trigger}: the configuration is in use for new connections"),
+            Err(error @ ReloadError::NoFile) => warn!("{trigger}: {error}"),
             Err(ReloadError::Config(faults)) => {
                 for line in faults.to_string().lines() {
                     error!("{line}");
                 }
-                error!("SIGHUP: the configuration has faults, the old one stays in use");
+                error!("{trigger}: the configuration has faults, the old one stays in use");
             }
             Err(error @ (ReloadError::Sandbox(_) | ReloadError::Server(_))) => {
-                error!("SIGHUP: the old configuration stays in use: {error}");
+                error!("{trigger}: the old configuration stays in use: {error}");
             }
         }
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        *last = Some(LastReload { at: unix_time(SystemTime::now()), error });
         // If a stop has begun meanwhile, the service manager is to see that instead.
         if !self.shared.drain.is_cancelled() {
-            self.service_manager.reloaded(outcome);
+            self.service_manager.reloaded(outcome.as_ref().map(|_| ()));
         }
+        outcome
     }
 
-    fn read_again(&self) -> Result<(), ReloadError> {
+    fn read_again(&self) -> Result<Reloaded, ReloadError> {
         let Source::File { path, level } = &self.source else { return Err(ReloadError::NoFile) };
         let config = Config::load(path)?;
         self.sandbox.allows(&config, path)?;
         self.shared.renew(&config)?;
         level.set(config.log.level);
-        for key in fixed_keys(&self.started_with, &config) {
+        let needs_restart = fixed_keys(&self.started_with, &config);
+        for key in &needs_restart {
             warn!("{key} has changed, which takes effect at the next start only");
         }
-        Ok(())
+        Ok(Reloaded { needs_restart: needs_restart.into_iter().map(str::to_owned).collect() })
+    }
+}
+
+/// Who asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    Signal,
+    Command,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "SIGHUP",
+            Self::Command => "restante reload",
+        })
     }
 }
 
 /// Why a reload failed.
 #[derive(Debug, thiserror::Error)]
-enum ReloadError {
+pub(super) enum ReloadError {
     #[error("there is no configuration file to read again")]
     NoFile,
     #[error(transparent)]
@@ -95,6 +131,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("run-as", old.run_as != new.run_as),
         ("sandbox", old.sandbox != new.sandbox),
         ("log.format", old.log.format != new.log.format),
+        ("control", old.control != new.control),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

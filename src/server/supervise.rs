@@ -11,7 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use super::accept::Listener;
-use super::reload::Reload;
+use super::control::{self, ControlSocket};
+use super::reload::{Reload, Trigger};
 use super::service_manager::ServiceManager;
 use super::{Error, ListenerError, Sandbox, Shared, Socket, Source, tls, watchdog};
 use crate::config::{Config, TlsMode, files_for};
@@ -23,6 +24,7 @@ use crate::mailbox::maildir::hold_at_most;
 pub(super) async fn supervise(
     config: Config,
     sockets: Vec<Socket>,
+    control: Option<ControlSocket>,
     source: Source,
     sandbox: Sandbox,
 ) -> Result<(), Error> {
@@ -31,13 +33,14 @@ pub(super) async fn supervise(
     check_open_files(&config);
     let shared = Arc::new(Shared::new(&config, sandbox.mail())?);
     let mut listeners = JoinSet::new();
-    let mut accept_loops = Vec::new();
+    let (mut accept_loops, mut addresses) = (Vec::new(), Vec::new());
     for socket in sockets {
         let (address, tls) = (socket.address(), mode_name(socket.entry.tls));
         let (listener, accept_loop) = Listener::new(socket).map_err(Error::Runtime)?;
         accept_loops.push(accept_loop);
         listeners.spawn(listener.run(Arc::clone(&shared)));
         info!(%address, %tls, "listening");
+        addresses.push(control::Listener { address, tls: tls.to_owned() });
     }
     let mut background = JoinSet::new();
     if let Some(certificates) = &shared.tls {
@@ -56,9 +59,14 @@ pub(super) async fn supervise(
         source,
         sandbox,
         service_manager: Arc::clone(&service_manager),
-        one_at_a_time: Mutex::default(),
+        last: Mutex::default(),
     };
-    let outcome = serve(&Arc::new(reload), &mut listeners, &mut signals).await;
+    let reload = Arc::new(reload);
+    if let Some(socket) = control {
+        let server = control::Server::new(&reload, addresses);
+        background.spawn(socket.serve(server).map_err(Error::Runtime)?);
+    }
+    let outcome = serve(&reload, &mut listeners, &mut signals).await;
     background.abort_all();
     stop(&shared, &service_manager, &mut listeners, &mut signals).await.and(outcome)
 }
@@ -111,7 +119,7 @@ async fn serve(
                 Request::Reload => {
                     // Do not wait for it: a file system that does not answer must not keep the
                     // server from stopping.
-                    Arc::clone(reload).start();
+                    Arc::clone(reload).start(Trigger::Signal, drop);
                 }
             },
             Some(broken) = listeners.join_next() => {

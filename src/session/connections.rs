@@ -20,12 +20,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::end::{End, Summary};
+use super::logins::Logins;
 use crate::limits::Network;
+use crate::protocol::Username;
 
 /// The open connections of a server.
 #[derive(Debug, Default)]
 pub struct Connections {
     tables: Mutex<Tables>,
+    logins: Logins,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +61,11 @@ impl Connections {
     /// The open connections, the oldest first.
     pub fn all(&self) -> Vec<Arc<Handle>> {
         self.lock().all.values().cloned().collect()
+    }
+
+    /// The successful logins.
+    pub fn logins(&self) -> &Logins {
+        &self.logins
     }
 
     /// Evicts one connection, if there is one. Returns its network.
@@ -276,6 +284,14 @@ impl Handle {
         self.waiting_since.store(0, Ordering::Relaxed);
     }
 
+    /// Its client has logged in to a maildrop with this number of messages.
+    pub(super) fn logged_in(&self, user: &Username, messages: u32) {
+        self.connections.logins.count(Instant::now());
+        let mut activity = self.lock();
+        activity.summary.user = Some(user.clone());
+        activity.summary.left = u64::from(messages);
+    }
+
     /// Changes what the session does and has done.
     pub(super) fn change(&self, change: impl FnOnce(&mut Activity)) {
         change(&mut self.lock());
@@ -321,7 +337,6 @@ mod tests {
     use tokio::task::coop::unconstrained;
 
     use super::*;
-    use crate::protocol::Username;
 
     fn enter(connections: &Arc<Connections>, peer: &str) -> Open {
         connections.enter(SocketAddr::new(peer.parse().unwrap(), 50_000))
@@ -338,8 +353,7 @@ mod tests {
     }
 
     fn log_in(connection: &Open) {
-        let user = Username::try_from("mrose").unwrap();
-        connection.handle().change(|activity| activity.summary.user = Some(user));
+        connection.handle().logged_in(&Username::try_from("mrose").unwrap(), 0);
     }
 
     fn evicted(connections: &Connections) -> Option<String> {

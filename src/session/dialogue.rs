@@ -43,7 +43,7 @@ impl<'s> Dialogue<'s> {
         Self {
             wire: Wire::new(stream, policy.write, link.login_deadline),
             policy,
-            handle: &link.handle(),
+            handle: link.handle(),
             throttle,
             peer: link.peer(),
             before_login: 0,
@@ -255,9 +255,6 @@ impl Answer<'_, '_> {
     /// The client has logged in: lifts the login deadline, and begins the summary.
     pub(super) fn logged_in(&mut self, user: &Username, messages: u32) {
         self.dialogue.wire.lift_deadline();
-        self.dialogue.handle.change(|Activity { summary, .. }| {
-            summary.user = Some(user.clone());
-            summary.left = u64::from(messages);
-        });
+        self.dialogue.handle.logged_in(user, messages);
     }
 }

@@ -110,6 +110,7 @@ async fn check_protocol<M: Mailbox, C: CredentialStore>(
     context: Context<'_, M, C>,
 ) -> Result<(), End> {
     dialogue.wire.flush().await?;
+    context.link.handle().waits(Instant::now());
     let undecided = |unread: &[u8]| {
         !unread.contains(&b'\n')
             && unread.len() < FIRST_LINE

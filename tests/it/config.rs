@@ -13,11 +13,11 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Asking, Auth, CheckpasswordSection, Config, Credentials, Dovecot, Duplicates, FileSection,
-    FlagSeparator, Guard, GuardMode, Introspection, KEYS, KeyPair, LdapAttributes, LdapBind,
-    LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir, NewMailOrder,
-    Oauth2Section, PamSection, PartialConfig, Pop3, RunAs, Sandbox, SqlSection, ThrottleSection,
-    Timeouts, Tls, TlsHost, TlsMode, TokenTerms, UidlSource,
+    Asking, Auth, CheckpasswordSection, Config, Control, Credentials, Dovecot, Duplicates,
+    FileSection, FlagSeparator, Guard, GuardMode, Introspection, KEYS, KeyPair, LdapAttributes,
+    LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
+    NewMailOrder, Oauth2Section, PamSection, PartialConfig, Pop3, RunAs, Sandbox, SqlSection,
+    ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms, UidlSource,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -216,6 +216,7 @@ fn every_value_arrives_in_its_place() {
             no_new_privileges: false,
             core_dumps: true,
         },
+        control: Control { enabled: false, path: "/run/pop3/control".into() },
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }

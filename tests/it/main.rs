@@ -19,6 +19,7 @@
 mod check;
 mod commands;
 mod config;
+mod control;
 mod corpus;
 mod creation;
 mod doveconf;

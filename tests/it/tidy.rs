@@ -43,7 +43,7 @@ fn room(file: &str) -> &str {
 fn rooms_use_only_the_rooms_that_they_may() {
     let may_use = |room: &str| -> &[&str] {
         match room {
-            "protocol" | "threads" => &[],
+            "protocol" | "threads" | "control" => &[],
             "config" => &["protocol"],
             "limits" | "password" => &["protocol"],
             "credentials" => &["protocol", "threads", "limits", "password", "config"],
@@ -63,6 +63,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "mailbox",
                 "session",
                 "config",
+                "control",
                 "telemetry",
             ],
             "cli" => &[
@@ -74,6 +75,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "mailbox",
                 "session",
                 "config",
+                "control",
                 "telemetry",
                 "server",
             ],

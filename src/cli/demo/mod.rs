@@ -65,7 +65,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     print(instructions(directory.path(), &sockets, messages)?)?;
     let _log = telemetry::start(&config.log)
         .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
-    let outcome = server::run(config, sockets, Source::Fixed, Sandbox::none()).map_err(Failure::of);
+    let outcome =
+        server::run(config, sockets, None, Source::Fixed, Sandbox::none()).map_err(Failure::of);
     let removed = directory.close();
     outcome?;
     removed.map_err(|error| {

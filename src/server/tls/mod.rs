@@ -95,6 +95,12 @@ impl Certificates {
         }
     }
 
+    /// The files of all certificates.
+    pub(super) fn pairs(&self) -> Vec<KeyPair> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        pairs(&files.section).cloned().collect()
+    }
+
     /// The path of one file.
     fn path(&self) -> PathBuf {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,148 @@
+//! `restante sessions` and `restante kick`.
+
+use std::net::IpAddr;
+
+use super::table::{since, span};
+use super::{Table, Target, print_json};
+use crate::cli::{Failure, print};
+use crate::control::{Answer, Connection, Filter, Kicked, Request, State};
+
+/// `restante sessions`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Only those of this user.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only those from this address.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+}
+
+/// Lists the open connections.
+///
+/// # Errors
+/// [`Failure`] when the server cannot be asked.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let Args { target, user, address } = args;
+    let mut table = Table::new(&HEAD);
+    target.ask(&Request::Sessions(Filter { user, address, id: None }), |answer| {
+        let Answer::Connection(connection) = answer else { return Ok(()) };
+        if target.json {
+            return print_json(&connection);
+        }
+        table.push(row(connection));
+        Ok(())
+    })?;
+    if target.json { Ok(()) } else { print(table.to_string()) }
+}
+
+const HEAD: [&str; 9] =
+    ["ID", "USER", "ADDRESS", "TLS", "STATE", "SINCE", "IDLE", "RETRIEVED", "MARKED"];
+
+fn row(connection: Connection) -> [String; 9] {
+    let none = || "-".to_owned();
+    let Connection {
+        id, user, address, tls, state, since: opened, idle, retrieved, marked, ..
+    } = connection;
+    [
+        id.to_string(),
+        user.unwrap_or_else(none),
+        address.to_string(),
+        tls.unwrap_or_else(none),
+        match state {
+            State::Authorization => "authorization",
+            State::Transaction => "transaction",
+            State::Update => "update",
+        }
+        .to_owned(),
+        span(since(opened)),
+        idle.map_or_else(none, span),
+        retrieved.to_string(),
+        marked.to_string(),
+    ]
+}
+
+/// `restante kick`
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+        restante kick mrose@example.org\n  \
+        restante kick 192.0.2.7\n  \
+        restante kick 4711                 # the ID in restante sessions")]
+pub struct KickArgs {
+    #[command(flatten)]
+    target: Target,
+    /// A user, the address of a client, or the number of a connection.
+    #[arg(value_name = "USER|ADDRESS|ID")]
+    who: String,
+    /// It is a user, even if it looks like a number or an address.
+    #[arg(long)]
+    user: bool,
+}
+
+/// Ends connections.
+///
+/// # Errors
+/// [`Failure`] when the server cannot be asked, or when there is no such connection.
+pub fn kick(args: KickArgs) -> Result<(), Failure> {
+    let KickArgs { target, who, user } = args;
+    let filter = match user {
+        true => Filter { user: Some(who.clone()), ..Filter::default() },
+        false => filter(&who),
+    };
+    let mut kicked = 0_u32;
+    target.ask(&Request::Kick(filter), |answer| {
+        let Answer::Kicked(one) = answer else { return Ok(()) };
+        kicked += 1;
+        if target.json { print_json(&one) } else { print(line(&one)) }
+    })?;
+    match kicked {
+        0 => Err(Failure::new(format!("no connection of {who}; see restante sessions"))),
+        _ => Ok(()),
+    }
+}
+
+/// A number is that of a connection, unless it is an address; everything else is a user.
+fn filter(who: &str) -> Filter {
+    match (who.parse(), who.parse()) {
+        (Ok(address), _) => Filter { address: Some(address), ..Filter::default() },
+        (_, Ok(id)) => Filter { id: Some(id), ..Filter::default() },
+        (Err(_), Err(_)) => Filter { user: Some(who.to_owned()), ..Filter::default() },
+    }
+}
+
+fn line(Kicked { connection, is_ended }: &Kicked) -> String {
+    let Connection { id, user, address, .. } = connection;
+    let who = match user {
+        Some(user) => format!("{id}: {user} from {address}"),
+        None => format!("{id}: {address}, not logged in"),
+    };
+    match is_ended {
+        true => format!("{who}: ended, nothing is removed\n"),
+        false => format!("{who}: it removes messages and ends by itself\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_an_address_a_number_or_a_user() {
+        let user = |name: &str| Filter { user: Some(name.into()), ..Filter::default() };
+        for (who, expected) in [
+            ("mrose", user("mrose")),
+            ("192.0.2.1", Filter { address: who_is("192.0.2.1"), ..Filter::default() }),
+            ("2001:db8::1", Filter { address: who_is("2001:db8::1"), ..Filter::default() }),
+            ("4711", Filter { id: Some(4711), ..Filter::default() }),
+            ("4711@example.org", user("4711@example.org")),
+        ] {
+            assert_eq!(filter(who), expected, "{who}");
+        }
+    }
+
+    fn who_is(address: &str) -> Option<IpAddr> {
+        Some(address.parse().unwrap())
+    }
+}

@@ -1,0 +1,69 @@
+//! `restante status`.
+
+use super::table::{now, since, span};
+use super::{Target, print_json};
+use crate::cli::{Failure, print};
+use crate::control::{Answer, Certificate, LastReload, Request, Status, Store};
+
+/// `restante status`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Prints the state of the server.
+///
+/// # Errors
+/// [`Failure`] when the server cannot be asked.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let Args { target } = args;
+    target.ask(&Request::Status, |answer| match answer {
+        Answer::Status(status) if target.json => print_json(&status),
+        Answer::Status(status) => print(text(&status)),
+        Answer::Connection(_)
+        | Answer::Kicked(_)
+        | Answer::Reloaded(_)
+        | Answer::Done {}
+        | Answer::Error(_) => Ok(()),
+    })
+}
+
+fn text(status: &Status) -> String {
+    let Status { version, pid, started, connections, sessions, logins, .. } = status;
+    let mut lines = Vec::new();
+    let mut line = |about: &str, what: String| lines.push(format!("{about:<13}{what}\n"));
+    let stopping = if status.is_stopping { ", stopping" } else { "" };
+    line("server", format!("{version}, pid {pid}, up {}{stopping}", span(since(*started))));
+    for listener in &status.listeners {
+        line("listening", format!("{}, tls {}", listener.address, listener.tls));
+    }
+    line("connections", format!("{connections}, {sessions} of them logged in"));
+    line("logins", format!("{logins}, {} in the last minute", status.logins_last_minute));
+    for Store { name, down } in &status.stores {
+        match down {
+            Some(why) => line("store", format!("{name}: down: {why}")),
+            None => line("store", format!("{name}: up")),
+        }
+    }
+    for certificate in &status.certificates {
+        line("certificate", expiry(certificate));
+    }
+    if let Some(LastReload { at, error }) = &status.last_reload {
+        let ago = span(since(*at));
+        match error {
+            Some(error) => line("reload", format!("refused {ago} ago: {error}")),
+            None => line("reload", format!("{ago} ago")),
+        }
+    }
+    lines.concat()
+}
+
+fn expiry(Certificate { path, names, expires }: &Certificate) -> String {
+    let names = names.join(", ");
+    match expires.map(|expires| expires.checked_sub(now())) {
+        Some(Some(left)) => format!("{path} ({names}): expires in {}", span(left)),
+        Some(None) => format!("{path} ({names}): has expired"),
+        None => format!("{path}: cannot be read any more"),
+    }
+}

@@ -1,0 +1,169 @@
+//! The answers to the requests on the control socket.
+
+use std::process;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::unix_time;
+use crate::config::KeyPair;
+use crate::control::{
+    Answer, Certificate, Connection, Filter, Kicked, Listener, Request, State, Status, Store,
+};
+use crate::credentials::{CredentialStore, StoreError};
+use crate::server::Shared;
+use crate::server::reload::{Reload, Trigger};
+use crate::server::tls;
+use crate::session::Handle;
+use crate::threads;
+
+/// The server, as its operator sees it.
+pub(in crate::server) struct Server {
+    reload: Arc<Reload>,
+    listeners: Vec<Listener>,
+    started: SystemTime,
+}
+
+impl Server {
+    /// A server that starts now.
+    pub(in crate::server) fn new(reload: &Arc<Reload>, listeners: Vec<Listener>) -> Self {
+        Self { reload: Arc::clone(reload), listeners, started: SystemTime::now() }
+    }
+
+    /// Carries out a request. The last of the answers says whether that has succeeded.
+    pub(super) async fn answer(&self, request: Request) -> Vec<Answer> {
+        let mut answers = match request {
+            Request::Status => vec![Answer::Status(Box::new(self.status().await))],
+            Request::Sessions(filter) => {
+                let connections = self.connections(&filter).into_iter();
+                connections.map(|handle| Answer::Connection(connection(&handle))).collect()
+            }
+            Request::Kick(filter) if filter.is_empty() => {
+                return vec![Answer::Error("name a user, an address or an id".into())];
+            }
+            Request::Kick(filter) => self.kick(&filter),
+            Request::Reload => match self.reload().await {
+                Ok(reloaded) => vec![reloaded],
+                Err(error) => return vec![error],
+            },
+        };
+        answers.push(Answer::Done {});
+        answers
+    }
+
+    async fn status(&self) -> Status {
+        let shared = &self.reload.shared;
+        let all = shared.connection_limits.connections().all();
+        let sessions = all.iter().filter(|handle| handle.activity().summary.user.is_some()).count();
+        let logins = shared.connection_limits.connections().logins();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: process::id(),
+            started: unix_time(self.started),
+            is_stopping: shared.drain.is_cancelled(),
+            listeners: self.listeners.clone(),
+            connections: u32::try_from(all.len()).unwrap_or(u32::MAX),
+            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+            logins: logins.all(),
+            logins_last_minute: logins.last_minute(Instant::now()),
+            stores: stores(shared),
+            certificates: certificates(shared.tls.as_deref()).await,
+            last_reload: self.reload.last(),
+        }
+    }
+
+    fn connections(&self, filter: &Filter) -> Vec<Arc<Handle>> {
+        let mut all = self.reload.shared.connection_limits.connections().all();
+        all.retain(|handle| matches(filter, handle));
+        all
+    }
+
+    fn kick(&self, filter: &Filter) -> Vec<Answer> {
+        let kick = |handle: Arc<Handle>| {
+            let connection = connection(&handle);
+            Answer::Kicked(Kicked { connection, is_ended: handle.kick() })
+        };
+        self.connections(filter).into_iter().map(kick).collect()
+    }
+
+    async fn reload(&self) -> Result<Answer, Answer> {
+        let (done, outcome) = oneshot::channel();
+        Arc::clone(&self.reload).start(Trigger::Command, |outcome| {
+            // The client may have gone.
+            drop(done.send(outcome));
+        });
+        match outcome.await {
+            Ok(Ok(reloaded)) => Ok(Answer::Reloaded(reloaded)),
+            Ok(Err(error)) => Err(Answer::Error(error.to_string())),
+            Err(_) => Err(Answer::Error("the reload was not finished; see the log".into())),
+        }
+    }
+}
+
+fn matches(filter: &Filter, handle: &Handle) -> bool {
+    let Filter { user, address, id } = filter;
+    address.is_none_or(|address| handle.peer().ip() == address.to_canonical())
+        && id.is_none_or(|id| handle.number() == id)
+        && user.as_ref().is_none_or(|user| {
+            handle.activity().summary.user.is_some_and(|name| name.as_str() == user)
+        })
+}
+
+fn connection(handle: &Handle) -> Connection {
+    let activity = handle.activity();
+    let state = match &activity.summary.user {
+        None => State::Authorization,
+        Some(_) if activity.is_updating => State::Update,
+        Some(_) => State::Transaction,
+    };
+    Connection {
+        id: handle.number(),
+        user: activity.summary.user.map(|user| user.as_str().to_owned()),
+        address: handle.peer(),
+        tls: handle.tls().map(str::to_owned),
+        state,
+        since: unix_time(SystemTime::now() - handle.opened().elapsed()),
+        idle: handle.idle().map(|idle| idle.as_secs()),
+        retrieved: activity.summary.retrieved,
+        octets: activity.summary.octets,
+        marked: activity.marked,
+    }
+}
+
+fn stores<M, C: CredentialStore>(shared: &Shared<M, C>) -> Vec<Store> {
+    let reloadable = shared.current();
+    let authenticator = &reloadable.env.authenticator;
+    let store = |name: String, down: Option<StoreError>| Store {
+        name,
+        down: down.map(|why| why.to_string()),
+    };
+    let passwords = authenticator.stores().iter().map(|it| store(it.label(), it.down()));
+    let tokens = authenticator.token_providers().iter().map(|it| store(it.label(), it.down()));
+    passwords.chain(tokens).collect()
+}
+
+async fn certificates(certificates: Option<&tls::Certificates>) -> Vec<Certificate> {
+    let pairs = certificates.map(tls::Certificates::pairs).unwrap_or_default();
+    let Some(first) = pairs.first().map(|pair| pair.certificate.clone()) else {
+        return Vec::new();
+    };
+    let (done, inspected) = oneshot::channel();
+    let inspect = move || drop(done.send(pairs.iter().map(certificate).collect()));
+    match threads::files().of(&first).start(inspect) {
+        Ok(()) => inspected.await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn certificate(pair: &KeyPair) -> Certificate {
+    let path = pair.certificate.display().to_string();
+    match tls::inspect(pair, SystemTime::now()) {
+        Ok(seen) => {
+            let expires = Some(unix_time(seen.not_after));
+            Certificate { path, names: seen.names, expires }
+        }
+        Err(_) => Certificate { path, names: Vec::new(), expires: None },
+    }
+}
