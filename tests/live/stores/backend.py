@@ -129,12 +129,14 @@ class Daemon:
         self.process = None
 
     def hang(self) -> None:
-        """Suspends every process, until there is no new one."""
+        """Suspends every process, until there is no new one and no thread runs any more."""
         held: set[int] = set()
         while fresh := [each for each in self.family() if each not in held]:
             for each in fresh:
                 send(each, signal.SIGSTOP)
             held.update(fresh)
+        # A thread has to run once more to stop the others, which answer until then.
+        until(lambda: not any(map(runs, held)), 20)
 
     def resume(self) -> None:
         """Resumes every process."""
@@ -253,6 +255,15 @@ def alive(process: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def runs(process: int) -> bool:
+    """Whether one of its threads is not suspended."""
+    try:
+        threads = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/stat")]
+    except OSError:
+        return alive(process)
+    return any(text.rpartition(")")[2].split()[0] not in "TtZX" for text in threads)
 
 
 def send(process: int, number: int) -> None:
