@@ -16,6 +16,13 @@ impl<'a> UniqueId<'a> {
     /// The most characters that RFC 1939 §7 UIDL allows.
     pub const RECOMMENDED: usize = 70;
 
+    /// Whether these octets are a unique-id.
+    pub fn is_valid(octets: &[u8]) -> bool {
+        let right_length = (1..=Self::MAX_CHARACTERS).contains(&octets.len());
+        // A fold has no early end, so the compiler can check many octets at a time.
+        right_length && octets.iter().fold(true, |all, octet| all & octet.is_ascii_graphic())
+    }
+
     /// The characters.
     pub fn as_str(self) -> &'a str {
         self.0
@@ -31,8 +38,7 @@ impl<'a> TryFrom<&'a [u8]> for UniqueId<'a> {
     type Error = NotUniqueId;
 
     fn try_from(bytes: &'a [u8]) -> Result<Self, NotUniqueId> {
-        let right_length = (1..=Self::MAX_CHARACTERS).contains(&bytes.len());
-        if !right_length || !bytes.iter().all(u8::is_ascii_graphic) {
+        if !Self::is_valid(bytes) {
             return Err(NotUniqueId);
         }
         std::str::from_utf8(bytes).map(Self).map_err(|_| NotUniqueId)
@@ -56,6 +62,7 @@ mod tests {
         }
         for bad in [&b""[..], b"a b", b"a\x7f", b"\xc3\xa9", b"a\r\n", &[b'x'; 256]] {
             assert_eq!(UniqueId::try_from(bad), Err(NotUniqueId), "{}", bad.escape_ascii());
+            assert!(!UniqueId::is_valid(bad));
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn is_unique_id(unique: &[u8]) -> bool {
 
 /// Whether these octets are a unique-id that RFC 1939 §7 UIDL allows.
 pub fn is_short_id(octets: &[u8]) -> bool {
-    octets.len() <= UniqueId::RECOMMENDED && UniqueId::try_from(octets).is_ok()
+    octets.len() <= UniqueId::RECOMMENDED && UniqueId::is_valid(octets)
 }
 
 /// The unique-id for a name that cannot be one: SHA-256 in hexadecimal.

@@ -172,12 +172,18 @@ fn append_number(bytes: &mut Vec<u8>, mut number: u64) {
 }
 
 fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut number = 0;
-    for (at, byte) in (0_u32..10).zip(bytes) {
-        number |= u64::from(byte & 0x7f).checked_mul(1 << (7 * at))?;
-        if byte & 0x80 == 0 {
-            return Some((number, bytes.get(at as usize + 1..)?));
+    let (mut number, mut shift, mut rest) = (0, 0, bytes);
+    while let Some((byte, after)) = rest.split_first() {
+        let bits = u64::from(byte & 0x7f);
+        // The tenth octet has the last bit.
+        if shift >= 63 && (shift > 63 || bits > 1) {
+            return None;
         }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Some((number, after));
+        }
+        (shift, rest) = (shift + 7, after);
     }
     None
 }
@@ -260,3 +266,25 @@ pub(super) const FEWEST_BYTES: usize = 7;
 
 /// A little more than the largest entry.
 pub(super) const MOST_BYTES: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_at_most_64_bits() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, u32::MAX.into(), 1 << 63, u64::MAX] {
+            let mut bytes = Vec::new();
+            append_number(&mut bytes, number);
+            for cut in 0..bytes.len() {
+                assert_eq!(split_number(&bytes[..cut]), None, "{number}");
+            }
+            bytes.push(7);
+            assert_eq!(split_number(&bytes), Some((number, &[7][..])));
+        }
+        let nine = [0xff; 9];
+        for too_large in [&[2][..], &[0x81, 0], &[0x80, 0], &[0x80, 0x80]] {
+            assert_eq!(split_number(&[&nine, too_large].concat()), None, "{too_large:?}");
+        }
+    }
+}

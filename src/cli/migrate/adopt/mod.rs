@@ -141,7 +141,7 @@ fn adopt(
     let (mut map, mut ids) = (Vec::new(), HashSet::new());
     for (at, here) in pairs {
         let (Some(id), Some(own)) = (old.ids.get(at), own.get(here)) else { continue };
-        let is_legal = UniqueId::try_from(&id[..]).is_ok();
+        let is_legal = UniqueId::is_valid(id);
         let is_name_legal =
             !own.base_name.iter().any(|octet| matches!(octet, b'\t' | b'\n' | b'\r'));
         if is_legal && is_name_legal && ids.insert(id) {

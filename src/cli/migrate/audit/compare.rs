@@ -74,7 +74,7 @@ impl Comparison {
 }
 
 fn is_legal(id: &[u8]) -> bool {
-    UniqueId::try_from(id).is_ok()
+    UniqueId::is_valid(id)
 }
 
 /// `240 same, 2 missing, 1 in another order`

@@ -91,7 +91,7 @@ impl Header {
 
 /// Whether these octets can be a unique-id.
 pub(super) fn is_id(octets: &[u8]) -> bool {
-    UniqueId::try_from(octets).is_ok()
+    UniqueId::is_valid(octets)
 }
 
 fn id(field: &[u8]) -> Option<&[u8]> {
