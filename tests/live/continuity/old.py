@@ -98,7 +98,9 @@ def imap_session(port: int, history: History) -> None:
         client.store(_some(choice, numbers, 8), "+FLAGS.SILENT", f"({flag})")
     client.store(_some(choice, numbers, 8), "-FLAGS.SILENT", r"(\Flagged \Seen)")
     client.copy(_some(choice, numbers, 2), "INBOX")
-    number = choice.randrange(10_000)
+    # Not that of a delivered message, whose header it would have: Dovecot takes two messages of an
+    # mbox with one header for the same.
+    number = 10_000 + choice.randrange(10_000)
     appended = text(f"{account.user}-appended-{number}", choice, number)
     client.append("INBOX", "", "", appended.wire)
     client.store(_some(choice, numbers, 2), "+FLAGS.SILENT", r"(\Deleted)")
