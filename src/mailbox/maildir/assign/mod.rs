@@ -5,7 +5,7 @@
 //! - A message that is not in that file gets its unique-id from the configured sources. The lists
 //!   of other servers are read only then. It is written down before it is shown.
 //! - When that file is made first, the messages in the index have been shown with unique-ids that
-//!   are made of their names. They keep them.
+//!   are made of their names. They keep them. If the index cannot be read, all messages keep them.
 //! - Without that file and without other sources, unique-ids are made of names, and the listing is
 //!   shown as it is.
 //!
@@ -144,9 +144,14 @@ impl<'a> Assigning<'a> {
         let mut search = state.search();
         let (known, new) =
             candidates.iter().partition::<Vec<_>, _>(|candidate| search.knows(&candidate.key));
-        let keep_names = !state.exists() && taken.index.state == KnownState::Absent;
-        let (named, new) =
-            new.into_iter().partition::<Vec<_>, _>(|new| keep_names && new.was_listed);
+        let keeps_name = |new: &&Candidate<'_>| match taken.index.state {
+            KnownState::Absent => new.was_listed,
+            KnownState::Unknown => taken.index.is_lost,
+            KnownState::Present(_) => false,
+        };
+        let (named, new) = new
+            .into_iter()
+            .partition::<Vec<_>, _>(|candidate| !state.exists() && keeps_name(candidate));
         let named_ids = named
             .iter()
             .map(|it| it.entry().unique_id().as_str().as_bytes())

@@ -1,5 +1,6 @@
 //! The guard: which changes of a Maildir keep clients out, and which do not.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::thread;
@@ -161,6 +162,20 @@ async fn an_index_that_cannot_be_used_shows_that_clients_know_names() {
         assert!(maildir.exists("restante.lock"));
         refused(&maildir, &by_name(&maildir), "dovecot-uidlist").await;
     }
+}
+
+/// Clients have seen the names, but it is unknown of which messages.
+#[tokio::test]
+async fn a_damaged_index_keeps_names_when_other_sources_are_set() {
+    let maildir = fixture("dovecot-small");
+    let listed = login(&store(&maildir, &section(&[UidlSource::Name]))).await.unwrap();
+    maildir.come_to_rest();
+    fs::write(maildir.path("restante.index"), b"").unwrap();
+    for _ in 0..2 {
+        let ids = login(&store(&maildir, &section(DOVECOT))).await.unwrap();
+        assert_eq!(BTreeSet::from_iter(ids), BTreeSet::from_iter(listed.clone()));
+    }
+    assert!(maildir.exists("restante.uids"));
 }
 
 #[tokio::test]
