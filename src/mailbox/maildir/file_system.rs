@@ -42,7 +42,7 @@ impl FileSystem {
         self.has_reliable_ctime() && self != Self::OVERLAYFS
     }
 
-    /// Whether each change in a directory changes its ctime at once.
+    /// Whether each change in a directory changes its ctime at once, and each rename that of the file.
     ///
     /// On network and FUSE file systems the ctime may change late or never.
     pub(super) fn has_reliable_ctime(self) -> bool {

@@ -78,7 +78,7 @@ impl LockedMaildir {
         self.nowait
     }
 
-    /// Whether each change in the folders changes their ctimes.
+    /// Whether each change in the folders changes their ctimes, and a rename that of the message.
     pub(super) fn has_reliable_ctime(&self) -> bool {
         self.reliable_ctime
     }

@@ -3,7 +3,8 @@
 //! Each login enters all messages that are there. So a message that the file does not know has come
 //! after the file was last written to, however many of the known ones are gone. The ctime of the
 //! message says when it came at the latest: no program can set it back, and it changes when a
-//! message is moved here from another folder.
+//! message is moved here from another folder. Network and FUSE file systems do not guarantee this,
+//! so there the time is not used.
 //!
 //! If messages are older than the file and not in it, the file was copied to this place. If they are
 //! all younger, this cannot be told from a maildrop that a client has emptied, and nothing is
@@ -62,6 +63,9 @@ impl UnknownMail<'_> {
 
     /// How many were there when the file was last written to.
     fn older_than_the_state(&self, folders: &Folders<'_>) -> usize {
+        if !folders.maildir().has_reliable_ctime() {
+            return 0;
+        }
         // A time in the future says nothing: the clock has been set back.
         let written = self.state.written().filter(|written| *written <= Moment::now());
         let Some(latest) = written.map(|written| written.before(LONGEST_LOGIN)) else { return 0 };
