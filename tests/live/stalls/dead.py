@@ -67,7 +67,7 @@ def dead_file_system(
     report: Report, mount: Mount, healthy: list[Account], dead: list[Account]
 ) -> None:
     """It stops while some users are logged in, and many more log in."""
-    server = served(mount.site, "dead", 'login = "40s"\n')
+    server = served(mount.site, "dead", 'login = "25s"\n')
     server.start()
     try:
         before = healthy_users(server, healthy, 3)
