@@ -30,13 +30,18 @@ pub async fn run<M: Mailbox, C: CredentialStore>(
     link: &Link,
 ) -> End {
     let mut dialogue = Dialogue::new(stream, &env.policy, env.authenticator.throttle(), link);
+    let serving = async {
+        let end = answer_commands(&mut dialogue, Context { env, link }).await?;
+        dialogue.wire.finish().await?;
+        Ok(end)
+    };
     let outcome = tokio::select! {
         biased;
-        outcome = answer_commands(&mut dialogue, Context { env, link }) => outcome,
+        outcome = serving => outcome,
         end = link.handle().ended() => Err(end),
     };
     match outcome {
-        Ok(farewell) => dialogue.wire.finish().await.err().unwrap_or(farewell),
+        Ok(end) => end,
         Err(End::Evicted) => {
             dialogue.dismiss(&Fault::Evicted).await;
             End::Evicted

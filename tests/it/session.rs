@@ -340,12 +340,15 @@ fn mail_that_was_lost_on_the_way_is_not_removed() {
 /// and keeps its mail.
 #[test]
 fn a_session_that_is_kicked_removes_nothing() {
-    for (sent, told) in [
+    for (sent, marked, told) in [
         (
             "DELE 1\r\n",
+            1,
             "-ERR [SYS/TEMP] the operator has ended this session; nothing is removed\r\n",
         ),
-        ("DELE 1\r\nRETR 2\r\n", ""),
+        ("DELE 1\r\nRETR 2\r\n", 1, ""),
+        ("DELE 1\r\nRETR 2\r\nQUIT\r\n", 1, ""),
+        ("RETR 2\r\nQUIT\r\n", 0, ""),
     ] {
         let store = MemoryStore::default();
         store.deliver(&mrose(), "one", &b"x\n"[..]);
@@ -359,7 +362,7 @@ fn a_session_that_is_kicked_removes_nothing() {
             let kicking = async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let activity = handle.activity();
-                assert_eq!((activity.marked, handle.idle().is_some()), (1, !told.is_empty()));
+                assert_eq!((activity.marked, handle.idle().is_some()), (marked, !told.is_empty()));
                 assert!(handle.kick());
             };
             let (end, ()) = tokio::join!(session::run(&mut server, &env, &link), kicking);
