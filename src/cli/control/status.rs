@@ -32,7 +32,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn text(status: &Status) -> String {
     let Status { version, pid, started, connections, sessions, logins, .. } = status;
     let mut lines = Vec::new();
-    let mut line = |about: &str, what: String| lines.push(format!("{about:<13}{what}\n"));
+    let mut line = |about: &str, what: String| {
+        // The errors of a configuration are one a line.
+        let what = what.replace('\n', &format!("\n{:13}", ""));
+        lines.push(format!("{about:<13}{}\n", what.trim_end()));
+    };
     let stopping = if status.is_stopping { ", stopping" } else { "" };
     line("server", format!("{version}, pid {pid}, up {}{stopping}", span(since(*started))));
     for listener in &status.listeners {
