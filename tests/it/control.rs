@@ -89,13 +89,14 @@ fn sessions_are_listed_and_ended() {
     client.body();
     client.ask("DELE 1");
     let mut waiting = greeted(&server);
+    let waits = |session: &Value| session["idle"].is_number();
+    eventually("both wait", || objects(&place, &["sessions"]).iter().all(waits));
     let sessions = objects(&place, &["sessions"]);
     let keys = ["id", "user", "state", "retrieved", "marked", "tls"];
     let of = |session: &Value| keys.map(|key| session[key].to_string());
     let logged_in = ["1", "\"mrose\"", "\"transaction\"", "1", "1", "null"];
     assert_eq!(of(&sessions[0]), logged_in);
     assert_eq!(of(&sessions[1]), ["2", "null", "\"authorization\"", "0", "0", "null"]);
-    assert!(sessions.iter().all(|session| session["idle"].is_number()));
     assert_eq!(objects(&place, &["sessions", "--user", "mrose"]).len(), 1);
     assert_eq!(objects(&place, &["sessions", "--address", "127.0.0.1"]).len(), 2);
     assert_eq!(objects(&place, &["sessions", "--address", "192.0.2.1"]).len(), 0);
