@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
@@ -26,6 +26,8 @@ pub(super) struct Reload {
     /// The restrictions of the process, which cannot be lifted.
     pub(super) sandbox: Sandbox,
     pub(super) service_manager: Arc<ServiceManager>,
+    pub(super) one_at_a_time: Mutex<()>,
+    /// Locked only for a moment, unlike `one_at_a_time`: a status does not wait for a reload.
     pub(super) last: Mutex<Option<LastReload>>,
 }
 
@@ -49,14 +51,17 @@ impl Reload {
 
     /// The last reload, if there was one.
     pub(super) fn last(&self) -> Option<LastReload> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_last().clone()
+    }
+
+    fn lock_last(&self) -> MutexGuard<'_, Option<LastReload>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the configuration and applies it to new connections. If a part of it is invalid, the old
     /// one stays in use as a whole.
     fn run(&self, trigger: Trigger) -> Result<Reloaded, ReloadError> {
-        // One reload at a time.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         self.service_manager.reloading();
         let outcome = self.read_again();
         match &outcome {
@@ -73,7 +78,7 @@ impl Reload {
             }
         }
         let error = outcome.as_ref().err().map(ToString::to_string);
-        *last = Some(LastReload { at: unix_time(SystemTime::now()), error });
+        *self.lock_last() = Some(LastReload { at: unix_time(SystemTime::now()), error });
         // If a stop has begun meanwhile, the service manager is to see that instead.
         if !self.shared.drain.is_cancelled() {
             self.service_manager.reloaded(outcome.as_ref().map(|_| ()));

@@ -59,6 +59,7 @@ pub(super) async fn supervise(
         source,
         sandbox,
         service_manager: Arc::clone(&service_manager),
+        one_at_a_time: Mutex::default(),
         last: Mutex::default(),
     };
     let reload = Arc::new(reload);

@@ -1,17 +1,19 @@
 //! The control socket, and the commands that use it, with a real server.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output};
 
+use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 use crate::serve::{large_message, plain_place};
 use crate::support::client::{Client, greeted, logged_in};
-use crate::support::{Place, eventually};
+use crate::support::{PATIENCE, Place, eventually};
 
 const CONTROL: &str = "[control]\npath = \"control\"\n";
 
@@ -164,6 +166,62 @@ fn a_reload_is_answered_when_the_configuration_is_in_use() {
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.ends_with("\ncontrol has changed, which takes effect at the next start only\n"));
+}
+
+/// A file system that does not answer, in the middle of a reload.
+#[test]
+fn a_reload_that_hangs_delays_nothing_else() {
+    let place = Place::new();
+    let rest = format!("allow-cleartext = true\n{CONTROL}");
+    place.configure(&[crate::support::OFF, crate::support::IMPLICIT], &rest);
+    let server = place.serve();
+    server.address(0);
+    let file = place.path("default.crt");
+    fs::remove_file(&file).unwrap();
+    mkfifoat(CWD, &file, Mode::RUSR | Mode::ROTH).unwrap();
+    let mut reloading = Conversation::new(&place);
+    reloading.send("reload");
+    // Opened without waiting for a reader, of whom there is none before.
+    let open = || OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&file);
+    let mut writer = None;
+    eventually("the certificate is being read", || {
+        writer = open().ok();
+        writer.is_some()
+    });
+    let _asking: Vec<_> = (0..8).map(|_| Conversation::new(&place).sent("status")).collect();
+    assert!(Conversation::new(&place).sent("sessions").answer().contains("done"));
+    assert!(greeted(&server).ask("CAPA").starts_with("+OK"));
+    // Later readers do not wait for a writer.
+    fs::remove_file(&file).unwrap();
+    drop(writer);
+    assert!(reloading.answer().starts_with("{\"error\":"));
+}
+
+/// A connection to the control socket of a place.
+struct Conversation(BufReader<UnixStream>);
+
+impl Conversation {
+    fn new(place: &Place) -> Self {
+        let stream = UnixStream::connect(place.path("control")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn send(&mut self, command: &str) {
+        writeln!(self.0.get_mut(), "{{\"command\":\"{command}\"}}").unwrap();
+    }
+
+    fn sent(mut self, command: &str) -> Self {
+        self.send(command);
+        self
+    }
+
+    /// The next line.
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
 }
 
 #[test]

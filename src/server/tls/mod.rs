@@ -95,10 +95,10 @@ impl Certificates {
         }
     }
 
-    /// The files of all certificates.
+    /// The files of all certificates that are in use. Does not wait for `files`, which is locked while
+    /// files are read.
     pub(super) fn pairs(&self) -> Vec<KeyPair> {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        pairs(&files.section).cloned().collect()
+        self.config().table.pairs.clone()
     }
 
     /// The path of one file.
@@ -198,6 +198,8 @@ pub enum TlsError {
 struct CertificateTable {
     default: Arc<Certificate>,
     by_name: HashMap<String, Arc<Certificate>>,
+    /// The files of all of them, those of the default one first.
+    pairs: Vec<KeyPair>,
 }
 
 /// A certificate with its key.
@@ -226,7 +228,7 @@ impl CertificateTable {
                 by_name.insert(name.to_ascii_lowercase(), Arc::clone(&certified));
             }
         }
-        Ok(Self { default, by_name })
+        Ok(Self { default, by_name, pairs: pairs(section).cloned().collect() })
     }
 
     /// The certificate of the exact name, otherwise of a wildcard for its first label, otherwise the
