@@ -63,9 +63,11 @@ pub(super) async fn supervise(
         last: Mutex::default(),
     };
     let reload = Arc::new(reload);
+    // Not in the background: it is also there while the server stops.
+    let mut control_socket = JoinSet::new();
     if let Some(socket) = control {
         let server = control::Server::new(&reload, addresses);
-        background.spawn(socket.serve(server).map_err(Error::Runtime)?);
+        control_socket.spawn(socket.serve(server).map_err(Error::Runtime)?);
     }
     let outcome = serve(&reload, &mut listeners, &mut signals).await;
     background.abort_all();

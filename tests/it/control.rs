@@ -197,6 +197,22 @@ fn a_reload_that_hangs_delays_nothing_else() {
     assert!(reloading.answer().starts_with("{\"error\":"));
 }
 
+#[test]
+fn a_server_that_stops_can_be_asked() {
+    let place = plain_place(CONTROL);
+    place.deliver(1, b"Subject: one\n\n");
+    let mut server = place.serve();
+    let mut client = logged_in(&server);
+    // With a mark, its session may go on for the whole grace time.
+    client.ask("DELE 1");
+    server.signal(Signal::SIGTERM);
+    server.logged(&["sessions may go on to their QUIT"]);
+    eventually("it stops", || objects(&place, &["status"])[0]["is-stopping"] == true);
+    told(&place, &["kick", "mrose"]);
+    server.logged(&["session ended", "why=kicked"]);
+    assert_eq!(server.exit(), Some(0));
+}
+
 /// A connection to the control socket of a place.
 struct Conversation(BufReader<UnixStream>);
 
