@@ -279,6 +279,10 @@ fn bad_requests_get_an_error_or_the_end() {
         (b"{\"command\":\"kick\"}\n", "{\"error\":\"name a user, an address or an id\"}\n"),
         (b"\xff\xfe\n", "{\"error\":\"this is no request: "),
         (&[b'['; 4096], "{\"error\":\"this is no request: "),
+        (
+            &[br#"{"command":"status"}"#, &[b' '; 4096][..]].concat(),
+            "{\"error\":\"longer than 4096",
+        ),
         (b"{\"command\":\"status\"}", ""),
         (b"", ""),
     ] {

@@ -152,12 +152,11 @@ async fn serve(stream: UnixStream, server: &Server) {
         }
         let request = match serde_json::from_slice::<Request>(&line) {
             Ok(request) if line.ends_with(b"\n") => request,
-            Ok(_) => return,
-            Err(error) => {
-                let answer = Answer::Error(format!("this is no request: {error}"));
-                drop(write(&mut writer, &[answer]).await);
-                return;
+            Ok(_) if line.len() < LONGEST_REQUEST => return,
+            Ok(_) => {
+                return refuse(&mut writer, format!("longer than {LONGEST_REQUEST} octets")).await;
             }
+            Err(error) => return refuse(&mut writer, format!("this is no request: {error}")).await,
         };
         match &request {
             Request::Status | Request::Sessions(_) => {}
@@ -173,6 +172,10 @@ async fn serve(stream: UnixStream, server: &Server) {
             return;
         }
     }
+}
+
+async fn refuse(writer: &mut (impl AsyncWriteExt + Unpin), why: String) {
+    drop(write(writer, &[Answer::Error(why)]).await);
 }
 
 async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answers: &[Answer]) -> io::Result<()> {
