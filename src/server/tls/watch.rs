@@ -21,12 +21,18 @@ pub(in crate::server) async fn watch(certificates: Arc<Certificates>) {
     let threads = threads::files().of(&certificates.path());
     loop {
         ticks.tick().await;
-        if warned.elapsed() >= DAY {
+        let is_due = warned.elapsed() >= DAY;
+        if is_due {
             warned = Instant::now();
-            certificates.warn();
         }
         let certificates = Arc::clone(&certificates);
-        match threads.run(move || certificates.poll()).await {
+        let look = move || {
+            if is_due {
+                certificates.warn();
+            }
+            certificates.poll()
+        };
+        match threads.run(look).await {
             Ok(None) => {}
             Ok(Some(Ok(()))) => info!("certificates have changed and are in use"),
             Ok(Some(Err(error))) => {
