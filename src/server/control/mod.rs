@@ -4,15 +4,15 @@
 //! - Its clients are root and the user of the server. They are bounded all the same: in number, in
 //!   the length of a line, and in the time that they may take.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -93,9 +93,10 @@ impl ControlSocket {
 fn bind(path: &Path) -> Result<StdUnixListener, Why> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     remove_stale(path)?;
+    // The file gets the mode that the socket has. A change of the mode by its path could follow a link
+    // that another user has put there.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    // Before it listens, so no client can connect while others may open the file.
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
     // The sandbox allows it no more.
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
