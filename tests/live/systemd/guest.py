@@ -6,6 +6,7 @@ from lib.report import Report
 from systemd.faults import fatal, homes, mail_root, no_ipv6, stopped_journal, stops
 from systemd.restarts import killed, notify_reload, reloads, restarts, socket_unit, waits, watchdog
 from systemd.serving import (
+    asked,
     fields,
     first_login,
     installs,
@@ -29,6 +30,7 @@ def main() -> int:
     report.check("mail is removed", removes)
     report.check("fields in the journal", fields)
     report.check("status", status)
+    report.check("control socket", asked)
     report.check("reload", reloads)
     report.check("notify-reload", notify_reload)
     report.check("users and certificates are read again", read_again)

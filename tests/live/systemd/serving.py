@@ -1,5 +1,6 @@
 """The service as README installs it: unit, sandbox, users, mail, and the journal."""
 
+import json
 import re
 from pathlib import Path
 
@@ -182,3 +183,30 @@ def status() -> str:
         pop.quit()
     until("the status", lambda: show("restante", "StatusText") == "serving")
     return text
+
+
+def asked() -> str:
+    """The commands about the running server, with the socket of the unit's own directory."""
+    require(run("stat -c '%a %U' /run/restante/control").split() == ["600", "vmail"], "its owner")
+    told = json.loads(run("restante status --json"))
+    require(told["pid"] == int(show("restante", "MainPID")), f"{told}")
+    require("expires in" in run("restante status"), "no certificate in the status")
+    path = deliver("1.kicked.host")
+    pop = Session()
+    require(pop.enter().startswith("+OK 1 message"), "the message is not there")
+    require(pop.ask("DELE 1").startswith("+OK"), "it cannot be marked")
+    session = json.loads(run(f"restante sessions --json --user {USER}"))
+    require(session["marked"] == 1 and session["tls"] == "1.3", f"{session}")
+    kicked = run(f"restante kick {USER}").strip()
+    require(kicked.endswith(": ended, nothing is removed"), kicked)
+    pop.close()
+    require(path.exists(), "the message is gone")
+    path.unlink()
+    require("in use" in run("restante reload"), "not reloaded")
+    asking = "restante status --socket /run/restante/control"
+    refused = run(f"setpriv --reuid nobody --clear-groups -- {asking}", code=1)
+    require("run this as root, or as the user of the server" in refused, refused)
+    run("systemctl stop restante")
+    require("is the server running" in run("restante status", code=1), "an answer after the stop")
+    run("systemctl start restante")
+    return kicked
