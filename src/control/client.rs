@@ -18,7 +18,8 @@ pub struct Client {
 pub enum ClientError {
     /// There is no server, or it has no such socket.
     #[error(
-        "cannot connect to {}: {error}; is the server running, and is its control.path this file?",
+        "cannot connect to {}: {error}; is the server running, is its control.path this file, and was \
+         the directory there when it started?",
         path.display()
     )]
     NoServer {
@@ -48,7 +49,7 @@ pub enum ClientError {
     },
     /// Another program, or another version of this one, has answered.
     #[error(
-        "{}: an answer cannot be understood; has the server another version? {error}",
+        "{}: an answer cannot be understood; does the server have another version? {error}",
         path.display()
     )]
     Unknown {

@@ -1,4 +1,5 @@
-//! SIGHUP and `restante reload`: applies a changed configuration as far as possible, and logs which keys need a restart.
+//! SIGHUP and `restante reload`: applies a changed configuration as far as possible, and logs which
+//! keys need a restart.
 
 use std::fmt;
 use std::path::PathBuf;
