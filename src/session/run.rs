@@ -23,7 +23,8 @@ use crate::protocol::{LineLimit, Reply, ReplyText, Secret, WrongProtocol};
 ///
 /// - All replies have been sent when it returns, unless the client is gone or does not read.
 /// - `stream` is left open: the server decides what follows (see [`End::StartTls`]).
-/// - [`Link::handle`] is always up to date, in case the session is cut off.
+/// - The [`Activity`](super::Activity) of the connection is always up to date, in case the session is
+///   cut off.
 pub async fn run<M: Mailbox, C: CredentialStore>(
     stream: &mut impl Stream,
     env: &Env<M, C>,
