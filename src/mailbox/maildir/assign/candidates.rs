@@ -5,12 +5,14 @@
 //! its unique-id (see `match_index`).
 //!
 //! Without the index it is unknown which file was first. If `restante.uids` knows all files of the
-//! name but one, that one was first.
+//! name but one, that one was first. Where inode numbers are not reliable, the scan has none of a
+//! file that is the last one of its name; then it is looked up.
 
 use std::borrow::Cow;
 
 use super::super::super::Position;
 use super::super::entry::{Entry, Namesake};
+use super::super::folders::Folders;
 use super::super::index::KnownState;
 use super::super::inode::{Inode, may_be};
 use super::super::listing::{Group, Listing};
@@ -36,7 +38,11 @@ impl<'a> Candidate<'a> {
 }
 
 /// The messages of a listing.
-pub(super) fn candidates<'a>(taken: &'a TakenListing, state: &State) -> Vec<Candidate<'a>> {
+pub(super) fn candidates<'a>(
+    folders: &Folders<'_>,
+    taken: &'a TakenListing,
+    state: &State,
+) -> Vec<Candidate<'a>> {
     let listing = &taken.listing;
     let is_unchanged = taken.is_unchanged();
     let mut last = taken.index.cursor();
@@ -49,7 +55,7 @@ pub(super) fn candidates<'a>(taken: &'a TakenListing, state: &State) -> Vec<Cand
             is_unchanged || known.clone().any(is)
         };
         let index_is_known = is_index_known(taken);
-        let names = Names { listing, group: &group, state, index_is_known };
+        let names = Names { folders, listing, group: &group, state, index_is_known };
         for at in group.positions() {
             let entry = listing.entry(at);
             let was_listed = was_listed(&entry);
@@ -71,6 +77,7 @@ fn is_index_known(taken: &TakenListing) -> bool {
 
 /// The names of the messages of one unique name.
 struct Names<'g, 'a> {
+    folders: &'g Folders<'g>,
     listing: &'a Listing,
     group: &'g Group<'a>,
     state: &'g State,
@@ -80,8 +87,8 @@ struct Names<'g, 'a> {
 impl<'a> Names<'_, 'a> {
     fn key(&self, entry: &Entry<'a>, was_listed: bool) -> Cow<'a, [u8]> {
         let unique = entry.unique_name();
-        if self.has_long_key(entry) {
-            return Cow::Owned(long_key(unique, entry.inode));
+        if let Some(key) = self.known_long_key(entry) {
+            return Cow::Owned(key);
         }
         let is_first = match entry.namesake {
             Namesake::None | Namesake::Itself | Namesake::First => true,
@@ -97,13 +104,18 @@ impl<'a> Names<'_, 'a> {
     /// Whether all files but one have longer names, and the plain name is known.
     fn is_first_by_exclusion(&self) -> bool {
         let entries = self.group.positions().map(|at| self.listing.entry(at));
-        let others = entries.filter(|entry| !self.has_long_key(entry));
+        let others = entries.filter(|entry| self.known_long_key(entry).is_none());
         others.count() == 1 && self.state.by_name(self.group.key.unique()).is_some()
     }
 
-    fn has_long_key(&self, entry: &Entry<'_>) -> bool {
-        entry.inode.is_some()
-            && self.state.has_long_names()
-            && self.state.by_name(&long_key(entry.unique_name(), entry.inode)).is_some()
+    fn known_long_key(&self, entry: &Entry<'_>) -> Option<Vec<u8>> {
+        let unique = entry.unique_name();
+        if !self.state.has_long_names_of(unique) {
+            return None;
+        }
+        let looked_up = || self.folders.stat_as_cached(entry.folder, entry.name).ok().flatten();
+        let inode = entry.inode.or_else(looked_up)?;
+        let key = long_key(unique, Some(inode));
+        self.state.by_name(&key).is_some().then_some(key)
     }
 }

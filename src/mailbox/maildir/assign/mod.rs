@@ -140,7 +140,7 @@ impl<'a> Assigning<'a> {
     fn by_state(&self, state: State) -> Result<Assignment, OpenError> {
         let Self { folders, taken, rules } = self;
         let root = folders.maildir().root();
-        let candidates = candidates(taken, &state);
+        let candidates = candidates(folders, taken, &state);
         let mut search = state.search();
         let (known, new) =
             candidates.iter().partition::<Vec<_>, _>(|candidate| search.knows(&candidate.key));

@@ -176,6 +176,23 @@ async fn an_index_of_an_earlier_version() {
     assert_eq!(expected.len(), 4);
 }
 
+/// The state still shows that the other file has had the name first.
+#[tokio::test]
+async fn the_last_file_of_a_shared_name() {
+    let maildir = Maildir::with(&[("cur/1.a:2,", b"first\n")]);
+    login(&by_state(&maildir)).await.unwrap();
+    maildir.put("new/1.a", b"second\n");
+    let ids = login(&by_state(&maildir)).await.unwrap();
+    maildir.remove("cur/1.a:2,");
+    lose_index(&maildir);
+    for _ in 0..3 {
+        assert_eq!(login(&by_state(&maildir)).await.unwrap(), ids[1..]);
+        maildir.deliver("2.b", b"third\n");
+        maildir.come_to_rest();
+        maildir.remove("new/2.b");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_state_is_not_used() {
     let maildir = listed(by_state, 20).await;

@@ -145,9 +145,13 @@ impl State {
         self.end.is_some()
     }
 
-    /// Whether files share a unique name, or have shared it.
-    pub(super) fn has_long_names(&self) -> bool {
-        self.has_long_names
+    /// Whether files that are present share this unique name, or have shared it.
+    pub(super) fn has_long_names_of(&self, unique: &[u8]) -> bool {
+        self.has_long_names && {
+            let prefix = [unique, b"/"].concat();
+            let first = self.by_name.partition_point(|at| *self.name(*at) < *prefix);
+            self.by_name.get(first).is_some_and(|at| self.name(*at).starts_with(&prefix))
+        }
     }
 
     /// The mark of the file; without a file, one that no file has.
