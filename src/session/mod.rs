@@ -7,6 +7,7 @@
 //!   `context`: what every handler gets. `capabilities`: what CAPA lists.
 //! - `fault`: the reasons for `-ERR`. `language`: the texts of all replies. `end`: why a session
 //!   ended.
+//! - `connections`: the open connections, and how the server ends them. `logins`: how many there were.
 //! - `dialogue`: one reply for each command. `wire`: every read and write.
 
 mod authorization;
