@@ -14,7 +14,7 @@ use super::system::{duplicate, fstat, pread};
 /// at any time.
 ///
 /// # Errors
-/// When it cannot be read now, or not in a second.
+/// When it cannot be read now, or not in ten seconds.
 pub(super) fn read(file: impl AsFd, head: &mut [u8]) -> io::Result<Option<usize>> {
     let (length, contents) = read_stored(&file, head)?;
     decompressed(PATIENCE, file, head, length, contents)
@@ -101,8 +101,9 @@ fn folded(rest: &[u8]) -> Option<&[u8]> {
 /// The octets at the start of a message in which its header is searched.
 pub(super) const LONGEST: usize = 64 << 10;
 
-/// The time limits for decompressing the start of a message.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The time limits for decompressing the start of a message. A block of bzip2 takes some 0.1 s, and
+/// longer on a busy machine; a login that reads many of them must not fail because of one.
+const PATIENCE: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
