@@ -136,43 +136,46 @@ async fn check_protocol<M: Mailbox, C: CredentialStore>(
 const FIRST_LINE: usize = 255;
 
 /// Waits for a complete line.
-async fn read<M: Mailbox, C: CredentialStore>(
+fn read<M: Mailbox, C: CredentialStore>(
     dialogue: &mut Dialogue<'_>,
     state: &State<M>,
     context: Context<'_, M, C>,
-) -> Result<Line, End> {
+) -> impl Future<Output = Result<Line, End>> {
     let limit = match state {
         State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
         State::Exchange(_) | State::TokenRefused(_) => LineLimit::Response,
     };
-    let mut since = None;
-    loop {
-        let line = match dialogue.wire.next_line(limit) {
-            Ok(Some(line)) => Some(Ok(Secret::new(line.to_vec()))),
-            Ok(None) => None,
-            Err(fault) => Some(Err(fault)),
-        };
-        if let Some(line) = line {
-            context.link.handle().works();
-            return Ok(line);
-        }
-        dialogue.wire.flush().await?;
-        // Counted from the time of the last reply: only a complete command prolongs it, not single
-        // octets (RFC 1939 §3).
-        let since = *since.get_or_insert_with(Instant::now);
-        context.link.handle().waits(since);
-        match state {
-            State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
-                let deadline = context.link.login_deadline;
-                dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
+    // A block, because the arguments of an `async fn` take their memory twice.
+    async move {
+        let mut since = None;
+        loop {
+            let line = match dialogue.wire.next_line(limit) {
+                Ok(Some(line)) => Some(Ok(Secret::new(line.to_vec()))),
+                Ok(None) => None,
+                Err(fault) => Some(Err(fault)),
+            };
+            if let Some(line) = line {
+                context.link.handle().works();
+                return Ok(line);
             }
-            State::Transaction(transaction) => {
-                let deadline = since + context.env.policy.idle;
-                // A client in the middle of a command is not idle.
-                let idle_since = dialogue.wire.unread().is_empty().then_some(since);
-                // Boxed, so that a connection before login holds no memory for it.
-                let mut recalled = Box::pin(transaction.recalled(idle_since, context.env));
-                dialogue.wire.fill(deadline, recalled.as_mut()).await?;
+            dialogue.wire.flush().await?;
+            // Counted from the time of the last reply: only a complete command prolongs it, not single
+            // octets (RFC 1939 §3).
+            let since = *since.get_or_insert_with(Instant::now);
+            context.link.handle().waits(since);
+            match state {
+                State::Authorization(_) | State::Exchange(_) | State::TokenRefused(_) => {
+                    let deadline = context.link.login_deadline;
+                    dialogue.wire.fill(deadline, pin!(stopping(context.env))).await?;
+                }
+                State::Transaction(transaction) => {
+                    let deadline = since + context.env.policy.idle;
+                    // A client in the middle of a command is not idle.
+                    let idle_since = dialogue.wire.unread().is_empty().then_some(since);
+                    // Boxed, so that a connection before login holds no memory for it.
+                    let mut recalled = Box::pin(transaction.recalled(idle_since, context.env));
+                    dialogue.wire.fill(deadline, recalled.as_mut()).await?;
+                }
             }
         }
     }

@@ -118,28 +118,31 @@ impl<'s> Wire<'s> {
     }
 
     /// Waits for octets from the client. The client is not idle while it takes earlier output.
-    async fn read(&mut self, mut deadline: Instant) -> Result<usize, End> {
+    fn read(&mut self, mut deadline: Instant) -> impl Future<Output = Result<usize, End>> {
         let mut pace = Pace::new(self.write_timeout);
-        loop {
-            let look = if self.may_be_silent { pace.next_look() } else { deadline };
-            let until = look.min(deadline);
-            if let Ok(read) = timeout_at(until, receive(self.stream, &mut self.input)).await {
-                return read.map_err(lost);
-            }
-            if deadline <= Instant::now() {
-                let is_logged_in = self.login_deadline.is_none();
-                return Err(if is_logged_in { End::IdleTimeout } else { End::LoginTimeout });
-            }
-            let taken = self.stream.taken();
-            if let Some(busy) = pace.look(taken.octets) {
-                if self.login_deadline.is_none() {
-                    deadline += busy;
+        // A block, because the arguments of an `async fn` take their memory twice.
+        async move {
+            loop {
+                let look = if self.may_be_silent { pace.next_look() } else { deadline };
+                let until = look.min(deadline);
+                if let Ok(read) = timeout_at(until, receive(self.stream, &mut self.input)).await {
+                    return read.map_err(lost);
                 }
-            } else if pace.has_stopped() && !taken.all {
-                return Err(End::WriteTimeout);
-            }
-            if taken.all {
-                self.limit_silence();
+                if deadline <= Instant::now() {
+                    let is_logged_in = self.login_deadline.is_none();
+                    return Err(if is_logged_in { End::IdleTimeout } else { End::LoginTimeout });
+                }
+                let taken = self.stream.taken();
+                if let Some(busy) = pace.look(taken.octets) {
+                    if self.login_deadline.is_none() {
+                        deadline += busy;
+                    }
+                } else if pace.has_stopped() && !taken.all {
+                    return Err(End::WriteTimeout);
+                }
+                if taken.all {
+                    self.limit_silence();
+                }
             }
         }
     }
