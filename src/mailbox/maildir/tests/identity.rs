@@ -11,7 +11,7 @@ use super::support::{Maildir, listing, read, rest, unique_ids};
 use crate::mailbox::{Maildrop, Message, MessageError, Position};
 
 /// Whether the file system of the tests distinguishes files that have had the same name.
-fn has_stable_inodes(maildir: &Maildir) -> bool {
+pub(super) fn has_stable_inodes(maildir: &Maildir) -> bool {
     FileSystem::of(File::open(maildir.path("new")).unwrap()).has_stable_inodes()
 }
 
