@@ -119,6 +119,9 @@ impl History {
             Step::Quit(at) => self.quit(*at).await,
             Step::Deliver(_) => {}
         }
+        // A message that comes before the index is written, with the inode number of one that has gone,
+        // is taken for that one under another name.
+        self.maildir.come_to_rest();
     }
 
     async fn login(&mut self) -> (super::super::MaildirMaildrop, Vec<u8>) {
