@@ -258,13 +258,13 @@ impl<'a> Assigning<'a> {
         match self.taken.index.state {
             // What was shown of the messages that the index has is in the file.
             KnownState::Present(_) => {
-                let new = reconciled.added.iter().filter_map(|added| given.get(added.given()));
-                let new = new.map(|given| given.candidate.at).collect::<HashSet<_>>();
-                if new.len() < self.rules.guard.least.get() as usize {
-                    let change = Change::OnlyByRenaming(&|_, now| new.contains(&now));
-                    return self.objection(&change, Some(state));
-                }
-                self.objection(&Change::By(&|_, now| new.contains(&now)), Some(state))
+                let new = added(reconciled, given).map(|candidate| candidate.at);
+                let new = new.collect::<HashSet<_>>();
+                let is_new = |_: &Entry<'_>, now: Position| new.contains(&now);
+                let is_little = new.len() < self.rules.guard.least.get() as usize;
+                let change =
+                    if is_little { Change::OnlyByRenaming(&is_new) } else { Change::By(&is_new) };
+                self.objection(&change, Some(state))
             }
             KnownState::Absent => {
                 let differs = |last: &Entry<'_>, now: Position| {
@@ -284,8 +284,7 @@ impl<'a> Assigning<'a> {
         given: &[Given<'_, '_>],
     ) -> Option<Objection> {
         let Self { folders, taken, rules } = self;
-        let new = reconciled.added.iter().filter_map(|added| given.get(added.given()));
-        let new = new.map(|given| given.candidate.entry()).collect::<Vec<_>>();
+        let new = added(reconciled, given).map(Candidate::entry).collect::<Vec<_>>();
         let unknown = UnknownMail { state, of: taken.listing.count(), new: &new };
         guard::foreign_state(rules.guard, folders, &unknown)
     }
@@ -361,6 +360,15 @@ impl Given<'_, '_> {
     fn id(&self) -> Option<&[u8]> {
         self.new.as_ref().map(|(id, _)| id.as_slice())
     }
+}
+
+/// The messages that `restante.uids` does not know.
+fn added<'g, 'a>(
+    reconciled: &'g Reconciled<'_>,
+    given: &'g [Given<'_, 'a>],
+) -> impl Iterator<Item = &'g Candidate<'a>> {
+    let given = reconciled.added.iter().filter_map(|added| given.get(added.given()));
+    given.map(|given| given.candidate)
 }
 
 fn unusable(root: &Root, error: uids::Error) -> OpenError {
