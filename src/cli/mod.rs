@@ -85,10 +85,10 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Config(args) => config::run(args),
             Command::User(args) => user::run(args),
-            Command::Status(args) => control::status::run(args),
+            Command::Status(target) => control::status::run(&target),
             Command::Sessions(args) => control::sessions::run(args),
             Command::Kick(args) => control::sessions::kick(args),
-            Command::Reload(args) => control::reload::run(args),
+            Command::Reload(target) => control::reload::run(&target),
             Command::Guard(args) => guard::run(args),
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
@@ -130,7 +130,7 @@ enum Command {
     /// Print the state of a running server.
     ///
     /// Its listeners, connections, logins, credential stores, certificates and last reload.
-    Status(control::status::Args),
+    Status(control::Target),
     /// List the open connections of a running server.
     Sessions(control::sessions::Args),
     /// End connections of a running server.
@@ -142,7 +142,7 @@ enum Command {
     ///
     /// The new configuration applies to new connections. If it has errors, they are printed, and the
     /// old one stays in use.
-    Reload(control::reload::Args),
+    Reload(control::Target),
     /// Add, change, remove or list the users of a credential file; test a login.
     User(user::Args),
     /// Say whether the guard refuses the logins of a user, and accept a change of unique-ids.

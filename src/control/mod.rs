@@ -7,6 +7,7 @@
 //! - Points in time are in seconds since 1970, spans of time in seconds.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +189,11 @@ pub struct Kicked {
 pub struct Reloaded {
     /// The keys that have changed and that take effect at the next start only.
     pub needs_restart: Vec<String>,
+}
+
+/// A point in time as the objects have it: in seconds since 1970.
+pub fn unix_time(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The longest line of a request, in octets.

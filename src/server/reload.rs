@@ -8,12 +8,11 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::control::unix_time;
 use super::sandbox::SandboxError;
 use super::service_manager::ServiceManager;
 use super::{Sandbox, Shared, Source};
 use crate::config::{Config, Faults};
-use crate::control::{LastReload, Reloaded};
+use crate::control::{LastReload, Reloaded, unix_time};
 use crate::credentials::Store;
 use crate::mailbox::maildir::MaildirStore;
 use crate::threads;

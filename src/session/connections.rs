@@ -307,7 +307,8 @@ impl Handle {
         if activity.is_updating { Ok(()) } else { Err(End::Kicked) }
     }
 
-    fn is_logged_in(&self) -> bool {
+    /// Whether its client has logged in.
+    pub fn is_logged_in(&self) -> bool {
         self.lock().summary.user.is_some()
     }
 

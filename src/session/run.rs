@@ -149,14 +149,9 @@ fn read<M: Mailbox, C: CredentialStore>(
     async move {
         let mut since = None;
         loop {
-            let line = match dialogue.wire.next_line(limit) {
-                Ok(Some(line)) => Some(Ok(Secret::new(line.to_vec()))),
-                Ok(None) => None,
-                Err(fault) => Some(Err(fault)),
-            };
-            if let Some(line) = line {
+            if let Some(line) = dialogue.wire.next_line(limit).transpose() {
                 context.link.handle().works();
-                return Ok(line);
+                return Ok(line.map(|line| Secret::new(line.to_vec())));
             }
             dialogue.wire.flush().await?;
             // Counted from the time of the last reply: only a complete command prolongs it, not single

@@ -4,19 +4,11 @@ use super::{Target, print_json};
 use crate::cli::{Failure, print};
 use crate::control::{Answer, Request};
 
-/// `restante reload`
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Lets the server read its configuration again.
 ///
 /// # Errors
 /// [`Failure`] when the server cannot be asked, or when the old configuration stays in use.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { target } = args;
+pub fn run(target: &Target) -> Result<(), Failure> {
     target.ask(&Request::Reload, |answer| {
         let Answer::Reloaded(reloaded) = answer else { return Ok(()) };
         if target.json {

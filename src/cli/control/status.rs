@@ -5,27 +5,14 @@ use super::{Target, print_json};
 use crate::cli::{Failure, print};
 use crate::control::{Answer, Certificate, LastReload, Request, Status, Store};
 
-/// `restante status`
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Prints the state of the server.
 ///
 /// # Errors
 /// [`Failure`] when the server cannot be asked.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { target } = args;
-    target.ask(&Request::Status, |answer| match answer {
-        Answer::Status(status) if target.json => print_json(&status),
-        Answer::Status(status) => print(text(&status)),
-        Answer::Connection(_)
-        | Answer::Kicked(_)
-        | Answer::Reloaded(_)
-        | Answer::Done {}
-        | Answer::Error(_) => Ok(()),
+pub fn run(target: &Target) -> Result<(), Failure> {
+    target.ask(&Request::Status, |answer| {
+        let Answer::Status(status) = answer else { return Ok(()) };
+        if target.json { print_json(&status) } else { print(text(&status)) }
     })
 }
 

@@ -1,6 +1,9 @@
 //! Tables and spans of time, for people.
 
-use std::time::Duration;
+use std::fmt;
+use std::time::SystemTime;
+
+use crate::control::unix_time;
 
 /// Rows of the same number of cells, printed in aligned columns.
 pub(super) struct Table {
@@ -19,8 +22,8 @@ impl Table {
     }
 }
 
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -55,10 +58,9 @@ pub(super) fn since(point: u64) -> u64 {
     now().saturating_sub(point)
 }
 
-/// Seconds since 1970.
+/// The current time, in seconds since 1970.
 pub(super) fn now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
-    now.unwrap_or(Duration::ZERO).as_secs()
+    unix_time(SystemTime::now())
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::unix_time;
 use crate::config::KeyPair;
 use crate::control::{
     Answer, Certificate, Connection, Filter, Kicked, Listener, Request, State, Status, Store,
+    unix_time,
 };
 use crate::credentials::{CredentialStore, StoreError};
 use crate::server::Shared;
@@ -56,7 +56,7 @@ impl Server {
     async fn status(&self) -> Status {
         let shared = &self.reload.shared;
         let all = shared.connection_limits.connections().all();
-        let sessions = all.iter().filter(|handle| handle.activity().summary.user.is_some()).count();
+        let sessions = all.iter().filter(|handle| handle.is_logged_in()).count();
         let logins = shared.connection_limits.connections().logins();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -186,11 +186,6 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answers: &[Answer]) ->
         lines.push(b'\n');
     }
     timeout(IDLE, writer.write_all(&lines)).await?
-}
-
-/// The time of a clock, in seconds since 1970.
-pub(super) fn unix_time(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Clients at a time. More of them wait.
