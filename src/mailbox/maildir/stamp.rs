@@ -115,6 +115,12 @@ impl Basis {
         self.stamps == stamps && self.clock <= now
     }
 
+    /// A time after the last change of the folders before they were read. Whatever has been added since
+    /// was added at this time or later.
+    pub(super) fn clock(&self) -> Moment {
+        self.clock
+    }
+
     /// The basis in seven words, as the index keeps it.
     pub(super) fn to_words(self) -> [u64; 7] {
         let Stamps { new, cur } = self.stamps;

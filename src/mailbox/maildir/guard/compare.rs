@@ -102,7 +102,7 @@ impl<'a> Comparison<'a> {
             let found = entry.inode.and_then(|inode| by_inode.remove(&inode));
             let is_renamed = |now: &Position| {
                 let now = self.now(*now);
-                now.sizes == entry.sizes && self.is_as_old_as_the_index(&now)
+                now.sizes == entry.sizes && self.is_as_old_as_the_listing(&now)
             };
             let Some(now) = found.filter(is_renamed) else { return true };
             self.renamed = self.with(self.renamed, *old, now);
@@ -121,23 +121,23 @@ impl<'a> Comparison<'a> {
         self.taken.listing.entry(at)
     }
 
-    /// Whether a file was made before the index was written. If the file system does not record when
-    /// files are made, it is not known to be younger.
-    fn is_as_old_as_the_index(&self, entry: &Entry<'_>) -> bool {
+    /// Whether a file was made before the last listing was taken. If the file system does not record
+    /// when files are made, it is not known to be younger.
+    fn is_as_old_as_the_listing(&self, entry: &Entry<'_>) -> bool {
         let look = self.folders.look(entry.folder, entry.name, None);
         let born = look.ok().and_then(|look| look.born);
         // The clock of the file system is coarse: what has the same time may be younger.
-        born.zip(self.taken.index.written).is_none_or(|(born, written)| born < written)
+        born.zip(self.taken.index.listed()).is_none_or(|(born, listed)| born < listed)
     }
 
-    /// How many new files were last written before the index was. Mail that has been delivered since
-    /// is younger; copies keep the time, if they are made to preserve it.
-    pub(super) fn older_than_the_index(&self) -> usize {
+    /// How many new files were last written before the last listing was taken. Mail that has been
+    /// delivered since is younger; copies keep the time, if they are made to preserve it.
+    pub(super) fn older_than_the_listing(&self) -> usize {
         let modified = |file: &Entry<'_>| self.folders.modified(file.folder, file.name).ok();
         let is_older = |at: &&Position| {
             modified(&self.now(**at))
-                .zip(self.taken.index.written)
-                .is_some_and(|(modified, written)| modified < written)
+                .zip(self.taken.index.listed())
+                .is_some_and(|(modified, listed)| modified < listed)
         };
         self.new.iter().filter(is_older).count()
     }

@@ -160,7 +160,7 @@ fn replaced(
     let distinct = count(copied.iter().collect::<BTreeSet<_>>().len());
     let is_copy = is_much(replaced)
         && distinct >= least.div_ceil(2)
-        && is_much(count(comparison.older_than_the_index()));
+        && is_much(count(comparison.older_than_the_listing()));
     is_copy.then_some(Objection::Replaced { replaced, of })
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Index {
     /// have been shown unique-ids that are made of the file names.
     pub(super) is_lost: bool,
     /// When it was written, by the clock of the file system.
-    pub(super) written: Option<Moment>,
+    written: Option<Moment>,
 }
 
 /// What an index says about `restante.uids`.
@@ -100,6 +100,12 @@ impl Index {
         let buffers = &mut [IoSliceMut::new(&mut bytes)];
         let read = preadv2(&file, buffers, 0, ReadWriteFlags::NOWAIT).ok()?;
         (read == bytes.len()).then(|| Self::parse(bytes, root.separator()))?
+    }
+
+    /// A time at which the folders had been read: whatever has come since is not older. Mail may come
+    /// before the index is written, so that time is only used where no better one is known.
+    pub(super) fn listed(&self) -> Option<Moment> {
+        self.basis.as_ref().map(Basis::clock).or(self.written)
     }
 
     /// Starts a look-up of messages in the order of the listing.

@@ -130,6 +130,7 @@ fn an_index_has_the_mark_of_the_state_or_none() {
         assert_eq!(bytes[15], version);
         let index = Index::read(&root);
         assert_eq!((index.state, index.listing.count()), (state, 2));
+        assert_eq!(index.listed(), index.written);
         assert!(index.written.is_some());
         assert_eq!(Index::read_at_once(&root).map_or(state, |index| index.state), state);
         for at in 0..bytes.len() {
