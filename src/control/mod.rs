@@ -110,11 +110,14 @@ pub struct Listener {
 
 /// A credential store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Store {
     /// Its kind and place.
     pub name: String,
     /// Why it is down; `None` while it works.
     pub down: Option<String>,
+    /// Since when it is down.
+    pub down_since: Option<u64>,
 }
 
 /// A certificate.

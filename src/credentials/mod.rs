@@ -15,6 +15,8 @@ use std::fmt::{self, Debug};
 use std::future::{Future, ready};
 use std::pin::Pin;
 
+use tokio::time::Instant;
+
 use crate::password::Verifier;
 use crate::protocol::sasl::TokenGuidance;
 use crate::protocol::{Secret, Username};
@@ -114,8 +116,8 @@ pub trait CredentialStore: Send + Sync + 'static {
         ready(())
     }
 
-    /// Why the store is known to be down, if it is. Does not ask the store.
-    fn down(&self) -> Option<StoreError> {
+    /// Since when and why the store is known to be down, if it is. Does not ask the store.
+    fn down(&self) -> Option<Outage> {
         None
     }
 
@@ -138,8 +140,9 @@ pub trait TokenProvider: Debug + Send + Sync + 'static {
     /// What a client is told about where its tokens come from (RFC 7628 §3.2.2).
     fn guidance(&self) -> TokenGuidance;
 
-    /// Why the provider is known to be down, if it is and tokens cannot be redeemed without it.
-    fn down(&self) -> Option<StoreError>;
+    /// Since when and why the provider is known to be down, if it is and tokens cannot be redeemed
+    /// without it.
+    fn down(&self) -> Option<Outage>;
 
     /// Asks the provider, past any breaker: for `restante check`. `Ok` says in a few words what was
     /// reached.
@@ -162,6 +165,15 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// A store or provider that is down.
+#[derive(Debug)]
+pub struct Outage {
+    /// Why, as of the last time that it was asked.
+    pub why: StoreError,
+    /// When the server first knew of it.
+    pub since: Instant,
 }
 
 /// A store without [`CredentialStore::check`] was asked to check a password.

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup, StoreError};
+use super::{Account, Breaker, Check, CredentialStore, Decoy, Lookup, Outage, StoreError};
 use crate::config::Asking;
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -86,8 +86,8 @@ impl<S: PasswordService> CredentialStore for ServiceStore<S> {
         None
     }
 
-    fn down(&self) -> Option<StoreError> {
-        self.breaker.down().map(StoreError::from)
+    fn down(&self) -> Option<Outage> {
+        self.breaker.down()
     }
 
     async fn probe(&self) -> Result<String, StoreError> {

@@ -10,7 +10,7 @@ use super::SqlStore;
 use super::Table;
 use super::{
     Account, BadFile, Check, CheckpasswordProgram, CredentialStore, Decoy, FileStore, Lookup,
-    Offers, ServiceStore, StoreError,
+    Offers, Outage, ServiceStore, StoreError,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -112,7 +112,7 @@ impl CredentialStore for Store {
         ask!(self, store => store.strengthen(name, verifier, password));
     }
 
-    fn down(&self) -> Option<StoreError> {
+    fn down(&self) -> Option<Outage> {
         each!(self, store => store.down())
     }
 

@@ -106,7 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::credentials::{Table, TokenProvider};
+    use crate::credentials::{Outage, Table, TokenProvider};
     use crate::login::Rules;
     use crate::protocol::sasl::TokenGuidance;
 
@@ -135,7 +135,7 @@ mod tests {
             TokenGuidance::default()
         }
 
-        fn down(&self) -> Option<StoreError> {
+        fn down(&self) -> Option<Outage> {
             None
         }
 

@@ -68,6 +68,22 @@ fn the_status_is_that_of_the_server() {
 }
 
 #[test]
+fn a_store_that_is_down_is_listed_with_the_reason() {
+    let store = "[[credentials]]\nkind = \"checkpassword\"\n\
+                 command = [\"/bin/sh\", \"-c\", \"exit 111\"]\n";
+    let place = plain_place(&format!("{store}{CONTROL}"));
+    let server = place.serve();
+    server.logged(&["WARN", "the store is down"]);
+    let status = &objects(&place, &["status"])[0];
+    let [file, program] = [0, 1].map(|nth| &status["stores"][nth]);
+    assert_eq!([&file["down"], &file["down-since"]], [&Value::Null; 2]);
+    assert!(program["down"].is_string(), "{program}");
+    assert!(program["down-since"].as_u64().unwrap() >= status["started"].as_u64().unwrap());
+    let text = told(&place, &["status"]);
+    assert!(text.contains("checkpassword /bin/sh: down for "), "{text}");
+}
+
+#[test]
 fn certificates_are_listed_with_their_end() {
     let place = Place::new();
     place.configure(&[crate::support::IMPLICIT], CONTROL);

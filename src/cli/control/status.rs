@@ -31,9 +31,12 @@ fn text(status: &Status) -> String {
     }
     line("connections", format!("{connections}, {sessions} of them logged in"));
     line("logins", format!("{logins}, {} in the last minute", status.logins_last_minute));
-    for Store { name, down } in &status.stores {
+    for Store { name, down, down_since } in &status.stores {
+        let age = down_since.map(|point| format!(" for {}", span(since(point))));
         match down {
-            Some(why) => line("store", format!("{name}: down: {why}")),
+            Some(why) => {
+                line("store", format!("{name}: down{}: {why}", age.unwrap_or_default()));
+            }
             None => line("store", format!("{name}: up")),
         }
     }

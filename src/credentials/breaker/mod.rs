@@ -12,7 +12,7 @@
 //! - The first probe runs when the breaker is made, to find a store that is down from the start.
 //! - However many calls fail, there is one probe at a time, and at most one a second.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use super::Outage;
 use crate::config::Asking;
 
 /// Lets calls through to a store whose errors are `E`, while it works. The rules are at the head of
@@ -50,13 +51,20 @@ pub(super) enum Error<E> {
 struct Shared<E> {
     /// The name of the store in the log.
     label: String,
-    /// Why the store is down; `None` while it works.
-    down: watch::Sender<Option<Arc<Error<E>>>>,
+    /// `None` while the store works.
+    down: watch::Sender<Option<Down<E>>>,
     /// A call has failed.
     failed: Notify,
 }
 
-impl<E: Display + Send + Sync + 'static> Breaker<E> {
+/// The store is down.
+#[derive(Debug)]
+struct Down<E> {
+    why: Arc<Error<E>>,
+    since: Instant,
+}
+
+impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
     /// A breaker for `store`, which the log knows as `label`. `asking` says how
     /// many calls run at a time, and how long each of them and each `probe` may take. To be called
     /// within a runtime.
@@ -123,9 +131,10 @@ impl<E: Display + Send + Sync + 'static> Breaker<E> {
         within(self.deadline, work)
     }
 
-    /// Why the store is down, if it is known to be.
-    pub(super) fn down(&self) -> Option<Arc<Error<E>>> {
-        self.shared.down.borrow().clone()
+    /// Since when and why the store is down, if it is known to be.
+    pub(super) fn down(&self) -> Option<Outage> {
+        let down = self.shared.down.borrow();
+        down.as_ref().map(|down| Outage { why: Arc::clone(&down.why).into(), since: down.since })
     }
 }
 
@@ -135,7 +144,8 @@ impl<E: Display> Shared<E> {
             if down.is_none() {
                 warn!(store = self.label, %why, "the store is down; logins are put off");
             }
-            *down = Some(Arc::new(why));
+            let since = down.as_ref().map_or_else(Instant::now, |down| down.since);
+            *down = Some(Down { why: Arc::new(why), since });
         });
     }
 
@@ -151,8 +161,9 @@ impl<E: Display> Shared<E> {
 }
 
 /// Waits until the breaker is open.
-async fn opened<E>(down: &mut watch::Receiver<Option<Arc<Error<E>>>>) -> Arc<Error<E>> {
-    let why = down.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+async fn opened<E>(down: &mut watch::Receiver<Option<Down<E>>>) -> Arc<Error<E>> {
+    let down = down.wait_for(Option::is_some).await.ok();
+    let why = down.and_then(|down| down.as_ref().map(|down| Arc::clone(&down.why)));
     match why {
         Some(why) => why,
         // The sender lives as long as the breaker.

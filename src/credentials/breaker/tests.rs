@@ -71,6 +71,11 @@ fn breaker(store: &Store) -> Breaker<&'static str> {
     Breaker::new("sql".to_owned(), asking, &Arc::new(store.clone()), probe)
 }
 
+/// Why the store is down.
+fn why(breaker: &Breaker<&'static str>) -> Option<String> {
+    breaker.down().map(|outage| outage.why.to_string())
+}
+
 /// Advances the clock by a second and runs the tasks that it wakes.
 async fn second() {
     settle().await;
@@ -94,7 +99,7 @@ async fn a_refused_call_opens_it_at_once_and_a_probe_closes_it() {
     let refused = Err(Arc::new(Error::Store(REFUSED)));
     assert_eq!(breaker.call(store.query()).await, refused);
     settle().await;
-    assert_eq!(breaker.down(), Some(Arc::new(Error::Store(REFUSED))));
+    assert_eq!(why(&breaker).as_deref(), Some(REFUSED));
     let calls = store.calls();
     for _ in 0..100 {
         assert_eq!(breaker.call(store.query()).await, refused);
@@ -102,7 +107,7 @@ async fn a_refused_call_opens_it_at_once_and_a_probe_closes_it() {
     assert_eq!(store.calls(), calls, "the store is not asked");
     store.becomes(State::Works);
     second().await;
-    assert_eq!(breaker.down(), None);
+    assert_eq!(why(&breaker), None);
     assert_eq!(breaker.call(store.query()).await, Ok(()));
 }
 
@@ -112,7 +117,32 @@ async fn a_store_that_is_down_from_the_start_is_known_to_be() {
     store.becomes(State::Refuses);
     let breaker = breaker(&store);
     settle().await;
-    assert_eq!(breaker.down(), Some(Arc::new(Error::Store(REFUSED))));
+    assert_eq!(why(&breaker).as_deref(), Some(REFUSED));
+}
+
+/// The reason is the latest one, the time that of the first.
+#[tokio::test(start_paused = true)]
+async fn an_outage_lasts_until_the_store_answers() {
+    let store = Store::default();
+    let breaker = breaker(&store);
+    second().await;
+    for (state, expected) in [(State::Refuses, REFUSED), (State::Hangs, "no answer within 5s")] {
+        let begun = Instant::now();
+        store.becomes(State::Refuses);
+        assert!(breaker.call(store.query()).await.is_err());
+        settle().await;
+        store.becomes(state);
+        for _ in 0..20 {
+            second().await;
+        }
+        let outage = breaker.down().unwrap();
+        assert_eq!((outage.why.to_string().as_str(), outage.since), (expected, begun));
+        store.becomes(State::Works);
+        for _ in 0..20 {
+            second().await;
+        }
+        assert!(breaker.down().is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,13 +153,13 @@ async fn a_call_that_is_itself_at_fault_does_not_open_it() {
         let garbage = async { Err::<(), _>("invalid byte sequence") };
         assert!(breaker.call(garbage).await.is_err());
         settle().await;
-        assert_eq!(breaker.down(), None);
+        assert_eq!(why(&breaker), None);
     }
     for _ in 0..3 {
         let slow = breaker.call(pending::<Result<(), &str>>()).await;
         assert_eq!(slow, Err(Arc::new(Error::Late(DEADLINE))));
         settle().await;
-        assert_eq!(breaker.down(), None);
+        assert_eq!(why(&breaker), None);
     }
     // One for a hundred calls, and then one for each that was late.
     assert!(store.probes() <= 5, "{} probes", store.probes());
@@ -147,7 +177,7 @@ async fn a_store_that_hangs_opens_it_after_the_deadline_of_the_probe() {
     for _ in 0..5 {
         second().await;
     }
-    assert_eq!(breaker.down(), Some(Arc::new(Error::Late(DEADLINE))));
+    assert_eq!(why(&breaker).as_deref(), Some("no answer within 5s"));
     let begun = Instant::now();
     assert!(breaker.call(store.query()).await.is_err());
     assert_eq!(begun.elapsed(), Duration::ZERO);

@@ -16,7 +16,8 @@ use self::connection::{Directory, Found, Question};
 use self::error::Error;
 use crate::config::{LdapAttributes, LdapSection, LdapWay};
 use crate::credentials::{
-    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError, StoreError,
+    Account, Attributes, Breaker, Check, CredentialStore, Decoy, Lookup, OpenError, Outage,
+    StoreError,
 };
 use crate::password::Verifier;
 use crate::protocol::{Secret, Username};
@@ -137,8 +138,8 @@ impl CredentialStore for LdapStore {
         }
     }
 
-    fn down(&self) -> Option<StoreError> {
-        self.breaker.down().map(StoreError::from)
+    fn down(&self) -> Option<Outage> {
+        self.breaker.down()
     }
 
     async fn probe(&self) -> Result<String, StoreError> {

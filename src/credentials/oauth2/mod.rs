@@ -17,7 +17,7 @@ use self::keys::{Keyring, Unverified, discovery_address};
 use self::token::Jwt;
 use self::web::Web;
 use crate::config::{Oauth2Section, TokenTerms};
-use crate::credentials::{Breaker, OpenError, Redeemed, StoreError, TokenProvider};
+use crate::credentials::{Breaker, OpenError, Outage, Redeemed, StoreError, TokenProvider};
 use crate::protocol::Secret;
 use crate::protocol::sasl::TokenGuidance;
 
@@ -110,12 +110,10 @@ impl TokenProvider for Oauth2Provider {
         TokenGuidance { scope: scope.clone(), openid_configuration }
     }
 
-    fn down(&self) -> Option<StoreError> {
+    fn down(&self) -> Option<Outage> {
         match &self.shared.provider.way {
             Way::Keys(keys) if keys.has_keys() => None,
-            Way::Keys(_) | Way::Introspection(_) => {
-                self.shared.breaker.down().map(StoreError::from)
-            }
+            Way::Keys(_) | Way::Introspection(_) => self.shared.breaker.down(),
         }
     }
 

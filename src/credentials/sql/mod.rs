@@ -15,7 +15,9 @@ use self::question::{Placeholders, Question};
 use self::server::{Error, Reuse, Server};
 use crate::config::SqlSection;
 use crate::credentials::decoy::Seen;
-use crate::credentials::{Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, StoreError};
+use crate::credentials::{
+    Account, Breaker, CredentialStore, Decoy, Lookup, OpenError, Outage, StoreError,
+};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
 
@@ -169,8 +171,8 @@ impl CredentialStore for SqlStore {
         }
     }
 
-    fn down(&self) -> Option<StoreError> {
-        self.breaker.down().map(StoreError::from)
+    fn down(&self) -> Option<Outage> {
+        self.breaker.down()
     }
 
     async fn probe(&self) -> Result<String, StoreError> {

@@ -147,7 +147,7 @@ impl<C: CredentialStore> Authenticator<C> {
     pub fn down(&self) -> Option<String> {
         let stores = self.stores.iter().map(C::down);
         let providers = self.providers.iter().map(|provider| provider.down());
-        let reasons = stores.chain(providers).map(|down| down.map(|why| why.to_string()));
+        let reasons = stores.chain(providers).map(|down| down.map(|outage| outage.why.to_string()));
         let reasons: Option<Vec<String>> = reasons.collect();
         reasons.filter(|reasons| !reasons.is_empty()).map(|reasons| reasons.join("; "))
     }

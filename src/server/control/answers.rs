@@ -12,7 +12,7 @@ use crate::control::{
     Answer, Certificate, Connection, Filter, Kicked, Listener, Request, State, Status, Store,
     unix_time,
 };
-use crate::credentials::{CredentialStore, StoreError};
+use crate::credentials::{CredentialStore, Outage};
 use crate::server::Shared;
 use crate::server::reload::{Reload, Trigger};
 use crate::server::tls;
@@ -124,7 +124,7 @@ fn connection(handle: &Handle) -> Connection {
         address: handle.peer(),
         tls: handle.tls().map(str::to_owned),
         state,
-        since: unix_time(SystemTime::now() - handle.opened().elapsed()),
+        since: past(handle.opened()),
         idle: handle.idle().map(|idle| idle.as_secs()),
         retrieved: activity.summary.retrieved,
         octets: activity.summary.octets,
@@ -132,12 +132,18 @@ fn connection(handle: &Handle) -> Connection {
     }
 }
 
+/// A point in time of the past, in seconds since 1970.
+fn past(point: Instant) -> u64 {
+    unix_time(SystemTime::now() - point.elapsed())
+}
+
 fn stores<M, C: CredentialStore>(shared: &Shared<M, C>) -> Vec<Store> {
     let reloadable = shared.current();
     let authenticator = &reloadable.env.authenticator;
-    let store = |name: String, down: Option<StoreError>| Store {
+    let store = |name: String, down: Option<Outage>| Store {
         name,
-        down: down.map(|why| why.to_string()),
+        down_since: down.as_ref().map(|outage| past(outage.since)),
+        down: down.map(|outage| outage.why.to_string()),
     };
     let passwords = authenticator.stores().iter().map(|it| store(it.label(), it.down()));
     let tokens = authenticator.token_providers().iter().map(|it| store(it.label(), it.down()));
