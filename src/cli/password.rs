@@ -9,7 +9,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
 use crate::cli::Failure;
-use crate::password::{MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
+use crate::password::{self, MAX_PASSWORD_OCTETS, NewPassword, NewScheme};
 use crate::protocol::Secret;
 
 /// The options for a new password.
@@ -49,6 +49,11 @@ enum Scheme {
 }
 
 impl PasswordArgs {
+    /// Whether standard input is read.
+    pub(super) fn is_stdin(&self) -> bool {
+        self.input.stdin
+    }
+
     /// The scheme of the new password.
     pub(super) fn scheme(&self) -> NewScheme {
         self.scheme.into()
@@ -57,7 +62,7 @@ impl PasswordArgs {
     /// Prompts for a new password twice, or reads it from standard input.
     pub(super) fn read(&self, suffix: &str) -> Result<NewPassword, Failure> {
         let password =
-            if self.input.stdin { from(io::stdin().lock())? } else { ask_twice(suffix)? };
+            if self.input.stdin { read_line(io::stdin().lock())? } else { ask_twice(suffix)? };
         NewPassword::try_from(password).map_err(|fault| Failure::new(fault.to_string()))
     }
 }
@@ -74,7 +79,7 @@ impl From<Scheme> for NewScheme {
 impl InputArgs {
     /// Prompts for an existing password, or reads it from standard input.
     pub(super) fn existing(&self, suffix: &str) -> Result<Secret<Vec<u8>>, Failure> {
-        if self.stdin { from(io::stdin().lock()) } else { ask(format!("Password{suffix}: ")) }
+        if self.stdin { read_line(io::stdin().lock()) } else { ask(format!("Password{suffix}: ")) }
     }
 }
 
@@ -93,6 +98,12 @@ impl TypedValueParser for Refused {
     }
 }
 
+/// Reads an app password that another program has made from standard input.
+pub(super) fn given_app_password() -> Result<NewPassword, Failure> {
+    let given = NewPassword::try_from(read_line(io::stdin().lock())?).map_err(Failure::of)?;
+    password::accept_given(given).map_err(Failure::of)
+}
+
 fn ask(words: String) -> Result<Secret<Vec<u8>>, Failure> {
     rpassword::prompt_password(words).map(|password| Secret::new(password.into_bytes())).map_err(
         |error| Failure::new(format!("cannot prompt for the password: {error}; use --stdin")),
@@ -109,7 +120,7 @@ fn ask_twice(suffix: &str) -> Result<Secret<Vec<u8>>, Failure> {
 }
 
 /// Reads one line, without its line end.
-fn from(input: impl Read) -> Result<Secret<Vec<u8>>, Failure> {
+fn read_line(input: impl Read) -> Result<Secret<Vec<u8>>, Failure> {
     // One octet more than the longest password and its line end, to detect one that is too long. The
     // buffer must not grow, since that would leave a copy of the password in memory.
     let most = MAX_PASSWORD_OCTETS + 3;
@@ -144,7 +155,7 @@ mod tests {
             (b"tanstaaf\r", b"tanstaaf\r"),
             (b"one\ntwo\n", b"one\ntwo"),
         ] {
-            assert_eq!(from(input).unwrap().expose(), password, "{}", input.escape_ascii());
+            assert_eq!(read_line(input).unwrap().expose(), password, "{}", input.escape_ascii());
         }
     }
 
@@ -153,11 +164,11 @@ mod tests {
         for (octets, taken) in [(MAX_PASSWORD_OCTETS, true), (MAX_PASSWORD_OCTETS + 1, false)] {
             for end in ["", "\n", "\r\n"] {
                 let input = "x".repeat(octets) + end;
-                let password = NewPassword::try_from(from(input.as_bytes()).unwrap());
+                let password = NewPassword::try_from(read_line(input.as_bytes()).unwrap());
                 assert_eq!(password.is_ok(), taken, "{octets} and {end:?}");
             }
         }
-        let endless = from(io::repeat(b'x')).unwrap();
+        let endless = read_line(io::repeat(b'x')).unwrap();
         assert!(NewPassword::try_from(endless).is_err());
     }
 }

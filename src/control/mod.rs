@@ -143,11 +143,14 @@ pub struct LastReload {
 
 /// An open connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Connection {
     /// Its number: 1 for the first of the process, and one more for each later one.
     pub id: u64,
     /// The user who has logged in.
     pub user: Option<String>,
+    /// The name of the app password that the user has logged in with, if it was one.
+    pub app_password: Option<String>,
     /// The address and port of the client.
     pub address: SocketAddr,
     /// The version of TLS; `None` without TLS.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use super::AppPasswords;
 use crate::limits::AllowedNetworks;
 use crate::password::Verifier;
 
@@ -14,12 +15,19 @@ pub struct Account {
     pub verifier: Verifier,
     /// The attributes of the user.
     pub attributes: Attributes,
+    /// Further passwords.
+    pub app_passwords: AppPasswords,
 }
 
 impl Account {
-    /// A user without attributes.
+    /// A user without attributes and app passwords.
     pub fn new(verifier: Verifier) -> Self {
-        Self { verifier, attributes: Attributes::default() }
+        Self { verifier, attributes: Attributes::default(), app_passwords: AppPasswords::default() }
+    }
+
+    /// Whether only app passwords are right: the user's own password is locked.
+    pub(crate) fn takes_only_app_passwords(&self) -> bool {
+        !self.app_passwords.is_empty() && self.verifier.is_locked()
     }
 
     /// Identifies the account: its verifier, or else its Maildir. `None` when other accounts may

@@ -6,7 +6,7 @@
 //! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
 //!   programs and modules that check passwords themselves, with `password_service` in common. `store`:
 //!   a store of any of these kinds. `oauth2`: providers of tokens.
-//! - `account`, `attribute`: what a store says of a user. `secret_file`: passwords for stores.
+//! - `account`, `attribute`, `app_password`: what a store says of a user. `secret_file`: passwords for stores.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
 //!   that is down. `trust`: the certificate authorities that stores are verified with.
 
@@ -22,6 +22,7 @@ use crate::protocol::sasl::TokenGuidance;
 use crate::protocol::{Secret, Username};
 
 mod account;
+mod app_password;
 mod attribute;
 mod breaker;
 mod checkpassword;
@@ -44,6 +45,7 @@ mod trust;
 
 use self::breaker::Breaker;
 pub use account::{Account, Attributes};
+pub use app_password::{AppPasswordError, AppPasswordName, AppPasswordNameError, AppPasswords};
 pub use checkpassword::CheckpasswordProgram;
 pub use decoy::Decoy;
 pub use file::{BadFile, Diagnostic, Diagnostics, FileStore, Report, Table, edit, inspect};

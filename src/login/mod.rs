@@ -12,7 +12,7 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use crate::credentials::Attributes;
+use crate::credentials::{AppPasswordName, Attributes};
 use crate::limits::AllowedNetworks;
 use crate::protocol::Username;
 
@@ -41,12 +41,18 @@ pub use turns::Turns;
 pub struct Identity {
     name: Username,
     attributes: Attributes,
+    app_password: Option<AppPasswordName>,
 }
 
 impl Identity {
     /// The canonical name of the user.
     pub fn username(&self) -> &Username {
         &self.name
+    }
+
+    /// The app password that the user has logged in with; `None` for another way.
+    pub fn app_password(&self) -> Option<&AppPasswordName> {
+        self.app_password.as_ref()
     }
 
     /// The user's home directory, if a store has one.
@@ -72,6 +78,10 @@ impl Identity {
     /// An identity without a login, for the tests of other rooms.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str) -> Self {
-        Self { name: Username::try_from(name).unwrap(), attributes: Attributes::default() }
+        Self {
+            name: Username::try_from(name).unwrap(),
+            attributes: Attributes::default(),
+            app_password: None,
+        }
     }
 }

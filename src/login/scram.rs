@@ -129,7 +129,10 @@ impl<C: CredentialStore> Authenticator<C> {
         if let Some(username) = &username
             && let Some(account) = self.known(username, Some(attempt)).await?
         {
-            if let Verifier::Unusable(why) = account.verifier {
+            // SCRAM takes no app passwords: each one is wrong.
+            if let Verifier::Unusable(why) = &account.verifier
+                && !account.takes_only_app_passwords()
+            {
                 return Err(Reason::unavailable(why));
             }
             match self.keys_of(account.verifier, hash, &salt, caller).await? {

@@ -1,14 +1,15 @@
 //! Single digests of a password: with a salt after it, as `OpenLDAP` and Dovecot make them
 //! (`{SSHA}` and the like), or without one, which is weak.
 
+use base64ct::{Base64, Encoding as _};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::FieldError;
 use super::encoding::Encoding;
+use super::{FieldError, HashError, salt};
 use crate::protocol::Secret;
 
 /// A digest algorithm.
@@ -87,6 +88,19 @@ impl DigestHash {
             return Err(FieldError::DigestLength);
         }
         Ok(Self::new(kind, octets, &[]))
+    }
+
+    /// The text of a new salted SHA-256.
+    pub(super) fn text(password: &[u8]) -> Result<Secret<String>, HashError> {
+        let salt = salt::new()?;
+        let digest = Digest::Sha256.of(&[password, &salt]);
+        let octets = Zeroizing::new([digest.as_slice(), &salt].concat());
+        Ok(Secret::new(["{SSHA256}", &Base64::encode_string(&octets)].concat()))
+    }
+
+    /// A salted SHA-256 that no password has, to be verified for its cost.
+    pub(super) fn of_nothing() -> Self {
+        Self::new(Digest::Sha256, &[0; 32], &[0; 16])
     }
 
     fn new(kind: Digest, digest: &[u8], salt: &[u8]) -> Self {

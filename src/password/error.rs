@@ -24,6 +24,9 @@ pub enum FieldError {
     /// The field is `NULL` in a database.
     #[error("its password is NULL")]
     Null,
+    /// The field begins with `!` or `*`, as that of a locked user does in `shadow(5)`.
+    #[error("its password is locked")]
+    Locked,
     /// There is a scheme, but no password.
     #[error("its password is empty")]
     Empty,
@@ -112,9 +115,18 @@ impl FieldError {
     fn advice(&self) -> &'static str {
         if *self == Self::Null {
             ""
+        } else if *self == Self::Locked {
+            "; to unlock it, remove the ! or * before it, or set a new password"
         } else {
             "; set a new password (restante user set-password, or restante hash)"
         }
+    }
+}
+
+impl Unusable {
+    /// Whether the operator has locked the password.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(*self.0, FieldError::Locked | FieldError::Null)
     }
 }
 

@@ -5,7 +5,8 @@
 //! - `family`: a hash of any scheme. Each family of schemes has a file, with its syntax, its bounds
 //!   and its verification.
 //! - `cost`: how much work a verification is. `bounds`: how much it may be.
-//! - `new`: the hashes of new passwords, with a `salt`. `unsupported`: all other schemes.
+//! - `new`: the hashes of new passwords, with a `salt`. `generated`: passwords that we make.
+//!   `unsupported`: all other schemes.
 //!
 //! A field that asks for more than about two seconds of a processor, or for more than 256 MiB, is
 //! refused when it is read, before anything is allocated or computed.
@@ -20,6 +21,7 @@ mod digest;
 mod encoding;
 mod error;
 mod family;
+mod generated;
 mod md5_crypt;
 mod new;
 mod new_password;
@@ -46,6 +48,8 @@ use self::encoding::{Encoding, Field};
 pub(crate) use self::error::VerifyError;
 pub use self::error::{FieldError, Unusable};
 use self::family::Hash;
+pub(crate) use self::generated::MOST_OCTETS as MOST_RANDOM_OCTETS;
+pub use self::generated::{GivenPasswordError, accept_given, generate};
 pub use self::new::NewScheme;
 pub use self::new_password::{NewPassword, PasswordError};
 use self::pbkdf2::Pbkdf2Hash;
@@ -113,6 +117,21 @@ impl Verifier {
             Self::Unusable(why) => Some(why),
             Self::Plain(_) | Self::Hash(..) | Self::Scram(_) | Self::AtStore(_) => None,
         }
+    }
+
+    /// Whether the operator has locked the password: the user exists, and no password is right.
+    pub(super) fn is_locked(&self) -> bool {
+        self.why_unusable().is_some_and(Unusable::is_locked)
+    }
+
+    /// Whether it is a single digest with a salt: quick to verify, and safe for a random password.
+    pub(super) fn is_salted_digest(&self) -> bool {
+        matches!(self, Self::Hash(hash, _) if matches!(**hash, Hash::Salted(_)))
+    }
+
+    /// A single digest with a salt that no password fits.
+    pub(super) fn salted_digest_of_nothing() -> Self {
+        Self::hash(Hash::Salted(DigestHash::of_nothing()), "")
     }
 
     /// A verifier that costs as much as that of a new user and accepts no password: the decoy when
@@ -274,6 +293,8 @@ impl Verifier {
             Hash::parse(stored, weak).map(|hash| Self::hash(hash, stored))
         } else if stored.is_empty() {
             Err(FieldError::Missing)
+        } else if stored.starts_with(['!', '*']) {
+            Err(FieldError::Locked)
         } else {
             Err(FieldError::NoScheme)
         }

@@ -25,6 +25,11 @@ pub enum PasswordError {
 }
 
 impl NewPassword {
+    /// A password of letters that this program has made.
+    pub(super) fn from_ours(password: Secret<Vec<u8>>) -> Self {
+        Self(password)
+    }
+
     /// The octets.
     pub(crate) fn expose(&self) -> &[u8] {
         self.0.expose()

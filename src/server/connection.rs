@@ -16,7 +16,7 @@ use tracing::{debug, info};
 
 use super::tls::{self, Certificates, PeekedStream, TlsConfig};
 use crate::config::{Timeouts, TlsMode};
-use crate::credentials::CredentialStore;
+use crate::credentials::{AppPasswordName, CredentialStore};
 use crate::limits::Entry;
 use crate::login::Throttle;
 use crate::mailbox::Mailbox;
@@ -328,6 +328,7 @@ impl<'a> EndReport<'a> {
         }
         info!(
             user = summary.user.as_ref().map(Username::as_str),
+            app_password = summary.app_password.as_ref().map(AppPasswordName::as_str),
             tls = self.protection.as_ref().map(|tls| tls.version),
             cipher_suite = self.protection.as_ref().map(|tls| tls.cipher_suite),
             retrieved = summary.retrieved,

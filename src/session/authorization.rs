@@ -12,13 +12,11 @@ use super::language::{Language, Notice};
 use super::listing::Totals;
 use super::state::{Next, State, Turn};
 use super::transaction::Transaction;
-use crate::credentials::CredentialStore;
+use crate::credentials::{AppPasswordName, CredentialStore};
 use crate::login::{Identity, Refusal};
 use crate::mailbox::Mailbox;
 use crate::protocol::sasl::{Channel, Mechanism};
-use crate::protocol::{
-    Capability, ClaimedName, Command, CommandError, InitialResponse, Secret, Username,
-};
+use crate::protocol::{Capability, ClaimedName, Command, CommandError, InitialResponse, Secret};
 
 /// The state before login, with the name of the last USER command.
 #[derive(Default)]
@@ -168,8 +166,8 @@ impl Authorization {
         match opened.unwrap_or(Err(Fault::TooSlow)) {
             Ok(transaction) => {
                 let totals = transaction.listing.totals();
-                log_success(transaction.user(), mechanism, totals, context.link);
-                answer.logged_in(transaction.user(), totals.messages);
+                log_success(&transaction.identity, mechanism, totals, context.link);
+                answer.logged_in(&transaction.identity, totals.messages);
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }
@@ -202,10 +200,17 @@ impl Authorization {
 }
 
 /// Logs a login.
-fn log_success(user: &Username, mechanism: &'static str, totals: Totals, link: &Link) {
+fn log_success(identity: &Identity, mechanism: &'static str, totals: Totals, link: &Link) {
     let Totals { messages, octets } = totals;
-    let user = user.as_str();
-    tracing::info!(user, mechanism, tls = link.handle().tls(), messages, octets, "login succeeded");
+    tracing::info!(
+        user = identity.username().as_str(),
+        app_password = identity.app_password().map(AppPasswordName::as_str),
+        mechanism,
+        tls = link.handle().tls(),
+        messages,
+        octets,
+        "login succeeded"
+    );
 }
 
 /// The name of a login with USER and PASS in the log.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::end::{End, Summary};
 use super::logins::Logins;
 use crate::limits::Network;
-use crate::protocol::Username;
+use crate::login::Identity;
 
 /// The open connections of a server.
 #[derive(Debug, Default)]
@@ -285,10 +285,11 @@ impl Handle {
     }
 
     /// Its client has logged in to a maildrop with this number of messages.
-    pub(super) fn logged_in(&self, user: &Username, messages: u32) {
+    pub(super) fn logged_in(&self, identity: &Identity, messages: u32) {
         self.connections.logins.count(Instant::now());
         let mut activity = self.lock();
-        activity.summary.user = Some(user.clone());
+        activity.summary.user = Some(identity.username().clone());
+        activity.summary.app_password = identity.app_password().cloned();
         activity.summary.left = u64::from(messages);
     }
 
@@ -354,7 +355,7 @@ mod tests {
     }
 
     fn log_in(connection: &Open) {
-        connection.handle().logged_in(&Username::try_from("mrose").unwrap(), 0);
+        connection.handle().logged_in(&Identity::for_test("mrose"), 0);
     }
 
     fn evicted(connections: &Connections) -> Option<String> {

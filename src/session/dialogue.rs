@@ -12,10 +12,10 @@ use super::language::{Language, Notice};
 use super::stream::Stream;
 use super::wire::Wire;
 use crate::limits::Entry;
-use crate::login::Throttle;
+use crate::login::{Identity, Throttle};
 use crate::mailbox::{Message, OpenError};
 use crate::protocol::sasl;
-use crate::protocol::{Extent, LanguageRange, Line, Reply, ReplyText, Username};
+use crate::protocol::{Extent, LanguageRange, Line, Reply, ReplyText};
 
 /// The server's side of a session.
 pub(super) struct Dialogue<'s> {
@@ -253,8 +253,8 @@ impl Answer<'_, '_> {
     }
 
     /// The client has logged in: lifts the login deadline, and begins the summary.
-    pub(super) fn logged_in(&mut self, user: &Username, messages: u32) {
+    pub(super) fn logged_in(&mut self, identity: &Identity, messages: u32) {
         self.dialogue.wire.lift_deadline();
-        self.dialogue.handle.logged_in(user, messages);
+        self.dialogue.handle.logged_in(identity, messages);
     }
 }

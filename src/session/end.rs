@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use crate::credentials::AppPasswordName;
 use crate::protocol::{Username, WrongProtocol};
 
 /// Why a session ended. `Display` is the word for the log.
@@ -103,6 +104,8 @@ impl fmt::Display for End {
 pub struct Summary {
     /// The user who was logged in.
     pub user: Option<Username>,
+    /// The app password that the user has logged in with, if it was one.
+    pub app_password: Option<AppPasswordName>,
     /// Messages sent completely.
     pub retrieved: u64,
     /// Messages removed.

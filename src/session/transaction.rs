@@ -215,11 +215,6 @@ impl<M: Mailbox> Transaction<M> {
         Next::Continue(State::Transaction(self))
     }
 
-    /// The user who has logged in.
-    pub(super) fn user(&self) -> &Username {
-        self.identity.username()
-    }
-
     async fn message(
         &self,
         number: MessageNumber,

@@ -119,7 +119,7 @@ fn sessions_are_listed_and_ended() {
     assert_eq!(objects(&place, &["sessions", "--address", "127.0.0.1"]).len(), 2);
     assert_eq!(objects(&place, &["sessions", "--address", "192.0.2.1"]).len(), 0);
     let table = told(&place, &["sessions"]);
-    assert!(table.starts_with("ID  USER   ADDRESS "), "{table}");
+    assert!(table.starts_with("ID  USER   APP-PASSWORD  ADDRESS "), "{table}");
 
     let ended = told(&place, &["kick", "mrose"]);
     assert!(ended.starts_with("1: mrose from 127.0.0.1:"), "{ended}");

@@ -16,6 +16,7 @@
     reason = "a test that cannot go on fails, its helpers too"
 )]
 
+mod app_password;
 mod check;
 mod commands;
 mod config;

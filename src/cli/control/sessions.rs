@@ -38,17 +38,38 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if target.json { Ok(()) } else { print(table.to_string()) }
 }
 
-const HEAD: [&str; 9] =
-    ["ID", "USER", "ADDRESS", "TLS", "STATE", "SINCE", "IDLE", "RETRIEVED", "MARKED"];
+const HEAD: [&str; 10] = [
+    "ID",
+    "USER",
+    "APP-PASSWORD",
+    "ADDRESS",
+    "TLS",
+    "STATE",
+    "SINCE",
+    "IDLE",
+    "RETRIEVED",
+    "MARKED",
+];
 
-fn row(connection: Connection) -> [String; 9] {
+fn row(connection: Connection) -> [String; 10] {
     let none = || "-".to_owned();
     let Connection {
-        id, user, address, tls, state, since: opened, idle, retrieved, marked, ..
+        id,
+        user,
+        app_password,
+        address,
+        tls,
+        state,
+        since: opened,
+        idle,
+        retrieved,
+        marked,
+        ..
     } = connection;
     [
         id.to_string(),
         user.unwrap_or_else(none),
+        app_password.unwrap_or_else(none),
         address.to_string(),
         tls.unwrap_or_else(none),
         match state {

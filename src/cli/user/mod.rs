@@ -1,7 +1,8 @@
 //! `restante user`: adds, changes, removes and lists the users of a credential file, and tests a
 //! login.
 //!
-//! This file chooses the credential file and edits it. `login` tests a login.
+//! This file chooses the credential file and edits it. `app_password` edits app passwords. `login`
+//! tests a login.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,11 @@ use clap::Subcommand;
 use crate::cli::password::PasswordArgs;
 use crate::cli::{CONFIG, Failure, maildir, print};
 use crate::config::{Config, Credentials, RunAs};
-use crate::credentials::edit::{self, Added, EditError};
+use crate::credentials::edit::{self, Added, EditError, User};
 use crate::password::WeakSchemes;
 use crate::protocol::{NameError, Username};
 
+mod app_password;
 mod login;
 
 /// `restante user`
@@ -43,7 +45,7 @@ enum Action {
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Remove a user, but not the user's mail.
+    /// Remove a user with all app passwords, but not the user's mail.
     Remove {
         #[command(flatten)]
         user: UserArgs,
@@ -53,7 +55,10 @@ enum Action {
     /// Prints which store decided and why, and the location of the user's mail. Each outcome has its
     /// own exit code.
     Test(login::Args),
-    /// List the users, one per line; after a tab, why a user cannot log in.
+    /// Passwords for single devices and programs of a user, which are removed one by one.
+    AppPassword(app_password::Args),
+    /// List the users, one per line; after a tab, the number of app passwords, and why the user's own
+    /// password cannot be used.
     List {
         #[command(flatten)]
         file: FileArgs,
@@ -122,16 +127,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Ok(edit::remove(&file.find()?.path, &name)?)
         }
         Action::Test(args) => login::test(args),
+        Action::AppPassword(args) => app_password::run(args),
         Action::List { file } => {
             let CredentialFile { path, weak, .. } = file.find()?;
             let mut list = String::new();
             for user in edit::list(&path, weak)? {
-                list.push_str(user.name.as_str());
-                if let Some(why) = user.unusable {
-                    list.push_str("\tcannot log in: ");
-                    list.push_str(&why.to_string());
-                }
-                list.push('\n');
+                list.push_str(&line(&user));
             }
             print(list)
         }
@@ -193,6 +194,23 @@ impl CredentialFile {
             ),
         }
     }
+}
+
+/// The line of a user in the list.
+fn line(user: &User) -> String {
+    let mut remarks = Vec::new();
+    match user.app_passwords.len() {
+        0 => {}
+        1 => remarks.push("1 app password".to_owned()),
+        several => remarks.push(format!("{several} app passwords")),
+    }
+    if let Some(why) = &user.unusable {
+        let only_app_passwords = !remarks.is_empty() && why.is_of_password();
+        let with = if only_app_passwords { " with the own password" } else { "" };
+        remarks.push(format!("cannot log in{with}: {why}"));
+    }
+    let tab = if remarks.is_empty() { "" } else { "\t" };
+    format!("{}{tab}{}\n", user.name, remarks.join("; "))
 }
 
 /// The credential files among these stores, each once.
@@ -264,6 +282,10 @@ mod tests {
             "remove mrose",
             "list",
             "list -c restante.toml",
+            "app-password add --file users mrose phone",
+            "app-password add --stdin mrose@example.org phone",
+            "app-password list --config restante.toml mrose",
+            "app-password remove mrose phone",
         ] {
             assert!(parse(right).is_ok(), "{right}");
         }

@@ -2,6 +2,7 @@
 
 use super::parse::{AccountError, LineError};
 use super::source::SourceError;
+use crate::credentials::{AppPasswordError, AppPasswordName};
 use crate::password::Unusable;
 use crate::protocol::Username;
 
@@ -63,6 +64,31 @@ pub enum LineProblem {
         /// The earlier line.
         first: u32,
     },
+    /// An app password is before the line of its user, or there is no such line.
+    #[error(
+        "is an app password of {0}, who has no line before it; write the user's own line first"
+    )]
+    WithoutUser(Username),
+    /// The user has an app password with the same name in an earlier line.
+    #[error("{user} has an app password {name} in line {first} already; remove one")]
+    SameAppPassword {
+        /// The user.
+        user: Username,
+        /// The name of both.
+        name: AppPasswordName,
+        /// The earlier line.
+        first: u32,
+    },
+    /// An app password is not used.
+    #[error("the app password {name} of {user} cannot be used: {why}")]
+    AppPassword {
+        /// The user.
+        user: Username,
+        /// The name of the app password.
+        name: AppPasswordName,
+        /// Why.
+        why: UnusableAppPassword,
+    },
     /// The user cannot log in.
     #[error("{0} cannot log in: {1}")]
     CannotLogIn(Username, CannotLogIn),
@@ -77,6 +103,27 @@ pub enum CannotLogIn {
     /// The password field cannot be used.
     #[error(transparent)]
     Verifier(#[from] Unusable),
+}
+
+impl CannotLogIn {
+    /// Whether only the user's own password is the reason, so that app passwords can be used.
+    pub fn is_of_password(&self) -> bool {
+        match self {
+            Self::Verifier(_) => true,
+            Self::Account(_) => false,
+        }
+    }
+}
+
+/// Why an app password in a credential file is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableAppPassword {
+    /// A field of the line is not supported.
+    #[error(transparent)]
+    Line(#[from] AccountError),
+    /// The app password itself.
+    #[error(transparent)]
+    Itself(#[from] AppPasswordError),
 }
 
 /// Why a credential file cannot be used: at least one [`Diagnostic`].

@@ -1,8 +1,11 @@
 //! The lines of a credential file: `name:{SCHEME}hash[:uid:gid:gecos:home:shell:extra]`, the form
 //! of Dovecot's passwd-file. `table` and `edit` use them.
+//!
+//! A line with the extra field `app_password=NAME` is an app password of its user, who has a line
+//! before it. Dovecot uses the first line of a user and ignores the others.
 
 use crate::credentials::attribute::{self, Attribute};
-use crate::credentials::{Account, Attributes};
+use crate::credentials::{Account, AppPasswordName, AppPasswordNameError, Attributes};
 use crate::password::{Verifier, WeakSchemes};
 use crate::protocol::{NameError, Username};
 
@@ -22,6 +25,8 @@ pub(super) struct Entry<'a> {
     pub(super) password: &'a str,
     /// The fields after it.
     pub(super) others: Option<&'a str>,
+    /// In the line of an app password: its name.
+    pub(super) app_password: Option<AppPasswordName>,
 }
 
 /// What is wrong with a line. Shows no part of it: in the place of a name there may be a part of a
@@ -40,6 +45,9 @@ pub enum LineError {
     /// No user can have the name.
     #[error("the user name {0}; write another name")]
     Name(NameError),
+    /// No app password can have the name.
+    #[error("{0}; write another one after {APP_PASSWORD}=")]
+    AppPassword(AppPasswordNameError),
 }
 
 /// Why a user cannot log in.
@@ -92,12 +100,19 @@ impl<'a> Line<'a> {
         let (password, others) = fields
             .split_once(':')
             .map_or((fields, None), |(password, rest)| (password, Some(rest)));
-        Ok(Some(Entry { name, password, others }))
+        let mut entry = Entry { name, password, others, app_password: None };
+        entry.app_password = entry.app_password_name().map_err(LineError::AppPassword)?;
+        Ok(Some(entry))
     }
 
-    /// Whether the line is about this user.
-    pub(super) fn is_about(self, name: &Username) -> bool {
-        self.entry().is_ok_and(|entry| entry.is_some_and(|entry| entry.name == *name))
+    /// Whether the line is about this user and fulfils a condition.
+    pub(super) fn is_about(
+        self,
+        name: &Username,
+        condition: impl FnOnce(&Entry<'_>) -> bool,
+    ) -> bool {
+        let entry = self.entry().ok().flatten();
+        entry.is_some_and(|entry| entry.name == *name && condition(&entry))
     }
 
     /// `\n`, `\r\n`, or empty in a last line.
@@ -120,7 +135,7 @@ impl Entry<'_> {
             return Err(restriction.or_else(place).unwrap_or(AccountError::UnknownField));
         }
         let verifier = Verifier::parse(self.password, weak);
-        Ok(Account { verifier, attributes: self.attributes()? })
+        Ok(Account { attributes: self.attributes()?, ..Account::new(verifier) })
     }
 
     /// The attributes in the extra fields, and the home directory.
@@ -148,6 +163,15 @@ impl Entry<'_> {
         Ok(attributes)
     }
 
+    /// The name in the extra field that makes this the line of an app password.
+    fn app_password_name(&self) -> Result<Option<AppPasswordName>, AppPasswordNameError> {
+        if !self.others.is_some_and(|others| others.contains(APP_PASSWORD)) {
+            return Ok(None);
+        }
+        let field = self.extra().find(|(key, _)| *key == APP_PASSWORD);
+        field.map(|(_, name)| AppPasswordName::try_from(name)).transpose()
+    }
+
     /// The value of an extra field, if there is one. If there are two, neither is used.
     fn value(&self, key: &'static str) -> Result<Option<&str>, AccountError> {
         let mut values = self.extra().filter_map(|(name, value)| (name == key).then_some(value));
@@ -172,10 +196,13 @@ impl Entry<'_> {
 /// Whether an extra field is supported, or is for other parts of Dovecot: for its userdb, its log,
 /// or the delay of its replies.
 fn is_harmless(key: &str) -> bool {
-    matches!(key, "allow_nets" | "pop3" | "sessions" | "nodelay")
+    matches!(key, "allow_nets" | "pop3" | "sessions" | "nodelay" | APP_PASSWORD)
         || (key.starts_with("userdb_") && find(MAIL_PLACES, key).is_none())
         || key.starts_with("event_")
 }
+
+/// The extra field with the name of an app password.
+pub(super) const APP_PASSWORD: &str = "app_password";
 
 fn find(keys: &[&'static str], key: &str) -> Option<&'static str> {
     keys.iter().copied().find(|listed| *listed == key)

@@ -166,7 +166,7 @@ impl Users {
         match self.attributes.read(&entry) {
             Ok(attributes) => {
                 let verifier = Verifier::AtStore(entry.dn.into());
-                Lookup::Found(Account { verifier, attributes })
+                Lookup::Found(Account { attributes, ..Account::new(verifier) })
             }
             Err(error) => Lookup::Unavailable(Error::from(error).into()),
         }

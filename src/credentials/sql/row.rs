@@ -89,7 +89,7 @@ pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, E
     let verifier =
         column(row, "password", |cell| text(cell).map(|stored| Verifier::parse(stored, weak)))?;
     let verifier = verifier.unwrap_or_else(|| Verifier::unusable(FieldError::Null));
-    Ok(Account { verifier, attributes })
+    Ok(Account { attributes, ..Account::new(verifier) })
 }
 
 /// The attributes in the columns of a row.

@@ -5,7 +5,8 @@
 //!
 //! - `authenticate` waits for earlier failures, counts this one, and says what the client may know;
 //! - `decide` asks the stores in their order;
-//! - `check_password` (in `verify`) asks the cache first, and replaces a weak hash afterwards;
+//! - `check_password` (in `verify`) compares the password with app passwords first;
+//! - `check_own_password` asks the cache first, and replaces a weak hash afterwards;
 //! - `verify` asks the store, or compares the password with its verifier;
 //! - `compare_in_turn` waits for a turn and compares on a thread of a pool.
 //!
@@ -32,6 +33,7 @@ mod steps;
 mod verify;
 
 pub(super) use self::steps::{admit, fail};
+use self::verify::Right;
 
 /// Verifies passwords against the stores.
 ///
@@ -236,7 +238,9 @@ impl<C: CredentialStore> Authenticator<C> {
             Err(fault) => {
                 begin_check(attempt, password);
                 let spent = match stand_in() {
-                    Ok(name) => self.spend(&name, password, Asked::NoStore, caller).await,
+                    Ok(name) => {
+                        self.spend_on_unknown(&name, password, Asked::NoStore, caller).await
+                    }
                     Err(reason) => Err(reason),
                 };
                 return Verdict::undecided(spent.err().unwrap_or(Reason::ImpossibleName(fault)));
@@ -263,10 +267,11 @@ impl<C: CredentialStore> Authenticator<C> {
             begin_check(attempt.as_deref_mut(), password);
             let tried = (nth, store, &username, &account);
             match self.check_password(tried, password, peer, caller).await {
-                Ok(Some(attributes)) => {
+                Ok(Some(Right { attributes, app_password })) => {
                     // The attributes of this look-up count, not those in the cache.
                     let attributes = if decides { account.attributes } else { attributes };
                     let admitted = admit(username.clone(), attributes, peer);
+                    let admitted = admitted.map(|identity| Identity { app_password, ..identity });
                     match (admitted, barred) {
                         // After a wrong password the next store would be asked.
                         (Err(Reason::NotFromThere), None) if !decides => {
@@ -285,7 +290,7 @@ impl<C: CredentialStore> Authenticator<C> {
             }
         }
         begin_check(attempt, password);
-        let spent = self.spend(&username, password, asked, caller).await;
+        let spent = self.spend_on_unknown(&username, password, asked, caller).await;
         let refused = match (asked, barred) {
             (_, Some(first)) => return Verdict::barred(first),
             (Asked::Store, None) => Reason::UnknownOrWrong,

@@ -114,7 +114,7 @@ pub(in crate::login) fn admit(
         // This comes first, as the client is told the other reason.
         Err(Reason::NotFromThere)
     } else if attributes.pop3 {
-        Ok(Identity { name, attributes })
+        Ok(Identity { name, attributes, app_password: None })
     } else {
         Err(Reason::NotAllowed)
     }

@@ -121,6 +121,7 @@ fn connection(handle: &Handle) -> Connection {
     Connection {
         id: handle.number(),
         user: activity.summary.user.map(|user| user.as_str().to_owned()),
+        app_password: activity.summary.app_password.map(|name| name.to_string()),
         address: handle.peer(),
         tls: handle.tls().map(str::to_owned),
         state,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::credentials::AppPasswordName;
+use crate::credentials::app_password::MOST;
 use crate::credentials::file::diagnostic::Diagnostics;
 use crate::credentials::file::source::SourceError;
 use crate::password::HashError;
@@ -30,6 +32,15 @@ pub enum EditProblem {
     /// The user does not exist.
     #[error("{0} does not exist; restante user list shows all users")]
     Absent(Username),
+    /// The user has an app password with this name.
+    #[error("{0} has an app password {1} already; choose another name, or remove it first")]
+    SameAppPassword(Username, AppPasswordName),
+    /// The user has no app password with this name.
+    #[error("{0} has no app password {1}; restante user app-password list {0} shows all")]
+    NoAppPassword(Username, AppPasswordName),
+    /// The user has as many app passwords as are used.
+    #[error("{0} has {MOST} app passwords, and no more are used; remove one first")]
+    TooManyAppPasswords(Username),
     /// There is no file.
     #[error("does not exist; create it with restante user add, or name another with --file")]
     Missing,

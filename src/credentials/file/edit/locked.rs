@@ -11,7 +11,7 @@ use tempfile::{Builder, NamedTempFile};
 use zeroize::Zeroizing;
 
 use super::error::{EditError, EditProblem, io_error};
-use crate::credentials::file::parse::{Line, lines};
+use crate::credentials::file::parse::{Entry, Line, lines};
 use crate::credentials::file::source::{self, Source};
 use crate::credentials::file::table::{self, Listed};
 use crate::protocol::{Secret, Username};
@@ -68,8 +68,9 @@ impl Locked {
         &self.source.text
     }
 
+    /// The user's own line.
     pub(super) fn find(&self, name: &Username) -> Option<Line<'_>> {
-        lines(self.text()).find(|line| line.is_about(name))
+        lines(self.text()).find(|line| line.is_about(name, is_own))
     }
 
     /// Rewrites the file with another password field for `name`.
@@ -78,7 +79,7 @@ impl Locked {
         name: &Username,
         field: &Secret<String>,
     ) -> Result<(), EditError> {
-        self.rewrite(name, |line, new| {
+        self.rewrite(name, is_own, |line, new| {
             let colon = line.raw.iter().position(|&octet| octet == b':').unwrap_or(line.raw.len());
             let (name, rest) = line.raw.split_at(colon);
             let rest = rest.get(1..).unwrap_or_default();
@@ -91,10 +92,11 @@ impl Locked {
         })
     }
 
-    /// Rewrites the file with another text in place of the line of `name`.
+    /// Rewrites the file with another text in place of those lines of `name` that `selects` selects.
     pub(super) fn rewrite(
         &self,
         name: &Username,
+        selects: impl Fn(&Entry<'_>) -> bool,
         mut change: impl FnMut(Line<'_>, &mut Vec<u8>),
     ) -> Result<(), EditError> {
         if self.find(name).is_none() {
@@ -102,7 +104,7 @@ impl Locked {
         }
         let mut new = Zeroizing::new(Vec::with_capacity(self.text().len() + ROOM));
         for line in lines(self.text()) {
-            if line.is_about(name) {
+            if line.is_about(name, &selects) {
                 change(line, &mut new);
             } else {
                 new.extend_from_slice(line.raw);
@@ -173,6 +175,11 @@ fn directory(path: &Path) -> &Path {
 /// The users of a file. One with errors is not changed, and no change results in one.
 pub(super) fn names(path: &Path, text: &[u8]) -> Result<HashMap<Username, Listed<()>>, EditError> {
     table::names(text).map_err(|errors| EditProblem::from(errors).at(path))
+}
+
+/// Whether a line is the user's own, and not that of an app password.
+pub(super) fn is_own(entry: &Entry<'_>) -> bool {
+    entry.app_password.is_none()
 }
 
 const UNOPENED: &str = "cannot be opened";

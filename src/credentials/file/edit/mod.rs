@@ -6,23 +6,28 @@
 //! - A faulty file is not changed, and no change makes a file faulty.
 //! - Two changes at a time wait for each other.
 //!
-//! Here: the changes. `locked`: how the file is locked and replaced. `error`: what prevents a change.
+//! Here: the changes to users. `app_password`: those to app passwords. `list`: the users. `locked`:
+//! how the file is locked and replaced. `error`: what prevents a change.
 
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
+pub use self::app_password::{
+    add_app_password, expect_room_for_app_password, list_app_passwords, remove_app_password,
+};
 pub use self::error::{EditError, EditProblem};
-use self::locked::{Locked, create, names};
-use super::diagnostic::CannotLogIn;
-use super::parse::{AccountError, Line, lines};
+pub use self::list::{AppPassword, User, list};
+use self::locked::{Locked, create, is_own, names};
+use super::parse::{Line, lines};
 use super::source::Source;
-use super::table;
-use crate::credentials::{Account, Attributes};
+use crate::credentials::Account;
 use crate::password::{NewPassword, NewScheme, WeakSchemes};
 use crate::protocol::{Secret, Username};
 
+mod app_password;
 mod error;
+mod list;
 mod locked;
 
 /// Where a new user was added.
@@ -32,17 +37,6 @@ pub enum Added {
     ToFile,
     /// In a file that was created, with mode 0600 and the owner of the process.
     ToNewFile,
-}
-
-/// A user in a credential file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The canonical name.
-    pub name: Username,
-    /// Why this user cannot log in, if that is so.
-    pub unusable: Option<CannotLogIn>,
-    /// The attributes of the user, also of one who cannot log in; `None` when they cannot be read.
-    pub attributes: Option<Attributes>,
 }
 
 /// Adds a user with `password`, stored as `scheme` says. Creates the file if there is none.
@@ -57,7 +51,7 @@ pub fn add(
 ) -> Result<Added, EditError> {
     let mut line = Zeroizing::new(format!("{name}:").into_bytes());
     line.extend_from_slice(field(path, password, scheme)?.expose().as_bytes());
-    if !(Line { number: 1, raw: &line }).is_about(name) {
+    if !(Line { number: 1, raw: &line }).is_about(name, is_own) {
         return Err(EditError::Name(name.clone()));
     }
     loop {
@@ -86,7 +80,7 @@ pub fn add(
     }
 }
 
-/// Gives a user another password. The other fields of the line stay.
+/// Gives a user another password. The other fields of the line stay, and so do app passwords.
 ///
 /// # Errors
 /// [`EditError`] when there is no such user, or the file cannot be changed.
@@ -150,35 +144,12 @@ fn has(path: &Path, name: &Username) -> Result<bool, EditError> {
     Ok(names(path, &source.text)?.contains_key(name))
 }
 
-/// Removes the line of a user. The user's mail is not touched.
+/// Removes a user with all app passwords. The user's mail is not touched.
 ///
 /// # Errors
 /// [`EditError`] when there is no such user, or the file cannot be changed.
 pub fn remove(path: &Path, name: &Username) -> Result<(), EditError> {
-    Locked::existing(path)?.rewrite(name, |_, _| {})
-}
-
-/// The users of a file, in its order.
-///
-/// # Errors
-/// [`EditError`] when the file cannot be read or is faulty.
-pub fn list(path: &Path, weak: WeakSchemes) -> Result<Vec<User>, EditError> {
-    let source = Source::read(path).map_err(|error| EditProblem::from(error).at(path))?;
-    names(path, &source.text)?;
-    let entries = lines(&source.text).filter_map(|line| line.entry().ok().flatten());
-    Ok(entries
-        .map(|entry| {
-            let account = entry.account(weak);
-            let unusable = table::cannot_log_in(&account);
-            let attributes = match account {
-                Ok(account) => Some(account.attributes),
-                // The mail may be elsewhere.
-                Err(AccountError::MailPlace(_)) => None,
-                Err(_) => entry.attributes().ok(),
-            };
-            User { name: entry.name, unusable, attributes }
-        })
-        .collect())
+    Locked::existing(path)?.rewrite(name, |_| true, |_, _| {})
 }
 
 fn field(

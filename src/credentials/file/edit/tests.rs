@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::password::Verifier;
+use crate::credentials::{AppPasswordName, Attributes};
+use crate::password::{Verifier, WeakSchemes};
 
 fn name(name: &str) -> Username {
     Username::try_from(name).unwrap()
@@ -40,7 +41,7 @@ fn shown(path: &Path, password: &str) -> String {
     for piece in text.split_inclusive([':', '\n', '\r']) {
         let end = piece.trim_start_matches(|c| !":\r\n".contains(c));
         let field = piece.strip_suffix(end).unwrap();
-        if field.starts_with("{ARGON2ID}") {
+        if field.starts_with("{ARGON2ID}") || field.starts_with("{SSHA256}") {
             assert_eq!(
                 Verifier::parse(field, WeakSchemes::Refused).verify(password.as_bytes()),
                 Ok(true)
@@ -81,6 +82,74 @@ fn everything_but_the_change_stays() {
         assert_eq!(shown(&path, "new"), after, "{before:?}");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no other file is left");
+    }
+}
+
+#[test]
+fn each_app_password_is_a_line_after_the_others_of_its_user() {
+    let before = "mrose:{PLAIN}x::::/home::\nBob:!\r\n#end\ncarol:!";
+    let phone = "mrose:NEW::::::app_password=phone\n";
+    let tablet = "mrose:NEW::::::app_password=tablet\n";
+    let (_directory, path) = file(before);
+    let app = |name: &str| AppPasswordName::try_from(name).unwrap();
+    let add = |user, app_name| {
+        add_app_password(&path, &name(user), &app(app_name), &password("new")).unwrap();
+    };
+    add("MRose", "phone");
+    let [own, others] = before.split_once('\n').map(|(own, others)| [own, others]).unwrap();
+    assert_eq!(shown(&path, "new"), format!("{own}\n{phone}{others}"));
+    add("mrose", "tablet");
+    assert_eq!(shown(&path, "new"), format!("{own}\n{phone}{tablet}{others}"));
+    add("bob", "x");
+    add("carol", "x");
+    let bob = "Bob:!\r\nbob:NEW::::::app_password=x\r\n";
+    let carol = "carol:!\ncarol:NEW::::::app_password=x\n";
+    let rest = format!("{bob}#end\n{carol}");
+    assert_eq!(shown(&path, "new"), format!("{own}\n{phone}{tablet}{rest}"));
+
+    let listed = |user| list_app_passwords(&path, &name(user), WeakSchemes::Refused).unwrap();
+    let names: Vec<_> = listed("mrose").into_iter().map(|app| app.name.to_string()).collect();
+    assert_eq!(names, ["phone", "tablet"]);
+    assert!(listed("bob").iter().all(|app| app.unusable.is_none()));
+
+    // The own password of a user is another line.
+    set_password(&path, &name("mrose"), &password("new")).unwrap();
+    let own = own.replace("{PLAIN}x", "NEW");
+    assert_eq!(shown(&path, "new"), format!("{own}\n{phone}{tablet}{rest}"));
+    remove_app_password(&path, &name("mrose"), &app("phone")).unwrap();
+    assert_eq!(shown(&path, "new"), format!("{own}\n{tablet}{rest}"));
+    remove(&path, &name("mrose")).unwrap();
+    remove(&path, &name("bob")).unwrap();
+    assert_eq!(shown(&path, "new"), format!("#end\n{carol}"));
+}
+
+#[test]
+fn an_app_password_that_cannot_be_added_or_removed() {
+    let app_line = |n: usize| format!("full:{{SSHA256}}x::::::app_password=app{n}\n");
+    let full = (0..25).map(app_line).collect::<String>();
+    let text = format!("mrose:!\nmrose:{{SSHA256}}x::::::app_password=phone\nfull:!\n{full}");
+    let add = |user: &'static str, app: &'static str| {
+        move |path: &Path| {
+            let app = AppPasswordName::try_from(app).unwrap();
+            add_app_password(path, &name(user), &app, &password("new"))
+        }
+    };
+    let remove = |path: &Path| {
+        let app = AppPasswordName::try_from("tablet").unwrap();
+        remove_app_password(path, &name("mrose"), &app)
+    };
+    type Change<'a> = &'a dyn Fn(&Path) -> Result<(), EditError>;
+    let table: [(Change<'_>, &str); 4] = [
+        (&add("mrose", "phone"), "mrose has an app password phone already"),
+        (&add("bob", "phone"), "bob does not exist; restante user list"),
+        (&add("full", "phone"), "full has 25 app passwords, and no more are used; remove one"),
+        (&remove, "mrose has no app password tablet; restante user app-password list mrose"),
+    ];
+    for (change, hint) in table {
+        let (_directory, path) = file(&text);
+        let why = change(&path).unwrap_err().to_string();
+        assert!(why.contains(hint), "{why}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
 
@@ -182,7 +251,12 @@ fn the_list_says_who_cannot_log_in() {
     let users = list(&path, WeakSchemes::Refused).unwrap();
     assert_eq!(
         users[0],
-        User { name: name("mrose"), unusable: None, attributes: Some(Attributes::default()) }
+        User {
+            name: name("mrose"),
+            unusable: None,
+            attributes: Some(Attributes::default()),
+            app_passwords: Vec::new(),
+        }
     );
     assert_eq!(users[1].name, name("bob"));
     let why = users[1].unusable.as_ref().unwrap().to_string();

@@ -11,6 +11,7 @@ use super::*;
 use crate::credentials::file::Diagnostic;
 use crate::credentials::{CredentialStore, StoreError};
 use crate::password::Cost;
+use crate::protocol::Secret;
 
 // Tests of logins keep their users in memory.
 
@@ -134,6 +135,85 @@ fn all_errors_are_found_at_once() {
     }
     let all = Diagnostics(report.errors).to_string();
     assert!(all.lines().count() == 1 && all.contains("; line 7: "), "{all}");
+}
+
+const APP: &str = "{SSHA256}7ioXXfxlhBz+JrAsDtjyPnLeKlRV/6B4pXs1GJEN/tZzb21lc2FsdHNvbWVzYWx0";
+const APP_PASSWORD: &str = "abcd-efgh-ijkm-npqr-stuv-wxyz";
+
+/// The name of the app password of a user that is [`APP_PASSWORD`].
+fn app_password(table: &Table, user: &str) -> Option<String> {
+    let account = find(table, user).unwrap();
+    let found = account.app_passwords.find(&Secret::new(APP_PASSWORD.into()));
+    found.map(ToString::to_string)
+}
+
+#[test]
+fn app_passwords_of_users() {
+    let (table, report) = read(&format!(
+        "mrose:{{PLAIN}}tanstaaf::::/home/mrose::sessions=2\n\
+         bob:!\n\
+         MRose:{APP}::::::app_password=phone\n\
+         bob:{APP}:5000:5000::/home::userdb_quota=1 app_password=tablet\n\
+         carol:{{PLAIN}}x\n\
+         mrose:{{PLAIN}}x::::::app_password=plain\n\
+         mrose:{APP}::::::app_password=here allow_nets=192.0.2.0/24\n\
+         mrose:{APP}::::::app_password=never nologin\n\
+         dave:{{PLAIN}}x::::::nologin\n\
+         dave:{APP}::::::app_password=phone\n",
+    ));
+    let table = table.unwrap();
+    assert_eq!(report.users, 4);
+    let warnings = shown(&report.warnings);
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    for (warning, (line, what)) in warnings.iter().zip([
+        (9, "dave cannot log in: its extra field nologin"),
+        (4, "the app password tablet of bob cannot be used: it has attributes"),
+        (6, "the app password plain of mrose cannot be used: its password is not a salted digest"),
+        (7, "the app password here of mrose cannot be used: it has attributes"),
+        (8, "the app password never of mrose cannot be used: its extra field nologin"),
+    ]) {
+        assert!(warning.starts_with(&format!("line {line}: {what}")), "{warning}");
+    }
+    assert_eq!(app_password(&table, "mrose").as_deref(), Some("phone"));
+    assert_eq!(find(&table, "mrose").unwrap().attributes.sessions, NonZeroU32::new(2));
+    assert_eq!(app_password(&table, "bob"), None);
+    assert_eq!(app_password(&table, "carol"), None);
+    assert!(matches!(table.find(&name("dave")), Lookup::Unavailable(_)));
+}
+
+#[test]
+fn app_passwords_that_make_a_file_faulty() {
+    let (table, report) = read(
+        "mrose:{PLAIN}a::::::app_password=phone\nmrose:{PLAIN}a\n\
+         mrose:{PLAIN}a::::::app_password=my:phone\nmrose:{PLAIN}a::::::app_password=\n\
+         mrose:{PLAIN}b::::::app_password=tablet\nMRose:{PLAIN}c::::::app_password=tablet\n\
+         bob:{PLAIN}c::::::app_password=tablet\nmrose:{PLAIN}c\n",
+    );
+    assert!(table.is_none());
+    let errors = shown(&report.errors);
+    assert_eq!(errors.len(), 6, "{errors:?}");
+    for error in [
+        "line 1: is an app password of mrose, who has no line before it; ",
+        "line 3: the name of an app password has 1 to 64 printable ASCII characters, ",
+        "line 4: the name of an app password has 1 to 64 printable ASCII characters, ",
+        "line 6: mrose has an app password tablet in line 5 already; remove one",
+        "line 7: is an app password of bob, who has no line before it; ",
+        "line 8: mrose is in line 2 already; remove one",
+    ] {
+        assert!(errors.iter().any(|found| found.starts_with(error)), "{error}: {errors:?}");
+    }
+}
+
+/// A client that has an app password would fail with SCRAM.
+#[test]
+fn scram_is_not_offered_while_a_user_has_app_passwords() {
+    for own in ["{PLAIN}x", "!"] {
+        let users = format!("mrose:{{PLAIN}}x\nbob:{own}\n");
+        let offers = |text: &str| read(text).0.unwrap().offers();
+        assert!(offers(&users).scram_sha_256);
+        let with_app = format!("{users}bob:{APP}::::::app_password=phone\n");
+        assert_eq!(offers(&with_app), Offers::default());
+    }
 }
 
 #[test]
