@@ -9,6 +9,7 @@
 //! - [`credentials`]: credential stores, of which each kind has a file or folder.
 //! - [`login`]: passwords, proofs, tokens and certificates become an identity, or a refusal.
 //! - [`uidl`]: unique-ids made of file names, and those of other servers by their lists. No I/O.
+//! - `http`: HTTP/1.1 on a stream, for small pages next to POP3. With a feature that uses it.
 //! - [`control`]: the control socket: its requests and answers, and the side of the commands.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
@@ -20,6 +21,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod credentials;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod limits;
 pub mod login;
 pub mod mailbox;

@@ -34,8 +34,9 @@ const CONFIG: &str = "/etc/restante/restante.toml";
 const FORMAT: &str = "maildir.dovecot.format";
 
 /// The optional features, and whether this program was built with them.
-const FEATURES: [(&str, bool); 4] = [
+const FEATURES: [(&str, bool); 5] = [
     ("ldap", cfg!(feature = "ldap")),
+    ("metrics", cfg!(feature = "metrics")),
     ("oauth2", cfg!(feature = "oauth2")),
     ("pam", cfg!(feature = "pam")),
     ("sql", cfg!(feature = "sql")),

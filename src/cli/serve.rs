@@ -30,10 +30,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let config = PartialConfig::load(&file).map_err(Failure::of)?;
     let place = Some(config.place_of(FORMAT));
     let (config, _) = config.finish().map_err(Failure::of)?;
-    let sockets = server::bind(&config.listen).map_err(|error| match error.in_use() {
-        Some(_) => Failure::new(format!("{error}; stop it, or change [[listen]]")),
-        None => Failure::of(error),
-    })?;
+    let sockets =
+        server::bind(&config.listen, &config.http()).map_err(|error| match error.in_use() {
+            Some(_) => Failure::new(format!("{error}; stop it, or change {}", error.key())),
+            None => Failure::of(error),
+        })?;
     let control = ControlSocket::bind(&config.control);
     if config.sandbox.no_new_privileges {
         server::drop_bounding_set();

@@ -19,8 +19,8 @@ use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
 use super::setting::Settings;
 use super::{
-    Auth, Control, KeyPair, Limits, Log, LogFormat, LogLevel, Pop3, Sandbox, ThrottleSection,
-    Timeouts, TlsMode, open_files, value,
+    Auth, Control, KeyPair, Limits, Log, LogFormat, LogLevel, Metrics, Pop3, Sandbox,
+    ThrottleSection, Timeouts, TlsMode, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
 
@@ -49,6 +49,7 @@ const SHUTDOWN_GRACE: Span = span("shutdown-grace", 30, 0, 10 * MINUTE);
 const HOST_NAME: &str = "\"pop.example.org\"";
 const RUN_AS: &str = "\"vmail:vmail\"";
 const ADDRESS: &str = "\"[::]:995\"";
+const METRICS_ADDRESS: &str = "\"127.0.0.1:9110\"";
 const MECHANISM: &str = "\"PLAIN\"";
 const DOMAIN: &str = "\"example.org\"";
 const NETWORK: &str = "\"192.0.2.0/24\"";
@@ -112,7 +113,9 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         root.entry("run-as").and_then(|entry| entry.checked(value::run_as(entry.text(RUN_AS)?)));
     let auth = auth(&root.section("auth"));
     let listen = listen(root, auth.allow_cleartext);
-    let uses_tls = listen.iter().any(|listen| listen.tls.is_some_and(|tls| tls != TlsMode::Off));
+    let metrics = metrics(&root.section("metrics"), &listen);
+    let uses_tls = listen.iter().any(|listen| listen.tls.is_some_and(|tls| tls != TlsMode::Off))
+        || metrics.as_ref().is_some_and(|metrics| metrics.tls);
     let tls = tls(root, uses_tls);
     let maildir = maildir(&root.section("maildir"));
     let guard = guard(&root.section("guard"));
@@ -147,6 +150,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         log,
         sandbox,
         control,
+        metrics,
     }
 }
 
@@ -235,14 +239,7 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<PartialListen> {
     for section in &sections {
         let address = section.required("address", ADDRESS).and_then(|entry| {
             let address = entry.checked(value::socket_address(entry.text(ADDRESS)?))?;
-            let other = |it: &PartialListen| it.address.is_some_and(|it| overlap(it, address));
-            let Some(first) = listen.iter().position(other) else { return Some(address) };
-            let is = match listen.iter().any(|it| it.address == Some(address)) {
-                true => "is already the address of",
-                false => "overlaps with",
-            };
-            entry.refuse(format!("{address} {is} listen[{first}]; remove one of them"));
-            None
+            free_address(&entry, address, &listen)
         });
         let tls = section
             .required("tls", "\"implicit\" (as on port 995), \"starttls\" (port 110) or \"off\"")
@@ -259,6 +256,22 @@ fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<PartialListen> {
         listen.push(PartialListen { address, tls, default_domain: default_domain(section) });
     }
     listen
+}
+
+/// The address, unless one of these listeners has it.
+fn free_address(
+    entry: &Entry<'_>,
+    address: SocketAddr,
+    listen: &[PartialListen],
+) -> Option<SocketAddr> {
+    let other = |it: &PartialListen| it.address.is_some_and(|it| overlap(it, address));
+    let Some(first) = listen.iter().position(other) else { return Some(address) };
+    let is = match listen.iter().any(|it| it.address == Some(address)) {
+        true => "is already the address of",
+        false => "overlaps with",
+    };
+    entry.refuse(format!("{address} {is} listen[{first}]; remove one of them"));
+    None
 }
 
 /// Whether two sockets cannot listen on these at the same time. IPv6 sockets do not conflict with
@@ -368,6 +381,13 @@ fn control(section: &Section<'_>) -> Control {
     let path = section.entry("path").and_then(|entry| entry.path(Control::PATH));
     section.default("path", Control::PATH);
     Control { enabled, path: path.unwrap_or_else(|| Control::PATH.into()) }
+}
+
+fn metrics(section: &Section<'_>, listen: &[PartialListen]) -> Option<Metrics> {
+    let tls = section.flag("tls", false);
+    let entry = section.entry("listen")?;
+    let address = entry.checked(value::socket_address(entry.text(METRICS_ADDRESS)?))?;
+    Some(Metrics { listen: free_address(&entry, address, listen)?, tls })
 }
 
 fn processors() -> NonZeroU32 {

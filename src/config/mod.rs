@@ -75,6 +75,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// The control socket.
     pub control: Control,
+    /// Metrics over HTTP, if they are on.
+    pub metrics: Option<Metrics>,
 }
 
 impl Config {
@@ -94,6 +96,11 @@ impl Config {
     /// All [`Faults`], when the text is not a valid configuration.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Faults> {
         Ok(PartialConfig::parse(text.to_owned(), path).finish()?.0)
+    }
+
+    /// The sockets for HTTP.
+    pub fn http(&self) -> Vec<HttpListen> {
+        http(self.metrics.as_ref())
     }
 }
 
@@ -117,6 +124,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "log",
             "sandbox",
             "control",
+            "metrics",
         ],
     ),
     ("listen", &["address", "tls", "default-domain"]),
@@ -169,6 +177,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("log", &["format", "level", "removals"]),
     ("sandbox", &["landlock", "mail-directories", "seccomp", "no-new-privileges", "core-dumps"]),
     ("control", &["enabled", "path"]),
+    ("metrics", &["listen", "tls"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -342,6 +351,66 @@ pub struct Control {
 impl Control {
     /// The file, unless the configuration names another one.
     pub const PATH: &str = "/run/restante/control";
+}
+
+/// `[metrics]`: metrics and health over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Whether clients speak TLS, with the certificates of `[tls]`.
+    pub tls: bool,
+}
+
+/// The sockets of these sections.
+fn http(metrics: Option<&Metrics>) -> Vec<HttpListen> {
+    let metrics = metrics.map(|&Metrics { listen, tls }| HttpListen {
+        service: HttpService::Metrics,
+        address: listen,
+        tls,
+    });
+    metrics.into_iter().collect()
+}
+
+/// A socket for HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpListen {
+    /// The service at this address.
+    pub service: HttpService,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Whether clients speak TLS, with the certificates of `[tls]`.
+    pub tls: bool,
+}
+
+/// A service over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpService {
+    /// `[metrics]`
+    Metrics,
+}
+
+impl HttpService {
+    /// What it is, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The key of its address.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics.listen",
+        }
+    }
+
+    /// The cargo feature that it needs, and whether this program was built with it.
+    pub fn feature(self) -> (&'static str, bool) {
+        match self {
+            Self::Metrics => ("metrics", cfg!(feature = "metrics")),
+        }
+    }
 }
 
 /// The format of a log line.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
-    Auth, Config, Control, Credentials, Guard, KeyPair, Limits, Listen, Log, Maildir, Pop3, RunAs,
-    Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
+    Auth, Config, Control, Credentials, Guard, HttpListen, KeyPair, Limits, Listen, Log, Maildir,
+    Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -59,6 +59,8 @@ pub struct PartialConfig {
     pub sandbox: Sandbox,
     /// The control socket.
     pub control: Control,
+    /// Metrics over HTTP, if they are on.
+    pub metrics: Option<Metrics>,
 }
 
 /// `[[listen]]`
@@ -120,6 +122,11 @@ impl PartialConfig {
         Place::of(&self.text, octet)
     }
 
+    /// The sockets for HTTP.
+    pub fn http(&self) -> Vec<HttpListen> {
+        super::http(self.metrics.as_ref())
+    }
+
     /// The configuration, and all its values.
     ///
     /// # Errors
@@ -158,6 +165,7 @@ impl PartialConfig {
             log: self.log,
             sandbox: self.sandbox,
             control: self.control,
+            metrics: self.metrics,
         })
     }
 }

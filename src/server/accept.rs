@@ -174,7 +174,7 @@ impl Drop for PanicReport {
 
 /// The subject of an error of accept(2).
 #[derive(Debug, PartialEq, Eq)]
-enum AcceptError {
+pub(super) enum AcceptError {
     /// The connection to be accepted. The next one may succeed.
     Peer,
     /// A lack of descriptors or memory.
@@ -184,7 +184,7 @@ enum AcceptError {
 }
 
 impl AcceptError {
-    fn of(error: &io::Error) -> Self {
+    pub(super) fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP) => Self::Socket,
             Some(

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::PortOwner;
-use crate::config::Listen;
+use crate::config::{HttpListen, HttpService, Listen};
 
 /// A bound socket with its entry in the configuration.
 #[derive(Debug)]
@@ -28,7 +28,29 @@ impl Socket {
     }
 }
 
-/// Returns a socket for each `[[listen]]`, in that order.
+/// A bound socket for HTTP.
+#[derive(Debug)]
+pub struct HttpSocket {
+    pub(super) listener: TcpListener,
+    pub(super) entry: HttpListen,
+    pub(super) address: SocketAddr,
+}
+
+/// The listening sockets of a server.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(super) pop3: Vec<Socket>,
+    pub(super) http: Vec<HttpSocket>,
+}
+
+impl Sockets {
+    /// One for each `[[listen]]`, in that order.
+    pub fn pop3(&self) -> &[Socket] {
+        &self.pop3
+    }
+}
+
+/// Returns a socket for each `[[listen]]` and for each service over HTTP.
 ///
 /// - A socket inherited through `LISTEN_FDS` is for the entry with the same address, otherwise for the
 ///   only one with the same port.
@@ -37,48 +59,99 @@ impl Socket {
 /// # Errors
 /// [`BindError`], also for an inherited socket without an entry: its clients would not be served, or
 /// not with the TLS mode that the operator expects.
-pub fn bind(listen: &[Listen]) -> Result<Vec<Socket>, BindError> {
-    let mut inherited = inherit(ListenFd::from_env(), listen)?;
-    let addresses: Vec<_> = listen.iter().map(|entry| entry.address).collect();
-    listen
-        .iter()
-        .map(|entry| {
-            let passed = inherited.iter().position(|(for_entry, _)| for_entry == entry);
-            let listener = match passed {
-                Some(at) => inherited.swap_remove(at).1,
-                None => bound(entry.address, has_ipv4_twin(entry.address, &addresses))
-                    .and_then(listening)
-                    .map_err(|error| BindError::System { address: entry.address, error })?,
-            };
-            let system = |error| BindError::System { address: entry.address, error };
-            set_options(&listener).map_err(system)?;
-            let address = listener.local_addr().map_err(system)?;
-            Ok(Socket { listener, entry: entry.clone(), address })
-        })
-        .collect()
+pub fn bind(listen: &[Listen], http: &[HttpListen]) -> Result<Sockets, BindError> {
+    let entries: Vec<_> =
+        listen.iter().map(Entry::of).chain(http.iter().map(Entry::of_http)).collect();
+    let addresses: Vec<_> = entries.iter().map(|entry| entry.address).collect();
+    let inherited = inherit(ListenFd::from_env(), &addresses)?;
+    let sockets = entries.into_iter().zip(inherited).map(|(entry, inherited)| {
+        let system = |error| entry.failed(error);
+        let listener = match inherited {
+            Some(listener) => listener,
+            None => entry.bind(&addresses).and_then(|it| listening(it).map_err(system))?,
+        };
+        set_options(&listener).map_err(system)?;
+        let address = listener.local_addr().map_err(system)?;
+        Ok((listener, address))
+    });
+    let mut sockets = sockets.collect::<Result<Vec<_>, _>>()?.into_iter();
+    let pop3 = listen.iter().zip(&mut sockets).map(|(entry, (listener, address))| Socket {
+        listener,
+        entry: entry.clone(),
+        address,
+    });
+    let pop3 = pop3.collect();
+    let http = http.iter().zip(sockets);
+    let http = http.map(|(&entry, (listener, address))| HttpSocket { listener, entry, address });
+    Ok(Sockets { pop3, http: http.collect() })
 }
 
 /// Binds each of these addresses, as [`bind`] would, and releases it at once.
 ///
 /// - The sockets do not listen, so no client can connect.
-pub fn try_bind(addresses: &[SocketAddr]) -> Vec<Result<(), BindError>> {
-    let attempt = |&address| {
-        let socket = bound(address, has_ipv4_twin(address, addresses));
-        socket.map(drop).map_err(|error| BindError::System { address, error })
-    };
-    addresses.iter().map(attempt).collect()
+pub fn try_bind(listen: &[SocketAddr], http: &[HttpListen]) -> Vec<Result<(), BindError>> {
+    let listen = listen.iter().map(|&address| Entry { address, service: None });
+    let entries: Vec<_> = listen.chain(http.iter().map(Entry::of_http)).collect();
+    let addresses: Vec<_> = entries.iter().map(|entry| entry.address).collect();
+    entries.iter().map(|entry| entry.bind(&addresses).map(drop)).collect()
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    address: SocketAddr,
+    /// `None`: POP3.
+    service: Option<HttpService>,
+}
+
+impl Entry {
+    fn of(listen: &Listen) -> Self {
+        Self { address: listen.address, service: None }
+    }
+
+    fn of_http(listen: &HttpListen) -> Self {
+        Self { address: listen.address, service: Some(listen.service) }
+    }
+
+    /// Binds the address. `all` are those of all entries.
+    fn bind(self, all: &[SocketAddr]) -> Result<socket2::Socket, BindError> {
+        if let Some(service) = self.service
+            && let (feature, false) = service.feature()
+        {
+            return Err(BindError::NotBuilt { key: service.key(), feature });
+        }
+        let Self { address, .. } = self;
+        bound(address, has_ipv4_twin(address, all)).map_err(|error| self.failed(error))
+    }
+
+    fn failed(self, error: io::Error) -> BindError {
+        BindError::System { address: self.address, service: self.service, error }
+    }
 }
 
 /// Why there is no socket for an entry, or no entry for a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The system refused.
-    #[error("cannot listen on {address}: {}", reason(*address, error))]
+    #[error("{}cannot listen on {address}: {}", prefix(*service), reason(*address, error))]
     System {
         /// The address of the entry.
         address: SocketAddr,
+        /// The service over HTTP that the entry is for. `None`: POP3.
+        service: Option<HttpService>,
         /// The error of the system.
         error: io::Error,
+    },
+    /// The program was built without the service.
+    #[error(
+        "{key}: this program was built without the feature {feature}; build it with --features {feature}, or \
+         remove the section"
+    )]
+    NotBuilt {
+        /// The key of the entry.
+        key: &'static str,
+        /// The cargo feature that the service needs.
+        feature: &'static str,
     },
     /// A socket that was passed in belongs to no entry.
     #[error(
@@ -120,10 +193,24 @@ impl BindError {
     /// The address whose port another program uses.
     pub fn in_use(&self) -> Option<SocketAddr> {
         match self {
-            Self::System { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::System { address, error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
                 Some(*address)
             }
-            Self::System { .. } | Self::Unmatched { .. } | Self::Unusable { .. } => None,
+            Self::System { .. }
+            | Self::NotBuilt { .. }
+            | Self::Unmatched { .. }
+            | Self::Unusable { .. } => None,
+        }
+    }
+
+    /// The key that names the address.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::System { service: Some(service), .. } => service.key(),
+            Self::NotBuilt { key, .. } => key,
+            Self::System { service: None, .. } | Self::Unmatched { .. } | Self::Unusable { .. } => {
+                "[[listen]]"
+            }
         }
     }
 
@@ -134,8 +221,13 @@ impl BindError {
 
     /// Whether the port needs a privilege that the current user does not have.
     pub fn needs_privilege(&self) -> bool {
-        matches!(self, Self::System { address, error } if is_privileged(*address, error))
+        matches!(self, Self::System { address, error, .. } if is_privileged(*address, error))
     }
+}
+
+/// The key, unless it is an address for POP3.
+fn prefix(service: Option<HttpService>) -> String {
+    service.map_or_else(String::new, |service| format!("{}: ", service.key()))
 }
 
 fn reason(address: SocketAddr, error: &io::Error) -> String {
@@ -173,18 +265,19 @@ fn set_options(listener: &TcpListener) -> io::Result<()> {
 
 const NOT_SENT: u32 = 128 << 10;
 
-/// The sockets that were passed in, each with its entry.
+/// For each of these addresses, the socket that was passed in for it.
 fn inherit(
     mut passed: ListenFd,
-    listen: &[Listen],
-) -> Result<Vec<(Listen, TcpListener)>, BindError> {
-    let mut taken: Vec<(Listen, TcpListener)> = Vec::new();
+    addresses: &[SocketAddr],
+) -> Result<Vec<Option<TcpListener>>, BindError> {
+    let mut taken: Vec<_> = addresses.iter().map(|_| None).collect();
     for number in 0..passed.len() {
         let (listener, address) =
             take(&mut passed, number).map_err(|why| BindError::Unusable { number, why })?;
-        let free = listen.iter().filter(|entry| taken.iter().all(|(other, _)| other != *entry));
-        let entry = entry_for(address, free).ok_or(BindError::Unmatched { address })?;
-        taken.push((entry, listener));
+        let all = taken.iter_mut().zip(addresses);
+        let free =
+            all.filter(|(taken, _)| taken.is_none()).map(|(taken, &address)| (address, taken));
+        *place_for(address, free).ok_or(BindError::Unmatched { address })? = Some(listener);
     }
     Ok(taken)
 }
@@ -199,18 +292,13 @@ fn take(passed: &mut ListenFd, number: usize) -> Result<(TcpListener, SocketAddr
     Ok((listener, address))
 }
 
-/// The entry with the same address, otherwise the only one with the same port.
-fn entry_for<'a>(
-    address: SocketAddr,
-    entries: impl Iterator<Item = &'a Listen> + Clone,
-) -> Option<Listen> {
-    if let Some(same) = entries.clone().find(|entry| entry.address == address) {
-        return Some(same.clone());
-    }
-    let mut same_port = entries.filter(|entry| entry.address.port() == address.port());
-    match (same_port.next(), same_port.next()) {
-        (Some(only), None) => Some(only.clone()),
-        _ => None,
+/// The place with the same address, otherwise the only one with the same port.
+fn place_for<T>(address: SocketAddr, places: impl Iterator<Item = (SocketAddr, T)>) -> Option<T> {
+    let mut same_port: Vec<_> = places.filter(|(at, _)| at.port() == address.port()).collect();
+    match same_port.iter().position(|(at, _)| *at == address) {
+        Some(same) => Some(same_port.swap_remove(same).1),
+        None if same_port.len() == 1 => same_port.pop().map(|(_, place)| place),
+        None => None,
     }
 }
 
@@ -254,7 +342,7 @@ mod tests {
 
     #[test]
     fn port_0_yields_a_real_port() {
-        let sockets = bind(&[entry("127.0.0.1:0"), entry("127.0.0.1:0")]).unwrap();
+        let sockets = bind(&[entry("127.0.0.1:0"), entry("127.0.0.1:0")], &[]).unwrap().pop3;
         let ports: Vec<u16> = sockets.iter().map(|socket| socket.address().port()).collect();
         assert!(!ports.contains(&0), "{ports:?}");
         assert_ne!(ports[0], ports[1]);
@@ -262,7 +350,7 @@ mod tests {
 
     #[test]
     fn connections_inherit_the_options() {
-        let sockets = bind(&[entry("127.0.0.1:0")]).unwrap();
+        let sockets = bind(&[entry("127.0.0.1:0")], &[]).unwrap().pop3;
         let client = std::net::TcpStream::connect(sockets[0].address()).unwrap();
         let (stream, _) = sockets[0].listener.accept().unwrap();
         let socket = SockRef::from(&stream);
@@ -276,9 +364,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named() {
-        let first = bind(&[entry("127.0.0.1:0")]).unwrap();
+        let first = bind(&[entry("127.0.0.1:0")], &[]).unwrap().pop3;
         let address = first[0].address();
-        let error = bind(&[Listen { address, ..entry("127.0.0.1:0") }]).unwrap_err();
+        let error = bind(&[Listen { address, ..entry("127.0.0.1:0") }], &[]).unwrap_err();
         assert_eq!(error.in_use(), Some(address));
         let text = error.to_string();
         // The test program itself uses it.
@@ -288,21 +376,21 @@ mod tests {
 
     #[test]
     fn an_attempt_has_the_result_of_binding_and_releases_the_port() {
-        let first = bind(&[entry("127.0.0.1:0")]).unwrap();
+        let first = bind(&[entry("127.0.0.1:0")], &[]).unwrap().pop3;
         let taken = first[0].address();
-        let [refused, _] = &try_bind(&[taken, "127.0.0.1:0".parse().unwrap()])[..] else {
+        let [refused, _] = &try_bind(&[taken, "127.0.0.1:0".parse().unwrap()], &[])[..] else {
             panic!("an outcome for each");
         };
         assert_eq!(refused.as_ref().unwrap_err().in_use(), Some(taken));
         drop(first);
         for _ in 0..2 {
-            assert!(try_bind(&[taken])[0].is_ok());
+            assert!(try_bind(&[taken], &[])[0].is_ok());
         }
     }
 
     #[test]
     fn an_address_of_another_machine_is_named() {
-        let error = bind(&[entry("192.0.2.1:0")]).unwrap_err();
+        let error = bind(&[entry("192.0.2.1:0")], &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot listen on 192.0.2.1:0: this machine does not have the address 192.0.2.1"
@@ -327,7 +415,7 @@ mod tests {
             ),
         ] {
             let address = address.parse().unwrap();
-            assert_eq!(BindError::System { address, error }.to_string(), expected);
+            assert_eq!(BindError::System { address, service: None, error }.to_string(), expected);
         }
     }
 
@@ -341,10 +429,11 @@ mod tests {
 
     #[test]
     fn an_inherited_socket_is_matched_by_address_then_by_port() {
-        let listen = [entry("127.0.0.1:110"), entry("[::1]:110"), entry("0.0.0.0:995")];
-        let find = |address: &str| entry_for(address.parse().unwrap(), listen.iter());
-        assert_eq!(find("[::1]:110"), Some(listen[1].clone()));
-        assert_eq!(find("[::]:995"), Some(listen[2].clone()));
+        let listen = ["127.0.0.1:110", "[::1]:110", "0.0.0.0:995"].map(|it| it.parse().unwrap());
+        let places = || listen.into_iter().zip(0..);
+        let find = |address: &str| place_for(address.parse().unwrap(), places());
+        assert_eq!(find("[::1]:110"), Some(1));
+        assert_eq!(find("[::]:995"), Some(2));
         assert_eq!(find("0.0.0.0:110"), None, "two entries have the port");
         assert_eq!(find("0.0.0.0:1110"), None);
     }

@@ -9,7 +9,8 @@
 //! - `supervise`: signals, reload, stop. `service_manager`: notifications of the service manager.
 //!   `watchdog`: whether the server makes progress. `accept`: a loop for each socket. `connection`:
 //!   one client.
-//! - `control`: the control socket.
+//! - `control`: the control socket. `http_listener`: sockets for HTTP. `metrics`: the page for
+//!   Prometheus, and health.
 //! - `sandbox`: restrictions of the process.
 //! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates and their renewal. `limits`: limits on connections.
@@ -38,8 +39,12 @@ mod connection;
 mod control;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "http")]
+mod http_listener;
 mod limits;
 mod listen;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod port_owner;
 mod privileges;
 mod reload;
@@ -52,7 +57,7 @@ pub mod tls;
 mod watchdog;
 
 pub use control::{ControlError, ControlSocket};
-pub use listen::{BindError, Socket, bind, try_bind};
+pub use listen::{BindError, HttpSocket, Socket, Sockets, bind, try_bind};
 pub use port_owner::PortOwner;
 pub use privileges::{PrivilegeError, as_server, assume};
 pub use sandbox::{Sandbox, drop_bounding_set, may_locate_mail};
@@ -77,7 +82,7 @@ pub enum Source {
 /// [`Error`] when it cannot start, or when a listening socket breaks.
 pub fn run(
     config: Config,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     control: Option<ControlSocket>,
     source: Source,
     sandbox: Sandbox,

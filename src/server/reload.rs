@@ -137,6 +137,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("sandbox", old.sandbox != new.sandbox),
         ("log.format", old.log.format != new.log.format),
         ("control", old.control != new.control),
+        ("metrics", old.metrics != new.metrics),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

@@ -12,9 +12,15 @@ use tracing::{error, info, warn};
 
 use super::accept::Listener;
 use super::control::{self, ControlSocket};
+#[cfg(feature = "http")]
+use super::http_listener::HttpListener;
+#[cfg(feature = "metrics")]
+use super::metrics;
 use super::reload::{Reload, Trigger};
 use super::service_manager::ServiceManager;
-use super::{Error, ListenerError, Sandbox, Shared, Socket, Source, tls, watchdog};
+use super::{Error, ListenerError, Sandbox, Shared, Sockets, Source, tls, watchdog};
+#[cfg(feature = "http")]
+use crate::config::HttpService;
 use crate::config::{Config, TlsMode, files_for};
 use crate::limits::{Entry, LogBudget};
 use crate::login::Throttle;
@@ -23,7 +29,7 @@ use crate::mailbox::maildir::hold_at_most;
 /// Starts the listeners, handles signals, and stops in order.
 pub(super) async fn supervise(
     config: Config,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     control: Option<ControlSocket>,
     source: Source,
     sandbox: Sandbox,
@@ -34,7 +40,7 @@ pub(super) async fn supervise(
     let shared = Arc::new(Shared::new(&config, sandbox.mail())?);
     let mut listeners = JoinSet::new();
     let (mut accept_loops, mut addresses) = (Vec::new(), Vec::new());
-    for socket in sockets {
+    for socket in sockets.pop3 {
         let (address, tls) = (socket.address(), mode_name(socket.entry.tls));
         let (listener, accept_loop) = Listener::new(socket).map_err(Error::Runtime)?;
         accept_loops.push(accept_loop);
@@ -48,7 +54,8 @@ pub(super) async fn supervise(
     }
     let service_manager = Arc::new(ServiceManager::default());
     service_manager.ready();
-    let _watchdog = watchdog::start(accept_loops, Arc::clone(&service_manager));
+    let parts = Arc::new(watchdog::Parts::new(accept_loops));
+    let _watchdog = watchdog::start(&parts, Arc::clone(&service_manager));
     if ServiceManager::is_there() {
         background.spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared)));
     }
@@ -63,11 +70,24 @@ pub(super) async fn supervise(
         last: Mutex::default(),
     };
     let reload = Arc::new(reload);
-    // Not in the background: it is also there while the server stops.
-    let mut control_socket = JoinSet::new();
+    // Not in the background: they are also there while the server stops.
+    let mut for_the_operator = JoinSet::new();
     if let Some(socket) = control {
         let server = control::Server::new(&reload, addresses);
-        control_socket.spawn(socket.serve(server).map_err(Error::Runtime)?);
+        for_the_operator.spawn(socket.serve(server).map_err(Error::Runtime)?);
+    }
+    #[cfg(feature = "http")]
+    for socket in sockets.http {
+        match socket.entry.service {
+            #[cfg(feature = "metrics")]
+            HttpService::Metrics => {
+                let site = metrics::Metrics::new(&reload, &parts);
+                let listener = HttpListener::new(socket, reload.shared.tls.as_ref(), site);
+                for_the_operator.spawn(listener.map_err(Error::Runtime)?.run());
+            }
+            #[cfg(not(feature = "metrics"))]
+            HttpService::Metrics => {}
+        }
     }
     let outcome = serve(&reload, &mut listeners, &mut signals).await;
     background.abort_all();

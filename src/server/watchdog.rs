@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc as tokio_mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::{error, info, warn};
 
 use super::service_manager::ServiceManager;
@@ -34,12 +35,12 @@ const MOST_TURNS: u32 = 20;
 /// Starts the watchdog, if the service manager requests one. It ends when the returned guard is
 /// dropped.
 pub(super) fn start(
-    accept_loops: Vec<AcceptLoop>,
+    parts: &Arc<Parts>,
     service_manager: Arc<ServiceManager>,
 ) -> Option<Sender<()>> {
     let allowed = sd_notify::watchdog_enabled()?;
     let (guard, end) = mpsc::channel();
-    let parts = Parts { runtime: Handle::current(), accept_loops };
+    let parts = Arc::clone(parts);
     let (hashes, mail) = (Hashes::default(), Mail::default());
     let watchdog = Watchdog { parts, hashes, mail, turn: allowed / 2, service_manager, end };
     match thread::Builder::new().name("watchdog".into()).spawn(|| watchdog.run()) {
@@ -53,7 +54,7 @@ pub(super) fn start(
 }
 
 struct Watchdog {
-    parts: Parts,
+    parts: Arc<Parts>,
     hashes: Hashes,
     mail: Mail,
     /// Half of the time that the service manager allows.
@@ -100,13 +101,19 @@ impl Watchdog {
 }
 
 /// The parts that must answer at once.
-struct Parts {
+pub(super) struct Parts {
     runtime: Handle,
     accept_loops: Vec<AcceptLoop>,
 }
 
 impl Parts {
-    fn ask(&self) -> Round {
+    /// The parts of a server in the current runtime.
+    pub(super) fn new(accept_loops: Vec<AcceptLoop>) -> Self {
+        Self { runtime: Handle::current(), accept_loops }
+    }
+
+    /// Asks all of them.
+    pub(super) fn ask(&self) -> Round {
         let (sender, answers) = mpsc::channel();
         let mut missing = BTreeSet::new();
         let mut ask = |part: String| {
@@ -115,12 +122,15 @@ impl Parts {
         };
         let ping = ask("worker threads".into());
         self.runtime.spawn(async { ping.answer() });
+        let mut unsent = Vec::new();
         for accept_loop in &self.accept_loops {
-            // If the channel is full or closed, the ping is dropped. It cannot be full, since the last
-            // ping has been answered before a new round.
-            drop(accept_loop.pings.try_send(ask(format!("listener {}", accept_loop.address))));
+            let ping = ask(format!("listener {}", accept_loop.address));
+            // If the loop has ended, the ping is dropped.
+            if let Err(TrySendError::Full(ping)) = accept_loop.pings.try_send(ping) {
+                unsent.push(ping);
+            }
         }
-        Round { missing, answers }
+        Round { missing, answers, _unsent: unsent }
     }
 }
 
@@ -133,7 +143,7 @@ pub(super) struct AcceptLoop {
 impl AcceptLoop {
     /// The two ends: that of the watchdog, and that of the accept loop.
     pub(super) fn new(address: SocketAddr) -> (Self, tokio_mpsc::Receiver<Ping>) {
-        let (pings, asked) = tokio_mpsc::channel(1);
+        let (pings, asked) = tokio_mpsc::channel(PINGS);
         (Self { address, pings }, asked)
     }
 }
@@ -152,15 +162,20 @@ impl Ping {
     }
 }
 
+/// How many pings may wait for an accept loop: of the watchdog, and of those who ask for its health.
+const PINGS: usize = 4;
+
 /// Pings that were sent together.
-struct Round {
+pub(super) struct Round {
     missing: BTreeSet<String>,
     answers: Receiver<String>,
+    /// Those for accept loops that have not answered the pings before.
+    _unsent: Vec<Ping>,
 }
 
 impl Round {
     /// Waits until each ping has been answered or dropped, for at most `limit` each.
-    fn wait(&mut self, limit: Duration) -> bool {
+    pub(super) fn wait(&mut self, limit: Duration) -> bool {
         loop {
             match self.answers.recv_timeout(limit) {
                 Ok(part) => drop(self.missing.remove(&part)),
@@ -170,7 +185,8 @@ impl Round {
         }
     }
 
-    fn missing(&self) -> String {
+    /// The parts that have not answered.
+    pub(super) fn missing(&self) -> String {
         self.missing.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, Config, Control, Credentials, Dovecot, Duplicates,
     FileSection, FlagSeparator, Guard, GuardMode, Introspection, KEYS, KeyPair, LdapAttributes,
-    LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir,
+    LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir, Metrics,
     NewMailOrder, Oauth2Section, PamSection, PartialConfig, Pop3, RunAs, Sandbox, SqlSection,
     ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms, UidlSource,
 };
@@ -217,6 +217,7 @@ fn every_value_arrives_in_its_place() {
             core_dumps: true,
         },
         control: Control { enabled: false, path: "/run/pop3/control".into() },
+        metrics: Some(Metrics { listen: "[::1]:9111".parse().unwrap(), tls: true }),
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }

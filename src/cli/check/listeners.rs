@@ -2,7 +2,7 @@
 
 use super::Examination;
 use super::report::Severity;
-use crate::config::{Credentials, PartialListen, ThrottleSection, TlsMode};
+use crate::config::{Credentials, HttpListen, PartialListen, ThrottleSection, TlsMode};
 use crate::protocol::sasl::Mechanism;
 use crate::server::{BindError, PortOwner, try_bind};
 
@@ -13,7 +13,8 @@ impl Examination<'_> {
             self.report.does("greets as", hostname);
         }
         let addresses: Vec<_> = self.config.listen.iter().filter_map(|it| it.address).collect();
-        let mut outcomes = if bind { try_bind(&addresses) } else { Vec::new() }.into_iter();
+        let http: Vec<_> = self.config.http();
+        let mut outcomes = if bind { try_bind(&addresses, &http) } else { Vec::new() }.into_iter();
         for (nth, PartialListen { address, tls, .. }) in self.config.listen.iter().enumerate() {
             let Some(address) = address else { continue };
             let note = match outcomes.next() {
@@ -28,6 +29,14 @@ impl Examination<'_> {
                 (Some(TlsMode::Off), _) => "no TLS, passwords in cleartext",
             };
             self.report.does("listens on", format!("{address}  {how}{note}"));
+        }
+        for HttpListen { service, address, tls } in http {
+            let note = match outcomes.next() {
+                Some(Err(error)) => self.not_bound(service.key(), &error),
+                Some(Ok(())) | None => String::new(),
+            };
+            let (what, scheme) = (service.name(), if tls { "https" } else { "http" });
+            self.report.does("listens on", format!("{address}  {what}, {scheme}{note}"));
         }
     }
 

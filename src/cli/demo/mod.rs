@@ -50,7 +50,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let file = directory.path().join("restante.toml");
     let text = configuration(&args);
     let config = Config::parse(&text, &file).map_err(Failure::of)?;
-    let sockets = server::bind(&config.listen).map_err(|error| {
+    let sockets = server::bind(&config.listen, &[]).map_err(|error| {
         let option = if error.in_use() == Some(args.pop3s) { "--pop3s" } else { "--pop3" };
         match error.in_use() {
             Some(_) => {
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let messages = fill(directory.path(), &args).map_err(|error| {
         Failure::new(format!("{} cannot be filled: {error}", directory.path().display()))
     })?;
-    print(instructions(directory.path(), &sockets, messages)?)?;
+    print(instructions(directory.path(), sockets.pop3(), messages)?)?;
     let _log = telemetry::start(&config.log)
         .map_err(|error| Failure::new(format!("the log cannot be written: {error}")))?;
     let outcome =

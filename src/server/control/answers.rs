@@ -138,7 +138,7 @@ fn past(point: Instant) -> u64 {
     unix_time(SystemTime::now() - point.elapsed())
 }
 
-fn stores<M, C: CredentialStore>(shared: &Shared<M, C>) -> Vec<Store> {
+pub(in crate::server) fn stores<M, C: CredentialStore>(shared: &Shared<M, C>) -> Vec<Store> {
     let reloadable = shared.current();
     let authenticator = &reloadable.env.authenticator;
     let store = |name: String, down: Option<Outage>| Store {
@@ -151,7 +151,9 @@ fn stores<M, C: CredentialStore>(shared: &Shared<M, C>) -> Vec<Store> {
     passwords.chain(tokens).collect()
 }
 
-async fn certificates(certificates: Option<&tls::Certificates>) -> Vec<Certificate> {
+pub(in crate::server) async fn certificates(
+    certificates: Option<&tls::Certificates>,
+) -> Vec<Certificate> {
     let pairs = certificates.map(tls::Certificates::pairs).unwrap_or_default();
     let Some(first) = pairs.first().map(|pair| pair.certificate.clone()) else {
         return Vec::new();

@@ -27,6 +27,8 @@ use crate::control::{Answer, Filter, LONGEST_REQUEST, Request};
 mod answers;
 
 pub(super) use answers::Server;
+#[cfg(feature = "metrics")]
+pub(super) use answers::{certificates, stores};
 
 /// The bound control socket.
 #[derive(Debug)]

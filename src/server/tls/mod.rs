@@ -12,6 +12,8 @@ use std::time::SystemTime;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+#[cfg(feature = "http")]
+use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig, version};
@@ -169,6 +171,23 @@ impl TlsConfig {
     /// For the handshake.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.server).into()
+    }
+
+    /// For the handshake of an HTTP client. It is not asked for a certificate, and gets no tickets.
+    ///
+    /// # Errors
+    /// When the TLS library refuses.
+    #[cfg(feature = "http")]
+    pub(super) fn https_acceptor(&self) -> Result<TlsAcceptor, rustls::Error> {
+        let resolver = Arc::<CertificateTable>::clone(&self.table);
+        let mut server = ServerConfig::builder_with_provider(invalid_name::provider().into())
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(server).into())
     }
 
     /// How many octets a client may send before the end of the handshake. Only a client with a
