@@ -3,6 +3,7 @@
 //! The rooms, from the ground up; each may use only those above it in this list:
 //! - [`protocol`]: lines, commands, replies and message bodies as values. No I/O.
 //! - [`config`]: the configuration file as checked values, each with its position.
+//! - [`client_settings`]: what mail clients have to be told, as documents. No I/O.
 //! - [`threads`]: pools of threads for what blocks.
 //! - [`limits`]: networks, rates and bounded tables, against strangers.
 //! - [`password`]: password schemes, what they cost, and new passwords. No I/O.
@@ -18,6 +19,7 @@
 //! - [`cli`]: a file per command.
 
 pub mod cli;
+pub mod client_settings;
 pub mod config;
 pub mod control;
 pub mod credentials;

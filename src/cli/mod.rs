@@ -14,6 +14,7 @@ use crate::config::{Fault, PartialConfig};
 use crate::uidl::FormatError;
 
 pub mod check;
+pub mod client_settings;
 pub mod completions;
 pub mod config;
 pub mod control;
@@ -85,6 +86,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args),
             Command::Check(args) => check::run(args),
             Command::Config(args) => config::run(args),
+            Command::ClientSettings(args) => client_settings::run(args),
             Command::User(args) => user::run(args),
             Command::Status(target) => control::status::run(&target),
             Command::Sessions(args) => control::sessions::run(args),
@@ -128,6 +130,11 @@ enum Command {
     /// configuration file. Secrets are kept in separate files and are not printed. A file with errors
     /// is refused, as by check.
     Config(config::Args),
+    /// Print the settings for mail clients: a table, DNS records, and documents that clients read.
+    ///
+    /// They come from the configuration: POP3 from its listeners, the other servers from
+    /// \[client-settings\].
+    ClientSettings(client_settings::Args),
     /// Print the state of a running server.
     ///
     /// Its listeners, connections, logins, credential stores, certificates and last reload.

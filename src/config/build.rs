@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::bounds::{Number, Span, number, span};
+use super::client_settings::client_settings;
 use super::credentials::credentials;
 use super::document::{Document, ReadResult};
 use super::entry::Entry;
@@ -127,6 +128,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
     let log = log(&root.section("log"));
     let sandbox = sandbox(&root.section("sandbox"));
     let control = control(&root.section("control"));
+    let client_settings = client_settings(&root.section("client-settings"), &listen, &auth);
     PartialConfig {
         file: PathBuf::new(),
         text: String::new(),
@@ -151,6 +153,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         sandbox,
         control,
         metrics,
+        client_settings,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::protocol::sasl::Mechanism;
 
 mod bounds;
 mod build;
+mod client_settings;
 mod credentials;
 mod document;
 mod duration;
@@ -30,6 +31,7 @@ mod section;
 mod setting;
 mod value;
 
+pub use client_settings::{ClientPort, ClientSettings, MailServer, UserNameForm};
 pub use credentials::{
     Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapAttributes,
     LdapBind, LdapSection, LdapWay, Oauth2Section, PamSection, SqlSection, TokenTerms,
@@ -41,6 +43,7 @@ pub use maildir::{
 pub use open_files::files_for;
 pub use partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 pub use setting::Settings;
+pub use value::is_host_name;
 
 /// A whole, checked configuration. Paths are absolute or relative to the current directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct Config {
     pub control: Control,
     /// Metrics over HTTP, if they are on.
     pub metrics: Option<Metrics>,
+    /// The settings of mail clients, if they are told to them.
+    pub client_settings: Option<ClientSettings>,
 }
 
 impl Config {
@@ -125,6 +130,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "sandbox",
             "control",
             "metrics",
+            "client-settings",
         ],
     ),
     ("listen", &["address", "tls", "default-domain"]),
@@ -178,6 +184,13 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("sandbox", &["landlock", "mail-directories", "seccomp", "no-new-privileges", "core-dumps"]),
     ("control", &["enabled", "path"]),
     ("metrics", &["listen", "tls"]),
+    (
+        "client-settings",
+        &["domains", "display-name", "help", "user-name", "web-host", "pop3", "smtp", "imap"],
+    ),
+    ("client-settings.pop3", &["host", "port", "tls"]),
+    ("client-settings.smtp", &["host", "port", "tls"]),
+    ("client-settings.imap", &["host", "port", "tls"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -201,7 +214,7 @@ pub struct Listen {
 }
 
 /// The TLS mode of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
     /// TLS from the first octet, as on port 995.

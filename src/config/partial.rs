@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
-    Auth, Config, Control, Credentials, Guard, HttpListen, KeyPair, Limits, Listen, Log, Maildir,
-    Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
+    Auth, ClientSettings, Config, Control, Credentials, Guard, HttpListen, KeyPair, Limits, Listen,
+    Log, Maildir, Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -61,6 +61,8 @@ pub struct PartialConfig {
     pub control: Control,
     /// Metrics over HTTP, if they are on.
     pub metrics: Option<Metrics>,
+    /// The settings of mail clients, if they are told to them.
+    pub client_settings: Option<ClientSettings>,
 }
 
 /// `[[listen]]`
@@ -166,6 +168,7 @@ impl PartialConfig {
             sandbox: self.sandbox,
             control: self.control,
             metrics: self.metrics,
+            client_settings: self.client_settings,
         })
     }
 }

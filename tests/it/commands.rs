@@ -66,6 +66,36 @@ fn each_command_has_a_manual_page() {
 }
 
 #[test]
+fn client_settings_are_printed_in_each_form() {
+    let file = "tests/configs/good/everything/restante.toml";
+    let settings = |of: &str, format: &str| {
+        said(&["client-settings", "--config", file, of, "--format", format])
+    };
+    let table = settings("mrose@example.org", "table");
+    let line = table.lines().find(|line| line.starts_with("POP3")).expect("a line");
+    let cells: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(cells, ["POP3", "pop3.example.org", "2110", "STARTTLS", "mrose"]);
+    let records = settings("example.org", "dns");
+    assert!(records.starts_with("_pop3._tcp.example.org. IN SRV 0 1 2110 pop3.example.org.\n"));
+    let json: serde_json::Value =
+        serde_json::from_str(&settings("mrose@example.org", "json")).unwrap();
+    assert_eq!(json["user_name"], "mrose");
+    assert_eq!(json["servers"][0]["tls"], "starttls");
+    assert!(settings("example.org", "autoconfig").contains("<port>2110</port>"));
+    assert!(settings("example.org", "mobileconfig").contains("<integer>2110</integer>"));
+
+    for (of, file, why) in [
+        ("example.com", file, "example.com is not among the domains of [client-settings]"),
+        ("b\u{fc}cher", file, "is neither a domain nor an e-mail address"),
+        ("example.org", "config/restante.toml", "has no section [client-settings]; write one"),
+    ] {
+        let output = restante(&["client-settings", of, "--config", file]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn shells_complete_commands_and_options() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = said(&["completions", shell]);

@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
-    Asking, Auth, CheckpasswordSection, Config, Control, Credentials, Dovecot, Duplicates,
-    FileSection, FlagSeparator, Guard, GuardMode, Introspection, KEYS, KeyPair, LdapAttributes,
-    LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat, LogLevel, Maildir, Metrics,
-    NewMailOrder, Oauth2Section, PamSection, PartialConfig, Pop3, RunAs, Sandbox, SqlSection,
-    ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms, UidlSource,
+    Asking, Auth, CheckpasswordSection, ClientPort, ClientSettings, Config, Control, Credentials,
+    Dovecot, Duplicates, FileSection, FlagSeparator, Guard, GuardMode, Introspection, KEYS,
+    KeyPair, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
+    LogLevel, MailServer, Maildir, Metrics, NewMailOrder, Oauth2Section, PamSection, PartialConfig,
+    Pop3, RunAs, Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
+    UidlSource, UserNameForm,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -51,6 +52,10 @@ fn good_files_load() {
         let config = Config::load(&case.join("restante.toml"));
         assert!(config.is_ok(), "{}:\n{}", case.display(), config.unwrap_err());
     }
+}
+
+fn client_port(number: u16, tls: TlsMode) -> ClientPort {
+    ClientPort { number: NonZeroU16::new(number).unwrap(), tls }
 }
 
 fn template(text: &str) -> Template {
@@ -218,6 +223,23 @@ fn every_value_arrives_in_its_place() {
         },
         control: Control { enabled: false, path: "/run/pop3/control".into() },
         metrics: Some(Metrics { listen: "[::1]:9111".parse().unwrap(), tls: true }),
+        client_settings: Some(ClientSettings {
+            domains: vec!["example.org".to_owned(), "xn--bcher-kva.example".to_owned()],
+            display_name: Some("M&N <Mail>".to_owned()),
+            help: Some("mailto:help@example.org".to_owned()),
+            user_name: UserNameForm::LocalPart,
+            web_host: Some("web.example.org".to_owned()),
+            pop3_host: Some("pop3.example.org".to_owned()),
+            pop3: vec![client_port(2110, TlsMode::Starttls)],
+            smtp: MailServer {
+                host: "smtp.example.org".to_owned(),
+                port: client_port(587, TlsMode::Starttls),
+            },
+            imap: Some(MailServer {
+                host: "imap.example.org".to_owned(),
+                port: client_port(143, TlsMode::Off),
+            }),
+        }),
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }
@@ -399,6 +421,7 @@ fn every_default_of_the_reference_is_printed() {
             { kind = "checkpassword", command = ["/bin/false"] },
             { kind = "oauth2", issuer = "https://a", audience = "b" },
         ]
+        client-settings = { pop3 = {}, smtp = { host = "a" }, imap = { host = "b" } }
     "#;
     let config = PartialConfig::parse(text.to_owned(), Path::new("restante.toml"));
     let (_, settings) = config.finish().unwrap_or_else(|faults| panic!("{faults}"));

@@ -45,6 +45,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
         match room {
             "protocol" | "threads" | "control" | "http" => &[],
             "config" => &["protocol"],
+            "client_settings" => &["config"],
             "limits" | "password" => &["protocol"],
             "credentials" => &["protocol", "threads", "limits", "password", "config"],
             "login" => &["protocol", "threads", "limits", "password", "config", "credentials"],
@@ -76,6 +77,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "mailbox",
                 "session",
                 "config",
+                "client_settings",
                 "control",
                 "telemetry",
                 "server",
@@ -138,7 +140,7 @@ fn a_room_is_seen_in_whatever_way_it_is_named() {
 
 #[test]
 fn rooms_use_only_the_crates_that_they_may() {
-    let banned: [(&str, &[&str]); 10] = [
+    let banned: [(&str, &[&str]); 11] = [
         (
             "src/protocol",
             &["tokio", "tracing", "std::fs", "std::net", "std::io::Read", "std::time"],
@@ -152,6 +154,7 @@ fn rooms_use_only_the_crates_that_they_may() {
         ("src/login", &["tokio::net", "std::fs", "sqlx", "ldap3", "ureq", "jsonwebtoken"]),
         ("src/uidl", &["tokio", "tracing", "rustix", "std::fs", "std::net", "std::time"]),
         ("src/config", &["tokio", "tracing", "rustls"]),
+        ("src/client_settings", &["tokio", "tracing", "rustls", "std::fs", "std::net", "std::io"]),
     ];
     let mut wrong = Vec::new();
     for (directory, words) in banned {

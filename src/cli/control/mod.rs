@@ -11,7 +11,7 @@ use crate::control::{Answer, Client, ClientError, Request};
 pub mod reload;
 pub mod sessions;
 pub mod status;
-mod table;
+pub(super) mod table;
 
 use table::Table;
 

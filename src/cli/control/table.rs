@@ -6,18 +6,18 @@ use std::time::SystemTime;
 use crate::control::unix_time;
 
 /// Rows of the same number of cells, printed in aligned columns.
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with this head.
-    pub(super) fn new(head: &[&str]) -> Self {
+    pub(in crate::cli) fn new(head: &[&str]) -> Self {
         Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, row: impl Into<Vec<String>>) {
+    pub(in crate::cli) fn push(&mut self, row: impl Into<Vec<String>>) {
         self.rows.push(row.into());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::RunAs;
-use crate::protocol::{Piece, Placeholder, Template, TemplateError};
+use crate::protocol::{Piece, Placeholder, Template, TemplateError, is_invisible};
 
 /// What is wrong with a value, and what to write.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,18 @@ pub(super) enum ValueError {
     CertificateName(String),
     #[error("{0:?} is not a domain; write one such as \"example.org\"")]
     Domain(String),
+    #[error(
+        "{0:?} is not a domain in ASCII; write one such as \"example.org\", or \
+         \"xn--bcher-kva.example\" for b\u{fc}cher.example"
+    )]
+    MailDomain(String),
+    #[error("is not a name of 1 to 60 characters; write one such as \"Example Mail\"")]
+    DisplayName,
+    #[error(
+        "{0:?} is neither a web page nor an e-mail address; write one such as \
+         \"https://example.org/help\" or \"mailto:help@example.org\""
+    )]
+    Help(String),
     #[error("{0:?} begins with \"@\"; write {1:?}")]
     DomainWithAt(String, String),
     #[error("{0:?} has no port; write an address such as \"{1}\"")]
@@ -99,8 +111,39 @@ pub(super) fn domain(text: &str) -> Result<Arc<str>, ValueError> {
     }
 }
 
+/// The domain of e-mail addresses, in lower case, as it is in the DNS.
+pub(super) fn mail_domain(text: &str) -> Result<String, ValueError> {
+    match text.strip_prefix('@') {
+        Some(bare) => Err(ValueError::DomainWithAt(text.to_owned(), bare.to_owned())),
+        None if is_host_name(text) => Ok(text.to_ascii_lowercase()),
+        None => Err(ValueError::MailDomain(text.to_owned())),
+    }
+}
+
+/// A name that people read.
+pub(super) fn display_name(text: &str) -> Result<String, ValueError> {
+    let is_visible = |c: char| !c.is_control() && !is_invisible(c);
+    let length = text.chars().count();
+    if (1..=60).contains(&length) && text.trim() == text && text.chars().all(is_visible) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueError::DisplayName)
+    }
+}
+
+/// The URL of a page on the web, or of an e-mail address.
+pub(super) fn help(text: &str) -> Result<String, ValueError> {
+    let schemes = ["https://", "http://", "mailto:"];
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    let is_url = |b: u8| b.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&b);
+    match rest {
+        Some(rest) if !rest.is_empty() && rest.bytes().all(is_url) => Ok(text.to_owned()),
+        _ => Err(ValueError::Help(text.to_owned())),
+    }
+}
+
 /// Labels of letters, digits, `-` and `_`, up to 63 octets each and 253 in all.
-fn is_host_name(text: &str) -> bool {
+pub fn is_host_name(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
             (1..=63).contains(&label.len())
