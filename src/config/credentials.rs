@@ -134,6 +134,8 @@ pub struct LdapAttributes {
     pub sessions: Option<String>,
     /// The networks that the user may log in from, one or several in a value.
     pub allow_nets: Option<String>,
+    /// The app passwords, each as `NAME:{SSHA256}…`.
+    pub app_password: Option<String>,
 }
 
 /// How the entry of a user is found.
@@ -260,6 +262,7 @@ impl Kind {
                 "pop3-attribute",
                 "sessions-attribute",
                 "allow-nets-attribute",
+                "app-password-attribute",
                 "deadline",
                 "at-once",
             ],
@@ -301,6 +304,7 @@ pub(super) const KEYS: &[&str] = &[
     "pop3-attribute",
     "sessions-attribute",
     "allow-nets-attribute",
+    "app-password-attribute",
     "service",
     "command",
     "issuer",
@@ -397,6 +401,7 @@ fn ldap(section: &Section<'_>) -> Option<LdapSection> {
         pop3: attribute("pop3-attribute", "\"pop3Allowed\""),
         sessions: attribute("sessions-attribute", "\"sessionLimit\""),
         allow_nets: attribute("allow-nets-attribute", "\"allowNets\""),
+        app_password: attribute("app-password-attribute", "\"appPassword\""),
     };
     let asking = asking(section);
     Some(LdapSection { url: url?, starttls, ca, way: way?, attributes, asking })
@@ -421,7 +426,8 @@ fn ldap_way(section: &Section<'_>) -> Option<LdapWay> {
         return Some(LdapWay::Search { bind, base: below?.to_owned(), filter: filter? });
     };
     let why = "is for a search, but dn replaces the search; remove one of them";
-    section.refuse(&["base", "filter", "bind-dn", "bind-password-file"], why);
+    let of_a_search = ["base", "filter", "bind-dn", "bind-password-file", "app-password-attribute"];
+    section.refuse(&of_a_search, why);
     let dn = dn.checked(remote::ldap_dn(dn.text(DN)?))?;
     Some(LdapWay::Direct { dn })
 }

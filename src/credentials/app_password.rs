@@ -61,6 +61,16 @@ pub enum AppPasswordError {
 impl AppPasswordName {
     const MOST_OCTETS: usize = 64;
 
+    /// The name that stands for one in a database or directory, which may be any text: with `_` in
+    /// place of the characters that no name has, and cut off at the end.
+    #[cfg(any(feature = "ldap", feature = "sql"))]
+    pub(super) fn shown(name: &str) -> Self {
+        let allowed = |letter: char| letter.is_ascii_graphic() && letter != ':';
+        let letters = name.chars().take(Self::MOST_OCTETS);
+        let name: String = letters.map(|c| if allowed(c) { c } else { '_' }).collect();
+        Self(name.into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -183,6 +193,19 @@ mod tests {
         }
         for wrong in ["", "my phone", "a:b", "t\tt", "é", "a\u{7f}", &"x".repeat(65)] {
             assert!(AppPasswordName::try_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(any(feature = "ldap", feature = "sql"))]
+    fn any_text_of_a_database_has_a_name_that_is_safe_in_the_log() {
+        for (text, shown) in [
+            ("phone", "phone"),
+            ("Jörg's phone", "J_rg's_phone"),
+            ("a:b\r\nc\u{202e}", "a_b__c_"),
+            (&*"é".repeat(100), &*"_".repeat(64)),
+        ] {
+            assert_eq!(AppPasswordName::shown(text), name(shown));
         }
     }
 

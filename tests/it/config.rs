@@ -168,6 +168,7 @@ fn every_value_arrives_in_its_place() {
                     pop3: Some("pop3Enabled".to_owned()),
                     sessions: Some("pop3Sessions".to_owned()),
                     allow_nets: Some("allowNets".to_owned()),
+                    app_password: Some("appPassword".to_owned()),
                 },
                 asking,
             }),

@@ -89,6 +89,9 @@ pub(super) fn test(args: Args) -> Result<(), Failure> {
         Failure::new(format!("the login of {user} would fail all the same: {error}"))
             .exit_with(NO_MAIL)
     })?;
+    if let Some(app_password) = identity.app_password() {
+        print(format!("  app password {app_password}\n"))?;
+    }
     let sessions = identity.sessions().unwrap_or(config.limits.sessions_per_user);
     print(format!("  mail         {maildir}\n  sessions     {sessions}\n"))?;
     match identity.allow_nets() {

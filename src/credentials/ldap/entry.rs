@@ -1,10 +1,12 @@
 //! The attributes of a user in the entry of a directory.
 
 use ldap3::SearchEntry;
+use tracing::debug;
 
 use crate::config::LdapAttributes;
-use crate::credentials::Attributes;
 use crate::credentials::attribute::{self, Attribute};
+use crate::credentials::{Account, AppPasswordName, AppPasswords, Attributes};
+use crate::password::{Verifier, WeakSchemes};
 
 /// An attribute of an entry that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +30,8 @@ enum Problem {
 impl LdapAttributes {
     /// The names of the attributes in the directory, of those that have one.
     pub(super) fn names(&self) -> Vec<&str> {
-        let keys = [&self.home, &self.mail, &self.pop3, &self.sessions, &self.allow_nets];
+        let Self { home, mail, pop3, sessions, allow_nets, app_password } = self;
+        let keys = [home, mail, pop3, sessions, allow_nets, app_password];
         keys.into_iter().flatten().map(String::as_str).collect()
     }
 
@@ -65,6 +68,27 @@ impl LdapAttributes {
         }
         Ok(attributes)
     }
+
+    /// Reads the app passwords of an entry, each of which is a value `NAME:{SSHA256}…`.
+    ///
+    /// - One that cannot be used is left out: the user has others, and the own password.
+    pub(super) fn app_passwords(
+        &self,
+        entry: &SearchEntry,
+        attributes: &Attributes,
+    ) -> AppPasswords {
+        let mut app_passwords = AppPasswords::default();
+        let values = self.app_password.as_deref().map(|name| values(name, entry));
+        for value in values.and_then(Result::ok).unwrap_or_default() {
+            let (name, field) = value.split_once(':').unwrap_or((value, ""));
+            let described = Account::new(Verifier::parse(field, WeakSchemes::Refused));
+            let app_password = AppPasswordName::shown(name);
+            if let Err(why) = app_passwords.add(app_password.clone(), described, attributes) {
+                debug!(dn = entry.dn, %app_password, %why, "an app password is not used");
+            }
+        }
+        app_passwords
+    }
 }
 
 fn values<'a>(name: &str, entry: &'a SearchEntry) -> Result<&'a [String], Problem> {
@@ -83,6 +107,7 @@ mod tests {
 
     use super::*;
     use crate::limits::AllowedNetworks;
+    use crate::protocol::Secret;
 
     fn keys() -> LdapAttributes {
         let named = |name: &str| Some(name.to_owned());
@@ -92,6 +117,7 @@ mod tests {
             pop3: named("pop3Allowed"),
             sessions: named("sessionLimit"),
             allow_nets: named("allowNets"),
+            app_password: named("appPassword"),
         }
     }
 
@@ -127,6 +153,27 @@ mod tests {
         assert_eq!(keys().read(&entry(&[])), Ok(Attributes::default()));
         let unnamed = LdapAttributes::default().read(&entry(&[("homeDirectory", &["mail"])]));
         assert_eq!(unnamed, Ok(Attributes::default()));
+    }
+
+    #[test]
+    fn each_value_of_the_attribute_for_app_passwords_is_one() {
+        let digest = "{SSHA256}7ioXXfxlhBz+JrAsDtjyPnLeKlRV/6B4pXs1GJEN/tZzb21lc2FsdHNvbWVzYWx0";
+        let password = Secret::new("abcd-efgh-ijkm-npqr-stuv-wxyz".into());
+        for (values, found) in [
+            (&[][..], None),
+            (&["phone:"], None),
+            (&["{PLAIN}x", "phone:{PLAIN}x", "a b:{SSHA256}x", "tablet:DIGEST"], Some("tablet")),
+            (&["my phone:DIGEST"], Some("my_phone")),
+        ] {
+            let values: Vec<_> =
+                values.iter().map(|value| value.replace("DIGEST", digest)).collect();
+            let values: Vec<_> = values.iter().map(String::as_str).collect();
+            let entry = entry(&[("apppassword", &values)]);
+            let app_passwords = keys().app_passwords(&entry, &Attributes::default());
+            let name = app_passwords.find(&password).map(AppPasswordName::as_str);
+            assert_eq!(name, found, "{values:?}");
+            assert!(keys().names().contains(&"appPassword"));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Users in a directory: LDAP (RFC 4511), by search and bind or by direct bind.
 //!
 //! The directory does not show its verifiers: a password is right when a simple bind with it
-//! succeeds (RFC 4513 §5.1.3). This file decides which operations a login takes and what their
+//! succeeds (RFC 4513 §5.1.3). Only app passwords are attributes that are read. This file decides which operations a login takes and what their
 //! results mean for it.
 //!
 //! - `connection`: connections and operations. `error`: their errors. `tls`: the TLS client.
@@ -165,8 +165,9 @@ impl Users {
         };
         match self.attributes.read(&entry) {
             Ok(attributes) => {
+                let app_passwords = self.attributes.app_passwords(&entry, &attributes);
                 let verifier = Verifier::AtStore(entry.dn.into());
-                Lookup::Found(Account { attributes, ..Account::new(verifier) })
+                Lookup::Found(Account { verifier, attributes, app_passwords })
             }
             Err(error) => Lookup::Unavailable(Error::from(error).into()),
         }

@@ -1,10 +1,11 @@
 //! Users in a database: PostgreSQL, MySQL or MariaDB, SQLite.
 //!
 //! The administrator writes the query; its placeholders are bound as parameters. It yields one row
-//! for a user and none for an unknown name. The columns are recognised by their names.
+//! for a user, one more for each app password, and none for an unknown name. The columns are
+//! recognised by their names.
 //!
 //! - `address`: how to connect. `server`: connections.
-//! - `question`: the query and its parameters. `row`: the answer.
+//! - `question`: the query and its parameters. `row`: the rows of the answer.
 
 use std::sync::{Arc, OnceLock};
 
@@ -30,7 +31,8 @@ mod server;
 ///
 /// - The column `password` holds `{SCHEME}hash` as in a credential file; NULL is a user who cannot
 ///   log in. `home`, `mail`, `pop3`, `sessions` and `allow_nets` are optional.
-/// - A row that cannot be read, or a second row, is never taken for a wrong password.
+/// - A row with a value in the optional column `app_password` is an app password with that name.
+/// - A row that cannot be read, or a second row of the user, is never taken for a wrong password.
 /// - Opening does not connect: it succeeds while the database is down.
 #[derive(Debug)]
 pub struct SqlStore {

@@ -1,17 +1,26 @@
-//! From a row of a database to an account.
+//! From the rows of a database to an account.
 
 use sqlx::mysql::{MySql, MySqlRow};
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Column as _, Row, Type, TypeInfo as _, ValueRef as _};
+use tracing::debug;
 
+use crate::credentials::app_password::MOST;
 use crate::credentials::attribute::{self, Attribute};
-use crate::credentials::{Account, Attributes};
+use crate::credentials::{Account, AppPasswordName, Attributes};
 use crate::password::{FieldError, Verifier, WeakSchemes};
+use crate::protocol::Username;
 
 /// The columns that are used; others are ignored.
-pub(super) const COLUMNS: [&str; 6] =
-    ["password", "home", "mail", "pop3", "sessions", "allow_nets"];
+pub(super) const COLUMNS: [&str; 7] =
+    ["password", "home", "mail", "pop3", "sessions", "allow_nets", APP_PASSWORD];
+
+/// The column with the name of an app password. It is NULL or empty in the user's own row.
+const APP_PASSWORD: &str = "app_password";
+
+/// The most rows of a user: the user's own, and one for each app password.
+pub(super) const MOST_ROWS: usize = 1 + MOST;
 
 /// Why a row does not describe an account. Shows no value.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +29,12 @@ pub(super) enum Error {
     NoPassword,
     #[error("the query has two columns {0}, leave one of them out")]
     TwoColumns(&'static str),
+    #[error("the query finds several rows of the user, it must find one without {APP_PASSWORD}")]
+    SeveralRows,
+    #[error(
+        "the query finds more than {MOST_ROWS} rows, one for the user and {MOST} app passwords"
+    )]
+    TooManyRows,
     #[error("column {0}: {1}")]
     Driver(&'static str, sqlx::Error),
     #[error("the column {name} ({kind}) {error}")]
@@ -80,8 +95,43 @@ cells!(PgRow, Postgres, [bool, i16, i32, i64]);
 cells!(MySqlRow, MySql, [i64, u64]);
 cells!(SqliteRow, Sqlite, [i64, bool]);
 
-/// The account that a row describes.
-pub(super) fn account<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, Error> {
+/// The account that the rows of a user describe. `None` without the user's own row: app passwords
+/// alone make no user.
+pub(super) fn account<R: Cells>(
+    rows: &[R],
+    name: &Username,
+    weak: WeakSchemes,
+) -> Result<Option<Account>, Error> {
+    if rows.len() > MOST_ROWS {
+        return Err(Error::TooManyRows);
+    }
+    let (mut own, mut app_passwords) = (None, Vec::new());
+    for row in rows {
+        let described = described(row, weak)?;
+        match app_password(row)? {
+            Some(app_password) => app_passwords.push((app_password, described)),
+            None if own.is_none() => own = Some(described),
+            None => return Err(Error::SeveralRows),
+        }
+    }
+    let Some(mut own) = own else { return Ok(None) };
+    for (app_password, described) in app_passwords {
+        let Account { app_passwords, attributes, .. } = &mut own;
+        if let Err(why) = app_passwords.add(app_password.clone(), described, attributes) {
+            debug!(user = %name, %app_password, %why, "an app password is not used");
+        }
+    }
+    Ok(Some(own))
+}
+
+/// The name of the app password in a row; `None` in the user's own row.
+fn app_password<R: Cells>(row: &R) -> Result<Option<AppPasswordName>, Error> {
+    let name = column(row, APP_PASSWORD, |cell| text(cell).map(str::to_owned))?;
+    Ok(name.filter(|name| !name.is_empty()).map(|name| AppPasswordName::shown(&name)))
+}
+
+/// The password and the attributes in a row.
+fn described<R: Cells>(row: &R, weak: WeakSchemes) -> Result<Account, Error> {
     let attributes = attributes(row)?;
     if position(row, "password")?.is_none() {
         return Err(Error::NoPassword);

@@ -50,8 +50,6 @@ pub(super) enum Reuse {
 pub(super) enum Error {
     #[error("{}", shown(.0))]
     Database(#[from] sqlx::Error),
-    #[error("the query finds several rows, it must find one")]
-    SeveralRows,
     #[error(transparent)]
     Row(#[from] row::Error),
 }
@@ -93,15 +91,14 @@ where
                 (connection, rows)
             }
         };
-        if rows.len() > 1 {
-            // The connection is not put back: there may be unread rows on it.
-            return Err(Error::SeveralRows);
+        // With more rows, the connection is not put back: there may be unread ones on it.
+        if rows.len() <= row::MOST_ROWS {
+            self.put_back(connection);
         }
-        self.put_back(connection);
-        Ok(rows.first().map(|row| row::account(row, weak)).transpose()?)
+        Ok(row::account(&rows, name, weak)?)
     }
 
-    /// The first two rows of the answer at most: a query without its WHERE is not read to its end.
+    /// One row more than a user may have, at most: a query without its WHERE is not read to its end.
     async fn rows(
         connection: &mut D::Connection,
         question: &Question,
@@ -111,7 +108,7 @@ where
         for value in question.values(name) {
             query = query.bind(value);
         }
-        query.fetch(connection).take(2).try_collect().await
+        query.fetch(connection).take(row::MOST_ROWS + 1).try_collect().await
     }
 
     /// The version of the database, over a new connection.

@@ -11,13 +11,14 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::Asking;
-use crate::protocol::{Placeholder, Template};
+use crate::protocol::{Placeholder, Secret, Template};
 
 const USERS: &str = "\
     CREATE TABLE users (name text, password, home, mail, pop3, sessions, note, allow_nets);\
     INSERT INTO users (name, password) VALUES\
       ('mrose', '{PLAIN}tanstaaf'), ('o''brien', CAST('{PLAIN}x' AS BLOB)), ('locked', NULL),\
-      ('twice', '{PLAIN}x'), ('twice', '{PLAIN}x'), ('number', 17), ('latin', X'E9');\
+      ('twice', '{PLAIN}x'), ('twice', '{PLAIN}x'), ('number', 17), ('latin', X'E9'),\
+      ('app', '{SSHA256}7ioXXfxlhBz+JrAsDtjyPnLeKlRV/6B4pXs1GJEN/tZzb21lc2FsdHNvbWVzYWx0');\
     INSERT INTO users (name, password, home, mail, pop3, sessions) VALUES\
       ('bob', '{PLAIN}x', '/home/bob', 'maildir:/srv/bob:INDEX=/x', 1, 3),\
       ('carol', '{PLAIN}x', '', '/srv/a:b', 'No', NULL),\
@@ -124,6 +125,56 @@ async fn a_row_that_cannot_be_read_is_not_a_wrong_password() {
     // None of these errors means that the database is down.
     assert!(store.down().is_none());
     assert!(look_up(&store, "mrose").await.unwrap().is_some());
+}
+
+/// The digest of the app password, as a value in a query.
+const APP: &str = "(SELECT password FROM users WHERE name = 'app')";
+const APP_PASSWORD: &str = "abcd-efgh-ijkm-npqr-stuv-wxyz";
+
+#[tokio::test]
+async fn rows_with_a_name_are_app_passwords() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = file(directory.path()).await;
+    let own = "SELECT password, home, NULL AS app_password FROM users WHERE name = {user}";
+    let app = |row: &str| format!("{own} UNION ALL SELECT {row}");
+    let found = async |query: &str, name: &str| {
+        let account = look_up(&store(&url, query), name).await?;
+        Ok::<_, String>(account.map(|account| {
+            let found = account.app_passwords.find(&Secret::new(APP_PASSWORD.into()));
+            found.map(ToString::to_string)
+        }))
+    };
+    let named = |name: &str| Ok(Some(Some(name.to_owned())));
+    for (row, shown) in [("'phone'", "phone"), ("'Jörg''s phone'", "J_rg's_phone")] {
+        assert_eq!(found(&app(&format!("{APP}, NULL, {row}")), "mrose").await, named(shown));
+    }
+    // The order of the rows does not matter, nor attributes that are those of the user.
+    let first = format!("SELECT {APP} AS password, '/home/bob' AS home, 'phone' AS app_password");
+    assert_eq!(found(&format!("{first} UNION ALL {own}"), "bob").await, named("phone"));
+    assert_eq!(found(&format!("{first} UNION ALL {own}"), "mrose").await, Ok(Some(None)));
+    // App passwords alone make no user, and one that cannot be used does not keep the user out.
+    assert_eq!(found(&app(&format!("{APP}, NULL, 'phone'")), "nobody").await, Ok(None));
+    let plain = "(SELECT password FROM users WHERE name = 'bob'), NULL, 'phone'";
+    for unusable in ["NULL, NULL, 'phone'", plain] {
+        assert_eq!(found(&app(unusable), "mrose").await, Ok(Some(None)), "{unusable}");
+    }
+    for (query, hint) in [
+        (app(&format!("{APP}, NULL, ''")), "several rows of the user"),
+        (app(&format!("{APP}, NULL, NULL")), "several rows of the user"),
+        (app(&format!("{APP}, NULL, 17")), "app_password (INTEGER) is not text"),
+        (
+            format!(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) \
+                 SELECT {APP} AS password, {{user}} || i AS app_password FROM n"
+            ),
+            "more than 26 rows",
+        ),
+    ] {
+        let why = found(&query, "mrose").await.unwrap_err();
+        assert!(why.contains(hint), "{query}: {why}");
+    }
+    let locked = look_up(&store(&url, &app(&format!("{APP}, NULL, 'phone'"))), "locked").await;
+    assert!(locked.unwrap().unwrap().takes_only_app_passwords());
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ class Backend:
     name = ""
     # The attributes that it can store for a user, of "home", "mail", "pop3" and "sessions".
     attributes: frozenset[str] = frozenset()
+    # Whether it has app passwords with names.
+    has_app_passwords = False
     # Whether it can be suspended and stopped.
     can_fail = True
     # Whether an unknown name takes it as long as a known one.
@@ -53,6 +55,14 @@ class Backend:
 
     def add(self, user: str, password: str, **attributes: object) -> None:
         """Adds a user, with those of `attributes` that it can store."""
+        raise NotImplementedError
+
+    def add_app_password(self, user: str, name: str) -> str:
+        """Gives a user an app password, and returns it."""
+        raise NotImplementedError
+
+    def remove_app_password(self, user: str, name: str) -> None:
+        """Removes an app password of a user."""
         raise NotImplementedError
 
     def settings(self, directory: Path) -> str:

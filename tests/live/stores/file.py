@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lib.process import SERVER_USER
+from lib.process import SERVER_USER, run
 from lib.site import Site
 from stores.backend import Backend, hashed, verifies
 
@@ -12,6 +12,7 @@ class File(Backend):
 
     name = "file"
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
+    has_app_passwords = True
     can_fail = False
 
     def __init__(self, site: Site) -> None:
@@ -38,8 +39,20 @@ class File(Backend):
             file.write(f"{user}:{hashed(self.site, password)}:{rest}\n")
 
     def admits(self, user: str, password: str) -> bool:
-        users = dict(line.split(":")[:2] for line in self.file.read_text().splitlines())
+        # As for Dovecot, the first line of a user counts.
+        lines = reversed(self.file.read_text().splitlines())
+        users = dict(line.split(":")[:2] for line in lines)
         return user in users and verifies(users[user], password)
+
+    def add_app_password(self, user: str, name: str) -> str:
+        return self._app_password("add", user, name).strip()
+
+    def remove_app_password(self, user: str, name: str) -> None:
+        self._app_password("remove", user, name)
+
+    def _app_password(self, action: str, user: str, name: str) -> str:
+        words = ["user", "app-password", action, "--file", self.file, user, name]
+        return run([self.site.program, *words], who=None).stdout
 
     def settings(self, directory: Path) -> str:
         return f'[[credentials]]\nkind = "file"\npath = "{self.file}"\n'

@@ -9,6 +9,7 @@ from typing import Sequence
 from lib.process import CLIENT_USER, LOOPBACK, free_port, run
 from lib.report import Failed
 from lib.site import Site
+from stores.app_passwords import made
 from stores.backend import Daemon, Served, program
 
 SUFFIX = "dc=example,dc=org"
@@ -38,11 +39,14 @@ class Slapd(Served):
         super().__init__(site)
         self.tls = tls
         self.direct = direct
+        self.has_app_passwords = not direct
         self.ports = {"ldap": free_port(), "ldaps": free_port()}
         self.data = self.root / "data"
         self.config = self.root / "slapd.conf"
         self.certificate = self.root / "server.pem"
         self.authority = self.root / "ca.pem"
+        # Those of app passwords, by user and name.
+        self.verifiers: dict[tuple[str, str], str] = {}
         self.passwords = {name: secrets.token_hex(12) for name in (READER, ADMIN)}
         if direct:
             # The search for the attributes needs no other bind: an entry may read itself.
@@ -76,6 +80,24 @@ class Slapd(Served):
             entry[ATTRIBUTES[key]] = [str(value).upper() if value is False else str(value)]
         self._enter(f"{named[0]}={escaped(named[1])},{PEOPLE}", entry)
 
+    def add_app_password(self, user: str, name: str) -> str:
+        password, verifier = made(self.site)
+        self._change(user, "add", f"{name}:{verifier}")
+        self.verifiers[user, name] = verifier
+        return password
+
+    def remove_app_password(self, user: str, name: str) -> None:
+        self._change(user, "delete", f"{name}:{self.verifiers[user, name]}")
+
+    def _change(self, user: str, change: str, value: str) -> None:
+        """Adds or deletes a value of the attribute for app passwords."""
+        entry = escaped(f' #{user}, "quoted" + <more>; a\\b=c ')
+        lines = [
+            f"dn:: {encoded(f'cn={entry},{PEOPLE}')}", "changetype: modify",
+            f"{change}: appPassword", f"appPassword:: {encoded(value)}", "",
+        ]
+        self._client("ldapmodify", ADMIN, self.passwords[ADMIN], 10, stdin="\n".join(lines))
+
     def admits(self, user: str, password: str) -> bool:
         if self.direct:
             return self._bind(f"uid={escaped(user)},{PEOPLE}", password)
@@ -107,6 +129,7 @@ class Slapd(Served):
                 f'base = "{PEOPLE}"',
                 'filter = "(&(objectClass=inetOrgPerson)(uid={user}))"',
                 *(f'{key}-attribute = "{name}"' for key, name in ATTRIBUTES.items()),
+                'app-password-attribute = "appPassword"',
             ]
         return "\n".join([*lines, 'deadline = "2s"', ""])
 
@@ -152,8 +175,10 @@ attributetype ( 1.3.6.1.4.1.7914.1.2.1.4 NAME 'pop3Allowed'
     EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
 attributetype ( 1.3.6.1.4.1.7914.1.2.1.5 NAME 'pop3Sessions'
     EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+attributetype ( 1.3.6.1.4.1.4203.666.1.1 NAME 'appPassword'
+    EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
 objectclass ( 1.3.6.1.4.1.7914.1.2.2.1 NAME 'mailUser' AUXILIARY
-    MAY ( homeDirectory $ mailMessageStore $ pop3Allowed $ pop3Sessions ) )
+    MAY ( homeDirectory $ mailMessageStore $ pop3Allowed $ pop3Sessions $ appPassword ) )
 modulepath /usr/lib/ldap
 moduleload back_mdb
 TLSCertificateFile {self.certificate}
@@ -168,6 +193,7 @@ rootpw {salted(self.passwords[ADMIN])}
 directory {self.data}
 index objectClass,uid,mail eq
 access to attrs=userPassword by anonymous auth by * none
+access to attrs=appPassword by dn.exact="{READER}" read by * none
 access to * by dn.exact="{READER}" read by self read by * none
 """
 

@@ -12,6 +12,7 @@ from lib.process import SERVER_USER, run, until
 from lib.report import Failed, Report, require
 from lib.server import ByDefault, Homes, Restante
 from lib.site import Account, Site
+from stores import app_passwords
 from stores.backend import Backend
 from stores.guessing import no_faster
 from stores.hostile import ATTACKED, undisturbed
@@ -73,6 +74,7 @@ class Scenarios:
             *[(f"attribute {each}", getattr(self, each)) for each in sorted(backend.attributes)],
             ("a file store after it", self.followed_by_file),
             ("user test", self.user_test),
+            *([("app passwords", self.app_passwords)] if backend.has_app_passwords else []),
             *([("known and unknown are the same work", self.work)] if backend.is_even else []),
             ("known and unknown take the same time", self.timing),
             *([("garbage of others", self.garbage)] if backend.name in ATTACKED else []),
@@ -224,6 +226,10 @@ class Scenarios:
             said.append(text.split("\n")[0])
         require(len(set(said)) == 3, f"right, wrong and unknown look alike: {said}")
         return said[0]
+
+    def app_passwords(self) -> str:
+        """From here on, the user has as many as are possible."""
+        return app_passwords.work(self.site, self.server, self.backend, self.account("mrose"))
 
     def work(self) -> str:
         """Without a failure delay, in turns, so that the load of the machine affects both equally."""

@@ -9,19 +9,29 @@ from typing import Optional
 from lib.process import LOOPBACK, SERVER_USER, free_port, run
 from lib.report import Failed, require
 from lib.site import Site
+from stores.app_passwords import made
 from stores.backend import Backend, Daemon, Served, hashed, program, verifies
 
 TABLE = (
     "CREATE TABLE users (name {key} PRIMARY KEY, password text, home text, mail text, "
     "pop3 boolean, sessions integer)"
 )
-QUERY = "SELECT password, home, mail, pop3, sessions FROM users WHERE name = {user}"
+APP_TABLE = (
+    "CREATE TABLE app_passwords (name {key}, app_password varchar(64), password text NOT NULL, "
+    "PRIMARY KEY (name, app_password))"
+)
+QUERY = (
+    "SELECT password, home, mail, pop3, sessions, NULL AS app_password FROM users "
+    "WHERE name = {user} UNION ALL SELECT password, NULL, NULL, NULL, NULL, app_password "
+    "FROM app_passwords WHERE name = {user}"
+)
 
 
 class Sql(Backend):
     """The common parts of the three: the rows, and the section of the configuration."""
 
     attributes = frozenset(["home", "mail", "pop3", "sessions"])
+    has_app_passwords = True
 
     def execute(self, statement: str) -> str:
         """Runs a statement as the owner of the table, with the database's own client."""
@@ -43,6 +53,16 @@ class Sql(Backend):
         columns = {"name": user, "password": verifier, **attributes}
         names, values = ", ".join(columns), ", ".join(map(literal, columns.values()))
         self.execute(f"INSERT INTO users ({names}) VALUES ({values})")
+
+    def add_app_password(self, user: str, name: str) -> str:
+        password, verifier = made(self.site)
+        values = ", ".join(map(literal, (user, name, verifier)))
+        self.execute(f"INSERT INTO app_passwords VALUES ({values})")
+        return password
+
+    def remove_app_password(self, user: str, name: str) -> None:
+        which = f"name = {literal(user)} AND app_password = {literal(name)}"
+        self.execute(f"DELETE FROM app_passwords WHERE {which}")
 
     def admits(self, user: str, password: str) -> bool:
         found = self.ask(f"SELECT password FROM users WHERE name = {literal(user)}").strip()
@@ -131,8 +151,9 @@ class PostgreSql(Database):
     def furnish(self) -> None:
         self._client("postgres", "CREATE DATABASE mail")
         self.execute(TABLE.format(key="text"))
+        self.execute(APP_TABLE.format(key="text"))
         self.execute(f"CREATE ROLE restante LOGIN PASSWORD {literal(self.password)}")
-        self.execute("GRANT SELECT ON users TO restante")
+        self.execute("GRANT SELECT ON users, app_passwords TO restante")
         self.role.touch(mode=0o600)
         self.role.write_text(f"*:*:*:restante:{self.password}\n")
         self.site.own(self.role, self.owner)
@@ -197,10 +218,12 @@ class MariaDb(Database):
 
     def furnish(self) -> None:
         self._client("mysql", "CREATE DATABASE mail CHARACTER SET utf8mb4")
-        self.execute(TABLE.format(key="varchar(255) COLLATE utf8mb4_bin"))
+        for table in (TABLE, APP_TABLE):
+            self.execute(table.format(key="varchar(255) COLLATE utf8mb4_bin"))
         role = f"restante@'{LOOPBACK}'"
         self.execute(f"CREATE USER {role} IDENTIFIED BY {literal(self.password)}")
-        self.execute(f"GRANT SELECT ON mail.users TO {role}")
+        for table in ("users", "app_passwords"):
+            self.execute(f"GRANT SELECT ON mail.{table} TO {role}")
         self.role.touch(mode=0o600)
         self.role.write_text(f"[client]\nuser=restante\npassword={self.password}\n")
         self.site.own(self.role, self.owner)
@@ -250,6 +273,7 @@ class Sqlite(Sql):
             self.away.rename(self.file)
             return
         self.execute(TABLE.format(key="text"))
+        self.execute(APP_TABLE.format(key="text"))
         self.site.own(self.root, SERVER_USER)
 
     def stop(self) -> None:
