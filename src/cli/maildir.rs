@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueHint;
+
 use super::{Failure, print};
 use crate::config::Config;
 use crate::mailbox::maildir::{self, Made, MailOwner, PathTemplate};
@@ -12,7 +14,7 @@ use crate::server;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The directory that holds the mail of all users, or the mail on one file system.
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, ValueHint};
 use clap_mangen::Man;
 
 use super::{Cli, Failure, print};
@@ -16,7 +16,7 @@ use super::{Cli, Failure, print};
         restante man --directory /usr/local/share/man/man1")]
 pub struct Args {
     /// Write a page for each command to this directory: restante.1, restante-serve.1, …
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
     directory: Option<PathBuf>,
 }
 

@@ -43,6 +43,9 @@ const FEATURES: [(&str, bool); 5] = [
     ("sql", cfg!(feature = "sql")),
 ];
 
+/// The commit that it was built from, if the builder says so, as `config/debian/build` does.
+const COMMIT: Option<&str> = option_env!("RESTANTE_COMMIT");
+
 /// The output of `--version`; that of `-V` is the first line.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let list = |built: bool| {
@@ -54,7 +57,9 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
         }
     };
     let version = env!("CARGO_PKG_VERSION");
-    format!("{version}\nfeatures: {}\nnot built: {}", list(true), list(false))
+    let commit = COMMIT.filter(|commit| !commit.is_empty());
+    let commit = commit.map_or_else(String::new, |commit| format!("commit: {commit}\n"));
+    format!("{version}\n{commit}features: {}\nnot built: {}", list(true), list(false))
 });
 
 /// `restante`

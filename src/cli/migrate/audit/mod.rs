@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
+use clap::ValueHint;
 use sha2::{Digest as _, Sha256};
 
 use super::accounts::{Account, Accounts, Selection, load};
@@ -56,7 +57,7 @@ pub(super) struct Args {
 struct Source {
     /// A directory with the answers of the other server: USER.uidl for each user, and USER.list if
     /// the octets are to be compared as well.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     capture: Option<PathBuf>,
     #[arg(
         long,
