@@ -24,8 +24,8 @@ import time
 from pathlib import Path
 
 from docs import migrating
-from docs.debian import CONFIGURATION, MAILBOX, Debian, Failed
-from docs.pages import Block, blocks, commands
+from lib.debian import CONFIGURATION, MAILBOX, Debian, Failed
+from lib.pages import Block, blocks, commands
 
 PAGES = ("README.md", "docs/DELIVERY.md", "docs/CONFIGURATION.md", "docs/CREDENTIALS.md",
          "docs/CLIENTS.md", "docs/SECURITY.md", migrating.PAGE)

@@ -7,8 +7,8 @@ Courier. `Moves.before` and `Moves.after` know the blocks by their first command
 import re
 from typing import Callable
 
-from docs.debian import MAILBOX, Debian, Failed
-from docs.pages import Block
+from lib.debian import MAILBOX, Debian, Failed
+from lib.pages import Block
 
 PAGE = "docs/MIGRATING.md"
 

@@ -1,10 +1,11 @@
-"""Boots Debian with systemd in a container and runs Restante in it.
+"""Boots Debian with systemd in a container, installs the package of Restante, and checks the service.
 
     python3 tests/live systemd PROGRAM [NAME…]
 
-Needs root, mmdebstrap and systemd-container. The root file system is built once, in target/systemd,
-and not changed: each run uses a copy. The checks are in guest.py; names after the program select
-from them. `--suite trixie` uses another Debian.
+PROGRAM is built with all features. Needs root, cargo-deb, dpkg-dev, mmdebstrap and
+systemd-container. The root file system is built once, in target/systemd, and not changed: each run
+uses a copy. The checks are in guest.py; names after the program select from them. `--suite trixie`
+uses another Debian.
 """
 
 import argparse
@@ -64,7 +65,10 @@ def main() -> int:
         root, live = Path(directory) / "root", Path(directory) / "live"
         subprocess.run(["cp", "-aH", "--reflink=auto", pristine, root], check=True)
         live.mkdir()
-        shutil.copy(options.program, live / "restante")
+        made = {**os.environ, "CARGO_TARGET_DIR": str(Path(directory) / "target")}
+        build = [REPOSITORY / "config/debian/build", options.program, "--fast"]
+        package = subprocess.run(build, env=made, stdout=subprocess.PIPE, text=True, check=True)
+        shutil.copy(package.stdout.strip(), live)
         (live / "report").touch()
         wanted = root / "etc/systemd/system/multi-user.target.wants"
         wanted.mkdir(parents=True, exist_ok=True)

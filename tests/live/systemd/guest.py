@@ -4,7 +4,17 @@ import sys
 
 from lib.report import Report
 from systemd.faults import fatal, homes, mail_root, no_ipv6, stopped_journal, stops
-from systemd.restarts import killed, notify_reload, reloads, restarts, socket_unit, waits, watchdog
+from systemd.packaged import refuses, removed, upgrades, waits_in_the_socket
+from systemd.restarts import (
+    killed,
+    notify_reload,
+    reloads,
+    removal,
+    restarts,
+    socket_unit,
+    waits,
+    watchdog,
+)
 from systemd.serving import (
     asked,
     fields,
@@ -24,7 +34,7 @@ def main() -> int:
     report = Report(only=sys.argv[1:])
     if report.only:
         report.only.append("installed")
-    report.check("installed as README says", installs)
+    report.check("installed as the page says", installs)
     report.check("units", verifies)
     report.check("sandbox", sandboxed)
     report.check("mail is removed", removes)
@@ -39,6 +49,7 @@ def main() -> int:
     report.check("restart", restarts)
     report.check("socket unit", socket_unit)
     report.check("stop with a session", waits)
+    report.check("stop in a removal", removal)
     report.check("kill -9", killed)
     report.check("fatal errors", fatal)
     report.check("IPv6 off", no_ipv6)
@@ -47,6 +58,11 @@ def main() -> int:
     report.check("the end in the journal", stops)
     report.check("journal stopped", stopped_journal)
     report.check("watchdog", watchdog)
+    report.check("upgrade", upgrades)
+    report.check("upgrade with the socket unit", waits_in_the_socket)
+    report.check("upgrade with an error in the configuration", refuses)
+    # The last: the service is gone.
+    report.check("removal and purge", removed)
     return report.close()
 
 

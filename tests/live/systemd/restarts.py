@@ -1,5 +1,6 @@
 """Reloads, restarts and stops of the service, and their effect on clients."""
 
+import os
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from lib.report import require
 from systemd.serving import fields, removes
 from systemd.system import (
     CONFIG,
+    MAILDIR,
     UNIT,
     Session,
     block,
@@ -135,8 +137,8 @@ def socket_unit() -> str:
     """The socket unit by its own instructions, and its benefits."""
     unit = UNIT.read_text()
     try:
-        run("cd /src\n" + block("docs/SERVICE.md", "cp config/restante.socket"))
-        text = Path("/src/config/restante.socket").read_text()
+        run(block("docs/INSTALL.md", "systemctl stop restante"))
+        text = UNIT.with_suffix(".socket").read_text()
         require(serves() and serves("::1"), "logins fail")
         with Probes() as probes:
             run("systemctl restart restante")
@@ -160,7 +162,7 @@ def socket_unit() -> str:
     finally:
         UNIT.write_text(unit)
         run(
-            "systemctl disable --now restante.socket\nrm -f /etc/systemd/system/restante.socket\n"
+            "systemctl disable --now restante.socket\n"
             "systemctl daemon-reload\nsystemctl restart restante"
         )
         until("it serves", serves)
@@ -188,6 +190,30 @@ def waits() -> str:
         drop_in.unlink()
         run("systemctl daemon-reload\nsystemctl restart restante")
     return f"{told!r}, 6 s with TimeoutStopSec=3s"
+
+
+def removal() -> str:
+    """A stop in the middle of a removal: the removal is finished, and the client is told."""
+    number = 20_000
+    for each in range(number):
+        deliver(f"{each}.many.host")
+    pop = Session()
+    require(pop.enter().startswith(f"+OK {number} messages"), "the messages are not there")
+    pop.write(b"".join(b"DELE %d\r\n" % (each + 1) for each in range(number)))
+    for _ in range(number):
+        require(pop.line().startswith("+OK"), "a message cannot be marked")
+    pop.send("QUIT")
+    until("the removal has begun", lambda: len(os.listdir(MAILDIR / "new")) < number)
+    run("systemctl kill --kill-whom=main --signal=TERM restante")
+    left = len(os.listdir(MAILDIR / "new"))
+    require(left > 0, "the removal was faster than the stop")
+    require(pop.line().startswith("+OK"), "the client is not told")
+    pop.close()
+    require(not os.listdir(MAILDIR / "new"), "some are still there")
+    until("it has stopped", lambda: show("restante", "ActiveState") == "inactive")
+    require(show("restante", "Result") == "success", show("restante", "Result"))
+    run("systemctl start restante")
+    return f"{left} of {number} were left when it was stopped"
 
 
 def killed() -> str:

@@ -1,4 +1,4 @@
-"""The service as README installs it: unit, sandbox, users, mail, and the journal."""
+"""The service as the package installs it: unit, sandbox, users, mail, and the journal."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from systemd.system import (
     EXPOSURE,
     MAILDIR,
     PASSWORD,
+    UNIT,
     USER,
     Session,
     block,
@@ -29,28 +30,26 @@ from systemd.system import (
 
 
 def installs() -> str:
-    """README's commands, except for the build, and those of DELIVERY and CONFIGURATION."""
-    lines = block("README.md", "cargo build --release\n").removeprefix("cargo build --release\n")
-    run("cd /src\n" + lines.replace("target/release/restante", "/live/restante"))
-    run(block("docs/DELIVERY.md", "useradd --system"))
+    """The commands of INSTALL.md and CONFIGURATION.md."""
+    run("cd /live\n" + block("docs/INSTALL.md", "apt-get install"))
+    for unit in ("restante.service", "restante.socket"):
+        require(show(unit, "UnitFileState") == "disabled", f"{unit} is enabled")
+        require(show(unit, "ActiveState") == "inactive", f"{unit} is started")
     run(block("docs/CONFIGURATION.md", "install -d /etc/restante/tls"))
-    run(
-        f"printf '%s\\n' {PASSWORD} | restante user add --file /etc/restante/users --stdin {USER}\n"
-        "chown vmail: /etc/restante/users\n"
-        "install -d -o vmail -g vmail -m 700 "
-        f"{MAILDIR}/../.. {MAILDIR}/.. {MAILDIR}{{,/cur,/new,/tmp}}"
-    )
+    # The password is not typed at a terminal here.
+    first = block("docs/INSTALL.md", "restante init-root")
+    run(f"exec < <(echo {PASSWORD})\n" + first.replace(" --maildir", " --maildir --stdin"))
     # These checks restart it often in a short time.
     drop_in = Path("/etc/systemd/system/restante.service.d/checks.conf")
     drop_in.parent.mkdir()
     drop_in.write_text("[Unit]\nStartLimitIntervalSec=0\n")
-    run("systemctl daemon-reload\nsystemctl enable --now restante")
+    run("systemctl daemon-reload\n" + block("docs/INSTALL.md", "restante check"))
     return show("restante", "StatusText")
 
 
 def verifies() -> str:
     """Verifies the units."""
-    units = "/src/config/restante.service /src/config/restante.socket"
+    units = f"{UNIT} {UNIT.with_suffix('.socket')}"
     said = run(f"systemd-analyze verify --man=no {units}")
     require(not said, said)
     rating = run("systemd-analyze security restante | tail -1").strip().split(": ")[-1]

@@ -2,17 +2,17 @@
 
 import json
 import os
-import re
 import ssl
 import subprocess
 import time
 from pathlib import Path
 
+from lib.pages import blocks
 from lib.pop3 import Pop3
 from lib.report import require
 
 CONFIG = Path("/etc/restante/restante.toml")
-UNIT = Path("/etc/systemd/system/restante.service")
+UNIT = Path("/usr/lib/systemd/system/restante.service")
 USER, PASSWORD = "mrose@example.org", "tanstaaf"
 MAILDIR = Path("/var/vmail/example.org/mrose/Maildir")
 TLS = ssl._create_unverified_context()
@@ -126,10 +126,7 @@ def change(old: str, new: str, path: Path = CONFIG) -> None:
 
 def block(page: str, beginning: str) -> str:
     """The commands of a page that begin with this text."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", Path(f"/src/{page}").read_text(), re.M | re.S)
-    found = [text for text in blocks if text.startswith(beginning)]
+    texts = [each.text for each in blocks(f"/src/{page}") if each.language == "sh"]
+    found = [text for text in texts if text.startswith(beginning)]
     require(len(found) == 1, f"{page} has {len(found)} blocks that begin with {beginning!r}")
     return found[0]
-
-
-# ------------------------------------------------------------------------------- what is checked
