@@ -1,9 +1,9 @@
-"""The Debian package in a clean Debian 12: python3 tests/live package PROGRAM
+"""The Debian package and the container, in a clean Debian 12: python3 tests/live package PROGRAM
 
 Builds the package with PROGRAM, checks it with lintian, and runs the commands of docs/INSTALL.md as
 they stand. Then it upgrades the package, removes it and purges it, with an edited configuration,
-users and mail. PROGRAM is built with all features. Needs root, cargo-deb, debootstrap, dpkg-dev and
-lintian. The system has no systemd, so lines that begin with `systemctl` are left out;
+users and mail. `container` builds the Containerfile. PROGRAM is built with all features. Needs
+root, buildah, cargo-deb, debootstrap, dpkg-dev and lintian. The system has no systemd, so lines that begin with `systemctl` are left out;
 `tests/live/systemd` runs them.
 """
 
@@ -17,8 +17,9 @@ from pathlib import Path
 from lib.debian import CERTIFICATE, CONFIGURATION, MAILBOX, Debian, run
 from lib.pages import blocks, commands
 from lib.report import Report, require
+from package.container import Container
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PAGE = "docs/INSTALL.md"
 USERS = "/etc/restante/users"
 # What the new version of the package adds to its example of a configuration.
@@ -184,12 +185,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report(only=[])
     with tempfile.TemporaryDirectory(prefix="restante-package-") as directory:
+        # The user of the container enters it.
+        Path(directory).chmod(0o711)
         package = Package(Path(directory), program)
+        container = Container(Path(directory) / "container", program)
         try:
             for name, body in {
                 "the package is built": package.builds,
                 "lintian": package.is_clean,
                 "a clean system": package.makes_a_system,
+                "the image of the container": lambda: container.builds(package.debian.root),
+                "a server in the container": container.serves,
                 "installation": package.installs,
                 "set-up as the page says": package.serves,
                 "upgrade": package.upgrades,
