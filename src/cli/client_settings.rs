@@ -113,7 +113,7 @@ impl About {
                 self.user_name(),
             ]);
         }
-        table.to_string()
+        table.block()
     }
 
     fn user_name(&self) -> String {

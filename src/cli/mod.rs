@@ -96,6 +96,8 @@ impl Cli {
             Command::Status(target) => control::status::run(&target),
             Command::Sessions(args) => control::sessions::run(args),
             Command::Kick(args) => control::sessions::kick(args),
+            Command::Watch(args) => control::watch::run(args),
+            Command::Throttle(command) => control::throttle::run(command),
             Command::Reload(target) => control::reload::run(&target),
             Command::Guard(args) => guard::run(args),
             Command::Hash(args) => hash::run(args),
@@ -151,6 +153,15 @@ enum Command {
     /// Messages that are marked as deleted are not removed. A session that already removes messages is
     /// not disturbed, and ends after that.
     Kick(control::sessions::KickArgs),
+    /// Print the dialogue of sessions of a running server as it happens.
+    ///
+    /// Shows the commands and replies of the connections that are there and of those that come, with
+    /// the time, the connection and the user. Passwords, tokens and messages are not shown. The log of
+    /// the server names who watches.
+    Watch(control::watch::Args),
+    /// List who waits before a login to a running server, or let somebody in again at once.
+    #[command(subcommand)]
+    Throttle(control::throttle::Command),
     /// Let a running server read its configuration again.
     ///
     /// The new configuration applies to new connections. If it has errors, they are printed, and the

@@ -19,7 +19,7 @@ mod build;
 mod client_settings;
 mod credentials;
 mod document;
-mod duration;
+pub(crate) mod duration;
 mod entry;
 mod fault;
 mod hint;

@@ -1,8 +1,13 @@
 //! The side of the commands.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::time::Instant;
 
 use super::{Answer, Request};
 
@@ -39,6 +44,12 @@ pub enum ClientError {
         /// The error of the system.
         error: io::Error,
     },
+    /// As many clients as the server has room for are connected, or it hangs.
+    #[error("{}: the server does not accept the connection; end other commands, or try again", path.display())]
+    Busy {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The connection has failed or ended.
     #[error("{}: {error}; see the log of the server", path.display())]
     Lost {
@@ -67,10 +78,14 @@ impl Client {
     /// Connects to a socket.
     ///
     /// # Errors
-    /// When no server listens there, or when the socket may not be used.
+    /// When no server listens there, when the socket may not be used, or when the server does not
+    /// accept the connection within 10 seconds.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        match UnixStream::connect(path) {
+        match connect(path, PATIENCE) {
             Ok(stream) => Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(ClientError::Busy { path: path.to_owned() })
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(ClientError::NotAllowed { path: path.to_owned(), error })
             }
@@ -78,24 +93,30 @@ impl Client {
         }
     }
 
-    /// Sends a request, and passes its answers to `each` as they come.
+    /// Sends a request, and passes its answers to `each` as they come, for this time at `most`.
     ///
     /// # Errors
     /// When it is refused, when the connection fails, or the error of `each`.
     pub fn ask<E: From<ClientError>>(
         &mut self,
         request: &Request,
+        most: Option<Duration>,
         mut each: impl FnMut(Answer) -> Result<(), E>,
     ) -> Result<(), E> {
+        let until = most.map(|most| Instant::now() + most);
         self.send(request)?;
         loop {
-            match self.answer()? {
+            let Some(answer) = self.answer(until)? else { return Ok(()) };
+            match answer {
                 Answer::Done {} => return Ok(()),
                 Answer::Error(why) => return Err(ClientError::Refused(why).into()),
                 answer @ (Answer::Status(_)
                 | Answer::Connection(_)
                 | Answer::Kicked(_)
-                | Answer::Reloaded(_)) => each(answer)?,
+                | Answer::Reloaded(_)
+                | Answer::Delay(_)
+                | Answer::Line(_)
+                | Answer::LeftOut(_)) => each(answer)?,
             }
         }
     }
@@ -106,14 +127,29 @@ impl Client {
         self.stream.get_mut().write_all(&line).map_err(|error| self.lost(error))
     }
 
-    fn answer(&mut self) -> Result<Answer, ClientError> {
+    /// The next answer; `None` if it does not come in time.
+    fn answer(&mut self, until: Option<Instant>) -> Result<Option<Answer>, ClientError> {
         let mut line = String::new();
-        let read = self.stream.read_line(&mut line).map_err(|error| self.lost(error))?;
+        let read = match self.read(&mut line, until) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            read => read.map_err(|error| self.lost(error))?,
+        };
         if read == 0 {
             let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed");
             return Err(self.lost(error));
         }
-        serde_json::from_str(&line).map_err(|error| self.unknown(error))
+        Ok(Some(serde_json::from_str(&line).map_err(|error| self.unknown(error))?))
+    }
+
+    fn read(&mut self, line: &mut String, until: Option<Instant>) -> io::Result<usize> {
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+        }
+        self.stream.read_line(line)
     }
 
     fn lost(&self, error: io::Error) -> ClientError {
@@ -124,3 +160,15 @@ impl Client {
         ClientError::Unknown { path: self.path.clone(), error }
     }
 }
+
+/// Connects, and waits at most this long while the queue of the socket is full.
+fn connect(path: &Path, most: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(most))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_write_timeout(None)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+/// How long a server may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -27,6 +27,14 @@ pub enum Request {
     Kick(Filter),
     /// Reads the configuration again: one [`Reloaded`].
     Reload,
+    /// What delays logins, the longest first: a [`Delay`] for each.
+    Throttle(Delayed),
+    /// Forgets what delays logins: a [`Delay`] for each, as it was before. At least one field is set.
+    ClearThrottle(Delayed),
+    /// The dialogue of connections as it happens, those that are there and those that come: a
+    /// [`Line`] for each, and the number of lines that were left out. At least one field of the filter
+    /// is set. The client ends it by closing the connection.
+    Watch(Filter),
 }
 
 /// The connections of a request: those that have all the fields that are set.
@@ -51,6 +59,21 @@ impl Filter {
     }
 }
 
+/// The delays of a request: those that have all the fields that are set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delayed {
+    /// The user, as clients have named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// An address or a network. It has the delays of the networks around it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Whether all of them are meant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +86,12 @@ pub enum Answer {
     Kicked(Kicked),
     /// A configuration that is in use.
     Reloaded(Reloaded),
+    /// What delays logins.
+    Delay(Delay),
+    /// A line of a dialogue.
+    Line(Line),
+    /// The number of lines that were left out, because they came faster than they were taken.
+    LeftOut(u64),
     /// The request has been carried out. There are no more answers.
     Done {},
     /// The request has not been carried out, for this reason. There are no more answers.
@@ -197,6 +226,49 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
+/// What delays the logins of a user, of all users from a network, or of a user from a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// The user; `None` for all users from the network, and for an account.
+    pub user: Option<String>,
+    /// Whether it is an account that several names lead to.
+    pub account: bool,
+    /// The network; `None` for all networks from which the user has not logged in lately.
+    pub network: Option<String>,
+    /// The failures that are not forgotten.
+    pub failures: u32,
+    /// How long the next attempt waits.
+    pub wait: u64,
+    /// When all failures are forgotten.
+    pub until: u64,
+}
+
+/// A line of a dialogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When, in milliseconds since 1970.
+    pub milliseconds: u64,
+    /// The number of the connection.
+    pub id: u64,
+    /// The user who has logged in.
+    pub user: Option<String>,
+    /// Who says it.
+    pub from: Speaker,
+    /// What is shown of it.
+    pub text: String,
+}
+
+/// Who says a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Speaker {
+    Client,
+    Server,
+    /// Nobody: something has happened to the connection.
+    Connection,
+}
+
 /// A point in time as the objects have it: in seconds since 1970.
 pub fn unix_time(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -223,6 +295,15 @@ mod tests {
                 }),
             ),
             (r#"{"command":"reload"}"#, Request::Reload),
+            (r#"{"command":"throttle"}"#, Request::Throttle(Delayed::default())),
+            (
+                r#"{"command":"clear-throttle","all":true}"#,
+                Request::ClearThrottle(Delayed { all: true, ..Delayed::default() }),
+            ),
+            (
+                r#"{"command":"watch","id":7}"#,
+                Request::Watch(Filter { id: Some(7), ..Filter::default() }),
+            ),
         ] {
             assert_eq!(serde_json::from_str::<Request>(line).unwrap(), expected);
             assert_eq!(serde_json::to_string(&expected).unwrap(), line);

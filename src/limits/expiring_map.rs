@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::ops::Bound;
 
 use tokio::time::Instant;
 
@@ -46,6 +47,13 @@ impl<K: Clone + Eq + Hash + Ord, V> ExpiringMap<K, V> {
                 self.records.remove(&key);
             }
         }
+    }
+
+    /// The keys that expire before `mark`, with the time when they do, the last ones first; all keys if
+    /// there is no mark.
+    pub(crate) fn before(&self, mark: Option<(Instant, K)>) -> impl Iterator<Item = &(Instant, K)> {
+        let end = mark.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ends.range((Bound::Unbounded, end)).rev()
     }
 
     /// Changes each value with `change`, which returns its new end.

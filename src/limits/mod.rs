@@ -9,5 +9,5 @@ mod rate;
 pub(crate) use expiring_map::ExpiringMap;
 pub use log_budget::{Entry, LeftOut, LogBudget};
 pub(crate) use network::LEVELS;
-pub use network::{AllowedNetworks, Level, Network, NetworksError};
+pub use network::{AllowedNetworks, Level, Network, NetworksError, network};
 pub use rate::Rate;

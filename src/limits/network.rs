@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// A network that providers assign to one customer: an IPv4 address, or a /64 of IPv6, the smallest
 /// one that they assign; or a larger one around it ([`Network::levels`]).
@@ -50,6 +50,15 @@ impl Network {
         })
     }
 
+    /// How much higher the limit of this network is than that of the smallest one.
+    pub fn factor(self) -> u32 {
+        let (lengths, own) = match self.0 {
+            Kind::V4 { length, .. } => (V4_LENGTHS, length),
+            Kind::V6 { length, .. } => (V6_LENGTHS.as_slice(), length),
+        };
+        lengths.iter().find(|(length, _)| *length == own).map_or(1, |(_, factor)| *factor)
+    }
+
     /// The largest network around an address that one customer may hold.
     pub fn widest(address: IpAddr) -> Self {
         Self::levels(address).last().map_or_else(|| address.into(), |level| level.network)
@@ -74,6 +83,20 @@ impl From<IpAddr> for Network {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::v4(address, 32),
             IpAddr::V6(address) => Self::v6(address, 64),
+        }
+    }
+}
+
+impl From<Network> for IpNet {
+    fn from(network: Network) -> Self {
+        // The lengths are those below, which are valid.
+        match network.0 {
+            Kind::V4 { prefix, length } => {
+                Ipv4Net::new_assert(Ipv4Addr::from_bits(prefix), length).into()
+            }
+            Kind::V6 { prefix, length } => {
+                Ipv6Net::new_assert(Ipv6Addr::from_bits(u128::from(prefix) << 64), length).into()
+            }
         }
     }
 }
@@ -149,7 +172,8 @@ impl fmt::Display for AllowedNetworks {
     }
 }
 
-fn network(text: &str) -> Option<IpNet> {
+/// Reads an address or a network. IPv4 ones may be written as IPv6 (`::ffff:192.0.2.7`).
+pub fn network(text: &str) -> Option<IpNet> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => address.into(),
         Err(_) => text.parse::<IpNet>().ok()?,
@@ -198,6 +222,12 @@ mod tests {
                 .collect();
             assert_eq!(levels.join(", "), expected);
             assert_eq!(Network::levels(address).next().unwrap().network, Network::from(address));
+            for level in Network::levels(address) {
+                assert_eq!(level.network.factor(), level.factor);
+                let net = IpNet::from(level.network);
+                assert_eq!(net.to_string(), level.network.to_string());
+                assert!(net.contains(&address.to_canonical()));
+            }
         }
         // A network and a smaller one within it are two.
         let ends_in_zero = Network::levels("192.0.2.0".parse().unwrap());

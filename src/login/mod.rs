@@ -30,7 +30,7 @@ pub use authenticator::{Authenticator, Rules};
 pub use random::NoRandomness;
 pub use refusal::{Reason, Refusal, Verdict};
 pub use scram::ScramLogin;
-pub use throttle::Throttle;
+pub use throttle::{Delay, Seen, Selection, Throttle, Who};
 pub use turns::Turns;
 
 /// A user who has logged in.

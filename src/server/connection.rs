@@ -3,6 +3,7 @@
 //! A session gets a stream and does not see sockets or TLS. After STLS (RFC 2595 §4), a new session
 //! gets a new stream, so that no state from before the handshake is kept.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::limits::Entry;
 use crate::login::Throttle;
 use crate::mailbox::Mailbox;
 use crate::protocol::{Username, WrongProtocol};
-use crate::session::{self, End, Env, Link, Open, SILENCE, Security, Stream, Taken};
+use crate::session::{self, End, Env, Link, Open, SILENCE, Security, Speaker, Stream, Taken};
 
 /// The environment of a connection.
 pub(super) struct Connection<'a, M, C> {
@@ -42,6 +43,8 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
         domain: Option<Arc<str>>,
         connection: Arc<Open>,
     ) -> impl Future<Output = ()> {
+        let handle = connection.handle();
+        handle.tell(Speaker::Connection, || format!("connected from {}", handle.peer()));
         let mut report = EndReport::new(connection, domain, self.env.authenticator.throttle());
         stream.limit_silence(Some(SILENCE));
         // A block, because the arguments of an `async fn` take their memory twice.
@@ -96,7 +99,9 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
                 Err(reason) => return report.log(&reason),
             };
             let protection = Protection::of(&stream);
-            link.connection.handle().set_tls(protection.version);
+            let handle = link.connection.handle();
+            handle.set_tls(protection.version);
+            handle.tell(Speaker::Connection, || format!("TLS {}", protection.version));
             report.protection = Some(protection);
             let end = session::run(&mut *stream, self.env, &link).await;
             report.log(&EndReason::of(&end));
@@ -278,6 +283,15 @@ impl EndReason {
     }
 }
 
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "ended: {}: {detail}", self.why),
+            None => write!(f, "ended: {}", self.why),
+        }
+    }
+}
+
 const UNWANTED_PROXY: &str = "a proxy sends the PROXY protocol, which is not supported: disable it in \
                               the proxy (haproxy: send-proxy)";
 
@@ -322,6 +336,7 @@ impl<'a> EndReport<'a> {
     fn log(&mut self, reason: &EndReason) {
         self.written = true;
         let handle = self.connection.handle();
+        handle.tell(Speaker::Connection, || reason.to_string());
         let summary = handle.activity().summary;
         if summary.user.is_none() && !self.throttle.logs(handle.peer().ip(), Entry::Connection) {
             return;

@@ -87,7 +87,7 @@ impl ConnectionLimits {
     }
 
     /// The open connections.
-    pub(super) fn connections(&self) -> &Connections {
+    pub(super) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 

@@ -191,7 +191,7 @@ struct Reloadable<M, C> {
 /// Longer than any server runs: threads are kept for good.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// Records in each table of the throttle: about 125 MB when all are full.
+/// Records in each table of the throttle: about 152 MB when all are full.
 const THROTTLE_ENTRIES: usize = 100_000;
 
 impl<M, C> Shared<M, C> {

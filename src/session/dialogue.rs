@@ -10,6 +10,7 @@ use super::env::{Link, Policy};
 use super::fault::{Fault, Strike};
 use super::language::{Language, Notice};
 use super::stream::Stream;
+use super::watch::{ShownLines, Speaker, shown};
 use super::wire::Wire;
 use crate::limits::Entry;
 use crate::login::{Identity, Throttle};
@@ -63,7 +64,16 @@ impl<'s> Dialogue<'s> {
     /// Tells the client why the session ends, if it takes that without waiting.
     pub(super) async fn dismiss(&mut self, fault: &Fault) {
         fault.log();
-        self.wire.farewell(&self.language.refuse(fault)).await;
+        let reply = self.language.refuse(fault);
+        if self.wire.farewell(&reply).await {
+            self.handle.tell(Speaker::Server, || shown::reply(&reply));
+        }
+    }
+
+    /// Writes a status line.
+    pub(super) fn reply(&mut self, reply: &Reply) {
+        self.handle.tell(Speaker::Server, || shown::reply(reply));
+        self.wire.reply(reply);
     }
 
     /// Opens the reply to the command that has just been read.
@@ -74,7 +84,7 @@ impl<'s> Dialogue<'s> {
     /// Writes the status line of a positive reply.
     fn open(&mut self, text: ReplyText) {
         self.bad_in_a_row = 0;
-        self.wire.reply(&Reply::Ok(text));
+        self.reply(&Reply::Ok(text));
     }
 
     fn announce(&mut self, notice: Notice) {
@@ -178,13 +188,15 @@ impl Answer<'_, '_> {
             Some(End::TooManyFaults) => dialogue.language.refuse(&Fault::TooManyBadCommands),
             _ => dialogue.language.refuse(fault),
         };
-        dialogue.wire.reply(&reply);
+        dialogue.reply(&reply);
         Replied(())
     }
 
     /// A challenge of a SASL exchange (RFC 5034 §4).
     pub(super) fn challenge(self, challenge: &[u8]) -> Replied {
-        self.dialogue.wire.line(&sasl::challenge_line(challenge));
+        let line = sasl::challenge_line(challenge);
+        self.dialogue.handle.tell(Speaker::Server, || shown::challenge(&line));
+        self.dialogue.wire.line(&line);
         Replied(())
     }
 
@@ -195,13 +207,20 @@ impl Answer<'_, '_> {
         lines: impl Iterator<Item = impl Line>,
     ) -> Result<Replied, End> {
         self.dialogue.announce(notice);
-        let wire = &mut self.dialogue.wire;
+        let (handle, wire) = (self.dialogue.handle, &mut self.dialogue.wire);
+        let mut shown = handle.may_be_watched().then(|| ShownLines::new(handle));
         for line in lines {
             if wire.peer_gone() {
                 break;
             }
+            if let Some(shown) = &mut shown {
+                shown.tell(&line);
+            }
             wire.line(&line);
             wire.flush_if_full().await?;
+        }
+        if let Some(shown) = shown {
+            shown.end();
         }
         wire.line(&'.');
         Ok(Replied(()))
@@ -215,9 +234,10 @@ impl Answer<'_, '_> {
         extent: Extent,
     ) -> Result<Replied, End> {
         self.dialogue.announce(notice);
-        self.dialogue.wire.body(message, extent).await?;
+        let sent = self.dialogue.wire.body(message, extent).await?;
+        let octets = if extent == Extent::Whole { message.octets() } else { sent };
+        self.dialogue.handle.tell(Speaker::Server, || shown::body(extent, octets));
         if extent == Extent::Whole {
-            let octets = message.octets();
             self.dialogue.handle.change(|Activity { summary, .. }| {
                 summary.retrieved += 1;
                 summary.octets += octets;

@@ -8,7 +8,8 @@
 //! - `fault`: the reasons for `-ERR`. `language`: the texts of all replies. `end`: why a session
 //!   ended.
 //! - `connections`: the open connections, and how the server ends them. `logins`: how many there were.
-//! - `dialogue`: one reply for each command. `wire`: every read and write.
+//! - `dialogue`: one reply for each command. `wire`: every read and write. `watch`: a dialogue as an
+//!   operator sees it.
 
 mod authorization;
 mod capabilities;
@@ -30,6 +31,7 @@ mod state;
 mod stream;
 mod transaction;
 mod update;
+mod watch;
 mod wire;
 
 pub use connections::{Activity, Connections, Handle, Open};
@@ -39,3 +41,4 @@ pub use logins::Logins;
 pub use run::run;
 pub use slots::{Slot, Slots};
 pub use stream::{SILENCE, Stream, Taken};
+pub use watch::{Speaker, Watch, Watched, WatchedLine};

@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::language::Language;
 use super::state::{Line, Next, State};
 use super::stream::Stream;
+use super::watch::{Speaker, shown};
 use crate::credentials::CredentialStore;
 use crate::login::Refusal;
 use crate::mailbox::Mailbox;
@@ -60,7 +61,11 @@ pub async fn run<M: Mailbox, C: CredentialStore>(
             }
             // Earlier replies are still due. An error of sending them does not replace the reason.
             if !end.is_unreachable() {
-                let _gone_as_well = dialogue.wire.flush().await;
+                tokio::select! {
+                    biased;
+                    _gone_as_well = dialogue.wire.flush() => {}
+                    _kicked = link.handle().ended() => {}
+                }
             }
             end
         }
@@ -76,16 +81,18 @@ async fn answer_commands<M: Mailbox, C: CredentialStore>(
         // A client shows this error to its user; after a refused password it asks for another one.
         if let Some(why) = context.env.authenticator.down() {
             let fault = Fault::Refused(Refusal::Unavailable(why));
-            dialogue.wire.reply(&Language::default().refuse(&fault));
+            dialogue.reply(&Language::default().refuse(&fault));
             return Ok(End::StoresDown);
         }
         let greeting = format!("{} POP3 server ready", context.env.policy.hostname);
-        dialogue.wire.reply(&Reply::Ok(ReplyText::new(greeting)));
+        dialogue.reply(&Reply::Ok(ReplyText::new(greeting)));
     }
     check_protocol(dialogue, context).await?;
     let mut state = State::<M>::Authorization(Authorization::default());
     loop {
         let line = read(dialogue, &state, context).await?;
+        let handle = context.link.handle();
+        handle.tell(Speaker::Client, || shown::from_client(&line, state.expects_response()));
         // Other sessions get their turn, however many commands have arrived at once.
         consume_budget().await;
         if state.is_stopped(context.env) {
@@ -141,10 +148,7 @@ fn read<M: Mailbox, C: CredentialStore>(
     state: &State<M>,
     context: Context<'_, M, C>,
 ) -> impl Future<Output = Result<Line, End>> {
-    let limit = match state {
-        State::Authorization(_) | State::Transaction(_) => LineLimit::Command,
-        State::Exchange(_) | State::TokenRefused(_) => LineLimit::Response,
-    };
+    let limit = if state.expects_response() { LineLimit::Response } else { LineLimit::Command };
     // A block, because the arguments of an `async fn` take their memory twice.
     async move {
         let mut since = None;

@@ -41,6 +41,14 @@ impl<M: Mailbox> State<M> {
         }
     }
 
+    /// Whether the next line is a response in a SASL exchange (RFC 5034 §4), and no command.
+    pub(super) fn expects_response(&self) -> bool {
+        match self {
+            Self::Authorization(_) | Self::Transaction(_) => false,
+            Self::Exchange(_) | Self::TokenRefused(_) => true,
+        }
+    }
+
     /// Whether the server is stopping and ends a session in this state, even if commands of the client
     /// are still to be answered.
     pub(super) fn is_stopped<C>(&self, env: &Env<M, C>) -> bool {

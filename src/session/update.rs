@@ -2,7 +2,6 @@
 
 use tracing::Level;
 
-use super::connections::Activity;
 use super::context::Context;
 use super::dialogue::{Answer, Replied};
 use super::end::End;
@@ -46,10 +45,8 @@ impl<M: Mailbox> Transaction<M> {
             Err(_panicked) => Some((marked, None)),
         };
         let remaining = failed.as_ref().map_or(0, |(remaining, _)| *remaining);
-        context.link.handle().change(|Activity { summary, .. }| {
-            summary.removed = u64::from(marked - remaining);
-            summary.left = u64::from(left) + u64::from(remaining);
-        });
+        let (removed, left_over) = (u64::from(marked - remaining), u64::from(left + remaining));
+        context.link.handle().end_update(removed, left_over);
         Ok(match failed {
             None => answer.say(Notice::Removed(marked, left)),
             Some((remaining, cause)) => {

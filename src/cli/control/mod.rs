@@ -1,6 +1,8 @@
-//! `restante status`, `sessions`, `kick` and `reload`: commands that ask a running server.
+//! `restante status`, `sessions`, `kick`, `watch`, `throttle` and `reload`: commands that ask a running
+//! server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -12,6 +14,8 @@ pub mod reload;
 pub mod sessions;
 pub mod status;
 pub(super) mod table;
+pub mod throttle;
+pub mod watch;
 
 use table::Table;
 
@@ -36,11 +40,21 @@ impl Target {
         request: &Request,
         each: impl FnMut(Answer) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        self.ask_for(None, request, each)
+    }
+
+    /// The same for at most this time, whether or not there is a last answer.
+    fn ask_for(
+        &self,
+        most: Option<Duration>,
+        request: &Request,
+        each: impl FnMut(Answer) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let path = match &self.socket {
             Some(path) => path.clone(),
             None => self.configured()?,
         };
-        Client::connect(&path)?.ask(request, each)
+        Client::connect(&path)?.ask(request, most, each)
     }
 
     fn configured(&self) -> Result<PathBuf, Failure> {

@@ -29,13 +29,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let mut table = Table::new(&HEAD);
     target.ask(&Request::Sessions(Filter { user, address, id: None }), |answer| {
         let Answer::Connection(connection) = answer else { return Ok(()) };
-        if target.json {
-            return print_json(&connection);
-        }
-        table.push(row(connection));
-        Ok(())
+        if target.json { print_json(&connection) } else { table.add(row(connection)) }
     })?;
-    if target.json { Ok(()) } else { print(table.to_string()) }
+    if target.json { Ok(()) } else { table.end() }
 }
 
 const HEAD: [&str; 10] = [
@@ -108,12 +104,8 @@ pub struct KickArgs {
 /// [`Failure`] when the server cannot be asked, or when there is no such connection.
 pub fn kick(args: KickArgs) -> Result<(), Failure> {
     let KickArgs { target, who, user } = args;
-    let filter = match user {
-        true => Filter { user: Some(who.clone()), ..Filter::default() },
-        false => filter(&who),
-    };
     let mut kicked = 0_u32;
-    target.ask(&Request::Kick(filter), |answer| {
+    target.ask(&Request::Kick(filter(&who, user)), |answer| {
         let Answer::Kicked(one) = answer else { return Ok(()) };
         kicked += 1;
         if target.json { print_json(&one) } else { print(line(&one)) }
@@ -125,11 +117,11 @@ pub fn kick(args: KickArgs) -> Result<(), Failure> {
 }
 
 /// A number is that of a connection, unless it is an address; everything else is a user.
-fn filter(who: &str) -> Filter {
+pub(super) fn filter(who: &str, is_user: bool) -> Filter {
     match (who.parse(), who.parse()) {
-        (Ok(address), _) => Filter { address: Some(address), ..Filter::default() },
-        (_, Ok(id)) => Filter { id: Some(id), ..Filter::default() },
-        (Err(_), Err(_)) => Filter { user: Some(who.to_owned()), ..Filter::default() },
+        (Ok(address), _) if !is_user => Filter { address: Some(address), ..Filter::default() },
+        (_, Ok(id)) if !is_user => Filter { id: Some(id), ..Filter::default() },
+        (_, _) => Filter { user: Some(who.to_owned()), ..Filter::default() },
     }
 }
 
@@ -140,6 +132,9 @@ fn line(Kicked { connection, is_ended }: &Kicked) -> String {
         None => format!("{id}: {address}, not logged in"),
     };
     match is_ended {
+        true if connection.state == State::Update => {
+            format!("{who}: ended, after it has removed messages\n")
+        }
         true => format!("{who}: ended, nothing is removed\n"),
         false => format!("{who}: it removes messages and ends by itself\n"),
     }
@@ -159,7 +154,8 @@ mod tests {
             ("4711", Filter { id: Some(4711), ..Filter::default() }),
             ("4711@example.org", user("4711@example.org")),
         ] {
-            assert_eq!(filter(who), expected, "{who}");
+            assert_eq!(filter(who, false), expected, "{who}");
+            assert_eq!(filter(who, true), user(who), "{who}");
         }
     }
 

@@ -1,42 +1,60 @@
 //! Tables and spans of time, for people.
 
-use std::fmt;
 use std::time::SystemTime;
 
+use crate::cli::{Failure, print};
 use crate::control::unix_time;
 
-/// Rows of the same number of cells, printed in aligned columns.
+/// Rows of the same number of cells, printed in aligned columns. They are printed a block at a time,
+/// because a server may have a hundred thousand; a later block may have wider columns.
 pub(in crate::cli) struct Table {
     rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
 }
 
 impl Table {
     /// A table with this head.
     pub(in crate::cli) fn new(head: &[&str]) -> Self {
-        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
+        let head = head.iter().map(|&cell| cell.to_owned()).collect();
+        Self { rows: vec![head], widths: Vec::new() }
     }
 
     /// Adds a row.
     pub(in crate::cli) fn push(&mut self, row: impl Into<Vec<String>>) {
         self.rows.push(row.into());
     }
-}
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell: &String| cell.chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<_> = (0..columns).map(width).collect();
+    /// Adds a row, and prints the rows if they are many.
+    pub(super) fn add(&mut self, row: impl Into<Vec<String>>) -> Result<(), Failure> {
+        self.push(row);
+        if self.rows.len() < BLOCK { Ok(()) } else { print(self.block()) }
+    }
+
+    /// There are no more rows.
+    pub(super) fn end(mut self) -> Result<(), Failure> {
+        print(self.block())
+    }
+
+    /// The rows that have not been printed.
+    pub(in crate::cli) fn block(&mut self) -> String {
+        let mut lines = String::new();
         for row in &self.rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+            self.widths.resize(self.widths.len().max(row.len()), 0);
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
         }
-        Ok(())
+        for row in self.rows.drain(..) {
+            let cells = row.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
+            lines.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            lines.push('\n');
+        }
+        lines
     }
 }
+
+/// The rows of a block.
+const BLOCK: usize = 1000;
 
 /// A span of time in its two largest units: `12s`, `3m 20s`, `2h 5m`, `40d 3h`.
 pub(super) fn span(seconds: u64) -> String {
@@ -58,6 +76,18 @@ pub(super) fn since(point: u64) -> u64 {
     now().saturating_sub(point)
 }
 
+/// The time from now until a point in time, in seconds since 1970.
+pub(super) fn until(point: u64) -> u64 {
+    point.saturating_sub(now())
+}
+
+/// The time of day in UTC of a point in time, in milliseconds since 1970.
+pub(super) fn time_of_day(point: u64) -> String {
+    let (seconds, milliseconds) = (point / 1000 % 86_400, point % 1000);
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02}.{milliseconds:03}Z", seconds % 60)
+}
+
 /// The current time, in seconds since 1970.
 pub(super) fn now() -> u64 {
     unix_time(SystemTime::now())
@@ -73,9 +103,11 @@ mod tests {
         table.push(["7", "äöü@example.org", "update"].map(str::to_owned));
         table.push(["12", "-", ""].map(str::to_owned));
         assert_eq!(
-            table.to_string(),
+            table.block(),
             "ID  USER             STATE\n7   äöü@example.org  update\n12  -\n"
         );
+        table.push(["1234", "a", "update"].map(str::to_owned));
+        assert_eq!(table.block(), "1234  a                update\n");
     }
 
     #[test]

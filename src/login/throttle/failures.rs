@@ -14,7 +14,7 @@ impl State {
         let forget = self.settings.forget_after;
         let added_to_networks = self.count_for_networks(client, now);
         for user in client.users() {
-            let added_to_user = if client.is_named {
+            let added_to_user = if client.name.is_some() {
                 self.count_for_user(client, user, now)
             } else {
                 Duration::ZERO
@@ -33,6 +33,7 @@ impl State {
                 added
             });
         }
+        self.remember_name(client, now);
     }
 
     /// Returns what is added to each network.
@@ -55,6 +56,12 @@ impl State {
 
     /// Takes back the failures of a pair, which has logged in and is known from now on.
     pub(super) fn clear(&mut self, client: &Client, now: Instant) {
+        self.take_back(client, now);
+        self.remember_known(client.pair(), now);
+    }
+
+    /// Takes back the failures of a pair.
+    pub(super) fn take_back(&mut self, client: &Client, now: Instant) {
         for user in client.users() {
             let pair = Pair { network: client.peer.into(), user };
             let record = self.pair(pair, client.user, now);
@@ -72,7 +79,6 @@ impl State {
             self.put_pair(pair, record, now);
             self.clear_larger_pairs(client, user, left, now);
         }
-        self.remember_known(client.pair(), now);
     }
 
     fn clear_networks(

@@ -13,7 +13,7 @@
 //! - A login without a name, with a token, counts for its networks alone.
 //!
 //! `state` has the tables and `record` their records. `queues` says how long an attempt waits, and
-//! `failures` how a failure and a success change the tables.
+//! `failures` how a failure and a success change the tables. `delays` is for the operator.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -28,10 +28,13 @@ use crate::config::ThrottleSection;
 use crate::limits::{Entry, LeftOut, LogBudget};
 use crate::protocol::{ClaimedName, Secret, Username};
 
+mod delays;
 mod failures;
 mod queues;
 mod record;
 mod state;
+
+pub use delays::{Delay, Seen, Selection, Who};
 
 /// Counts failures, and says how long an attempt waits.
 #[derive(Debug)]
@@ -135,7 +138,7 @@ impl Throttle {
         let mut client = Client {
             peer,
             user: self.user(name),
-            is_named: name.is_some(),
+            name: name.cloned(),
             accounts: Vec::new(),
             is_known: false,
         };

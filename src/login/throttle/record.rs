@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::limits::{LEVELS, Network};
+use crate::protocol::ClaimedName;
 
 /// A user and a network. The user is a keyed hash of the name, or of the account that it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +59,29 @@ pub(super) enum Names {
     Only(u64),
     Several,
 }
+
+/// A name, for the operator.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    pub(super) text: Box<str>,
+    /// The account that it leads to, if that is known.
+    pub(super) account: Option<u64>,
+}
+
+impl Name {
+    pub(super) fn new(name: &ClaimedName, account: Option<u64>) -> Self {
+        // Escaped, so that it is ASCII.
+        let mut text = name.to_string();
+        if text.len() > LONGEST_NAME {
+            text.truncate(LONGEST_NAME - 1);
+            text.push('…');
+        }
+        Self { text: text.into(), account }
+    }
+}
+
+/// A longer name is cut, to bound the memory.
+const LONGEST_NAME: usize = 64;
 
 impl Names {
     pub(super) fn and(self, name: u64) -> Self {
@@ -117,6 +141,7 @@ mod tests {
         );
         assert!(octets::<u64, UserRecord>() <= 200, "{}", octets::<u64, UserRecord>());
         assert!(octets::<Pair, ()>() <= 200, "{}", octets::<Pair, ()>());
+        assert!(octets::<u64, Name>() + 16 + LONGEST_NAME + 2 <= 270, "{}", octets::<u64, Name>());
         assert!(octets::<u64, ()>() <= 150, "{}", octets::<u64, ()>());
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::record::{Names, NetworkRecord, Pair, PairRecord, UserRecord, scaled};
+use super::record::{Name, Names, NetworkRecord, Pair, PairRecord, UserRecord, scaled};
 use crate::config::ThrottleSection;
 use crate::limits::{ExpiringMap, Level, Network};
+use crate::protocol::ClaimedName;
 
 /// The client of an attempt, with the user that it names.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub(super) struct Client {
     pub(super) peer: IpAddr,
     /// A keyed hash of the name.
     pub(super) user: u64,
-    /// False for a token, which comes without a name.
-    pub(super) is_named: bool,
+    /// `None` for a token, which comes without a name.
+    pub(super) name: Option<ClaimedName>,
     /// Keyed hashes of the accounts that the name leads to, as far as is known.
     pub(super) accounts: Vec<u64>,
     /// Whether the pair has logged in lately.
@@ -29,13 +30,15 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) settings: ThrottleSection,
-    networks: ExpiringMap<Network, NetworkRecord>,
+    pub(super) networks: ExpiringMap<Network, NetworkRecord>,
     /// Users and accounts.
-    users: ExpiringMap<u64, UserRecord>,
-    pairs: ExpiringMap<Pair, PairRecord>,
+    pub(super) users: ExpiringMap<u64, UserRecord>,
+    pub(super) pairs: ExpiringMap<Pair, PairRecord>,
     known_pairs: ExpiringMap<Pair, ()>,
     /// Hashes of wrong passwords, each together with its pair.
     wrong_passwords: ExpiringMap<u64, ()>,
+    /// The names of users that have failures.
+    pub(super) names: ExpiringMap<u64, Name>,
 }
 
 impl Client {
@@ -63,6 +66,7 @@ impl State {
             pairs: ExpiringMap::new(entries),
             known_pairs: ExpiringMap::new(entries),
             wrong_passwords: ExpiringMap::new(entries),
+            names: ExpiringMap::new(entries),
         }
     }
 
@@ -92,6 +96,15 @@ impl State {
             pair.added_to_user = scaled(pair.added_to_user, old, new);
             pair.end(now + new)
         });
+    }
+
+    /// Remembers the name of a client that has failed, for as long as that counts.
+    pub(super) fn remember_name(&mut self, client: &Client, now: Instant) {
+        let Some(name) = &client.name else { return };
+        let user = self.user(client.user, client.user, now).clear_at;
+        let end = user.max(self.pair(client.pair(), client.user, now).clear_at);
+        let name = Name::new(name, client.accounts.last().copied());
+        self.names.put(client.user, name, end, now);
     }
 
     pub(super) fn is_known(&self, pair: Pair, now: Instant) -> bool {

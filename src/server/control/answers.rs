@@ -1,22 +1,27 @@
 //! The answers to the requests on the control socket.
 
+use std::io;
 use std::process;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::Instant;
+use tracing::info;
 
+use super::{Answers, Unanswered};
 use crate::config::KeyPair;
 use crate::control::{
-    Answer, Certificate, Connection, Filter, Kicked, Listener, Request, State, Status, Store,
-    unix_time,
+    Answer, Certificate, Connection, Filter, Kicked, Listener, Reloaded, Request, State, Status,
+    Store, unix_time,
 };
 use crate::credentials::{CredentialStore, Outage};
+use crate::login::Throttle;
 use crate::server::Shared;
 use crate::server::reload::{Reload, Trigger};
 use crate::server::tls;
-use crate::session::Handle;
+use crate::session::{Connections, Handle};
 use crate::threads;
 
 /// The server, as its operator sees it.
@@ -32,25 +37,26 @@ impl Server {
         Self { reload: Arc::clone(reload), listeners, started: SystemTime::now() }
     }
 
-    /// Carries out a request. The last of the answers says whether that has succeeded.
-    pub(super) async fn answer(&self, request: Request) -> Vec<Answer> {
-        let mut answers = match request {
-            Request::Status => vec![Answer::Status(Box::new(self.status().await))],
-            Request::Sessions(filter) => {
-                let connections = self.connections(&filter).into_iter();
-                connections.map(|handle| Answer::Connection(connection(&handle))).collect()
+    /// Carries out a request of the user `uid`, but no watch.
+    pub(super) async fn answer(
+        &self,
+        request: Request,
+        uid: Option<u32>,
+        answers: &mut Answers,
+    ) -> Result<(), Unanswered> {
+        match request {
+            Request::Status => answers.add(&Answer::Status(Box::new(self.status().await))).await?,
+            Request::Sessions(filter) => self.sessions(&filter, answers).await?,
+            Request::Kick(filter) => self.kick(&filter, uid, answers).await?,
+            Request::Reload => {
+                info!(uid, "the operator reloads the configuration");
+                answers.add(&Answer::Reloaded(self.reload().await?)).await?;
             }
-            Request::Kick(filter) if filter.is_empty() => {
-                return vec![Answer::Error("name a user, an address or an id".into())];
-            }
-            Request::Kick(filter) => self.kick(&filter),
-            Request::Reload => match self.reload().await {
-                Ok(reloaded) => vec![reloaded],
-                Err(error) => return vec![error],
-            },
-        };
-        answers.push(Answer::Done {});
-        answers
+            Request::Throttle(delayed) => self.delays(&delayed, answers).await?,
+            Request::ClearThrottle(delayed) => self.clear_delays(&delayed, uid, answers).await?,
+            Request::Watch(_) => {}
+        }
+        Ok(())
     }
 
     async fn status(&self) -> Status {
@@ -74,35 +80,94 @@ impl Server {
         }
     }
 
-    fn connections(&self, filter: &Filter) -> Vec<Arc<Handle>> {
-        let mut all = self.reload.shared.connection_limits.connections().all();
-        all.retain(|handle| matches(filter, handle));
-        all
+    async fn sessions(&self, filter: &Filter, answers: &mut Answers) -> io::Result<()> {
+        let mut pages = Pages::new(self.connections());
+        while let Some(page) = pages.next().await {
+            for handle in page.iter().filter(|handle| matches(filter, handle)) {
+                answers.add(&Answer::Connection(connection(handle))).await?;
+            }
+        }
+        Ok(())
     }
 
-    fn kick(&self, filter: &Filter) -> Vec<Answer> {
-        let kick = |handle: Arc<Handle>| {
-            let connection = connection(&handle);
-            Answer::Kicked(Kicked { connection, is_ended: handle.kick() })
-        };
-        self.connections(filter).into_iter().map(kick).collect()
+    async fn kick(
+        &self,
+        filter: &Filter,
+        uid: Option<u32>,
+        answers: &mut Answers,
+    ) -> Result<(), Unanswered> {
+        let Filter { user, address, id } = checked(filter)?;
+        let address = address.map(|address| address.to_string());
+        info!(uid, user, address, id, "the operator ends connections");
+        let mut pages = Pages::new(self.connections());
+        while let Some(page) = pages.next().await {
+            for handle in page.iter().filter(|handle| matches(filter, handle)) {
+                let connection = connection(handle);
+                let kicked = Kicked { connection, is_ended: handle.kick() };
+                answers.add(&Answer::Kicked(kicked)).await?;
+            }
+        }
+        Ok(())
     }
 
-    async fn reload(&self) -> Result<Answer, Answer> {
+    pub(super) fn connections(&self) -> &Arc<Connections> {
+        self.reload.shared.connection_limits.connections()
+    }
+
+    pub(super) fn login_throttle(&self) -> &Throttle {
+        &self.reload.shared.throttle
+    }
+
+    async fn reload(&self) -> Result<Reloaded, Unanswered> {
         let (done, outcome) = oneshot::channel();
         Arc::clone(&self.reload).start(Trigger::Command, |outcome| {
             // The client may have gone.
             drop(done.send(outcome));
         });
         match outcome.await {
-            Ok(Ok(reloaded)) => Ok(Answer::Reloaded(reloaded)),
-            Ok(Err(error)) => Err(Answer::Error(error.to_string())),
-            Err(_) => Err(Answer::Error("the reload was not finished; see the log".into())),
+            Ok(Ok(reloaded)) => Ok(reloaded),
+            Ok(Err(error)) => Err(Unanswered::Refused(error.to_string())),
+            Err(_) => Err(Unanswered::Refused("the reload was not finished; see the log".into())),
         }
     }
 }
 
-fn matches(filter: &Filter, handle: &Handle) -> bool {
+/// The open connections, a page at a time.
+struct Pages<'a> {
+    connections: &'a Connections,
+    /// The number of the last one of the page before; `None` after the last page.
+    last: Option<u64>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(connections: &'a Connections) -> Self {
+        Self { connections, last: Some(0) }
+    }
+
+    /// The next page; `None` after the last one. Sessions get their turn between two pages.
+    async fn next(&mut self) -> Option<Vec<Arc<Handle>>> {
+        let last = self.last?;
+        if last > 0 {
+            yield_now().await;
+        }
+        let page = self.connections.after(last, PAGE);
+        self.last = page.last().map(|handle| handle.number()).filter(|_| page.len() == PAGE);
+        Some(page)
+    }
+}
+
+/// The connections of a page.
+const PAGE: usize = 256;
+
+/// A filter that does not match all connections.
+pub(super) fn checked(filter: &Filter) -> Result<&Filter, Unanswered> {
+    if filter.is_empty() {
+        return Err(Unanswered::Refused("name a user, an address or an id".into()));
+    }
+    Ok(filter)
+}
+
+pub(super) fn matches(filter: &Filter, handle: &Handle) -> bool {
     let Filter { user, address, id } = filter;
     address.is_none_or(|address| handle.peer().ip() == address.to_canonical())
         && id.is_none_or(|id| handle.number() == id)
@@ -134,7 +199,7 @@ fn connection(handle: &Handle) -> Connection {
 }
 
 /// A point in time of the past, in seconds since 1970.
-fn past(point: Instant) -> u64 {
+pub(super) fn past(point: Instant) -> u64 {
     unix_time(SystemTime::now() - point.elapsed())
 }
 

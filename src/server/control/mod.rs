@@ -7,14 +7,15 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -22,9 +23,11 @@ use tracing::{debug, info, warn};
 
 use crate::config;
 pub(super) use crate::control::Listener;
-use crate::control::{Answer, Filter, LONGEST_REQUEST, Request};
+use crate::control::{Answer, LONGEST_REQUEST, Request};
 
 mod answers;
+mod throttle;
+mod watch;
 
 pub(super) use answers::Server;
 #[cfg(feature = "metrics")]
@@ -112,8 +115,11 @@ fn remove_stale(path: &Path) -> Result<(), Why> {
     if !metadata.file_type().is_socket() {
         return Err(Why::NotASocket);
     }
-    match StdUnixStream::connect(path) {
-        Ok(_) => Err(Why::InUse),
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Err(Why::InUse),
+        // It is a busy one.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Why::InUse),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Ok(fs::remove_file(path)?)
         }
@@ -144,51 +150,105 @@ async fn accept(listener: UnixListener, server: Arc<Server>) {
 
 async fn serve(stream: UnixStream, server: &Server) {
     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-    let (reader, mut writer) = stream.into_split();
-    let mut reader = BufReader::new(reader);
+    let (reader, writer) = stream.into_split();
+    let (mut reader, mut answers) = (BufReader::new(reader), Answers::new(writer));
     loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut reader).take(LONGEST_REQUEST as u64);
-        match timeout(IDLE, bounded.read_until(b'\n', &mut line)).await {
-            Ok(Ok(read)) if read > 0 => {}
-            Ok(Ok(_) | Err(_)) | Err(_) => return,
-        }
-        let request = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) if line.ends_with(b"\n") => request,
-            Ok(_) if line.len() < LONGEST_REQUEST => return,
-            Ok(_) => {
-                return refuse(&mut writer, format!("longer than {LONGEST_REQUEST} octets")).await;
+        let answered = match request(&mut reader).await {
+            Ok(Some(Request::Watch(filter))) => {
+                watch::watch(server, filter, uid, &mut reader, &mut answers).await
             }
-            Err(error) => return refuse(&mut writer, format!("this is no request: {error}")).await,
+            Ok(Some(request)) => server.answer(request, uid, &mut answers).await,
+            Ok(None) => return,
+            Err(why) => {
+                drop(answers.end(Answer::Error(why)).await);
+                return;
+            }
         };
-        match &request {
-            Request::Status | Request::Sessions(_) => {}
-            Request::Kick(Filter { user, address, id }) => {
-                let address = address.map(|address| address.to_string());
-                info!(uid, user, address, id, "the operator ends connections");
-            }
-            Request::Reload => info!(uid, "the operator reloads the configuration"),
-        }
-        let answers = server.answer(request).await;
-        if let Err(error) = write(&mut writer, &answers).await {
+        let ended = match answered {
+            Ok(()) => answers.end(Answer::Done {}).await,
+            Err(Unanswered::Refused(why)) => answers.end(Answer::Error(why)).await,
+            Err(Unanswered::Gone(error)) => Err(error),
+        };
+        if let Err(error) = ended {
             debug!("a client of the control socket has gone: {error}");
             return;
         }
     }
 }
 
-async fn refuse(writer: &mut (impl AsyncWriteExt + Unpin), why: String) {
-    drop(write(writer, &[Answer::Error(why)]).await);
+/// The next request; `None` if the client sends no more. An error is for the client.
+async fn request(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Request>, String> {
+    let mut line = Vec::new();
+    let mut bounded = reader.take(LONGEST_REQUEST as u64);
+    match timeout(IDLE, bounded.read_until(b'\n', &mut line)).await {
+        Ok(Ok(read)) if read > 0 => {}
+        Ok(Ok(_) | Err(_)) | Err(_) => return Ok(None),
+    }
+    match serde_json::from_slice::<Request>(&line) {
+        Ok(request) if line.ends_with(b"\n") => Ok(Some(request)),
+        Ok(_) if line.len() < LONGEST_REQUEST => Ok(None),
+        Ok(_) => Err(format!("longer than {LONGEST_REQUEST} octets")),
+        Err(error) => Err(format!("this is no request: {error}")),
+    }
 }
 
-async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answers: &[Answer]) -> io::Result<()> {
-    let mut lines = Vec::new();
-    for answer in answers {
-        serde_json::to_writer(&mut lines, answer)?;
-        lines.push(b'\n');
-    }
-    timeout(IDLE, writer.write_all(&lines)).await?
+/// Answers on their way to a client. They are sent as they come, and never held whole.
+struct Answers {
+    writer: OwnedWriteHalf,
+    lines: Vec<u8>,
 }
+
+/// Why a request has not been carried out.
+enum Unanswered {
+    /// The client is told.
+    Refused(String),
+    /// The client has gone, or does not read.
+    Gone(io::Error),
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        Self::Gone(error)
+    }
+}
+
+impl Answers {
+    fn new(writer: OwnedWriteHalf) -> Self {
+        Self { writer, lines: Vec::new() }
+    }
+
+    async fn add(&mut self, answer: &Answer) -> io::Result<()> {
+        self.put(answer)?;
+        if self.is_full() { timeout(IDLE, self.flush()).await? } else { Ok(()) }
+    }
+
+    /// Adds the last answer, and sends all that is left.
+    async fn end(&mut self, answer: Answer) -> io::Result<()> {
+        self.put(&answer)?;
+        timeout(IDLE, self.flush()).await?
+    }
+
+    /// Adds an answer, and sends nothing.
+    fn put(&mut self, answer: &Answer) -> io::Result<()> {
+        serde_json::to_writer(&mut self.lines, answer)?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= FULL
+    }
+
+    /// Sends all that has been added, however long the client takes.
+    async fn flush(&mut self) -> io::Result<()> {
+        self.writer.write_all(&self.lines).await?;
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+/// The octets of answers that are sent at once.
+const FULL: usize = 16 * 1024;
 
 /// Clients at a time. More of them wait.
 const CLIENTS: usize = 16;

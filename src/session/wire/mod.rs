@@ -158,13 +158,14 @@ impl<'s> Wire<'s> {
         reply.encode(&mut self.output);
     }
 
-    /// Sends a last line if the client takes it at once. The line is omitted while earlier output is in
-    /// the buffer, because a part of that may have been sent.
-    pub(super) async fn farewell(&mut self, reply: &Reply) {
-        if self.output.is_empty() {
-            self.reply(reply);
-            let _not_taken = timeout(Duration::ZERO, self.flush()).await;
+    /// Sends a last line if the client takes it at once; returns whether it does. The line is omitted
+    /// while earlier output is in the buffer, because a part of that may have been sent.
+    pub(super) async fn farewell(&mut self, reply: &Reply) -> bool {
+        if !self.output.is_empty() {
+            return false;
         }
+        self.reply(reply);
+        matches!(timeout(Duration::ZERO, self.flush()).await, Ok(Ok(())))
     }
 
     /// Appends a line to the buffer.
@@ -178,7 +179,8 @@ impl<'s> Wire<'s> {
         if self.output.len() >= Self::FULL { self.flush().await } else { Ok(()) }
     }
 
-    /// Sends a message as the body of a multi-line reply, including the final dot.
+    /// Sends a message as the body of a multi-line reply, including the final dot. Returns the number
+    /// of octets before that.
     ///
     /// If the message cannot be read to its end, the dot is not sent and the session ends: the client
     /// must not take a part for the whole message.
@@ -186,8 +188,9 @@ impl<'s> Wire<'s> {
         &mut self,
         message: &mut impl Message,
         extent: Extent,
-    ) -> Result<(), End> {
+    ) -> Result<u64, End> {
         let mut encoder = Encoder::new(extent);
+        let mut octets = 0;
         'message: loop {
             let chunk = message.chunk().await.map_err(End::BodyFailed)?;
             if chunk.is_empty() {
@@ -195,7 +198,10 @@ impl<'s> Wire<'s> {
             }
             for piece in chunk.chunks(Self::FULL) {
                 self.carries_mail = true;
-                if encoder.encode(piece, &mut self.output) == Progress::Complete {
+                let before = self.output.len();
+                let progress = encoder.encode(piece, &mut self.output);
+                octets += (self.output.len() - before) as u64;
+                if progress == Progress::Complete {
                     break 'message;
                 }
                 self.flush_if_full().await?;
@@ -203,7 +209,8 @@ impl<'s> Wire<'s> {
         }
         encoder.finish(&mut self.output);
         self.carries_mail = true;
-        self.flush_if_full().await
+        self.flush_if_full().await?;
+        Ok(octets)
     }
 
     /// Sends all that is in the buffer.

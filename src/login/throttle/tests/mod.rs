@@ -10,6 +10,7 @@ use tokio::time::{advance, sleep, timeout};
 use super::state::KNOWN_TIME;
 use super::*;
 
+mod delays;
 mod spread;
 
 const FIRST: Duration = Duration::from_secs(1);

@@ -15,6 +15,9 @@ use crate::serve::{large_message, plain_place};
 use crate::support::client::{Client, greeted, logged_in};
 use crate::support::{PATIENCE, Place, eventually};
 
+mod throttle;
+mod watch;
+
 const CONTROL: &str = "[control]\npath = \"control\"\n";
 
 /// Asks the server of a place.

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,16 +20,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::end::{End, Summary};
-use super::logins::Logins;
 use crate::limits::Network;
 use crate::login::Identity;
+use crate::session::end::{End, Summary};
+use crate::session::logins::Logins;
+use crate::session::watch::{Speaker, Watches};
 
 /// The open connections of a server.
 #[derive(Debug, Default)]
 pub struct Connections {
     tables: Mutex<Tables>,
     logins: Logins,
+    watches: Watches,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +64,18 @@ impl Connections {
     /// The open connections, the oldest first.
     pub fn all(&self) -> Vec<Arc<Handle>> {
         self.lock().all.values().cloned().collect()
+    }
+
+    /// The open connections with a number above `last`, the oldest first, `most` of them at most.
+    /// Every new connection needs the lock, so a few hundred are the right number.
+    pub fn after(&self, last: u64, most: usize) -> Vec<Arc<Handle>> {
+        let beyond = (Bound::Excluded(last), Bound::Unbounded);
+        self.lock().all.range(beyond).take(most).map(|(_, handle)| Arc::clone(handle)).collect()
+    }
+
+    /// Those who watch connections.
+    pub(super) fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// The successful logins.
@@ -155,8 +170,10 @@ pub struct Activity {
     pub summary: Summary,
     /// The messages that are marked as deleted.
     pub marked: u32,
-    /// Whether the session removes messages: the state UPDATE (RFC 1939 §6).
+    /// Whether the session is in the state UPDATE (RFC 1939 §6).
     pub is_updating: bool,
+    /// Whether it removes messages at the moment.
+    is_removing: bool,
     ending: Option<Ending>,
 }
 
@@ -218,16 +235,29 @@ impl Handle {
         Some(self.opened.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
+    /// Gives a line to those who watch the connection; `text` is called only if somebody does.
+    pub fn tell(&self, from: Speaker, text: impl FnOnce() -> String) {
+        let watches = self.connections.watches();
+        if watches.is_any() {
+            watches.tell(self, from, text);
+        }
+    }
+
+    /// Whether somebody watches any connection.
+    pub(super) fn may_be_watched(&self) -> bool {
+        self.connections.watches().is_any()
+    }
+
     /// Ends the connection for the operator. The messages that are marked are not removed.
     ///
-    /// Returns `false` if the session already removes messages: it ends by itself after that.
+    /// Returns `false` while the session removes messages: it ends by itself after that.
     pub fn kick(&self) -> bool {
         self.end(Ending::Kicked)
     }
 
     fn end(&self, ending: Ending) -> bool {
         let mut activity = self.lock();
-        if activity.is_updating {
+        if activity.is_removing {
             return false;
         }
         activity.ending.get_or_insert(ending);
@@ -305,7 +335,16 @@ impl Handle {
     pub(super) fn begin_update(&self) -> Result<(), End> {
         let mut activity = self.lock();
         activity.is_updating = activity.ending.is_none();
+        activity.is_removing = activity.is_updating;
         if activity.is_updating { Ok(()) } else { Err(End::Kicked) }
+    }
+
+    /// The session has removed messages, and may be ended again: its client may not read the reply.
+    pub(super) fn end_update(&self, removed: u64, left: u64) {
+        let mut activity = self.lock();
+        activity.is_removing = false;
+        activity.summary.removed = removed;
+        activity.summary.left = left;
     }
 
     /// Whether its client has logged in.
@@ -335,119 +374,4 @@ impl Drop for Hold<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::task::coop::unconstrained;
-
-    use super::*;
-
-    fn enter(connections: &Arc<Connections>, peer: &str) -> Open {
-        connections.enter(SocketAddr::new(peer.parse().unwrap(), 50_000))
-    }
-
-    /// How a connection has been ended.
-    async fn ended(connection: &Open) -> Option<String> {
-        let mut ended = pin!(unconstrained(connection.handle().ended()));
-        let outcome = poll_fn(|context| Poll::Ready(ended.as_mut().poll(context))).await;
-        match outcome {
-            Poll::Ready(end) => Some(end.to_string()),
-            Poll::Pending => None,
-        }
-    }
-
-    fn log_in(connection: &Open) {
-        connection.handle().logged_in(&Identity::for_test("mrose"), 0);
-    }
-
-    fn evicted(connections: &Connections) -> Option<String> {
-        connections.evict().map(|network| network.to_string())
-    }
-
-    #[tokio::test]
-    async fn the_oldest_of_the_network_with_most_is_ended() {
-        let connections = Arc::new(Connections::default());
-        let alone = enter(&connections, "192.0.2.1");
-        let first = enter(&connections, "198.51.100.1");
-        let second = enter(&connections, "198.51.100.2");
-        let wide = enter(&connections, "2001:db8:0:100::1");
-        assert_eq!(evicted(&connections).as_deref(), Some("198.51.100.0/24"));
-        assert_eq!(ended(&first).await.as_deref(), Some("evicted"));
-        for connection in [&alone, &second, &wide] {
-            assert_eq!(ended(connection).await, None);
-        }
-        let wide_too = enter(&connections, "2001:db8:0:200::1");
-        assert_eq!(evicted(&connections).as_deref(), Some("2001:db8::/48"));
-        assert_eq!(ended(&wide).await.as_deref(), Some("evicted"));
-        // All have one: the oldest goes first.
-        assert_eq!(evicted(&connections).as_deref(), Some("192.0.2.0/24"));
-        drop(second);
-        assert_eq!(ended(&wide_too).await, None);
-        assert_eq!(evicted(&connections).as_deref(), Some("2001:db8::/48"));
-        assert_eq!(evicted(&connections), None);
-        let tables = connections.lock();
-        assert!(tables.evictable.is_empty() && tables.order.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_password_that_is_verified_and_a_login_are_not_disturbed() {
-        let connections = Arc::new(Connections::default());
-        let (first, second) = (enter(&connections, "192.0.2.1"), enter(&connections, "192.0.2.1"));
-        let held = first.handle().hold().unwrap();
-        assert!(evicted(&connections).is_some());
-        assert!(ended(&second).await.is_some() && ended(&first).await.is_none());
-        assert!(matches!(second.handle().hold(), Err(End::Evicted)));
-        assert_eq!(evicted(&connections), None);
-        drop(held);
-        let third = enter(&connections, "192.0.2.1");
-        let held = third.handle().hold().unwrap();
-        log_in(&third);
-        drop(held);
-        // The one whose login has failed is the oldest again; the one that has logged in is gone.
-        assert!(evicted(&connections).is_some());
-        assert!(ended(&first).await.is_some() && ended(&third).await.is_none());
-        assert_eq!(evicted(&connections), None);
-    }
-
-    #[tokio::test]
-    async fn an_operator_ends_any_session_but_one_that_removes_mail() {
-        let connections = Arc::new(Connections::default());
-        let [new, logged_in, updating] = [(); 3].map(|()| enter(&connections, "192.0.2.1"));
-        log_in(&logged_in);
-        log_in(&updating);
-        updating.handle().begin_update().unwrap();
-        for (connection, is_ended) in [(&new, true), (&logged_in, true), (&updating, false)] {
-            assert_eq!(connection.handle().kick(), is_ended);
-            assert_eq!(ended(connection).await.is_some_and(|end| end == "kicked"), is_ended);
-        }
-        assert!(matches!(logged_in.handle().begin_update(), Err(End::Kicked)));
-        assert!(!logged_in.handle().activity().is_updating);
-    }
-
-    /// A session that waits is woken, even if another task has polled it before.
-    #[tokio::test]
-    async fn the_session_that_waits_is_woken() {
-        let connections = Arc::new(Connections::default());
-        let open = enter(&connections, "192.0.2.1");
-        let handle = Arc::clone(open.handle());
-        let mut waiting = Box::pin(async move { handle.ended().await });
-        assert!(poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending())).await);
-        let waiting = tokio::spawn(waiting);
-        tokio::task::yield_now().await;
-        assert!(open.handle().kick());
-        assert!(matches!(waiting.await, Ok(End::Kicked)));
-    }
-
-    #[test]
-    fn closed_connections_take_no_memory() {
-        let connections = Arc::new(Connections::default());
-        let open: Vec<_> = (0..200).map(|n| enter(&connections, &format!("192.0.{n}.1"))).collect();
-        for connection in &open {
-            drop(connection.handle().hold().unwrap());
-        }
-        assert_eq!(connections.all().len(), 200);
-        let numbers = connections.all().iter().map(|handle| handle.number()).collect::<Vec<_>>();
-        assert!(numbers.is_sorted());
-        drop(open);
-        let tables = connections.lock();
-        assert!(tables.all.is_empty() && tables.evictable.is_empty() && tables.order.is_empty());
-    }
-}
+mod tests;

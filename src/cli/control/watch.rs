@@ -1,0 +1,92 @@
+//! `restante watch`.
+
+use std::time::Duration;
+
+use super::sessions::filter;
+use super::table::time_of_day;
+use super::{Target, print_json};
+use crate::cli::{Failure, print};
+use crate::config::duration;
+use crate::control::{Answer, Line, Request, Speaker};
+
+/// `restante watch`
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+        restante watch mrose@example.org\n  \
+        restante watch 192.0.2.7 --for 10m\n  \
+        restante watch 4711                # the ID in restante sessions")]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// A user, the address of a client, or the number of a connection.
+    #[arg(value_name = "USER|ADDRESS|ID")]
+    who: String,
+    /// It is a user, even if it looks like a number or an address.
+    #[arg(long)]
+    user: bool,
+    /// End after this time; without it, at Ctrl-C.
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    lasting: Option<Duration>,
+}
+
+/// Prints the dialogue of sessions as it happens.
+///
+/// # Errors
+/// [`Failure`] when the server cannot be asked, or when it ends.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let Args { target, who, user, lasting } = args;
+    target.ask_for(lasting, &Request::Watch(filter(&who, user)), |answer| {
+        let text = match answer {
+            Answer::Line(line) if target.json => return print_json(&line),
+            Answer::LeftOut(lines) if target.json => return print_json(&Answer::LeftOut(lines)),
+            Answer::Line(line) => text(&line),
+            Answer::LeftOut(lines) => format!("… {lines} lines left out\n"),
+            Answer::Status(_)
+            | Answer::Connection(_)
+            | Answer::Kicked(_)
+            | Answer::Reloaded(_)
+            | Answer::Delay(_)
+            | Answer::Done {}
+            | Answer::Error(_) => return Ok(()),
+        };
+        print(text)
+    })
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "write a time such as 30s, 10m or 2h".to_owned())
+}
+
+fn text(Line { milliseconds, id, user, from, text }: &Line) -> String {
+    let (time, user) = (time_of_day(*milliseconds), user.as_deref().unwrap_or("-"));
+    let sign = match from {
+        Speaker::Client => '>',
+        Speaker::Server => '<',
+        Speaker::Connection => '*',
+    };
+    format!("{time} {id} {user} {sign} {text}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_time_and_connection() {
+        let line = |user: Option<&str>, from, text: &str| Line {
+            milliseconds: 1_795_828_843_007,
+            id: 4711,
+            user: user.map(str::to_owned),
+            from,
+            text: text.to_owned(),
+        };
+        assert_eq!(
+            text(&line(None, Speaker::Client, "PASS <password>")),
+            "01:20:43.007Z 4711 - > PASS <password>\n"
+        );
+        assert_eq!(
+            text(&line(Some("mrose"), Speaker::Server, "+OK 18211 octets")),
+            "01:20:43.007Z 4711 mrose < +OK 18211 octets\n"
+        );
+    }
+}
