@@ -14,6 +14,7 @@ use crate::config::{Fault, PartialConfig};
 use crate::uidl::FormatError;
 
 pub mod check;
+mod client;
 pub mod client_settings;
 pub mod completions;
 pub mod config;
@@ -25,6 +26,8 @@ pub mod maildir;
 pub mod man;
 pub mod migrate;
 mod password;
+mod progress;
+pub mod selftest;
 pub mod serve;
 pub mod user;
 
@@ -103,6 +106,7 @@ impl Cli {
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
             Command::Migrate(args) => migrate::run(args),
+            Command::Selftest(args) => selftest::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }
@@ -184,6 +188,12 @@ enum Command {
     InitRoot(maildir::Args),
     /// Move from another POP3 server, or back, without a second download of any message.
     Migrate(migrate::Args),
+    /// Test how any POP3 server keeps the rules of the RFCs.
+    ///
+    /// Connects as a client does, and prints for each rule whether the server keeps it. What needs a
+    /// login is tested with --user. Nothing is removed without --destructive; retrieved messages may
+    /// get the flag Seen on servers that set it.
+    Selftest(selftest::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
     /// Print the manual page, or write the manual pages of all commands.

@@ -35,6 +35,7 @@ mod migrate;
 mod plan;
 mod rust_source;
 mod sandbox;
+mod selftest;
 mod serve;
 mod server_name;
 mod session;

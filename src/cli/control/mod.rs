@@ -75,7 +75,7 @@ impl From<ClientError> for Failure {
 }
 
 /// Prints an object and a line feed.
-fn print_json(object: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn print_json(object: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(object).map_err(Failure::of)?;
     print(line + "\n")
 }

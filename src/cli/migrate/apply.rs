@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::accounts::{Accounts, NO_MAILDIR, Selection, load};
-use super::progress::Progress;
+use crate::cli::progress::Progress;
 use crate::cli::{CONFIG, Failure, print};
 use crate::server;
 
@@ -29,7 +29,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let users = &selected.accounts;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     selected.print_left_out()?;
-    let progress = Progress::new(users.len());
+    let progress = Progress::new(users.len(), "users");
     let (mut messages, mut failed) = (0_u64, 0);
     for (index, account) in users.iter().enumerate() {
         match account.apply(&store) {

@@ -5,7 +5,7 @@
 //! - `apply` remembers unique-ids as logins do.
 //! - `audit` compares the listings of both servers, `export` writes the lists of the old one.
 //! - `accounts` are the users and their Maildirs, `client` asks another server, `listing` is its
-//!   answer; `counts` and `progress` are what is printed.
+//!   answer; `counts` is what is printed.
 
 use super::Failure;
 
@@ -20,7 +20,6 @@ mod doveconf;
 mod export;
 mod listing;
 mod plan;
-mod progress;
 
 /// `restante migrate`
 #[derive(Debug, clap::Args)]

@@ -15,7 +15,7 @@ use super::audit::old::ServerArgs;
 use super::client::{ServerUrl, Want};
 use super::digest::{HeaderDigest, Kind};
 use super::listing::Listing;
-use super::progress::Progress;
+use crate::cli::progress::Progress;
 use crate::cli::{CONFIG, Failure, print};
 use crate::config::RunAs;
 use crate::mailbox::OpenError;
@@ -68,7 +68,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         }
     }
     let server = args.server.server(args.old, Want::Headers)?;
-    let (all, progress) = (logins.len(), Progress::new(logins.len()));
+    let (all, progress) = (logins.len(), Progress::new(logins.len(), "users"));
     let (mut done, mut failed, mut incomplete) = (0, 0, 0);
     args.server.ask(server, logins, |user, listing| {
         let name = user.as_str().to_owned();

@@ -9,7 +9,8 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use crate::cli::Failure;
-use crate::cli::migrate::client::{Connector, Error, Login, Server, ServerUrl, Want};
+use crate::cli::client::Connector;
+use crate::cli::migrate::client::{Error, Login, Server, ServerUrl, Want};
 use crate::cli::migrate::listing::Listing;
 use crate::protocol::{ClaimedName, Secret, Username};
 

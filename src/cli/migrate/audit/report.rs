@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::compare::Comparison;
-use crate::cli::migrate::progress::Progress;
+use crate::cli::progress::Progress;
 use crate::cli::{Failure, print};
 
 /// Collects and prints what was found out.
@@ -46,7 +46,7 @@ impl Report {
             different: 0,
             failed: 0,
             users: Map::new(),
-            progress: Progress::new(all),
+            progress: Progress::new(all, "users"),
             incomplete: None,
         }
     }

@@ -3,23 +3,17 @@
 //! It removes nothing, because it never sends DELE. Nor does it send RSET, on which a Dovecot with
 //! `pop3_enable_last` removes \\Seen flags.
 
-use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio_rustls::rustls;
-use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::listing::{BadLine, Listing};
+use crate::cli::client::{self, Connector, Shown, Stream};
 use crate::protocol::{ClaimedName, Secret, Username};
 
-mod connection;
 mod session;
-mod tls;
 mod url;
 
-pub(super) use tls::Connector;
 pub(super) use url::{Scheme, ServerUrl};
 
 /// A server and how it is reached.
@@ -63,8 +57,7 @@ impl Server {
     }
 
     async fn ask(&self, login: &Login) -> Result<Listing, Error> {
-        let stream = within(TcpStream::connect((self.url.host.as_str(), self.url.port))).await?;
-        let stream = stream.map_err(Error::Connect)?;
+        let stream = client::connect(&self.url.host, self.url.port, PATIENCE).await?;
         match self.url.scheme {
             Scheme::Pop3s => {
                 let mut session = session::greeted(self.secured(stream).await?).await?;
@@ -82,48 +75,17 @@ impl Server {
         }
     }
 
-    async fn secured(&self, stream: TcpStream) -> Result<tls::Stream, Error> {
-        let name = ServerName::try_from(self.url.host.clone())?;
-        within(self.connector.connect(name, stream)).await?.map_err(of_handshake)
-    }
-}
-
-fn of_handshake(error: io::Error) -> Error {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(_)) = inner {
-        Error::Certificate(error)
-    } else {
-        Error::Tls(error)
+    async fn secured(&self, stream: TcpStream) -> Result<Stream, client::Error> {
+        self.connector.secure(&self.url.host, stream, PATIENCE).await
     }
 }
 
 /// Why a server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The server does not accept connections.
-    #[error("cannot connect: {0}")]
-    Connect(#[source] io::Error),
-    /// The host of the address is neither a name nor an address.
-    #[error("the host cannot be named in TLS: {0}")]
-    Host(#[from] InvalidDnsNameError),
-    /// The handshake failed.
-    #[error("the TLS handshake failed: {0}")]
-    Tls(#[source] io::Error),
-    /// The certificate is not trusted.
-    #[error("{0}; correct that, or accept any certificate with --insecure")]
-    Certificate(#[source] io::Error),
-    /// The connection broke.
-    #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
-    /// The server closed the connection.
-    #[error("the server closed the connection")]
-    Closed,
-    /// The server does not answer.
-    #[error("the server has not answered for {} s", PATIENCE.as_secs())]
-    Silent,
-    /// The greeting or reply is no POP3.
-    #[error("the server answers \"{0}\", which is not POP3")]
-    NotPop3(Shown),
+    /// The connection failed.
+    #[error(transparent)]
+    Connection(#[from] client::Error),
     /// A command was refused.
     #[error("the server refuses {command}: {reply}")]
     Refused {
@@ -132,15 +94,9 @@ pub(super) enum Error {
         /// What the server said.
         reply: Shown,
     },
-    /// The server sent text after its reply to STLS, which may be an attack.
-    #[error("the server sent text before TLS began")]
-    TextBeforeTls,
     /// It does not come to an end.
     #[error("the server has not sent everything in {} h", DEADLINE.as_secs() / 3600)]
     TooSlow,
-    /// A line is too long.
-    #[error("a line of the server has more than {0} octets")]
-    LongLine(usize),
     /// A reply is too long.
     #[error("the reply of the server to {0} is too long")]
     LongReply(&'static str),
@@ -150,28 +106,6 @@ pub(super) enum Error {
     /// A line of a listing is invalid.
     #[error("the server lists: {0}")]
     BadLine(#[from] BadLine),
-}
-
-/// Text of the server, escaped.
-#[derive(Debug)]
-pub(super) struct Shown(String);
-
-impl Shown {
-    fn new(line: &[u8]) -> Self {
-        const MOST: usize = 200;
-        Self(line.get(..MOST).unwrap_or(line).escape_ascii().to_string())
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The result of an operation that does not take too long.
-async fn within<T>(operation: impl Future<Output = T>) -> Result<T, Error> {
-    tokio::time::timeout(PATIENCE, operation).await.map_err(|_| Error::Silent)
 }
 
 /// How long the server may take for each line.

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Status};
-use super::{Error, Login, MAX_CAPABILITIES, MAX_HEADER, MAX_LINE, MAX_MESSAGES, Shown, Want};
+use super::{Error, Login, MAX_CAPABILITIES, MAX_HEADER, MAX_LINE, MAX_MESSAGES, PATIENCE, Want};
+use crate::cli::client::{self, Connection, Shown, Status};
 use crate::cli::migrate::digest::{Digest, HeaderDigest};
 use crate::cli::migrate::listing::{BadLine, Listing};
 use crate::protocol::Secret;
@@ -26,11 +26,11 @@ pub(super) async fn greeted<S>(stream: S) -> Result<Session<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connection = Connection::new(stream);
+    let mut connection = Connection::new(stream, PATIENCE);
     match connection.status().await? {
         Status::Ok => Ok(Session(connection)),
         Status::Err(reply) => Err(Error::Refused { command: "the connection", reply }),
-        Status::Continue => Err(Error::NotPop3(Shown::new(b"+"))),
+        Status::Continue => Err(not_pop3()),
     }
 }
 
@@ -39,14 +39,14 @@ pub(super) fn after_tls<S>(stream: S) -> Session<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    Session(Connection::new(stream))
+    Session(Connection::new(stream, PATIENCE))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sends STLS and returns the stream for the handshake.
     pub(super) async fn start_tls(mut self) -> Result<S, Error> {
         self.command("STLS", b"STLS\r\n").await?;
-        self.0.into_stream()
+        Ok(self.0.into_stream()?)
     }
 
     /// Logs in, asks for the listing, and ends the session.
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match self.0.status().await? {
             Status::Ok => {}
             Status::Err(_) => return Ok(None),
-            Status::Continue => return Err(Error::NotPop3(Shown::new(b"+"))),
+            Status::Continue => return Err(not_pop3()),
         }
         let (mut digest, mut octets) = (HeaderDigest::default(), 0);
         while let Some(line) = self.0.next_line(MAX_HEADER).await? {
@@ -187,11 +187,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
+fn not_pop3() -> Error {
+    client::Error::NotPop3(Shown::new(b"+")).into()
+}
+
 fn accepted(command: &'static str, status: Status) -> Result<(), Error> {
     match status {
         Status::Ok => Ok(()),
         Status::Err(reply) => Err(Error::Refused { command, reply }),
-        Status::Continue => Err(Error::NotPop3(Shown::new(b"+"))),
+        Status::Continue => Err(not_pop3()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cli::migrate::accounts::{Account, Accounts, NO_MAILDIR, Selection, load};
 use crate::cli::migrate::counts::write_counts;
-use crate::cli::migrate::progress::Progress;
+use crate::cli::progress::Progress;
 use crate::cli::{Failure, print};
 use crate::config::GuardMode;
 use crate::mailbox::maildir::{InList, ListComparison, ListedMessage, MaildirStore};
@@ -32,7 +32,7 @@ pub(super) fn run(file: &Path, selection: &Selection, extent: Extent) -> Result<
     let users = &selected.accounts;
     server::assume(config.run_as.as_ref()).map_err(Failure::of)?;
     selected.print_left_out()?;
-    let progress = Progress::new(users.len());
+    let progress = Progress::new(users.len(), "users");
     let mut noticed = 0;
     for (index, account) in users.iter().enumerate() {
         let planned = plan(account, &store, config.guard.mode, extent);

@@ -4,24 +4,25 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::cli::Failure;
 
-/// The line; none if standard error is no terminal, or there is one user only.
+/// The line; none if standard error is no terminal, or there is one thing to do only.
 #[derive(Debug)]
 pub(super) struct Progress {
     all: usize,
+    what: &'static str,
     is_shown: bool,
 }
 
 impl Progress {
-    /// A line for this number of users.
-    pub(super) fn new(all: usize) -> Self {
-        Self { all, is_shown: all > 1 && io::stderr().is_terminal() }
+    /// A line for this number of things, `what` in the plural.
+    pub(super) fn new(all: usize, what: &'static str) -> Self {
+        Self { all, what, is_shown: all > 1 && io::stderr().is_terminal() }
     }
 
-    /// Shows how many users are done.
+    /// Shows how many are done.
     pub(super) fn show(&self, done: usize) -> Result<(), Failure> {
         match done == self.all {
             true => self.clear(),
-            false => self.write(&format!("{done} of {} users", self.all)),
+            false => self.write(&format!("{done} of {} {}", self.all, self.what)),
         }
     }
 

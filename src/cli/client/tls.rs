@@ -1,7 +1,8 @@
-//! The TLS client: with the authorities that this system trusts, or without verification.
+//! The TLS client: with the authorities of this system or of a file, or without verification.
 
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -13,12 +14,14 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-pub(super) type Stream = TlsStream<TcpStream>;
+/// A stream with TLS.
+pub(in super::super) type Stream = TlsStream<TcpStream>;
 
 /// Makes TLS connections.
 #[derive(Clone)]
@@ -33,6 +36,17 @@ pub(in super::super) enum ConnectorError {
          certificate with --insecure"
     )]
     NoAuthorities,
+    /// The file of authorities cannot be read.
+    #[error("{} cannot be read: {why}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: pem::Error,
+    },
+    /// There are none in it.
+    #[error("{} has no certificates that can be used", .0.display())]
+    EmptyFile(PathBuf),
     /// The library refuses its own versions.
     #[error("TLS cannot be set up: {0}")]
     Versions(#[from] rustls::Error),
@@ -48,6 +62,22 @@ impl Connector {
         if added == 0 {
             return Err(ConnectorError::NoAuthorities);
         }
+        Self::trusting(roots)
+    }
+
+    /// A client that verifies certificates with the authorities of this PEM file.
+    pub(in super::super) fn of_authorities(path: &Path) -> Result<Self, ConnectorError> {
+        let unreadable = |why| ConnectorError::Unreadable { path: path.to_owned(), why };
+        let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        let mut roots = RootCertStore::empty();
+        match roots.add_parsable_certificates(certificates) {
+            (0, _) => Err(ConnectorError::EmptyFile(path.to_owned())),
+            (_, _unusable) => Self::trusting(roots),
+        }
+    }
+
+    fn trusting(roots: RootCertStore) -> Result<Self, ConnectorError> {
         let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)

@@ -1,0 +1,104 @@
+//! The connections of the POP3 clients in this program, `restante migrate` and `restante selftest`:
+//! lines, each of a bounded length and time, and TLS.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+
+mod connection;
+mod tls;
+
+pub(super) use connection::{Connection, Status};
+pub(super) use tls::{Connector, Stream};
+
+/// Opens a TCP connection.
+pub(super) async fn connect(host: &str, port: u16, patience: Duration) -> Result<TcpStream, Error> {
+    within(patience, TcpStream::connect((host, port))).await?.map_err(Error::Connect)
+}
+
+impl Connector {
+    /// Makes the TLS handshake with a server of this name.
+    pub(super) async fn secure(
+        &self,
+        host: &str,
+        stream: TcpStream,
+        patience: Duration,
+    ) -> Result<Stream, Error> {
+        let name = ServerName::try_from(host.to_owned())?;
+        within(patience, self.connect(name, stream)).await?.map_err(of_handshake)
+    }
+}
+
+fn of_handshake(error: io::Error) -> Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidCertificate(_)) = inner {
+        Error::Certificate(error)
+    } else {
+        Error::Tls(error)
+    }
+}
+
+/// Why a server could not be talked to.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The server does not accept connections.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// The host of the address is neither a name nor an address.
+    #[error("the host cannot be named in TLS: {0}")]
+    Host(#[from] InvalidDnsNameError),
+    /// The handshake failed.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    /// The certificate is not trusted.
+    #[error("{0}; correct that, or accept any certificate with --insecure")]
+    Certificate(#[source] io::Error),
+    /// The connection broke.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The server does not answer.
+    #[error("the server has not answered for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The greeting or reply is no POP3.
+    #[error("the server answers \"{0}\", which is not POP3")]
+    NotPop3(Shown),
+    /// The server sent text after its reply to STLS, which may be an attack.
+    #[error("the server sent text before TLS began")]
+    TextBeforeTls,
+    /// A line is too long.
+    #[error("a line of the server has more than {0} octets")]
+    LongLine(usize),
+}
+
+/// Text of the server, escaped.
+#[derive(Debug)]
+pub(super) struct Shown(String);
+
+impl Shown {
+    /// The beginning of a line.
+    pub(super) fn new(line: &[u8]) -> Self {
+        const MOST: usize = 200;
+        Self(line.get(..MOST).unwrap_or(line).escape_ascii().to_string())
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The result of an operation that does not take too long.
+async fn within<T>(patience: Duration, operation: impl Future<Output = T>) -> Result<T, Error> {
+    tokio::time::timeout(patience, operation).await.map_err(|_| Error::Silent(patience))
+}
+
+/// The longest line of a reply, but for messages.
+const MAX_LINE: usize = 1 << 10;

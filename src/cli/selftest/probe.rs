@@ -1,0 +1,350 @@
+//! The server under test: connections to it, one at a time where the rule permits, and logins.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+use super::capabilities::Capabilities;
+use super::dialogue::{Dialogue, Reply};
+use super::record::Record;
+use super::rule::Finding;
+use super::target::{Target, Tls};
+use crate::cli::client::{self, Connector};
+use crate::protocol::Secret;
+
+/// The server, and what is known of it.
+pub(super) struct Probe {
+    pub(super) target: Target,
+    pub(super) record: Rc<RefCell<Record>>,
+    pub(super) login: Option<Login>,
+    runtime: Rc<Runtime>,
+    connector: Connector,
+    patience: Duration,
+    /// A connection before login that a test has left as it was.
+    idle: Option<Dialogue>,
+    /// A session that a test has left as it was.
+    session: Option<Dialogue>,
+    /// The reply to the wrong password; there is one only, since servers ban whom they take for an
+    /// attacker.
+    wrong_password: Option<Reply>,
+    /// Why the first login was refused.
+    refused: Option<String>,
+    /// That of the first login.
+    way: Option<Way>,
+}
+
+/// The user of the tests.
+pub(super) struct Login {
+    pub(super) user: String,
+    pub(super) password: Secret<Vec<u8>>,
+}
+
+/// How to log in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// USER and PASS.
+    UserPass,
+    /// AUTH PLAIN with an initial response.
+    Plain,
+    /// AUTH PLAIN, and the response to the challenge.
+    PlainInTwo,
+}
+
+impl Probe {
+    pub(super) fn new(
+        target: Target,
+        connector: Connector,
+        login: Option<Login>,
+        patience: Duration,
+        runtime: Runtime,
+    ) -> Self {
+        let record = Rc::new(RefCell::new(Record::default()));
+        if let Some(login) = &login {
+            let mut record = record.borrow_mut();
+            record.hide(Secret::new(login.password.expose().clone()));
+            record.hide(Secret::new(STANDARD.encode(login.password.expose()).into_bytes()));
+            record.hide(Secret::new(login.plain().expose().clone().into_bytes()));
+        }
+        let runtime = Rc::new(runtime);
+        let (idle, session, wrong_password) = (None, None, None);
+        Self {
+            target,
+            record,
+            login,
+            runtime,
+            connector,
+            patience,
+            idle,
+            session,
+            wrong_password,
+            refused: None,
+            way: None,
+        }
+    }
+
+    /// A TCP connection before its greeting.
+    pub(super) fn connect(&mut self) -> Result<TcpStream, client::Error> {
+        self.idle = None;
+        let Target { host, port, .. } = &self.target;
+        self.runtime.block_on(client::connect(host, *port, self.patience))
+    }
+
+    /// A new connection as it is before STLS, with its greeting.
+    pub(super) fn plain(&mut self) -> Result<(Dialogue, Reply), Finding> {
+        let stream = self.connect()?;
+        let dialogue = Dialogue::plain(&self.runtime, &self.record, stream, self.patience);
+        greeted(dialogue)
+    }
+
+    /// A new connection with TLS from the start, with its greeting.
+    fn implicit(&mut self) -> Result<(Dialogue, Reply), Finding> {
+        let stream = self.connect()?;
+        greeted(self.handshake(stream)?)
+    }
+
+    /// The TLS handshake.
+    pub(super) fn handshake(&self, stream: TcpStream) -> Result<Dialogue, client::Error> {
+        let stream = self.connector.secure(&self.target.host, stream, self.patience);
+        let stream = self.runtime.block_on(stream)?;
+        let dialogue = Dialogue::secure(&self.runtime, &self.record, stream, self.patience);
+        dialogue.note(&format!("TLS: {}", dialogue.version()));
+        Ok(dialogue)
+    }
+
+    /// A new connection with its greeting, before STLS.
+    pub(super) fn greeting(&mut self) -> Result<(Dialogue, Reply), Finding> {
+        match self.target.tls {
+            Tls::Implicit => self.implicit(),
+            Tls::Starttls | Tls::Off => self.plain(),
+        }
+    }
+
+    /// A new connection that is ready for a login.
+    pub(super) fn fresh(&mut self) -> Result<Dialogue, Finding> {
+        let (mut dialogue, _) = self.greeting()?;
+        if self.target.tls == Tls::Starttls {
+            dialogue.accepts("STLS")?;
+            return Ok(self.handshake(dialogue.into_stream()?)?);
+        }
+        Ok(dialogue)
+    }
+
+    /// A connection that is ready for a login, perhaps one that has been used.
+    pub(super) fn before_login(&mut self) -> Result<Dialogue, Finding> {
+        match self.idle.take() {
+            Some(dialogue) => Ok(dialogue),
+            None => self.fresh(),
+        }
+    }
+
+    /// Gives back a connection whose last reply has been read.
+    pub(super) fn keep(&mut self, dialogue: Dialogue) {
+        self.idle = Some(dialogue);
+    }
+
+    /// The result of an operation on a stream of its own.
+    pub(super) fn in_time<T>(
+        &self,
+        operation: impl Future<Output = T>,
+    ) -> Result<T, client::Error> {
+        let timed = async { tokio::time::timeout(self.patience, operation).await };
+        self.runtime.block_on(timed).map_err(|_| client::Error::Silent(self.patience))
+    }
+
+    /// Why the first login was refused, if it was.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// What the server offers before login.
+    pub(super) fn capabilities(&mut self) -> Result<Capabilities, Finding> {
+        let mut dialogue = self.before_login()?;
+        let capabilities = Capabilities::ask(&mut dialogue)?;
+        self.keep(dialogue);
+        Ok(capabilities)
+    }
+
+    /// A session, perhaps one that has been used. It has no marks.
+    pub(super) fn session(&mut self) -> Result<Dialogue, Finding> {
+        match self.session.take() {
+            Some(dialogue) => Ok(dialogue),
+            None => self.new_session(),
+        }
+    }
+
+    /// Gives back a session without marks, whose last reply has been read.
+    pub(super) fn keep_session(&mut self, dialogue: Dialogue) {
+        self.session = Some(dialogue);
+    }
+
+    /// Ends the kept session without QUIT, since some servers remove what has been retrieved.
+    pub(super) fn end_session(&mut self) {
+        self.session = None;
+    }
+
+    /// A new session; the kept one ends before.
+    pub(super) fn new_session(&mut self) -> Result<Dialogue, Finding> {
+        // A refused password is not sent again and again.
+        let refused = |why: &String| Finding::not_tested(format!("the login is refused: {why}"));
+        if let Some(why) = &self.refused {
+            return Err(refused(why));
+        }
+        let (dialogue, reply) = match self.way {
+            Some(way) => self.attempt(way)?,
+            None => self.first_login()?,
+        };
+        match reply.is_ok() {
+            true => Ok(dialogue),
+            false => Err(refused(self.refused.insert(reply.text()))),
+        }
+    }
+
+    /// The first login, by PASS or AUTH PLAIN: the one that works is that of all sessions.
+    fn first_login(&mut self) -> Result<(Dialogue, Reply), Finding> {
+        let capabilities = self.capabilities()?;
+        let has_plain = capabilities.mechanisms().any(|name| name == "PLAIN");
+        if capabilities.has("USER") || !has_plain {
+            let (dialogue, reply) = self.attempt(Way::UserPass)?;
+            if reply.is_ok() || !has_plain {
+                self.way = Some(Way::UserPass);
+                return Ok((dialogue, reply));
+            }
+        }
+        self.way = Some(Way::Plain);
+        self.attempt(Way::Plain)
+    }
+
+    /// A login in this way on a new connection, after the kept session has ended.
+    pub(super) fn attempt(&mut self, way: Way) -> Result<(Dialogue, Reply), Finding> {
+        self.end_session();
+        let mut tries = 0..TRIES;
+        loop {
+            let mut dialogue = self.fresh()?;
+            let reply = self.log_in(way, &mut dialogue)?;
+            // The server may not have noticed the end of the last session, or wants fewer logins.
+            let is_early = reply.has_code("IN-USE") || reply.has_code("LOGIN-DELAY");
+            if !is_early || tries.next().is_none() {
+                return Ok((dialogue, reply));
+            }
+            dialogue.note("another try in 10 s");
+            drop(dialogue);
+            self.runtime.block_on(async { tokio::time::sleep(RETRY).await });
+        }
+    }
+
+    /// Logs in while there is a session, in the same way.
+    pub(super) fn log_in_again(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
+        self.log_in(self.way.unwrap_or(Way::UserPass), dialogue)
+    }
+
+    fn log_in(&self, way: Way, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
+        match way {
+            Way::UserPass => self.user_pass(dialogue),
+            Way::Plain => self.auth_plain(dialogue),
+            Way::PlainInTwo => self.auth_plain_in_two(dialogue),
+        }
+    }
+
+    fn user_pass(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
+        let login = self.needed_login()?;
+        let reply = dialogue.ask(&format!("USER {}", login.user))?;
+        if !reply.is_ok() {
+            return Ok(reply);
+        }
+        let password = login.password.expose().as_slice();
+        let command = Secret::new([b"PASS ", password, b"\r\n"].concat());
+        dialogue.send(command.expose())?;
+        dialogue.reply()
+    }
+
+    fn auth_plain(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
+        let plain = self.needed_login()?.plain();
+        let command = Secret::new(format!("AUTH PLAIN {}\r\n", plain.expose()));
+        if command.expose().len() > MAX_COMMAND {
+            return self.auth_plain_in_two(dialogue);
+        }
+        dialogue.send(command.expose().as_bytes())?;
+        dialogue.reply()
+    }
+
+    fn auth_plain_in_two(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
+        let plain = self.needed_login()?.plain();
+        let reply = dialogue.ask("AUTH PLAIN")?;
+        if !reply.is_challenge() {
+            return Ok(reply);
+        }
+        let response = Secret::new(format!("{}\r\n", plain.expose()));
+        dialogue.send(response.expose().as_bytes())?;
+        dialogue.reply()
+    }
+
+    /// The reply to a wrong password of the user, which is sent once.
+    pub(super) fn wrong_password(&mut self) -> Result<&Reply, Finding> {
+        let reply = match self.wrong_password.take() {
+            Some(reply) => reply,
+            None => self.send_wrong_password()?,
+        };
+        Ok(self.wrong_password.insert(reply))
+    }
+
+    fn send_wrong_password(&mut self) -> Result<Reply, Finding> {
+        self.end_session();
+        let mut dialogue = self.fresh()?;
+        let user = self.needed_login()?.user.clone();
+        let reply = dialogue.ask(&format!("USER {user}"))?;
+        let reply = match reply.is_ok() {
+            true => dialogue.ask(&format!("PASS {WRONG_PASSWORD}"))?,
+            false if Capabilities::ask(&mut dialogue)?.has("USER") => reply,
+            false => {
+                let wrong = STANDARD.encode(format!("\0{user}\0{WRONG_PASSWORD}"));
+                dialogue.ask(&format!("AUTH PLAIN {wrong}"))?
+            }
+        };
+        self.record.borrow_mut().note("the password was wrong on purpose");
+        if reply.is_err() {
+            dialogue.refuses("STAT")?;
+        }
+        Ok(reply)
+    }
+
+    /// The login, without which a rule cannot be tested.
+    pub(super) fn needed_login(&self) -> Result<&Login, Finding> {
+        self.login.as_ref().ok_or_else(|| Finding::not_tested("it needs a login: --user"))
+    }
+}
+
+impl Login {
+    /// The response of PLAIN (RFC 4616).
+    fn plain(&self) -> Secret<String> {
+        let user = self.user.as_bytes();
+        let password = self.password.expose().as_slice();
+        let message = Secret::new([b"\0", user, b"\0", password].concat());
+        Secret::new(STANDARD.encode(message.expose()))
+    }
+}
+
+fn greeted(mut dialogue: Dialogue) -> Result<(Dialogue, Reply), Finding> {
+    let greeting = dialogue.reply()?;
+    let why = format!("the greeting is {}", greeting.text());
+    match (greeting.is_ok(), greeting.is_err()) {
+        (true, _) => Ok((dialogue, greeting)),
+        // There may be too many connections.
+        (false, true) => Err(Finding::NotTested(why)),
+        (false, false) => Err(Finding::Broken(why)),
+    }
+}
+
+/// The password of the test that sends a wrong one.
+const WRONG_PASSWORD: &str = "restante-selftest-wrong-password";
+
+/// RFC 2449 §4: the longest command, with its CRLF.
+const MAX_COMMAND: usize = 255;
+
+/// How often a login is tried again that came too early, and after what time.
+const TRIES: u32 = 6;
+const RETRY: Duration = Duration::from_secs(10);
