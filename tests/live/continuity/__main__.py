@@ -28,9 +28,8 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from continuity import beside, copied, debian, dovecot24, guard, kills, steps
+from continuity import beside, copied, dovecot24, guard, kills, steps
 from continuity.clients import CLIENTS, Polls, Saved
-from continuity.front import Front
 from continuity.history import Orderly
 from continuity.listing import ask
 from continuity.made import Made
@@ -38,7 +37,9 @@ from continuity.moves import (
     FROM_COURIER, FROM_DOVECOT, FROM_QMAIL, FROM_QMAIL_BY_NUMBER, Keys, Move, Taking, uidl,
 )
 from continuity.old import FORMATS, Dovecot23, Format, Old
+from lib import uninstalled
 from lib.clients import Client, Fetchmail, Getmail
+from lib.front import Front
 from lib.process import free_port
 from lib.report import Report
 from lib.site import Account, Site
@@ -103,7 +104,7 @@ class Suite:
         served = self.made.by_dovecot()
         self._dovecot("Dovecot 2.3", served, FORMATS, self._dovecot_23)
         self._part("Dovecot 2.3, %f, by base names", lambda name: self._by_base_names(name, served))
-        self._program("Courier", debian.courier, FROM_COURIER)
+        self._program("Courier", uninstalled.courier, FROM_COURIER)
         self._part("Courier, asked by the audit", self._audited)
         self._part("beside Dovecot's IMAP", lambda name: self._beside(name, served))
         self._part("steps from Dovecot 2.3", lambda name: self._steps(
@@ -117,7 +118,7 @@ class Suite:
         self._part("guard", lambda name: self._guard(name, served))
         self._part("kills", self._kills)
         if self.arguments.debian_13:
-            guest = debian.Guest(self.site.root)
+            guest = uninstalled.Guest(self.site.root)
             server = partial(self._dovecot_24, guest)
             self._dovecot("Dovecot 2.4", served, dovecot24.FORMATS, server)
             self._part("steps from Dovecot 2.4", lambda name: self._steps(
@@ -125,7 +126,7 @@ class Suite:
             ))
             self._program("Courier of Debian 13", guest.courier, FROM_COURIER)
         if self.arguments.qmail_pop3d:
-            program = debian.unprivileged(self.arguments.qmail_pop3d)
+            program = uninstalled.unprivileged(self.arguments.qmail_pop3d)
             self._program("qmail-pop3d", lambda: program, FROM_QMAIL)
             self._program("qmail-pop3d, by number", lambda: program, FROM_QMAIL_BY_NUMBER)
 
@@ -176,7 +177,7 @@ class Suite:
         return Dovecot23(self.site, self.made.name(), accounts, *settings, location=location)
 
     def _dovecot_24(
-        self, guest: debian.Guest, accounts: list[Account], form: Format,
+        self, guest: uninstalled.Guest, accounts: list[Account], form: Format,
         settings: tuple[str, ...],
     ) -> Dovecot23:
         control = str(self._control()) if form.is_elsewhere else ""
@@ -269,7 +270,7 @@ class Suite:
             server.kill()
 
     def _audited(self, name: str) -> None:
-        courier = debian.courier()
+        courier = uninstalled.courier()
         account = self.made.user(self.made.by_program(courier))
         front = Front(self.site, self.made.name(), [account], courier)
         server = Taking(self.site, self.made.name(), free_port(), FROM_COURIER)

@@ -2,8 +2,8 @@
 
 from typing import Iterable
 
-from continuity.debian import Guest
 from continuity.old import DELETED_FLAG, RENAME, XUIDL, Dovecot23, Format, of_template
+from lib.uninstalled import Guest
 from lib.process import LOOPBACK, SERVER_USER
 from lib.site import Account, Site
 

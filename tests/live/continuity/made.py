@@ -3,9 +3,9 @@
 import shutil
 from typing import Callable, Optional, Sequence
 
-from continuity.front import Front
 from continuity.history import History
 from continuity.old import Dovecot23, Old, imap_session, pop3_session
+from lib.front import Front
 from lib.process import SERVER_USER
 from lib.site import Account, Site
 

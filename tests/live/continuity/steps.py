@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Iterable
 
-from continuity.front import Front
 from continuity.history import History
 from continuity.listing import Listing, ask, ids, same
 from continuity.moves import Keys, Taking, remove_lists, uidl
 from continuity.old import Dovecot23
 from continuity.tls import Stls, Tls
+from lib.front import Front
 from lib.process import run
 from lib.report import require
 from lib.server import CLEARTEXT

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Optional
 
-from continuity.front import read_line
+from lib.front import read_line
 from lib.process import LOOPBACK, free_port
 from lib.site import Site
 

@@ -201,7 +201,7 @@ impl Connection {
         let keyword = if self.has(case_flaw) { keyword } else { &upper };
         match keyword {
             "CAPA" => self.capa()?,
-            "XYZZY" | "" if self.session.is_none() && self.has("rfc1939-unknown-command") => {
+            "XYZZY" if self.session.is_none() && self.has("rfc1939-unknown-command") => {
                 self.say("+OK")?;
             }
             "XYZZY" if self.session.is_some() && self.has("rfc1939-session-unknown") => {
