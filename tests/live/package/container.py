@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lib.pop3 import Pop3
 from lib.process import free_port, until
-from lib.report import require
+from lib.report import Failed, require
 
 DEBIAN, RUST = "docker.io/library/debian:bookworm-slim", "docker.io/library/rust:1-bookworm"
 # The user of the Containerfile.
@@ -41,6 +41,8 @@ class Container:
     """An image, and a container of it."""
 
     def __init__(self, directory: Path, program: Path) -> None:
+        # The user of the container enters it, whoever makes it first.
+        directory.mkdir()
         self.directory = directory
         self.program = program
         self.port = free_port()
@@ -93,17 +95,19 @@ class Container:
             self.buildah("run", "--isolation=chroot", *volumes, "restante", "--", *command),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        server = 0
         try:
             until(lambda: container.poll() is not None or bool(servers(container.pid)), 60)
-            [server] = servers(container.pid)
+            [server] = servers(container.pid) or [0]
+            require(server != 0, "the server has ended")
             until(lambda: self._is_healthy(server), 60)
             with Pop3(self.port, tls=ssl._create_unverified_context()) as client:
                 said = client.user("mrose@example.org", "tanstaaf")
                 client.ok("QUIT")
+        except (Failed, OSError) as failed:
+            said = str(failed)
         finally:
-            if server:
-                os.kill(server, getattr(signal, self.image["StopSignal"]))
+            for each in servers(container.pid):
+                os.kill(each, getattr(signal, self.image["StopSignal"]))
             log = container.communicate(timeout=60)[0]
         require(said.startswith("+OK") and container.returncode == 0, f"{said}\n{log}")
         return said
