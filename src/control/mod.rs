@@ -149,7 +149,7 @@ pub struct Store {
     pub down_since: Option<u64>,
 }
 
-/// A certificate.
+/// A certificate in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Certificate {
@@ -157,8 +157,21 @@ pub struct Certificate {
     pub path: String,
     /// The names that it is for.
     pub names: Vec<String>,
-    /// When it expires; `None` if the file cannot be read any more.
+    /// When it expires.
+    pub expires: u64,
+    /// What the file has now, if that is another certificate, or none.
+    pub file: Option<OtherFile>,
+}
+
+/// What a certificate file has now that is not in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherFile {
+    /// The names that its certificate is for.
+    pub names: Vec<String>,
+    /// When that expires.
     pub expires: Option<u64>,
+    /// Why it cannot be used.
+    pub error: Option<String>,
 }
 
 /// The last reload of the configuration.

@@ -3,7 +3,7 @@
 use super::table::{now, since, span};
 use super::{Target, print_json};
 use crate::cli::{Failure, print};
-use crate::control::{Answer, Certificate, LastReload, Request, Status, Store};
+use crate::control::{Answer, Certificate, LastReload, OtherFile, Request, Status, Store};
 
 /// Prints the state of the server.
 ///
@@ -53,11 +53,23 @@ fn text(status: &Status) -> String {
     lines.concat()
 }
 
-fn expiry(Certificate { path, names, expires }: &Certificate) -> String {
-    let names = names.join(", ");
-    match expires.map(|expires| expires.checked_sub(now())) {
-        Some(Some(left)) => format!("{path} ({names}): expires in {}", span(left)),
-        Some(None) => format!("{path} ({names}): has expired"),
-        None => format!("{path}: cannot be read any more"),
+fn expiry(Certificate { path, names, expires, file }: &Certificate) -> String {
+    let used = format!("{path} ({}): {}", names.join(", "), end(*expires));
+    match file {
+        None => used,
+        Some(OtherFile { error: Some(error), .. }) => {
+            format!("{used}\nnot in use: the file cannot be used: {error}")
+        }
+        Some(OtherFile { names, expires, .. }) => {
+            let end = expires.map_or_else(String::new, |expires| format!(": {}", end(expires)));
+            format!("{used}\nnot in use yet: the file has another one ({}){end}", names.join(", "))
+        }
+    }
+}
+
+fn end(expires: u64) -> String {
+    match expires.checked_sub(now()) {
+        Some(left) => format!("expires in {}", span(left)),
+        None => "has expired".to_owned(),
     }
 }

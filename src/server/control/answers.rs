@@ -5,16 +5,16 @@ use std::process;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::io::AsyncBufRead;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::{Answers, Unanswered};
-use crate::config::KeyPair;
 use crate::control::{
-    Answer, Certificate, Connection, Filter, Kicked, Listener, Reloaded, Request, State, Status,
-    Store, unix_time,
+    Answer, Certificate, Connection, Filter, Kicked, Listener, OtherFile, Reloaded, Request, State,
+    Status, Store, unix_time,
 };
 use crate::credentials::{CredentialStore, Outage};
 use crate::login::Throttle;
@@ -37,11 +37,12 @@ impl Server {
         Self { reload: Arc::clone(reload), listeners, started: SystemTime::now() }
     }
 
-    /// Carries out a request of the user `uid`, but no watch.
+    /// Carries out a request of the user `uid`. The end of `reader`, or its next request, ends a watch.
     pub(super) async fn answer(
         &self,
         request: Request,
         uid: Option<u32>,
+        reader: &mut (impl AsyncBufRead + Unpin),
         answers: &mut Answers,
     ) -> Result<(), Unanswered> {
         match request {
@@ -54,7 +55,7 @@ impl Server {
             }
             Request::Throttle(delayed) => self.delays(&delayed, answers).await?,
             Request::ClearThrottle(delayed) => self.clear_delays(&delayed, uid, answers).await?,
-            Request::Watch(_) => {}
+            Request::Watch(filter) => self.watch(filter, uid, reader, answers).await?,
         }
         Ok(())
     }
@@ -216,28 +217,53 @@ pub(in crate::server) fn stores<M, C: CredentialStore>(shared: &Shared<M, C>) ->
     passwords.chain(tokens).collect()
 }
 
-pub(in crate::server) async fn certificates(
-    certificates: Option<&tls::Certificates>,
-) -> Vec<Certificate> {
-    let pairs = certificates.map(tls::Certificates::pairs).unwrap_or_default();
-    let Some(first) = pairs.first().map(|pair| pair.certificate.clone()) else {
+/// The certificates in use, and what their files have now if that is not the same.
+async fn certificates(certificates: Option<&tls::Certificates>) -> Vec<Certificate> {
+    let in_use = certificates.map(tls::Certificates::in_use).unwrap_or_default();
+    let Some(first) = in_use.first().map(|one| one.pair.certificate.clone()) else {
         return Vec::new();
     };
-    let (done, inspected) = oneshot::channel();
-    let inspect = move || drop(done.send(pairs.iter().map(certificate).collect()));
-    match threads::files().of(&first).start(inspect) {
-        Ok(()) => inspected.await.unwrap_or_default(),
-        Err(_) => Vec::new(),
+    let alone = in_use.iter().map(|one| certificate(one, None)).collect();
+    let (done, compared) = oneshot::channel();
+    let compare = move || {
+        let compared = in_use.iter().map(|one| certificate(one, file(one)));
+        drop(done.send(compared.collect()));
+    };
+    match threads::files().of(&first).start(compare) {
+        Ok(()) => compared.await.unwrap_or(alone),
+        Err(_) => alone,
     }
 }
 
-fn certificate(pair: &KeyPair) -> Certificate {
-    let path = pair.certificate.display().to_string();
+fn certificate(
+    tls::InUse { pair, inspection }: &tls::InUse,
+    file: Option<OtherFile>,
+) -> Certificate {
+    Certificate {
+        path: pair.certificate.display().to_string(),
+        names: inspection.names.clone(),
+        expires: unix_time(inspection.not_after),
+        file,
+    }
+}
+
+/// What a file has now. `None` if that is in use.
+fn file(tls::InUse { pair, inspection: used }: &tls::InUse) -> Option<OtherFile> {
     match tls::inspect(pair, SystemTime::now()) {
-        Ok(seen) => {
-            let expires = Some(unix_time(seen.not_after));
-            Certificate { path, names: seen.names, expires }
+        Ok(now)
+            if (&now.names, now.not_before, now.not_after)
+                == (&used.names, used.not_before, used.not_after) =>
+        {
+            None
         }
-        Err(_) => Certificate { path, names: Vec::new(), expires: None },
+        Ok(now) => {
+            let expires = Some(unix_time(now.not_after));
+            Some(OtherFile { names: now.names, expires, error: None })
+        }
+        Err(errors) => {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            let error = Some(errors.join("; "));
+            Some(OtherFile { names: Vec::new(), expires: None, error })
+        }
     }
 }

@@ -31,7 +31,7 @@ mod watch;
 
 pub(super) use answers::Server;
 #[cfg(feature = "metrics")]
-pub(super) use answers::{certificates, stores};
+pub(super) use answers::stores;
 
 /// The bound control socket.
 #[derive(Debug)]
@@ -154,10 +154,7 @@ async fn serve(stream: UnixStream, server: &Server) {
     let (mut reader, mut answers) = (BufReader::new(reader), Answers::new(writer));
     loop {
         let answered = match request(&mut reader).await {
-            Ok(Some(Request::Watch(filter))) => {
-                watch::watch(server, filter, uid, &mut reader, &mut answers).await
-            }
-            Ok(Some(request)) => server.answer(request, uid, &mut answers).await,
+            Ok(Some(request)) => server.answer(request, uid, &mut reader, &mut answers).await,
             Ok(None) => return,
             Err(why) => {
                 drop(answers.end(Answer::Error(why)).await);

@@ -11,22 +11,24 @@ use super::{Answers, Unanswered};
 use crate::control::{Answer, Filter, Line, Speaker};
 use crate::session::{self, Watch, Watched, WatchedLine};
 
-/// Sends the dialogue of the connections that a filter matches to the user `uid`, until the client
-/// closes the connection or sends another request. A client that does not read may take any time.
-pub(super) async fn watch(
-    server: &Server,
-    filter: Filter,
-    uid: Option<u32>,
-    reader: &mut (impl AsyncBufRead + Unpin),
-    answers: &mut Answers,
-) -> Result<(), Unanswered> {
-    let mut trace = Trace::begin(checked(&filter)?.clone(), uid);
-    let mut watch = server.connections().watch(move |handle| matches(&filter, handle));
-    loop {
-        tokio::select! {
-            biased;
-            _ended = reader.fill_buf() => return Ok(()),
-            sent = send_next(&mut watch, &mut trace, answers) => sent?,
+impl Server {
+    /// Sends the dialogue of the connections that a filter matches to the user `uid`, until the
+    /// client closes the connection or sends another request. It may read as slowly as it likes.
+    pub(super) async fn watch(
+        &self,
+        filter: Filter,
+        uid: Option<u32>,
+        reader: &mut (impl AsyncBufRead + Unpin),
+        answers: &mut Answers,
+    ) -> Result<(), Unanswered> {
+        let mut trace = Trace::begin(checked(&filter)?.clone(), uid);
+        let mut watch = self.connections().watch(move |handle| matches(&filter, handle));
+        loop {
+            tokio::select! {
+                biased;
+                _ended = reader.fill_buf() => return Ok(()),
+                sent = send_next(&mut watch, &mut trace, answers) => sent?,
+            }
         }
     }
 }

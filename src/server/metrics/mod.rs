@@ -29,8 +29,8 @@ impl Metrics {
         Self { reload: Arc::clone(reload), health, started: SystemTime::now() }
     }
 
-    async fn metrics(&self, request: &Request) -> Response {
-        let page = series::collect(&self.reload, self.started).await;
+    fn metrics(&self, request: &Request) -> Response {
+        let page = series::collect(&self.reload, self.started);
         let (text, content_type) = match request.header("accept") {
             Some(types) if types.contains("application/openmetrics-text") => {
                 (page.open_metrics(), OPEN_METRICS)
@@ -56,7 +56,7 @@ impl Site for Metrics {
         match path {
             "/healthz" => report(&self.health.stuck().await),
             "/readyz" => report(&self.health.unready().await),
-            _ => self.metrics(&request).await,
+            _ => self.metrics(&request),
         }
     }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::page::{Labels, Page};
-use crate::server::control::{certificates, stores};
+use crate::control::unix_time;
+use crate::server::control::stores;
 use crate::server::reload::Reload;
+use crate::server::tls::{Certificates, InUse};
 
 /// All series, as they are now.
-pub(super) async fn collect(reload: &Arc<Reload>, started: SystemTime) -> Page {
+pub(super) fn collect(reload: &Arc<Reload>, started: SystemTime) -> Page {
     let mut page = Page::default();
     let shared = &reload.shared;
     let version = label("version", env!("CARGO_PKG_VERSION"));
@@ -34,8 +36,10 @@ pub(super) async fn collect(reload: &Arc<Reload>, started: SystemTime) -> Page {
         (vec![("store", store.name.into())], f64::from(u8::from(store.down.is_none())))
     });
     page.gauges("restante_store_up", "1 if a credential store answers, 0 if it is down.", up);
-    let expiry = certificates(shared.tls.as_deref()).await.into_iter().filter_map(|certificate| {
-        Some((vec![("certificate", certificate.path.into())], seconds(certificate.expires?)))
+    let in_use = shared.tls.as_deref().map(Certificates::in_use).unwrap_or_default();
+    let expiry = in_use.into_iter().map(|InUse { pair, inspection }| {
+        let path = pair.certificate.display().to_string();
+        (vec![("certificate", path.into())], seconds(unix_time(inspection.not_after)))
     });
     page.gauges(
         "restante_certificate_expiry_seconds",

@@ -97,10 +97,10 @@ impl Certificates {
         }
     }
 
-    /// The files of all certificates that are in use. Does not wait for `files`, which is locked while
-    /// files are read.
-    pub(super) fn pairs(&self) -> Vec<KeyPair> {
-        self.config().table.pairs.clone()
+    /// The certificates that are in use. Does not wait for `files`, which is locked while files are
+    /// read.
+    pub(super) fn in_use(&self) -> Vec<InUse> {
+        self.config().table.in_use.clone()
     }
 
     /// The path of one file.
@@ -217,8 +217,16 @@ pub enum TlsError {
 struct CertificateTable {
     default: Arc<Certificate>,
     by_name: HashMap<String, Arc<Certificate>>,
-    /// The files of all of them, those of the default one first.
-    pairs: Vec<KeyPair>,
+    /// All of them, the default one first.
+    in_use: Vec<InUse>,
+}
+
+/// A certificate that is in use, for the operator.
+#[derive(Clone, Debug)]
+pub(super) struct InUse {
+    /// Its files, as they were when it was read.
+    pub(super) pair: KeyPair,
+    pub(super) inspection: Inspection,
 }
 
 /// A certificate with its key.
@@ -239,15 +247,16 @@ impl ResolvesServerCert for CertificateTable {
 
 impl CertificateTable {
     fn load(section: &config::Tls) -> Result<Self, PemError> {
-        let default = load_with_warnings(&section.default, None)?;
-        let mut by_name = HashMap::new();
+        let (default, first) = load_with_warnings(&section.default, None)?;
+        let (mut by_name, mut in_use) = (HashMap::new(), vec![first]);
         for host in &section.hosts {
-            let certified = load_with_warnings(&host.pair, host.default_domain.clone())?;
+            let (certified, next) = load_with_warnings(&host.pair, host.default_domain.clone())?;
+            in_use.push(next);
             for name in &host.names {
                 by_name.insert(name.to_ascii_lowercase(), Arc::clone(&certified));
             }
         }
-        Ok(Self { default, by_name, pairs: pairs(section).cloned().collect() })
+        Ok(Self { default, by_name, in_use })
     }
 
     /// The certificate of the exact name, otherwise of a wildcard for its first label, otherwise the
@@ -271,13 +280,15 @@ fn pairs(section: &config::Tls) -> impl Iterator<Item = &KeyPair> {
 fn load_with_warnings(
     pair: &KeyPair,
     default_domain: Option<Arc<str>>,
-) -> Result<Arc<Certificate>, PemError> {
+) -> Result<(Arc<Certificate>, InUse), PemError> {
     let loaded = pair::load(pair)?;
-    for warning in inspect::look_at(pair, &loaded, SystemTime::now()).all_warnings() {
+    let inspection = inspect::look_at(pair, &loaded, SystemTime::now());
+    for warning in inspection.all_warnings() {
         warn!("{warning}");
     }
     let end_point = loaded.certified.cert.first().and_then(peer::end_point);
-    Ok(Arc::new(Certificate { key: loaded.certified, end_point, default_domain }))
+    let certificate = Certificate { key: loaded.certified, end_point, default_domain };
+    Ok((Arc::new(certificate), InUse { pair: pair.clone(), inspection }))
 }
 
 #[cfg(test)]

@@ -96,7 +96,22 @@ fn certificates_are_listed_with_their_end() {
     let certificate = &status["certificates"][0];
     assert_eq!(certificate["names"][0], "localhost");
     assert!(certificate["expires"].as_u64().unwrap() > status["started"].as_u64().unwrap());
+    assert_eq!(certificate["file"], Value::Null);
     assert!(told(&place, &["status"]).contains("default.crt (localhost): expires in "));
+    // The old one stays in use.
+    place.write("default.crt", "garbage");
+    let changed = objects(&place, &["status"])[0]["certificates"][0].clone();
+    assert_eq!(
+        [&changed["names"], &changed["expires"]],
+        ["names", "expires"].map(|key| &certificate[key])
+    );
+    assert!(changed["file"]["error"].as_str().unwrap().contains("default.crt"), "{changed}");
+    let text = told(&place, &["status"]);
+    assert!(text.contains("\n             not in use: the file cannot be used: "), "{text}");
+    place.pair("default", &["pop.example.org"]);
+    told(&place, &["reload"]);
+    let renewed = &objects(&place, &["status"])[0]["certificates"][0];
+    assert_eq!((&renewed["names"][0], &renewed["file"]), (&"pop.example.org".into(), &Value::Null));
 }
 
 #[test]
