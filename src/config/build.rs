@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use super::bounds::{Number, Span, number, span};
@@ -15,6 +13,7 @@ use super::credentials::credentials;
 use super::document::{Document, ReadResult};
 use super::entry::Entry;
 use super::fault::{Fault, Faults, Place};
+use super::listen::{default_domain, free_address, listen};
 use super::maildir::{guard, maildir};
 use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
@@ -49,11 +48,9 @@ const SHUTDOWN_GRACE: Span = span("shutdown-grace", 30, 0, 10 * MINUTE);
 // Valid values for the messages.
 const HOST_NAME: &str = "\"pop.example.org\"";
 const RUN_AS: &str = "\"vmail:vmail\"";
-const ADDRESS: &str = "\"[::]:995\"";
 const METRICS_ADDRESS: &str = "\"127.0.0.1:9110\"";
 const MECHANISM: &str = "\"PLAIN\"";
-const DOMAIN: &str = "\"example.org\"";
-const NETWORK: &str = "\"192.0.2.0/24\"";
+pub(super) const NETWORK: &str = "\"192.0.2.0/24\"";
 const MAIL_DIRECTORY: &str = "\"/srv/mail\"";
 
 const MINUTE: u64 = 60;
@@ -195,12 +192,6 @@ fn auth(section: &Section<'_>) -> Auth {
     }
 }
 
-/// The domain for user names without one.
-fn default_domain(section: &Section<'_>) -> Option<Arc<str>> {
-    let entry = section.entry("default-domain")?;
-    entry.checked(value::domain(entry.text(DOMAIN)?))
-}
-
 fn mechanisms(section: &Section<'_>) -> Option<Vec<Mechanism>> {
     let entry = section.entry("mechanisms")?;
     let names = entry.texts(MECHANISM)?;
@@ -225,65 +216,6 @@ fn throttle(section: &Section<'_>) -> ThrottleSection {
         forget_after: section.duration(&FORGET_AFTER),
         trusted: trusted.iter().flatten().filter_map(network).collect(),
     }
-}
-
-fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<PartialListen> {
-    let sections = root.sections("listen");
-    // If it is in the wrong section, that is reported instead.
-    let allow_cleartext = allow_cleartext || root.is_misplaced("allow-cleartext");
-    if root.entry("listen").is_none() {
-        root.lacks(
-            "listen",
-            "is missing; write a section [[listen]] with address = \"[::]:995\" and \
-             tls = \"implicit\"",
-        );
-    }
-    let mut listen: Vec<PartialListen> = Vec::new();
-    for section in &sections {
-        let address = section.required("address", ADDRESS).and_then(|entry| {
-            let address = entry.checked(value::socket_address(entry.text(ADDRESS)?))?;
-            free_address(&entry, address, &listen)
-        });
-        let tls = section
-            .required("tls", "\"implicit\" (as on port 995), \"starttls\" (port 110) or \"off\"")
-            .and_then(|entry| {
-                let tls = entry.choice("\"implicit\"")?;
-                if tls == TlsMode::Off && !allow_cleartext {
-                    entry.refuse(
-                        "no client could log in, since no password is accepted without TLS; write \
-                         \"starttls\", or allow-cleartext = true in [auth]",
-                    );
-                }
-                Some(tls)
-            });
-        listen.push(PartialListen { address, tls, default_domain: default_domain(section) });
-    }
-    listen
-}
-
-/// The address, unless one of these listeners has it.
-fn free_address(
-    entry: &Entry<'_>,
-    address: SocketAddr,
-    listen: &[PartialListen],
-) -> Option<SocketAddr> {
-    let other = |it: &PartialListen| it.address.is_some_and(|it| overlap(it, address));
-    let Some(first) = listen.iter().position(other) else { return Some(address) };
-    let is = match listen.iter().any(|it| it.address == Some(address)) {
-        true => "is already the address of",
-        false => "overlaps with",
-    };
-    entry.refuse(format!("{address} {is} listen[{first}]; remove one of them"));
-    None
-}
-
-/// Whether two sockets cannot listen on these at the same time. IPv6 sockets do not conflict with
-/// IPv4 ones, and port 0 is a different port each time.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    one.port() == other.port()
-        && one.port() != 0
-        && one.is_ipv4() == other.is_ipv4()
-        && (one == other || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 fn tls(root: &Section<'_>, needed: bool) -> Option<PartialTls> {

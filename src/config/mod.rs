@@ -23,6 +23,7 @@ pub(crate) mod duration;
 mod entry;
 mod fault;
 mod hint;
+mod listen;
 mod maildir;
 mod open_files;
 mod partial;
@@ -133,7 +134,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "client-settings",
         ],
     ),
-    ("listen", &["address", "tls", "default-domain"]),
+    ("listen", &["address", "tls", "default-domain", "proxy-protocol", "proxies"]),
     ("tls", &["certificate", "private-key", "client-ca", "host"]),
     ("tls.host", &["names", "certificate", "private-key", "default-domain"]),
     (
@@ -211,6 +212,8 @@ pub struct Listen {
     pub tls: TlsMode,
     /// The domain for user names without one, instead of that of `[auth]`.
     pub default_domain: Option<Arc<str>>,
+    /// The networks of the proxies that speak the PROXY protocol. `None`: clients connect directly.
+    pub proxies: Option<Arc<[IpNet]>>,
 }
 
 /// The TLS mode of a listener.

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
@@ -74,6 +76,10 @@ pub struct PartialListen {
     pub tls: Option<TlsMode>,
     /// The domain for user names without one.
     pub default_domain: Option<Arc<str>>,
+    /// Whether clients come through a proxy that speaks the PROXY protocol.
+    pub is_proxied: bool,
+    /// The networks of the proxies.
+    pub proxies: Option<Arc<[IpNet]>>,
 }
 
 /// `[tls]`
@@ -145,8 +151,8 @@ impl PartialConfig {
 
     /// The configuration, if no required value is absent.
     fn config(self) -> Option<Config> {
-        let listen = |PartialListen { address, tls, default_domain }| {
-            Some(Listen { address: address?, tls: tls?, default_domain })
+        let listen = |PartialListen { address, tls, default_domain, proxies, .. }| {
+            Some(Listen { address: address?, tls: tls?, default_domain, proxies })
         };
         Some(Config {
             hostname: self.hostname?,

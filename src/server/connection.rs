@@ -15,8 +15,9 @@ use tokio_rustls::rustls::{self, ProtocolVersion};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
+use super::proxy::Proxied;
 use super::tls::{self, Certificates, PeekedStream, TlsConfig};
-use crate::config::{Timeouts, TlsMode};
+use crate::config::{Listen, Timeouts, TlsMode};
 use crate::credentials::{AppPasswordName, CredentialStore};
 use crate::limits::Entry;
 use crate::login::Throttle;
@@ -39,33 +40,52 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
     pub(super) fn serve(
         &self,
         stream: TcpStream,
-        mode: TlsMode,
-        domain: Option<Arc<str>>,
+        entry: &Listen,
         connection: Arc<Open>,
+        proxied: Option<Box<Proxied>>,
     ) -> impl Future<Output = ()> {
         let handle = connection.handle();
         handle.tell(Speaker::Connection, || format!("connected from {}", handle.peer()));
-        let mut report = EndReport::new(connection, domain, self.env.authenticator.throttle());
+        let (mode, domain) = (entry.tls, entry.default_domain.clone());
+        let throttle = self.env.authenticator.throttle();
+        let mut report = EndReport::new(connection, domain, proxied, throttle);
+        let secured = mode != TlsMode::Implicit && self.secured_by_proxy(&mut report);
         stream.limit_silence(Some(SILENCE));
         // A block, because the arguments of an `async fn` take their memory twice.
         async move {
             let report = &mut report;
-            match mode {
-                TlsMode::Implicit => self.serve_tls(stream, Security::ImplicitTls, report).await,
-                TlsMode::Starttls => self.serve_plain(stream, true, report).await,
-                TlsMode::Off => self.serve_plain(stream, false, report).await,
-            }
+            let security = match mode {
+                TlsMode::Implicit => {
+                    return self.serve_tls(stream, Security::ImplicitTls, report).await;
+                }
+                TlsMode::Starttls | TlsMode::Off if secured => Security::ImplicitTls,
+                TlsMode::Starttls => Security::Cleartext { stls: self.certificates.is_some() },
+                TlsMode::Off => Security::Cleartext { stls: false },
+            };
+            self.serve_plain(stream, security, report).await;
         }
+    }
+
+    /// Whether the client uses TLS as far as the proxy, which then counts as TLS of this connection.
+    fn secured_by_proxy(&self, report: &mut EndReport<'_>) -> bool {
+        let Some(proxied) = &report.proxied else { return false };
+        let Some(version) = proxied.tls else { return false };
+        let requested = self.certificates.zip(proxied.host.as_deref());
+        let domain = requested.and_then(|(known, host)| known.config().default_domain(Some(host)));
+        if domain.is_some() {
+            report.domain = domain;
+        }
+        report.secured(Protection { version, cipher_suite: None });
+        true
     }
 
     fn serve_plain(
         &self,
         mut stream: TcpStream,
-        stls: bool,
+        security: Security,
         report: &mut EndReport<'_>,
     ) -> impl Future<Output = ()> {
-        let stls = stls && self.certificates.is_some();
-        let link = self.link(Security::Cleartext { stls }, report);
+        let link = self.link(security, report);
         async move {
             let end = session::run(&mut stream, self.env, &link).await;
             if let End::StartTls = end {
@@ -98,11 +118,7 @@ impl<M: Mailbox, C: CredentialStore> Connection<'_, M, C> {
                 Ok(stream) => stream,
                 Err(reason) => return report.log(&reason),
             };
-            let protection = Protection::of(&stream);
-            let handle = link.connection.handle();
-            handle.set_tls(protection.version);
-            handle.tell(Speaker::Connection, || format!("TLS {}", protection.version));
-            report.protection = Some(protection);
+            report.secured(Protection::of(&stream));
             let end = session::run(&mut *stream, self.env, &link).await;
             report.log(&EndReason::of(&end));
             if let End::WriteTimeout = end {
@@ -292,8 +308,8 @@ impl fmt::Display for EndReason {
     }
 }
 
-const UNWANTED_PROXY: &str = "a proxy sends the PROXY protocol, which is not supported: disable it in \
-                              the proxy (haproxy: send-proxy)";
+const UNWANTED_PROXY: &str = "a proxy sends a header of the PROXY protocol: write proxy-protocol = true \
+                              and proxies in [[listen]], or disable it in the proxy";
 
 /// The line in the log about the end of a connection.
 ///
@@ -304,6 +320,7 @@ struct EndReport<'a> {
     connection: Arc<Open>,
     /// The domain for user names without one, on this connection.
     domain: Option<Arc<str>>,
+    proxied: Option<Box<Proxied>>,
     protection: Option<Protection>,
     written: bool,
 }
@@ -311,7 +328,8 @@ struct EndReport<'a> {
 /// The negotiated version and cipher suite.
 struct Protection {
     version: &'static str,
-    cipher_suite: &'static str,
+    /// `None`: a proxy has the TLS connection.
+    cipher_suite: Option<&'static str>,
 }
 
 impl Protection {
@@ -324,13 +342,25 @@ impl Protection {
         };
         let suite = connection.negotiated_cipher_suite();
         let cipher_suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
-        Self { version, cipher_suite }
+        Self { version, cipher_suite: Some(cipher_suite) }
     }
 }
 
 impl<'a> EndReport<'a> {
-    fn new(connection: Arc<Open>, domain: Option<Arc<str>>, throttle: &'a Throttle) -> Self {
-        Self { throttle, connection, domain, protection: None, written: false }
+    fn new(
+        connection: Arc<Open>,
+        domain: Option<Arc<str>>,
+        proxied: Option<Box<Proxied>>,
+        throttle: &'a Throttle,
+    ) -> Self {
+        Self { throttle, connection, domain, proxied, protection: None, written: false }
+    }
+
+    fn secured(&mut self, protection: Protection) {
+        let handle = self.connection.handle();
+        handle.set_tls(protection.version);
+        handle.tell(Speaker::Connection, || format!("TLS {}", protection.version));
+        self.protection = Some(protection);
     }
 
     fn log(&mut self, reason: &EndReason) {
@@ -338,14 +368,19 @@ impl<'a> EndReport<'a> {
         let handle = self.connection.handle();
         handle.tell(Speaker::Connection, || reason.to_string());
         let summary = handle.activity().summary;
+        let proxied = self.proxied.as_ref();
+        if summary.user.is_none() && proxied.is_some_and(|proxied| proxied.is_own) {
+            return debug!(why = %reason.why, "session ended");
+        }
         if summary.user.is_none() && !self.throttle.logs(handle.peer().ip(), Entry::Connection) {
             return;
         }
         info!(
             user = summary.user.as_ref().map(Username::as_str),
             app_password = summary.app_password.as_ref().map(AppPasswordName::as_str),
+            proxy = proxied.map(|proxied| display(proxied.proxy)),
             tls = self.protection.as_ref().map(|tls| tls.version),
-            cipher_suite = self.protection.as_ref().map(|tls| tls.cipher_suite),
+            cipher_suite = self.protection.as_ref().and_then(|tls| tls.cipher_suite),
             retrieved = summary.retrieved,
             removed = summary.removed,
             left = summary.left,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Reloadable, Shared, limits as connection_limits};
+use super::{Reloadable, Shared, limits as connection_limits, proxy};
 use crate::config::{KeyPair, Limits, Timeouts};
 use crate::credentials::{Account, CredentialStore, Decoy, Lookup, StoreError};
 use crate::login::{Authenticator, Rules, Turns};
@@ -48,6 +48,7 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
         tls: None,
         connection_limits: connection_limits::ConnectionLimits::new(),
         refusals: connection_limits::ThrottledWarning::default(),
+        proxy_warnings: proxy::ProxyWarnings::default(),
         removals: env.removals.clone(),
         drain: env.drain.clone(),
         grace_over: env.grace_over.clone(),

@@ -33,29 +33,47 @@ impl ConnectionLimits {
         }
     }
 
-    /// Admits a connection, unless there are too many in all or from its network, or too many new ones
-    /// from its network. Networks that the throttle trusts have many users, so only the limit on all
-    /// connections applies to them.
-    ///
-    /// Above three quarters of that limit, each admission evicts another connection. A refusal does
-    /// not: otherwise an attacker could evict all clients by connections that are refused.
+    /// Takes a place for a connection, unless there are too many in all.
+    pub(super) fn reserve(&self, limits: &Limits) -> Result<Place, LimitReached> {
+        self.all.take((), limits.connections.get()).map(Place).ok_or(LimitReached::All)
+    }
+
+    /// Admits a connection to its place, unless there are too many from its network, or too many new
+    /// ones. Networks that the throttle trusts have many users, so only the limit on all connections
+    /// applies to them.
     pub(super) fn admit(
         &self,
+        place: Place,
         peer: SocketAddr,
         limits: &Limits,
         throttle: &Throttle,
     ) -> Result<Admission, LimitReached> {
-        let most = limits.connections.get();
-        let all = self.all.take((), most).ok_or(LimitReached::All)?;
         let networks = match throttle.trusts(peer.ip()) {
             true => Vec::new(),
             false => self.take_of_networks(peer.ip(), limits)?,
         };
-        if u64::from(self.open()) * 4 > u64::from(most) * 3 {
+        Ok(self.enter(place, networks, peer, limits))
+    }
+
+    /// Admits a connection of a proxy itself: only the limit on all connections applies to it.
+    pub(super) fn admit_proxy(&self, place: Place, peer: SocketAddr, limits: &Limits) -> Admission {
+        self.enter(place, Vec::new(), peer, limits)
+    }
+
+    /// Above three quarters of the limit, each admission evicts another connection. A refusal does
+    /// not: otherwise an attacker could evict all clients by connections that are refused.
+    fn enter(
+        &self,
+        place: Place,
+        networks: Vec<Slot<Network>>,
+        peer: SocketAddr,
+        limits: &Limits,
+    ) -> Admission {
+        if u64::from(self.open()) * 4 > u64::from(limits.connections.get()) * 3 {
             self.make_room();
         }
         let connection = Arc::new(self.connections.enter(peer));
-        Ok(Admission { connection, _all: all, _networks: networks })
+        Admission { connection, _place: place, _networks: networks }
     }
 
     fn take_of_networks(
@@ -100,11 +118,15 @@ impl ConnectionLimits {
 /// The connections of this time may arrive in one burst.
 const BURST: Duration = Duration::from_secs(10);
 
+/// A place among all connections. Dropping it makes room for another one.
+#[derive(Debug)]
+pub(super) struct Place(#[expect(dead_code, reason = "held until it is dropped")] Slot<()>);
+
 /// Permission to serve a connection. Dropping it makes room for another one.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) connection: Arc<Open>,
-    _all: Slot<()>,
+    _place: Place,
     _networks: Vec<Slot<Network>>,
 }
 
@@ -177,19 +199,31 @@ mod tests {
         let limits = crate::server::fixture::limits(3, 2);
         let (connection_limits, throttle) = (ConnectionLimits::new(), Throttle::default());
         let (here, there) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:1".parse().unwrap());
-        let first = connection_limits.admit(here, &limits, &throttle).unwrap();
-        let _second = connection_limits.admit(here, &limits, &throttle).unwrap();
-        assert_eq!(
-            connection_limits.admit(here, &limits, &throttle).unwrap_err(),
-            LimitReached::Address
-        );
-        let _third = connection_limits.admit(there, &limits, &throttle).unwrap();
-        assert_eq!(
-            connection_limits.admit(there, &limits, &throttle).unwrap_err(),
-            LimitReached::All
-        );
+        let admit = |peer| {
+            let place = connection_limits.reserve(&limits)?;
+            connection_limits.admit(place, peer, &limits, &throttle)
+        };
+        let first = admit(here).unwrap();
+        let _second = admit(here).unwrap();
+        assert_eq!(admit(here).unwrap_err(), LimitReached::Address);
+        let _third = admit(there).unwrap();
+        assert_eq!(admit(there).unwrap_err(), LimitReached::All);
         drop(first);
-        connection_limits.admit(here, &limits, &throttle).unwrap();
+        admit(here).unwrap();
+    }
+
+    #[test]
+    fn connections_of_a_proxy_itself_count_only_in_all() {
+        let limits = crate::server::fixture::limits(3, 1);
+        let connection_limits = ConnectionLimits::new();
+        let proxy = "192.0.2.1:1".parse().unwrap();
+        let places = || connection_limits.reserve(&limits);
+        let admit = |place| connection_limits.admit_proxy(place, proxy, &limits);
+        let _two = [admit(places().unwrap()), admit(places().unwrap())];
+        let third =
+            connection_limits.admit(places().unwrap(), proxy, &limits, &Throttle::default());
+        assert!(third.is_ok(), "they do not count for the address");
+        assert_eq!(places().unwrap_err(), LimitReached::All);
     }
 
     #[test]
@@ -203,7 +237,8 @@ mod tests {
                     false => format!("{prefix}{n}"),
                 };
                 let peer = SocketAddr::new(address.parse().unwrap(), 1);
-                connection_limits.admit(peer, &limits, &throttle).ok()
+                let place = connection_limits.reserve(&limits).unwrap();
+                connection_limits.admit(place, peer, &limits, &throttle).ok()
             };
             let admitted: Vec<_> = (0..100).flat_map(|n| [admit(n), admit(n)]).flatten().collect();
             assert_eq!(admitted.len(), most, "{prefix}");

@@ -337,7 +337,12 @@ mod tests {
     use super::*;
 
     fn entry(address: &str) -> Listen {
-        Listen { address: address.parse().unwrap(), tls: TlsMode::Off, default_domain: None }
+        Listen {
+            address: address.parse().unwrap(),
+            tls: TlsMode::Off,
+            default_domain: None,
+            proxies: None,
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //!   Prometheus, and health.
 //! - `sandbox`: restrictions of the process.
 //! - `stores`: from the configuration to credential stores.
-//! - `tls`: certificates and their renewal. `limits`: limits on connections.
+//! - `tls`: certificates and their renewal. `limits`: limits on connections. `proxy`: the PROXY
+//!   protocol.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ mod listen;
 mod metrics;
 mod port_owner;
 mod privileges;
+pub mod proxy;
 mod reload;
 mod sandbox;
 mod service_manager;
@@ -166,6 +168,7 @@ struct Shared<M, C> {
     tls: Option<Arc<tls::Certificates>>,
     connection_limits: limits::ConnectionLimits,
     refusals: limits::ThrottledWarning,
+    proxy_warnings: proxy::ProxyWarnings,
     /// Failed logins of users and networks. A reload keeps them.
     throttle: Arc<Throttle>,
     turns: Arc<Turns>,
@@ -214,6 +217,7 @@ impl Shared<MaildirStore, Store> {
             tls: tls.map(Arc::new),
             connection_limits: limits::ConnectionLimits::new(),
             refusals: limits::ThrottledWarning::default(),
+            proxy_warnings: proxy::ProxyWarnings::default(),
             removals: removals.clone(),
             drain: drain.clone(),
             grace_over: grace_over.clone(),

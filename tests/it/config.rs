@@ -70,7 +70,9 @@ fn every_value_arrives_in_its_place() {
         address: address.parse().unwrap(),
         tls,
         default_domain: address.ends_with(":995").then(|| "example.org".into()),
+        proxies: None,
     };
+    let proxies = ["192.0.2.7/32", "2001:db8::/32"].map(|net| net.parse().unwrap());
     let asking = Asking { deadline: Duration::from_secs(5), at_once: number(10) };
     let expected = Config {
         hostname: "POP.example.org".to_owned(),
@@ -79,7 +81,7 @@ fn every_value_arrives_in_its_place() {
             listen("[::]:995", TlsMode::Implicit),
             listen("0.0.0.0:110", TlsMode::Starttls),
             listen("127.0.0.1:0", TlsMode::Off),
-            listen("127.0.0.1:0", TlsMode::Off),
+            Listen { proxies: Some(proxies.into()), ..listen("127.0.0.1:0", TlsMode::Off) },
         ],
         tls: Some(Tls {
             default: KeyPair {

@@ -33,6 +33,7 @@ mod login;
 mod maildrop;
 mod migrate;
 mod plan;
+mod proxy;
 mod rust_source;
 mod sandbox;
 mod selftest;

@@ -355,9 +355,12 @@ fn citations(text: &str) -> Vec<String> {
 fn reasons() -> BTreeSet<String> {
     let read = |file| fs::read_to_string(root().join(file)).unwrap();
     let mut reasons = BTreeSet::new();
-    for file in
-        ["src/session/end.rs", "src/server/connection.rs", "src/server/tls/handshake_failure.rs"]
-    {
+    for file in [
+        "src/session/end.rs",
+        "src/server/connection.rs",
+        "src/server/proxy/mod.rs",
+        "src/server/tls/handshake_failure.rs",
+    ] {
         let text = read(file);
         let text = without_tests(&text);
         let literals = text.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -430,7 +430,7 @@ fn the_proxy_protocol_on_the_tls_port_is_called_by_its_name() {
     client.send("PROXY TCP4 192.0.2.7 192.0.2.1 4711 110\r\n");
     assert!(client.rest().iter().filter(|&&octet| octet == b'\n').count() <= 1);
     server.logged_times("why=proxy-protocol", 3);
-    server.logged(&["why=proxy-protocol", "disable it in the proxy"]);
+    server.logged(&["why=proxy-protocol", "write proxy-protocol = true and proxies"]);
 }
 
 #[test]

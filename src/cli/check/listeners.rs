@@ -1,5 +1,7 @@
 //! Listeners, SASL mechanisms and the throttle.
 
+use ipnet::IpNet;
+
 use super::Examination;
 use super::report::Severity;
 use crate::config::{Credentials, HttpListen, PartialListen, ThrottleSection, TlsMode};
@@ -15,8 +17,9 @@ impl Examination<'_> {
         let addresses: Vec<_> = self.config.listen.iter().filter_map(|it| it.address).collect();
         let http: Vec<_> = self.config.http();
         let mut outcomes = if bind { try_bind(&addresses, &http) } else { Vec::new() }.into_iter();
-        for (nth, PartialListen { address, tls, .. }) in self.config.listen.iter().enumerate() {
-            let Some(address) = address else { continue };
+        for (nth, listen) in self.config.listen.iter().enumerate() {
+            self.proxies(nth, listen);
+            let PartialListen { address: Some(address), tls, .. } = listen else { continue };
             let note = match outcomes.next() {
                 Some(Err(error)) => self.not_bound(&format!("listen[{nth}].address"), &error),
                 Some(Ok(())) | None => String::new(),
@@ -26,9 +29,14 @@ impl Examination<'_> {
                 (Some(TlsMode::Implicit), _) => "implicit TLS",
                 (Some(TlsMode::Starttls), false) => "STLS, passwords only with it",
                 (Some(TlsMode::Starttls), true) => "STLS, passwords also in cleartext",
-                (Some(TlsMode::Off), _) => "no TLS, passwords in cleartext",
+                (Some(TlsMode::Off), true) => "no TLS, passwords in cleartext",
+                (Some(TlsMode::Off), false) => "no TLS, passwords only if the proxy has it",
             };
-            self.report.does("listens on", format!("{address}  {how}{note}"));
+            let proxies = match &listen.proxies {
+                Some(proxies) => format!("; only for the proxies {}", joined(proxies)),
+                None => String::new(),
+            };
+            self.report.does("listens on", format!("{address}  {how}{proxies}{note}"));
         }
         for HttpListen { service, address, tls } in http {
             let note = match outcomes.next() {
@@ -37,6 +45,24 @@ impl Examination<'_> {
             };
             let (what, scheme) = (service.name(), if tls { "https" } else { "http" });
             self.report.does("listens on", format!("{address}  {what}, {scheme}{note}"));
+        }
+    }
+
+    /// Looks for networks of proxies that have more than proxies in them.
+    fn proxies(&mut self, nth: usize, listen: &PartialListen) {
+        for (proxy, network) in listen.proxies.iter().flat_map(|all| all.iter()).enumerate() {
+            let least = if network.addr().is_ipv4() { LEAST_V4 } else { LEAST_V6 };
+            if network.prefix_len() < least {
+                let key = format!("listen[{nth}].proxies[{proxy}]");
+                self.warn(
+                    &key,
+                    format!(
+                        "{network} is not a network of proxies alone: whoever connects from there \
+                         may claim to be any client, and to use TLS; write the addresses of the \
+                         proxies"
+                    ),
+                );
+            }
         }
     }
 
@@ -112,3 +138,12 @@ impl Examination<'_> {
         }
     }
 }
+
+fn joined(networks: &[IpNet]) -> String {
+    let networks: Vec<_> = networks.iter().map(IpNet::to_string).collect();
+    networks.join(", ")
+}
+
+/// The largest networks that one site has: `10.0.0.0/8` and `fc00::/7`.
+const LEAST_V4: u8 = 8;
+const LEAST_V6: u8 = 7;

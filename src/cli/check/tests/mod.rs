@@ -176,6 +176,24 @@ fn a_throttle_that_the_login_timeout_cuts_off_is_named() {
 }
 
 #[test]
+fn networks_that_are_not_of_proxies_alone_are_named() {
+    let fixture = Fixture::new();
+    let proxied = "proxy-protocol = true\nproxies = [\"0.0.0.0/0\", \"10.0.0.0/8\", \"::/0\"]\n";
+    fixture.write(
+        "restante.toml",
+        &GOOD.replacen("[[listen]]\n", &format!("[[listen]]\n{proxied}"), 1),
+    );
+    let report = fixture.report();
+    assert!(report.errors.is_empty(), "{report:?}");
+    let found: Vec<_> = report.warnings.iter().filter(|line| line.contains("].proxies[")).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].contains(" listen[0].proxies[0]: 0.0.0.0/0 is not a network of proxies alone")
+    );
+    assert!(found[1].contains(" listen[0].proxies[2]: ::/0 is not a network of proxies alone"));
+}
+
+#[test]
 fn files_that_the_user_of_run_as_cannot_read_are_errors() {
     let fixture = Fixture::new();
     let with_ca = GOOD.replace("private-key", "client-ca = \"clients.pem\"\nprivate-key");

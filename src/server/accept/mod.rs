@@ -11,12 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{Instrument, debug, error, error_span, info, warn};
+use tracing::instrument::Instrumented;
+use tracing::{Instrument, Span, debug, error, error_span, info, warn};
 
-use super::Shared;
 use super::connection::Connection;
-use super::limits::{Admission, LimitReached};
+use super::limits::{Admission, LimitReached, Place};
+use super::proxy::{Proxied, ProxyFault};
 use super::watchdog::{AcceptLoop, Ping};
+use super::{Shared, proxy};
 use crate::config::{Listen, TlsMode};
 use crate::credentials::CredentialStore;
 use crate::mailbox::Mailbox;
@@ -25,7 +27,7 @@ use crate::mailbox::Mailbox;
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: TcpListener,
-    entry: Listen,
+    entry: Arc<Listen>,
     /// Pings of the watchdog.
     pings: mpsc::Receiver<Ping>,
 }
@@ -34,7 +36,7 @@ impl Listener {
     /// Registers a socket with the running runtime. Also returns the watchdog's end.
     pub(super) fn new(socket: super::Socket) -> io::Result<(Self, AcceptLoop)> {
         let (accept_loop, pings) = AcceptLoop::new(socket.address());
-        let entry = socket.entry;
+        let entry = Arc::new(socket.entry);
         let socket = TcpListener::from_std(socket.listener)?;
         Ok((Self { socket, entry, pings }, accept_loop))
     }
@@ -96,15 +98,22 @@ impl Listener {
     ) {
         // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        match shared.connection_limits.admit(peer, &shared.current().limits, &shared.throttle) {
-            Ok(admission) => connections.start(shared, admission, stream, peer, &self.entry),
-            Err(reached) => {
-                if let Some(passed_over) = shared.refusals.due() {
-                    let key = reached.key();
-                    warn!(%peer, limit = key, passed_over, "too many connections, one was refused");
-                }
-                refuse(stream, reached, self.entry.tls);
+        let limits = &shared.current().limits;
+        if let Some(proxies) = &self.entry.proxies {
+            if !proxies.iter().any(|network| network.contains(&peer.ip())) {
+                let _span = session_span(peer).entered();
+                return shared.proxy_warnings.report(&ProxyFault::Stranger, peer, &shared.throttle);
             }
+            match shared.connection_limits.reserve(limits) {
+                Ok(place) => connections.start_proxied(shared, place, stream, peer, &self.entry),
+                Err(reached) => refuse(shared, stream, peer, reached, self.entry.tls),
+            }
+            return;
+        }
+        let admit = |place| shared.connection_limits.admit(place, peer, limits, &shared.throttle);
+        match shared.connection_limits.reserve(limits).and_then(admit) {
+            Ok(admission) => connections.start(shared, admission, stream, peer, &self.entry),
+            Err(reached) => refuse(shared, stream, peer, reached, self.entry.tls),
         }
     }
 }
@@ -120,25 +129,28 @@ impl Connections {
         admission: Admission,
         stream: TcpStream,
         peer: SocketAddr,
-        entry: &Listen,
+        entry: &Arc<Listen>,
     ) {
-        let shared = Arc::clone(shared);
-        let (mode, domain) = (entry.tls, entry.default_domain.clone());
-        // At level `error`, so that every line of the session has the address.
-        let span = error_span!("session", %peer);
-        let serving = async move {
-            let _panic_report = PanicReport;
-            let reloadable = shared.current();
-            let connection = Connection {
-                env: &reloadable.env,
-                timeouts: &reloadable.timeouts,
-                certificates: shared.tls.as_deref(),
-            };
-            let open = Arc::clone(&admission.connection);
-            connection.serve(stream, mode, domain, open).await;
-            drop(admission);
-        };
-        self.0.spawn(serving.instrument(span));
+        let serving = serve(Arc::clone(shared), admission, stream, Arc::clone(entry), None);
+        self.0.spawn(serving.instrument(session_span(peer)));
+    }
+
+    /// Starts a connection through `proxy`, whose client is known after its header.
+    fn start_proxied<M: Mailbox, C: CredentialStore>(
+        &mut self,
+        shared: &Arc<Shared<M, C>>,
+        place: Place,
+        stream: TcpStream,
+        proxy: SocketAddr,
+        entry: &Arc<Listen>,
+    ) {
+        let introduction = introduce(Arc::clone(shared), place, stream, proxy, Arc::clone(entry));
+        // Boxed, so that the session holds no memory for it.
+        let introduction = Box::pin(introduction);
+        self.0.spawn(async move {
+            let Some(serving) = introduction.await else { return };
+            serving.await;
+        });
     }
 
     /// Waits for one connection to end. Cancel-safe.
@@ -157,6 +169,76 @@ impl Connections {
         self.0.abort_all();
         while !self.0.is_empty() {
             self.reap().await;
+        }
+    }
+}
+
+/// The span of a connection. At level `error`, so that every line of the session has the address.
+fn session_span(peer: SocketAddr) -> Span {
+    error_span!("session", %peer)
+}
+
+/// Serves a connection that was admitted.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` takes the memory of its arguments twice")]
+fn serve<M: Mailbox, C: CredentialStore>(
+    shared: Arc<Shared<M, C>>,
+    admission: Admission,
+    stream: TcpStream,
+    entry: Arc<Listen>,
+    proxied: Option<Box<Proxied>>,
+) -> impl Future<Output = ()> {
+    async move {
+        let _panic_report = PanicReport;
+        let reloadable = shared.current();
+        let connection = Connection {
+            env: &reloadable.env,
+            timeouts: &reloadable.timeouts,
+            certificates: shared.tls.as_deref(),
+        };
+        let open = Arc::clone(&admission.connection);
+        connection.serve(stream, &entry, open, proxied).await;
+        drop(admission);
+    }
+}
+
+/// Learns from `proxy` who its client is, and admits the client. Returns what serves it. `None`: the
+/// connection is over, which has been logged.
+async fn introduce<M: Mailbox, C: CredentialStore>(
+    shared: Arc<Shared<M, C>>,
+    place: Place,
+    mut stream: TcpStream,
+    proxy: SocketAddr,
+    entry: Arc<Listen>,
+) -> Option<Instrumented<impl Future<Output = ()>>> {
+    let _panic_report = PanicReport;
+    let header = tokio::select! {
+        biased;
+        header = proxy::read(&mut stream) => header,
+        () = shared.drain.cancelled() => return None,
+    };
+    let header = match header {
+        Ok(header) => header,
+        Err(fault) => {
+            let _span = session_span(proxy).entered();
+            shared.proxy_warnings.report(&fault, proxy, &shared.throttle);
+            return None;
+        }
+    };
+    let peer = header.client.unwrap_or(proxy);
+    let proxied = Box::new(Proxied::new(proxy.ip(), header));
+    let limits = &shared.current().limits;
+    let admission = match proxied.is_own {
+        true => Ok(shared.connection_limits.admit_proxy(place, peer, limits)),
+        false => shared.connection_limits.admit(place, peer, limits, &shared.throttle),
+    };
+    match admission {
+        Ok(admission) => {
+            let serving = serve(shared, admission, stream, entry, Some(proxied));
+            Some(serving.instrument(session_span(peer)))
+        }
+        Err(reached) => {
+            refuse(&shared, stream, peer, reached, entry.tls);
+            None
         }
     }
 }
@@ -239,7 +321,17 @@ async fn pause<M, C>(shared: &Shared<M, C>) {
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Closes a connection that exceeds a limit. On a TLS port, it cannot send the reason.
-fn refuse(stream: TcpStream, reached: LimitReached, mode: TlsMode) {
+fn refuse<M, C>(
+    shared: &Shared<M, C>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    reached: LimitReached,
+    mode: TlsMode,
+) {
+    if let Some(passed_over) = shared.refusals.due() {
+        let key = reached.key();
+        warn!(%peer, limit = key, passed_over, "too many connections, one was refused");
+    }
     if mode == TlsMode::Implicit {
         return;
     }
@@ -251,111 +343,4 @@ fn refuse(stream: TcpStream, reached: LimitReached, mode: TlsMode) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-    use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::login::Identity;
-    use crate::mailbox::OpenError;
-    use crate::mailbox::memory::{MemoryMaildrop, MemoryStore};
-    use crate::server::fixture;
-    use crate::telemetry::captured::CapturedLog;
-
-    /// A mailbox with a fault that one user brings out.
-    struct Trap(MemoryStore);
-
-    impl Mailbox for Trap {
-        type Maildrop = MemoryMaildrop;
-
-        async fn open(
-            &self,
-            identity: &Identity,
-            cancellation: &CancellationToken,
-        ) -> Result<MemoryMaildrop, OpenError> {
-            assert_ne!(identity.username().as_str(), "trap", "the fault");
-            self.0.open(identity, cancellation).await
-        }
-    }
-
-    struct Client {
-        lines: Lines<BufReader<OwnedReadHalf>>,
-        writer: OwnedWriteHalf,
-    }
-
-    impl Client {
-        async fn connect(address: SocketAddr) -> Self {
-            let (reader, writer) = TcpStream::connect(address).await.unwrap().into_split();
-            let mut client = Self { lines: BufReader::new(reader).lines(), writer };
-            assert!(client.line().await.unwrap().ends_with("POP3 server ready"));
-            client
-        }
-
-        async fn line(&mut self) -> Option<String> {
-            self.lines.next_line().await.unwrap()
-        }
-
-        async fn ask(&mut self, command: &str) -> Option<String> {
-            self.writer.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
-            self.line().await
-        }
-    }
-
-    #[tokio::test]
-    async fn a_panic_ends_one_session_and_no_other() {
-        let log = CapturedLog::default();
-        let _capture = log.start();
-        let store = MemoryStore::default();
-        store.deliver(&"mrose".try_into().unwrap(), "one", *b"Subject: one\r\n\r\n");
-        let shared = Arc::new(fixture::shared(Trap(store)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_watchdog, pings) = AcceptLoop::new(address);
-        let entry = Listen { address, tls: TlsMode::Off, default_domain: None };
-        let listener = Listener { socket: listener, entry, pings };
-        let running = tokio::spawn(listener.run(Arc::clone(&shared)));
-
-        let mut bystander = Client::connect(address).await;
-        for _ in 0..fixture::CONNECTIONS {
-            let mut trapped = Client::connect(address).await;
-            trapped.ask("USER trap").await;
-            assert_eq!(trapped.ask("PASS tanstaaf").await, None, "closed without a reply");
-        }
-        assert_eq!(bystander.ask("USER mrose").await.unwrap(), "+OK send PASS");
-        assert_eq!(bystander.ask("PASS tanstaaf").await.unwrap(), "+OK 1 message (16 octets)");
-        assert_eq!(bystander.ask("QUIT").await.unwrap(), "+OK goodbye, 1 message left");
-
-        shared.drain.cancel();
-        let outcome = tokio::time::timeout(Duration::from_secs(20), running).await;
-        outcome.unwrap().unwrap().unwrap();
-        for line in ["why=fault-in-server", "ended by a fault in the server, please report it"] {
-            assert_eq!(log.text().matches(line).count(), fixture::CONNECTIONS as usize, "{line}");
-        }
-        let text = log.text();
-        let report = |line: &&str| {
-            line.contains("ERROR session{peer=127.0.0.1:")
-                && line.contains("restante::server::accept: a session ended by")
-        };
-        let reports = text.lines().filter(report).count();
-        assert_eq!(reports, fixture::CONNECTIONS as usize, "{text}");
-    }
-
-    #[test]
-    fn only_a_broken_socket_ends_the_loop() {
-        for (errno, expected) in [
-            (Errno::MFILE, AcceptError::Shortage),
-            (Errno::NFILE, AcceptError::Shortage),
-            (Errno::NOBUFS, AcceptError::Shortage),
-            (Errno::NOMEM, AcceptError::Shortage),
-            (Errno::PERM, AcceptError::Shortage),
-            (Errno::CONNABORTED, AcceptError::Peer),
-            (Errno::BADF, AcceptError::Socket),
-            (Errno::INVAL, AcceptError::Socket),
-        ] {
-            assert_eq!(AcceptError::of(&io::Error::from(errno)), expected, "{errno}");
-        }
-    }
-}
+mod tests;
