@@ -32,6 +32,8 @@ pub(super) struct Probe {
     /// The reply to the wrong password; there is one only, since servers ban whom they take for an
     /// attacker.
     wrong_password: Option<Reply>,
+    /// The reply to a login while there was a session, for which a server may let a client wait.
+    second_login: Option<Reply>,
     /// Why the first login was refused.
     refused: Option<String>,
     /// That of the first login.
@@ -82,6 +84,7 @@ impl Probe {
             idle,
             session,
             wrong_password,
+            second_login: None,
             refused: None,
             way: None,
         }
@@ -237,9 +240,26 @@ impl Probe {
         }
     }
 
-    /// Logs in while there is a session, in the same way.
-    pub(super) fn log_in_again(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
-        self.log_in(self.way.unwrap_or(Way::UserPass), dialogue)
+    /// The reply to a login while there is a session, which goes on.
+    pub(super) fn second_login(&mut self) -> Result<&Reply, Finding> {
+        let reply = match self.second_login.take() {
+            Some(reply) => reply,
+            None => self.send_second_login()?,
+        };
+        Ok(self.second_login.insert(reply))
+    }
+
+    fn send_second_login(&mut self) -> Result<Reply, Finding> {
+        let mut session = self.session()?;
+        let mut second = self.fresh()?;
+        let reply = self.log_in(self.way.unwrap_or(Way::UserPass), &mut second)?;
+        session.accepts("NOOP")?;
+        drop(second);
+        self.keep_session(session);
+        match reply.has_code("LOGIN-DELAY") {
+            true => Err(Finding::not_tested(format!("the login is refused: {}", reply.text()))),
+            false => Ok(reply),
+        }
     }
 
     fn log_in(&self, way: Way, dialogue: &mut Dialogue) -> Result<Reply, Finding> {

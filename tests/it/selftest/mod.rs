@@ -170,6 +170,7 @@ fn a_login_that_is_refused_is_not_tried_again() {
     let why = "restante: the login of mrose is refused: -ERR [AUTH] wrong user name or password\n";
     assert_eq!(said.stderr, why);
     // By PASS and by AUTH; and the other wrong password, on purpose.
+    server.logged_times("login failed", 3);
     assert_eq!(server.count("login failed"), 3, "{:?}", server.log());
 }
 

@@ -1,7 +1,6 @@
 //! Logins, and what a session may not do (RFC 1939 §4, §7; RFC 3206).
 
-use crate::cli::selftest::dialogue::Reply;
-use crate::cli::selftest::probe::{Probe, Way};
+use crate::cli::selftest::probe::Way;
 use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
 
 pub(super) const RULES: &[Rule] = &[
@@ -54,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         text: "a second session of the user is refused while the first has the maildrop",
         needs: Needs::Login,
         check: |probe| {
-            let reply = second_login(probe)?;
+            let reply = probe.second_login()?;
             require(reply.is_err(), || "there are two sessions at a time".to_owned())
         },
     },
@@ -66,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         needs: Needs::Login,
         check: |probe| {
             probe.capabilities()?.need("RESP-CODES")?;
-            let reply = second_login(probe)?;
+            let reply = probe.second_login()?;
             if reply.is_ok() {
                 return Err(Finding::not_tested("the second session is not refused"));
             }
@@ -74,14 +73,3 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
 ];
-
-/// The reply to a login while there is a session, which goes on.
-fn second_login(probe: &mut Probe) -> Result<Reply, Finding> {
-    let mut session = probe.session()?;
-    let mut second = probe.fresh()?;
-    let reply = probe.log_in_again(&mut second)?;
-    session.accepts("NOOP")?;
-    drop(second);
-    probe.keep_session(session);
-    Ok(reply)
-}
