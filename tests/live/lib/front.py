@@ -85,8 +85,10 @@ class Front:
         if not response:
             connection.sendall(b"+ \r\n")
             response = read_line(connection)
-        _, user, password = base64.b64decode(response).decode().split("\0")
-        return user, password
+        with suppress(ValueError):  # no response of PLAIN
+            _, user, password = base64.b64decode(response).decode().split("\0")
+            return user, password
+        return "", ""
 
     def _knows(self, user: str, password: str) -> bool:
         account = self.accounts.get(user)
