@@ -15,6 +15,7 @@
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
 //! - [`telemetry`]: how log lines look and where they go.
+//! - `web`: the settings of mail clients, as pages and documents over HTTP. With its feature.
 //! - [`server`]: sockets, TLS, limits, signals; it puts the rooms together.
 //! - [`cli`]: a file per command.
 
@@ -37,3 +38,5 @@ mod sweep;
 pub mod telemetry;
 pub mod threads;
 pub mod uidl;
+#[cfg(feature = "web")]
+pub mod web;

@@ -144,7 +144,7 @@ impl About {
         let servers = self.site.servers(&self.domain).into_iter();
         json!({
             "domain": self.domain.as_str(),
-            "display_name": self.site.display_name(&self.domain),
+            "display_name": self.site.name_for(&self.domain),
             "help": self.site.help(),
             "user_name_form": self.site.user_name_form(),
             "user_name": self.address.as_ref().map(|address| self.site.user_name(address)),

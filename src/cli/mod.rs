@@ -38,12 +38,13 @@ const CONFIG: &str = "/etc/restante/restante.toml";
 const FORMAT: &str = "maildir.dovecot.format";
 
 /// The optional features, and whether this program was built with them.
-const FEATURES: [(&str, bool); 5] = [
+const FEATURES: [(&str, bool); 6] = [
     ("ldap", cfg!(feature = "ldap")),
     ("metrics", cfg!(feature = "metrics")),
     ("oauth2", cfg!(feature = "oauth2")),
     ("pam", cfg!(feature = "pam")),
     ("sql", cfg!(feature = "sql")),
+    ("web", cfg!(feature = "web")),
 ];
 
 /// The commit that it was built from, if the builder says so, as `config/debian/build` does.

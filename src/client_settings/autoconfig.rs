@@ -18,7 +18,7 @@ pub fn autoconfig(site: &Site, domain: &Domain) -> String {
 }
 
 fn write(out: &mut String, site: &Site, domain: &Domain) -> fmt::Result {
-    let name = Xml(site.display_name(domain));
+    let name = Xml(site.name_for(domain));
     let id = Xml(domain.as_str());
     writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
     writeln!(out, r#"<clientConfig version="1.1">"#)?;

@@ -28,7 +28,7 @@ fn write(
 ) -> fmt::Result {
     let who = address.map_or_else(|| domain.to_string(), Address::to_string);
     let identifier = format!("{}.mail.{}", reversed(pop3.host), uuid("account", &who));
-    let name = site.display_name(domain);
+    let name = site.name_for(domain);
     out.write_str(HEAD)?;
     writeln!(out, "  <key>PayloadContent</key>\n  <array>\n    <dict>")?;
     let mut account = Dictionary { out, indent: "      " };

@@ -56,9 +56,14 @@ impl Site {
         domains.is_empty() || domains.iter().any(|own| own == domain.as_str())
     }
 
-    /// The name of the site, for people: by default, the domain.
-    pub fn display_name<'a>(&'a self, domain: &'a Domain) -> &'a str {
-        self.settings.display_name.as_deref().unwrap_or(domain.as_str())
+    /// The name of the site, for people, if it has one.
+    pub fn display_name(&self) -> Option<&str> {
+        self.settings.display_name.as_deref()
+    }
+
+    /// The name of the site as mail clients show it: by default, the domain.
+    pub fn name_for<'a>(&'a self, domain: &'a Domain) -> &'a str {
+        self.display_name().unwrap_or(domain.as_str())
     }
 
     /// Where users find help: a URL.

@@ -13,14 +13,14 @@ use super::credentials::credentials;
 use super::document::{Document, ReadResult};
 use super::entry::Entry;
 use super::fault::{Fault, Faults, Place};
-use super::listen::{default_domain, free_address, listen};
+use super::listen::{default_domain, free_address, listen, overlap};
 use super::maildir::{guard, maildir};
 use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
 use super::setting::Settings;
 use super::{
     Auth, Control, KeyPair, Limits, Log, LogFormat, LogLevel, Metrics, Pop3, Sandbox,
-    ThrottleSection, Timeouts, TlsMode, open_files, value,
+    ThrottleSection, Timeouts, TlsMode, Web, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
 
@@ -48,6 +48,7 @@ const SHUTDOWN_GRACE: Span = span("shutdown-grace", 30, 0, 10 * MINUTE);
 // Valid values for the messages.
 const HOST_NAME: &str = "\"pop.example.org\"";
 const RUN_AS: &str = "\"vmail:vmail\"";
+const WEB_ADDRESS: &str = "\"[::]:443\"";
 const METRICS_ADDRESS: &str = "\"127.0.0.1:9110\"";
 const MECHANISM: &str = "\"PLAIN\"";
 pub(super) const NETWORK: &str = "\"192.0.2.0/24\"";
@@ -112,8 +113,10 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
     let auth = auth(&root.section("auth"));
     let listen = listen(root, auth.allow_cleartext);
     let metrics = metrics(&root.section("metrics"), &listen);
+    let web = web(root, &listen, metrics.as_ref());
     let uses_tls = listen.iter().any(|listen| listen.tls.is_some_and(|tls| tls != TlsMode::Off))
-        || metrics.as_ref().is_some_and(|metrics| metrics.tls);
+        || metrics.as_ref().is_some_and(|metrics| metrics.tls)
+        || web.as_ref().is_some_and(|web| web.tls);
     let tls = tls(root, uses_tls);
     let maildir = maildir(&root.section("maildir"));
     let guard = guard(&root.section("guard"));
@@ -150,6 +153,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         sandbox,
         control,
         metrics,
+        web,
         client_settings,
     }
 }
@@ -323,6 +327,25 @@ fn metrics(section: &Section<'_>, listen: &[PartialListen]) -> Option<Metrics> {
     let entry = section.entry("listen")?;
     let address = entry.checked(value::socket_address(entry.text(METRICS_ADDRESS)?))?;
     Some(Metrics { listen: free_address(&entry, address, listen)?, tls })
+}
+
+fn web(root: &Section<'_>, listen: &[PartialListen], metrics: Option<&Metrics>) -> Option<Web> {
+    let section = root.section("web");
+    let tls = section.flag("tls", true);
+    let entry = section.entry("listen")?;
+    if root.entry("client-settings").is_none() {
+        section.refuse(
+            &["listen"],
+            "has nothing to serve; write a section [client-settings], and [client-settings.smtp] with \
+             host = \"smtp.example.org\"",
+        );
+    }
+    let address = entry.checked(value::socket_address(entry.text(WEB_ADDRESS)?))?;
+    if metrics.is_some_and(|metrics| overlap(metrics.listen, address)) {
+        entry.refuse(format!("{address} is the address of metrics.listen; change one of them"));
+        return None;
+    }
+    Some(Web { listen: free_address(&entry, address, listen)?, tls })
 }
 
 fn processors() -> NonZeroU32 {

@@ -65,7 +65,7 @@ pub(super) fn free_address(
 
 /// Whether two sockets cannot listen on these at the same time. IPv6 sockets do not conflict with
 /// IPv4 ones, and port 0 is a different port each time.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port()
         && one.port() != 0
         && one.is_ipv4() == other.is_ipv4()

@@ -81,6 +81,8 @@ pub struct Config {
     pub control: Control,
     /// Metrics over HTTP, if they are on.
     pub metrics: Option<Metrics>,
+    /// The settings of mail clients over HTTP, if they are on.
+    pub web: Option<Web>,
     /// The settings of mail clients, if they are told to them.
     pub client_settings: Option<ClientSettings>,
 }
@@ -106,7 +108,7 @@ impl Config {
 
     /// The sockets for HTTP.
     pub fn http(&self) -> Vec<HttpListen> {
-        http(self.metrics.as_ref())
+        http(self.metrics.as_ref(), self.web.as_ref())
     }
 }
 
@@ -132,6 +134,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "control",
             "metrics",
             "client-settings",
+            "web",
         ],
     ),
     ("listen", &["address", "tls", "default-domain", "proxy-protocol", "proxies"]),
@@ -192,6 +195,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("client-settings.pop3", &["host", "port", "tls"]),
     ("client-settings.smtp", &["host", "port", "tls"]),
     ("client-settings.imap", &["host", "port", "tls"]),
+    ("web", &["listen", "tls"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -378,14 +382,28 @@ pub struct Metrics {
     pub tls: bool,
 }
 
+/// `[web]`: the settings of mail clients over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Whether clients speak TLS, with the certificates of `[tls]`.
+    pub tls: bool,
+}
+
 /// The sockets of these sections.
-fn http(metrics: Option<&Metrics>) -> Vec<HttpListen> {
+fn http(metrics: Option<&Metrics>, web: Option<&Web>) -> Vec<HttpListen> {
     let metrics = metrics.map(|&Metrics { listen, tls }| HttpListen {
         service: HttpService::Metrics,
         address: listen,
         tls,
     });
-    metrics.into_iter().collect()
+    let web = web.map(|&Web { listen, tls }| HttpListen {
+        service: HttpService::Web,
+        address: listen,
+        tls,
+    });
+    metrics.into_iter().chain(web).collect()
 }
 
 /// A socket for HTTP.
@@ -404,6 +422,8 @@ pub struct HttpListen {
 pub enum HttpService {
     /// `[metrics]`
     Metrics,
+    /// `[web]`
+    Web,
 }
 
 impl HttpService {
@@ -411,6 +431,7 @@ impl HttpService {
     pub fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
+            Self::Web => "settings for mail clients",
         }
     }
 
@@ -418,6 +439,7 @@ impl HttpService {
     pub fn key(self) -> &'static str {
         match self {
             Self::Metrics => "metrics.listen",
+            Self::Web => "web.listen",
         }
     }
 
@@ -425,6 +447,7 @@ impl HttpService {
     pub fn feature(self) -> (&'static str, bool) {
         match self {
             Self::Metrics => ("metrics", cfg!(feature = "metrics")),
+            Self::Web => ("web", cfg!(feature = "web")),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::setting::Settings;
 use super::{
     Auth, ClientSettings, Config, Control, Credentials, Guard, HttpListen, KeyPair, Limits, Listen,
     Log, Maildir, Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
+    Web,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -63,6 +64,8 @@ pub struct PartialConfig {
     pub control: Control,
     /// Metrics over HTTP, if they are on.
     pub metrics: Option<Metrics>,
+    /// The settings of mail clients over HTTP, if they are on.
+    pub web: Option<Web>,
     /// The settings of mail clients, if they are told to them.
     pub client_settings: Option<ClientSettings>,
 }
@@ -132,7 +135,7 @@ impl PartialConfig {
 
     /// The sockets for HTTP.
     pub fn http(&self) -> Vec<HttpListen> {
-        super::http(self.metrics.as_ref())
+        super::http(self.metrics.as_ref(), self.web.as_ref())
     }
 
     /// The configuration, and all its values.
@@ -174,6 +177,7 @@ impl PartialConfig {
             sandbox: self.sandbox,
             control: self.control,
             metrics: self.metrics,
+            web: self.web,
             client_settings: self.client_settings,
         })
     }

@@ -52,7 +52,12 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
         removals: env.removals.clone(),
         drain: env.drain.clone(),
         grace_over: env.grace_over.clone(),
-        reloadable: RwLock::new(Arc::new(Reloadable { env, limits, timeouts })),
+        reloadable: RwLock::new(Arc::new(Reloadable {
+            env,
+            limits,
+            timeouts,
+            client_settings: None,
+        })),
         cut: CancellationToken::new(),
     }
 }

@@ -25,6 +25,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::client_settings;
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::{BadFile, OpenError, Store};
 use crate::login::{Authenticator, NoRandomness, Rules, Throttle, Turns};
@@ -189,6 +190,8 @@ struct Reloadable<M, C> {
     env: Env<M, C>,
     limits: Limits,
     timeouts: Timeouts,
+    /// What mail clients are told over HTTP.
+    client_settings: Option<Arc<client_settings::Site>>,
 }
 
 /// Longer than any server runs: threads are kept for good.
@@ -231,8 +234,12 @@ impl Shared<MaildirStore, Store> {
     fn renew(&self, config: &Config) -> Result<(), Error> {
         let Self { within, throttle, turns, removals, drain, grace_over, .. } = self;
         let old = self.current();
-        let Reloadable { env: Env { mailbox, authenticator, policy, .. }, limits, timeouts } =
-            Reloadable::new(config, within.clone(), throttle, turns)?;
+        let Reloadable {
+            env: Env { mailbox, authenticator, policy, .. },
+            limits,
+            timeouts,
+            client_settings,
+        } = Reloadable::new(config, within.clone(), throttle, turns)?;
         let (sessions, removals) = (Arc::clone(&old.env.sessions), removals.clone());
         let (drain, grace_over) = (drain.clone(), grace_over.clone());
         let old = old.env.authenticator.stores();
@@ -245,7 +252,7 @@ impl Shared<MaildirStore, Store> {
         throttle.change(config.throttle.clone());
         turns.change(config.auth.hashes_at_once);
         let env = Env { mailbox, authenticator, policy, sessions, removals, drain, grace_over };
-        let reloadable = Arc::new(Reloadable { env, limits, timeouts });
+        let reloadable = Arc::new(Reloadable { env, limits, timeouts, client_settings });
         *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
         Ok(())
     }
@@ -286,7 +293,8 @@ impl Reloadable<MaildirStore, Store> {
             write: timeouts.write,
         };
         let env = Env::new(mailbox, authenticator.with_token_providers(tokens), policy);
-        Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone() })
+        let client_settings = client_settings::Site::of(config).map(Arc::new);
+        Ok(Self { env, limits: limits.clone(), timeouts: timeouts.clone(), client_settings })
     }
 }
 

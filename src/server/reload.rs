@@ -138,6 +138,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log.format", old.log.format != new.log.format),
         ("control", old.control != new.control),
         ("metrics", old.metrics != new.metrics),
+        ("web", old.web != new.web),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

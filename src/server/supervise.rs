@@ -25,6 +25,8 @@ use crate::config::{Config, TlsMode, files_for};
 use crate::limits::{Entry, LogBudget};
 use crate::login::Throttle;
 use crate::mailbox::maildir::hold_at_most;
+#[cfg(feature = "web")]
+use crate::web::Pages;
 
 /// Starts the listeners, handles signals, and stops in order.
 pub(super) async fn supervise(
@@ -85,8 +87,18 @@ pub(super) async fn supervise(
                 let listener = HttpListener::new(socket, reload.shared.tls.as_ref(), site);
                 for_the_operator.spawn(listener.map_err(Error::Runtime)?.run());
             }
+            #[cfg(feature = "web")]
+            HttpService::Web => {
+                let shared = Arc::clone(&shared);
+                let pages = Pages::new(move || shared.current().client_settings.clone());
+                let listener = HttpListener::new(socket, reload.shared.tls.as_ref(), pages);
+                for_the_operator.spawn(listener.map_err(Error::Runtime)?.run());
+            }
+            // Its socket is refused by `listen`.
             #[cfg(not(feature = "metrics"))]
             HttpService::Metrics => {}
+            #[cfg(not(feature = "web"))]
+            HttpService::Web => {}
         }
     }
     let outcome = serve(&reload, &mut listeners, &mut signals).await;

@@ -28,6 +28,7 @@ fn the_long_version_names_what_is_compiled_in() {
         ("oauth2", cfg!(feature = "oauth2")),
         ("pam", cfg!(feature = "pam")),
         ("sql", cfg!(feature = "sql")),
+        ("web", cfg!(feature = "web")),
     ] {
         assert_eq!(line("features: ").contains(&feature.to_owned()), built, "{long}");
         assert_eq!(line("not built: ").contains(&feature.to_owned()), !built, "{long}");

@@ -18,7 +18,7 @@ use restante::config::{
     KeyPair, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
     LogLevel, MailServer, Maildir, Metrics, NewMailOrder, Oauth2Section, PamSection, PartialConfig,
     Pop3, RunAs, Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
-    UidlSource, UserNameForm,
+    UidlSource, UserNameForm, Web,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -243,6 +243,7 @@ fn every_value_arrives_in_its_place() {
                 port: client_port(143, TlsMode::Off),
             }),
         }),
+        web: Some(Web { listen: "[::]:443".parse().unwrap(), tls: false }),
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }
