@@ -5,7 +5,7 @@
 //! [`Address`]. `autoconfig`, `autodiscover`, `mobileconfig` and `dns` make one each.
 //!
 //! - POP3 is always the first protocol, since many clients set up the first one that they find.
-//! - All text is escaped by [`Xml`], whatever it is.
+//! - All text is escaped by `Xml`, whatever it is.
 
 mod address;
 mod autoconfig;

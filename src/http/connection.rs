@@ -21,8 +21,8 @@ use super::{Request, Response, Site};
 
 /// Serves the requests of a connection, one after the other.
 ///
-/// A request has [`HEAD`] for its head, [`BODY`] for its body, and [`ANSWER`] for its answer. A client
-/// that reads too slowly is cut off when the connection has lasted for [`LIFE`] and [`LAST`].
+/// A request has `HEAD` for its head, `BODY` for its body, and `ANSWER` for its answer. A client
+/// that reads too slowly is cut off when the connection has lasted for `LIFE` and `LAST`.
 pub async fn serve<S: Site>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
