@@ -103,7 +103,7 @@ impl Client {
         most: Option<Duration>,
         mut each: impl FnMut(Answer) -> Result<(), E>,
     ) -> Result<(), E> {
-        let until = most.map(|most| Instant::now() + most);
+        let until = most.and_then(|most| Instant::now().checked_add(most));
         self.send(request)?;
         loop {
             let Some(answer) = self.answer(until)? else { return Ok(()) };
