@@ -236,10 +236,13 @@ impl Answers {
         self.lines.len() >= FULL
     }
 
-    /// Sends all that has been added, however long the client takes.
+    /// Sends all that has been added, however long the client takes. If the future is dropped, the next
+    /// call sends the rest.
     async fn flush(&mut self) -> io::Result<()> {
-        self.writer.write_all(&self.lines).await?;
-        self.lines.clear();
+        while !self.lines.is_empty() {
+            let sent = self.writer.write(&self.lines).await?;
+            self.lines.drain(..sent);
+        }
         Ok(())
     }
 }
