@@ -30,6 +30,7 @@ impl Socket {
 
 /// A bound socket for HTTP.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "none is bound without the feature"))]
 pub struct HttpSocket {
     pub(super) listener: TcpListener,
     pub(super) entry: HttpListen,
