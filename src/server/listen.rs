@@ -41,6 +41,7 @@ pub struct HttpSocket {
 #[derive(Debug)]
 pub struct Sockets {
     pub(super) pop3: Vec<Socket>,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "empty without the feature"))]
     pub(super) http: Vec<HttpSocket>,
 }
 
