@@ -91,8 +91,6 @@ async fn answer_commands<M: Mailbox, C: CredentialStore>(
     let mut state = State::<M>::Authorization(Authorization::default());
     loop {
         let line = read(dialogue, &state, context).await?;
-        let handle = context.link.handle();
-        handle.tell(Speaker::Client, || shown::from_client(&line, state.expects_response()));
         // Other sessions get their turn, however many commands have arrived at once.
         consume_budget().await;
         if state.is_stopped(context.env) {
@@ -154,8 +152,12 @@ fn read<M: Mailbox, C: CredentialStore>(
         let mut since = None;
         loop {
             if let Some(line) = dialogue.wire.next_line(limit).transpose() {
-                context.link.handle().works();
-                return Ok(line.map(|line| Secret::new(line.to_vec())));
+                let handle = context.link.handle();
+                handle.works();
+                let line = line.map(|line| Secret::new(line.to_vec()));
+                let text = || shown::from_client(&line, state.expects_response());
+                handle.tell(Speaker::Client, text);
+                return Ok(line);
             }
             dialogue.wire.flush().await?;
             // Counted from the time of the last reply: only a complete command prolongs it, not single
