@@ -4,6 +4,7 @@
 //! - [`protocol`]: lines, commands, replies and message bodies as values. No I/O.
 //! - [`config`]: the configuration file as checked values, each with its position.
 //! - [`client_settings`]: what mail clients have to be told, as documents. No I/O.
+//! - [`counters`]: what has happened, as plain numbers.
 //! - [`threads`]: pools of threads for what blocks.
 //! - [`limits`]: networks, rates and bounded tables, against strangers.
 //! - [`password`]: password schemes, what they cost, and new passwords. No I/O.
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod client_settings;
 pub mod config;
 pub mod control;
+pub mod counters;
 pub mod credentials;
 #[cfg(feature = "http")]
 pub mod http;

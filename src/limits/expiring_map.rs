@@ -73,9 +73,9 @@ impl<K: Clone + Eq + Hash + Ord, V> ExpiringMap<K, V> {
         }
     }
 
-    #[cfg(test)]
+    /// How many records there are, with those that have expired and were not removed yet.
     pub(crate) fn len(&self) -> usize {
-        assert_eq!(self.records.len(), self.ends.len());
+        debug_assert_eq!(self.records.len(), self.ends.len());
         self.records.len()
     }
 }

@@ -94,6 +94,20 @@ impl Reason {
 }
 
 impl Refusal {
+    /// The word for it in the metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::BadCredentials => "wrong-password",
+            Self::RepeatedPassword => "repeated-password",
+            Self::NotAllowed => "not-allowed",
+            Self::BadToken => "bad-token",
+            Self::BadCertificate => "bad-certificate",
+            Self::Throttled => "throttled",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable(_) => "store-down",
+        }
+    }
+
     /// Whether the same login may succeed later, without any change by the user.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Throttled | Self::Overloaded | Self::Unavailable(_))

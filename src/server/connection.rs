@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use super::proxy::Proxied;
 use super::tls::{self, Certificates, PeekedStream, TlsConfig};
 use crate::config::{Listen, Timeouts, TlsMode};
+use crate::counters;
 use crate::credentials::{AppPasswordName, CredentialStore};
 use crate::limits::Entry;
 use crate::login::Throttle;
@@ -249,13 +250,13 @@ const LINGER_READS: usize = 256;
 
 /// Why a connection ended, as it is logged.
 struct EndReason {
-    why: String,
+    why: &'static str,
     detail: Option<String>,
 }
 
 impl EndReason {
-    fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), detail: None }
+    fn new(why: &'static str) -> Self {
+        Self { why, detail: None }
     }
 
     fn of(end: &End) -> Self {
@@ -279,7 +280,7 @@ impl EndReason {
             | End::StoresDown
             | End::Shutdown => None,
         };
-        Self { why: end.to_string(), detail }
+        Self { why: end.word(), detail }
     }
 
     /// The client closed the connection before it began TLS.
@@ -287,13 +288,13 @@ impl EndReason {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::of(&End::PeerClosed);
         }
-        Self { why: "tls-handshake-failed".into(), detail: Some(error.to_string()) }
+        Self { why: "tls-handshake-failed", detail: Some(error.to_string()) }
     }
 
     fn of_handshake(error: &io::Error, opening: &PeekedStream, config: &TlsConfig) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner.map(|inner| config.handshake_failure(inner, opening.first())) {
-            Some((why, detail)) => Self { why: why.into(), detail: Some(detail) },
+            Some((why, detail)) => Self { why, detail: Some(detail) },
             None => Self::of_opening(error),
         }
     }
@@ -365,6 +366,9 @@ impl<'a> EndReport<'a> {
 
     fn log(&mut self, reason: &EndReason) {
         self.written = true;
+        if let Some(counters) = counters::on() {
+            counters.ended.add(reason.why, 1);
+        }
         let handle = self.connection.handle();
         handle.tell(Speaker::Connection, || reason.to_string());
         let summary = handle.activity().summary;

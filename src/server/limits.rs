@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::config::Limits;
+use crate::counters;
 use crate::limits::{Level, Network, Rate};
 use crate::login::Throttle;
 use crate::session::{Connections, Open, Slot, Slots};
@@ -94,6 +95,9 @@ impl ConnectionLimits {
 
     fn make_room(&self) {
         let Some(network) = self.connections.evict() else { return };
+        if let Some(counters) = counters::on() {
+            counters.evictions.add(1);
+        }
         if let Some(passed_over) = self.evictions.due() {
             warn!(
                 %network,
@@ -150,6 +154,15 @@ impl LimitReached {
             Self::Address | Self::Rate => {
                 b"-ERR [SYS/TEMP] too many connections from your address; wait and try again\r\n"
             }
+        }
+    }
+
+    /// The word for it in the metrics.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::All => "connections",
+            Self::Address => "connections-per-address",
+            Self::Rate => "rate",
         }
     }
 

@@ -12,7 +12,9 @@ use super::sandbox::SandboxError;
 use super::service_manager::ServiceManager;
 use super::{Sandbox, Shared, Source};
 use crate::config::{Config, Faults};
+
 use crate::control::{LastReload, Reloaded, unix_time};
+use crate::counters;
 use crate::credentials::Store;
 use crate::mailbox::maildir::MaildirStore;
 use crate::threads;
@@ -76,6 +78,9 @@ impl Reload {
             Err(error @ (ReloadError::Sandbox(_) | ReloadError::Server(_))) => {
                 error!("{trigger}: the old configuration stays in use: {error}");
             }
+        }
+        if let Some(counters) = counters::on() {
+            counters.reloads.add(if outcome.is_ok() { "succeeded" } else { "refused" }, 1);
         }
         let error = outcome.as_ref().err().map(ToString::to_string);
         *self.lock_last() = Some(LastReload { at: unix_time(SystemTime::now()), error });

@@ -22,6 +22,7 @@ use super::{Error, ListenerError, Sandbox, Shared, Sockets, Source, tls, watchdo
 #[cfg(feature = "http")]
 use crate::config::HttpService;
 use crate::config::{Config, TlsMode, files_for};
+use crate::counters;
 use crate::limits::{Entry, LogBudget};
 use crate::login::Throttle;
 use crate::mailbox::maildir::hold_at_most;
@@ -36,6 +37,9 @@ pub(super) async fn supervise(
     source: Source,
     sandbox: Sandbox,
 ) -> Result<(), Error> {
+    if config.metrics.is_some() {
+        counters::switch_on();
+    }
     let mut signals = Signals::register().map_err(Error::Runtime)?;
     sandbox.report();
     check_open_files(&config);

@@ -12,6 +12,7 @@ use super::language::{Language, Notice};
 use super::listing::Totals;
 use super::state::{Next, State, Turn};
 use super::transaction::Transaction;
+use crate::counters;
 use crate::credentials::{AppPasswordName, CredentialStore};
 use crate::login::{Identity, Refusal};
 use crate::mailbox::Mailbox;
@@ -167,36 +168,49 @@ impl Authorization {
             Ok(transaction) => {
                 let totals = transaction.listing.totals();
                 log_success(&transaction.identity, mechanism, totals, context.link);
+                if let Some(counters) = counters::on() {
+                    counters.logins.add(("succeeded", mechanism), 1);
+                    counters.login_time.observe(begun.elapsed());
+                }
                 answer.logged_in(&transaction.identity, totals.messages);
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }
             // The reply reveals that the password was right, so its timing may, too.
             Err(fault) if proved => {
-                log_failure(&name, &fault, &answer);
+                log_failure(&name, mechanism, &fault, &answer);
                 Ok((answer.fault(&fault), self.stay()))
             }
-            Err(fault) => Ok(self.refuse(&name, &fault, begun, answer, context).await),
+            Err(fault) => {
+                let failed = Failed { name: &name, mechanism, begun };
+                Ok(self.refuse(&failed, &fault, answer, context).await)
+            }
         }
     }
 
-    /// Refuses a login that began at `begun`. The time of the reply does not reveal the reason.
+    /// Refuses a login. The time of the reply does not reveal the reason.
     pub(super) async fn refuse<M: Mailbox, C: CredentialStore>(
         self,
-        name: &ClaimedName,
+        failed: &Failed<'_>,
         fault: &Fault,
-        begun: Instant,
         answer: Answer<'_, '_>,
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M>) {
-        log_failure(name, fault, &answer);
-        context.hold_back(begun).await;
+        log_failure(failed.name, failed.mechanism, fault, &answer);
+        context.hold_back(failed.begun).await;
         (answer.fault(fault), self.stay())
     }
 
     pub(super) fn stay<M: Mailbox>(self) -> Next<M> {
         Next::Continue(State::Authorization(self))
     }
+}
+
+/// A login that has failed.
+pub(super) struct Failed<'a> {
+    pub(super) name: &'a ClaimedName,
+    pub(super) mechanism: &'static str,
+    pub(super) begun: Instant,
 }
 
 /// Logs a login.
@@ -216,8 +230,16 @@ fn log_success(identity: &Identity, mechanism: &'static str, totals: Totals, lin
 /// The name of a login with USER and PASS in the log.
 const USER: &str = "USER";
 
-/// Logs a failed login.
-pub(super) fn log_failure(name: &ClaimedName, fault: &Fault, answer: &Answer<'_, '_>) {
+/// Logs and counts a failed login.
+pub(super) fn log_failure(
+    name: &ClaimedName,
+    mechanism: &'static str,
+    fault: &Fault,
+    answer: &Answer<'_, '_>,
+) {
+    if let Some(counters) = counters::on() {
+        counters.logins.add((fault.login_outcome(), mechanism), 1);
+    }
     if fault.entry().is_some_and(|entry| !answer.logs(entry)) {
         return;
     }

@@ -72,9 +72,10 @@ impl End {
     }
 }
 
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl End {
+    /// The word for it in the log.
+    pub fn word(&self) -> &'static str {
+        match self {
             Self::Quit => "quit",
             Self::StartTls => "starttls",
             Self::PeerClosed => "peer-closed",
@@ -95,7 +96,13 @@ impl fmt::Display for End {
             Self::StoresDown => "stores-down",
             Self::Shutdown => "shutdown",
             Self::Broken(_) => "broken",
-        })
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

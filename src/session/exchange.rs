@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, timeout_at};
 
-use super::authorization::{Authorization, log_failure};
+use super::authorization::{Authorization, Failed, log_failure};
 use super::context::Context;
 use super::dialogue::{Answer, Replied};
 use super::fault::Fault;
@@ -159,9 +159,7 @@ impl Exchange {
                     Ok((exchange, login)) => {
                         Ok(self.challenge(Stage::Proof(exchange, login), answer))
                     }
-                    Err(fault) => {
-                        Ok(self.before.refuse(&name, &fault, begun, answer, context).await)
-                    }
+                    Err(fault) => Ok(self.refuse(&name, begun, &fault, answer, context).await),
                 }
             }
             Step::Token(claim) => self.redeem(claim, answer, context).await,
@@ -191,7 +189,7 @@ impl Exchange {
             Ok((identity, server_final)) => {
                 Ok(self.challenge(Stage::Proved(identity, server_final), answer))
             }
-            Err(fault) => Ok(self.before.refuse(&name, &fault, begun, answer, context).await),
+            Err(fault) => Ok(self.refuse(&name, begun, &fault, answer, context).await),
         }
     }
 
@@ -214,7 +212,7 @@ impl Exchange {
                 context.hold_back(begun).await;
                 Ok(self.explain(&shown, dialect, answer, context))
             }
-            Err(fault) => Ok(self.before.refuse(&shown, &fault, begun, answer, context).await),
+            Err(fault) => Ok(self.refuse(&shown, begun, &fault, answer, context).await),
         }
     }
 
@@ -227,10 +225,24 @@ impl Exchange {
         context: Context<'_, M, C>,
     ) -> (Replied, Next<M>) {
         // Logged now: a client that hangs up instead of answering has failed, too.
-        log_failure(name, &Fault::Refused(Refusal::BadToken), &answer);
+        let fault = Fault::Refused(Refusal::BadToken);
+        log_failure(name, self.mechanism.name(), &fault, &answer);
         let guidance = context.env.authenticator.token_guidance();
         let replied = answer.challenge(&dialect.refusal(&guidance));
         (replied, Next::Continue(State::TokenRefused(TokenRefused { before: self.before })))
+    }
+
+    /// Ends the exchange with a refusal.
+    async fn refuse<M: Mailbox, C: CredentialStore>(
+        self,
+        name: &ClaimedName,
+        begun: Instant,
+        fault: &Fault,
+        answer: Answer<'_, '_>,
+        context: Context<'_, M, C>,
+    ) -> (Replied, Next<M>) {
+        let failed = Failed { name, mechanism: self.mechanism.name(), begun };
+        self.before.refuse(&failed, fault, answer, context).await
     }
 
     /// Ends the exchange with the login of the user whose identity `proving` yields.

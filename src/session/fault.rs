@@ -143,6 +143,37 @@ impl Fault {
         (!had_right_password).then_some(entry)
     }
 
+    /// The outcome of a failed login, for the counters.
+    pub(super) fn login_outcome(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.word(),
+            Self::Maildrop(OpenError::Unavailable(_)) => "maildrop-unavailable",
+            Self::Maildrop(OpenError::Guarded(_)) => "guarded",
+            Self::Maildrop(OpenError::InUse { .. }) => "in-use",
+            Self::TooManySessions(_) => "too-many-sessions",
+            Self::TooSlow => "too-slow",
+            Self::Line(_)
+            | Self::Command(_)
+            | Self::Response(_)
+            | Self::Message(..)
+            | Self::TooManyBadCommands
+            | Self::TooManyCommands
+            | Self::Evicted
+            | Self::Kicked
+            | Self::LogInFirst
+            | Self::AlreadyLoggedIn
+            | Self::UserFirst
+            | Self::TlsActive
+            | Self::NoTls
+            | Self::CleartextRefused
+            | Self::NoPasswords
+            | Self::Cancelled
+            | Self::NoSuchLanguage
+            | Self::Deleted
+            | Self::NotRemoved { .. } => "other",
+        }
+    }
+
     /// The log budget for the line of [`log`](Self::log). `None`: before login, no client without the
     /// right password can cause the line, or it is at the level `debug`.
     pub(super) fn log_entry(&self) -> Option<Entry> {

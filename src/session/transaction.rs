@@ -20,6 +20,7 @@ use super::language::Notice;
 use super::listing::{Listing, Totals};
 use super::slots::Slot;
 use super::state::{Next, State, Turn};
+use crate::counters;
 use crate::credentials::CredentialStore;
 use crate::login::Identity;
 use crate::mailbox::{Mailbox, Maildrop};
@@ -94,13 +95,18 @@ impl<M: Mailbox> Transaction<M> {
                 Ok(at) => answer.ok(format!("{number} {}", self.listing.maildrop().unique_id(at))),
                 Err(fault) => answer.fault(&fault),
             },
-            Command::Retr(number) => match self.message(number).await {
-                Ok(mut message) => {
-                    let notice = Notice::Octets(crate::mailbox::Message::octets(&message));
-                    answer.message(notice, &mut message, Extent::Whole).await?
+            Command::Retr(number) => {
+                let begun = counters::clock();
+                match self.message(number).await {
+                    Ok(mut message) => {
+                        let notice = Notice::Octets(crate::mailbox::Message::octets(&message));
+                        let replied = answer.message(notice, &mut message, Extent::Whole).await?;
+                        self.count_retrieval(number, begun);
+                        replied
+                    }
+                    Err(fault) => answer.fault(&fault),
                 }
-                Err(fault) => answer.fault(&fault),
-            },
+            }
             Command::Top(number, lines) => match self.message(number).await {
                 Ok(mut message) => {
                     let extent = Extent::Top(lines);
@@ -213,6 +219,18 @@ impl<M: Mailbox> Transaction<M> {
 
     pub(super) fn stay(self: Box<Self>) -> Next<M> {
         Next::Continue(State::Transaction(self))
+    }
+
+    /// Counts a RETR that began at `begun`.
+    fn count_retrieval(&self, number: MessageNumber, begun: Option<Instant>) {
+        let (Some(counters), Some(begun)) = (counters::on(), begun) else { return };
+        let Ok(at) = self.listing.live(number) else { return };
+        let (maildrop, user) = (self.listing.maildrop(), self.identity.username());
+        counters.retrieval_time.observe(begun.elapsed());
+        counters.retrieved_octets.add(maildrop.octets(at));
+        if counters.retrieved_messages.remember(user, maildrop.unique_id(at)) {
+            counters.retrieved_again.add(1);
+        }
     }
 
     async fn message(

@@ -9,6 +9,7 @@ use super::env::Env;
 use super::fault::Fault;
 use super::language::Notice;
 use super::transaction::Transaction;
+use crate::counters;
 use crate::credentials::CredentialStore;
 use crate::mailbox::{Mailbox, Maildrop, RemovalObserver};
 use crate::protocol::Username;
@@ -47,6 +48,10 @@ impl<M: Mailbox> Transaction<M> {
         let remaining = failed.as_ref().map_or(0, |(remaining, _)| *remaining);
         let (removed, left_over) = (u64::from(marked - remaining), u64::from(left + remaining));
         context.link.handle().end_update(removed, left_over);
+        if let Some(counters) = counters::on() {
+            counters.removed.add(removed);
+            counters.not_removed.add(u64::from(remaining));
+        }
         Ok(match failed {
             None => answer.say(Notice::Removed(marked, left)),
             Some((remaining, cause)) => {

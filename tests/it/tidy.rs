@@ -44,18 +44,20 @@ fn rooms_use_only_the_rooms_that_they_may() {
     let may_use = |room: &str| -> &[&str] {
         match room {
             "protocol" | "threads" | "control" | "http" => &[],
-            "config" => &["protocol"],
+            "config" | "counters" | "limits" | "password" => &["protocol"],
             "client_settings" => &["config"],
             "web" => &["config", "client_settings", "http"],
-            "limits" | "password" => &["protocol"],
-            "credentials" => &["protocol", "threads", "limits", "password", "config"],
-            "login" => &["protocol", "threads", "limits", "password", "config", "credentials"],
+            "credentials" => &["protocol", "counters", "threads", "limits", "password", "config"],
+            "login" => {
+                &["protocol", "counters", "threads", "limits", "password", "config", "credentials"]
+            }
             "uidl" => &["protocol", "config"],
-            "mailbox" => &["protocol", "threads", "config", "login", "uidl"],
-            "session" => &["protocol", "limits", "credentials", "login", "mailbox"],
+            "mailbox" => &["protocol", "counters", "threads", "config", "login", "uidl"],
+            "session" => &["protocol", "counters", "limits", "credentials", "login", "mailbox"],
             "telemetry" => &["protocol", "config"],
             "server" => &[
                 "protocol",
+                "counters",
                 "threads",
                 "limits",
                 "password",

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::Outage;
 use crate::config::Asking;
+use crate::counters;
 
 /// Lets calls through to a store whose errors are `E`, while it works. The rules are at the head of
 /// this file.
@@ -100,7 +101,8 @@ impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Arc<Error<E>>> {
-        let until = Instant::now() + self.deadline;
+        let begun = Instant::now();
+        let until = begun + self.deadline;
         let mut down = self.shared.down.subscribe();
         let permit = tokio::select! {
             biased;
@@ -114,6 +116,9 @@ impl<E: Debug + Display + Send + Sync + 'static> Breaker<E> {
         };
         let late = Err(Error::Late(self.deadline));
         let outcome = outcome.map_or(late, |done| done.map_err(Error::Store));
+        if let Some(counters) = counters::on() {
+            counters.stores.count(&self.shared.label, begun, outcome.is_err());
+        }
         if outcome.is_err() {
             self.shared.failed.notify_one();
         }

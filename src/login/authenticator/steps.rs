@@ -2,11 +2,13 @@
 //! and the restrictions of the user.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::debug;
 
 use super::Authenticator;
+use crate::counters;
 use crate::credentials::{Account, Attributes, CredentialStore, Lookup};
 use crate::login::throttle::{Attempt, Failure};
 use crate::login::turns::{Caller, Standing};
@@ -54,6 +56,7 @@ impl<C: CredentialStore> Authenticator<C> {
         let attempt = self.throttle.attempt(peer, name).ok_or(Refusal::Throttled)?;
         let delay = attempt.delay();
         if !delay.is_zero() {
+            count_delay(delay);
             debug!(
                 user = name.map(tracing::field::display),
                 ?delay,
@@ -77,10 +80,17 @@ impl<C: CredentialStore> Authenticator<C> {
         let key = [&nth.to_be_bytes(), key.as_slice()].concat();
         let delay = attempt.leads_to(&key).ok_or(Reason::Throttled)?;
         if !delay.is_zero() {
+            count_delay(delay);
             debug!(user = %name, ?delay, "earlier logins to this account have failed");
             sleep(delay).await;
         }
         Ok(())
+    }
+}
+
+fn count_delay(delay: Duration) {
+    if let Some(counters) = counters::on() {
+        counters.throttle_delay.observe(delay);
     }
 }
 

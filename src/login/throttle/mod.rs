@@ -106,6 +106,12 @@ impl Throttle {
         self.trusts(peer) || self.log.allows(peer, entry)
     }
 
+    /// How many records its tables have: of networks, of users and accounts, and of pairs.
+    pub fn records(&self) -> [(&'static str, usize); 3] {
+        let [networks, users, pairs, ..] = self.lock().records();
+        [("network", networks), ("user", users), ("pair", pairs)]
+    }
+
     /// Whether `peer` is in a network that the operator trusts.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.lock().settings.trusts(peer)

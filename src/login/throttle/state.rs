@@ -70,6 +70,17 @@ impl State {
         }
     }
 
+    /// The number of records in each table, that of known pairs last.
+    pub(super) fn records(&self) -> [usize; 5] {
+        [
+            self.networks.len(),
+            self.users.len(),
+            self.pairs.len(),
+            self.wrong_passwords.len(),
+            self.known_pairs.len(),
+        ]
+    }
+
     /// Takes other settings. The numbers of failures stay the same: as each is kept as a time, these
     /// times change as `forget_after` does.
     pub(super) fn change(&mut self, settings: ThrottleSection, now: Instant) {
@@ -172,17 +183,3 @@ pub(super) const KNOWN_TIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long a wrong password is remembered after the last attempt with it.
 const WRONG_PASSWORD_TIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[cfg(test)]
-impl State {
-    /// The number of records in each table, that of known pairs last.
-    pub(super) fn records(&self) -> [usize; 5] {
-        [
-            self.networks.len(),
-            self.users.len(),
-            self.pairs.len(),
-            self.wrong_passwords.len(),
-            self.known_pairs.len(),
-        ]
-    }
-}

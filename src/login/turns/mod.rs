@@ -100,6 +100,12 @@ impl Turns {
         self.hand_out(state);
     }
 
+    /// How many turns have begun, and how many callers wait for one.
+    pub fn load(&self) -> (u32, usize) {
+        let state = self.lock();
+        (state.taken, state.known.waiting.len() + state.new.waiting.len())
+    }
+
     /// Waits for a turn. If one is free, takes it at once.
     pub(super) async fn take(self: &Arc<Self>, caller: Caller) -> Turn {
         loop {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::time::Instant;
+
 use super::super::{Failure, OpenError, Position};
 use super::assign::{Assignment, Places, Purpose, Rules, Settings, assign};
 use super::folder::Location;
@@ -24,6 +26,7 @@ use super::time_limit::TimeLimit;
 use super::uids::Mark;
 use super::wait::Wait;
 use crate::config;
+use crate::counters;
 use crate::protocol::UniqueId;
 use crate::threads::{ByFileSystem, Pool};
 
@@ -95,12 +98,16 @@ impl OpenMaildrop {
         separator: Separator,
         pools: &'static ByFileSystem,
     ) -> Option<Self> {
+        let begun = counters::clock();
         let root = Root::lock_at_once(path)?.with_separator(separator);
         let (maildir, directories) = LockedMaildir::open(root, Wait::Never).ok()?;
         let taken = take_listing_at_once(&Folders::new(&maildir, directories))?;
         // To read `restante.uids` may take a while.
         let is_shown_as_it_is = taken.index.state == KnownState::Absent;
-        is_shown_as_it_is.then(|| Self::new(maildir, taken, Assignment::default(), pools))
+        is_shown_as_it_is.then(|| {
+            count_listing(taken.stats, begun);
+            Self::new(maildir, taken, Assignment::default(), pools)
+        })
     }
 
     /// A maildrop with its listing and the unique-ids.
@@ -278,7 +285,9 @@ pub(super) struct Terms {
 
 impl Terms {
     fn open(&self, limit: &TimeLimit) -> Result<OpenMaildrop, OpenError> {
+        let begun = counters::clock();
         let (maildir, taken, assignment) = self.assign(Purpose::Show, limit)?;
+        count_listing(taken.stats, begun);
         Ok(OpenMaildrop::new(maildir, taken, assignment, self.pools))
     }
 
@@ -302,6 +311,16 @@ impl Terms {
         drop(folders);
         Ok((maildir, taken, assignment))
     }
+}
+
+/// Counts a listing that was begun at `begun`.
+fn count_listing(stats: ListingStats, begun: Option<Instant>) {
+    let (Some(counters), Some(begun)) = (counters::on(), begun) else { return };
+    let histogram = match stats.passes {
+        0 => &counters.listing_from_index,
+        _ => &counters.listing_by_scan,
+    };
+    histogram.observe(begun.elapsed());
 }
 
 /// Whether the index has to be written because of the mark.

@@ -20,6 +20,7 @@ use super::proxy::{Proxied, ProxyFault};
 use super::watchdog::{AcceptLoop, Ping};
 use super::{Shared, proxy};
 use crate::config::{Listen, TlsMode};
+use crate::counters;
 use crate::credentials::CredentialStore;
 use crate::mailbox::Mailbox;
 
@@ -98,6 +99,9 @@ impl Listener {
     ) {
         // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if let Some(counters) = counters::on() {
+            counters.connections.add(1);
+        }
         let limits = &shared.current().limits;
         if let Some(proxies) = &self.entry.proxies {
             if !proxies.iter().any(|network| network.contains(&peer.ip())) {
@@ -328,6 +332,9 @@ fn refuse<M, C>(
     reached: LimitReached,
     mode: TlsMode,
 ) {
+    if let Some(counters) = counters::on() {
+        counters.refused_connections.add(reached.word(), 1);
+    }
     if let Some(passed_over) = shared.refusals.due() {
         let key = reached.key();
         warn!(%peer, limit = key, passed_over, "too many connections, one was refused");

@@ -1,6 +1,6 @@
 //! Metrics and health over HTTP. docs/METRICS.md is the reference.
 //!
-//! - `series`: the series and their values. `page`: their text.
+//! - `series`: the series and their values; `process`: those of the process. `page`: their text.
 //! - `health`: whether the server makes progress, and whether it is ready.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use health::Health;
 
 mod health;
 mod page;
+mod process;
 mod series;
 
 /// The pages for a monitoring system.

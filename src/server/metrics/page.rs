@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -9,6 +10,8 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+
+use crate::counters::{BOUNDS, Observed};
 
 /// Families of series, each with its samples.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ struct Family {
 #[derive(Debug)]
 enum Samples {
     Counter(Vec<(Labels, u64)>),
+    Seconds(f64),
+    Histogram(Vec<(Labels, Observed)>),
     Gauge(Vec<(Labels, f64)>),
 }
 
@@ -46,6 +51,27 @@ impl Page {
     /// Adds a counter without labels.
     pub(super) fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
         self.counters(name, help, [(Vec::new(), value)]);
+    }
+
+    /// Adds a counter of seconds, without labels.
+    pub(super) fn seconds(&mut self, name: &'static str, help: &'static str, value: Duration) {
+        self.0.push(Family { name, help, samples: Samples::Seconds(value.as_secs_f64()) });
+    }
+
+    /// Adds a histogram.
+    pub(super) fn histograms(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (Labels, Observed)>,
+    ) {
+        let samples = Samples::Histogram(samples.into_iter().collect());
+        self.0.push(Family { name, help, samples });
+    }
+
+    /// Adds a histogram without labels.
+    pub(super) fn histogram(&mut self, name: &'static str, help: &'static str, value: Observed) {
+        self.histograms(name, help, [(Vec::new(), value)]);
     }
 
     /// Adds a gauge.
@@ -87,13 +113,21 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for Family { name, help, samples } in &self.0 {
             let kind = match samples {
-                Samples::Counter(_) => MetricType::Counter,
+                Samples::Counter(_) | Samples::Seconds(_) => MetricType::Counter,
+                Samples::Histogram(_) => MetricType::Histogram,
                 Samples::Gauge(_) => MetricType::Gauge,
             };
             let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
             match samples {
                 Samples::Counter(samples) => each(&mut encoder, samples, |to, value| {
                     to.encode_counter::<NoLabelSet, u64, f64>(value, None)
+                })?,
+                Samples::Seconds(value) => {
+                    encoder.encode_counter::<NoLabelSet, f64, f64>(value, None)?;
+                }
+                Samples::Histogram(samples) => each(&mut encoder, samples, |to, observed| {
+                    let sum = observed.sum.as_secs_f64();
+                    to.encode_histogram::<NoLabelSet>(sum, observed.count, &buckets(observed), None)
                 })?,
                 Samples::Gauge(samples) => {
                     each(&mut encoder, samples, |to, value| to.encode_gauge(value))?;
@@ -102,6 +136,13 @@ impl Collector for Page {
         }
         Ok(())
     }
+}
+
+/// The upper bounds in seconds, each with the number of what is above the one before it.
+fn buckets(observed: &Observed) -> Vec<(f64, u64)> {
+    let bounds = BOUNDS.into_iter().map(|bound| Duration::from_micros(bound).as_secs_f64());
+    let longer = observed.count.saturating_sub(observed.buckets.iter().sum());
+    bounds.zip(observed.buckets).chain([(f64::INFINITY, longer)]).collect()
 }
 
 fn each<T>(

@@ -24,6 +24,7 @@ use super::folders::Folders;
 use super::take_listing::TakenListing;
 use super::uids::State;
 use crate::config::{self, GuardMode};
+use crate::counters;
 
 mod compare;
 mod foreign;
@@ -173,6 +174,7 @@ pub(super) fn enforce(
     folders: &Folders<'_>,
     objection: Objection,
 ) -> Result<(), OpenError> {
+    count_objection(settings.mode, &objection);
     let path = folders.maildir().root().path().display();
     match settings.mode {
         GuardMode::Refuse => {
@@ -184,6 +186,25 @@ pub(super) fn enforce(
             Ok(())
         }
         GuardMode::Off => Ok(()),
+    }
+}
+
+fn count_objection(mode: GuardMode, objection: &Objection) {
+    let action = match mode {
+        GuardMode::Refuse => "refused",
+        GuardMode::Warn => "warned",
+        GuardMode::Off => return,
+    };
+    let (word, messages) = match *objection {
+        Objection::Unclaimed { .. } => ("unclaimed", 0),
+        Objection::Changed { changed, .. } => ("changed", changed),
+        Objection::Replaced { replaced, .. } => ("replaced", replaced),
+        Objection::ForeignState { unknown, .. } => ("foreign-state", unknown),
+        Objection::OtherSeparator { known, .. } => ("other-separator", known),
+    };
+    if let Some(counters) = counters::on() {
+        counters.objections.add((word, action), 1);
+        counters.changed_unique_ids.add(action, messages.into());
     }
 }
 
