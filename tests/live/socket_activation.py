@@ -4,6 +4,7 @@ Passes two bound sockets and a notification socket. Checks that the server serve
 only, and its notifications at start, reload and stop.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -91,8 +92,13 @@ def listening(process: int) -> set[int]:
             fields = line.split()
             if fields[3] == "0A":  # TCP_LISTEN
                 waiting.add(int(fields[9]))
-    links = (os.readlink(path) for path in Path(f"/proc/{process}/fd").iterdir())
-    own = {int(link[8:-1]) for link in links if link.startswith("socket:[")}
+    own = set()
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        # A connection may be closed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            link = os.readlink(path)
+            if link.startswith("socket:["):
+                own.add(int(link[8:-1]))
     return own & waiting
 
 
