@@ -13,6 +13,7 @@
 //! - [`uidl`]: unique-ids made of file names, and those of other servers by their lists. No I/O.
 //! - `http`: HTTP/1.1 on a stream, for small pages next to POP3. With a feature that uses it.
 //! - [`control`]: the control socket: its requests and answers, and the side of the commands.
+//! - [`last_login`]: who has logged in, and when; in a file.
 //! - [`mailbox`]: the traits of a mail store, and the Maildir that implements them.
 //! - [`session`]: the three states of RFC 1939, one loop.
 //! - [`telemetry`]: how log lines look and where they go.
@@ -28,6 +29,7 @@ pub mod counters;
 pub mod credentials;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod last_login;
 pub mod limits;
 pub mod login;
 pub mod mailbox;

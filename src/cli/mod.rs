@@ -22,6 +22,7 @@ pub mod control;
 pub mod demo;
 pub mod guard;
 pub mod hash;
+pub mod last;
 pub mod maildir;
 pub mod man;
 pub mod migrate;
@@ -103,6 +104,7 @@ impl Cli {
             Command::Watch(args) => control::watch::run(args),
             Command::Throttle(command) => control::throttle::run(command),
             Command::Reload(target) => control::reload::run(&target),
+            Command::Last(args) => last::run(args),
             Command::Guard(args) => guard::run(args),
             Command::Hash(args) => hash::run(args),
             Command::InitRoot(args) => maildir::init_root(args),
@@ -172,6 +174,11 @@ enum Command {
     /// The new configuration applies to new connections. If it has errors, they are printed, and the
     /// old one stays in use.
     Reload(control::Target),
+    /// List the last login of each user, the oldest first.
+    ///
+    /// Users who have never logged in come first, if their credential store can list them. The server
+    /// writes the logins to a file once a minute; it need not run.
+    Last(last::Args),
     /// Add, change, remove or list the users of a credential file; test a login.
     User(user::Args),
     /// Say whether the guard refuses the logins of a user, and accept a change of unique-ids.

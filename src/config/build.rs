@@ -19,7 +19,7 @@ use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
 use super::setting::Settings;
 use super::{
-    Auth, Control, KeyPair, Limits, Log, LogFormat, LogLevel, Metrics, Pop3, Sandbox,
+    Auth, Control, KeyPair, LastLogins, Limits, Log, LogFormat, LogLevel, Metrics, Pop3, Sandbox,
     ThrottleSection, Timeouts, TlsMode, Web, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
@@ -129,6 +129,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
     let sandbox = sandbox(&root.section("sandbox"));
     let control = control(&root.section("control"));
     let client_settings = client_settings(&root.section("client-settings"), &listen, &auth);
+    let last_logins = last_logins(&root.section("last-logins"));
     PartialConfig {
         file: PathBuf::new(),
         text: String::new(),
@@ -155,6 +156,7 @@ fn read_sections(root: &Section<'_>) -> PartialConfig {
         metrics,
         web,
         client_settings,
+        last_logins,
     }
 }
 
@@ -346,6 +348,13 @@ fn web(root: &Section<'_>, listen: &[PartialListen], metrics: Option<&Metrics>) 
         return None;
     }
     Some(Web { listen: free_address(&entry, address, listen)?, tls })
+}
+
+fn last_logins(section: &Section<'_>) -> LastLogins {
+    let enabled = section.flag("enabled", true);
+    let path = section.entry("path").and_then(|entry| entry.path(LastLogins::PATH));
+    section.default("path", LastLogins::PATH);
+    LastLogins { enabled, path: path.unwrap_or_else(|| LastLogins::PATH.into()) }
 }
 
 fn processors() -> NonZeroU32 {

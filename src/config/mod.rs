@@ -37,6 +37,7 @@ pub use credentials::{
     Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapAttributes,
     LdapBind, LdapSection, LdapWay, Oauth2Section, PamSection, SqlSection, TokenTerms,
 };
+pub use duration::parse as parse_duration;
 pub use fault::{Fault, Faults, Place};
 pub use maildir::{
     Dovecot, Duplicates, FlagSeparator, Guard, GuardMode, Maildir, NewMailOrder, UidlSource,
@@ -85,6 +86,8 @@ pub struct Config {
     pub web: Option<Web>,
     /// The settings of mail clients, if they are told to them.
     pub client_settings: Option<ClientSettings>,
+    /// The file of last logins.
+    pub last_logins: LastLogins,
 }
 
 impl Config {
@@ -135,6 +138,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "metrics",
             "client-settings",
             "web",
+            "last-logins",
         ],
     ),
     ("listen", &["address", "tls", "default-domain", "proxy-protocol", "proxies"]),
@@ -196,6 +200,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("client-settings.smtp", &["host", "port", "tls"]),
     ("client-settings.imap", &["host", "port", "tls"]),
     ("web", &["listen", "tls"]),
+    ("last-logins", &["enabled", "path"]),
 ];
 
 /// `run-as = "user:group"`; without a group, the user's own.
@@ -450,6 +455,20 @@ impl HttpService {
             Self::Web => ("web", cfg!(feature = "web")),
         }
     }
+}
+
+/// `[last-logins]`: the file for `restante last`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastLogins {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl LastLogins {
+    /// The file, unless the configuration names another one.
+    pub const PATH: &str = "/var/lib/restante/last-logins";
 }
 
 /// The format of a log line.

@@ -11,9 +11,9 @@ use ipnet::IpNet;
 use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
-    Auth, ClientSettings, Config, Control, Credentials, Guard, HttpListen, KeyPair, Limits, Listen,
-    Log, Maildir, Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode,
-    Web,
+    Auth, ClientSettings, Config, Control, Credentials, Guard, HttpListen, KeyPair, LastLogins,
+    Limits, Listen, Log, Maildir, Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls,
+    TlsHost, TlsMode, Web,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -68,6 +68,8 @@ pub struct PartialConfig {
     pub web: Option<Web>,
     /// The settings of mail clients, if they are told to them.
     pub client_settings: Option<ClientSettings>,
+    /// The file of last logins.
+    pub last_logins: LastLogins,
 }
 
 /// `[[listen]]`
@@ -179,6 +181,7 @@ impl PartialConfig {
             metrics: self.metrics,
             web: self.web,
             client_settings: self.client_settings,
+            last_logins: self.last_logins,
         })
     }
 }

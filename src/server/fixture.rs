@@ -50,6 +50,7 @@ pub(super) fn shared<M: Mailbox>(mailbox: M) -> Shared<M, Everybody> {
         refusals: connection_limits::ThrottledWarning::default(),
         proxy_warnings: proxy::ProxyWarnings::default(),
         removals: env.removals.clone(),
+        last_logins: Arc::clone(&env.last_logins),
         drain: env.drain.clone(),
         grace_over: env.grace_over.clone(),
         reloadable: RwLock::new(Arc::new(Reloadable {

@@ -11,6 +11,7 @@
 //!   one client.
 //! - `control`: the control socket. `http_listener`: sockets for HTTP. `metrics`: the page for
 //!   Prometheus, and health.
+//! - `login_recorder`: the file of last logins.
 //! - `sandbox`: restrictions of the process.
 //! - `stores`: from the configuration to credential stores.
 //! - `tls`: certificates and their renewal. `limits`: limits on connections. `proxy`: the PROXY
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::client_settings;
 use crate::config::{self, Config, Credentials, FlagSeparator, Limits, Timeouts};
 use crate::credentials::{BadFile, OpenError, Store};
+use crate::last_login::LastLogins;
 use crate::login::{Authenticator, NoRandomness, Rules, Throttle, Turns};
 use crate::mailbox::maildir::{MaildirStore, Missing, PathTemplate, Separator};
 use crate::session::{Env, Policy};
@@ -45,6 +47,7 @@ mod fixture;
 mod http_listener;
 mod limits;
 mod listen;
+mod login_recorder;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod port_owner;
@@ -176,6 +179,7 @@ struct Shared<M, C> {
     /// The directories below which the process can open mail. `None`: everywhere.
     within: Option<Arc<[PathBuf]>>,
     removals: TaskTracker,
+    last_logins: Arc<LastLogins>,
     /// Cancelled when the server begins to stop: no more connections and logins; sessions that have
     /// logged in continue to QUIT.
     drain: CancellationToken,
@@ -212,7 +216,7 @@ impl Shared<MaildirStore, Store> {
         let throttle = Arc::new(Throttle::new(config.throttle.clone(), THROTTLE_ENTRIES));
         let turns = Arc::new(Turns::new(config.auth.hashes_at_once));
         let reloadable = Reloadable::new(config, within.clone(), &throttle, &turns)?;
-        let Env { removals, drain, grace_over, .. } = &reloadable.env;
+        let Env { last_logins, removals, drain, grace_over, .. } = &reloadable.env;
         Ok(Self {
             throttle,
             turns,
@@ -222,6 +226,7 @@ impl Shared<MaildirStore, Store> {
             refusals: limits::ThrottledWarning::default(),
             proxy_warnings: proxy::ProxyWarnings::default(),
             removals: removals.clone(),
+            last_logins: Arc::clone(last_logins),
             drain: drain.clone(),
             grace_over: grace_over.clone(),
             cut: CancellationToken::new(),
@@ -241,6 +246,7 @@ impl Shared<MaildirStore, Store> {
             client_settings,
         } = Reloadable::new(config, within.clone(), throttle, turns)?;
         let (sessions, removals) = (Arc::clone(&old.env.sessions), removals.clone());
+        let last_logins = Arc::clone(&self.last_logins);
         let (drain, grace_over) = (drain.clone(), grace_over.clone());
         let old = old.env.authenticator.stores();
         for store in authenticator.stores() {
@@ -251,7 +257,16 @@ impl Shared<MaildirStore, Store> {
         }
         throttle.change(config.throttle.clone());
         turns.change(config.auth.hashes_at_once);
-        let env = Env { mailbox, authenticator, policy, sessions, removals, drain, grace_over };
+        let env = Env {
+            mailbox,
+            authenticator,
+            policy,
+            sessions,
+            last_logins,
+            removals,
+            drain,
+            grace_over,
+        };
         let reloadable = Arc::new(Reloadable { env, limits, timeouts, client_settings });
         *self.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
         Ok(())
@@ -358,6 +373,7 @@ mod tests {
         assert_eq!(shared.turns.free(), 3);
         let (before, after) = (&before.env, &shared.current().env);
         assert!(Arc::ptr_eq(&before.sessions, &after.sessions));
+        assert!(Arc::ptr_eq(&before.last_logins, &after.last_logins));
         let _removal = before.removals.token();
         assert_eq!(after.removals.len(), 1);
         shared.drain.cancel();

@@ -144,6 +144,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("control", old.control != new.control),
         ("metrics", old.metrics != new.metrics),
         ("web", old.web != new.web),
+        ("last-logins", old.last_logins != new.last_logins),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

@@ -14,6 +14,7 @@ use super::accept::Listener;
 use super::control::{self, ControlSocket};
 #[cfg(feature = "http")]
 use super::http_listener::HttpListener;
+use super::login_recorder::LoginRecorder;
 #[cfg(feature = "metrics")]
 use super::metrics;
 use super::reload::{Reload, Trigger};
@@ -66,6 +67,8 @@ pub(super) async fn supervise(
         background.spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared)));
     }
     background.spawn(keep_summing_up(Arc::clone(&shared)));
+    let recorder = Arc::new(LoginRecorder::new(&config.last_logins, &shared.last_logins));
+    background.spawn(Arc::clone(&recorder).keep_writing());
     let reload = Reload {
         shared: Arc::clone(&shared),
         started_with: config,
@@ -107,7 +110,9 @@ pub(super) async fn supervise(
     }
     let outcome = serve(&reload, &mut listeners, &mut signals).await;
     background.abort_all();
-    stop(&shared, &service_manager, &mut listeners, &mut signals).await.and(outcome)
+    let stopped = stop(&shared, &service_manager, &mut listeners, &mut signals).await;
+    recorder.finish().await;
+    stopped.and(outcome)
 }
 
 /// Regularly notifies the service manager of the number of open connections.

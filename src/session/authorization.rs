@@ -173,6 +173,7 @@ impl Authorization {
                     counters.login_time.observe(begun.elapsed());
                 }
                 answer.logged_in(&transaction.identity, totals.messages);
+                context.env.last_logins.count(transaction.identity.username());
                 let replied = answer.say(Notice::Totals(totals));
                 Ok((replied, transaction.stay()))
             }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Handle, Open};
 use super::slots::Slots;
+use crate::last_login::LastLogins;
 use crate::login::Authenticator;
 use crate::protocol::Username;
 use crate::protocol::sasl::{Channel, Mechanism};
@@ -25,6 +26,8 @@ pub struct Env<M, C> {
     pub policy: Policy,
     /// The sessions of each user. Those that want its maildrop notify the one that has it.
     pub sessions: Arc<Slots<Username, Arc<Notify>>>,
+    /// The logins that have not been written yet.
+    pub last_logins: Arc<LastLogins>,
     /// Removals in progress. They are finished even after their sessions have ended.
     pub removals: TaskTracker,
     /// Cancelled when the server begins to stop: there are no more logins, and sessions that are
@@ -42,6 +45,7 @@ impl<M, C> Env<M, C> {
             authenticator,
             policy,
             sessions: Slots::new(),
+            last_logins: Arc::default(),
             removals: TaskTracker::new(),
             drain: CancellationToken::new(),
             grace_over: CancellationToken::new(),

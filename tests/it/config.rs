@@ -15,10 +15,10 @@ use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, ClientPort, ClientSettings, Config, Control, Credentials,
     Dovecot, Duplicates, FileSection, FlagSeparator, Guard, GuardMode, Introspection, KEYS,
-    KeyPair, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen, Log, LogFormat,
-    LogLevel, MailServer, Maildir, Metrics, NewMailOrder, Oauth2Section, PamSection, PartialConfig,
-    Pop3, RunAs, Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost, TlsMode, TokenTerms,
-    UidlSource, UserNameForm, Web,
+    KeyPair, LastLogins, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen, Log,
+    LogFormat, LogLevel, MailServer, Maildir, Metrics, NewMailOrder, Oauth2Section, PamSection,
+    PartialConfig, Pop3, RunAs, Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost,
+    TlsMode, TokenTerms, UidlSource, UserNameForm, Web,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -244,6 +244,7 @@ fn every_value_arrives_in_its_place() {
             }),
         }),
         web: Some(Web { listen: "[::]:443".parse().unwrap(), tls: false }),
+        last_logins: LastLogins { enabled: false, path: "/srv/pop3/last-logins".into() },
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
 }

@@ -27,6 +27,7 @@ mod doveconf;
 mod guard;
 mod hostile;
 mod journal;
+mod last;
 mod limits;
 mod links;
 mod login;

@@ -44,7 +44,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
     let may_use = |room: &str| -> &[&str] {
         match room {
             "protocol" | "threads" | "control" | "http" => &[],
-            "config" | "counters" | "limits" | "password" => &["protocol"],
+            "config" | "counters" | "last_login" | "limits" | "password" => &["protocol"],
             "client_settings" => &["config"],
             "web" => &["config", "client_settings", "http"],
             "credentials" => &["protocol", "counters", "threads", "limits", "password", "config"],
@@ -53,7 +53,9 @@ fn rooms_use_only_the_rooms_that_they_may() {
             }
             "uidl" => &["protocol", "config"],
             "mailbox" => &["protocol", "counters", "threads", "config", "login", "uidl"],
-            "session" => &["protocol", "counters", "limits", "credentials", "login", "mailbox"],
+            "session" => {
+                &["protocol", "counters", "limits", "credentials", "login", "last_login", "mailbox"]
+            }
             "telemetry" => &["protocol", "config"],
             "server" => &[
                 "protocol",
@@ -63,6 +65,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "password",
                 "credentials",
                 "login",
+                "last_login",
                 "uidl",
                 "mailbox",
                 "session",
@@ -78,6 +81,7 @@ fn rooms_use_only_the_rooms_that_they_may() {
                 "password",
                 "credentials",
                 "login",
+                "last_login",
                 "uidl",
                 "mailbox",
                 "session",

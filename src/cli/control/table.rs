@@ -57,7 +57,7 @@ impl Table {
 const BLOCK: usize = 1000;
 
 /// A span of time in its two largest units: `12s`, `3m 20s`, `2h 5m`, `40d 3h`.
-pub(super) fn span(seconds: u64) -> String {
+pub(in crate::cli) fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
     let mut rest = seconds;
@@ -72,7 +72,7 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// The time from a point in time until now, both in seconds since 1970.
-pub(super) fn since(point: u64) -> u64 {
+pub(in crate::cli) fn since(point: u64) -> u64 {
     now().saturating_sub(point)
 }
 
@@ -89,7 +89,7 @@ pub(super) fn time_of_day(point: u64) -> String {
 }
 
 /// The current time, in seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(in crate::cli) fn now() -> u64 {
     unix_time(SystemTime::now())
 }
 

@@ -49,7 +49,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         })?;
     let file = directory.path().join("restante.toml");
     let text = configuration(&args);
-    let config = Config::parse(&text, &file).map_err(Failure::of)?;
+    let mut config = Config::parse(&text, &file).map_err(Failure::of)?;
+    config.last_logins.enabled = false;
     let sockets = server::bind(&config.listen, &[]).map_err(|error| {
         let option = if error.in_use() == Some(args.pop3s) { "--pop3s" } else { "--pop3" };
         match error.in_use() {

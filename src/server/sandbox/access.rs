@@ -76,6 +76,10 @@ impl FileAccess {
         }
         access.add_mail(config);
         access.add_lists(config);
+        if config.last_logins.enabled {
+            // It is replaced there.
+            access.add_directory_of(&config.last_logins.path);
+        }
         access
     }
 

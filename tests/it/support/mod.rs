@@ -163,7 +163,7 @@ impl Place {
         command
     }
 
-    fn folder(&self, name: &str) {
+    pub(crate) fn folder(&self, name: &str) {
         fs::create_dir(self.path(name)).unwrap();
         self.hand_over(&self.path(name));
     }
