@@ -56,12 +56,12 @@ impl<K: Clone + Eq + Hash + Ord, V> ExpiringMap<K, V> {
         self.ends.range((Bound::Unbounded, end)).rev()
     }
 
-    /// Changes each value with `change`, which returns its new end.
-    pub(crate) fn change(&mut self, mut change: impl FnMut(&mut V) -> Instant) {
+    /// Changes each value with `change`, which gets the end and returns the new one.
+    pub(crate) fn change(&mut self, mut change: impl FnMut(&mut V, Instant) -> Instant) {
         let records = self.records.iter_mut();
         self.ends = records
             .map(|(key, (value, end))| {
-                *end = change(value);
+                *end = change(value, *end);
                 (*end, key.clone())
             })
             .collect();
@@ -143,7 +143,8 @@ mod tests {
         for (key, life) in [("short", 1), ("long", 9)] {
             map.put(key, life, start + Duration::from_secs(life), start);
         }
-        map.change(|life| {
+        map.change(|life, end| {
+            assert_eq!(end, start + Duration::from_secs(*life));
             *life = 10 - *life;
             start + Duration::from_secs(*life)
         });

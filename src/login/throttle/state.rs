@@ -91,15 +91,15 @@ impl State {
         }
         let moved =
             |clear_at: Instant| now + scaled(clear_at.saturating_duration_since(now), old, new);
-        self.networks.change(|network| {
+        self.networks.change(|network, _| {
             network.clear_at = moved(network.clear_at);
             network.end()
         });
-        self.users.change(|user| {
+        self.users.change(|user, _| {
             user.clear_at = moved(user.clear_at);
             user.clear_at
         });
-        self.pairs.change(|pair| {
+        self.pairs.change(|pair, _| {
             pair.clear_at = moved(pair.clear_at);
             for added in &mut pair.added_to_networks {
                 *added = scaled(*added, old, new);
@@ -107,6 +107,7 @@ impl State {
             pair.added_to_user = scaled(pair.added_to_user, old, new);
             pair.end(now + new)
         });
+        self.names.change(|_, end| moved(end));
     }
 
     /// Remembers the name of a client that has failed, for as long as that counts.

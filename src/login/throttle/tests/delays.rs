@@ -93,6 +93,19 @@ async fn an_account_with_several_names_is_cleared_by_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_is_remembered_as_long_as_its_failures_if_the_time_to_forget_changes() {
+    let throttle = throttle();
+    for n in 0..3 {
+        fail(&throttle, HOME, "mrose", &n.to_string()).await;
+    }
+    throttle.change(ThrottleSection { forget_after: FORGET * 100, ..settings() });
+    advance(FORGET * 10).await;
+    assert_eq!(wait(&throttle, AWAY, "mrose"), Some(4));
+    let named = list(&throttle, None, None);
+    assert!(named.iter().any(|line| line.starts_with("mrose ")), "{named:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn pages_have_all_records_in_their_order() {
     let throttle = throttle();
     for n in 0..300 {
