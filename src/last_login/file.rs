@@ -10,11 +10,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Login, Logins, merge, now};
 use crate::protocol::Username;
+use crate::threads::FileStamp;
 
 /// The file of a server that writes it.
 #[derive(Debug)]
@@ -83,7 +84,9 @@ impl LoginFile {
         let failed = failed(&self.path);
         let (mut file, size) = open(&self.path).map_err(&failed)?;
         if size > 0 && size < self.full {
-            return file.write_all(lines(&self.unwritten).as_bytes()).map_err(&failed);
+            let appended = file.write_all(lines(&self.unwritten).as_bytes());
+            // A part of it would count twice.
+            return appended.inspect_err(|_| drop(file.set_len(size))).map_err(&failed);
         }
         let mut record = match size {
             0 => Record { since: now(), logins: Logins::new() },
@@ -105,7 +108,8 @@ impl Record {
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let text = fs::read(path).map_err(failed(path))?;
         let text = String::from_utf8_lossy(&text);
-        let mut lines = text.lines();
+        // The end of a line that is being written may be missing, and then the name is another one.
+        let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let since = lines.next().and_then(|head| head.strip_prefix(HEAD)?.parse().ok());
         let since = since.ok_or_else(|| FileError::Foreign(path.to_owned()))?;
         let mut logins = Logins::new();
@@ -139,8 +143,8 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         // The previous holder of the lock may have replaced it.
-        let present = fs::metadata(path);
-        if present.is_ok_and(|it| (it.dev(), it.ino()) == (metadata.dev(), metadata.ino())) {
+        let locked = FileStamp::of(&metadata);
+        if FileStamp::at(path).is_ok_and(|present| present.is_same_file(locked)) {
             return Ok((file, metadata.len()));
         }
     }
@@ -261,5 +265,7 @@ mod tests {
         LoginFile::new(path.clone()).add(logins(&[("mrose", 110, 1)])).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "# last logins since 50\n110 2 mrose\n");
+        fs::write(&path, "# last logins since 50\n100 1 mrose\n130 1 bob@exam").unwrap();
+        assert_eq!(Record::read(&path).unwrap().logins, logins(&[("mrose", 100, 1)]));
     }
 }

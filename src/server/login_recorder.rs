@@ -1,6 +1,5 @@
 //! Writes the last logins: once a minute those of all users together, and once more at the stop.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
 
+use super::lacks_directory;
 use crate::config;
 use crate::last_login::{FileError, LastLogins, LoginFile, Logins};
 use crate::threads;
@@ -18,19 +18,26 @@ pub(super) struct LoginRecorder {
     file: Option<Arc<RecordedFile>>,
 }
 
-/// The file, if there is one.
+/// The file.
 struct RecordedFile {
     path: PathBuf,
-    file: Mutex<LoginFile>,
+    /// `None` where nothing is configured and there is no directory for it.
+    recording: Mutex<Option<Recording>>,
+}
+
+struct Recording {
+    file: LoginFile,
+    /// Whether a write has been tried.
+    is_begun: bool,
     /// Why it could not be written the last time, as it was logged.
-    logged: Mutex<Option<String>>,
+    logged: Option<String>,
 }
 
 impl LoginRecorder {
-    /// Begins the file of the configuration.
+    /// A recorder for the file of the configuration, which the first write begins.
     pub(super) fn new(config: &config::LastLogins, logins: &Arc<LastLogins>) -> Self {
-        let file = config.enabled.then(|| RecordedFile::begin(&config.path)).flatten();
-        Self { logins: Arc::clone(logins), file: file.map(Arc::new) }
+        let file = config.enabled.then(|| Arc::new(RecordedFile::new(config.path.clone())));
+        Self { logins: Arc::clone(logins), file }
     }
 
     /// Writes regularly. The future never ends.
@@ -61,47 +68,46 @@ impl LoginRecorder {
 }
 
 impl RecordedFile {
-    /// `None` where nothing is configured and there is no directory for it.
-    fn begin(path: &Path) -> Option<Self> {
-        let mut file = LoginFile::new(path.to_owned());
-        let begun = file.add(Logins::new());
-        if let Err(error) = &begun
-            && path == Path::new(config::LastLogins::PATH)
-            && is_usual(error)
-        {
-            debug!("last logins are not recorded: {error}");
-            return None;
-        }
-        let recorded =
-            Self { path: path.to_owned(), file: Mutex::new(file), logged: Mutex::default() };
-        recorded.log(begun);
-        Some(recorded)
+    fn new(path: PathBuf) -> Self {
+        let file = LoginFile::new(path.clone());
+        let recording = Recording { file, is_begun: false, logged: None };
+        Self { path, recording: Mutex::new(Some(recording)) }
     }
 
     fn add(&self, logins: Logins) {
-        let added = self.file.lock().unwrap_or_else(PoisonError::into_inner).add(logins);
-        self.log(added);
-    }
-
-    /// Logs a failure, unless it is the same as before.
-    fn log(&self, outcome: Result<(), FileError>) {
-        let why = outcome.err().map(|error| error.to_string());
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(why) = &why
-            && logged.as_ref() != Some(why)
+        let mut guard = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(recording) = &mut *guard else { return };
+        let outcome = recording.file.add(logins);
+        if let Err(error) = &outcome
+            && !recording.is_begun
+            && self.path == Path::new(config::LastLogins::PATH)
+            && is_usual(error)
         {
-            warn!("last logins are not recorded: {why}");
+            debug!("last logins are not recorded: {error}");
+            *guard = None;
+            return;
         }
-        *logged = why;
+        recording.is_begun = true;
+        recording.log(outcome);
     }
 }
 
-/// Whether the directory does not exist, or belongs to another user.
+impl Recording {
+    /// Logs a failure, unless it is the same as before.
+    fn log(&mut self, outcome: Result<(), FileError>) {
+        let why = outcome.err().map(|error| error.to_string());
+        if let Some(why) = &why
+            && self.logged.as_ref() != Some(why)
+        {
+            warn!("last logins are not recorded: {why}");
+        }
+        self.logged = why;
+    }
+}
+
 fn is_usual(error: &FileError) -> bool {
     match error {
-        FileError::System { error, .. } => {
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
-        }
+        FileError::System { error, .. } => lacks_directory(error),
         FileError::Foreign(_) => false,
     }
 }

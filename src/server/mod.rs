@@ -335,6 +335,12 @@ pub fn separator(config: &config::Maildir) -> Separator {
     }
 }
 
+/// Whether a file of the server cannot be made as is usual where nothing is configured: its directory
+/// does not exist, or belongs to another user.
+fn lacks_directory(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,7 +44,8 @@ fn rooms_use_only_the_rooms_that_they_may() {
     let may_use = |room: &str| -> &[&str] {
         match room {
             "protocol" | "threads" | "control" | "http" => &[],
-            "config" | "counters" | "last_login" | "limits" | "password" => &["protocol"],
+            "config" | "counters" | "limits" | "password" => &["protocol"],
+            "last_login" => &["protocol", "threads"],
             "client_settings" => &["config"],
             "web" => &["config", "client_settings", "http"],
             "credentials" => &["protocol", "counters", "threads", "limits", "password", "config"],

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::lacks_directory;
 use crate::config;
 pub(super) use crate::control::Listener;
 use crate::control::{Answer, LONGEST_REQUEST, Request};
@@ -63,11 +64,8 @@ impl ControlError {
     /// Whether that is usual where nothing is configured: the directory does not exist, or belongs to
     /// another user.
     pub fn is_expected(&self) -> bool {
-        let is_usual = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
-        };
         self.path == Path::new(config::Control::PATH)
-            && matches!(&self.why, Why::System(error) if is_usual(error))
+            && matches!(&self.why, Why::System(error) if lacks_directory(error))
     }
 }
 
