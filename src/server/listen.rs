@@ -67,6 +67,7 @@ pub fn bind(listen: &[Listen], http: &[HttpListen]) -> Result<Sockets, BindError
     let addresses: Vec<_> = entries.iter().map(|entry| entry.address).collect();
     let inherited = inherit(ListenFd::from_env(), &addresses)?;
     let sockets = entries.into_iter().zip(inherited).map(|(entry, inherited)| {
+        entry.must_be_built()?;
         let system = |error| entry.failed(error);
         let listener = match inherited {
             Some(listener) => listener,
@@ -95,7 +96,11 @@ pub fn try_bind(listen: &[SocketAddr], http: &[HttpListen]) -> Vec<Result<(), Bi
     let listen = listen.iter().map(|&address| Entry { address, service: None });
     let entries: Vec<_> = listen.chain(http.iter().map(Entry::of_http)).collect();
     let addresses: Vec<_> = entries.iter().map(|entry| entry.address).collect();
-    entries.iter().map(|entry| entry.bind(&addresses).map(drop)).collect()
+    let attempt = |entry: &Entry| {
+        entry.must_be_built()?;
+        entry.bind(&addresses).map(drop)
+    };
+    entries.iter().map(attempt).collect()
 }
 
 /// An address to listen on.
@@ -115,13 +120,15 @@ impl Entry {
         Self { address: listen.address, service: Some(listen.service) }
     }
 
+    fn must_be_built(self) -> Result<(), BindError> {
+        match self.service.map(|service| (service.key(), service.feature())) {
+            Some((key, (feature, false))) => Err(BindError::NotBuilt { key, feature }),
+            Some((_, (_, true))) | None => Ok(()),
+        }
+    }
+
     /// Binds the address. `all` are those of all entries.
     fn bind(self, all: &[SocketAddr]) -> Result<socket2::Socket, BindError> {
-        if let Some(service) = self.service
-            && let (feature, false) = service.feature()
-        {
-            return Err(BindError::NotBuilt { key: service.key(), feature });
-        }
         let Self { address, .. } = self;
         bound(address, has_ipv4_twin(address, all)).map_err(|error| self.failed(error))
     }
@@ -135,7 +142,7 @@ impl Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The system refused.
-    #[error("{}cannot listen on {address}: {}", prefix(*service), reason(*address, error))]
+    #[error("cannot listen on {address}: {}", reason(*address, error))]
     System {
         /// The address of the entry.
         address: SocketAddr,
@@ -146,8 +153,8 @@ pub enum BindError {
     },
     /// The program was built without the service.
     #[error(
-        "{key}: this program was built without the feature {feature}; build it with --features {feature}, or \
-         remove the section"
+        "this program was built without the feature {feature}; build it with --features {feature}, or \
+         remove {key}"
     )]
     NotBuilt {
         /// The key of the entry.
@@ -225,11 +232,6 @@ impl BindError {
     pub fn needs_privilege(&self) -> bool {
         matches!(self, Self::System { address, error, .. } if is_privileged(*address, error))
     }
-}
-
-/// The key, unless it is an address for POP3.
-fn prefix(service: Option<HttpService>) -> String {
-    service.map_or_else(String::new, |service| format!("{}: ", service.key()))
 }
 
 fn reason(address: SocketAddr, error: &io::Error) -> String {

@@ -367,6 +367,17 @@ fn an_inherited_socket_without_a_listener_is_an_error() {
     assert!(said.contains(&format!("a socket on {address} that no [[listen]] names")), "{said}");
 }
 
+#[cfg(not(feature = "metrics"))]
+#[test]
+fn a_socket_is_not_inherited_for_a_service_that_is_not_built() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let place = plain_place(&format!("[metrics]\nlisten = \"{address}\"\n"));
+    let said = refusal(inheriting(&place, socket));
+    let why = "restante: this program was built without the feature metrics; ";
+    assert!(said.starts_with(why) && said.trim().ends_with(", or remove metrics.listen"), "{said}");
+}
+
 /// The command of a server as a service manager starts it, with the socket as descriptor 3.
 fn inheriting(place: &Place, socket: TcpListener) -> Command {
     let mut command = Command::new("sh");

@@ -301,6 +301,23 @@ fn ports_that_cannot_be_bound_are_errors_at_their_keys() {
 }
 
 #[test]
+fn an_address_for_http_that_cannot_be_bound_is_an_error_at_its_key() {
+    let fixture = Fixture::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let good = GOOD.replace("[::]:995", "127.0.0.1:0").replace("[::]:110", "127.0.0.1:0");
+    fixture.write("restante.toml", &format!("{good}\n[metrics]\nlisten = \"{taken}\"\n"));
+    let bind = Circumstances { bind: true, ..circumstances() };
+    let report = fixture.report_in(&bind, Extent::Offline);
+    let [error] = &report.errors[..] else { panic!("{report:#?}") };
+    let why = match cfg!(feature = "metrics") {
+        true => &format!("cannot listen on {taken}: "),
+        false => "this program was built without the feature metrics; build it with ",
+    };
+    assert!(error.contains(&format!(": metrics.listen: {why}")), "{error}");
+}
+
+#[test]
 fn each_warning_names_its_place() {
     let fixture = Fixture::new();
     fixture.certificate("tls", &["mail.example.org"]);
