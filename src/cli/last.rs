@@ -16,6 +16,7 @@ use crate::credentials::edit;
 use crate::last_login::{FileError, Login, Record};
 use crate::password::WeakSchemes;
 use crate::protocol::Username;
+use crate::server::{self, stores};
 
 /// `restante last`
 #[derive(Debug, clap::Args)]
@@ -93,6 +94,14 @@ impl Listed {
                     let users = edit::list(&file.path, weak).map_err(Failure::of)?;
                     listed.names.extend(users.into_iter().map(|user| user.name));
                 }
+                Credentials::Sql(sql) if sql.list_query.is_some() => {
+                    let ask = || stores::users(store, weak);
+                    let users = match &config.run_as {
+                        Some(user) => server::as_server(Some(user), ask).map_err(Failure::of)?,
+                        None => ask(),
+                    };
+                    listed.names.extend(users.map_err(Failure::of)?.into_iter().flatten());
+                }
                 Credentials::Sql(_)
                 | Credentials::Ldap(_)
                 | Credentials::Pam(_)
@@ -144,6 +153,9 @@ fn explain(since: u64, unlisted: Option<&str>) -> Result<(), Failure> {
         text += &format!(
             "The store of kind {kind:?} does not list its users: those without a login are not shown.\n"
         );
+        if kind == "sql" {
+            text += "With list-query in its section, it does.\n";
+        }
     }
     let written = io::stderr().write_all(text.as_bytes());
     written.map_err(|error| Failure::new(format!("cannot write: {error}")))

@@ -100,6 +100,10 @@ pub struct SqlSection {
     pub ca: Option<PathBuf>,
     /// The query; `{user}`, `{local}` and `{domain}` are bound as parameters.
     pub query: Template,
+    /// The statement that records a login of a user, with the same placeholders.
+    pub update_query: Option<Template>,
+    /// The query for the names of all users, without placeholders.
+    pub list_query: Option<String>,
     /// Limits for its queries.
     pub asking: Asking,
 }
@@ -247,7 +251,16 @@ impl Kind {
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::File => &["path", "rehash"],
-            Self::Sql => &["url", "password-file", "ca", "query", "deadline", "at-once"],
+            Self::Sql => &[
+                "url",
+                "password-file",
+                "ca",
+                "query",
+                "update-query",
+                "list-query",
+                "deadline",
+                "at-once",
+            ],
             Self::Ldap => &[
                 "url",
                 "starttls",
@@ -293,6 +306,8 @@ pub(super) const KEYS: &[&str] = &[
     "password-file",
     "ca",
     "query",
+    "update-query",
+    "list-query",
     "starttls",
     "dn",
     "bind-dn",
@@ -326,6 +341,8 @@ const USER_CLAIM: &str = "email";
 // Valid values for the messages.
 const KIND: &str = "\"file\"";
 const QUERY: &str = "\"SELECT password FROM users WHERE name = {user}\"";
+const UPDATE_QUERY: &str = "\"UPDATE users SET last_login = now() WHERE name = {user}\"";
+const LIST_QUERY: &str = "\"SELECT name FROM users\"";
 const SQL_URL: &str = "\"postgres://restante@localhost/mail\"";
 const LDAP_URL: &str = "\"ldaps://ldap.example.org\"";
 const BASE: &str = "\"ou=people,dc=example,dc=org\"";
@@ -375,10 +392,17 @@ fn store(section: &Section<'_>) -> Option<Credentials> {
 fn sql(section: &Section<'_>) -> Option<SqlSection> {
     let url = checked(section, "url", SQL_URL, remote::sql_url);
     let query = checked(section, "query", QUERY, remote::query);
+    let update_query = section.entry("update-query");
+    let update_query =
+        update_query.and_then(|entry| entry.checked(remote::query(entry.text(UPDATE_QUERY)?)));
+    let list_query = section.entry("list-query");
+    let list_query =
+        list_query.and_then(|entry| entry.checked(remote::list_query(entry.text(LIST_QUERY)?)));
     let password_file = section.file("password-file", "\"sql-password\"");
     let ca = section.file("ca", "\"tls/ca.pem\"");
     let asking = asking(section);
-    Some(SqlSection { url: url?, password_file, ca, query: query?, asking })
+    let (url, query) = (url?, query?);
+    Some(SqlSection { url, password_file, ca, query, update_query, list_query, asking })
 }
 
 fn ldap(section: &Section<'_>) -> Option<LdapSection> {

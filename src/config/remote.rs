@@ -25,6 +25,8 @@ pub(super) enum RemoteError {
     NoDatabaseUser(String),
     #[error("has a placeholder in quotes; remove the quotes, since it is bound as a parameter")]
     QuotedPlaceholder,
+    #[error("has a placeholder; it lists all users, so leave it out")]
+    NameInList,
     #[error("has a semicolon; write a single query")]
     Semicolon,
     #[error(transparent)]
@@ -109,6 +111,14 @@ pub(super) fn query(text: &str) -> Result<Template, RemoteError> {
         }
     }
     if text.contains(';') { Err(RemoteError::Semicolon) } else { Ok(query) }
+}
+
+/// A query for all users.
+pub(super) fn list_query(text: &str) -> Result<String, RemoteError> {
+    if Placeholder::OF_A_NAME.iter().any(|placeholder| text.contains(placeholder.word())) {
+        return Err(RemoteError::NameInList);
+    }
+    if text.contains(';') { Err(RemoteError::Semicolon) } else { Ok(text.to_owned()) }
 }
 
 /// The quote that is open after a character.
@@ -260,6 +270,7 @@ mod tests {
             let error = query(bad).unwrap_err().to_string();
             assert!(error.contains(hint), "{bad}: {error}");
         }
+        assert!(list_query("SELECT name FROM users WHERE domain = {domain}").is_err());
     }
 
     #[test]

@@ -118,6 +118,23 @@ pub trait CredentialStore: Send + Sync + 'static {
         ready(())
     }
 
+    /// Records that these users have logged in, if the store is to. No login waits for this.
+    ///
+    /// # Errors
+    /// Why some of them are not recorded.
+    fn record_logins(
+        &self,
+        users: &[Username],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _unused = users;
+        ready(Ok(()))
+    }
+
+    /// The names of all users; `None` if the store cannot list them.
+    fn users(&self) -> impl Future<Output = Result<Option<Vec<Username>>, StoreError>> + Send {
+        ready(Ok(None))
+    }
+
     /// Since when and why the store is known to be down, if it is. Does not ask the store.
     fn down(&self) -> Option<Outage> {
         None

@@ -112,6 +112,14 @@ impl CredentialStore for Store {
         ask!(self, store => store.strengthen(name, verifier, password));
     }
 
+    async fn record_logins(&self, users: &[Username]) -> Result<(), StoreError> {
+        ask!(self, store => store.record_logins(users))
+    }
+
+    async fn users(&self) -> Result<Option<Vec<Username>>, StoreError> {
+        ask!(self, store => store.users())
+    }
+
     fn down(&self) -> Option<Outage> {
         each!(self, store => store.down())
     }

@@ -1,5 +1,7 @@
-//! Writes the last logins: once a minute those of all users together, and once more at the stop.
+//! Writes the last logins to their file, and to the stores that are to have them: once a minute those
+//! of all users together, and once more at the stop.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,15 +9,19 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
 
-use super::lacks_directory;
+use super::{Shared, lacks_directory};
 use crate::config;
-use crate::last_login::{FileError, LastLogins, LoginFile, Logins};
+use crate::credentials::{CredentialStore, StoreError};
+use crate::last_login::{FileError, LoginFile, Logins};
+use crate::protocol::Username;
 use crate::threads;
 
 /// Writes the logins of a server.
-pub(super) struct LoginRecorder {
-    logins: Arc<LastLogins>,
+pub(super) struct LoginRecorder<M, C> {
+    shared: Arc<Shared<M, C>>,
     file: Option<Arc<RecordedFile>>,
+    /// Why the stores could not be written the last time, by their labels, as it was logged.
+    logged: Mutex<BTreeMap<String, String>>,
 }
 
 /// The file.
@@ -33,11 +39,11 @@ struct Recording {
     logged: Option<String>,
 }
 
-impl LoginRecorder {
+impl<M, C: CredentialStore> LoginRecorder<M, C> {
     /// A recorder for the file of the configuration, which the first write begins.
-    pub(super) fn new(config: &config::LastLogins, logins: &Arc<LastLogins>) -> Self {
+    pub(super) fn new(config: &config::LastLogins, shared: &Arc<Shared<M, C>>) -> Self {
         let file = config.enabled.then(|| Arc::new(RecordedFile::new(config.path.clone())));
-        Self { logins: Arc::clone(logins), file }
+        Self { shared: Arc::clone(shared), file, logged: Mutex::default() }
     }
 
     /// Writes regularly. The future never ends.
@@ -50,7 +56,7 @@ impl LoginRecorder {
         }
     }
 
-    /// Writes for the last time. Does not wait long for a file system that does not answer.
+    /// Writes for the last time. Does not wait long for what does not answer.
     pub(super) async fn finish(&self) {
         if timeout(LAST_WRITE, self.write()).await.is_err() {
             warn!("the last logins of this minute are not written");
@@ -58,11 +64,42 @@ impl LoginRecorder {
     }
 
     async fn write(&self) {
-        let logins = self.logins.take();
+        let logins = self.shared.last_logins.take();
+        let mut users: Vec<Username> = logins.keys().cloned().collect();
+        // Transactions that lock rows in the same order do not wait for each other in a circle.
+        users.sort_unstable();
+        tokio::join!(self.write_to_file(logins), self.write_to_stores(&users));
+    }
+
+    async fn write_to_file(&self, logins: Logins) {
         let Some(recorded) = self.file.clone() else { return };
         let pool = threads::files().of(&recorded.path);
         if let Err(error) = pool.run(move || recorded.add(logins)).await {
             warn!("the last logins of this minute are not written: {error}");
+        }
+    }
+
+    async fn write_to_stores(&self, users: &[Username]) {
+        if users.is_empty() {
+            return;
+        }
+        let reloadable = self.shared.current();
+        for store in reloadable.env.authenticator.stores() {
+            let outcome = store.record_logins(users).await;
+            self.log(store.label(), outcome);
+        }
+    }
+
+    /// Logs that a store could not be written, unless it is the same as before.
+    fn log(&self, store: String, outcome: Result<(), StoreError>) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let Err(why) = outcome.map_err(|why| why.to_string()) else {
+            logged.remove(&store);
+            return;
+        };
+        if logged.get(&store) != Some(&why) {
+            warn!(store, why, "last logins are not written to the store");
+            logged.insert(store, why);
         }
     }
 }

@@ -18,11 +18,11 @@ use crate::credentials::PamService;
 use crate::credentials::SqlStore;
 use crate::credentials::{
     CheckpasswordProgram, CredentialStore as _, FileStore, OpenError, ServiceStore, Store,
-    TokenProvider,
+    StoreError, TokenProvider,
 };
 use crate::login::{Authenticator, NoRandomness, Rules, Verdict};
 use crate::password::WeakSchemes;
-use crate::protocol::{ClaimedName, Secret};
+use crate::protocol::{ClaimedName, Secret, Username};
 
 /// The stores of `[[credentials]]`, in their order.
 #[derive(Debug, Default)]
@@ -115,6 +115,14 @@ pub enum StoresError {
     /// The runtime for the queries cannot be started.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
+    /// The store does not answer.
+    #[error("{store}: {why}")]
+    NoAnswer {
+        /// Its label.
+        store: String,
+        /// What is wrong.
+        why: StoreError,
+    },
     /// The task of a query panicked.
     #[error(transparent)]
     Task(#[from] JoinError),
@@ -179,6 +187,21 @@ async fn probe_one(section: Credentials, weak: WeakSchemes, extent: Extent) -> P
         Ok(reached) => Probed::Reached(format!("{label}  {reached}")),
         Err(why) => Probed::NoAnswer(format!("{label}: {why}")),
     }
+}
+
+/// The names of the users of a store that is not a file; `None` if it cannot list them.
+///
+/// # Errors
+/// [`StoresError`] when the store cannot be used, or does not answer.
+pub fn users(
+    section: &Credentials,
+    weak: WeakSchemes,
+) -> Result<Option<Vec<Username>>, StoresError> {
+    runtime()?.block_on(async {
+        let Opened::Passwords(store) = open_one(section, weak)? else { return Ok(None) };
+        let users = store.users().await;
+        users.map_err(|why| StoresError::NoAnswer { store: store.label(), why })
+    })
 }
 
 /// Verifies a name and a password against the stores of a configuration, as a login from `peer`

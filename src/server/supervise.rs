@@ -67,7 +67,7 @@ pub(super) async fn supervise(
         background.spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared)));
     }
     background.spawn(keep_summing_up(Arc::clone(&shared)));
-    let recorder = Arc::new(LoginRecorder::new(&config.last_logins, &shared.last_logins));
+    let recorder = Arc::new(LoginRecorder::new(&config.last_logins, &shared));
     background.spawn(Arc::clone(&recorder).keep_writing());
     let reload = Reload {
         shared: Arc::clone(&shared),

@@ -150,6 +150,10 @@ fn every_value_arrives_in_its_place() {
                 password_file: Some(base.join("sql-password")),
                 ca: Some(base.join("tls/ca.pem")),
                 query: template("SELECT password FROM users WHERE name = {user}"),
+                update_query: Some(template(
+                    "UPDATE users SET last_login = now() WHERE name = {user}",
+                )),
+                list_query: Some("SELECT name FROM users".to_owned()),
                 asking: Asking { deadline: Duration::from_secs(1), at_once: number(1_000) },
             }),
             Credentials::Ldap(LdapSection {

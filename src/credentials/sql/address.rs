@@ -2,7 +2,7 @@
 //!
 //! - A server on another host has to prove its identity, unless the address says otherwise with
 //!   `sslmode` (PostgreSQL) or `ssl-mode` (MySQL, MariaDB).
-//! - Sessions can only read, whatever the role may do.
+//! - Sessions can only read, whatever the role may do; except those that record logins.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -22,6 +22,13 @@ pub(super) enum Address {
     Postgres(PgConnectOptions),
     MySql(MySqlConnectOptions),
     Sqlite(SqliteConnectOptions),
+}
+
+/// What sessions may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
 }
 
 /// What is wrong with an address, or with `ca` and `password-file` beside it.
@@ -46,7 +53,7 @@ enum Error {
 }
 
 impl Address {
-    pub(super) fn of(section: &SqlSection) -> Result<Self, OpenError> {
+    pub(super) fn of(section: &SqlSection, access: Access) -> Result<Self, OpenError> {
         let SqlSection { url, ca, .. } = section;
         let secret = section.password_file.as_deref().map(secret_file::read).transpose();
         let secret = secret.map_err(OpenError::at("password-file"))?;
@@ -54,7 +61,7 @@ impl Address {
             trust::certificates(Some(ca))?;
         }
         let password = secret.as_ref().map(|secret| secret.expose().as_str());
-        let address = Self::parse(url, password, ca.as_deref(), section.asking.deadline);
+        let address = Self::parse(url, password, ca.as_deref(), section.asking.deadline, access);
         address.map_err(OpenError::at("url"))
     }
 
@@ -63,12 +70,15 @@ impl Address {
         password: Option<&str>,
         ca: Option<&Path>,
         deadline: Duration,
+        access: Access,
     ) -> Result<Self, Error> {
         match url.split_once("://").unwrap_or_default() {
-            ("postgres" | "postgresql", _) => postgres(url, password, ca).map(Self::Postgres),
+            ("postgres" | "postgresql", _) => {
+                postgres(url, password, ca, access).map(Self::Postgres)
+            }
             ("mysql" | "mariadb", _) => mysql(url, password, ca).map(Self::MySql),
             ("sqlite", path) => match (password, ca) {
-                (None, None) => sqlite(url, path, deadline).map(Self::Sqlite),
+                (None, None) => sqlite(url, path, deadline, access).map(Self::Sqlite),
                 _ => Err(Error::NotForSqlite),
             },
             (scheme, _) => Err(Error::UnknownDatabase(scheme.to_owned())),
@@ -80,6 +90,7 @@ fn postgres(
     url: &str,
     password: Option<&str>,
     ca: Option<&Path>,
+    access: Access,
 ) -> Result<PgConnectOptions, Error> {
     let says_mode = parameters(url, POSTGRES)?.contains(&"sslmode");
     // An empty password keeps the driver from looking for one in a home directory.
@@ -103,7 +114,8 @@ fn postgres(
     }
     // No floating-point number is read, and poolers refuse unknown parameters.
     let options = options.extra_float_digits(None);
-    Ok(options.options([("default_transaction_read_only", "on")]).disable_statement_logging())
+    let read_only = if access == Access::Read { "on" } else { "off" };
+    Ok(options.options([("default_transaction_read_only", read_only)]).disable_statement_logging())
 }
 
 fn mysql(
@@ -132,13 +144,19 @@ fn mysql(
     Ok(options.disable_statement_logging())
 }
 
-fn sqlite(url: &str, path: &str, deadline: Duration) -> Result<SqliteConnectOptions, Error> {
+fn sqlite(
+    url: &str,
+    path: &str,
+    deadline: Duration,
+    access: Access,
+) -> Result<SqliteConnectOptions, Error> {
     if !path.starts_with('/') || path.contains('?') {
         return Err(Error::SqlitePath(url.to_owned()));
     }
     let options = SqliteConnectOptions::from_str(url)?;
     // Shorter than the deadline, so that the error says that the database is locked.
-    Ok(options.read_only(true).busy_timeout(deadline / 2).disable_statement_logging())
+    let options = options.read_only(access == Access::Read);
+    Ok(options.busy_timeout(deadline / 2).disable_statement_logging())
 }
 
 /// The names of the parameters in an address. An unknown one is refused: it might be a misspelt one
@@ -193,9 +211,11 @@ mod tests {
             password_file: (!url.starts_with("sqlite")).then(|| secret.path().to_owned()),
             ca: ca.map(Path::to_owned),
             query: Template::parse("{user}", &Placeholder::OF_A_NAME).unwrap(),
+            update_query: None,
+            list_query: None,
             asking: Asking { deadline: Duration::from_secs(4), at_once: NonZeroU32::MIN },
         };
-        let address = Address::of(&section).map_err(|error| error.to_string())?;
+        let address = Address::of(&section, Access::Read).map_err(|error| error.to_string())?;
         Ok(match address {
             Address::Postgres(options) => format!("{:?}", options.get_ssl_mode()),
             Address::MySql(options) => format!("{:?}", options.get_ssl_mode()),

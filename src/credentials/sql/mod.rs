@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use sqlx::{MySql, Postgres, Sqlite};
 
-use self::address::Address;
+use self::address::{Access, Address};
 use self::question::{Placeholders, Question};
 use self::server::{Error, Reuse, Server};
 use crate::config::SqlSection;
@@ -39,6 +39,8 @@ pub struct SqlStore {
     url: String,
     database: Arc<Database>,
     question: Question,
+    update: Option<Box<Update>>,
+    list: Option<Question>,
     weak: WeakSchemes,
     /// Shared with the store that this one has replaced in a reload, if there was one.
     seen: OnceLock<Arc<Seen>>,
@@ -50,6 +52,13 @@ enum Database {
     Postgres(Server<Postgres>),
     MySql(Server<MySql>),
     Sqlite(Server<Sqlite>),
+}
+
+/// The statement that records a login, and the connections that may write.
+#[derive(Debug)]
+struct Update {
+    database: Database,
+    statement: Question,
 }
 
 /// The query has no column for the password.
@@ -80,29 +89,24 @@ impl SqlStore {
     /// # Errors
     /// [`OpenError`] for the key whose value cannot be used.
     pub fn open(section: &SqlSection, weak: WeakSchemes) -> Result<Self, OpenError> {
-        let (database, placeholders) = match Address::of(section)? {
-            Address::Postgres(options) => {
-                let server = Server::new(options, None, Reuse::Always);
-                (Database::Postgres(server), Placeholders::Numbered)
+        let (database, placeholders) = Database::of(section, Access::Read)?;
+        let update = match &section.update_query {
+            Some(statement) => {
+                let (database, placeholders) = Database::of(section, Access::Write)?;
+                let statement = Question::new(statement, placeholders);
+                Some(Box::new(Update { database, statement }))
             }
-            Address::MySql(options) => {
-                // For the other two this is an option of the connection.
-                let opening = Some("SET SESSION TRANSACTION READ ONLY");
-                let server = Server::new(options, opening, Reuse::Always);
-                (Database::MySql(server), Placeholders::QuestionMarks)
-            }
-            Address::Sqlite(options) => (
-                Database::Sqlite(Server::new(options, None, Reuse::Never)),
-                Placeholders::QuestionMarks,
-            ),
+            None => None,
         };
+        let list = section.list_query.as_deref().map(Question::about_all);
         let database = Arc::new(database);
         let url = section.url.clone();
         // Not the query of the configuration: an error in it does not mean that the database is down.
         let probe = |database: Arc<Database>| async move { database.version().await.map(drop) };
         let breaker = Breaker::new(label(&url), section.asking, &database, probe);
         let question = Question::new(&section.query, placeholders);
-        Ok(Self { url, database, question, weak, seen: OnceLock::new(), breaker })
+        let seen = OnceLock::new();
+        Ok(Self { url, database, question, update, list, weak, seen, breaker })
     }
 
     /// Takes the place of a store in a reload. If it is for the same database, unknown names keep
@@ -123,6 +127,27 @@ impl SqlStore {
 }
 
 impl Database {
+    /// The database of a section, and how it writes parameters.
+    fn of(section: &SqlSection, access: Access) -> Result<(Self, Placeholders), OpenError> {
+        Ok(match Address::of(section, access)? {
+            Address::Postgres(options) => {
+                let server = Server::new(options, None, Reuse::Always);
+                (Self::Postgres(server), Placeholders::Numbered)
+            }
+            Address::MySql(options) => {
+                // For the other two this is an option of the connection.
+                let opening =
+                    (access == Access::Read).then_some("SET SESSION TRANSACTION READ ONLY");
+                let server = Server::new(options, opening, Reuse::Always);
+                (Self::MySql(server), Placeholders::QuestionMarks)
+            }
+            Address::Sqlite(options) => {
+                let server = Server::new(options, None, Reuse::Never);
+                (Self::Sqlite(server), Placeholders::QuestionMarks)
+            }
+        })
+    }
+
     /// Its name and version.
     async fn version(&self) -> Result<String, Error> {
         const VERSION: &str = "SELECT version()";
@@ -177,12 +202,39 @@ impl CredentialStore for SqlStore {
         self.breaker.down()
     }
 
+    async fn record_logins(&self, users: &[Username]) -> Result<(), StoreError> {
+        let Some(update) = &self.update else { return Ok(()) };
+        let Update { database, statement } = &**update;
+        for some in users.chunks(WRITTEN_AT_ONCE) {
+            let written = async { each!(database, server => server.write(statement, some).await) };
+            self.breaker.bypass(written).await?;
+        }
+        Ok(())
+    }
+
+    async fn users(&self) -> Result<Option<Vec<Username>>, StoreError> {
+        let Some(list) = &self.list else { return Ok(None) };
+        let listed = async { each!(&*self.database, server => server.list(list).await) };
+        let names = self.breaker.bypass(listed).await?;
+        // Nobody can log in with a name that is invalid.
+        Ok(Some(names.iter().filter_map(|name| Username::try_from(&**name).ok()).collect()))
+    }
+
     async fn probe(&self) -> Result<String, StoreError> {
         let unknown = Username::try_from(UNKNOWN_NAME)?;
         let asked = self.breaker.bypass(async {
             let version = self.database.version().await?;
             let columns = each!(&*self.database, server => server.columns(&self.question).await)?;
             self.ask(&unknown).await?;
+            if let Some(update) = &self.update {
+                let Update { database, statement } = &**update;
+                let written = each!(database, server => server.columns(statement).await);
+                written.map_err(|error| Error::Of("update-query", Box::new(error)))?;
+            }
+            if let Some(list) = &self.list {
+                let listed = each!(&*self.database, server => server.columns(list).await);
+                listed.map_err(|error| Error::Of("list-query", Box::new(error)))?;
+            }
             Ok::<_, Error>((version, columns))
         });
         let (version, columns) = asked.await?;
@@ -207,6 +259,9 @@ fn summary(database: String, columns: Vec<String>) -> Result<String, NoPasswordC
     }
     Ok(text)
 }
+
+/// Logins in a transaction: each row that is written is locked until its end.
+const WRITTEN_AT_ONCE: usize = 100;
 
 /// A name that does not exist, with a domain.
 const UNKNOWN_NAME: &str = "restante-check@restante.invalid";

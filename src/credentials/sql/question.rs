@@ -44,6 +44,12 @@ impl Question {
         Self { text: AssertSqlSafe(text).into_sql_str(), parameters }
     }
 
+    /// A query without parameters.
+    pub(super) fn about_all(query: &str) -> Self {
+        let text = AssertSqlSafe(query.to_owned()).into_sql_str();
+        Self { text, parameters: Vec::new() }
+    }
+
     pub(super) fn text(&self) -> SqlStr {
         self.text.clone()
     }

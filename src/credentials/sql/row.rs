@@ -165,10 +165,10 @@ fn attributes<R: Cells>(row: &R) -> Result<Attributes, Error> {
     Ok(attributes)
 }
 
-/// The text in the first column, which is a version.
-pub(super) fn version<R: Cells>(row: &R) -> Result<String, Error> {
-    let version = value(row, 0, "version", |cell| text(cell).map(str::to_owned))?;
-    Ok(version.unwrap_or_default())
+/// The text in the first column, which is called `what` in an error; empty for NULL.
+pub(super) fn first<R: Cells>(row: &R, what: &'static str) -> Result<String, Error> {
+    let text = value(row, 0, what, |cell| text(cell).map(str::to_owned))?;
+    Ok(text.unwrap_or_default())
 }
 
 /// The value in a column; `None` when there is no such column, or NULL in it.

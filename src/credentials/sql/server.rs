@@ -52,6 +52,8 @@ pub(super) enum Error {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Row(#[from] row::Error),
+    #[error("{0}: {1}")]
+    Of(&'static str, Box<Self>),
 }
 
 struct Idle<C> {
@@ -115,9 +117,38 @@ where
     pub(super) async fn version(&self, query: &'static str) -> Result<String, Error> {
         let mut connection = self.connect().await?;
         let row = sqlx::query(query).fetch_one(&mut connection).await?;
-        let version = row::version(&row)?;
+        let version = row::first(&row, "version")?;
         self.put_back(connection);
         Ok(version)
+    }
+
+    /// Carries out a statement for each of these users, in one transaction.
+    pub(super) async fn write(
+        &self,
+        statement: &Question,
+        users: &[Username],
+    ) -> Result<(), Error> {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin().await?;
+        for user in users {
+            let mut query = sqlx::query(statement.text());
+            for value in statement.values(user) {
+                query = query.bind(value);
+            }
+            query.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        close(connection);
+        Ok(())
+    }
+
+    /// The texts in the first column of an answer.
+    pub(super) async fn list(&self, question: &Question) -> Result<Vec<String>, Error> {
+        let mut connection = self.connect().await?;
+        let rows: Vec<_> =
+            sqlx::query(question.text()).fetch(&mut connection).try_collect().await?;
+        self.put_back(connection);
+        rows.iter().map(|row| Ok(row::first(row, "name")?)).collect()
     }
 
     /// The names of the columns that the query yields.

@@ -34,7 +34,16 @@ const QUERY: &str = "SELECT * FROM users WHERE name = {user}";
 fn section(url: &str, query: &str) -> SqlSection {
     let query = Template::parse(query, &Placeholder::OF_A_NAME).unwrap();
     let asking = Asking { deadline: Duration::from_millis(500), at_once: NonZeroU32::MIN };
-    SqlSection { url: url.to_owned(), password_file: None, ca: None, query, asking }
+    let url = url.to_owned();
+    SqlSection {
+        url,
+        password_file: None,
+        ca: None,
+        query,
+        update_query: None,
+        list_query: None,
+        asking,
+    }
 }
 
 fn store(url: &str, query: &str) -> SqlStore {
@@ -194,6 +203,62 @@ async fn the_query_is_checked_before_the_first_login() {
     ] {
         let why = store(&url, query).probe().await.unwrap_err().to_string();
         assert!(why.contains(hint), "{query}: {why}");
+    }
+}
+
+/// A store with these queries besides the one for a login.
+fn store_with(url: &str, update: Option<&str>, list: Option<&str>) -> SqlStore {
+    let update_query = update.map(|it| Template::parse(it, &Placeholder::OF_A_NAME).unwrap());
+    let list_query = list.map(str::to_owned);
+    let section = SqlSection { update_query, list_query, ..section(url, QUERY) };
+    SqlStore::open(&section, WeakSchemes::Refused).unwrap()
+}
+
+#[tokio::test]
+async fn logins_are_recorded_in_a_column() {
+    const UPDATE: &str = "UPDATE users SET note = 'seen' WHERE name = {user}";
+    let directory = tempfile::tempdir().unwrap();
+    let url = file(directory.path()).await;
+    let users = ["mrose", "o'brien", "nobody", "' OR 1=1 --"];
+    let users = users.map(|name| Username::try_from(name).unwrap());
+    let list = "SELECT name FROM users WHERE note = 'seen' ORDER BY name";
+    let seen = store_with(&url, Some(UPDATE), Some(list));
+    seen.probe().await.unwrap();
+    assert_eq!(seen.users().await.unwrap(), Some(Vec::new()));
+    seen.record_logins(&users).await.unwrap();
+    let listed = seen.users().await.unwrap().unwrap();
+    assert_eq!(listed.iter().map(Username::as_str).collect::<Vec<_>>(), ["mrose", "o'brien"]);
+    // Without the keys, nothing is written or listed.
+    let neither = store(&url, QUERY);
+    neither.record_logins(&users).await.unwrap();
+    assert_eq!(neither.users().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn names_that_nobody_can_have_are_not_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = file(directory.path()).await;
+    let list = "SELECT 'MRose' UNION ALL SELECT '../up' UNION ALL SELECT NULL";
+    let users = store_with(&url, None, Some(list)).users().await.unwrap();
+    assert_eq!(users, Some(vec![Username::try_from("mrose").unwrap()]));
+    let why = store_with(&url, None, Some("SELECT 17")).users().await.unwrap_err();
+    assert!(why.to_string().contains("the column name (INTEGER) is not text"), "{why}");
+}
+
+#[tokio::test]
+async fn the_other_queries_are_checked_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = file(directory.path()).await;
+    let update = "UPDATE users SET seen = 1 WHERE name = {user}";
+    for (update, list, hint) in [
+        (Some(update), None, "update-query: no such column"),
+        (None, Some("SELECT name FROM people"), "list-query: no such table"),
+    ] {
+        let store = store_with(&url, update, list);
+        let why = store.probe().await.unwrap_err().to_string();
+        assert!(why.contains(hint), "{why}");
+        // They are not needed for a login.
+        assert!(look_up(&store, "mrose").await.unwrap().is_some());
     }
 }
 

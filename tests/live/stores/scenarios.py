@@ -1,5 +1,6 @@
 """The checks that every store must pass."""
 
+import json
 import re
 import statistics
 import time
@@ -17,6 +18,7 @@ from stores.backend import Backend
 from stores.guessing import no_faster
 from stores.hostile import ATTACKED, undisturbed
 from stores.ldap import Slapd
+from stores.sql import Sql
 
 # An answer comes within the store's deadline and this time.
 DEADLINE = 2.0
@@ -74,6 +76,7 @@ class Scenarios:
             *[(f"attribute {each}", getattr(self, each)) for each in sorted(backend.attributes)],
             ("a file store after it", self.followed_by_file),
             ("user test", self.user_test),
+            *([("last logins", self.last_logins)] if isinstance(backend, Sql) else []),
             *([("app passwords", self.app_passwords)] if backend.has_app_passwords else []),
             *([("known and unknown are the same work", self.work)] if backend.is_even else []),
             ("known and unknown take the same time", self.timing),
@@ -230,6 +233,27 @@ class Scenarios:
     def app_passwords(self) -> str:
         """From here on, the user has as many as are possible."""
         return app_passwords.work(self.site, self.server, self.backend, self.account("mrose"))
+
+    def last_logins(self) -> str:
+        """A login is in the table after the stop, and all users of the table are listed."""
+        backend, seen, unseen = self.backend, self.account("mrose").user, self.account("absent").user
+        assert isinstance(backend, Sql)
+        directory = self.site.root / f"last-{backend.name}"
+        directory.mkdir()
+        self.site.own(directory, SERVER_USER)
+        self.server.stop()
+        self.server.more = f'[last-logins]\npath = "{directory}/last-logins"\n'
+        backend.execute("UPDATE users SET last_login = NULL")
+        self.server.start()
+        self.server.must_admit(self.account("mrose"))
+        self.server.stop()
+        require(backend.seen(seen), "the login is not in the table")
+        require(not backend.seen(unseen), "a login that was none is in the table")
+        listed = self._restante("last", "--json", codes=(0,)).splitlines()
+        logins = {each["user"]: each["logins"] for each in map(json.loads, listed)}
+        require(logins[seen] == 2 and logins[unseen] == 0, f"{logins}")
+        self.server.start()
+        return f"{len(logins)} users"
 
     def work(self) -> str:
         """Without a failure delay, in turns, so that the load of the machine affects both equally."""

@@ -14,7 +14,7 @@ from stores.backend import Backend, Daemon, Served, hashed, program, verifies
 
 TABLE = (
     "CREATE TABLE users (name {key} PRIMARY KEY, password text, home text, mail text, "
-    "pop3 boolean, sessions integer)"
+    "pop3 boolean, sessions integer, last_login timestamp NULL)"
 )
 APP_TABLE = (
     "CREATE TABLE app_passwords (name {key}, app_password varchar(64), password text NOT NULL, "
@@ -25,6 +25,9 @@ QUERY = (
     "WHERE name = {user} UNION ALL SELECT password, NULL, NULL, NULL, NULL, app_password "
     "FROM app_passwords WHERE name = {user}"
 )
+
+UPDATE = "UPDATE users SET last_login = CURRENT_TIMESTAMP WHERE name = {user}"
+LIST = "SELECT name FROM users"
 
 
 class Sql(Backend):
@@ -68,10 +71,16 @@ class Sql(Backend):
         found = self.ask(f"SELECT password FROM users WHERE name = {literal(user)}").strip()
         return found != "" and verifies(found, password)
 
+    def seen(self, user: str) -> bool:
+        """Whether a login of the user is in the table."""
+        where = f"name = {literal(user)} AND last_login IS NOT NULL"
+        return self.execute(f"SELECT count(*) FROM users WHERE {where}").strip() == "1"
+
     def settings(self, directory: Path) -> str:
         return (
             '[[credentials]]\nkind = "sql"\n'
             f'url = "{self.url()}"\nquery = "{QUERY}"\ndeadline = "2s"\n'
+            f'update-query = "{UPDATE}"\nlist-query = "{LIST}"\n'
         )
 
 
@@ -154,6 +163,7 @@ class PostgreSql(Database):
         self.execute(APP_TABLE.format(key="text"))
         self.execute(f"CREATE ROLE restante LOGIN PASSWORD {literal(self.password)}")
         self.execute("GRANT SELECT ON users, app_passwords TO restante")
+        self.execute("GRANT UPDATE (last_login) ON users TO restante")
         self.role.touch(mode=0o600)
         self.role.write_text(f"*:*:*:restante:{self.password}\n")
         self.site.own(self.role, self.owner)
@@ -224,6 +234,7 @@ class MariaDb(Database):
         self.execute(f"CREATE USER {role} IDENTIFIED BY {literal(self.password)}")
         for table in ("users", "app_passwords"):
             self.execute(f"GRANT SELECT ON mail.{table} TO {role}")
+        self.execute(f"GRANT UPDATE (last_login) ON mail.users TO {role}")
         self.role.touch(mode=0o600)
         self.role.write_text(f"[client]\nuser=restante\npassword={self.password}\n")
         self.site.own(self.role, self.owner)
