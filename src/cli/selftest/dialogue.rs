@@ -89,9 +89,8 @@ impl Dialogue {
 
     /// The next first line of a reply.
     pub(super) fn reply(&mut self) -> Result<Reply, Finding> {
-        let line = self.line()?;
-        self.record.borrow_mut().observe(&line);
-        Ok(Reply(line))
+        let line = self.unrecorded(MAX_LINE)?;
+        Ok(self.first_line(line))
     }
 
     /// Sends a command, and waits for the first line of its reply.
@@ -111,6 +110,17 @@ impl Dialogue {
     pub(super) fn refuses(&mut self, command: &str) -> Result<(), Finding> {
         let reply = self.ask(command)?;
         require(reply.is_err(), || format!("{} does not get -ERR", name(command)))
+    }
+
+    /// Sends a command that the server has to refuse, with `-ERR` or by closing the connection.
+    pub(super) fn refuses_or_closes(&mut self, command: &str, why: &str) -> Result<(), Finding> {
+        let command = format!("{command}\r\n");
+        self.record.borrow_mut().sent(command.as_bytes());
+        let received = self.transmit(command.as_bytes()).and_then(|()| self.receive(MAX_LINE));
+        match self.unless_closed(received)? {
+            Some(line) => require(self.first_line(line).is_err(), || why.to_owned()),
+            None => Ok(()),
+        }
     }
 
     /// Sends a command with a reply of several lines; `None` if it is refused.
@@ -163,14 +173,12 @@ impl Dialogue {
 
     /// Whether the server has closed the connection.
     pub(super) fn is_closed(&mut self) -> Result<bool, Finding> {
-        match self.receive(MAX_LINE) {
-            Err(Error::Closed | Error::Io(_)) => {
-                self.note("the server closes the connection");
-                Ok(true)
-            }
+        let received = self.receive(MAX_LINE);
+        match self.unless_closed(received) {
+            Ok(None) => Ok(true),
             Err(Error::Silent(_)) => Ok(false),
             Err(error) => Err(error.into()),
-            Ok(line) => {
+            Ok(Some(line)) => {
                 self.record.borrow_mut().received(&line);
                 Err(Finding::broken(format!("the server sends \"{}\"", Shown::new(&line))))
             }
@@ -185,6 +193,14 @@ impl Dialogue {
     /// Records what is neither a command nor a line.
     pub(super) fn note(&self, what: &str) {
         self.record.borrow_mut().note(what);
+    }
+
+    /// Records the first line of a reply.
+    fn first_line(&self, line: Vec<u8>) -> Reply {
+        let mut record = self.record.borrow_mut();
+        record.received(&line);
+        record.observe(&line);
+        Reply(line)
     }
 
     fn line(&mut self) -> Result<Vec<u8>, Finding> {
@@ -206,6 +222,17 @@ impl Dialogue {
             Wire::Tls(connection) => self.runtime.block_on(connection.whole_line(most)),
         };
         line.map(<[u8]>::to_vec)
+    }
+
+    /// What was received; `None` if the server has closed the connection.
+    fn unless_closed(&self, received: Result<Vec<u8>, Error>) -> Result<Option<Vec<u8>>, Error> {
+        match received {
+            Err(Error::Closed | Error::Io(_)) => {
+                self.note("the server closes the connection");
+                Ok(None)
+            }
+            received => received.map(Some),
+        }
     }
 
     fn transmit(&mut self, octets: &[u8]) -> Result<(), Error> {

@@ -29,8 +29,10 @@ pub(super) struct Probe {
     idle: Option<Dialogue>,
     /// A session that a test has left as it was.
     session: Option<Dialogue>,
-    /// The reply to the wrong password; there is one only, since servers ban whom they take for an
-    /// attacker.
+    /// Whether the wrong password has been tried; it is sent once, since servers ban whom they take
+    /// for an attacker.
+    has_tried_wrong_password: bool,
+    /// The reply to it.
     wrong_password: Option<Reply>,
     /// The reply to a login while there was a session, for which a server may let a client wait.
     second_login: Option<Reply>,
@@ -73,7 +75,7 @@ impl Probe {
             record.hide(Secret::new(login.plain().expose().clone().into_bytes()));
         }
         let runtime = Rc::new(runtime);
-        let (idle, session, wrong_password) = (None, None, None);
+        let (idle, session) = (None, None);
         Self {
             target,
             record,
@@ -83,7 +85,8 @@ impl Probe {
             patience,
             idle,
             session,
-            wrong_password,
+            has_tried_wrong_password: false,
+            wrong_password: None,
             second_login: None,
             refused: None,
             way: None,
@@ -313,8 +316,13 @@ impl Probe {
     }
 
     fn send_wrong_password(&mut self) -> Result<Reply, Finding> {
+        if self.has_tried_wrong_password {
+            return Err(Finding::not_tested("the wrong password has been tried, without a result"));
+        }
         self.end_session();
         let mut dialogue = self.fresh()?;
+        self.has_tried_wrong_password = true;
+        dialogue.note("the password is wrong on purpose");
         let user = self.needed_login()?.user.clone();
         let reply = dialogue.ask(&format!("USER {user}"))?;
         let reply = match reply.is_ok() {
@@ -325,9 +333,9 @@ impl Probe {
                 dialogue.ask(&format!("AUTH PLAIN {wrong}"))?
             }
         };
-        self.record.borrow_mut().note("the password was wrong on purpose");
         if reply.is_err() {
-            dialogue.refuses("STAT")?;
+            // RFC 1939 §4: the server may close the connection after a login that it refuses.
+            dialogue.refuses_or_closes("STAT", "STAT does not get -ERR")?;
         }
         Ok(reply)
     }

@@ -86,6 +86,22 @@ fn each_rule_is_broken_by_a_server_that_breaks_it() {
     assert!(wrong.is_empty(), "{} are not found:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// RFC 1939 §4: after a login that is refused, the server may close the connection.
+#[test]
+fn the_wrong_password_is_sent_once() {
+    for (flaw, broken, untested) in [
+        ("closes-after-wrong-password", &[][..], &["rfc1939-idle"][..]),
+        ("ignores-wrong-password", &["rfc1939-wrong-password"], &["rfc1939-idle", "rfc3206-auth"]),
+    ] {
+        let said = of_flawed(flaw);
+        let rules = outcomes(&said);
+        assert_eq!(those(&rules, "broken"), broken.iter().copied().collect(), "{flaw}: {said:?}");
+        assert_eq!(those(&rules, "not-tested"), untested.iter().copied().collect(), "{flaw}");
+        let sent = said.stdout.matches("C: PASS restante-selftest-wrong-password").count();
+        assert_eq!(sent, 1, "{flaw}: {said:?}");
+    }
+}
+
 /// A server with three messages of the user mrose.
 fn place() -> Place {
     let place = Place::new();

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::selftest::capabilities::Capabilities;
-use crate::cli::selftest::probe::Probe;
-use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
+use crate::cli::selftest::rule::{Level, Needs, Rule, require};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -110,7 +109,7 @@ pub(super) const RULES: &[Rule] = &[
         level: Level::Should,
         text: "a command with a NUL is not accepted",
         needs: Needs::Nothing,
-        check: a_nul_is_refused,
+        check: |probe| probe.fresh()?.refuses_or_closes("QUIT\0", "the NUL is overlooked"),
     },
     Rule {
         id: "rfc2449-command-length",
@@ -150,17 +149,6 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
 ];
-
-/// A server may also close the connection.
-fn a_nul_is_refused(probe: &mut Probe) -> Result<(), Finding> {
-    let mut dialogue = probe.fresh()?;
-    dialogue.send(b"QUIT\0\r\n")?;
-    match dialogue.reply() {
-        Ok(reply) => require(reply.is_err(), || "the NUL is overlooked".to_owned()),
-        Err(Finding::Broken(_)) => Ok(()),
-        Err(other) => Err(other),
-    }
-}
 
 /// Long enough for a packet of its own.
 const BETWEEN_PIECES: Duration = Duration::from_millis(100);

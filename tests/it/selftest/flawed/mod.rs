@@ -1,6 +1,10 @@
 //! A small POP3 server with STLS that breaks one rule, or none.
 //!
-//! The flaw has the name of the rule in `restante selftest`.
+//! The flaw has the name of the rule in `restante selftest`, or is one of these, which break none but
+//! what their names say:
+//!
+//! - `closes-after-wrong-password`, which RFC 1939 §4 allows
+//! - `ignores-wrong-password`: it closes the connection without a reply
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -326,8 +330,7 @@ impl Connection {
 
     fn log_in(&mut self, password: &str) -> io::Result<()> {
         if password != PASSWORD && !self.has("rfc1939-wrong-password") {
-            let codeless = self.has("rfc3206-auth");
-            return self.say(if codeless { "-ERR wrong" } else { "-ERR [AUTH] wrong" });
+            return self.refuse();
         }
         let holds_lock = self.server.lock();
         if !holds_lock && !self.has("rfc1939-lock") {
@@ -344,6 +347,16 @@ impl Connection {
             holds_lock,
         });
         self.say("+OK welcome")
+    }
+
+    fn refuse(&mut self) -> io::Result<()> {
+        let closed = || Err(io::ErrorKind::ConnectionAborted.into());
+        match self.server.flaw {
+            "ignores-wrong-password" => return closed(),
+            "rfc3206-auth" => self.say("-ERR wrong")?,
+            _ => self.say("-ERR [AUTH] wrong")?,
+        }
+        if self.has("closes-after-wrong-password") { closed() } else { Ok(()) }
     }
 }
 
