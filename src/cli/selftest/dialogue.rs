@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::record::Record;
 use super::rule::{Finding, require};
-use crate::cli::client::{Connection, Error, Shown, Stream};
+use crate::cli::client::{Connection, Error, Stream};
 
 /// A connection. Its methods block.
 pub(super) struct Dialogue {
@@ -26,7 +26,11 @@ enum Wire {
 
 /// The first line of a reply.
 #[derive(Debug)]
-pub(super) struct Reply(Vec<u8>);
+pub(super) struct Reply {
+    line: Vec<u8>,
+    /// The line as it is shown.
+    text: String,
+}
 
 /// A message as it was sent.
 #[derive(Debug)]
@@ -162,7 +166,7 @@ impl Dialogue {
                 }
                 break;
             }
-            message.add(&line);
+            message.add(&line, |line| self.shown(line));
             require(message.text.len() <= MAX_MESSAGE, || {
                 format!("the reply to {command} has more than {MAX_MESSAGE} octets")
             })?;
@@ -180,7 +184,7 @@ impl Dialogue {
             Err(error) => Err(error.into()),
             Ok(Some(line)) => {
                 self.record.borrow_mut().received(&line);
-                Err(Finding::broken(format!("the server sends \"{}\"", Shown::new(&line))))
+                Err(Finding::broken(format!("the server sends \"{}\"", self.shown(&line))))
             }
         }
     }
@@ -199,8 +203,13 @@ impl Dialogue {
     fn first_line(&self, line: Vec<u8>) -> Reply {
         let mut record = self.record.borrow_mut();
         record.received(&line);
-        record.observe(&line);
-        Reply(line)
+        let text = record.observe(&line);
+        Reply { line, text }
+    }
+
+    /// Text of the server as it is shown.
+    pub(super) fn shown(&self, text: &[u8]) -> String {
+        self.record.borrow().shown(text)
     }
 
     fn line(&mut self) -> Result<Vec<u8>, Finding> {
@@ -254,12 +263,12 @@ impl Reply {
 
     /// Whether the server expects a response (RFC 5034 §4).
     pub(super) fn is_challenge(&self) -> bool {
-        self.0.starts_with(b"+ ") || self.0.trim_ascii_end() == b"+"
+        self.line.starts_with(b"+ ") || self.line.trim_ascii_end() == b"+"
     }
 
     /// The same without a challenge in it.
     pub(super) fn is_empty_challenge(&self) -> bool {
-        self.0 == b"+ \r\n"
+        self.line == b"+ \r\n"
     }
 
     /// Whether it has this response code.
@@ -275,29 +284,29 @@ impl Reply {
         text.strip_prefix(b" ").unwrap_or(text).split(|octet| *octet == b' ').collect()
     }
 
-    /// The reply without its line ending.
-    pub(super) fn text(&self) -> String {
-        Shown::new(self.0.trim_ascii_end()).to_string()
+    /// The reply as it is shown.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     fn after(&self, status: &[u8]) -> Option<&[u8]> {
-        let start = self.0.get(..status.len())?;
-        let rest = self.0.get(status.len()..)?.trim_ascii_end();
+        let start = self.line.get(..status.len())?;
+        let rest = self.line.get(status.len()..)?.trim_ascii_end();
         let is_whole = rest.is_empty() || rest.starts_with(b" ");
         (is_whole && start.eq_ignore_ascii_case(status)).then_some(rest)
     }
 }
 
 impl Message {
-    fn add(&mut self, line: &[u8]) {
+    fn add(&mut self, line: &[u8], shown: impl Fn(&[u8]) -> String) {
         if !line.ends_with(b"\r\n") {
-            self.no_crlf.get_or_insert_with(|| Shown::new(line).to_string());
+            self.no_crlf.get_or_insert_with(|| shown(line));
         }
         self.dotted += usize::from(line.starts_with(b"."));
         match line {
             [b'.', b'.', ..] => self.text.extend_from_slice(line.get(1..).unwrap_or_default()),
             [b'.', rest @ ..] => {
-                self.single_dot.get_or_insert_with(|| Shown::new(line).to_string());
+                self.single_dot.get_or_insert_with(|| shown(line));
                 self.text.extend_from_slice(rest);
             }
             _ => self.text.extend_from_slice(line),

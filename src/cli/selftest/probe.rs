@@ -162,6 +162,11 @@ impl Probe {
         self.runtime.block_on(timed).map_err(|_| client::Error::Silent(self.patience))
     }
 
+    /// Text of the server as it is shown.
+    pub(super) fn shown(&self, text: &str) -> String {
+        self.record.borrow().shown(text.as_bytes())
+    }
+
     /// Why the first login was refused, if it was.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.refused.as_deref()
@@ -206,7 +211,7 @@ impl Probe {
         };
         match reply.is_ok() {
             true => Ok(dialogue),
-            false => Err(refused(self.refused.insert(reply.text()))),
+            false => Err(refused(self.refused.insert(reply.text().to_owned()))),
         }
     }
 

@@ -176,12 +176,28 @@ fn passwords_are_not_shown() {
 }
 
 #[test]
+fn passwords_that_the_server_repeats_are_not_shown() {
+    let address = Flawed::serve("repeats-password").to_string();
+    let words = [&address, "--tls", "starttls", "--insecure", "--user", "mrose", "--stdin"];
+    for (password, expected) in [
+        (PASSWORD, "the server sends \"***\""),
+        ("tanstaaf", "the login is refused: -ERR [AUTH] *** is wrong"),
+    ] {
+        let said = selftest(&[&words[..], &["--verbose", "--destructive"]].concat(), password);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stdout.contains(expected), "{password}: {said:?}");
+        let shown = said.stdout.contains(password) || said.stderr.contains(password);
+        assert!(!shown, "{password}: {said:?}");
+    }
+}
+
+#[test]
 fn a_login_that_is_refused_is_not_tried_again() {
     let place = place();
     let server = place.serve();
     let address = server.address(1).to_string();
     let words = [address.as_str(), "--insecure", "--user", "mrose", "--stdin"];
-    let said = selftest(&words, "wrong");
+    let said = selftest(&words, "not tanstaaf");
     assert_eq!(said.code, Some(1));
     let why = "restante: the login of mrose is refused: -ERR [AUTH] wrong user name or password\n";
     assert_eq!(said.stderr, why);

@@ -16,10 +16,11 @@ pub(super) const RULES: &[Rule] = &[
             let mut tags = Vec::new();
             for line in capabilities.lines()? {
                 require(line.len() <= 510, || "a capability is longer than 512 octets".to_owned())?;
-                require(!line.contains("  "), || format!("\"{line}\" has more than one space"))?;
+                let shown = probe.shown(line);
+                require(!line.contains("  "), || format!("\"{shown}\" has more than one space"))?;
                 let tag = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
-                require(is_tag(&tag), || format!("\"{line}\" begins with no name"))?;
-                require(!tags.contains(&tag), || format!("{tag} is listed twice"))?;
+                require(is_tag(&tag), || format!("\"{shown}\" begins with no name"))?;
+                require(!tags.contains(&tag), || format!("{} is listed twice", probe.shown(&tag)))?;
                 tags.push(tag);
             }
             Ok(())
@@ -111,7 +112,9 @@ pub(super) const RULES: &[Rule] = &[
             let tags = before.iter().filter_map(|line| line.split(' ').next());
             let missing = tags.filter(|tag| !tag.eq_ignore_ascii_case("STLS") && !after.has(tag));
             let missing = missing.collect::<Vec<_>>().join(", ");
-            require(missing.is_empty(), || format!("after login, CAPA does not list {missing}"))
+            require(missing.is_empty(), || {
+                format!("after login, CAPA does not list {}", probe.shown(&missing))
+            })
         },
     },
     Rule {
@@ -167,7 +170,9 @@ fn parameters(
     capabilities.lines()?;
     capabilities.need(tag)?;
     let words = capabilities.parameters(tag).unwrap_or_default();
-    require(is_valid(&words), || format!("the parameters of {tag} are \"{}\"", words.join(" ")))
+    require(is_valid(&words), || {
+        format!("the parameters of {tag} are \"{}\"", probe.shown(&words.join(" ")))
+    })
 }
 
 /// RFC 2449 §3: `cchar`.

@@ -29,11 +29,13 @@ pub(super) const RULES: &[Rule] = &[
             let Some(languages) = dialogue.listing("LANG")? else {
                 return Err(Finding::broken("LANG is refused"));
             };
-            for line in &languages {
-                let line = String::from_utf8_lossy(line);
+            for octets in &languages {
+                let line = String::from_utf8_lossy(octets);
                 let (tag, name) = line.split_once(' ').unwrap_or((&line, ""));
                 let is_valid = is_language_tag(tag) && !name.is_empty();
-                require(is_valid, || format!("\"{line}\" is no tag with a name"))?;
+                require(is_valid, || {
+                    format!("\"{}\" is no tag with a name", dialogue.shown(octets))
+                })?;
             }
             Ok(())
         },

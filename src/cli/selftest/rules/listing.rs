@@ -108,8 +108,7 @@ pub(super) const RULES: &[Rule] = &[
                     let same = words.first().copied().and_then(decimal) == Some(*number)
                         && words.get(1).copied() == Some(id.as_slice());
                     require(same, || {
-                        let id = id.escape_ascii();
-                        format!("UIDL has {number} {id}: {}", reply.text())
+                        format!("UIDL has {number} {}: {}", session.shown(id), reply.text())
                     })?;
                 }
                 session.refuses("XYZZY")
@@ -144,7 +143,7 @@ pub(super) const RULES: &[Rule] = &[
                 for (number, id) in &listed {
                     let valid = (1..=70).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
                     require(valid, || {
-                        format!("message {number} has the unique-id {}", id.escape_ascii())
+                        format!("message {number} has the unique-id {}", session.shown(id))
                     })?;
                 }
                 Ok(())
@@ -238,7 +237,7 @@ pub(super) fn scan(session: &mut Dialogue) -> Result<Vec<(u64, u64)>, Finding> {
         let mut words = line.split(|octet| *octet == b' ');
         let (number, octets) = (words.next().and_then(decimal), words.next().and_then(decimal));
         number.zip(octets).ok_or_else(|| {
-            Finding::broken(format!("LIST has the line \"{}\"", line.escape_ascii()))
+            Finding::broken(format!("LIST has the line \"{}\"", session.shown(line)))
         })
     });
     numbers.collect()
@@ -251,7 +250,7 @@ pub(super) fn unique_ids(session: &mut Dialogue) -> Result<Vec<(u64, Vec<u8>)>, 
         let space = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
         let (number, id) = line.split_at(space);
         let id = id.get(1..).unwrap_or_default().to_vec();
-        let wrong = || Finding::broken(format!("UIDL has the line \"{}\"", line.escape_ascii()));
+        let wrong = || Finding::broken(format!("UIDL has the line \"{}\"", session.shown(line)));
         Ok((decimal(number).ok_or_else(wrong)?, id))
     });
     ids.collect()

@@ -5,6 +5,7 @@
 //!
 //! - `closes-after-wrong-password`, which RFC 1939 §4 allows
 //! - `ignores-wrong-password`: it closes the connection without a reply
+//! - `repeats-password`: in its reply to a wrong one, and after QUIT
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -330,7 +331,7 @@ impl Connection {
 
     fn log_in(&mut self, password: &str) -> io::Result<()> {
         if password != PASSWORD && !self.has("rfc1939-wrong-password") {
-            return self.refuse();
+            return self.refuse(password);
         }
         let holds_lock = self.server.lock();
         if !holds_lock && !self.has("rfc1939-lock") {
@@ -349,10 +350,11 @@ impl Connection {
         self.say("+OK welcome")
     }
 
-    fn refuse(&mut self) -> io::Result<()> {
+    fn refuse(&mut self, password: &str) -> io::Result<()> {
         let closed = || Err(io::ErrorKind::ConnectionAborted.into());
         match self.server.flaw {
             "ignores-wrong-password" => return closed(),
+            "repeats-password" => self.say(&format!("-ERR [AUTH] {password} is wrong"))?,
             "rfc3206-auth" => self.say("-ERR wrong")?,
             _ => self.say("-ERR [AUTH] wrong")?,
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Connection, Session};
+use super::{Connection, PASSWORD, Session};
 
 impl Connection {
     /// Returns whether the connection stays open.
@@ -48,6 +48,9 @@ impl Connection {
                     session.remove();
                 }
                 self.say("+OK bye")?;
+                if flaw == "repeats-password" {
+                    self.say(PASSWORD)?;
+                }
                 return Ok(false);
             }
             _ => None,
