@@ -96,7 +96,10 @@ impl fmt::Display for Shown {
 }
 
 /// The result of an operation that does not take too long.
-async fn within<T>(patience: Duration, operation: impl Future<Output = T>) -> Result<T, Error> {
+pub(super) async fn within<T>(
+    patience: Duration,
+    operation: impl Future<Output = T>,
+) -> Result<T, Error> {
     tokio::time::timeout(patience, operation).await.map_err(|_| Error::Silent(patience))
 }
 

@@ -158,8 +158,7 @@ impl Probe {
         &self,
         operation: impl Future<Output = T>,
     ) -> Result<T, client::Error> {
-        let timed = async { tokio::time::timeout(self.patience, operation).await };
-        self.runtime.block_on(timed).map_err(|_| client::Error::Silent(self.patience))
+        self.runtime.block_on(client::within(self.patience, operation))
     }
 
     /// Text of the server as it is shown.
