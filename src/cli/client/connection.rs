@@ -70,11 +70,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The stream, for what is known of it.
-    pub(in super::super) fn stream(&self) -> &S {
-        self.stream.get_ref()
-    }
-
     /// The stream, if everything that the server sent has been read.
     pub(in super::super) fn into_stream(self) -> Result<S, Error> {
         if self.stream.buffer().is_empty() {

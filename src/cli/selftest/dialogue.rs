@@ -66,17 +66,6 @@ impl Dialogue {
         Self { runtime: Rc::clone(runtime), record: Rc::clone(record), wire }
     }
 
-    /// The version of TLS.
-    pub(super) fn version(&self) -> String {
-        match &self.wire {
-            Wire::Plain(_) => "no TLS".to_owned(),
-            Wire::Tls(connection) => {
-                let version = connection.stream().get_ref().1.protocol_version();
-                version.map_or_else(String::new, |version| format!("{version:?}"))
-            }
-        }
-    }
-
     /// The stream for a handshake, if everything that the server sent has been read.
     pub(super) fn into_stream(self) -> Result<TcpStream, Finding> {
         match self.wire {

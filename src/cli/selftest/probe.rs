@@ -117,9 +117,10 @@ impl Probe {
     pub(super) fn handshake(&self, stream: TcpStream) -> Result<Dialogue, client::Error> {
         let stream = self.connector.secure(&self.target.host, stream, self.patience);
         let stream = self.runtime.block_on(stream)?;
-        let dialogue = Dialogue::secure(&self.runtime, &self.record, stream, self.patience);
-        dialogue.note(&format!("TLS: {}", dialogue.version()));
-        Ok(dialogue)
+        if let Some(version) = stream.get_ref().1.protocol_version() {
+            self.record.borrow_mut().note(&format!("TLS: {version:?}"));
+        }
+        Ok(Dialogue::secure(&self.runtime, &self.record, stream, self.patience))
     }
 
     /// A new connection with its greeting, before STLS.
