@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::cli::selftest::dialogue::Dialogue;
 use crate::cli::selftest::probe::Probe;
 use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
+use crate::uidl::decimal;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -274,9 +275,4 @@ fn absent(session: &mut Dialogue, command: &str) -> Result<(), Finding> {
 
 pub(super) fn empty() -> Finding {
     Finding::not_tested("the maildrop is empty")
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    let is_decimal = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    str::from_utf8(text).ok().filter(|_| is_decimal)?.parse().ok()
 }
