@@ -36,6 +36,7 @@ impl Capabilities {
 
     /// Whether it is listed; otherwise it cannot be tested.
     pub(super) fn need(&self, tag: &str) -> Result<(), Finding> {
+        self.lines()?;
         match self.has(tag) {
             true => Ok(()),
             false => Err(Finding::not_offered(format!("CAPA does not list {tag}"))),

@@ -34,7 +34,6 @@ pub(super) const RULES: &[Rule] = &[
         needs: Needs::Nothing,
         check: |probe| {
             let capabilities = probe.capabilities()?;
-            capabilities.lines()?;
             let codes = capabilities.has("RESP-CODES");
             let needed = capabilities.has("AUTH-RESP-CODE");
             match (codes, needed) {
@@ -167,7 +166,6 @@ fn parameters(
     is_valid: impl Fn(&[&str]) -> bool,
 ) -> Result<(), Finding> {
     let capabilities = probe.capabilities()?;
-    capabilities.lines()?;
     capabilities.need(tag)?;
     let words = capabilities.parameters(tag).unwrap_or_default();
     require(is_valid(&words), || {

@@ -61,9 +61,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// A connection to a server that lists the capability; its language may be changed.
 fn listed(probe: &mut Probe, tag: &str) -> Result<Dialogue, Finding> {
-    let capabilities = probe.capabilities()?;
-    capabilities.lines()?;
-    capabilities.need(tag)?;
+    probe.capabilities()?.need(tag)?;
     probe.fresh()
 }
 

@@ -83,7 +83,6 @@ pub(super) const RULES: &[Rule] = &[
 fn offered(probe: &mut Probe) -> Result<(Dialogue, Capabilities), Finding> {
     let mut dialogue = probe.fresh()?;
     let capabilities = Capabilities::ask(&mut dialogue)?;
-    capabilities.lines()?;
     capabilities.need("SASL")?;
     Ok((dialogue, capabilities))
 }
