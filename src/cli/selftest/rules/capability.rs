@@ -1,5 +1,6 @@
 //! CAPA, and what it lists (RFC 2449, RFC 3206, RFC 5034 §3).
 
+use super::listing::{count, with};
 use crate::cli::selftest::capabilities::Capabilities;
 use crate::cli::selftest::probe::Probe;
 use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
@@ -136,11 +137,11 @@ pub(super) const RULES: &[Rule] = &[
         needs: Needs::Login,
         check: |probe| {
             probe.capabilities()?.need("TOP")?;
-            let mut session = probe.session()?;
-            super::listing::count(&mut session)?;
-            let message = session.message("TOP 1 0")?;
-            probe.keep_session(session);
-            require(message.is_some(), || "TOP 1 0 is refused".to_owned())
+            with(probe, |session| {
+                count(session)?;
+                let message = session.message("TOP 1 0")?;
+                require(message.is_some(), || "TOP 1 0 is refused".to_owned())
+            })
         },
     },
     Rule {
@@ -151,10 +152,10 @@ pub(super) const RULES: &[Rule] = &[
         needs: Needs::Login,
         check: |probe| {
             probe.capabilities()?.need("UIDL")?;
-            let mut session = probe.session()?;
-            let listing = session.listing("UIDL")?;
-            probe.keep_session(session);
-            require(listing.is_some(), || "UIDL is refused".to_owned())
+            with(probe, |session| {
+                let listing = session.listing("UIDL")?;
+                require(listing.is_some(), || "UIDL is refused".to_owned())
+            })
         },
     },
 ];

@@ -161,7 +161,7 @@ pub(super) const RULES: &[Rule] = &[
             with(probe, |session| {
                 let listed = unique_ids(session)?;
                 if listed.len() < 2 {
-                    return Err(Finding::not_tested("the maildrop has fewer than two messages"));
+                    return Err(too_few());
                 }
                 let mut seen = HashSet::new();
                 let twice = listed.iter().find(|(_, id)| !seen.insert(id));
@@ -275,4 +275,8 @@ fn absent(session: &mut Dialogue, command: &str) -> Result<(), Finding> {
 
 pub(super) fn empty() -> Finding {
     Finding::not_tested("the maildrop is empty")
+}
+
+pub(super) fn too_few() -> Finding {
+    Finding::not_tested("the maildrop has fewer than two messages")
 }

@@ -1,5 +1,6 @@
 //! AUTH (RFC 5034 §4), without and with a login.
 
+use super::listing::with;
 use crate::cli::selftest::capabilities::Capabilities;
 use crate::cli::selftest::dialogue::Dialogue;
 use crate::cli::selftest::probe::{Probe, Way};
@@ -70,12 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         level: Level::Must,
         text: "AUTH after a login gets -ERR",
         needs: Needs::Login,
-        check: |probe| {
-            let mut session = probe.session()?;
-            session.refuses("AUTH PLAIN")?;
-            probe.keep_session(session);
-            Ok(())
-        },
+        check: |probe| with(probe, |session| session.refuses("AUTH PLAIN")),
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::listing::{scan, stat, unique_ids};
+use super::listing::{scan, stat, too_few, unique_ids};
 use crate::cli::selftest::dialogue::Dialogue;
 use crate::cli::selftest::probe::Probe;
 use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
@@ -172,8 +172,4 @@ fn with_ids(probe: &mut Probe) -> Result<(Dialogue, HashSet<Vec<u8>>), Finding> 
 
 fn ids(session: &mut Dialogue) -> Result<HashSet<Vec<u8>>, Finding> {
     Ok(unique_ids(session)?.into_iter().map(|(_, id)| id).collect())
-}
-
-fn too_few() -> Finding {
-    Finding::not_tested("the maildrop has fewer than two messages")
 }
