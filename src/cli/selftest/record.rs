@@ -16,8 +16,6 @@ pub(super) struct Record {
 /// The first reply that broke a rule about replies.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// How many there were.
-    pub(super) replies: usize,
     /// More than 512 octets.
     pub(super) too_long: Option<String>,
     /// No CRLF at its end.
@@ -77,7 +75,6 @@ impl Record {
     pub(super) fn observe(&mut self, line: &[u8]) -> String {
         let shown = self.shown(line);
         let observed = &mut self.observed;
-        observed.replies += 1;
         let note = |place: &mut Option<String>, breaks: bool| {
             if breaks && place.is_none() {
                 *place = Some(shown.clone());
@@ -208,7 +205,7 @@ mod tests {
         let seen = |line: &[u8]| {
             let mut record = Record::default();
             record.observe(line);
-            let Observed { too_long, no_crlf, no_status, bad_code, .. } = record.observed;
+            let Observed { too_long, no_crlf, no_status, bad_code } = record.observed;
             [too_long, no_crlf, no_status, bad_code].map(|seen| seen.is_some())
         };
         let long = [b"+OK ".as_slice(), &[b'x'; 507], b"\r\n"].concat();
