@@ -198,13 +198,19 @@ impl Probe {
         self.session = None;
     }
 
+    /// Makes sure that the password is right, for which there must have been a login.
+    pub(super) fn admitted(&mut self) -> Result<(), Finding> {
+        self.not_refused()?;
+        if self.way.is_none() {
+            let session = self.new_session()?;
+            self.keep_session(session);
+        }
+        Ok(())
+    }
+
     /// A new session; the kept one ends before.
     pub(super) fn new_session(&mut self) -> Result<Dialogue, Finding> {
-        // A refused password is not sent again and again.
-        let refused = |why: &String| Finding::not_tested(format!("the login is refused: {why}"));
-        if let Some(why) = &self.refused {
-            return Err(refused(why));
-        }
+        self.not_refused()?;
         let (dialogue, reply) = match self.way {
             Some(way) => self.attempt(way)?,
             None => self.first_login()?,
@@ -213,6 +219,11 @@ impl Probe {
             true => Ok(dialogue),
             false => Err(refused(self.refused.insert(reply.text().to_owned()))),
         }
+    }
+
+    /// A refused password is not sent again and again.
+    fn not_refused(&self) -> Result<(), Finding> {
+        self.refused.as_deref().map_or(Ok(()), |why| Err(refused(why)))
     }
 
     /// The first login, by PASS or AUTH PLAIN: the one that works is that of all sessions.
@@ -226,8 +237,9 @@ impl Probe {
                 return Ok((dialogue, reply));
             }
         }
+        let attempted = self.attempt(Way::Plain)?;
         self.way = Some(Way::Plain);
-        self.attempt(Way::Plain)
+        Ok(attempted)
     }
 
     /// A login in this way on a new connection, after the kept session has ended.
@@ -265,7 +277,7 @@ impl Probe {
         drop(second);
         self.keep_session(session);
         match reply.has_code("LOGIN-DELAY") {
-            true => Err(Finding::not_tested(format!("the login is refused: {}", reply.text()))),
+            true => Err(refused(reply.text())),
             false => Ok(reply),
         }
     }
@@ -359,6 +371,10 @@ impl Login {
         let message = Secret::new([b"\0", user, b"\0", password].concat());
         Secret::new(STANDARD.encode(message.expose()))
     }
+}
+
+fn refused(why: &str) -> Finding {
+    Finding::not_tested(format!("the login is refused: {why}"))
 }
 
 fn greeted(mut dialogue: Dialogue) -> Result<(Dialogue, Reply), Finding> {

@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
             if !probe.capabilities()?.has("USER") && !probe.fresh()?.ask("USER x")?.is_ok() {
                 return Err(Finding::not_offered("USER is neither listed nor accepted"));
             }
-            probe.session().map(drop)?;
+            probe.admitted()?;
             let (mut dialogue, reply) = probe.attempt(Way::UserPass)?;
             require(reply.is_ok(), || format!("the login is refused: {}", reply.text()))?;
             dialogue.accepts("STAT")?;

@@ -105,8 +105,7 @@ fn challenged(probe: &mut Probe) -> Result<Dialogue, Finding> {
 /// Logs in on a new connection.
 fn logs_in(probe: &mut Probe, way: Way) -> Result<(), Finding> {
     drop(plain(probe)?);
-    // The password is right, or this ends here.
-    drop(probe.session()?);
+    probe.admitted()?;
     let (mut dialogue, reply) = probe.attempt(way)?;
     require(reply.is_ok(), || format!("the login is refused: {}", reply.text()))?;
     dialogue.accepts("STAT")?;
