@@ -1,13 +1,17 @@
 //! The connections of the POP3 clients in this program, `restante migrate` and `restante selftest`:
-//! lines, each of a bounded length and time, and TLS.
+//! lines, each of a bounded length and time, TLS, and the response of PLAIN.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+
+use crate::protocol::Secret;
 
 mod connection;
 mod tls;
@@ -103,5 +107,14 @@ pub(super) async fn within<T>(
     tokio::time::timeout(patience, operation).await.map_err(|_| Error::Silent(patience))
 }
 
+/// RFC 4616: the response of PLAIN, in base64.
+pub(super) fn plain_response(user: &[u8], password: &[u8]) -> Secret<String> {
+    let message = Secret::new([b"\0", user, b"\0", password].concat());
+    Secret::new(STANDARD.encode(message.expose()))
+}
+
+/// RFC 2449 §4: the longest command, with its CRLF.
+pub(super) const MAX_COMMAND: usize = 255;
+
 /// The longest line of a reply, but for messages.
-const MAX_LINE: usize = 1 << 10;
+pub(super) const MAX_LINE: usize = 1 << 10;

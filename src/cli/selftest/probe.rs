@@ -14,7 +14,7 @@ use super::dialogue::{Dialogue, Reply};
 use super::record::Record;
 use super::rule::Finding;
 use super::target::{Target, Tls};
-use crate::cli::client::{self, Connector};
+use crate::cli::client::{self, Connector, MAX_COMMAND};
 use crate::protocol::Secret;
 
 /// The server, and what is known of it.
@@ -346,8 +346,8 @@ impl Probe {
             true => dialogue.ask(&format!("PASS {WRONG_PASSWORD}"))?,
             false if Capabilities::ask(&mut dialogue)?.has("USER") => reply,
             false => {
-                let wrong = STANDARD.encode(format!("\0{user}\0{WRONG_PASSWORD}"));
-                dialogue.ask(&format!("AUTH PLAIN {wrong}"))?
+                let wrong = client::plain_response(user.as_bytes(), WRONG_PASSWORD.as_bytes());
+                dialogue.ask(&format!("AUTH PLAIN {}", wrong.expose()))?
             }
         };
         if reply.is_err() {
@@ -364,12 +364,9 @@ impl Probe {
 }
 
 impl Login {
-    /// The response of PLAIN (RFC 4616).
+    /// The response of PLAIN.
     fn plain(&self) -> Secret<String> {
-        let user = self.user.as_bytes();
-        let password = self.password.expose().as_slice();
-        let message = Secret::new([b"\0", user, b"\0", password].concat());
-        Secret::new(STANDARD.encode(message.expose()))
+        client::plain_response(self.user.as_bytes(), self.password.expose())
     }
 }
 
@@ -390,9 +387,6 @@ fn greeted(mut dialogue: Dialogue) -> Result<(Dialogue, Reply), Finding> {
 
 /// The password of the test that sends a wrong one.
 const WRONG_PASSWORD: &str = "restante-selftest-wrong-password";
-
-/// RFC 2449 §4: the longest command, with its CRLF.
-const MAX_COMMAND: usize = 255;
 
 /// How often a login is tried again that came too early, and after what time.
 const TRIES: u32 = 6;

@@ -114,9 +114,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a server may take for one user.
 const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
-/// The longest line of a reply, but for headers.
-const MAX_LINE: usize = 1 << 10;
-
 /// The longest header, and the longest line of one.
 const MAX_HEADER: usize = 1 << 20;
 

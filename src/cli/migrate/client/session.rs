@@ -1,11 +1,9 @@
 //! The dialogue: capabilities, the login, listings, and the end.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Error, Login, MAX_CAPABILITIES, MAX_HEADER, MAX_LINE, MAX_MESSAGES, PATIENCE, Want};
-use crate::cli::client::{self, Connection, Shown, Status};
+use super::{Error, Login, MAX_CAPABILITIES, MAX_HEADER, MAX_MESSAGES, PATIENCE, Want};
+use crate::cli::client::{self, Connection, MAX_COMMAND, MAX_LINE, Shown, Status};
 use crate::cli::migrate::digest::{Digest, HeaderDigest};
 use crate::cli::migrate::listing::{BadLine, Listing};
 use crate::protocol::Secret;
@@ -140,13 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.command("PASS", password.expose()).await
     }
 
-    /// RFC 4616: the name and the password in one response, which RFC 5034 §4 allows to send at once
-    /// if the command is short enough.
+    /// The name and the password in one response, which RFC 5034 §4 allows to send at once if the
+    /// command is short enough.
     async fn auth_plain(&mut self, login: &Login) -> Result<(), Error> {
-        let user = login.name.as_bytes();
-        let message =
-            Secret::new([b"\0", user, b"\0", login.password.expose().as_slice()].concat());
-        let response = Secret::new(STANDARD.encode(message.expose()));
+        let response = client::plain_response(login.name.as_bytes(), login.password.expose());
         let command = Secret::new(format!("AUTH PLAIN {}\r\n", response.expose()));
         let is_short = command.expose().len() <= MAX_COMMAND;
         self.0.send(if is_short { command.expose().as_bytes() } else { b"AUTH PLAIN\r\n" }).await?;
@@ -201,9 +196,6 @@ fn accepted(command: &'static str, status: Status) -> Result<(), Error> {
 
 /// How many headers are asked for at a time.
 const BATCH: usize = 50;
-
-/// RFC 2449 §4: the longest command, with its CRLF.
-const MAX_COMMAND: usize = 255;
 
 #[cfg(test)]
 mod tests {

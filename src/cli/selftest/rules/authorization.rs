@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cli::client::MAX_COMMAND;
 use crate::cli::selftest::capabilities::Capabilities;
 use crate::cli::selftest::rule::{Level, Needs, Rule, require};
 
@@ -152,6 +153,3 @@ pub(super) const RULES: &[Rule] = &[
 
 /// Long enough for a packet of its own.
 const BETWEEN_PIECES: Duration = Duration::from_millis(100);
-
-/// RFC 2449 §4: the longest command, with its CRLF.
-const MAX_COMMAND: usize = 255;
