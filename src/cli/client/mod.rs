@@ -1,5 +1,5 @@
 //! The connections of the POP3 clients in this program, `restante migrate` and `restante selftest`:
-//! lines, each of a bounded length and time, TLS, and the response of PLAIN.
+//! lines, each of a bounded length and time, TLS, the response of PLAIN, and `HOST[:PORT]`.
 
 use std::fmt;
 use std::io;
@@ -14,9 +14,11 @@ use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use crate::protocol::Secret;
 
 mod connection;
+mod host_port;
 mod tls;
 
 pub(super) use connection::{Connection, Status};
+pub(super) use host_port::{HostPort, host_and_port};
 pub(super) use tls::{Connector, Stream};
 
 /// Opens a TCP connection.

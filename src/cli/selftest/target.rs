@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::cli::client::{HostPort, host_and_port};
+
 /// A host and perhaps a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
@@ -47,8 +49,7 @@ impl Target {
 /// `HOST:PORT`
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        HostPort { host: &self.host, port: self.port }.fmt(f)
     }
 }
 
@@ -71,20 +72,12 @@ impl FromStr for Address {
     type Err = NotAnAddress;
 
     fn from_str(text: &str) -> Result<Self, NotAnAddress> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, after) = bracketed.split_once(']').ok_or(NotAnAddress)?;
-                match after {
-                    "" => (host, None),
-                    _ => (host, Some(after.strip_prefix(':').ok_or(NotAnAddress)?)),
-                }
-            }
-            // An IPv6 address without brackets has no port.
-            None if text.matches(':').count() > 1 => (text, None),
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        let is_bare_ipv6 = !text.starts_with('[') && text.matches(':').count() > 1;
+        let (host, port) = match is_bare_ipv6 {
+            true => (text, None),
+            false => host_and_port(text).ok_or(NotAnAddress)?,
         };
-        let port = port.map(|port| port.parse().map_err(|_| NotAnAddress)).transpose()?;
-        if host.is_empty() || host.contains(['/', '@', ' ']) {
+        if host.contains(['/', '@', ' ']) {
             return Err(NotAnAddress);
         }
         Ok(Self { host: host.to_owned(), port })

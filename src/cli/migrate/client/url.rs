@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::cli::client::{HostPort, host_and_port};
+
 /// The address of a POP3 server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct ServerUrl {
@@ -28,12 +30,7 @@ impl fmt::Display for ServerUrl {
             Scheme::Pop3 => "pop3",
             Scheme::Pop3s => "pop3s",
         };
-        let Self { host, port, .. } = self;
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
-        }
+        write!(f, "{scheme}://{}", HostPort { host: &self.host, port: self.port })
     }
 }
 
@@ -53,21 +50,8 @@ impl FromStr for ServerUrl {
             _ => return Err(NotAUrl),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, after) = bracketed.split_once(']').ok_or(NotAUrl)?;
-                match after {
-                    "" => (host, None),
-                    _ => (host, Some(after.strip_prefix(':').ok_or(NotAUrl)?)),
-                }
-            }
-            None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map_or(Ok(default_port), |port| port.parse().map_err(|_| NotAUrl))?;
-        if host.is_empty() || host.contains(['/', '@']) {
-            return Err(NotAUrl);
-        }
-        Ok(Self { scheme, host: host.to_owned(), port })
+        let (host, port) = host_and_port(rest).ok_or(NotAUrl)?;
+        Ok(Self { scheme, host: host.to_owned(), port: port.unwrap_or(default_port) })
     }
 }
 
