@@ -110,6 +110,9 @@ class Container:
                 os.kill(each, getattr(signal, self.image["StopSignal"]))
             log = container.communicate(timeout=60)[0]
         require(said.startswith("+OK") and container.returncode == 0, f"{said}\n{log}")
+        recorded = self.run("run", "--isolation=chroot", "restante", "--",
+                            "cat", "/var/lib/restante/last-logins")
+        require("mrose@example.org" in recorded, recorded)
         return said
 
     def _is_healthy(self, server: int) -> bool:

@@ -97,6 +97,7 @@ def removed() -> str:
     require(not serves(), "it serves after the purge")
     require(show("restante", "LoadState") in ("not-found", "masked"), show("restante", "LoadState"))
     require(not CONFIG.exists() and not Path("/etc/restante/users").exists(), "not purged")
+    require(not Path("/var/lib/restante").exists(), "the last logins are not purged")
     require(path.exists() and (MAILDIR / "cur").is_dir(), "the mail is gone")
     run("id vmail")
     return "the mail stays"
