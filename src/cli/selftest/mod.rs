@@ -2,7 +2,7 @@
 //!
 //! - `rules` are the rules, each a value with its test; `rule` is their type.
 //! - `probe` is the server under test, `dialogue` a connection to it, `record` what was said on it,
-//!   `capabilities` what the server claims, `target` its address.
+//!   `capabilities` what the server claims, `target` its address, `login` that of a user.
 //! - `report` prints the outcomes.
 
 use std::io::{self, Write as _};
@@ -17,6 +17,7 @@ use super::password::InputArgs;
 
 mod capabilities;
 mod dialogue;
+mod login;
 mod probe;
 mod record;
 mod report;
@@ -24,7 +25,8 @@ mod rule;
 mod rules;
 mod target;
 
-use probe::{Login, Probe};
+use login::Login;
+use probe::Probe;
 use report::{Format, Report};
 use rule::{Finding, Needs};
 use target::{Address, Target, Tls};

@@ -4,18 +4,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use super::capabilities::Capabilities;
 use super::dialogue::{Dialogue, Reply};
+use super::login::{Login, Way};
 use super::record::Record;
 use super::rule::Finding;
 use super::target::{Target, Tls};
-use crate::cli::client::{self, Connector, MAX_COMMAND};
-use crate::protocol::Secret;
+use crate::cli::client::{self, Connector};
 
 /// The server, and what is known of it.
 pub(super) struct Probe {
@@ -42,23 +40,6 @@ pub(super) struct Probe {
     way: Option<Way>,
 }
 
-/// The user of the tests.
-pub(super) struct Login {
-    pub(super) user: String,
-    pub(super) password: Secret<Vec<u8>>,
-}
-
-/// How to log in.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
-    /// USER and PASS.
-    UserPass,
-    /// AUTH PLAIN with an initial response.
-    Plain,
-    /// AUTH PLAIN, and the response to the challenge.
-    PlainInTwo,
-}
-
 impl Probe {
     pub(super) fn new(
         target: Target,
@@ -67,24 +48,19 @@ impl Probe {
         patience: Duration,
         runtime: Runtime,
     ) -> Self {
-        let record = Rc::new(RefCell::new(Record::default()));
-        if let Some(login) = &login {
-            let mut record = record.borrow_mut();
-            record.hide(Secret::new(login.password.expose().clone()));
-            record.hide(Secret::new(STANDARD.encode(login.password.expose()).into_bytes()));
-            record.hide(Secret::new(login.plain().expose().clone().into_bytes()));
+        let mut record = Record::default();
+        for secret in login.iter().flat_map(Login::secrets) {
+            record.hide(secret);
         }
-        let runtime = Rc::new(runtime);
-        let (idle, session) = (None, None);
         Self {
             target,
-            record,
+            record: Rc::new(RefCell::new(record)),
             login,
-            runtime,
+            runtime: Rc::new(runtime),
             connector,
             patience,
-            idle,
-            session,
+            idle: None,
+            session: None,
             has_tried_wrong_password: false,
             wrong_password: None,
             second_login: None,
@@ -248,7 +224,7 @@ impl Probe {
         let mut tries = 0..TRIES;
         loop {
             let mut dialogue = self.fresh()?;
-            let reply = self.log_in(way, &mut dialogue)?;
+            let reply = self.needed_login()?.log_in(way, &mut dialogue)?;
             // The server may not have noticed the end of the last session, or wants fewer logins.
             let is_early = reply.has_code("IN-USE") || reply.has_code("LOGIN-DELAY");
             if !is_early || tries.next().is_none() {
@@ -272,7 +248,8 @@ impl Probe {
     fn send_second_login(&mut self) -> Result<Reply, Finding> {
         let mut session = self.session()?;
         let mut second = self.fresh()?;
-        let reply = self.log_in(self.way.unwrap_or(Way::UserPass), &mut second)?;
+        let way = self.way.unwrap_or(Way::UserPass);
+        let reply = self.needed_login()?.log_in(way, &mut second)?;
         session.accepts("NOOP")?;
         drop(second);
         self.keep_session(session);
@@ -280,47 +257,6 @@ impl Probe {
             true => Err(refused(reply.text())),
             false => Ok(reply),
         }
-    }
-
-    fn log_in(&self, way: Way, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
-        match way {
-            Way::UserPass => self.user_pass(dialogue),
-            Way::Plain => self.auth_plain(dialogue),
-            Way::PlainInTwo => self.auth_plain_in_two(dialogue),
-        }
-    }
-
-    fn user_pass(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
-        let login = self.needed_login()?;
-        let reply = dialogue.ask(&format!("USER {}", login.user))?;
-        if !reply.is_ok() {
-            return Ok(reply);
-        }
-        let password = login.password.expose().as_slice();
-        let command = Secret::new([b"PASS ", password, b"\r\n"].concat());
-        dialogue.send(command.expose())?;
-        dialogue.reply()
-    }
-
-    fn auth_plain(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
-        let plain = self.needed_login()?.plain();
-        let command = Secret::new(format!("AUTH PLAIN {}\r\n", plain.expose()));
-        if command.expose().len() > MAX_COMMAND {
-            return self.auth_plain_in_two(dialogue);
-        }
-        dialogue.send(command.expose().as_bytes())?;
-        dialogue.reply()
-    }
-
-    fn auth_plain_in_two(&self, dialogue: &mut Dialogue) -> Result<Reply, Finding> {
-        let plain = self.needed_login()?.plain();
-        let reply = dialogue.ask("AUTH PLAIN")?;
-        if !reply.is_challenge() {
-            return Ok(reply);
-        }
-        let response = Secret::new(format!("{}\r\n", plain.expose()));
-        dialogue.send(response.expose().as_bytes())?;
-        dialogue.reply()
     }
 
     /// The reply to a wrong password of the user, which is sent once.
@@ -360,13 +296,6 @@ impl Probe {
     /// The login, without which a rule cannot be tested.
     pub(super) fn needed_login(&self) -> Result<&Login, Finding> {
         self.login.as_ref().ok_or_else(|| Finding::not_tested("it needs a login: --user"))
-    }
-}
-
-impl Login {
-    /// The response of PLAIN.
-    fn plain(&self) -> Secret<String> {
-        client::plain_response(self.user.as_bytes(), self.password.expose())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Logins, and what a session may not do (RFC 1939 §4, §7; RFC 3206).
 
-use crate::cli::selftest::probe::Way;
+use crate::cli::selftest::login::Way;
 use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
 
 pub(super) const RULES: &[Rule] = &[

@@ -3,7 +3,8 @@
 use super::listing::with;
 use crate::cli::selftest::capabilities::Capabilities;
 use crate::cli::selftest::dialogue::Dialogue;
-use crate::cli::selftest::probe::{Probe, Way};
+use crate::cli::selftest::login::Way;
+use crate::cli::selftest::probe::Probe;
 use crate::cli::selftest::rule::{Finding, Level, Needs, Rule, require};
 
 pub(super) const RULES: &[Rule] = &[
