@@ -13,12 +13,13 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from lib.corpus import ordinary
 from lib.process import LOOPBACK, free_port, run, until
-from lib.report import Failed, Report, require
+from lib.report import Report, require
 from lib.server import STLS, TLS, Server
 from lib.site import Site
 
@@ -74,20 +75,17 @@ def main() -> int:
     port = free_port()
     server = Server(site, "metrics")
     server.more = f'[metrics]\nlisten = "{LOOPBACK}:{port}"\n'
-    prometheus = None
-    try:
+    with ExitStack() as ends:
+        ends.callback(site.close)
+        ends.callback(server.kill)
         server.start()
         prometheus = Prometheus(site.root, port)
+        ends.callback(prometheus.close)
         report.check("alerts", alerts)
         report.check("page", lambda: page(port))
         report.check("values", lambda: values(site, server, port, prometheus))
         report.check("dashboard", lambda: dashboard(prometheus))
         report.check("health", lambda: health(server, port, prometheus))
-    finally:
-        if prometheus is not None:
-            prometheus.close()
-        server.kill()
-        site.close()
     return report.close()
 
 
@@ -153,10 +151,7 @@ def values(site: Site, server: Server, port: int, prometheus: Prometheus) -> str
         wrong.update({query: it for query, it in found.items() if it != expected[query]})
         return not wrong
 
-    try:
-        until(agrees, 20)
-    except Failed as error:
-        raise Failed(f"not as expected: {wrong}") from error
+    until(agrees, 20, lambda: wrong)
     days = (prometheus.value("restante_certificate_expiry_seconds - time()")) / 86_400
     require(29 < days <= 30, f"the certificate ends in {days} days")
     lines = get(port, "/metrics")[1].splitlines()

@@ -14,8 +14,9 @@ import ssl
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Optional
 
 from lib.corpus import ordinary
 from lib.pop3 import Pop3
@@ -58,10 +59,8 @@ class Behind(Server):
 
     def logged(self, *words: str) -> str:
         """The first such line, which is waited for."""
-        until(lambda: bool(self.lines(*words)), 20)
-        found = self.lines(*words)
-        require(bool(found), f"no line with {words}: {self.last_words()}")
-        return found[0]
+        until(lambda: bool(self.lines(*words)), 20, lambda: f"{words}: {self.last_words()}")
+        return self.lines(*words)[0]
 
 
 class Proxy:
@@ -71,6 +70,7 @@ class Proxy:
         self.site, self.server = site, server
         self.ports = {name: free_port() for name in self.listeners()}
         self.log = site.root / f"{type(self).__name__}.log"
+        self.process: Optional[subprocess.Popen[bytes]] = None
         pair = site.certificate.read_bytes() + site.key.read_bytes()
         self.pair = site.root / "pair.pem"
         self.pair.write_bytes(pair)
@@ -93,11 +93,11 @@ class Proxy:
         config = self.site.root / f"{type(self).__name__}.conf"
         config.write_text(self.configuration())
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
+            process = self.process = subprocess.Popen(
                 self.command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        until(self.listens, 20)
-        require(self.listens(), f"it does not listen: {self.log.read_text()}")
+        until(lambda: process.poll() is not None or self.listens(), 20, self.log.read_text)
+        require(process.poll() is None, f"it ended at once: {self.log.read_text()}")
 
     def listens(self) -> bool:
         """Whether all of its ports can be reached. The last one makes no connection to the server."""
@@ -105,9 +105,14 @@ class Proxy:
             return probe.connect_ex(("127.0.0.1", list(self.ports.values())[-1])) == 0
 
     def stop(self) -> None:
-        """Ends it."""
-        self.process.terminate()
-        self.process.wait(20)
+        """Ends it, if it runs."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
 
     def connect(self, name: str, source: str = CLIENT, tls: bool = False, **options: Any) -> Pop3:
         """A client of this port, from this address."""
@@ -202,12 +207,12 @@ def main() -> int:
     site = Site(Path(sys.argv[1]).resolve())
     server = Behind(site, "behind")
     haproxy, nginx = Haproxy(site, server), Nginx(site, server)
-    started: list[Any] = []
-    try:
+    with ExitStack() as ends:
+        ends.callback(site.close)
         account = site.account("mrose", [ordinary(1)])
         for each in (server, haproxy, nginx):
+            ends.callback(each.stop)
             each.start()
-            started.append(each)
         checks = Checks(server, haproxy, nginx, account)
         for name, check in {
             "version 1, with STLS": lambda: checks.session(haproxy, "text", True, stls=True),
@@ -226,10 +231,6 @@ def main() -> int:
             "nginx, with STLS": lambda: checks.session(nginx, "stls", True, stls=True),
         }.items():
             report.check(name, check)
-    finally:
-        for each in reversed(started):
-            each.stop()
-        site.close()
     return report.close()
 
 
@@ -292,13 +293,11 @@ class Checks:
     def health(self) -> str:
         """Checks of HAProxy find the server, and leave no line."""
         expected = {"text": "L7OK", "binary": "L4OK", "ended": "L7OK", "ended-text": "L4OK"}
-        until(lambda: self.haproxy.health() == expected, 20)
-        found = self.haproxy.health()
-        require(found == expected, f"{found}")
+        until(lambda: self.haproxy.health() == expected, 20, self.haproxy.health)
         noise = self.server.lines("peer=127.0.0.1:")
         noise = [line for line in noise if "no-proxy-header" not in line and "WARN" not in line]
         require(not noise, "\n".join(noise))
-        return ", ".join(f"{name} {status}" for name, status in found.items())
+        return ", ".join(f"{name} {status}" for name, status in expected.items())
 
     def limit(self) -> str:
         """One address may have some connections, and the others are served."""

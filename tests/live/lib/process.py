@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable, Iterable, Mapping, Optional
 
-from lib.report import Failed, require
+from lib.report import Failed
 
 # If the suite runs as root, the server and the clients run as these users, as on a real machine;
 # otherwise all run as the current user.
@@ -87,11 +87,14 @@ def free_port() -> int:
     raise Failed("no port is left")
 
 
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    """Waits for the condition; fails after this time."""
+def until(
+    condition: Callable[[], bool], seconds: float, why: Callable[[], object] = lambda: ""
+) -> None:
+    """Waits for the condition; fails after this time, with what `why` then says."""
     end = time.monotonic() + seconds
     while not condition():
-        require(time.monotonic() < end, f"not so within {seconds:g} s")
+        if time.monotonic() >= end:
+            raise Failed(f"not so within {seconds:g} s: {why()}".removesuffix(": "))
         time.sleep(0.02)
 
 
