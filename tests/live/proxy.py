@@ -71,9 +71,6 @@ class Proxy:
         self.ports = {name: free_port() for name in self.listeners()}
         self.log = site.root / f"{type(self).__name__}.log"
         self.process: Optional[subprocess.Popen[bytes]] = None
-        pair = site.certificate.read_bytes() + site.key.read_bytes()
-        self.pair = site.root / "pair.pem"
-        self.pair.write_bytes(pair)
 
     @staticmethod
     def listeners() -> list[str]:
@@ -122,6 +119,11 @@ class Proxy:
 
 class Haproxy(Proxy):
     """HAProxy, as docs/PROXY.md has it, with more ways to send the header."""
+
+    def __init__(self, site: Site, server: Server) -> None:
+        super().__init__(site, server)
+        self.pair = site.root / "pair.pem"
+        self.pair.write_bytes(site.certificate.read_bytes() + site.key.read_bytes())
 
     @staticmethod
     def listeners() -> list[str]:
@@ -215,8 +217,8 @@ def main() -> int:
             each.start()
         checks = Checks(server, haproxy, nginx, account)
         for name, check in {
-            "version 1, with STLS": lambda: checks.session(haproxy, "text", True, stls=True),
-            "version 2, TLS passed through": lambda: checks.session(haproxy, "binary", True),
+            "version 1, with STLS": lambda: checks.session(haproxy, "text", stls=True),
+            "version 2, TLS passed through": lambda: checks.session(haproxy, "binary"),
             "TLS ended at HAProxy": lambda: checks.ended("ended"),
             "every field of version 2": lambda: checks.ended("everything"),
             "version 1 says nothing of TLS": checks.no_passwords,
@@ -227,8 +229,8 @@ def main() -> int:
             "many clients": checks.many,
             "wrong passwords": checks.guesses,
             "sessions and kick": checks.kick,
-            "nginx, TLS passed through": lambda: checks.session(nginx, "passed", True),
-            "nginx, with STLS": lambda: checks.session(nginx, "stls", True, stls=True),
+            "nginx, TLS passed through": lambda: checks.session(nginx, "passed"),
+            "nginx, with STLS": lambda: checks.session(nginx, "stls", stls=True),
         }.items():
             report.check(name, check)
     return report.close()
@@ -250,9 +252,9 @@ class Checks:
             client.ok("QUIT")
         return self.server.logged(f"peer={peer}:{port}}}", "session ended", "user=mrose")
 
-    def session(self, proxy: Proxy, name: str, tls: bool, stls: bool = False) -> str:
+    def session(self, proxy: Proxy, name: str, stls: bool = False) -> str:
         """A session whose TLS is that of the server."""
-        line = self.whole(proxy.connect(name, tls=tls, stls=stls), CLIENT)
+        line = self.whole(proxy.connect(name, tls=True, stls=stls), CLIENT)
         require(" proxy=127.0.0.1 tls=1.3 cipher_suite=TLS13_" in line, line)
         return line[line.index("peer="):]
 

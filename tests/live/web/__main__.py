@@ -116,8 +116,7 @@ def documents(report: Report, server: Web) -> None:
         return "and POP3 serves"
 
     def silent() -> str:
-        log = Path(server.log).read_text()
-        require("mrose%40" not in log, "the log has the address of a query")
+        require("mrose%40" not in server.log.read_text(), "the log has the address of a query")
         return "no address in the log"
 
     report.check("autoconfig", autoconfig)

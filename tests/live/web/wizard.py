@@ -6,7 +6,6 @@ for `https://autoconfig.example.org`, and it connects to the port of the server 
 
 import socket
 import threading
-from pathlib import Path
 from typing import Any
 
 from lib import thunderbird
@@ -84,8 +83,7 @@ def set_up(site: Site, server: Server, web: int, account: Account) -> str:
     require(found["user"] == account.user, f"it proposes {found}")
     require(found["smtp"] == "smtp.example.org", f"it proposes {found}")
     require(found["source"] == "xml-from-isp-https", f"it proposes {found}")
-    log = Path(server.log).read_text()
-    require(f"user={account.user}" in log, "it has not logged in")
+    require(f"user={account.user}" in server.log.read_text(), "it has not logged in")
     return f"{found['type']} {found['host']}:{found['port']} as {found['user']}"
 
 
