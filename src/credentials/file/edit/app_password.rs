@@ -8,7 +8,7 @@ use super::locked::{Locked, names};
 use super::{AppPassword, EditError, EditProblem, field, list};
 use crate::credentials::AppPasswordName;
 use crate::credentials::app_password::MOST;
-use crate::credentials::file::parse::{APP_PASSWORD, lines};
+use crate::credentials::file::parse::{APP_PASSWORD, Line, lines};
 use crate::credentials::file::source::Source;
 use crate::password::{NewPassword, NewScheme, WeakSchemes};
 use crate::protocol::Username;
@@ -29,23 +29,22 @@ pub fn add_app_password(
     let field = field(path, password, NewScheme::SaltedSha256)?;
     let locked = Locked::existing(path)?;
     expect_room(path, locked.text(), user, name)?;
-    let old = locked.text();
-    let last = lines(old).filter(|line| line.is_about(user, |_| true)).last();
-    let (number, end) = last.map_or((0, &b""[..]), |line| (line.number, line.end()));
+    let last = lines(locked.text()).filter(|line| line.is_about(user, |_| true)).last();
+    let last = last.map(|line| line.number);
     let line = [user.as_str(), ":", field.expose(), "::::::", APP_PASSWORD, "=", name.as_str()];
     let line = Zeroizing::new(line.concat());
-    let mut new = Zeroizing::new(Vec::with_capacity(old.len() + line.len() + 4));
-    for other in lines(old) {
-        new.extend_from_slice(other.raw);
-        if other.number == number {
+    let add = |own: Line<'_>, new: &mut Vec<u8>| {
+        new.extend_from_slice(own.raw);
+        if Some(own.number) == last {
+            let end = own.end();
             if end.is_empty() {
                 new.push(b'\n');
             }
             new.extend_from_slice(line.as_bytes());
             new.extend_from_slice(if end.is_empty() { b"\n" } else { end });
         }
-    }
-    locked.replace(&new)
+    };
+    locked.rewrite(user, |_| true, add)
 }
 
 /// Fails if [`add_app_password`] would: to know before a password is read.
