@@ -55,9 +55,12 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Whether the user may log in from an address.
-    pub(crate) fn allow(&self, peer: IpAddr) -> bool {
-        self.allow_nets.as_ref().is_none_or(|networks| networks.contain(peer))
+    /// Whether the user may log in from an address. Without one, the networks are ignored.
+    pub(crate) fn allow(&self, peer: Option<IpAddr>) -> bool {
+        match (&self.allow_nets, peer) {
+            (Some(networks), Some(peer)) => networks.contain(peer),
+            (None, _) | (_, None) => true,
+        }
     }
 }
 

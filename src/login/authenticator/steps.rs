@@ -120,7 +120,7 @@ pub(in crate::login) fn admit(
     attributes: Attributes,
     peer: Option<IpAddr>,
 ) -> Result<Identity, Reason> {
-    if peer.is_some_and(|peer| !attributes.allow(peer)) {
+    if !attributes.allow(peer) {
         // This comes first, as the client is told the other reason.
         Err(Reason::NotFromThere)
     } else if attributes.pop3 {

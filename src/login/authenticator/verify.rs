@@ -80,7 +80,7 @@ impl<C: CredentialStore> Authenticator<C> {
         let app_password = account.app_passwords.find(password).cloned();
         let right = app_password
             .map(|name| Right { attributes: account.attributes.clone(), app_password: Some(name) });
-        if right.is_some() && peer.is_none_or(|peer| account.attributes.allow(peer)) {
+        if right.is_some() && account.attributes.allow(peer) {
             self.verifications.fetch_add(1, Ordering::Relaxed);
             return Ok(right);
         }
@@ -105,8 +105,7 @@ impl<C: CredentialStore> Authenticator<C> {
         peer: Option<IpAddr>,
         caller: Caller,
     ) -> Result<Option<Attributes>, Reason> {
-        let allows = |attributes: &Attributes| peer.is_none_or(|peer| attributes.allow(peer));
-        if !allows(&account.attributes) {
+        if !account.attributes.allow(peer) {
             return self.verify((store, name, account), password, caller).await;
         }
         let cache =
@@ -114,13 +113,13 @@ impl<C: CredentialStore> Authenticator<C> {
         let context = cache.map(|cache| (cache, account.verifier.fingerprint(nth)));
         if let Some((cache, context)) = &context
             && let Some(attributes) = cache.knows(name, context, password)
-            && allows(&attributes)
+            && attributes.allow(peer)
         {
             return Ok(Some(attributes));
         }
         let verified = self.verify((store, name, account), password, caller).await?;
         // Some stores have the networks of the user only now.
-        if let Some(attributes) = verified.as_ref().filter(|attributes| allows(attributes)) {
+        if let Some(attributes) = verified.as_ref().filter(|attributes| attributes.allow(peer)) {
             if let Some((cache, context)) = &context {
                 cache.remember(name, context, password, attributes.clone());
             }
