@@ -65,9 +65,8 @@ impl AppPasswordName {
     /// place of the characters that no name has, and cut off at the end.
     #[cfg(any(feature = "ldap", feature = "sql"))]
     pub(super) fn shown(name: &str) -> Self {
-        let allowed = |letter: char| letter.is_ascii_graphic() && letter != ':';
         let letters = name.chars().take(Self::MOST_OCTETS);
-        let name: String = letters.map(|c| if allowed(c) { c } else { '_' }).collect();
+        let name: String = letters.map(|c| if is_allowed(c) { c } else { '_' }).collect();
         Self(name.into())
     }
 
@@ -81,13 +80,17 @@ impl TryFrom<&str> for AppPasswordName {
     type Error = AppPasswordNameError;
 
     fn try_from(name: &str) -> Result<Self, AppPasswordNameError> {
-        let is_allowed = |octet: u8| octet.is_ascii_graphic() && octet != b':';
-        if (1..=Self::MOST_OCTETS).contains(&name.len()) && name.bytes().all(is_allowed) {
+        if (1..=Self::MOST_OCTETS).contains(&name.len()) && name.chars().all(is_allowed) {
             Ok(Self(name.into()))
         } else {
             Err(AppPasswordNameError)
         }
     }
+}
+
+/// Whether the name of an app password may have this character.
+fn is_allowed(character: char) -> bool {
+    character.is_ascii_graphic() && character != ':'
 }
 
 impl fmt::Display for AppPasswordName {
