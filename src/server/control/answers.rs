@@ -224,15 +224,8 @@ async fn certificates(certificates: Option<&tls::Certificates>) -> Vec<Certifica
         return Vec::new();
     };
     let alone = in_use.iter().map(|one| certificate(one, None)).collect();
-    let (done, compared) = oneshot::channel();
-    let compare = move || {
-        let compared = in_use.iter().map(|one| certificate(one, file(one)));
-        drop(done.send(compared.collect()));
-    };
-    match threads::files().of(&first).start(compare) {
-        Ok(()) => compared.await.unwrap_or(alone),
-        Err(_) => alone,
-    }
+    let compare = move || in_use.iter().map(|one| certificate(one, file(one))).collect();
+    threads::files().of(&first).run(compare).await.unwrap_or(alone)
 }
 
 fn certificate(
