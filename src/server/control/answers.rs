@@ -172,9 +172,7 @@ pub(super) fn matches(filter: &Filter, handle: &Handle) -> bool {
     let Filter { user, address, id } = filter;
     address.is_none_or(|address| handle.peer().ip() == address.to_canonical())
         && id.is_none_or(|id| handle.number() == id)
-        && user.as_ref().is_none_or(|user| {
-            handle.activity().summary.user.is_some_and(|name| name.as_str() == user)
-        })
+        && user.as_ref().is_none_or(|user| handle.is_of(user))
 }
 
 fn connection(handle: &Handle) -> Connection {

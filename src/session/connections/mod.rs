@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::limits::Network;
 use crate::login::Identity;
+use crate::protocol::Username;
 use crate::session::end::{End, Summary};
 use crate::session::logins::Logins;
 use crate::session::watch::{Speaker, Watches};
@@ -350,6 +351,16 @@ impl Handle {
     /// Whether its client has logged in.
     pub fn is_logged_in(&self) -> bool {
         self.lock().summary.user.is_some()
+    }
+
+    /// Whether its client has logged in as this user.
+    pub fn is_of(&self, user: &str) -> bool {
+        self.lock().summary.user.as_ref().is_some_and(|name| name.as_str() == user)
+    }
+
+    /// The user who has logged in.
+    pub(super) fn user(&self) -> Option<Username> {
+        self.lock().summary.user.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Activity> {

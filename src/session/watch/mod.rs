@@ -154,7 +154,7 @@ impl Watches {
         if watchers.peek().is_none() {
             return;
         }
-        let (number, user) = (handle.number(), handle.activity().summary.user);
+        let (number, user) = (handle.number(), handle.user());
         let line = WatchedLine {
             at: SystemTime::now(),
             number,
