@@ -62,8 +62,7 @@ impl Server {
 
     async fn status(&self) -> Status {
         let shared = &self.reload.shared;
-        let all = shared.connection_limits.connections().all();
-        let sessions = all.iter().filter(|handle| handle.is_logged_in()).count();
+        let (connections, sessions) = shared.connection_limits.connections().numbers();
         let logins = shared.connection_limits.connections().logins();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,7 +70,7 @@ impl Server {
             started: unix_time(self.started),
             is_stopping: shared.drain.is_cancelled(),
             listeners: self.listeners.clone(),
-            connections: u32::try_from(all.len()).unwrap_or(u32::MAX),
+            connections: u32::try_from(connections).unwrap_or(u32::MAX),
             sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
             logins: logins.all(),
             logins_last_minute: logins.last_minute(Instant::now()),

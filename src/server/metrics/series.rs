@@ -59,9 +59,8 @@ fn add_process(page: &mut Page, started: SystemTime) {
 
 fn add_state(page: &mut Page, reload: &Arc<Reload>) {
     let shared = &reload.shared;
-    let all = shared.connection_limits.connections().all();
-    let sessions = all.iter().filter(|handle| handle.is_logged_in()).count();
-    page.gauge("restante_connections", "Open connections.", count(all.len()));
+    let (connections, sessions) = shared.connection_limits.connections().numbers();
+    page.gauge("restante_connections", "Open connections.", count(connections));
     page.gauge("restante_sessions", "Connections that have logged in.", count(sessions));
     page.gauge(
         "restante_connections_limit",

@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -31,6 +31,8 @@ use crate::session::watch::{Speaker, Watches};
 #[derive(Debug, Default)]
 pub struct Connections {
     tables: Mutex<Tables>,
+    /// Those whose clients have logged in.
+    sessions: AtomicUsize,
     logins: Logins,
     watches: Watches,
 }
@@ -62,9 +64,9 @@ impl Connections {
         Open(handle)
     }
 
-    /// The open connections, the oldest first.
-    pub fn all(&self) -> Vec<Arc<Handle>> {
-        self.lock().all.values().cloned().collect()
+    /// How many connections are open, and how many of their clients have logged in.
+    pub fn numbers(&self) -> (usize, usize) {
+        (self.lock().all.len(), self.sessions.load(Ordering::Relaxed))
     }
 
     /// The open connections with a number above `last`, the oldest first, `most` of them at most.
@@ -141,7 +143,9 @@ impl Drop for Open {
         let Handle { connections, network, number, .. } = &*self.0;
         let mut tables = connections.lock();
         tables.all.remove(number);
-        if !self.0.is_logged_in() {
+        if self.0.is_logged_in() {
+            connections.sessions.fetch_sub(1, Ordering::Relaxed);
+        } else {
             tables.change(*network, |queue| queue.remove(number));
         }
     }
@@ -319,7 +323,9 @@ impl Handle {
     pub(super) fn logged_in(&self, identity: &Identity, messages: u32) {
         self.connections.logins.count(Instant::now());
         let mut activity = self.lock();
-        activity.summary.user = Some(identity.username().clone());
+        if activity.summary.user.replace(identity.username().clone()).is_none() {
+            self.connections.sessions.fetch_add(1, Ordering::Relaxed);
+        }
         activity.summary.app_password = identity.app_password().cloned();
         activity.summary.left = u64::from(messages);
     }
