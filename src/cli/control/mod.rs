@@ -16,8 +16,10 @@ pub mod status;
 pub(super) mod table;
 pub mod throttle;
 pub mod watch;
+mod who;
 
 use table::Table;
+use who::Who;
 
 /// Which server is asked, and how its answers are printed.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::table::{since, span};
-use super::{Table, Target, print_json};
+use super::{Table, Target, Who, print_json};
 use crate::cli::{Failure, print};
 use crate::control::{Answer, Connection, Filter, Kicked, Request, State};
 
@@ -90,12 +90,8 @@ fn row(connection: Connection) -> [String; 10] {
 pub struct KickArgs {
     #[command(flatten)]
     target: Target,
-    /// A user, the address of a client, or the number of a connection.
-    #[arg(value_name = "USER|ADDRESS|ID")]
-    who: String,
-    /// It is a user, even if it looks like a number or an address.
-    #[arg(long)]
-    user: bool,
+    #[command(flatten)]
+    who: Who,
 }
 
 /// Ends connections.
@@ -103,9 +99,9 @@ pub struct KickArgs {
 /// # Errors
 /// [`Failure`] when the server cannot be asked, or when there is no such connection.
 pub fn kick(args: KickArgs) -> Result<(), Failure> {
-    let KickArgs { target, who, user } = args;
+    let KickArgs { target, who } = args;
     let mut kicked = 0_u32;
-    target.ask(&Request::Kick(filter(&who, user)), |answer| {
+    target.ask(&Request::Kick(who.filter()), |answer| {
         let Answer::Kicked(one) = answer else { return Ok(()) };
         kicked += 1;
         if target.json { print_json(&one) } else { print(line(&one)) }
@@ -113,15 +109,6 @@ pub fn kick(args: KickArgs) -> Result<(), Failure> {
     match kicked {
         0 => Err(Failure::new(format!("no connection of {who}; see restante sessions"))),
         _ => Ok(()),
-    }
-}
-
-/// A number is that of a connection, unless it is an address; everything else is a user.
-pub(super) fn filter(who: &str, is_user: bool) -> Filter {
-    match (who.parse(), who.parse()) {
-        (Ok(address), _) if !is_user => Filter { address: Some(address), ..Filter::default() },
-        (_, Ok(id)) if !is_user => Filter { id: Some(id), ..Filter::default() },
-        (_, _) => Filter { user: Some(who.to_owned()), ..Filter::default() },
     }
 }
 
@@ -137,29 +124,5 @@ fn line(Kicked { connection, is_ended }: &Kicked) -> String {
         }
         true => format!("{who}: ended, nothing is removed\n"),
         false => format!("{who}: it removes messages and ends by itself\n"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_an_address_a_number_or_a_user() {
-        let user = |name: &str| Filter { user: Some(name.into()), ..Filter::default() };
-        for (who, expected) in [
-            ("mrose", user("mrose")),
-            ("192.0.2.1", Filter { address: who_is("192.0.2.1"), ..Filter::default() }),
-            ("2001:db8::1", Filter { address: who_is("2001:db8::1"), ..Filter::default() }),
-            ("4711", Filter { id: Some(4711), ..Filter::default() }),
-            ("4711@example.org", user("4711@example.org")),
-        ] {
-            assert_eq!(filter(who, false), expected, "{who}");
-            assert_eq!(filter(who, true), user(who), "{who}");
-        }
-    }
-
-    fn who_is(address: &str) -> Option<IpAddr> {
-        Some(address.parse().unwrap())
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::sessions::filter;
 use super::table::time_of_day;
-use super::{Target, print_json};
+use super::{Target, Who, print_json};
 use crate::cli::{Failure, print};
 use crate::config::duration;
 use crate::control::{Answer, Line, Request, Speaker};
@@ -18,12 +17,8 @@ use crate::control::{Answer, Line, Request, Speaker};
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// A user, the address of a client, or the number of a connection.
-    #[arg(value_name = "USER|ADDRESS|ID")]
-    who: String,
-    /// It is a user, even if it looks like a number or an address.
-    #[arg(long)]
-    user: bool,
+    #[command(flatten)]
+    who: Who,
     /// End after this time; without it, at Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     lasting: Option<Duration>,
@@ -34,8 +29,8 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the server cannot be asked, or when it ends.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { target, who, user, lasting } = args;
-    target.ask_for(lasting, &Request::Watch(filter(&who, user)), |answer| {
+    let Args { target, who, lasting } = args;
+    target.ask_for(lasting, &Request::Watch(who.filter()), |answer| {
         let text = match answer {
             Answer::Line(line) if target.json => return print_json(&line),
             Answer::LeftOut(lines) if target.json => return print_json(&Answer::LeftOut(lines)),
