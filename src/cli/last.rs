@@ -10,8 +10,8 @@ use x509_cert::der::DateTime;
 
 use super::control::print_json;
 use super::control::table::{Table, now, span};
-use super::{CONFIG, Failure, print};
-use crate::config::{Config, Credentials, parse_duration};
+use super::{CONFIG, Failure, duration, print};
+use crate::config::{Config, Credentials};
 use crate::credentials::edit;
 use crate::last_login::{FileError, Login, Record};
 use crate::password::WeakSchemes;
@@ -168,10 +168,6 @@ fn date(seconds: u64) -> String {
     date.map_or_else(|| seconds.to_string(), |date| date.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "write a number with s, m, h or d, such as 180d".to_owned())
-}
-
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let kind = match &error {
@@ -222,11 +218,5 @@ mod tests {
     fn dates_are_in_utc() {
         assert_eq!(date(1_764_305_512), "2025-11-28T04:51:52Z");
         assert_eq!(date(u64::MAX), u64::MAX.to_string());
-    }
-
-    #[test]
-    fn an_age_has_a_unit() {
-        assert_eq!(duration("180d"), Ok(Duration::from_secs(180 * 86_400)));
-        assert!(duration("180").is_err() && duration("6 months").is_err());
     }
 }

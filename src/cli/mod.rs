@@ -7,10 +7,11 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Fault, PartialConfig};
+use crate::config::{Fault, PartialConfig, parse_duration};
 use crate::uidl::FormatError;
 
 pub mod check;
@@ -245,6 +246,11 @@ impl Failure {
     }
 }
 
+/// The value of an option that is a duration.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number with s, m, h or d, such as 10m".to_owned())
+}
+
 /// Writes to standard output.
 fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     let written = io::stdout().write_all(text.as_ref());
@@ -267,5 +273,11 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        assert_eq!(duration("180d"), Ok(Duration::from_secs(180 * 86_400)));
+        assert!(duration("180").is_err() && duration("6 months").is_err());
     }
 }

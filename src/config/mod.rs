@@ -19,7 +19,7 @@ mod build;
 mod client_settings;
 mod credentials;
 mod document;
-pub(crate) mod duration;
+mod duration;
 mod entry;
 mod fault;
 mod hint;
@@ -37,7 +37,7 @@ pub use credentials::{
     Asking, CheckpasswordSection, Credentials, FileSection, Introspection, LdapAttributes,
     LdapBind, LdapSection, LdapWay, Oauth2Section, PamSection, SqlSection, TokenTerms,
 };
-pub use duration::parse as parse_duration;
+pub(crate) use duration::parse as parse_duration;
 pub use fault::{Fault, Faults, Place};
 pub use maildir::{
     Dovecot, Duplicates, FlagSeparator, Guard, GuardMode, Maildir, NewMailOrder, UidlSource,

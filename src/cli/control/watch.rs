@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::table::time_of_day;
 use super::{Target, Who, print_json};
-use crate::cli::{Failure, print};
-use crate::config::duration;
+use crate::cli::{Failure, duration, print};
 use crate::control::{Answer, Line, Request, Speaker};
 
 /// `restante watch`
@@ -20,7 +19,7 @@ pub struct Args {
     #[command(flatten)]
     who: Who,
     /// End after this time; without it, at Ctrl-C.
-    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Option<Duration>,
 }
 
@@ -46,10 +45,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         };
         print(text)
     })
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| "write a time such as 30s, 10m or 2h".to_owned())
 }
 
 fn text(Line { milliseconds, id, user, from, text }: &Line) -> String {
