@@ -9,7 +9,7 @@ use serde::Serialize;
 use x509_cert::der::DateTime;
 
 use super::control::print_json;
-use super::control::table::{Table, now, span};
+use super::control::table::{Table, now, since, span};
 use super::{CONFIG, Failure, duration, print};
 use crate::config::{Config, Credentials};
 use crate::credentials::edit;
@@ -140,7 +140,7 @@ fn table(users: &[User]) -> Table {
     let mut table = Table::new(&["USER", "LAST LOGIN", "AGO", "LOGINS"]);
     for User { user, last, logins, .. } in users {
         let last_login = last.map_or_else(|| "-".to_owned(), date);
-        let ago = last.map_or_else(|| "-".to_owned(), |last| span(now().saturating_sub(last)));
+        let ago = last.map_or_else(|| "-".to_owned(), |last| span(since(last)));
         table.push([user.clone(), last_login, ago, logins.to_string()]);
     }
     table
