@@ -197,7 +197,7 @@ fn connection(handle: &Handle) -> Connection {
 }
 
 /// A point in time of the past, in seconds since 1970.
-pub(super) fn past(point: Instant) -> u64 {
+fn past(point: Instant) -> u64 {
     unix_time(SystemTime::now() - point.elapsed())
 }
 

@@ -1,12 +1,14 @@
 //! The answers about the throttle.
 
+use std::time::SystemTime;
+
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::answers::{Server, past};
+use super::answers::Server;
 use super::{Answers, Unanswered};
-use crate::control::{Answer, Delay, Delayed};
+use crate::control::{Answer, Delay, Delayed, unix_time};
 use crate::limits::network;
 use crate::login::{self, Seen, Selection, Who};
 use crate::protocol::ClaimedName;
@@ -77,6 +79,6 @@ fn shown(login::Delay { who, network, failures, wait, until }: login::Delay) -> 
         network: network.map(|network| network.to_string()),
         failures,
         wait: wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
-        until: past(Instant::now()).saturating_add(left),
+        until: unix_time(SystemTime::now()).saturating_add(left),
     }
 }
