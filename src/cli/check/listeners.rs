@@ -20,10 +20,7 @@ impl Examination<'_> {
         for (nth, listen) in self.config.listen.iter().enumerate() {
             self.proxies(nth, listen);
             let PartialListen { address: Some(address), tls, .. } = listen else { continue };
-            let note = match outcomes.next() {
-                Some(Err(error)) => self.not_bound(&format!("listen[{nth}].address"), &error),
-                Some(Ok(())) | None => String::new(),
-            };
+            let note = self.bind_note(&format!("listen[{nth}].address"), outcomes.next());
             let how = match (tls, self.config.auth.allow_cleartext) {
                 (None, _) => continue,
                 (Some(TlsMode::Implicit), _) => "implicit TLS",
@@ -39,10 +36,7 @@ impl Examination<'_> {
             self.report.does("listens on", format!("{address}  {how}{proxies}{note}"));
         }
         for HttpListen { service, address, tls } in http {
-            let note = match outcomes.next() {
-                Some(Err(error)) => self.not_bound(service.key(), &error),
-                Some(Ok(())) | None => String::new(),
-            };
+            let note = self.bind_note(service.key(), outcomes.next());
             let (what, scheme) = (service.name(), if tls { "https" } else { "http" });
             self.report.does("listens on", format!("{address}  {what}, {scheme}{note}"));
         }
@@ -67,7 +61,8 @@ impl Examination<'_> {
     }
 
     /// Reports why an address cannot be bound. Returns a note if the server can bind it all the same.
-    fn not_bound(&mut self, key: &str, error: &BindError) -> String {
+    fn bind_note(&mut self, key: &str, outcome: Option<Result<(), BindError>>) -> String {
+        let Some(Err(error)) = outcome else { return String::new() };
         if error.needs_privilege() {
             // The server may be started with this capability.
             return "; not tried, since it needs root or CAP_NET_BIND_SERVICE".to_owned();
