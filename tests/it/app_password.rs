@@ -1,28 +1,14 @@
 //! App passwords from the command that makes one to the log of a session, with a real server.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::serve::plain_place;
-use crate::support::Place;
+use crate::support::PROGRAM;
 use crate::support::client::{Client, greeted};
 
 const CONTROL: &str = "[control]\npath = \"control\"\n";
-
-/// Runs a command with the configuration of a place.
-fn run(place: &Place, words: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
-    command.args(words.split(' ')).arg("--config").arg(place.path("restante.toml"));
-    command.output().unwrap()
-}
-
-/// What a command that succeeds prints.
-fn told(place: &Place, words: &str) -> String {
-    let output = run(place, words);
-    assert!(output.status.success(), "{words}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn pass(client: &mut Client, password: &str) -> String {
     assert!(client.ask("USER mrose").starts_with("+OK"));
@@ -33,28 +19,28 @@ fn pass(client: &mut Client, password: &str) -> String {
 fn an_app_password_is_made_used_shown_and_removed() {
     let place = plain_place(CONTROL);
     let server = place.serve();
-    let printed = told(&place, "user app-password add mrose phone");
+    let printed = place.told("user app-password add mrose phone");
     let password = printed.strip_suffix('\n').unwrap();
     assert_eq!((password.len(), password.split('-').count()), (29, 6), "{password}");
-    assert_eq!(told(&place, "user app-password list mrose"), "phone\n");
-    assert_eq!(told(&place, "user list"), "mrose\t1 app password\n");
+    assert_eq!(place.told("user app-password list mrose"), "phone\n");
+    assert_eq!(place.told("user list"), "mrose\t1 app password\n");
 
     let mut client = greeted(&server);
     assert!(pass(&mut client, password).starts_with("+OK"));
     server.logged(&["login succeeded", "user=mrose app_password=phone mechanism=USER"]);
-    let session: Value = serde_json::from_str(&told(&place, "sessions --json")).unwrap();
+    let session: Value = serde_json::from_str(&place.told("sessions --json")).unwrap();
     assert_eq!(session["app-password"], "phone");
-    let table = told(&place, "sessions");
+    let table = place.told("sessions");
     assert!(table.contains("APP-PASSWORD") && table.contains(" phone "), "{table}");
     client.ask("QUIT");
     server.logged(&["session ended", "user=mrose app_password=phone "]);
 
-    told(&place, "user app-password remove mrose phone");
+    place.told("user app-password remove mrose phone");
     let mut client = greeted(&server);
     assert!(pass(&mut client, password).starts_with("-ERR [AUTH]"));
     // The user's own password is another one.
     assert!(client.log_in().starts_with("+OK"));
-    let again = run(&place, "user app-password remove mrose phone");
+    let again = place.run("user app-password remove mrose phone");
     let why = String::from_utf8(again.stderr).unwrap();
     assert!(why.contains("mrose has no app password phone; restante user app-password list"));
 }
@@ -62,7 +48,7 @@ fn an_app_password_is_made_used_shown_and_removed() {
 #[test]
 fn a_hash_for_a_database_is_printed_and_the_password_beside_it() {
     let hash = |words: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
+        let mut command = Command::new(PROGRAM);
         command.arg("hash").args(words).output().unwrap()
     };
     let made = hash(&["--app-password"]);

@@ -1,7 +1,6 @@
 //! `restante last`, with a real server that records the logins.
 
 use std::fs;
-use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -11,26 +10,6 @@ use crate::support::Place;
 use crate::support::client::logged_in;
 
 const RECORDED: &str = "[last-logins]\npath = \"state/last-logins\"\n";
-
-fn last(place: &Place, words: &[&str]) -> Output {
-    let config = place.path("restante.toml");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
-    command.arg("last").args(words).arg("--config").arg(config).output().unwrap()
-}
-
-/// What a command that succeeds prints.
-fn told(place: &Place, words: &[&str]) -> String {
-    let output = last(place, words);
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The error of a command.
-fn error(place: &Place, words: &[&str]) -> String {
-    let output = last(place, words);
-    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{words:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
 
 /// A place with a second user and a directory for the file.
 fn place() -> Place {
@@ -54,7 +33,7 @@ fn logins_are_recorded_across_restarts_and_listed_without_a_server() {
     let place = place();
     serve_one(&place);
     serve_one(&place);
-    let objects = told(&place, &["--json"]);
+    let objects = place.told("last --json");
     let users: Vec<Value> =
         objects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [bob, mrose] = &users[..] else { panic!("{objects}") };
@@ -64,7 +43,7 @@ fn logins_are_recorded_across_restarts_and_listed_without_a_server() {
     );
     assert_eq!((&mrose["user"], &mrose["logins"]), (&"mrose".into(), &2.into()));
     assert!(mrose["last"].as_u64().unwrap() >= mrose["since"].as_u64().unwrap());
-    let table = told(&place, &[]);
+    let table = place.told("last");
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["USER", "LAST", "LOGIN", "AGO", "LOGINS"]);
@@ -77,17 +56,17 @@ fn users_are_old_only_if_that_is_known() {
     let place = place();
     serve_one(&place);
     // What was before the file is not known.
-    assert_eq!(told(&place, &["--older-than", "1d"]), "");
+    assert_eq!(place.told("last --older-than 1d"), "");
     let file = place.path("state/last-logins");
     let name = fs::read_to_string(&file).unwrap().lines().nth(1).unwrap().to_owned();
     let ago = |days: u64| name.split(' ').next().unwrap().parse::<u64>().unwrap() - days * 86_400;
     let text = format!("# last logins since {}\n{} 7 mrose\n{name}\n", ago(400), ago(300));
     fs::write(&file, text).unwrap();
-    assert_eq!(told(&place, &["--older-than", "180d"]), "bob\n");
+    assert_eq!(place.told("last --older-than 180d"), "bob\n");
     fs::write(&file, format!("# last logins since {}\n{} 7 mrose\n", ago(400), ago(300))).unwrap();
-    assert_eq!(told(&place, &["--older-than", "180d"]), "bob\nmrose\n");
-    assert_eq!(told(&place, &["--older-than", "365d"]), "bob\n");
-    assert_eq!(last(&place, &["--older-than", "half-a-year"]).status.code(), Some(2));
+    assert_eq!(place.told("last --older-than 180d"), "bob\nmrose\n");
+    assert_eq!(place.told("last --older-than 365d"), "bob\n");
+    assert_eq!(place.run("last --older-than half-a-year").status.code(), Some(2));
 }
 
 #[test]
@@ -96,10 +75,10 @@ fn without_the_file_the_server_works_and_the_command_says_what_to_do() {
     let server = place.serve();
     drop(logged_in(&server));
     server.logged(&["last logins are not recorded", "state/last-logins: No such file"]);
-    assert!(error(&place, &[]).contains("the server makes it if the directory exists"));
+    assert!(place.error("last").contains("the server makes it if the directory exists"));
     place.folder("state");
     place.write("state/last-logins", "something else\n");
-    assert!(error(&place, &[]).contains("is no list of last logins"));
+    assert!(place.error("last").contains("is no list of last logins"));
     let off = plain_place("[last-logins]\nenabled = false\n");
-    assert!(error(&off, &[]).contains("last-logins.enabled = false"));
+    assert!(off.error("last").contains("last-logins.enabled = false"));
 }

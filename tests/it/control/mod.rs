@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::Signal;
@@ -13,37 +13,16 @@ use serde_json::Value;
 
 use crate::serve::{large_message, plain_place};
 use crate::support::client::{Client, greeted, logged_in};
-use crate::support::{PATIENCE, Place, eventually};
+use crate::support::{PATIENCE, PROGRAM, Place, eventually};
 
 mod throttle;
 mod watch;
 
 const CONTROL: &str = "[control]\npath = \"control\"\n";
 
-/// Asks the server of a place.
-fn ask(place: &Place, words: &[&str]) -> Output {
-    let config = place.path("restante.toml");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
-    command.args(words).arg("--config").arg(config).output().unwrap()
-}
-
-/// What a command that succeeds prints.
-fn told(place: &Place, words: &[&str]) -> String {
-    let output = ask(place, words);
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The error of a command.
-fn error(place: &Place, words: &[&str]) -> String {
-    let output = ask(place, words);
-    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{words:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
 /// The objects that a command prints.
-fn objects(place: &Place, words: &[&str]) -> Vec<Value> {
-    let text = told(place, &[words, &["--json"]].concat());
+fn objects(place: &Place, words: &str) -> Vec<Value> {
+    let text = place.told(&format!("{words} --json"));
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -55,7 +34,7 @@ fn the_status_is_that_of_the_server() {
     let mode = fs::metadata(place.path("control")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let _client = logged_in(&server);
-    let status = &objects(&place, &["status"])[0];
+    let status = &objects(&place, "status")[0];
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status["listeners"][0]["address"], server.address(0).to_string());
     for (key, expected) in [("connections", 1), ("sessions", 1), ("logins", 1)] {
@@ -63,7 +42,7 @@ fn the_status_is_that_of_the_server() {
     }
     assert_eq!(status["stores"][0]["down"], Value::Null);
     assert_eq!(status["last-reload"], Value::Null);
-    let text = told(&place, &["status"]);
+    let text = place.told("status");
     for line in ["connections  1, 1 of them logged in\n", "logins       1, 1 in the last minute\n"]
     {
         assert!(text.contains(line), "{text}");
@@ -77,12 +56,12 @@ fn a_store_that_is_down_is_listed_with_the_reason() {
     let place = plain_place(&format!("{store}{CONTROL}"));
     let server = place.serve();
     server.logged(&["WARN", "the store is down"]);
-    let status = &objects(&place, &["status"])[0];
+    let status = &objects(&place, "status")[0];
     let [file, program] = [0, 1].map(|nth| &status["stores"][nth]);
     assert_eq!([&file["down"], &file["down-since"]], [&Value::Null; 2]);
     assert!(program["down"].is_string(), "{program}");
     assert!(program["down-since"].as_u64().unwrap() >= status["started"].as_u64().unwrap());
-    let text = told(&place, &["status"]);
+    let text = place.told("status");
     assert!(text.contains("checkpassword /bin/sh: down for "), "{text}");
 }
 
@@ -92,25 +71,25 @@ fn certificates_are_listed_with_their_end() {
     place.configure(&[crate::support::IMPLICIT], CONTROL);
     let server = place.serve();
     server.address(0);
-    let status = &objects(&place, &["status"])[0];
+    let status = &objects(&place, "status")[0];
     let certificate = &status["certificates"][0];
     assert_eq!(certificate["names"][0], "localhost");
     assert!(certificate["expires"].as_u64().unwrap() > status["started"].as_u64().unwrap());
     assert_eq!(certificate["file"], Value::Null);
-    assert!(told(&place, &["status"]).contains("default.crt (localhost): expires in "));
+    assert!(place.told("status").contains("default.crt (localhost): expires in "));
     // The old one stays in use.
     place.write("default.crt", "garbage");
-    let changed = objects(&place, &["status"])[0]["certificates"][0].clone();
+    let changed = objects(&place, "status")[0]["certificates"][0].clone();
     assert_eq!(
         [&changed["names"], &changed["expires"]],
         ["names", "expires"].map(|key| &certificate[key])
     );
     assert!(changed["file"]["error"].as_str().unwrap().contains("default.crt"), "{changed}");
-    let text = told(&place, &["status"]);
+    let text = place.told("status");
     assert!(text.contains("\n             not in use: the file cannot be used: "), "{text}");
     place.pair("default", &["pop.example.org"]);
-    told(&place, &["reload"]);
-    let renewed = &objects(&place, &["status"])[0]["certificates"][0];
+    place.told("reload");
+    let renewed = &objects(&place, "status")[0]["certificates"][0];
     assert_eq!((&renewed["names"][0], &renewed["file"]), (&"pop.example.org".into(), &Value::Null));
 }
 
@@ -126,30 +105,30 @@ fn sessions_are_listed_and_ended() {
     client.ask("DELE 1");
     let mut waiting = greeted(&server);
     let waits = |session: &Value| session["idle"].is_number();
-    eventually("both wait", || objects(&place, &["sessions"]).iter().all(waits));
-    let sessions = objects(&place, &["sessions"]);
+    eventually("both wait", || objects(&place, "sessions").iter().all(waits));
+    let sessions = objects(&place, "sessions");
     let keys = ["id", "user", "state", "retrieved", "marked", "tls"];
     let of = |session: &Value| keys.map(|key| session[key].to_string());
     let logged_in = ["1", "\"mrose\"", "\"transaction\"", "1", "1", "null"];
     assert_eq!(of(&sessions[0]), logged_in);
     assert_eq!(of(&sessions[1]), ["2", "null", "\"authorization\"", "0", "0", "null"]);
-    assert_eq!(objects(&place, &["sessions", "--user", "mrose"]).len(), 1);
-    assert_eq!(objects(&place, &["sessions", "--address", "127.0.0.1"]).len(), 2);
-    assert_eq!(objects(&place, &["sessions", "--address", "192.0.2.1"]).len(), 0);
-    let table = told(&place, &["sessions"]);
+    assert_eq!(objects(&place, "sessions --user mrose").len(), 1);
+    assert_eq!(objects(&place, "sessions --address 127.0.0.1").len(), 2);
+    assert_eq!(objects(&place, "sessions --address 192.0.2.1").len(), 0);
+    let table = place.told("sessions");
     assert!(table.starts_with("ID  USER   APP-PASSWORD  ADDRESS "), "{table}");
 
-    let ended = told(&place, &["kick", "mrose"]);
+    let ended = place.told("kick mrose");
     assert!(ended.starts_with("1: mrose from 127.0.0.1:"), "{ended}");
     assert!(ended.ends_with(": ended, nothing is removed\n"), "{ended}");
     let farewell = "-ERR [SYS/TEMP] the operator has ended this session; nothing is removed\r\n";
     assert_eq!(client.rest(), farewell.as_bytes());
     server.logged(&["session ended", "retrieved=1 removed=0 left=2", "why=kicked"]);
-    told(&place, &["kick", "2"]);
+    place.told("kick 2");
     assert_eq!(waiting.rest(), farewell.as_bytes());
     assert_eq!(place.messages(), 2);
-    assert!(error(&place, &["kick", "mrose"]).contains("no connection of mrose"));
-    eventually("none is left", || objects(&place, &["sessions"]).is_empty());
+    assert!(place.error("kick mrose").contains("no connection of mrose"));
+    eventually("none is left", || objects(&place, "sessions").is_empty());
 }
 
 /// A client that does not read is in the middle of a reply.
@@ -162,8 +141,8 @@ fn a_session_that_sends_is_ended_at_once() {
     client.ask("DELE 1");
     client.ask("RSET");
     client.ask("RETR 1");
-    eventually("the session sends", || objects(&place, &["sessions"])[0]["idle"].is_null());
-    told(&place, &["kick", "--user", "mrose"]);
+    eventually("the session sends", || objects(&place, "sessions")[0]["idle"].is_null());
+    place.told("kick --user mrose");
     server.logged(&["session ended", "why=kicked"]);
     let rest = client.rest();
     assert!(rest.len() < 12 << 20 && !rest.ends_with(b".\r\n"));
@@ -175,29 +154,21 @@ fn a_reload_is_answered_when_the_configuration_is_in_use() {
     let place = plain_place(CONTROL);
     let server = place.serve();
     server.address(0);
-    assert_eq!(told(&place, &["reload"]), "the configuration is in use for new connections\n");
+    assert_eq!(place.told("reload"), "the configuration is in use for new connections\n");
     server.logged(&["restante reload: the configuration is in use"]);
     let text = fs::read_to_string(place.path("restante.toml")).unwrap();
     place.write("restante.toml", text.replace("pop.example.org", "mail.example.org"));
-    told(&place, &["reload"]);
+    place.told("reload");
     let greeting = Client::plain(server.address(0)).line();
     assert_eq!(greeting, "+OK mail.example.org POP3 server ready");
     place.write("restante.toml", text.replace("hostname", "hostnames"));
     let socket = place.path("control");
-    let output = Command::new(env!("CARGO_BIN_EXE_restante"))
-        .args(["reload", "--socket"])
-        .arg(&socket)
-        .output()
-        .unwrap();
+    let output = Command::new(PROGRAM).args(["reload", "--socket"]).arg(&socket).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let refused = String::from_utf8(output.stderr).unwrap();
     assert!(refused.contains("restante.toml:1:1: hostnames: is not a known key"), "{refused}");
     place.write("restante.toml", text.replace("path = \"control\"", "path = \"other\""));
-    let output = Command::new(env!("CARGO_BIN_EXE_restante"))
-        .args(["reload", "--socket"])
-        .arg(&socket)
-        .output()
-        .unwrap();
+    let output = Command::new(PROGRAM).args(["reload", "--socket"]).arg(&socket).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.ends_with("\ncontrol has changed, which takes effect at the next start only\n"));
 }
@@ -241,8 +212,8 @@ fn a_server_that_stops_can_be_asked() {
     client.ask("DELE 1");
     server.signal(Signal::SIGTERM);
     server.logged(&["sessions may go on to their QUIT"]);
-    eventually("it stops", || objects(&place, &["status"])[0]["is-stopping"] == true);
-    told(&place, &["kick", "mrose"]);
+    eventually("it stops", || objects(&place, "status")[0]["is-stopping"] == true);
+    place.told("kick mrose");
     server.logged(&["session ended", "why=kicked"]);
     assert_eq!(server.exit(), Some(0));
 }
@@ -278,17 +249,17 @@ impl Conversation {
 fn without_a_server_the_commands_say_so() {
     let place = plain_place(CONTROL);
     let socket = place.path("control");
-    assert!(error(&place, &["status"]).contains("No such file or directory"));
+    assert!(place.error("status").contains("No such file or directory"));
     let mut server = place.serve();
     server.address(0);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.exit(), Some(0));
-    let refused = error(&place, &["status"]);
+    let refused = place.error("status");
     assert!(refused.contains("Connection refused") && refused.contains("is the server running"));
     // The next server takes the place of the one that does not run any more, but of no other.
     let running = place.serve();
     running.address(0);
-    told(&place, &["status"]);
+    place.told("status");
     let second = place.serve();
     second.logged(&["WARN", "no control socket", "another server listens there"]);
     fs::remove_file(&socket).unwrap();
@@ -296,7 +267,7 @@ fn without_a_server_the_commands_say_so() {
     place.serve().logged(&["WARN", "no control socket", "the file is not a socket"]);
     assert_eq!(fs::read(&socket).unwrap(), b"a file");
     place.configure(&[crate::support::OFF], "allow-cleartext = true\n[control]\nenabled = false\n");
-    assert!(error(&place, &["status"]).contains("control.enabled = false"));
+    assert!(place.error("status").contains("control.enabled = false"));
 }
 
 /// Only root and the user of the server can open the socket; their mistakes are bounded.
@@ -330,7 +301,7 @@ fn bad_requests_get_an_error_or_the_end() {
     }
     // Clients that say nothing leave room for others.
     let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(&socket).unwrap()).collect();
-    told(&place, &["status"]);
+    place.told("status");
     drop(silent);
 }
 
@@ -348,7 +319,7 @@ fn answers_that_cannot_be_understood_are_an_error() {
         }
     });
     for expected in ["cannot be understood", "the connection was closed", "restante: no\n"] {
-        let told = error(&place, &["status"]);
+        let told = place.error("status");
         assert!(told.contains(expected), "{told}");
     }
     answering.join().unwrap();

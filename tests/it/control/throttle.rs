@@ -1,6 +1,6 @@
 //! `restante throttle`, with clients that have failed to log in.
 
-use super::{CONTROL, ask, error, objects, told};
+use super::{CONTROL, objects};
 use crate::support::OFF;
 use crate::support::Place;
 use crate::support::client::{Client, GREETING};
@@ -28,10 +28,10 @@ fn who_waits_is_listed_and_let_in_again() {
     let place = place();
     let server = place.serve();
     let address = server.address(0);
-    assert_eq!(told(&place, &["throttle", "list"]), "USER  FROM  FAILURES  WAIT  FORGOTTEN-IN\n");
+    assert_eq!(place.told("throttle list"), "USER  FROM  FAILURES  WAIT  FORGOTTEN-IN\n");
     fail(address, "mrose");
     fail(address, "nobody");
-    let delays = objects(&place, &["throttle", "list"]);
+    let delays = objects(&place, "throttle list");
     let is = |user: Option<&str>, network: Option<&str>| {
         delays
             .iter()
@@ -41,24 +41,24 @@ fn who_waits_is_listed_and_let_in_again() {
     assert!(is(Some("nobody"), None) && is(None, Some("127.0.0.1/32")), "{delays:?}");
     assert!(delays.iter().all(|delay| delay["account"] == false), "{delays:?}");
     assert!(delays.is_sorted_by(|a, b| a["until"].as_u64() >= b["until"].as_u64()));
-    let table = told(&place, &["throttle", "list", "--user", "mrose"]);
+    let table = place.told("throttle list --user mrose");
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(table.lines().skip(1).all(|line| line.starts_with("mrose ")), "{table}");
-    assert_eq!(objects(&place, &["throttle", "list", "--address", "192.0.2.0/24"]).len(), 0);
-    let network = ["throttle", "list", "--address", "127.0.0.0/8"];
-    assert_eq!(objects(&place, &network).len(), delays.len() - 2);
+    assert_eq!(objects(&place, "throttle list --address 192.0.2.0/24").len(), 0);
+    let network = "throttle list --address 127.0.0.0/8";
+    assert_eq!(objects(&place, network).len(), delays.len() - 2);
 
-    let cleared = told(&place, &["throttle", "clear", "mrose"]);
+    let cleared = place.told("throttle clear mrose");
     assert!(cleared.contains("\nmrose "), "{cleared}");
     server.logged(&["the operator clears the throttle", "uid=", "user=mrose"]);
-    assert_eq!(objects(&place, &["throttle", "list", "--user", "mrose"]).len(), 0);
-    assert!(error(&place, &["throttle", "clear", "mrose"]).contains("nothing delays mrose"));
-    assert!(told(&place, &["throttle", "clear", "127.0.0.1"]).contains("127.0.0.1/32"));
-    assert_eq!(objects(&place, &["throttle", "list"]).len(), 0);
+    assert_eq!(objects(&place, "throttle list --user mrose").len(), 0);
+    assert!(place.error("throttle clear mrose").contains("nothing delays mrose"));
+    assert!(place.told("throttle clear 127.0.0.1").contains("127.0.0.1/32"));
+    assert_eq!(objects(&place, "throttle list").len(), 0);
     fail(address, "third");
-    assert!(told(&place, &["throttle", "clear", "--all"]).contains("\nthird "));
+    assert!(place.told("throttle clear --all").contains("\nthird "));
     server.logged(&["the operator clears the throttle", "all=true"]);
-    assert_eq!(objects(&place, &["throttle", "list"]).len(), 0);
+    assert_eq!(objects(&place, "throttle list").len(), 0);
 }
 
 #[test]
@@ -66,10 +66,10 @@ fn what_is_to_be_cleared_must_be_named() {
     let place = place();
     let server = place.serve();
     server.address(0);
-    for words in [&["throttle", "clear"][..], &["throttle", "clear", "--all", "mrose"]] {
-        assert_eq!(ask(&place, words).status.code(), Some(2), "{words:?}");
+    for words in ["throttle clear", "throttle clear --all mrose"] {
+        assert_eq!(place.run(words).status.code(), Some(2), "{words}");
     }
-    let bad = error(&place, &["throttle", "list", "--address", "mrose"]);
+    let bad = place.error("throttle list --address mrose");
     assert!(bad.contains("mrose is no address and no network"), "{bad}");
     assert_eq!(server.count("the operator clears"), 0);
 }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::{CONTROL, objects};
 use crate::serve::{large_message, plain_place};
 use crate::support::client::{Client, greeted, logged_in};
-use crate::support::{Place, Server, eventually};
+use crate::support::{PROGRAM, Place, Server, eventually};
 
 /// A running `restante watch`.
 struct Watching {
@@ -22,7 +22,7 @@ impl Watching {
     fn start(place: &Place, server: &Server, words: &[&str]) -> Self {
         server.logged(&["the control socket is open"]);
         let known = server.count(BEGUN);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_restante"))
+        let mut child = Command::new(PROGRAM)
             .arg("watch")
             .args(words)
             .arg("--config")
@@ -146,7 +146,7 @@ fn a_user_is_watched_from_the_login_on_and_others_are_not() {
     let lines = watching.until("ended");
     assert!(lines.iter().all(|line| line.starts_with("2 mrose ")), "{lines:#?}");
     assert!(lines[0].starts_with("2 mrose < +OK 0 messages"), "{lines:#?}");
-    let id = objects(&place, &["sessions"])[0]["id"].to_string();
+    let id = objects(&place, "sessions")[0]["id"].to_string();
     let mut by_id = Watching::start(&place, &server, &[&id, "--for", "1ms"]);
     assert_eq!(by_id.child.wait().unwrap().code(), Some(0));
     server.logged(&[ENDED, "id=1"]);

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 pub(crate) mod client;
 pub(crate) mod clock;
+mod command;
 mod connection;
 #[expect(unreachable_pub, reason = "fuzz includes it in a library")]
 pub(crate) mod session;
