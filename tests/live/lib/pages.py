@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
+from lib.report import require
+
 
 class Block(NamedTuple):
     """A fenced block of a page."""
@@ -32,6 +34,14 @@ def blocks(page: str) -> Iterator[Block]:
             start = 0
         elif start:
             text += line[indent:] + "\n"
+
+
+def only(page: str, beginning: str) -> Block:
+    """The block of commands that begins with this text; the page has to have exactly one."""
+    shell = [block for block in blocks(page) if block.language == "sh"]
+    found = [block for block in shell if block.text.startswith(beginning)]
+    require(len(found) == 1, f"{page} has {len(found)} blocks that begin with {beginning!r}")
+    return found[0]
 
 
 def commands(text: str) -> list[str]:

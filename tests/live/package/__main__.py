@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from lib.debian import CERTIFICATE, CONFIGURATION, MAILBOX, Debian, run
-from lib.pages import blocks, commands
+from lib.pages import blocks, commands, only
 from lib.report import Report, require
 from package.container import Container
 
@@ -46,10 +46,9 @@ class Package:
 
     def follow(self, beginning: str) -> str:
         """Runs the block of the page that begins so, where the package is."""
-        found = [text for text in self.steps if text.startswith(beginning)]
-        require(len(found) == 1, f"{PAGE} has {len(found)} blocks that begin with {beginning!r}")
-        self.steps.remove(found[0])
-        lines = [line for line in commands(found[0]) if not line.startswith("systemctl ")]
+        text = only(PAGE, beginning).text
+        self.steps.remove(text)
+        lines = [line for line in commands(text) if not line.startswith("systemctl ")]
         return self.debian.type("\n".join(["cd /root", *lines]))
 
     def builds(self) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lib.pages import blocks
+from lib.pages import only
 from lib.pop3 import Pop3
 from lib.report import require
 
@@ -126,7 +126,4 @@ def change(old: str, new: str, path: Path = CONFIG) -> None:
 
 def block(page: str, beginning: str) -> str:
     """The commands of a page that begin with this text."""
-    texts = [each.text for each in blocks(f"/src/{page}") if each.language == "sh"]
-    found = [text for text in texts if text.startswith(beginning)]
-    require(len(found) == 1, f"{page} has {len(found)} blocks that begin with {beginning!r}")
-    return found[0]
+    return only(f"/src/{page}", beginning).text
