@@ -25,6 +25,9 @@ CONFIGURATION = "/etc/restante/restante.toml"
 MAILBOX = "/var/vmail/example.org/mrose/Maildir"
 
 
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
 class Failed(Exception):
     """A command or a check failed."""
 
@@ -175,6 +178,15 @@ class Debian:
                 os.kill(self.pid, signal.SIGKILL)
             self.init.kill()
             self.init.wait()
+
+
+def build_package(program: Path, directory: Path) -> Path:
+    """The Debian package with this program, below `directory`."""
+    built = subprocess.run(
+        [REPOSITORY / "config/debian/build", program, "--fast"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "CARGO_TARGET_DIR": str(directory / "target")}, check=True,
+    )
+    return Path(built.stdout.strip())
 
 
 def environment() -> dict[str, str]:

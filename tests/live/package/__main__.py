@@ -14,12 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.debian import CERTIFICATE, CONFIGURATION, MAILBOX, Debian, run
+from lib.debian import (
+    CERTIFICATE, CONFIGURATION, MAILBOX, REPOSITORY, Debian, build_package, run,
+)
 from lib.pages import blocks, commands, only
 from lib.report import Report, require
 from package.container import Container
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 PAGE = "docs/INSTALL.md"
 USERS = "/etc/restante/users"
 # What the new version of the package adds to its example of a configuration.
@@ -53,12 +54,7 @@ class Package:
 
     def builds(self) -> str:
         """The package, from the program."""
-        environment = {**os.environ, "CARGO_TARGET_DIR": str(self.directory / "target")}
-        built = subprocess.run(
-            ["config/debian/build", self.program, "--fast"],
-            env=environment, stdout=subprocess.PIPE, text=True, check=True,
-        )
-        self.file = Path(built.stdout.strip())
+        self.file = build_package(self.program, self.directory)
         return f"{self.file.name}, {self.file.stat().st_size / 1e6:.1f} MB"
 
     def is_clean(self) -> str:

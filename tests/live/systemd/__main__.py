@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from lib.debian import REPOSITORY, build_package
+
 PACKAGES = "dbus,iproute2,libpython3-stdlib,openssl,procps,python3-minimal,systemd,systemd-sysv"
 LIMIT = 900
 LANDLOCK = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
@@ -65,10 +66,7 @@ def main() -> int:
         root, live = Path(directory) / "root", Path(directory) / "live"
         subprocess.run(["cp", "-aH", "--reflink=auto", pristine, root], check=True)
         live.mkdir()
-        made = {**os.environ, "CARGO_TARGET_DIR": str(Path(directory) / "target")}
-        build = [REPOSITORY / "config/debian/build", options.program, "--fast"]
-        package = subprocess.run(build, env=made, stdout=subprocess.PIPE, text=True, check=True)
-        shutil.copy(package.stdout.strip(), live)
+        shutil.copy(build_package(options.program, Path(directory)), live)
         (live / "report").touch()
         wanted = root / "etc/systemd/system/multi-user.target.wants"
         wanted.mkdir(parents=True, exist_ok=True)
