@@ -3,8 +3,8 @@
 Builds the package with PROGRAM, checks it with lintian, and runs the commands of docs/INSTALL.md as
 they stand. Then it upgrades the package, removes it and purges it, with an edited configuration,
 users and mail. `container` builds the Containerfile. PROGRAM is built with all features. Needs
-root, buildah, cargo-deb, debootstrap, dpkg-dev and lintian. The system has no systemd, so lines that begin with `systemctl` are left out;
-`tests/live/systemd` runs them.
+root, buildah, cargo-deb, debootstrap, dpkg-dev and lintian. The system has no systemd, so lines
+that begin with `systemctl` are left out; `tests/live/systemd` runs them.
 """
 
 import os
@@ -137,7 +137,7 @@ class Package:
         return self.says("dpkg-query --show restante").replace("\t", " ")
 
     def removes(self) -> str:
-        """The removal keeps the configuration, the users and the mail; it can be installed again."""
+        """The removal keeps the configuration, users and mail; it can be installed again."""
         message = self.path(f"{MAILBOX}/new/1.one.host")
         message.write_bytes(b"Subject: one\n\nText.\n")
         kept = (CONFIGURATION, USERS, CERTIFICATE, f"{MAILBOX}/new/1.one.host")
