@@ -18,7 +18,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufR
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::watch::{Receiver, Sender};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::lacks_directory;
@@ -126,32 +127,36 @@ fn remove_stale(path: &Path) -> Result<(), Why> {
 }
 
 async fn accept(listener: UnixListener, server: Arc<Server>) {
-    let permits = Arc::new(Semaphore::new(CLIENTS));
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    let is_full = Sender::new(false);
     loop {
-        // Never closed.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let server = Arc::clone(&server);
+                is_full.send_replace(places.available_permits() == 0);
+                // Never closed.
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                is_full.send_replace(false);
+                let (server, is_full) = (Arc::clone(&server), is_full.subscribe());
                 tokio::spawn(async move {
-                    serve(stream, &server).await;
-                    drop(permit);
+                    serve(stream, &server, is_full).await;
+                    drop(place);
                 });
             }
             Err(error) => {
                 warn!("the control socket accepts no client for now: {error}");
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
             }
         }
     }
 }
 
-async fn serve(stream: UnixStream, server: &Server) {
+/// Serves a client. `is_full` says whether another one waits for its place.
+async fn serve(stream: UnixStream, server: &Server, mut is_full: Receiver<bool>) {
     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
     let (reader, writer) = stream.into_split();
     let (mut reader, mut answers) = (BufReader::new(reader), Answers::new(writer));
     loop {
-        let answered = match request(&mut reader).await {
+        let answered = match request(&mut reader, &mut is_full).await {
             Ok(Some(request)) => server.answer(request, uid, &mut reader, &mut answers).await,
             Ok(None) => return,
             Err(why) => {
@@ -171,11 +176,20 @@ async fn serve(stream: UnixStream, server: &Server) {
     }
 }
 
-/// The next request; `None` if the client sends no more. An error is for the client.
-async fn request(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Request>, String> {
+/// The next request; `None` if the client sends no more, or has to leave its place to another. An error
+/// is for the client.
+async fn request(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    is_full: &mut Receiver<bool>,
+) -> Result<Option<Request>, String> {
     let mut line = Vec::new();
     let mut bounded = reader.take(LONGEST_REQUEST as u64);
-    match timeout(IDLE, bounded.read_until(b'\n', &mut line)).await {
+    let read = tokio::select! {
+        biased;
+        read = timeout(IDLE, bounded.read_until(b'\n', &mut line)) => read,
+        () = place_is_needed(is_full) => return Ok(None),
+    };
+    match read {
         Ok(Ok(read)) if read > 0 => {}
         Ok(Ok(_) | Err(_)) | Err(_) => return Ok(None),
     }
@@ -185,6 +199,13 @@ async fn request(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Requ
         Ok(_) => Err(format!("longer than {LONGEST_REQUEST} octets")),
         Err(error) => Err(format!("this is no request: {error}")),
     }
+}
+
+/// Waits until the place of a client that sends no request is needed for another one.
+async fn place_is_needed(is_full: &mut Receiver<bool>) {
+    sleep(GRACE).await;
+    // An error: no client is accepted any more.
+    drop(is_full.wait_for(|&is_full| is_full).await);
 }
 
 /// Answers on their way to a client. They are sent as they come, and never held whole.
@@ -248,10 +269,12 @@ impl Answers {
 /// The octets of answers that are sent at once.
 const FULL: usize = 16 * 1024;
 
-/// Clients at a time. More of them wait.
+/// Clients at a time. More of them wait for a place.
 const CLIENTS: usize = 16;
 const BACKLOG: i32 = 16;
 
 /// How long a client may send no request, and take no answer.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long it may send no request while another one waits for its place.
+const GRACE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);

@@ -305,6 +305,22 @@ fn bad_requests_get_an_error_or_the_end() {
     drop(silent);
 }
 
+/// Sixteen are served at a time.
+#[test]
+fn clients_that_send_no_request_leave_their_places_to_others() {
+    let place = plain_place(CONTROL);
+    let server = place.serve();
+    server.address(0);
+    let mut watching = Conversation::new(&place);
+    watching.0.get_mut().write_all(b"{\"command\":\"watch\",\"address\":\"127.0.0.1\"}\n").unwrap();
+    server.logged(&["the operator watches sessions"]);
+    let mut silent: Vec<_> = (0..15).map(|_| Conversation::new(&place)).collect();
+    silent[1].0.get_mut().write_all(b"{\"command\":").unwrap();
+    assert!(Conversation::new(&place).sent("sessions").answer().contains("done"));
+    drop(logged_in(&server));
+    assert!(watching.answer().contains("connected from"));
+}
+
 /// A socket of another program, or of another version.
 #[test]
 fn answers_that_cannot_be_understood_are_an_error() {
