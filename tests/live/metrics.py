@@ -186,6 +186,13 @@ def health(server: Server, port: int, prometheus: Prometheus) -> str:
     require(get(port, "/healthz")[0] == 200, "it is healthy without its mail")
     mail.with_name("away").rename(mail)
     require(get(port, "/readyz")[0] == 200, "not ready with its mail")
+    configuration = server.config().read_text()
+    server.config().write_text(configuration.replace("/mail/", "/mail/none/"))
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: f"{mail}/none" in get(port, "/readyz")[1], 20)
+    server.config().write_text(configuration)
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: get(port, "/readyz")[0] == 200, 20)
     server.stop()
     until(lambda: prometheus.value('1 - up{job="restante"}') == 1, 20)
     pending = 'ALERTS{alertname="RestanteDown"}'

@@ -196,6 +196,11 @@ impl MaildirStore {
         })
     }
 
+    /// The directory above the mail of all users; none if the paths begin with their homes.
+    pub fn root(&self) -> Option<&Path> {
+        self.template.root()
+    }
+
     /// The highest directory that may be the mail root of a Maildir that is made.
     fn highest_root(&self, owner: MailOwner<'_>) -> Option<&Path> {
         self.template.root().filter(|_| owner.mail.is_none())

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::credentials::CredentialStore;
-use crate::mailbox::maildir::PathTemplate;
+use crate::server::control::stores;
 use crate::server::reload::Reload;
 use crate::server::watchdog::Parts;
 use crate::threads;
@@ -51,30 +50,21 @@ impl Health {
             reasons.push("the server stops".to_owned());
         }
         reasons.extend(self.stuck().await);
+        let down = stores(shared).into_iter().filter(|store| store.down.is_some());
+        reasons.extend(down.map(|store| format!("the credential store {} is down", store.name)));
         let reloadable = shared.current();
-        let authenticator = &reloadable.env.authenticator;
-        let down = |name: String| format!("the credential store {name} is down");
-        let passwords = authenticator.stores().iter().filter(|it| it.down().is_some());
-        reasons.extend(passwords.map(|it| down(it.label())));
-        let tokens = authenticator.token_providers().iter().filter(|it| it.down().is_some());
-        reasons.extend(tokens.map(|it| down(it.label())));
-        reasons.extend(no_mail(&self.reload.started_with.maildir.path).await);
+        if let Some(root) = reloadable.env.mailbox.root() {
+            reasons.extend(no_mail(root).await);
+        }
         reasons
     }
 }
 
-/// Why no mail can be read below the constant part of `template`.
-async fn no_mail(template: &Path) -> Option<String> {
-    let template = PathTemplate::new(template);
-    let root = template.root()?.to_owned();
-    let (done, is_there) = oneshot::channel();
-    let path = root.clone();
-    let look = move || {
-        // The client may have gone.
-        done.send(path.is_dir()).ok();
-    };
-    let shown = root.display();
-    threads::files().of(&root).start(look).ok()?;
+/// Why no mail can be read below `root`.
+async fn no_mail(root: &Path) -> Option<String> {
+    let (path, shown) = (root.to_owned(), root.display());
+    let pool = threads::files().of(root);
+    let is_there = pool.run(move || path.is_dir());
     match timeout(PATIENCE, is_there).await {
         Ok(Ok(true)) => None,
         Ok(Ok(false)) => Some(format!("the mail directory {shown} is not there")),
