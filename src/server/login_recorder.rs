@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{Shared, lacks_directory};
@@ -20,6 +22,8 @@ use crate::threads;
 pub(super) struct LoginRecorder<M, C> {
     shared: Arc<Shared<M, C>>,
     file: Option<Arc<RecordedFile>>,
+    /// Cancelled when only the last write is left.
+    end: CancellationToken,
     /// Why the stores could not be written the last time, by their labels, as it was logged.
     logged: Mutex<BTreeMap<String, String>>,
 }
@@ -43,22 +47,32 @@ impl<M, C: CredentialStore> LoginRecorder<M, C> {
     /// A recorder for the file of the configuration, which the first write begins.
     pub(super) fn new(config: &config::LastLogins, shared: &Arc<Shared<M, C>>) -> Self {
         let file = config.enabled.then(|| Arc::new(RecordedFile::new(config.path.clone())));
-        Self { shared: Arc::clone(shared), file, logged: Mutex::default() }
+        Self {
+            shared: Arc::clone(shared),
+            file,
+            end: CancellationToken::new(),
+            logged: Mutex::default(),
+        }
     }
 
-    /// Writes regularly. The future never ends.
+    /// Writes regularly, until [`finish`](Self::finish).
     pub(super) async fn keep_writing(self: Arc<Self>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
+        while self.end.run_until_cancelled(ticks.tick()).await.is_some() {
             self.write().await;
         }
     }
 
-    /// Writes for the last time. Does not wait long for what does not answer.
-    pub(super) async fn finish(&self) {
-        if timeout(LAST_WRITE, self.write()).await.is_err() {
+    /// Lets `writing` end, and writes for the last time. Does not wait long for what does not answer.
+    pub(super) async fn finish(&self, writing: JoinHandle<()>) {
+        self.end.cancel();
+        let last = async {
+            // A write that has begun has taken its logins.
+            drop(writing.await);
+            self.write().await;
+        };
+        if timeout(LAST_WRITE, last).await.is_err() {
             warn!("the last logins of this minute are not written");
         }
     }

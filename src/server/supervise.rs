@@ -60,15 +60,14 @@ pub(super) async fn supervise(
         background.spawn(tls::watch(Arc::clone(certificates)));
     }
     let service_manager = Arc::new(ServiceManager::default());
-    service_manager.ready();
     let parts = Arc::new(watchdog::Parts::new(accept_loops));
-    let _watchdog = watchdog::start(&parts, Arc::clone(&service_manager));
     if ServiceManager::is_there() {
         background.spawn(keep_status(Arc::clone(&service_manager), Arc::clone(&shared)));
     }
     background.spawn(keep_summing_up(Arc::clone(&shared)));
     let recorder = Arc::new(LoginRecorder::new(&config.last_logins, &shared));
-    background.spawn(Arc::clone(&recorder).keep_writing());
+    // Not in the background: a write that has begun is not given up.
+    let writing = tokio::spawn(Arc::clone(&recorder).keep_writing());
     let reload = Reload {
         shared: Arc::clone(&shared),
         started_with: config,
@@ -108,10 +107,16 @@ pub(super) async fn supervise(
             HttpService::Web => {}
         }
     }
+    service_manager.ready();
+    let _watchdog = watchdog::start(&parts, Arc::clone(&service_manager));
     let outcome = serve(&reload, &mut listeners, &mut signals).await;
     background.abort_all();
     let stopped = stop(&shared, &service_manager, &mut listeners, &mut signals).await;
-    recorder.finish().await;
+    recorder.finish(writing).await;
+    match &stopped {
+        Ok(()) => info!("stopped"),
+        Err(error) => error!("stopped: {error}"),
+    }
     stopped.and(outcome)
 }
 
@@ -217,11 +222,8 @@ async fn stop<M, C>(
         info!(removals = shared.removals.len(), "waiting for removals to finish");
     }
     if timeout_at(end, shared.removals.wait()).await.is_err() {
-        let error = Error::Removals(shared.removals.len());
-        error!("stopped: {error}");
-        return Err(error);
+        return Err(Error::Removals(shared.removals.len()));
     }
-    info!("stopped");
     Ok(())
 }
 
