@@ -12,9 +12,9 @@ pub const BOUNDS: [u64; 16] = [
 /// Counts durations by their length.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// By the bucket; what is longer than all bounds is only in `all`.
     buckets: [AtomicU64; BOUNDS.len()],
-    all: AtomicU64,
+    /// What is longer than all bounds.
+    longer: AtomicU64,
     microseconds: AtomicU64,
 }
 
@@ -34,10 +34,7 @@ impl Histogram {
     pub fn observe(&self, duration: Duration) {
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let at = BOUNDS.partition_point(|bound| *bound < microseconds);
-        if let Some(bucket) = self.buckets.get(at) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        self.all.fetch_add(1, Ordering::Relaxed);
+        self.buckets.get(at).unwrap_or(&self.longer).fetch_add(1, Ordering::Relaxed);
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
 
@@ -45,8 +42,7 @@ impl Histogram {
     pub fn get(&self) -> Observed {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let buckets = std::array::from_fn(|at| self.buckets.get(at).map_or(0, load));
-        // Read after the buckets, so that it is at least their sum.
-        let count = load(&self.all).max(buckets.iter().sum());
+        let count = buckets.iter().sum::<u64>() + load(&self.longer);
         Observed { buckets, count, sum: Duration::from_micros(load(&self.microseconds)) }
     }
 }

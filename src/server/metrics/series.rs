@@ -1,6 +1,7 @@
 //! The series and their values.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,11 +25,11 @@ pub(super) fn collect(reload: &Arc<Reload>, started: SystemTime) -> Page {
         add_mail(&mut page, counters);
         add_guard(&mut page, counters);
         add_stores(&mut page, counters);
-        let reloads = with_zeros(counters.reloads.all(), &["succeeded", "refused"]);
+        let reloads = with_zeros(counters.reloads.all(), ["succeeded", "refused"]);
         page.counters(
             "restante_reloads",
             "Reloads of the configuration, by outcome.",
-            reloads.map(|(outcome, number)| (label("outcome", outcome), number)),
+            reloads.into_iter().map(|(outcome, number)| (label("outcome", outcome), number)),
         );
     }
     page
@@ -106,8 +107,9 @@ fn add_connections(page: &mut Page, counters: &Counters) {
         "Connections that were refused, by the limit that they exceed.",
         with_zeros(
             counters.refused_connections.all(),
-            &["connections", "connections-per-address", "rate"],
+            ["connections", "connections-per-address", "rate"],
         )
+        .into_iter()
         .map(|(limit, number)| (label("limit", limit), number)),
     );
     page.counter(
@@ -171,7 +173,7 @@ fn add_mail(page: &mut Page, counters: &Counters) {
     page.gauge(
         "restante_retrieved_memory_ratio",
         "The share of the memory of retrieved messages that is used.",
-        float(counters.retrieved_messages.len()) / float(PLACES),
+        float(counters.retrieved_messages.count()) / float(PLACES),
     );
     page.counter("restante_messages_removed", "Messages removed by QUIT.", counters.removed.get());
     page.counter(
@@ -182,12 +184,8 @@ fn add_mail(page: &mut Page, counters: &Counters) {
 }
 
 fn add_guard(page: &mut Page, counters: &Counters) {
-    let counted = counters.objections.all();
-    let objections = OBJECTIONS.iter().flat_map(|&objection| {
-        let kind = counted.iter().filter(move |((of, _), _)| *of == objection);
-        let kind = kind.map(|((_, action), number)| (*action, *number)).collect();
-        with_zeros(kind, &ACTIONS).map(move |(action, number)| ((objection, action), number))
-    });
+    let both = OBJECTIONS.iter().flat_map(|of| ACTIONS.map(|action| (*of, action)));
+    let objections = with_zeros(counters.objections.all(), both).into_iter();
     page.counters(
         "restante_guard_objections",
         "Logins that would show other unique-ids, by the objection and whether they were refused.",
@@ -198,7 +196,8 @@ fn add_guard(page: &mut Page, counters: &Counters) {
     page.counters(
         "restante_unique_ids_changed",
         "Messages with other unique-ids than before, as often as a login would have shown them.",
-        with_zeros(counters.changed_unique_ids.all(), &ACTIONS)
+        with_zeros(counters.changed_unique_ids.all(), ACTIONS)
+            .into_iter()
             .map(|(action, number)| (label("action", action), number)),
     );
 }
@@ -223,16 +222,15 @@ const OBJECTIONS: [&str; 5] =
     ["unclaimed", "changed", "replaced", "foreign-state", "other-separator"];
 const ACTIONS: [&str; 2] = ["refused", "warned"];
 
-/// The numbers of these keys, with zero for those that were not counted yet: a series that begins with
-/// one does not show the first event.
-fn with_zeros(
-    counted: Vec<(&'static str, u64)>,
-    keys: &'static [&'static str],
-) -> impl Iterator<Item = (&'static str, u64)> {
-    keys.iter().map(move |key| {
-        let number = counted.iter().find(|(counted, _)| counted == key);
-        (*key, number.map_or(0, |(_, number)| *number))
-    })
+/// What was counted, and zero for those of `keys` that were not yet: a series that begins with one does
+/// not show the first event.
+fn with_zeros<K: Ord>(
+    counted: Vec<(K, u64)>,
+    keys: impl IntoIterator<Item = K>,
+) -> BTreeMap<K, u64> {
+    let mut all: BTreeMap<_, _> = keys.into_iter().map(|key| (key, 0)).collect();
+    all.extend(counted);
+    all
 }
 
 fn label(name: &'static str, value: &'static str) -> Labels {
