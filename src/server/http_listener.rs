@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::HttpSocket;
-use super::accept::AcceptError;
+use super::accept::{AcceptError, PAUSE, Shortage};
 use super::limits::ThrottledWarning;
 use super::tls::Certificates;
+use super::{HttpSocket, canonical};
 use crate::http::{self, Site};
 use crate::limits::Network;
 use crate::session::{Slot, Slots};
@@ -43,9 +43,10 @@ impl<S: Site + 'static> HttpListener<S> {
     ) -> io::Result<Self> {
         let HttpSocket { listener, entry, address } = socket;
         let (key, tls) = (entry.service.key(), entry.tls);
+        let socket = TcpListener::from_std(listener)?;
         info!(%address, tls, "listening for HTTP: {key}");
         Ok(Self {
-            socket: TcpListener::from_std(listener)?,
+            socket,
             key,
             certificates: certificates.filter(|_| tls).cloned(),
             site: Arc::new(site),
@@ -58,11 +59,13 @@ impl<S: Site + 'static> HttpListener<S> {
     /// Serves clients. The future ends only if the socket breaks; dropping it closes all connections.
     pub(super) async fn run(self) {
         let mut connections = JoinSet::new();
+        let mut shortage = Shortage::default();
         let error = loop {
             tokio::select! {
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                        shortage.end();
+                        let peer = canonical(peer);
                         match self.admit(peer) {
                             Some(admission) => drop(connections.spawn(self.serve(stream, peer, admission))),
                             None => self.refuse(peer),
@@ -70,7 +73,10 @@ impl<S: Site + 'static> HttpListener<S> {
                     }
                     Err(error) => match AcceptError::of(&error) {
                         AcceptError::Peer => debug!("a client left before it was accepted: {error}"),
-                        AcceptError::Shortage => sleep(PAUSE).await,
+                        AcceptError::Shortage => {
+                            shortage.meet(&error);
+                            sleep(PAUSE).await;
+                        }
                         AcceptError::Socket => break error,
                     },
                 },
@@ -108,10 +114,7 @@ impl<S: Site + 'static> HttpListener<S> {
             let Some(certificates) = certificates else {
                 return http::serve(stream, peer, &*site).await;
             };
-            let acceptor = match certificates.config().https_acceptor() {
-                Ok(acceptor) => acceptor,
-                Err(error) => return error!("TLS for HTTP cannot be set up: {error}"),
-            };
+            let acceptor = certificates.config().https_acceptor();
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => http::serve(stream, peer, &*site).await,
                 Ok(Err(error)) => debug!(%peer, "TLS for HTTP was not agreed on: {error}"),
@@ -134,6 +137,3 @@ const PER_NETWORK: u32 = 32;
 
 /// How long the TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// Until the next attempt when descriptors or memory run short.
-const PAUSE: Duration = Duration::from_millis(100);

@@ -18,6 +18,7 @@
 //!   protocol.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -333,6 +334,11 @@ pub fn separator(config: &config::Maildir) -> Separator {
         FlagSeparator::Exclamation => Separator::Exclamation,
         FlagSeparator::Underscore => Separator::Underscore,
     }
+}
+
+/// The address of a client as it is shown: an IPv4 client of an IPv6 socket has its IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Whether a file of the server cannot be made as is usual where nothing is configured: its directory

@@ -12,7 +12,6 @@ use super::sandbox::SandboxError;
 use super::service_manager::ServiceManager;
 use super::{Sandbox, Shared, Source};
 use crate::config::{Config, Faults};
-
 use crate::control::{LastReload, Reloaded, unix_time};
 use crate::counters;
 use crate::credentials::Store;

@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::limits::{Admission, LimitReached, Place};
 use super::proxy::{Proxied, ProxyFault};
 use super::watchdog::{AcceptLoop, Ping};
-use super::{Shared, proxy};
+use super::{Shared, canonical, proxy};
 use crate::config::{Listen, TlsMode};
 use crate::counters;
 use crate::credentials::CredentialStore;
@@ -98,7 +98,7 @@ impl Listener {
         peer: SocketAddr,
     ) {
         // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let peer = canonical(peer);
         if let Some(counters) = counters::on() {
             counters.connections.add(1);
         }
@@ -294,18 +294,18 @@ impl AcceptError {
 /// When resources are nearly used up, accepting fails and succeeds by turns. That counts as one
 /// shortage.
 #[derive(Default)]
-struct Shortage {
+pub(super) struct Shortage {
     last_met: Option<Instant>,
 }
 
 impl Shortage {
-    fn meet(&mut self, error: &io::Error) {
+    pub(super) fn meet(&mut self, error: &io::Error) {
         if self.last_met.replace(Instant::now()).is_none() {
             warn!("no connection can be accepted for now: {error}");
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.last_met.is_some_and(|last| last.elapsed() > Self::QUIET) {
             self.last_met = None;
             info!("connections are accepted again");
@@ -322,7 +322,8 @@ async fn pause<M, C>(shared: &Shared<M, C>) {
     }
 }
 
-const PAUSE: Duration = Duration::from_millis(100);
+/// Until the next attempt when descriptors or memory run short.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Closes a connection that exceeds a limit. On a TLS port, it cannot send the reason.
 fn refuse<M, C>(

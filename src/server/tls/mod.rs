@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, ServerConfig, version};
+use tokio_rustls::rustls::{self, ConfigBuilder, ServerConfig, WantsVerifier, version};
 use tracing::warn;
 
 use crate::config::{self, KeyPair};
@@ -128,6 +128,8 @@ impl Certificates {
 #[derive(Debug)]
 pub(super) struct TlsConfig {
     server: Arc<ServerConfig>,
+    #[cfg(feature = "http")]
+    https: Arc<ServerConfig>,
     table: Arc<CertificateTable>,
     clients: Clients,
 }
@@ -149,18 +151,31 @@ impl TlsConfig {
         }
         let mut server = ServerConfig::clone(&self.server);
         server.cert_resolver = Arc::<CertificateTable>::clone(&table);
-        Ok(Self { server: Arc::new(server), table, clients })
+        Self::of(server, table, clients)
     }
 
     fn new(table: Arc<CertificateTable>, clients: Clients) -> Result<Self, TlsError> {
         let resolver = Arc::<CertificateTable>::clone(&table);
-        let mut server = ServerConfig::builder_with_provider(invalid_name::provider().into())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-            .with_client_cert_verifier(clients.verifier()?)
-            .with_cert_resolver(resolver);
+        let verifier = clients.verifier()?;
+        let mut server =
+            builder()?.with_client_cert_verifier(verifier).with_cert_resolver(resolver);
         server.ticketer = aws_lc_rs::Ticketer::new()?;
         server.alpn_protocols = vec![b"pop3".to_vec()];
-        Ok(Self { server: Arc::new(server), table, clients })
+        Self::of(server, table, clients)
+    }
+
+    fn of(
+        server: ServerConfig,
+        table: Arc<CertificateTable>,
+        clients: Clients,
+    ) -> Result<Self, TlsError> {
+        Ok(Self {
+            server: Arc::new(server),
+            #[cfg(feature = "http")]
+            https: Arc::new(https(&table)?),
+            table,
+            clients,
+        })
     }
 
     /// The default domain of the host that the client requests, if it has one.
@@ -173,21 +188,10 @@ impl TlsConfig {
         Arc::clone(&self.server).into()
     }
 
-    /// For the handshake of an HTTP client. It is not asked for a certificate, and gets no tickets.
-    ///
-    /// # Errors
-    /// When the TLS library refuses.
+    /// For the handshake of an HTTP client.
     #[cfg(feature = "http")]
-    pub(super) fn https_acceptor(&self) -> Result<TlsAcceptor, rustls::Error> {
-        let resolver = Arc::<CertificateTable>::clone(&self.table);
-        let mut server = ServerConfig::builder_with_provider(invalid_name::provider().into())
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
-        server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(server).into())
+    pub(super) fn https_acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.https).into()
     }
 
     /// How many octets a client may send before the end of the handshake. Only a client with a
@@ -195,6 +199,22 @@ impl TlsConfig {
     pub(super) fn longest_handshake(&self) -> usize {
         if self.clients.count() > 0 { 64 * 1024 } else { 16 * 1024 }
     }
+}
+
+fn builder() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    ServerConfig::builder_with_provider(invalid_name::provider().into())
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+}
+
+/// For HTTP clients, which are not asked for a certificate and get no tickets.
+#[cfg(feature = "http")]
+fn https(table: &Arc<CertificateTable>) -> Result<ServerConfig, rustls::Error> {
+    let resolver = Arc::<CertificateTable>::clone(table);
+    let mut server = builder()?.with_no_client_auth().with_cert_resolver(resolver);
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(server)
 }
 
 fn read(section: &config::Tls) -> Result<(Arc<CertificateTable>, Clients), PemError> {

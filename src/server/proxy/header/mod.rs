@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use proxy_header::{ParseConfig, Protocol, ProxiedAddress, ProxyHeader, SslInfo, Tlv};
 
+use crate::server::canonical;
+
 /// What a proxy says about a connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Header {
@@ -86,11 +88,7 @@ impl Header {
             Some(ProxiedAddress { protocol: Protocol::Datagram, .. }) => {
                 return Err(HeaderError::NotTcp);
             }
-            // An IPv4 client of an IPv6 socket is shown with its IPv4 address.
-            Some(address) => {
-                let source = address.source;
-                Some(SocketAddr::new(source.ip().to_canonical(), source.port()))
-            }
+            Some(address) => Some(canonical(address.source)),
             None => None,
         };
         let tls = header.ssl().filter(SslInfo::client_ssl);
@@ -135,11 +133,12 @@ fn version(name: &str) -> &'static str {
 
 /// Whether the checksum is right, if there is one.
 fn is_intact(octets: &[u8], fields: &[Tlv<'_>]) -> bool {
-    let mut from_checksum = fields.iter().skip_while(|field| !matches!(field, Tlv::Crc32c(_)));
-    let Some(Tlv::Crc32c(checksum)) = from_checksum.clone().next() else { return true };
+    let at = fields.iter().position(|field| matches!(field, Tlv::Crc32c(_)));
+    let from_checksum = at.and_then(|at| fields.get(at..)).unwrap_or_default();
+    let [Tlv::Crc32c(checksum), ..] = from_checksum else { return true };
     // The fields are at the end of the header.
     let mut tail = Vec::new();
-    from_checksum.by_ref().for_each(|field| field.encode(&mut tail));
+    from_checksum.iter().for_each(|field| field.encode(&mut tail));
     let at = octets.len().saturating_sub(tail.len()) + FIELD;
     let is_of_checksum = |nth: usize| (at..at + size_of::<u32>()).contains(&nth);
     let octets = octets.iter().enumerate();
