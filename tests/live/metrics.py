@@ -186,13 +186,16 @@ def health(server: Server, port: int, prometheus: Prometheus) -> str:
     require(get(port, "/healthz")[0] == 200, "it is healthy without its mail")
     mail.with_name("away").rename(mail)
     require(get(port, "/readyz")[0] == 200, "not ready with its mail")
+    moved = mail / "moved"
+    moved.mkdir()
     configuration = server.config().read_text()
-    server.config().write_text(configuration.replace("/mail/", "/mail/none/"))
+    server.config().write_text(configuration.replace("/mail/", "/mail/moved/"))
     server.process.send_signal(signal.SIGHUP)
-    until(lambda: f"{mail}/none" in get(port, "/readyz")[1], 20)
-    server.config().write_text(configuration)
-    server.process.send_signal(signal.SIGHUP)
-    until(lambda: get(port, "/readyz")[0] == 200, 20)
+    reloaded = "the configuration is in use"
+    until(lambda: reloaded in server.log.read_text(), 20, server.log.read_text)
+    moved.rmdir()
+    status, why = get(port, "/readyz")
+    require(status == 503 and str(moved) in why, f"without its mail after a reload: {why!r}")
     server.stop()
     until(lambda: prometheus.value('1 - up{job="restante"}') == 1, 20)
     pending = 'ALERTS{alertname="RestanteDown"}'
