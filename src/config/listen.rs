@@ -42,7 +42,7 @@ pub(super) fn listen(root: &Section<'_>, allow_cleartext: bool) -> Vec<PartialLi
                 Some(tls)
             });
         let default_domain = default_domain(section);
-        listen.push(PartialListen { address, tls, default_domain, is_proxied, proxies });
+        listen.push(PartialListen { address, tls, default_domain, proxies });
     }
     listen
 }

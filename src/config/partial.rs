@@ -81,8 +81,6 @@ pub struct PartialListen {
     pub tls: Option<TlsMode>,
     /// The domain for user names without one.
     pub default_domain: Option<Arc<str>>,
-    /// Whether clients come through a proxy that speaks the PROXY protocol.
-    pub is_proxied: bool,
     /// The networks of the proxies.
     pub proxies: Option<Arc<[IpNet]>>,
 }
@@ -156,7 +154,7 @@ impl PartialConfig {
 
     /// The configuration, if no required value is absent.
     fn config(self) -> Option<Config> {
-        let listen = |PartialListen { address, tls, default_domain, proxies, .. }| {
+        let listen = |PartialListen { address, tls, default_domain, proxies }| {
             Some(Listen { address: address?, tls: tls?, default_domain, proxies })
         };
         Some(Config {
