@@ -19,8 +19,8 @@ use super::partial::{PartialConfig, PartialHost, PartialListen, PartialTls};
 use super::section::Section;
 use super::setting::Settings;
 use super::{
-    Auth, Control, KeyPair, LastLogins, Limits, Log, LogFormat, LogLevel, Metrics, Pop3, Sandbox,
-    ThrottleSection, Timeouts, TlsMode, Web, open_files, value,
+    Auth, Control, HttpListen, HttpService, KeyPair, LastLogins, Limits, Log, LogFormat, LogLevel,
+    Pop3, Sandbox, ThrottleSection, Timeouts, TlsMode, open_files, value,
 };
 use crate::protocol::sasl::Mechanism;
 
@@ -324,14 +324,19 @@ fn control(section: &Section<'_>) -> Control {
     Control { enabled, path: path.unwrap_or_else(|| Control::PATH.into()) }
 }
 
-fn metrics(section: &Section<'_>, listen: &[PartialListen]) -> Option<Metrics> {
+fn metrics(section: &Section<'_>, listen: &[PartialListen]) -> Option<HttpListen> {
     let tls = section.flag("tls", false);
     let entry = section.entry("listen")?;
     let address = entry.checked(value::socket_address(entry.text(METRICS_ADDRESS)?))?;
-    Some(Metrics { listen: free_address(&entry, address, listen)?, tls })
+    let address = free_address(&entry, address, listen)?;
+    Some(HttpListen { service: HttpService::Metrics, address, tls })
 }
 
-fn web(root: &Section<'_>, listen: &[PartialListen], metrics: Option<&Metrics>) -> Option<Web> {
+fn web(
+    root: &Section<'_>,
+    listen: &[PartialListen],
+    metrics: Option<&HttpListen>,
+) -> Option<HttpListen> {
     let section = root.section("web");
     let tls = section.flag("tls", true);
     let entry = section.entry("listen")?;
@@ -343,11 +348,12 @@ fn web(root: &Section<'_>, listen: &[PartialListen], metrics: Option<&Metrics>) 
         );
     }
     let address = entry.checked(value::socket_address(entry.text(WEB_ADDRESS)?))?;
-    if metrics.is_some_and(|metrics| overlap(metrics.listen, address)) {
+    if metrics.is_some_and(|metrics| overlap(metrics.address, address)) {
         entry.refuse(format!("{address} is the address of metrics.listen; change one of them"));
         return None;
     }
-    Some(Web { listen: free_address(&entry, address, listen)?, tls })
+    let address = free_address(&entry, address, listen)?;
+    Some(HttpListen { service: HttpService::Web, address, tls })
 }
 
 fn last_logins(section: &Section<'_>) -> LastLogins {

@@ -81,9 +81,9 @@ pub struct Config {
     /// The control socket.
     pub control: Control,
     /// Metrics over HTTP, if they are on.
-    pub metrics: Option<Metrics>,
+    pub metrics: Option<HttpListen>,
     /// The settings of mail clients over HTTP, if they are on.
-    pub web: Option<Web>,
+    pub web: Option<HttpListen>,
     /// The settings of mail clients, if they are told to them.
     pub client_settings: Option<ClientSettings>,
     /// The file of last logins.
@@ -111,7 +111,7 @@ impl Config {
 
     /// The sockets for HTTP.
     pub fn http(&self) -> Vec<HttpListen> {
-        http(self.metrics.as_ref(), self.web.as_ref())
+        self.metrics.into_iter().chain(self.web).collect()
     }
 }
 
@@ -378,40 +378,7 @@ impl Control {
     pub const PATH: &str = "/run/restante/control";
 }
 
-/// `[metrics]`: metrics and health over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metrics {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Whether clients speak TLS, with the certificates of `[tls]`.
-    pub tls: bool,
-}
-
-/// `[web]`: the settings of mail clients over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Web {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Whether clients speak TLS, with the certificates of `[tls]`.
-    pub tls: bool,
-}
-
-/// The sockets of these sections.
-fn http(metrics: Option<&Metrics>, web: Option<&Web>) -> Vec<HttpListen> {
-    let metrics = metrics.map(|&Metrics { listen, tls }| HttpListen {
-        service: HttpService::Metrics,
-        address: listen,
-        tls,
-    });
-    let web = web.map(|&Web { listen, tls }| HttpListen {
-        service: HttpService::Web,
-        address: listen,
-        tls,
-    });
-    metrics.into_iter().chain(web).collect()
-}
-
-/// A socket for HTTP.
+/// `[metrics]` or `[web]`: a socket for HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpListen {
     /// The service at this address.
@@ -425,9 +392,9 @@ pub struct HttpListen {
 /// A service over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpService {
-    /// `[metrics]`
+    /// `[metrics]`: metrics and health.
     Metrics,
-    /// `[web]`
+    /// `[web]`: the settings of mail clients.
     Web,
 }
 

@@ -12,8 +12,8 @@ use super::fault::{Fault, Faults, Place};
 use super::setting::Settings;
 use super::{
     Auth, ClientSettings, Config, Control, Credentials, Guard, HttpListen, KeyPair, LastLogins,
-    Limits, Listen, Log, Maildir, Metrics, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls,
-    TlsHost, TlsMode, Web,
+    Limits, Listen, Log, Maildir, Pop3, RunAs, Sandbox, ThrottleSection, Timeouts, Tls, TlsHost,
+    TlsMode,
 };
 
 /// The valid values of a configuration file, and all its faults.
@@ -63,9 +63,9 @@ pub struct PartialConfig {
     /// The control socket.
     pub control: Control,
     /// Metrics over HTTP, if they are on.
-    pub metrics: Option<Metrics>,
+    pub metrics: Option<HttpListen>,
     /// The settings of mail clients over HTTP, if they are on.
-    pub web: Option<Web>,
+    pub web: Option<HttpListen>,
     /// The settings of mail clients, if they are told to them.
     pub client_settings: Option<ClientSettings>,
     /// The file of last logins.
@@ -135,7 +135,7 @@ impl PartialConfig {
 
     /// The sockets for HTTP.
     pub fn http(&self) -> Vec<HttpListen> {
-        super::http(self.metrics.as_ref(), self.web.as_ref())
+        self.metrics.into_iter().chain(self.web).collect()
     }
 
     /// The configuration, and all its values.

@@ -14,11 +14,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use restante::config::{
     Asking, Auth, CheckpasswordSection, ClientPort, ClientSettings, Config, Control, Credentials,
-    Dovecot, Duplicates, FileSection, FlagSeparator, Guard, GuardMode, Introspection, KEYS,
-    KeyPair, LastLogins, LdapAttributes, LdapBind, LdapSection, LdapWay, Limits, Listen, Log,
-    LogFormat, LogLevel, MailServer, Maildir, Metrics, NewMailOrder, Oauth2Section, PamSection,
-    PartialConfig, Pop3, RunAs, Sandbox, SqlSection, ThrottleSection, Timeouts, Tls, TlsHost,
-    TlsMode, TokenTerms, UidlSource, UserNameForm, Web,
+    Dovecot, Duplicates, FileSection, FlagSeparator, Guard, GuardMode, HttpListen, HttpService,
+    Introspection, KEYS, KeyPair, LastLogins, LdapAttributes, LdapBind, LdapSection, LdapWay,
+    Limits, Listen, Log, LogFormat, LogLevel, MailServer, Maildir, NewMailOrder, Oauth2Section,
+    PamSection, PartialConfig, Pop3, RunAs, Sandbox, SqlSection, ThrottleSection, Timeouts, Tls,
+    TlsHost, TlsMode, TokenTerms, UidlSource, UserNameForm,
 };
 use restante::protocol::sasl::Mechanism;
 use restante::protocol::{Placeholder, Template};
@@ -229,7 +229,11 @@ fn every_value_arrives_in_its_place() {
             core_dumps: true,
         },
         control: Control { enabled: false, path: "/run/pop3/control".into() },
-        metrics: Some(Metrics { listen: "[::1]:9111".parse().unwrap(), tls: true }),
+        metrics: Some(HttpListen {
+            service: HttpService::Metrics,
+            address: "[::1]:9111".parse().unwrap(),
+            tls: true,
+        }),
         client_settings: Some(ClientSettings {
             domains: vec!["example.org".to_owned(), "xn--bcher-kva.example".to_owned()],
             display_name: Some("M&N <Mail>".to_owned()),
@@ -247,7 +251,11 @@ fn every_value_arrives_in_its_place() {
                 port: client_port(143, TlsMode::Off),
             }),
         }),
-        web: Some(Web { listen: "[::]:443".parse().unwrap(), tls: false }),
+        web: Some(HttpListen {
+            service: HttpService::Web,
+            address: "[::]:443".parse().unwrap(),
+            tls: false,
+        }),
         last_logins: LastLogins { enabled: false, path: "/srv/pop3/last-logins".into() },
     };
     assert_eq!(Config::load(&base.join("restante.toml")).unwrap(), expected);
