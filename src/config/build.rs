@@ -318,10 +318,8 @@ fn sandbox(section: &Section<'_>) -> Sandbox {
 }
 
 fn control(section: &Section<'_>) -> Control {
-    let enabled = section.flag("enabled", true);
-    let path = section.entry("path").and_then(|entry| entry.path(Control::PATH));
-    section.default("path", Control::PATH);
-    Control { enabled, path: path.unwrap_or_else(|| Control::PATH.into()) }
+    let (enabled, path) = switched(section, Control::PATH);
+    Control { enabled, path }
 }
 
 fn metrics(section: &Section<'_>, listen: &[PartialListen]) -> Option<HttpListen> {
@@ -357,10 +355,16 @@ fn web(
 }
 
 fn last_logins(section: &Section<'_>) -> LastLogins {
+    let (enabled, path) = switched(section, LastLogins::PATH);
+    LastLogins { enabled, path }
+}
+
+/// Whether a file of the server is on, and its path, which has a default.
+fn switched(section: &Section<'_>, default: &'static str) -> (bool, PathBuf) {
     let enabled = section.flag("enabled", true);
-    let path = section.entry("path").and_then(|entry| entry.path(LastLogins::PATH));
-    section.default("path", LastLogins::PATH);
-    LastLogins { enabled, path: path.unwrap_or_else(|| LastLogins::PATH.into()) }
+    let path = section.entry("path").and_then(|entry| entry.path(default));
+    section.default("path", default);
+    (enabled, path.unwrap_or_else(|| default.into()))
 }
 
 fn processors() -> NonZeroU32 {
