@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU16;
 
-use super::bounds::{Number, number};
 use super::partial::PartialListen;
 use super::section::Section;
 use super::{Auth, TlsMode, value};
@@ -146,7 +145,7 @@ fn told_port(section: &Section<'_>) -> Option<ClientPort> {
 }
 
 fn port_number(section: &Section<'_>) -> Option<NonZeroU16> {
-    let number = section.entry(PORT.key)?.number(PORT.most)?;
+    let number = section.entry("port")?.number(u16::MAX.into())?;
     NonZeroU16::try_from(number).ok()
 }
 
@@ -200,8 +199,6 @@ impl Ports {
 const POP3: Ports = Ports { implicit: 995, other: 110, host: "\"pop.example.org\"" };
 const SMTP: Ports = Ports { implicit: 465, other: 587, host: "\"smtp.example.org\"" };
 const IMAP: Ports = Ports { implicit: 993, other: 143, host: "\"imap.example.org\"" };
-
-const PORT: Number = number("port", 995, 65_535);
 
 // Valid values for the messages.
 const DOMAIN: &str = "\"example.org\"";
