@@ -7,6 +7,7 @@ use crate::config::TlsMode;
 ///
 /// - A lower number is preferred: implicit TLS before STARTTLS, and POP3 before IMAP.
 /// - A port without TLS has no record: nobody should find it by itself.
+/// - A host that serves the settings under one of the names is no alias of itself.
 pub fn records(site: &Site, domain: &Domain) -> Vec<String> {
     let mut records = Vec::new();
     let mut service = |name: &str, priority: usize, port: u16, host: &str| {
@@ -20,8 +21,9 @@ pub fn records(site: &Site, domain: &Domain) -> Vec<String> {
     }
     let web = site.web_host();
     service("autodiscover", 0, 443, web);
-    for name in ["autoconfig", "autodiscover"] {
-        records.push(format!("{name}.{domain}. IN CNAME {web}."));
+    let names = ["autoconfig", "autodiscover"].map(|name| format!("{name}.{domain}"));
+    for name in names.iter().filter(|name| *name != web) {
+        records.push(format!("{name}. IN CNAME {web}."));
     }
     records
 }
@@ -57,6 +59,10 @@ mod tests {
                 "autodiscover.example.org. IN CNAME web.example.org.",
             ]
         );
+        let itself =
+            records(&site("web-host = \"Autoconfig.example.org\""), &domain("example.org"));
+        let aliases: Vec<_> = itself.iter().filter(|record| record.contains("CNAME")).collect();
+        assert_eq!(aliases, ["autodiscover.example.org. IN CNAME autoconfig.example.org."]);
         let plain = site("pop3.port = 110\npop3.tls = \"off\"");
         assert!(!records(&plain, &domain("example.org")).concat().contains("pop3"));
     }
