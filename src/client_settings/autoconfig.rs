@@ -3,18 +3,14 @@
 
 use std::fmt::{self, Write};
 
-use super::{Domain, Protocol, Server, Site, Xml};
+use super::{Domain, Protocol, Server, Site, Xml, document};
 use crate::config::{TlsMode, UserNameForm};
 
 /// The document for the users of a domain.
 ///
 /// - It is the same for all of them: the client puts the address in place of a variable.
 pub fn autoconfig(site: &Site, domain: &Domain) -> String {
-    let mut document = String::new();
-    // Writing to a String does not fail.
-    let written = write(&mut document, site, domain);
-    debug_assert!(written.is_ok());
-    document
+    document(|out| write(out, site, domain))
 }
 
 fn write(out: &mut String, site: &Site, domain: &Domain) -> fmt::Result {

@@ -2,16 +2,12 @@
 
 use std::fmt::{self, Write};
 
-use super::{Address, Protocol, Server, Site, Xml};
+use super::{Address, Protocol, Server, Site, Xml, document};
 use crate::config::TlsMode;
 
 /// The answer for a user.
 pub fn autodiscover(site: &Site, address: &Address) -> String {
-    let mut document = String::new();
-    // Writing to a String does not fail.
-    let written = write(&mut document, site, address);
-    debug_assert!(written.is_ok());
-    document
+    document(|out| write(out, site, address))
 }
 
 /// The answer to a request without a usable address, or for a domain of another site.

@@ -4,19 +4,15 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::{Address, Domain, Server, Site, Xml};
+use super::{Address, Domain, Server, Site, Xml, document};
 
 /// The profile for a user, or one that asks for the address.
 ///
 /// - It has no password: the device asks for it.
 /// - A newer profile for the same user replaces the older one, since its identifiers are the same.
 pub fn mobileconfig(site: &Site, domain: &Domain, address: Option<&Address>) -> Option<String> {
-    let mut document = String::new();
     let pop3 = site.pop3(domain)?;
-    // Writing to a String does not fail.
-    let written = write(&mut document, site, domain, address, pop3);
-    debug_assert!(written.is_ok());
-    Some(document)
+    Some(document(|out| write(out, site, domain, address, pop3)))
 }
 
 fn write(

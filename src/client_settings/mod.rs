@@ -21,4 +21,4 @@ pub use autodiscover::{autodiscover, autodiscover_error};
 pub use dns::records;
 pub use mobileconfig::mobileconfig;
 pub use site::{Protocol, Server, Site};
-use xml::Xml;
+use xml::{Xml, document};

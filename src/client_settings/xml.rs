@@ -1,4 +1,4 @@
-//! Text within XML.
+//! Documents, and text within XML.
 
 use std::fmt::{self, Write};
 
@@ -23,6 +23,15 @@ impl fmt::Display for Xml<'_> {
         }
         Ok(())
     }
+}
+
+/// The document that is written.
+pub(super) fn document(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut document = String::new();
+    // Writing to a String does not fail.
+    let written = write(&mut document);
+    debug_assert!(written.is_ok());
+    document
 }
 
 #[cfg(test)]
