@@ -65,7 +65,7 @@ async fn answer<S: Site>(
     let (head, body) = request.into_parts();
     let (method, path) = (head.method.clone(), shown(head.uri.path()));
     let longest_body = site.longest_body(head.uri.path());
-    let request = async { Request::new(peer, head, read(body, longest_body).await?) };
+    let request = async { Request::new(head, read(body, longest_body).await?) };
     let response = match request.await {
         Ok(request) => timeout(ANSWER, site.answer(request)).await.unwrap_or_else(|_| {
             Response::text(StatusCode::SERVICE_UNAVAILABLE, "the answer takes too long")

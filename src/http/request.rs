@@ -1,7 +1,5 @@
 //! A request that has been read as a whole.
 
-use std::net::SocketAddr;
-
 use hyper::body::Bytes;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
@@ -11,7 +9,6 @@ use hyper::{HeaderMap, Method, StatusCode, Uri, Version};
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    peer: SocketAddr,
     method: Method,
     uri: Uri,
     host: Option<String>,
@@ -43,15 +40,10 @@ impl BadRequest {
 }
 
 impl Request {
-    pub(super) fn new(peer: SocketAddr, head: Parts, body: Bytes) -> Result<Self, BadRequest> {
+    pub(super) fn new(head: Parts, body: Bytes) -> Result<Self, BadRequest> {
         let host = host(&head)?;
         let Parts { method, uri, headers, .. } = head;
-        Ok(Self { peer, method, uri, host, headers, body })
-    }
-
-    /// The address of the client.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
+        Ok(Self { method, uri, host, headers, body })
     }
 
     /// The method.
