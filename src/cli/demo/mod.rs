@@ -49,8 +49,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         })?;
     let file = directory.path().join("restante.toml");
     let text = configuration(&args);
-    let mut config = Config::parse(&text, &file).map_err(Failure::of)?;
-    config.last_logins.enabled = false;
+    let config = Config::parse(&text, &file).map_err(Failure::of)?;
     let sockets = server::bind(&config.listen, &[]).map_err(|error| {
         let option = if error.in_use() == Some(args.pop3s) { "--pop3s" } else { "--pop3" };
         match error.in_use() {
@@ -114,6 +113,9 @@ connections = 100
 
 [log]
 format = "text"
+
+[last-logins]
+enabled = false
 "#
     )
 }
@@ -213,6 +215,7 @@ mod tests {
         assert_eq!(config.maildir.path, Path::new("/tmp/demo/{user}/Maildir"));
         assert_eq!(config.listen.len(), 2);
         assert!(!config.auth.allow_cleartext);
+        assert!(!config.last_logins.enabled);
     }
 
     #[test]
