@@ -130,8 +130,10 @@ impl<'a> Page<'a> {
         let servers = self.site.servers(address.domain());
         let pop3 = servers.iter().position(|server| server.protocol == Protocol::Pop3);
         let smtp = servers.iter().position(|server| server.protocol == Protocol::Smtp);
-        let numbered = || servers.iter().enumerate();
-        let is_main = |nth: usize| Some(nth) == pop3 || Some(nth) == smtp;
+        let (main, more): (Vec<_>, Vec<_>) = servers
+            .iter()
+            .enumerate()
+            .partition(|(nth, _)| Some(*nth) == pop3 || Some(*nth) == smtp);
         html! {
             h2 id="program" { (text.program) }
             form method="post" action="/#program" {
@@ -153,14 +155,14 @@ impl<'a> Page<'a> {
                 }
             }
             h2 { (text.settings) }
-            @for (nth, server) in numbered().filter(|(nth, _)| is_main(*nth)) {
+            @for (nth, server) in main {
                 (self.card(nth, server, address))
             }
             p class="quiet" { (text.password) }
-            @if numbered().any(|(nth, _)| !is_main(nth)) {
+            @if !more.is_empty() {
                 details {
                     summary { (text.more) }
-                    @for (nth, server) in numbered().filter(|(nth, _)| !is_main(*nth)) {
+                    @for (nth, server) in more {
                         (self.card(nth, server, address))
                     }
                 }
