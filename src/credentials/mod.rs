@@ -6,7 +6,8 @@
 //! - `file`: the credential file. `sql`, `ldap`: databases and directories. `checkpassword`, `pam`:
 //!   programs and modules that check passwords themselves, with `password_service` in common. `store`:
 //!   a store of any of these kinds. `oauth2`: providers of tokens.
-//! - `account`, `attribute`, `app_password`: what a store says of a user. `secret_file`: passwords for stores.
+//! - `account`, `attribute`, `app_password`: what a store says of a user. `secret_file`: passwords
+//!   for stores.
 //! - `decoy`: what is verified for a name that does not exist. `breaker`: no login waits for a store
 //!   that is down. `trust`: the certificate authorities that stores are verified with.
 

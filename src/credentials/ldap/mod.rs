@@ -1,8 +1,8 @@
 //! Users in a directory: LDAP (RFC 4511), by search and bind or by direct bind.
 //!
-//! The directory does not show its verifiers: a password is right when a simple bind with it
-//! succeeds (RFC 4513 §5.1.3). Only app passwords are attributes that are read. This file decides which operations a login takes and what their
-//! results mean for it.
+//! The directory shows no verifiers but those of app passwords, which are an attribute: any other
+//! password is right when a simple bind with it succeeds (RFC 4513 §5.1.3). This file decides which
+//! operations a login takes and what their results mean for it.
 //!
 //! - `connection`: connections and operations. `error`: their errors. `tls`: the TLS client.
 //! - `template`: filters and names of entries for a user. `entry`: the attributes of an entry.

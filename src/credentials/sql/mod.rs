@@ -30,7 +30,8 @@ mod server;
 /// The users of a database.
 ///
 /// - The column `password` holds `{SCHEME}hash` as in a credential file; NULL is a user who cannot
-///   log in. `home`, `mail`, `pop3`, `sessions` and `allow_nets` are optional.
+///   log in, or only with app passwords. `home`, `mail`, `pop3`, `sessions` and `allow_nets` are
+///   optional.
 /// - A row with a value in the optional column `app_password` is an app password with that name.
 /// - A row that cannot be read, or a second row of the user, is never taken for a wrong password.
 /// - Opening does not connect: it succeeds while the database is down.
