@@ -164,8 +164,8 @@ pub enum BindError {
     },
     /// A socket that was passed in belongs to no entry.
     #[error(
-        "the service manager passed a socket on {address} that no [[listen]] names; add one with \
-         this address, or remove it from the socket unit"
+        "the service manager passed a socket on {address} that no [[listen]] names, nor [metrics] or \
+         [web]; add a [[listen]] with this address, or remove it from the socket unit"
     )]
     Unmatched {
         /// The address that it listens on.
