@@ -248,6 +248,13 @@ fn a_module_with_files_of_its_own_is_the_mod_of_their_folder() {
 }
 
 #[test]
+fn the_map_of_the_code_stays_short() {
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let count = text.lines().count();
+    assert!(count <= 150, "docs/ARCHITECTURE.md has {count} lines, and may have 150");
+}
+
+#[test]
 fn long_tests_stand_in_a_file_of_their_own() {
     const MOST_LINES: usize = 120;
     for (file, text) in files("src", "rs") {
