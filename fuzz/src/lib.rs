@@ -44,7 +44,7 @@ pub fn converse<M: Mailbox>(
     security: Security,
     clock: Clock,
 ) -> (Vec<u8>, End, Summary) {
-    clock.runtime().block_on(session::converse(&env(mailbox), security, input, piece))
+    clock.block_on(session::converse(&env(mailbox), security, input, piece))
 }
 
 /// The clock of a session.
@@ -58,6 +58,11 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(self, future: F) -> F::Output {
+        self.runtime().block_on(future)
+    }
+
     fn runtime(self) -> &'static Runtime {
         static PAUSED: LazyLock<Runtime> = LazyLock::new(|| {
             let mut builder = Builder::new_current_thread();
