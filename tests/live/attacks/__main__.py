@@ -8,7 +8,7 @@ memory; and whether memory, descriptors and connections are released afterwards.
 "memory", searches the server's memory for passwords after their sessions, which only root can do.
 Prints a line for each attack; the exit code is 1 if one exceeds a limit. `--quick` makes each
 shorter, with a limit for logins that holds on any machine; words restrict the run to the attacks
-whose names contain one of them.
+whose names contain one of them. Those of HTTP need a program with the feature `web`.
 """
 
 import signal
@@ -22,7 +22,7 @@ from pathlib import Path
 from attacks.attacker import ATTACKER, ATTACKS, MESSAGES, PASSWORD
 from attacks.memory import search
 from lib.corpus import ordinary
-from lib.process import SERVER_USER
+from lib.process import SERVER_USER, free_port
 from lib.report import Failed, Report, require
 from lib.resources import Usage, at_rest
 from lib.server import STLS, TLS, ByDefault
@@ -39,6 +39,8 @@ EXCUSED = {
 }
 # The attack that takes all connections, their number, and the line in the log.
 CROWD, PLACES, EVICTED = "silent, more than there is room for", 2000, "why=evicted"
+# The beginning of the names of attacks on the port for HTTP.
+HTTP = "HTTP, "
 # Shorter times, in seconds, do not count; with `--quick` the machine may be busy otherwise.
 UNNOTICED, UNNOTICED_QUICKLY = 0.05, 2.0
 # The login deadline, after which idle clients are disconnected.
@@ -93,6 +95,7 @@ class Trial:
         site.enter(replace(attacker, password=PASSWORD), users=site.users)
         store = f'[[credentials]]\nkind = "file"\npath = "{site.users}"'
         self.server = ByDefault(site, "attacked", lambda: store)
+        self.http = free_port()
         self.users = Users(self.server, [plain, hashed])
 
     def attack(self, name: str) -> str:
@@ -101,6 +104,16 @@ class Trial:
         self.server.more = f'[timeouts]\nlogin = "{LOGIN}s"\n'
         if name == CROWD:
             self.server.more += f"[limits]\nconnections = {PLACES}\n"
+        if name.startswith(HTTP):
+            self.server.more += f"""
+[client-settings.smtp]
+host = "smtp.example.org"
+[client-settings.pop3]
+port = {self.server.ports[TLS]}
+[web]
+listen = "127.0.0.1:{self.http}"
+tls = false
+"""
         self.server.start()
         try:
             return self._attack(name)
@@ -115,13 +128,14 @@ class Trial:
         before = Usage.of(process.pid)
         said_before = self.server.log.stat().st_size
         # Attacks before login do without TLS: an attacker has no reason to encrypt them.
-        ports = [str(self.server.ports[STLS]), str(self.server.ports[TLS])]
+        ports = [str(port) for port in (self.server.ports[STLS], self.server.ports[TLS], self.http)]
         command = [sys.executable, ATTACKER_PROGRAM, name, *ports, str(self.seconds)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attackers:
             time.sleep(0.5)
             attacked = self.users.poll(self.seconds)
             said, _ = attackers.communicate(timeout=60)
         attackers_did = said.strip()
+        require(attackers.returncode == 0, attackers_did)
         worst = Usage.of(process.pid)
         after = at_rest(process.pid, before, LOGIN + 25)
         figures = []

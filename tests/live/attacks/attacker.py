@@ -1,7 +1,7 @@
-"""One attack as a separate program: `attacker.py NAME CLEARTEXT-PORT TLS-PORT SECONDS`.
+"""One attack as a separate program: `attacker.py NAME CLEARTEXT-PORT TLS-PORT HTTP-PORT SECONDS`.
 
 It runs at the lowest priority, so that the measured clients get a processor when they need one, and
-prints its counts. It connects to the loopback only.
+prints its counts. It connects to the loopback only. The exit code is 1 if an answer was wrong.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ import struct
 import sys
 import time
 from base64 import b64encode
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Awaitable, Callable, ClassVar
 
 ATTACKER, PASSWORD, MESSAGES = "mallory", "mallory", 20_000
@@ -27,10 +28,13 @@ class Connection:
     source: str
     cleartext: int
     tls: int
+    http: int
     ends: float
 
     #: The number of connections so far.
     opened: ClassVar[int] = 0
+    #: The first wrong answer.
+    wrong: ClassVar[str] = ""
 
     async def open(self, receive: int = 0) -> socket.socket:
         """A connection to the port without TLS; with a small receive buffer, if one is given."""
@@ -46,6 +50,10 @@ class Connection:
             raise
         Connection.opened += 1
         return raw
+
+    async def open_http(self, receive: int = 0) -> socket.socket:
+        """A connection to the port of `[web]`, which is without TLS here."""
+        return await replace(self, cleartext=self.http).open(receive)
 
     async def open_tls(self, minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLSocket:
         """A connection with a full handshake."""
@@ -161,8 +169,7 @@ async def half_a_line(at: Connection) -> int:
 
 async def half_a_hello(at: Connection) -> int:
     """64 KiB of a ClientHello without an end."""
-    port = Connection(at.source, at.tls, at.tls, at.ends)
-    with await port.open() as raw:
+    with await replace(at, cleartext=at.tls).open() as raw:
         record = b"\x16\x03\x01" + struct.pack(">H", 16_000)
         hello = b"\x01" + (65_000).to_bytes(3, "big") + bytes(65_000)
         for part in range(0, 64_000, 16_000):
@@ -186,8 +193,7 @@ async def hellos(at: Connection) -> int:
         context.wrap_bio(incoming, outgoing).do_handshake()
     except ssl.SSLWantReadError:
         pass
-    port = Connection(at.source, at.tls, at.tls, at.ends)
-    with await port.open() as raw:
+    with await replace(at, cleartext=at.tls).open() as raw:
         await send(raw, outgoing.read())
         await asyncio.wait_for(receive(raw), 20)
         reset(raw)
@@ -261,6 +267,99 @@ async def resets_marks(at: Connection) -> int:
     return 1
 
 
+async def silent_http(at: Connection) -> int:
+    """Connects to the port for HTTP and sends no octet, until the server closes the connection."""
+    with await at.open_http() as raw:
+        await asyncio.wait_for(receive(raw), max(0.01, at.ends - time.monotonic()))
+    return 1
+
+
+async def slow_http(at: Connection) -> int:
+    """A head, then a body, an octet a second."""
+    with await at.open_http() as raw:
+        for start in (b"GET / HTTP/1.1\r\nHost: ", post("/", 3600)):
+            await send(raw, start)
+            for _ in range(8):
+                await send(raw, b"x")
+                await at.wait(1)
+            if at.over():
+                break
+            await send(raw, b"\r\n\r\n")
+    return 1
+
+
+async def unread_http(at: Connection) -> int:
+    """Requests pages in a pipeline, and does not read them."""
+    with await at.open_http(receive=2048) as raw:
+        await try_to_send(raw, b"GET /style.css HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+        await at.wait(3600)
+    return 1
+
+
+async def hostile_http(at: Connection) -> int:
+    """Requests that are refused, each of which must have the right answer."""
+    for request, expected in HOSTILE:
+        with await at.open_http() as raw:
+            # The server may close the connection before it has read all of it.
+            with suppress(ConnectionError):
+                await try_to_send(raw, request)
+            said = b""
+            with suppress(ConnectionError):
+                while not said or expected == REFUSED and b"</Autodiscover>" not in said:
+                    said += await asyncio.wait_for(receive(raw), 20)
+        # The reset of a connection that is closed with octets unread may overtake the answer.
+        if said and expected not in said and not Connection.wrong:
+            Connection.wrong = f"{said[:200]!r} to {request[:200]!r}"
+    return len(HOSTILE)
+
+
+def post(path: str, length: int) -> bytes:
+    """The head of a request with a body of this length."""
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def autodiscover(body: bytes) -> bytes:
+    """A request of autodiscover."""
+    return post("/autodiscover/autodiscover.xml", len(body)) + body
+
+
+def get(path: bytes, fields: bytes = b"Host: x\r\n", method: bytes = b"GET") -> bytes:
+    """A request without a body."""
+    return method + b" " + path + b" HTTP/1.1\r\n" + fields + b"\r\n"
+
+
+def bomb() -> bytes:
+    """Entities that would expand to a thousand million letters."""
+    levels = range(1, 10)
+    entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in levels)
+    return f'<!DOCTYPE a [<!ENTITY a0 "x">{entities}]><EMailAddress>&a9;@a</EMailAddress>'.encode()
+
+
+REFUSED = b"<ErrorCode>600</ErrorCode>"
+# Requests, and what their answers have in them.
+HOSTILE = (
+    (autodiscover(bomb()), REFUSED),
+    (autodiscover(b'<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><a>&a;</a>'), REFUSED),
+    (autodiscover(b"<a>" * 2700), REFUSED),
+    (autodiscover(b"<a " + b"".join(b"b%d='' " % n for n in range(900)) + b"/>"), REFUSED),
+    (autodiscover(b"\xff" * 8000), REFUSED),
+    (autodiscover(b"<a>" * 20_000), b" 413 "),
+    (post("/", 1 << 40), b" 413 "),
+    (post("/", -1), b" 400 "),
+    (get(b"/", method=b"DELETE"), b" 405 "),
+    (get(b"/", method=b"CONNECT"), b"HTTP/1.1 4"),
+    (get(b"/../../etc/passwd"), b" 404 "),
+    (get(b"/%2e%2e/%2e%2e/etc/passwd"), b" 404 "),
+    (get(b"//etc/passwd"), b" 404 "),
+    (get(b"/" + b"x" * 60_000), b" 431 "),
+    (get(b"/", b""), b" 400 "),
+    (get(b"/", b"Host: a\r\nHost: b\r\n"), b" 400 "),
+    (get(b"/", b"Host: u@a\r\n"), b" 400 "),
+    (get(b"/", b"Host: x\r\n" + b"A: b\r\n" * 1000), b" 431 "),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", b" 400 "),
+)
+
+
 def word() -> bytes:
     """A new name or password."""
     return secrets.token_hex(8).encode()
@@ -296,10 +395,14 @@ ATTACKS = {
     "first halves of SCRAM": Attack(first_halves, 20),
     "garbage": Attack(garbage, 20, 4),
     "RSET, a large maildrop": Attack(resets_marks, 2, 2),
+    "HTTP, silent": Attack(silent_http, 2000, 100),
+    "HTTP, slow": Attack(slow_http, 200, 20),
+    "HTTP, does not read": Attack(unread_http, 200, 20),
+    "HTTP, hostile requests": Attack(hostile_http, 20, 4),
 }
 
 
-async def run(attack: Attack, cleartext: int, tls: int, seconds: float) -> tuple[int, int]:
+async def run(attack: Attack, ports: list[int], seconds: float) -> tuple[int, int]:
     """Keeps the connections busy. Returns how often the action succeeded and was cut off."""
     ends = time.monotonic() + seconds
     done = failed = 0
@@ -308,7 +411,7 @@ async def run(attack: Attack, cleartext: int, tls: int, seconds: float) -> tuple
         nonlocal done, failed
         turn = first
         while time.monotonic() < ends:
-            at = Connection(address(turn % attack.addresses), cleartext, tls, ends)
+            at = Connection(address(turn % attack.addresses), *ports, ends)
             turn += attack.connections
             try:
                 done += await attack.what(at)
@@ -328,16 +431,18 @@ def address(number: int) -> str:
     return f"127.{8 + number // 250}.{1 + number % 250}.1"
 
 
-def main(name: str, cleartext: str, tls: str, seconds: str) -> None:
+def main(name: str, *ports: str, seconds: str) -> None:
     """Prints the number of connections, and how often an action was completed and was cut off."""
     os.nice(19)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    done, failed = asyncio.run(run(ATTACKS[name], int(cleartext), int(tls), float(seconds)))
+    done, failed = asyncio.run(run(ATTACKS[name], [int(port) for port in ports], float(seconds)))
     print(f"{Connection.opened} connections, {done} times done, {failed} times cut off", flush=True)
+    if Connection.wrong:
+        print(f"wrong: {Connection.wrong}", flush=True)
     # Threads may still wait for the server.
-    os._exit(0)
+    os._exit(1 if Connection.wrong else 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:-1], seconds=sys.argv[-1])
