@@ -1,5 +1,6 @@
 //! Certificates and keys, and the CA certificates for client certificates.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::iter;
 use std::time::SystemTime;
@@ -51,8 +52,7 @@ impl Examination<'_> {
         for warning in &seen.key_warnings {
             self.warn(&private_key, warning);
         }
-        let has =
-            if seen.names.is_empty() { "no host name".to_owned() } else { seen.names.join(", ") };
+        let has = listed(&seen.names);
         for name in names.iter().filter(|name| !seen.names.iter().any(|has| covers(has, name))) {
             self.warn(
                 &certificate,
@@ -63,6 +63,50 @@ impl Examination<'_> {
             );
         }
         self.report.does("certificate", format!("for {has}, {}", seen.time_left(now)));
+    }
+
+    /// Checks that clients that look for their settings are shown a certificate for the names that
+    /// they look for.
+    pub(super) fn web(&mut self, now: SystemTime) {
+        let config = self.config;
+        let (Some(web), Some(settings), Some(PartialTls { default: Some(pair), hosts, .. })) =
+            (&config.web, &config.client_settings, &config.tls)
+        else {
+            return;
+        };
+        // Behind a proxy, the names are those of its certificates.
+        let is_reached = web.tls && !web.address.ip().is_loopback();
+        if !is_reached || !config.is_sound("tls") || !config.is_sound("client-settings") {
+            return;
+        }
+        let Ok(seen) = tls::inspect(pair, now) else { return };
+        let of_domain =
+            |domain: &String| ["autoconfig", "autodiscover"].map(|it| format!("{it}.{domain}"));
+        let names: BTreeSet<_> =
+            settings.domains.iter().flat_map(of_domain).chain(settings.web_host.clone()).collect();
+        // Hosts, and the name in the greeting, are compared with their certificates anyway.
+        let compared = hosts.iter().flat_map(|host| &host.names).chain(&config.hostname);
+        let covering: Vec<_> = compared.chain(&seen.names).collect();
+        let missing: Vec<_> = names
+            .into_iter()
+            .filter(|name| !covering.iter().any(|has| covers(has, name)))
+            .collect();
+        if let Some(first) = missing.first() {
+            let others = missing.len() - 1;
+            let more = if others == 0 {
+                String::new()
+            } else {
+                format!(" and {}", counted(others, "other name"))
+            };
+            self.warn(
+                "web.listen",
+                format!(
+                    "clients that look for settings connect to {first}{more}, but the certificate \
+                     that they get is for {}; add the names to it, or write a [[tls.host]]",
+                    listed(&seen.names),
+                ),
+            );
+        }
     }
 
     /// Checks the files of a pair of which only one is known.
@@ -96,6 +140,11 @@ impl Examination<'_> {
             Err(fault) => self.error("tls.client-ca", fault),
         }
     }
+}
+
+/// The names of a certificate.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "no host name".to_owned() } else { names.join(", ") }
 }
 
 /// Whether the name `has` of a certificate matches the host name `name`. If `name` is a wildcard, only

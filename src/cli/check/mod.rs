@@ -132,6 +132,7 @@ fn examine(file: &Path, circumstances: &Circumstances) -> (Report, Option<Partia
     let mut examination = Examination { config: &config, circumstances, report: &mut report };
     examination.listeners(circumstances.bind);
     examination.certificates(circumstances.now);
+    examination.web(circumstances.now);
     examination.clients();
     examination.mechanisms();
     examination.throttle();

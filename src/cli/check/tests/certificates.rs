@@ -80,4 +80,41 @@ fn the_default_certificate_need_not_have_the_name_of_a_host() {
     assert!(!report.warnings.iter().any(|line| line.contains("not for")), "{report:?}");
 }
 
+#[test]
+fn the_certificate_for_settings_has_the_names_that_clients_look_for() {
+    let web = "[client-settings]\ndomains = [\"example.org\"]\nweb-host = \"web.example.org\"\n\
+               [client-settings.smtp]\nhost = \"smtp.example.org\"\n[web]\nlisten = \"[::]:443\"\n";
+    let local = web.replace("[::]", "[::1]");
+    let without_tls = format!("{web}tls = false\n");
+    let host = format!(
+        "{web}[[tls.host]]\nnames = [\"*.example.org\"]\ncertificate = \"all.crt\"\nprivate-key = \"all.key\"\n"
+    );
+    let found = "connect to autoconfig.example.org and 2 other names, but the certificate that they get is for ";
+    for (names, more, expected) in [
+        (&["pop.example.org"][..], web, Some(format!("{found}pop.example.org;"))),
+        (
+            &["pop.example.org", "web.example.org", "autoconfig.example.org"],
+            web,
+            Some("connect to autodiscover.example.org, but".to_owned()),
+        ),
+        (&["pop.example.org", "*.example.org"], web, None),
+        (&["pop.example.org"], &host, None),
+        (&["pop.example.org"], &local, None),
+        (&["pop.example.org"], &without_tls, None),
+    ] {
+        let fixture = Fixture::new();
+        fixture.certificate("tls", names);
+        fixture.certificate("all", &["*.example.org"]);
+        fixture.write("restante.toml", &format!("{GOOD}\n{more}"));
+        let report = fixture.report();
+        let mut warnings = report.warnings.iter().filter(|line| line.contains("look for settings"));
+        let warning = warnings.next();
+        assert_eq!(warning.is_some(), expected.is_some(), "{more}: {report:?}");
+        if let (Some(warning), Some(expected)) = (warning, &expected) {
+            assert!(warning.contains(": web.listen: ") && warning.contains(expected), "{warning}");
+        }
+        assert_eq!(warnings.next(), None, "{more}");
+    }
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
