@@ -8,8 +8,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpStream;
-use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio_rustls::rustls::{self, CertificateError};
 
 use crate::protocol::Secret;
 
@@ -41,11 +41,17 @@ impl Connector {
 
 fn of_handshake(error: io::Error) -> Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(_)) = inner {
-        Error::Certificate(error)
-    } else {
-        Error::Tls(error)
+    match inner {
+        Some(rustls::Error::InvalidCertificate(why)) if is_of_authority(why) => Error::Authority,
+        Some(rustls::Error::InvalidCertificate(_)) => Error::Certificate(error),
+        Some(_) | None => Error::Tls(error),
     }
+}
+
+/// Whether a certificate is refused because it is that of an authority, for which rustls has no
+/// variant.
+fn is_of_authority(why: &CertificateError) -> bool {
+    matches!(why, CertificateError::Other(why) if why.0.to_string() == "CaUsedAsEndEntity")
 }
 
 /// Why a server could not be talked to.
@@ -63,6 +69,12 @@ pub(super) enum Error {
     /// The certificate is not trusted.
     #[error("{0}; correct that, or accept any certificate with --insecure")]
     Certificate(#[source] io::Error),
+    /// The certificate is that of an authority, as many self-signed ones are.
+    #[error(
+        "the server's certificate is marked as that of an authority, which only signs others; \
+         replace it, or accept any certificate with --insecure"
+    )]
+    Authority,
     /// The connection broke.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),

@@ -72,9 +72,10 @@ impl Finding {
 impl From<client::Error> for Finding {
     fn from(error: client::Error) -> Self {
         match error {
-            client::Error::Connect(_) | client::Error::Host(_) | client::Error::Certificate(_) => {
-                Self::NotTested(error.to_string())
-            }
+            client::Error::Connect(_)
+            | client::Error::Host(_)
+            | client::Error::Certificate(_)
+            | client::Error::Authority => Self::NotTested(error.to_string()),
             client::Error::Tls(_)
             | client::Error::Io(_)
             | client::Error::Closed

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::Value;
 
 use crate::support::{IMPLICIT, OFF, PROGRAM, Place, STARTTLS};
@@ -230,6 +231,29 @@ fn a_server_that_cannot_be_tested() {
         assert!(said.stderr.contains(expected), "{words:?}: {said:?}");
         assert_eq!(said.stdout, "", "{words:?}");
     }
+}
+
+/// What `openssl req -x509` makes, if nothing else is asked for.
+#[test]
+fn a_self_signed_certificate_that_is_marked_as_an_authority() {
+    let place = place();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    place.write("default.crt", params.self_signed(&key).unwrap().pem());
+    place.write("default.key", key.serialize_pem());
+    let server = place.serve();
+    let address = format!("localhost:{}", server.address(1).port());
+    let authorities = place.path("default.crt");
+    for more in [&["--cafile", authorities.to_str().unwrap()][..], &[]] {
+        let said = selftest(&[&[address.as_str()], more].concat(), "");
+        assert_eq!(said.code, Some(1), "{said:?}");
+        let why = "TLS from the start: the server's certificate is marked as that of an authority, \
+                   which only signs others; replace it, or accept any certificate with --insecure\n";
+        assert!(said.stderr.ends_with(why), "{said:?}");
+    }
+    let said = selftest(&[&address, "--insecure"], "");
+    assert_eq!(said.code, Some(0), "{said:?}");
 }
 
 #[test]
