@@ -34,7 +34,7 @@ pub(super) struct Probe {
     wrong_password: Option<Reply>,
     /// The reply to a login while there was a session, for which a server may let a client wait.
     second_login: Option<Reply>,
-    /// Why the first login was refused.
+    /// Why the first login was refused, or got no reply.
     refused: Option<String>,
     /// That of the first login.
     way: Option<Way>,
@@ -224,7 +224,13 @@ impl Probe {
         let mut tries = 0..TRIES;
         loop {
             let mut dialogue = self.fresh()?;
-            let reply = self.needed_login()?.log_in(way, &mut dialogue)?;
+            let reply = match self.needed_login()?.log_in(way, &mut dialogue) {
+                // Some servers refuse a wrong password by closing the connection.
+                Err(Finding::Broken(why)) if self.way.is_none() => {
+                    return Err(refused(self.refused.insert(why)));
+                }
+                reply => reply?,
+            };
             // The server may not have noticed the end of the last session, or wants fewer logins.
             let is_early = reply.has_code("IN-USE") || reply.has_code("LOGIN-DELAY");
             if !is_early || tries.next().is_none() {

@@ -211,6 +211,17 @@ fn a_login_that_is_refused_is_not_tried_again() {
 }
 
 #[test]
+fn a_login_without_a_reply_is_not_tried_again() {
+    let address = Flawed::serve("ignores-wrong-password").to_string();
+    let words = [&address, "--tls", "starttls", "--insecure", "--user", "mrose", "--stdin"];
+    let said = selftest(&[&words[..], &["--json"]].concat(), "not tanstaaf");
+    assert_eq!(said.code, Some(1));
+    let why = "restante: the login of mrose is refused: the connection failed: ";
+    assert!(said.stderr.starts_with(why), "{said:?}");
+    assert_eq!(said.stdout.matches("C: PASS ***").count(), 1, "{said:?}");
+}
+
+#[test]
 fn a_server_that_cannot_be_tested() {
     let place = place();
     let server = place.serve();
