@@ -133,8 +133,10 @@ def outside() -> str:
         run(f"sed -i '/^far@/s,$,::::::userdb_mail={elsewhere},' {users}")
         said = until_logged_in("far", "far@example.org")
         require(said.startswith("-ERR [SYS/TEMP]"), said)
-        last = messages("-u", "restante", "-n", "20")
-        [line] = re.findall(r"^.*maildrop cannot be opened.*$", last, re.M)
+        refused = re.compile(r"^.*maildrop cannot be opened.*$", re.M)
+        recent = ("-u", "restante", "-n", "20")
+        until("the refusal is logged", lambda: refused.search(messages(*recent)))
+        [line] = refused.findall(messages(*recent))
         require("sandbox.mail-directories" in line and str(elsewhere) in line, line)
     finally:
         users.write_text(before)

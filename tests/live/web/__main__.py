@@ -138,6 +138,8 @@ def page(report: Report, server: Web, pictures: Optional[Path]) -> None:
             browser.type("#address", ADDRESS)
             browser.click("button.main")
             browser.click("button[value=apple]")
+            # The page before has the other elements as well.
+            browser.text("button[value=apple][aria-current]")
             require(browser.text("#user-0") == ADDRESS, browser.text("#user-0"))
             require(browser.text("#port-0") == str(server.ports[TLS]), browser.text("#port-0"))
             wide, high = browser.size()
